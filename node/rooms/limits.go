@@ -1,0 +1,75 @@
+package rooms
+
+import "time"
+
+// Limits bounds what this package keeps in memory and does at a time. Zero fields get the default.
+type Limits struct {
+	// Mailbox is how many inputs may wait for one room (default 512). At the machine's usual pace that is under a
+	// second of work; more waiting would only mean answers after the asker's time-out. Full: 429 M_LIMIT_EXCEEDED
+	// to clients, 503 to servers.
+	Mailbox int
+	// Batch is how many inputs may share one commit (default 128): a commit's answers come when the whole is on
+	// disk, so a batch must stay well under what the database writes in a few tens of milliseconds.
+	Batch int
+	// Loaded is how many rooms are kept in memory (default 2000). A loaded quiet room costs some tens of kilobytes.
+	Loaded int
+	// Idle is how long a loaded room may be quiet before it is dropped from memory (default 10 minutes).
+	Idle time.Duration
+	// Recent is how many of its latest events a room keeps at hand so that steps need not read what was just written
+	// (default 128).
+	Recent int
+	// Fetches is how many fetches run at a time over all rooms (default 32): each holds a connection to another
+	// server and an answer of up to some megabytes.
+	Fetches int
+	// FetchTime bounds one fetch, all its servers included (default 60 s): events wait for it.
+	FetchTime time.Duration
+	// Handshake bounds a join, leave or knock over federation, all candidates included (default 5 minutes: a join of
+	// a large room downloads all its state).
+	Handshake time.Duration
+	// Candidates is how many servers a handshake tries (default 10).
+	Candidates int
+	// Page is the most events in one answer of /messages and one side of /context (default 1000, filtered ones not counted).
+	Page int
+	// Scan is the most events that are read to fill one page when a filter or history visibility leaves out most of
+	// them (default 5000).
+	Scan int
+	// Backfill is how many events are asked of, and given to, another server at a time (default 100).
+	Backfill int
+	// Missing is the most events in an answer to get_missing_events (default 50; Synapse asks for 10, gives 20).
+	Missing int
+	// StateEvents bounds the state and the auth chain taken from another server, each (default 500,000 events).
+	StateEvents int
+	// StrippedState is how many events of invite_room_state and knock_room_state are taken (default 50).
+	StrippedState int
+	// Invites is how many users one /createRoom may invite (default 100): each on another server is a handshake.
+	Invites int
+	// InitialState is how many events of initial_state one /createRoom may bring (default 200).
+	InitialState int
+}
+
+func (l Limits) withDefaults() Limits {
+	def(&l.Mailbox, 512)
+	def(&l.Batch, 128)
+	def(&l.Loaded, 2000)
+	def(&l.Idle, 10*time.Minute)
+	def(&l.Recent, 128)
+	def(&l.Fetches, 32)
+	def(&l.FetchTime, time.Minute)
+	def(&l.Handshake, 5*time.Minute)
+	def(&l.Candidates, 10)
+	def(&l.Page, 1000)
+	def(&l.Scan, 5000)
+	def(&l.Backfill, 100)
+	def(&l.Missing, 50)
+	def(&l.StateEvents, 500_000)
+	def(&l.StrippedState, 50)
+	def(&l.Invites, 100)
+	def(&l.InitialState, 200)
+	return l
+}
+
+func def[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
