@@ -1,0 +1,38 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// Dialect is what differs between the databases; no other file of this package asks which one it is. The
+// packages node/store/sqlite and node/store/postgres make its values.
+type Dialect struct {
+	// Name is for people: "SQLite", "PostgreSQL".
+	Name string
+	// Connect opens the database twice: for the one writer (one connection is used) and for the readers.
+	Connect func(ctx context.Context) (write, read *sql.DB, err error)
+	// Begin starts the writer's transaction; nobody else writes.
+	Begin string
+	// Integer, Bytes and Text are the words for a 64-bit integer, a byte string and a text that is compared
+	// byte by byte. TableEnd ends a CREATE TABLE whose rows are found by their primary key alone.
+	Integer, Bytes, Text, TableEnd string
+	// Classify tells what kind of failure a driver's error is.
+	Classify func(error) ErrorClass
+}
+
+// ErrorClass is what a failure of the database means for the writer.
+type ErrorClass int
+
+const (
+	// OtherError is a failure of the operation: it is reported to whoever asked for it.
+	OtherError ErrorClass = iota
+	// DuplicateError is a violated uniqueness.
+	DuplicateError
+	// RetryError says that the same transaction may succeed when run again (serialization, deadlock).
+	RetryError
+	// ConnectionError says that the connection is gone: a new one is made and the transaction run again.
+	ConnectionError
+	// StorageError says that the disk is full, read-only or broken: nothing can be written now.
+	StorageError
+)

@@ -1,0 +1,38 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"hanse/federation/id"
+)
+
+var (
+	// ErrExists says that what was to be created is there already (user, alias, registration token).
+	ErrExists = errors.New("exists already")
+	// ErrNotFound says that what was to be changed is not there.
+	ErrNotFound = errors.New("not found")
+	// ErrClientTxnUsed says that this client transaction has already made an event: nothing of the commit was
+	// written; [Store.ClientTxn] tells which event it was.
+	ErrClientTxnUsed = errors.New("client transaction ID already used")
+	// ErrTokenSpent says that a registration token does not exist, has expired or has no uses left.
+	ErrTokenSpent = errors.New("registration token is not valid")
+	// ErrClosed says that the store takes no more writes.
+	ErrClosed = errors.New("store is closed")
+)
+
+// ServerNameError says that the database belongs to another server.
+type ServerNameError struct{ Configured, Stored id.ServerName }
+
+func (e *ServerNameError) Error() string {
+	return fmt.Sprintf("this database belongs to the server %q, but the configuration says %q: "+
+		"a server's name can't change; use another database or set the name back", e.Stored, e.Configured)
+}
+
+// SchemaError says that the database was written by a newer Hanse.
+type SchemaError struct{ Stored, Known int }
+
+func (e *SchemaError) Error() string {
+	return fmt.Sprintf("this database has schema version %d, but this build knows versions up to %d: "+
+		"it was last used by a newer Hanse; run that one, or restore a backup", e.Stored, e.Known)
+}

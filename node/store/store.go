@@ -1,0 +1,64 @@
+// Package store keeps everything a node must not forget: rooms, events, state, memberships, users, what is
+// still to be sent, what clients and servers were told. It is the schema, its SQL, the one writer and the feed
+// that wakes the readers.
+//
+// It decides nothing about Matrix: the room machine decides what a commit holds, the store makes it durable.
+// It is not a cache in front of something else and hands no database handle out.
+//
+// One goroutine writes ([Store.Run]): every durable write is an operation queued to it, and all that has
+// gathered becomes one transaction. A write method returns once the transaction is on disk, so an answer given
+// after it is true even if the power fails the moment after. Reads run on connections of their own and never
+// wait for the writer. All methods are safe for concurrent use.
+package store
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+
+	"hanse/federation/id"
+)
+
+// Position is a place in the one order of everything /sync shows: the commit order. Live events, receipts,
+// account data and memberships share it. Positions of live data are positive and grow; events fetched from a
+// room's past get negative ones, which fall, so that ordering by position is ordering by time of the room.
+type Position int64
+
+// Options are the settings of a store; the zero value is right for a small node.
+type Options struct {
+	// ServerName is written to a new database and compared with an old one's; empty skips the check (tests).
+	ServerName id.ServerName
+	// EventCache bounds the memory for parsed events, in bytes of JSON. 0 means 16 MiB.
+	EventCache int
+	// StateCache bounds the memory for nodes of room state, in bytes. 0 means 16 MiB.
+	StateCache int
+	// Log gets the store's few messages; nil means silence.
+	Log *slog.Logger
+}
+
+// Store is an open database. Make one with [Open], let [Store.Run] run beside it, end with [Store.Close].
+type Store struct {
+	dialect Dialect
+	log     *slog.Logger
+	self    id.ServerName
+
+	read   *reader    // safe for concurrent use
+	commit *committer // the writer's queue
+
+	feed   *Feed
+	rooms  *roomIndex
+	events *eventCache
+	state  *stateCache
+	outbox *outbox
+
+	position atomic.Int64 // the last durable position; written by the committer only
+}
+
+// Position is the newest durable position: everything at or below it can be read.
+func (s *Store) Position() Position { return Position(s.position.Load()) }
+
+// Feed tells of new commits.
+func (s *Store) Feed() *Feed { return s.feed }
+
+// Check answers whether the database can be read, for readiness probes.
+func (s *Store) Check(ctx context.Context) error { return s.read.ping(ctx) }
