@@ -1,0 +1,15 @@
+// Package dag knows how the events of a room hang together: topological order, auth chains, extremities. It is about
+// the shape of the graph alone, and decides nothing about the events.
+package dag
+
+import (
+	"hanse/federation/event"
+	"hanse/federation/id"
+)
+
+// Source answers from what is stored.
+type Source interface {
+	// Events returns the stored events of those IDs. Those that are not stored are absent from the map; that is
+	// not an error.
+	Events(ids []id.EventID) (map[id.EventID]*event.Event, error)
+}
