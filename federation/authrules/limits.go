@@ -1,0 +1,6 @@
+package authrules
+
+// maxInviteChecks bounds the signature checks for one redeemed third-party invite: signatures times keys. Honest ones
+// have one signature and one to three keys; two events of 64 KiB could otherwise ask for half a million checks, a
+// minute of work. An invite that asks for more is refused, so that the verdict doesn't hang on which are tried first.
+const maxInviteChecks = 1024

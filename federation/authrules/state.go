@@ -1,0 +1,48 @@
+package authrules
+
+import (
+	"hanse/federation/event"
+	"hanse/federation/roomstate"
+)
+
+// EventsState is the state that a list of events amounts to, for instance the auth events of an event. Of two with
+// the same type and state key the later one counts; events that are not state events are left out. The result
+// remembers parsed power levels (see Memo) and is not safe for concurrent use.
+func EventsState(events []*event.Event) State {
+	m := make(eventsState, len(events))
+	for _, e := range events {
+		if key, ok := keyOf(e); ok {
+			m[key] = e
+		}
+	}
+	return NewMemo(m)
+}
+
+type eventsState map[roomstate.Key]*event.Event
+
+func (m eventsState) StateEvent(typ, stateKey string) (*event.Event, error) {
+	return m[roomstate.Key{Type: typ, StateKey: stateKey}], nil
+}
+
+// Memo is a State that remembers the power levels parsed last, for checking many events against one state, or
+// against one that changes as it goes (the state below may change between checks: what is remembered belongs to
+// events, not to places). Not safe for concurrent use.
+type Memo struct {
+	state         State
+	create, power *event.Event // what levels was made from
+	levels        Levels
+	known         bool
+}
+
+// NewMemo wraps a state; a Memo is returned as it is.
+func NewMemo(state State) *Memo {
+	if m, ok := state.(*Memo); ok {
+		return m
+	}
+	return &Memo{state: state}
+}
+
+// StateEvent asks the state below.
+func (m *Memo) StateEvent(typ, stateKey string) (*event.Event, error) {
+	return m.state.StateEvent(typ, stateKey)
+}
