@@ -32,9 +32,9 @@ func NewRing(cfg RingConfig) *Ring { return &Ring{cfg: cfg} }
 // Request asks for one signature check: has Server signed Message?
 type Request struct {
 	Server     id.ServerName
-	Message    []byte                // the signed bytes
-	Signatures map[id.KeyID][]byte   // the signatures by Server that the message carries
-	At         time.Time             // the event's origin_server_ts; zero means now, and that old keys won't do
+	Message    []byte              // the signed bytes
+	Signatures map[id.KeyID][]byte // the signatures by Server that the message carries
+	At         time.Time           // the event's origin_server_ts; zero means now, and that old keys won't do
 	// EnforceValidity asks for a key valid at At (room versions 5 and later, and requests).
 	EnforceValidity bool
 }

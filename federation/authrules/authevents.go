@@ -18,8 +18,8 @@ func CheckAuthEvents(e *event.Event, auth []*event.Event, rejected func(id.Event
 		return nil // rule 1 has decided before
 	}
 	// spec:rooms/v12#authorisation-rules 2
-	if rules.RoomIDIsCreateEvent && len(e.RoomID()) > 1 && rejected(id.EventID("$"+string(e.RoomID())[1:])) {
-		return reject(e, "room_id.no_create", "the create event of room %s was rejected", e.RoomID())
+	if create, ok := e.RoomID().CreateEvent(); rules.RoomIDIsCreateEvent && (!ok || rejected(create)) {
+		return reject(e, "room_id.no_create", "the create event of room %s was rejected, or the ID is none", e.RoomID())
 	}
 	// spec:rooms/v12#authorisation-rules 3.1
 	seen := make(map[roomstate.Key]bool, len(auth))

@@ -91,7 +91,7 @@ func Check(e *event.Event, state State) error {
 // roomID is rule 2, and its counterpart in versions that list the create event among the auth events: without a
 // create event there is no room.
 func (c *check) roomID() (verdict, error) {
-	if !c.rules.PrivilegedCreators {
+	if !c.rules.RoomIDIsCreateEvent {
 		// spec:rooms/v11#authorisation-rules 2.4
 		if c.create == nil {
 			return next, c.reject("auth_events.no_create", "the room has no m.room.create event here")
@@ -99,7 +99,7 @@ func (c *check) roomID() (verdict, error) {
 		return next, nil
 	}
 	// spec:rooms/v12#authorisation-rules 2
-	if c.create == nil || "!"+string(c.create.ID())[1:] != string(c.e.RoomID()) {
+	if want, ok := c.e.RoomID().CreateEvent(); !ok || c.create == nil || c.create.ID() != want {
 		return next, c.reject("room_id.no_create", "room %s has no accepted m.room.create event of that ID", c.e.RoomID())
 	}
 	return next, nil

@@ -2,11 +2,9 @@ package authrules
 
 import "hanse/federation/canonicaljson"
 
-// member is a member of a canonical JSON object; false when value isn't an object or has no such member.
+// member is a member of a canonical JSON object; false when value isn't an object or has no such
+// member.
 func member(value []byte, key string) ([]byte, bool) {
-	if len(value) == 0 || value[0] != '{' {
-		return nil, false
-	}
 	return canonicaljson.Get(value, key)
 }
 

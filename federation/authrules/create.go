@@ -53,7 +53,7 @@ func (c *check) createEvent() (verdict, error) {
 func (c *check) createRoomID() error {
 	if c.rules.RoomIDIsCreateEvent {
 		// spec:rooms/v12#authorisation-rules 1.2
-		if _, ok := member(c.e.JSON(), "room_id"); ok {
+		if c.e.HasRoomID() {
 			return c.reject("create.room_id", "a create event has no room_id in this room version: its event ID is the room's")
 		}
 		return nil

@@ -3,8 +3,8 @@ package authrules
 import (
 	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
 
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
-	"hanse/federation/id"
 	"hanse/federation/signedjson"
 )
 
@@ -81,9 +81,14 @@ func (c *check) redeemedInvite(target, membership string, invite []byte) (verdic
 	return next, c.reject("member.invite.third_party.bad_signature", "no key of the m.room.third_party_invite has signed the invite")
 }
 
-// signedByAny tells whether one of the signatures on the signed object was made with one of the keys.
+// signedByAny tells whether one of the signatures on the signed object was made with one of the keys. Who made it is
+// not asked: the keys in the room's event decide.
 func signedByAny(signed []byte, keys []ed25519.PublicKey) bool {
 	signatures, err := signedjson.Signatures(signed)
+	if err != nil {
+		return false
+	}
+	message, err := signedjson.SignedBytes(signed)
 	if err != nil {
 		return false
 	}
@@ -94,10 +99,10 @@ func signedByAny(signed []byte, keys []ed25519.PublicKey) bool {
 	if count*len(keys) > maxInviteChecks {
 		return false
 	}
-	for entity, byKey := range signatures {
-		for keyID := range byKey {
+	for _, byKey := range signatures {
+		for keyID, signature := range byKey {
 			for _, key := range keys {
-				if signedjson.Verify(signed, entity, keyID, key) == nil {
+				if keyID.Algorithm() == signedjson.Algorithm && ed25519.Verify(key, message, signature) {
 					return true
 				}
 			}
@@ -123,7 +128,7 @@ func inviteKeys(e *event.Event) []ed25519.PublicKey {
 	}
 	add(e.Content())
 	if list, ok := member(e.Content(), "public_keys"); ok {
-		for _, value := range elements(list) {
+		for value := range canonicaljson.Elements(list) {
 			add(value)
 		}
 	}

@@ -1,8 +1,6 @@
 package authrules
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -122,7 +120,7 @@ func parseLevels[K ~string](rules *roomversion.Rules, object []byte, skipNull bo
 	if skipNull && string(object) == "null" {
 		return nil, nil
 	}
-	if len(object) == 0 || object[0] != '{' {
+	if !canonicaljson.IsObject(object) {
 		return nil, errors.New("is not an object")
 	}
 	levels := map[K]int64{}
@@ -131,11 +129,7 @@ func parseLevels[K ~string](rules *roomversion.Rules, object []byte, skipNull bo
 		if skipNull && string(value) == "null" {
 			continue
 		}
-		name, err := unquoteKey(rawKey)
-		var key K
-		if err == nil {
-			key, err = parseKey(name)
-		}
+		key, err := parseKey(canonicaljson.Unescape(rawKey))
 		if err != nil {
 			first = firstError(first, fmt.Errorf("the key %q: %w", rawKey, err))
 			continue
@@ -155,19 +149,6 @@ func firstError(a, b error) error {
 		return a
 	}
 	return b
-}
-
-// unquoteKey decodes a member's key, given as it stands between the quotes.
-func unquoteKey(raw []byte) (string, error) {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw), nil
-	}
-	quoted := append(append([]byte{'"'}, raw...), '"')
-	key, ok := canonicaljson.String(quoted)
-	if !ok {
-		return "", errors.New("is not a string")
-	}
-	return key, nil
 }
 
 var errNotInteger = errors.New("is not an integer")
@@ -232,13 +213,4 @@ func saturate(f float64) int64 {
 		return math.MinInt64
 	}
 	return int64(f)
-}
-
-// elements are the elements of a JSON array in raw form; none when it isn't one.
-func elements(array []byte) []json.RawMessage {
-	var list []json.RawMessage
-	if len(array) == 0 || array[0] != '[' || json.Unmarshal(array, &list) != nil {
-		return nil
-	}
-	return list
 }
