@@ -1,0 +1,185 @@
+// Hanse is a Matrix homeserver built around federation. This file is its command line: flags, environment, signals and
+// exit codes, and nothing else.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"hanse/node"
+	"hanse/testnet"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+	}()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "hanse:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "hanse",
+		Short:         "A Matrix homeserver built around federation",
+		Version:       node.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(serveCommand(), testnetCommand(), configCommand())
+	return root
+}
+
+func serveCommand() *cobra.Command {
+	var file string
+	var untilStdinCloses bool
+	serve := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a homeserver",
+		Long: "Run a homeserver. Settings come from the file given with --config, then from the environment\n" +
+			"(HANSE_SERVER_NAME, ...), then from flags; `hanse config example` explains each.",
+		Example: "  hanse serve --server-name example.org\n  hanse serve --config hanse.yaml",
+		Args:    cobra.NoArgs,
+	}
+	settings := node.Settings()
+	values := make([]string, len(settings))
+	for i, setting := range settings {
+		doc, _, _ := strings.Cut(setting.Doc, "\n")
+		serve.Flags().StringVar(&values[i], setting.Flag(), "", doc)
+		if setting.Switch {
+			serve.Flags().Lookup(setting.Flag()).NoOptDefVal = "true"
+		}
+	}
+	serve.Flags().StringVar(&file, "config", "", "the configuration file (YAML)")
+	serve.Flags().BoolVar(&untilStdinCloses, "until-stdin-closes", false, "stop when standard input ends, for programs that start this one")
+	serve.RunE = func(cmd *cobra.Command, _ []string) error {
+		config, err := readConfig(file)
+		if err != nil {
+			return err
+		}
+		for i, setting := range settings {
+			if value, ok := os.LookupEnv(setting.Env()); ok {
+				if err := setting.Set(&config, value); err != nil {
+					return fmt.Errorf("environment variable %s: %w", setting.Env(), err)
+				}
+			}
+			if cmd.Flags().Changed(setting.Flag()) {
+				if err := setting.Set(&config, values[i]); err != nil {
+					return fmt.Errorf("--%s: %w", setting.Flag(), err)
+				}
+			}
+		}
+		ctx := cmd.Context()
+		if untilStdinCloses {
+			ctx = untilClosed(ctx, os.Stdin)
+		}
+		return serveUntil(ctx, config)
+	}
+	return serve
+}
+
+func readConfig(file string) (node.Config, error) {
+	if file == "" {
+		return node.Config{}, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return node.Config{}, fmt.Errorf("--config: %w", err)
+	}
+	return node.ReadConfig(file, data)
+}
+
+// untilClosed ends the context when r ends.
+func untilClosed(ctx context.Context, r io.Reader) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, r)
+		cancel()
+	}()
+	return ctx
+}
+
+// serveUntil runs a node until ctx ends.
+func serveUntil(ctx context.Context, config node.Config) error {
+	if err := config.Validate(); err != nil {
+		return fmt.Errorf("the configuration can't be used:\n  %s", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	}
+	log := slog.New(config.LogHandler(os.Stderr))
+	server, err := node.New(ctx, config, log)
+	if err != nil {
+		return err
+	}
+	return server.Run(ctx)
+}
+
+func configCommand() *cobra.Command {
+	config := &cobra.Command{Use: "config", Short: "What can be configured"}
+	config.AddCommand(&cobra.Command{
+		Use:   "example",
+		Short: "Print a configuration file with every setting and its meaning",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), node.ExampleConfig())
+			return err
+		},
+	})
+	return config
+}
+
+func testnetCommand() *cobra.Command {
+	options := testnet.Options{}
+	up := &cobra.Command{
+		Use:   "up",
+		Short: "Start several nodes that federate, with users who talk, and stay up until Ctrl-C",
+		Long: "Start several nodes, each its own process with its own data folder, loopback address, key and certificate.\n" +
+			"They find each other through the testnet's DNS server and trust its certificate authority. A user on each\n" +
+			"node joins one room, by alias and by invite; all talk, and every node must end with the same room.",
+		Example: "  hanse testnet up\n  hanse testnet up --nodes 5 --room-version 11 --dir ./my-testnet",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			options.Out = cmd.OutOrStdout()
+			if options.Program, err = os.Executable(); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("nodes") && options.Nodes == 0 {
+				return errors.New("--nodes 0: a testnet has at least one node")
+			}
+			return testnet.Up(cmd.Context(), options)
+		},
+	}
+	up.Flags().IntVar(&options.Nodes, "nodes", 0, fmt.Sprintf("how many nodes, 1 to %d (default 3)", testnet.MaxNodes))
+	up.Flags().StringVar(&options.RoomVersion, "room-version", "", "version of the room they meet in, 1 to 12 (default: the server's)")
+	up.Flags().BoolVar(&options.Once, "once", false, "stop after the scenario: exit code 0 if it went well, 1 if not")
+	up.Flags().StringVar(&options.Dir, "dir", "", "keep the data in this folder; a later start on it goes on where this one stopped")
+	up.Flags().BoolVar(&options.JSON, "json", false, "print JSON lines, for programs")
+
+	oneNode := &cobra.Command{
+		Use:   "node",
+		Short: "Run one node by the adapter contract (orders in the environment; see doc/adapter.md)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := testnet.NodeConfig(os.Getenv)
+			if err != nil {
+				return err
+			}
+			return serveUntil(cmd.Context(), config)
+		},
+	}
+	group := &cobra.Command{Use: "testnet", Short: "A small Matrix on one machine"}
+	group.AddCommand(up, oneNode)
+	return group
+}

@@ -1,0 +1,136 @@
+package node
+
+import "time"
+
+// Config is everything that can be set. The zero value of each field is its default; server_name alone is needed.
+// The comments below are the manual: `hanse config example` prints them.
+//
+// Settings come from the YAML file, then from the environment (HANSE_FEDERATION_DNS_SERVER for
+// federation.dns_server; lists with commas), then from flags (--federation-dns-server); the later wins.
+type Config struct {
+	// The name of this server: the part after the colon in @user:example.org. It can't be changed later.
+	ServerName string `yaml:"server_name" example:"example.org"`
+	// The folder for the database and the signing key. Default: ./data
+	DataDir string `yaml:"data_dir" example:"./data"`
+	// The file with this server's signing keys; made at the first start. Default: signing.key in data_dir.
+	SigningKey string `yaml:"signing_key" example:"./data/signing.key"`
+	// Where everything is stored.
+	Database DatabaseConfig `yaml:"database"`
+	// The client-server API.
+	Client ClientConfig `yaml:"client"`
+	// The server-server API: how other servers reach us and how we reach them.
+	Federation FederationConfig `yaml:"federation"`
+	// Who may make an account.
+	Registration RegistrationConfig `yaml:"registration"`
+	// How passwords are hashed.
+	Passwords PasswordConfig `yaml:"passwords"`
+	// Limits on what one client may ask in a time. They are on unless disabled.
+	RateLimits RateLimitConfig `yaml:"rate_limits"`
+	// Rooms made on this server.
+	Rooms RoomConfig `yaml:"rooms"`
+	// Health, readiness and metrics for whoever operates this server.
+	Monitor MonitorConfig `yaml:"monitor"`
+	// What is logged, and how.
+	Log LogConfig `yaml:"log"`
+}
+
+// DatabaseConfig says where everything is stored.
+type DatabaseConfig struct {
+	// A PostgreSQL database, as postgres://user:password@host/name. Default: SQLite, in hanse.db in data_dir.
+	URL string `yaml:"url" example:"postgres://hanse:secret@localhost/hanse"`
+}
+
+// ClientConfig is about the client-server API.
+type ClientConfig struct {
+	// Addresses to listen on. Plain HTTP, meant for a reverse proxy, unless a certificate is given.
+	// The server-server API answers here too, for proxies that forward port 8448 or 443. Default: 127.0.0.1:8008
+	Listen []string `yaml:"listen" example:"127.0.0.1:8008"`
+	// Certificate chain and key (PEM files) to serve clients by HTTPS.
+	Certificate string `yaml:"certificate" example:"/etc/hanse/client.crt"`
+	Key         string `yaml:"key" example:"/etc/hanse/client.key"`
+	// The address that clients use from outside; published in /.well-known/matrix/client. Default: not published.
+	PublicURL string `yaml:"public_url" example:"https://matrix.example.org"`
+}
+
+// FederationConfig is about the server-server API.
+type FederationConfig struct {
+	// Addresses to listen on by HTTPS; they need the certificate below. Default: :8448 where a certificate is given.
+	Listen []string `yaml:"listen" example:":8448"`
+	// Certificate chain and key (PEM files) for server_name, or for the name that it is delegated to.
+	Certificate string `yaml:"certificate" example:"/etc/hanse/federation.crt"`
+	Key         string `yaml:"key" example:"/etc/hanse/federation.key"`
+	// Delegation: where other servers find this one, published in /.well-known/matrix/server. Default: not published.
+	WellKnown string `yaml:"well_known" example:"matrix.example.org:443"`
+	// A PEM file of certificate authorities to trust besides the system's.
+	TrustedCAs string `yaml:"trusted_cas" example:"/etc/hanse/extra-cas.pem"`
+	// The DNS server to ask, as address:port. Default: the system's resolver.
+	DNSServer string `yaml:"dns_server" example:"192.0.2.53:53"`
+	// Addresses that other servers may make us call although they are private, loopback or link-local (prefixes).
+	AllowAddresses []string `yaml:"allow_addresses" example:"10.0.0.0/8"`
+	// Servers that are asked for the signing keys of servers that don't answer. Default: none.
+	Notaries []string `yaml:"notaries" example:"matrix.org"`
+}
+
+// RegistrationConfig says who may make an account.
+type RegistrationConfig struct {
+	// Let anybody make an account. Default: false
+	Open bool `yaml:"open" example:"true"`
+	// Let those make an account who know one of these tokens.
+	Tokens []string `yaml:"tokens" example:"a-long-secret-word"`
+	// The secret of /_synapse/admin/v1/register, by which tools make accounts. Default: that way is closed.
+	SharedSecret string `yaml:"shared_secret" example:"a-longer-secret-word"`
+}
+
+// PasswordConfig says how passwords are hashed. Hashes made with older settings stay valid.
+type PasswordConfig struct {
+	// argon2id or bcrypt. Default: argon2id
+	Algorithm string `yaml:"algorithm" example:"argon2id"`
+	// argon2id: passes over the memory. Default: 2
+	Argon2Time uint32 `yaml:"argon2_time" example:"2"`
+	// argon2id: memory in KiB. Default: 19456
+	Argon2Memory uint32 `yaml:"argon2_memory" example:"19456"`
+	// argon2id: threads. Default: 1
+	Argon2Threads uint8 `yaml:"argon2_threads" example:"1"`
+	// bcrypt: cost, 4 to 31. Default: 12
+	BcryptCost int `yaml:"bcrypt_cost" example:"12"`
+}
+
+// RateLimitConfig limits what one client may ask in a time.
+type RateLimitConfig struct {
+	// Switch all limits off, as for a testnet. Default: false
+	Disabled bool `yaml:"disabled" example:"true"`
+}
+
+// RoomConfig is about rooms made on this server.
+type RoomConfig struct {
+	// The version of new rooms whose maker asks for none. Default: 12
+	DefaultVersion string `yaml:"default_version" example:"12"`
+}
+
+// MonitorConfig is about what an operator's tools ask.
+type MonitorConfig struct {
+	// The address of /health, /ready, /metrics and /debug/pprof/; plain HTTP, keep it private. Default: not served.
+	Listen string `yaml:"listen" example:"127.0.0.1:9008"`
+}
+
+// LogConfig says what is logged, and how.
+type LogConfig struct {
+	// error, warn, info or debug. Default: info
+	Level string `yaml:"level" example:"info"`
+	// text or json. Default: text
+	Format string `yaml:"format" example:"text"`
+}
+
+// Bounds of a start and a stop.
+const (
+	// shutdownTimeout is how long requests that are under way may take to end after the order to stop.
+	shutdownTimeout = 10 * time.Second
+	// headerTimeout is how long a client may take to send the head of a request.
+	headerTimeout = 20 * time.Second
+	// bodyTimeout is how long a client may take to send a whole request.
+	bodyTimeout = 2 * time.Minute
+	// idleTimeout is how long a connection is kept for a next request.
+	idleTimeout = 3 * time.Minute
+	// maxHeaderBytes bounds the head of a request.
+	maxHeaderBytes = 64 << 10
+)

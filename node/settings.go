@@ -1,0 +1,259 @@
+package node
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed config.go
+var configSource string // the manual is made from its comments
+
+// Setting is one thing that can be set in Config.
+type Setting struct {
+	Path    string // in the file, as "federation.dns_server"
+	Doc     string // its comment
+	Example string
+	List    bool
+	Switch  bool
+	field   []int
+}
+
+// Env is the environment variable of the setting.
+func (s Setting) Env() string {
+	return "HANSE_" + strings.ToUpper(strings.ReplaceAll(s.Path, ".", "_"))
+}
+
+// Flag is the flag of the setting, without the dashes before it.
+func (s Setting) Flag() string {
+	return strings.NewReplacer(".", "-", "_", "-").Replace(s.Path)
+}
+
+// Settings lists what can be set, in the order of the manual.
+func Settings() []Setting {
+	docs := fieldDocs()
+	var settings []Setting
+	walkFields(reflect.TypeFor[Config](), "", nil, func(path string, index []int, owner reflect.Type, field reflect.StructField) {
+		if field.Type.Kind() == reflect.Struct {
+			return
+		}
+		settings = append(settings, Setting{
+			Path: path, Doc: docs[owner.Name()+"."+field.Name], Example: field.Tag.Get("example"),
+			List: field.Type.Kind() == reflect.Slice, Switch: field.Type.Kind() == reflect.Bool, field: index,
+		})
+	})
+	return settings
+}
+
+// walkFields visits every field below a struct, a struct before its own fields.
+func walkFields(t reflect.Type, prefix string, index []int, visit func(path string, index []int, owner reflect.Type, field reflect.StructField)) {
+	for i := range t.NumField() {
+		field := t.Field(i)
+		path, at := prefix+field.Tag.Get("yaml"), append(slices.Clone(index), i)
+		visit(path, at, t, field)
+		if field.Type.Kind() == reflect.Struct {
+			walkFields(field.Type, path+".", at, visit)
+		}
+	}
+}
+
+// fieldDocs reads the comments of this package's configuration, by "Type.Field".
+func fieldDocs() map[string]string {
+	docs := map[string]string{}
+	file, err := parser.ParseFile(token.NewFileSet(), "config.go", configSource, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return docs // it compiled, so it parses
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		if fields, ok := spec.Type.(*ast.StructType); ok {
+			for _, field := range fields.Fields.List {
+				for _, name := range field.Names {
+					docs[spec.Name.Name+"."+name.Name] = strings.TrimSpace(field.Doc.Text())
+				}
+			}
+		}
+		return false
+	})
+	return docs
+}
+
+// ExampleConfig is a whole configuration file: every setting with its comment, all but server_name commented out.
+func ExampleConfig() string {
+	var out strings.Builder
+	out.WriteString("# Hanse's configuration: every setting with its meaning. Only server_name is needed.\n" +
+		"# Each can also be set by environment (HANSE_FEDERATION_DNS_SERVER) and by flag (--federation-dns-server).\n")
+	docs := fieldDocs()
+	walkFields(reflect.TypeFor[Config](), "", nil, func(path string, _ []int, owner reflect.Type, field reflect.StructField) {
+		indent := strings.Repeat("  ", strings.Count(path, "."))
+		name, example := field.Tag.Get("yaml"), field.Tag.Get("example")
+		if indent == "" {
+			out.WriteByte('\n')
+		}
+		if doc := docs[owner.Name()+"."+field.Name]; doc != "" {
+			for line := range strings.SplitSeq(doc, "\n") {
+				out.WriteString(indent + "# " + line + "\n")
+			}
+		}
+		switch {
+		case field.Type.Kind() == reflect.Struct:
+			out.WriteString(indent + name + ":\n")
+		case path == "server_name":
+			out.WriteString(name + ": " + example + "\n")
+		case field.Type.Kind() == reflect.Slice:
+			out.WriteString(indent + "# " + name + ": [" + strconv.Quote(example) + "]\n")
+		default:
+			out.WriteString(indent + "# " + name + ": " + example + "\n")
+		}
+	})
+	return out.String()
+}
+
+// Set gives the setting a value from text: a list's entries are separated by commas.
+func (s Setting) Set(c *Config, text string) error {
+	field := reflect.ValueOf(c).Elem().FieldByIndex(s.field)
+	var err error
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString(text)
+	case reflect.Slice:
+		var list []string
+		for part := range strings.SplitSeq(text, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				list = append(list, part)
+			}
+		}
+		field.Set(reflect.ValueOf(list))
+	case reflect.Bool:
+		var value bool
+		value, err = strconv.ParseBool(text)
+		field.SetBool(value)
+	case reflect.Int:
+		var value int64
+		value, err = strconv.ParseInt(text, 10, 32)
+		field.SetInt(value)
+	default:
+		var value uint64
+		value, err = strconv.ParseUint(text, 10, field.Type().Bits())
+		field.SetUint(value)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %q is not a %s", s.Path, text, kindWord(field.Kind()))
+	}
+	return nil
+}
+
+func kindWord(kind reflect.Kind) string {
+	if kind == reflect.Bool {
+		return "true or false"
+	}
+	return "whole number in its range"
+}
+
+// ReadConfig reads a configuration from YAML. name is the file's name, for errors, which say the line.
+func ReadConfig(name string, data []byte) (Config, error) {
+	var config Config
+	var document yaml.Node
+	if err := yaml.Unmarshal(data, &document); err != nil {
+		return config, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if document.IsZero() {
+		return config, nil
+	}
+	if errs := unknownKeys(name, document.Content[0], reflect.TypeFor[Config](), ""); len(errs) > 0 {
+		return config, errors.Join(errs...)
+	}
+	if err := document.Decode(&config); err != nil {
+		var typeError *yaml.TypeError
+		if errors.As(err, &typeError) {
+			err = errors.New(strings.Join(typeError.Errors, "; "))
+		}
+		return config, fmt.Errorf("%s: %w", name, err)
+	}
+	return config, nil
+}
+
+// unknownKeys reports every key of a YAML mapping that Config does not have, each with its line and the nearest known key.
+func unknownKeys(name string, mapping *yaml.Node, t reflect.Type, prefix string) []error {
+	if mapping.Kind != yaml.MappingNode {
+		return nil // decoding says what is wrong with it
+	}
+	var errs []error
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		key, value := mapping.Content[i], mapping.Content[i+1]
+		field, ok := fieldByKey(t, key.Value)
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s:%d: unknown key %q; %s", name, key.Line, prefix+key.Value, suggestion(key.Value, prefix, t)))
+			continue
+		}
+		if field.Type.Kind() == reflect.Struct {
+			errs = append(errs, unknownKeys(name, value, field.Type, prefix+key.Value+".")...)
+		}
+	}
+	return errs
+}
+
+func fieldByKey(t reflect.Type, key string) (reflect.StructField, bool) {
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("yaml") == key {
+			return t.Field(i), true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+// suggestion names the known key that is nearest to an unknown one: first among its neighbours, then anywhere.
+func suggestion(key, prefix string, t reflect.Type) string {
+	best, distance := "", 1+max(2, len(key)/2)
+	for i := range t.NumField() {
+		name := t.Field(i).Tag.Get("yaml")
+		if d := editDistance(key, name); d < distance {
+			best, distance = prefix+name, d
+		}
+	}
+	if best == "" {
+		for _, setting := range Settings() {
+			last := setting.Path[strings.LastIndexByte(setting.Path, '.')+1:]
+			if d := min(editDistance(key, last), editDistance(prefix+key, setting.Path)); d < distance {
+				best, distance = setting.Path, d
+			}
+		}
+	}
+	if best == "" {
+		return "`hanse config example` lists all keys"
+	}
+	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// editDistance is the least number of inserted, deleted and replaced bytes that turn a into b.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

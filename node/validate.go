@@ -1,0 +1,173 @@
+package node
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+)
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() Config {
+	setDefault(&c.DataDir, "data")
+	setDefault(&c.SigningKey, filepath.Join(c.DataDir, "signing.key"))
+	setDefault(&c.Passwords.Algorithm, "argon2id")
+	setDefault(&c.Passwords.Argon2Time, 2)
+	setDefault(&c.Passwords.Argon2Memory, 19456)
+	setDefault(&c.Passwords.Argon2Threads, 1)
+	setDefault(&c.Passwords.BcryptCost, 12)
+	setDefault(&c.Rooms.DefaultVersion, string(roomversion.V12)) // spec:rooms/_index#complete-list-of-room-versions
+	setDefault(&c.Log.Level, "info")
+	setDefault(&c.Log.Format, "text")
+	if len(c.Client.Listen) == 0 {
+		c.Client.Listen = []string{"127.0.0.1:8008"}
+	}
+	if len(c.Federation.Listen) == 0 && c.Federation.Certificate != "" {
+		c.Federation.Listen = []string{":8448"}
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate reports everything that is wrong with the configuration at once, a line each, with the setting's path.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var problems []error
+	wrong := func(path, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	}
+	if c.ServerName == "" {
+		wrong("server_name", "is missing; give the name that follows the colon in your users' IDs, as in --server-name example.org")
+	} else if _, err := id.ParseServerName(c.ServerName); err != nil {
+		wrong("server_name", "%v", err)
+	}
+	if url, err := url.Parse(c.Database.URL); c.Database.URL != "" && (err != nil || url.Scheme != "postgres" && url.Scheme != "postgresql") {
+		wrong("database.url", "must start with postgres://; leave it out for SQLite in data_dir")
+	}
+	for path, list := range map[string][]string{
+		"client.listen": c.Client.Listen, "federation.listen": c.Federation.Listen,
+		"monitor.listen": optional(c.Monitor.Listen), "federation.dns_server": optional(c.Federation.DNSServer),
+	} {
+		for _, address := range list {
+			if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+				wrong(path, "%q is not an address with a port, such as 127.0.0.1:8008 or :8448", address)
+			}
+		}
+	}
+	checkCertificate(wrong, "client", c.Client.Certificate, c.Client.Key)
+	checkCertificate(wrong, "federation", c.Federation.Certificate, c.Federation.Key)
+	if len(c.Federation.Listen) > 0 && c.Federation.Certificate == "" {
+		wrong("federation.listen", "needs federation.certificate and federation.key: other servers only speak HTTPS")
+	}
+	if _, err := c.trustedCAs(); err != nil {
+		wrong("federation.trusted_cas", "%v", err)
+	}
+	if _, err := c.allowedAddresses(); err != nil {
+		wrong("federation.allow_addresses", "%v", err)
+	}
+	for _, notary := range c.Federation.Notaries {
+		if _, err := id.ParseServerName(notary); err != nil {
+			wrong("federation.notaries", "%v", err)
+		}
+	}
+	if c.Federation.WellKnown != "" {
+		if _, err := id.ParseServerName(c.Federation.WellKnown); err != nil {
+			wrong("federation.well_known", "%v", err)
+		}
+	}
+	if public, err := url.Parse(c.Client.PublicURL); c.Client.PublicURL != "" && (err != nil || public.Scheme != "https" && public.Scheme != "http" || public.Host == "") {
+		wrong("client.public_url", "%q is not an address such as https://matrix.example.org", c.Client.PublicURL)
+	}
+	if a := c.Passwords.Algorithm; a != "argon2id" && a != "bcrypt" {
+		wrong("passwords.algorithm", "%q is unknown; use argon2id or bcrypt", a)
+	}
+	if cost := c.Passwords.BcryptCost; cost < 4 || cost > 31 {
+		wrong("passwords.bcrypt_cost", "%d is not between 4 and 31", cost)
+	}
+	if _, ok := roomversion.Lookup(roomversion.Version(c.Rooms.DefaultVersion)); !ok {
+		wrong("rooms.default_version", "%q is not a room version that Hanse knows (1 to 12)", c.Rooms.DefaultVersion)
+	}
+	if _, ok := logLevels[c.Log.Level]; !ok {
+		wrong("log.level", "%q is unknown; use error, warn, info or debug", c.Log.Level)
+	}
+	if f := c.Log.Format; f != "text" && f != "json" {
+		wrong("log.format", "%q is unknown; use text or json", f)
+	}
+	return errors.Join(problems...)
+}
+
+func optional(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+func checkCertificate(wrong func(path, format string, args ...any), section, certificate, key string) {
+	switch {
+	case certificate == "" && key == "":
+	case certificate == "":
+		wrong(section+".certificate", "is missing, although %s.key is given", section)
+	case key == "":
+		wrong(section+".key", "is missing, although %s.certificate is given", section)
+	default:
+		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
+			wrong(section+".certificate", "%v", err)
+		}
+	}
+}
+
+// trustedCAs is the system's pool of certificate authorities, with those of the configured file.
+func (c Config) trustedCAs() (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a machine without any: then only the configured ones count
+	}
+	if c.Federation.TrustedCAs == "" {
+		return pool, nil
+	}
+	pem, err := os.ReadFile(c.Federation.TrustedCAs)
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", c.Federation.TrustedCAs)
+	}
+	return pool, nil
+}
+
+// allowedAddresses reads federation.allow_addresses; a bare address stands for itself.
+func (c Config) allowedAddresses() ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, text := range c.Federation.AllowAddresses {
+		if !strings.Contains(text, "/") {
+			address, err := netip.ParseAddr(text)
+			if err != nil {
+				return nil, fmt.Errorf("%q is not an address or a prefix such as 10.0.0.0/8", text)
+			}
+			prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
+			continue
+		}
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a prefix such as 10.0.0.0/8", text)
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return prefixes, nil
+}

@@ -1,0 +1,172 @@
+// Package adapter starts and stops any homeserver as a process: by a command of its own, or by the adapter contract
+// (orders in the environment, ready when /_matrix/client/versions answers). It knows nothing of what runs inside.
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+)
+
+// Bounds of a process's life.
+const (
+	// DefaultReadyTimeout is how long a server may take to answer after its start. Synapse makes its database in this time.
+	DefaultReadyTimeout = 60 * time.Second
+	// DefaultStopTimeout is how long a server may take to end after SIGTERM before it is killed.
+	DefaultStopTimeout = 20 * time.Second
+	// probeInterval is the pause between two questions whether a server is ready.
+	probeInterval = 20 * time.Millisecond
+	// logTailBytes is how much of a server's log an error shows.
+	logTailBytes = 2 << 10
+)
+
+// Command says how a server is started.
+type Command struct {
+	Name         string   // for people: whose process it is
+	Args         []string // the program and its arguments
+	Env          []string // besides this process's own environment, as "KEY=value"
+	LogFile      string   // its output is appended here
+	ClientURL    string   // ready when ClientURL/_matrix/client/versions answers 200
+	ReadyTimeout time.Duration
+	StopTimeout  time.Duration
+	// LiveByStdin hands the process a pipe as its standard input, which closes when this process ends, however it ends.
+	LiveByStdin bool
+}
+
+// Process is a running server. Its methods are safe for concurrent use.
+type Process struct {
+	command Command
+	cmd     *exec.Cmd
+	stdin   io.Closer
+	ended   chan struct{}
+	waitErr error // set before ended is closed
+	once    sync.Once
+}
+
+// Start starts the server and waits until it is ready, ends, or ctx ends. Its log's last lines are in the error.
+func Start(ctx context.Context, command Command) (*Process, error) {
+	if command.ReadyTimeout == 0 {
+		command.ReadyTimeout = DefaultReadyTimeout
+	}
+	if command.StopTimeout == 0 {
+		command.StopTimeout = DefaultStopTimeout
+	}
+	if err := os.MkdirAll(filepath.Dir(command.LogFile), 0o700); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(command.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p := &Process{command: command, cmd: exec.Command(command.Args[0], command.Args[1:]...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), command.Env...)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	ownGroup(p.cmd) // a Ctrl-C in the terminal reaches this process alone, which stops its servers in order
+	if command.LiveByStdin {
+		if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s: start: %w", command.Name, err)
+	}
+	go func() {
+		p.waitErr = p.cmd.Wait()
+		close(p.ended)
+	}()
+	if err := p.ready(ctx); err != nil {
+		p.Kill()
+		return nil, fmt.Errorf("%s: %w; its log is %s%s", command.Name, err, command.LogFile, tail(command.LogFile))
+	}
+	return p, nil
+}
+
+func (p *Process) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.command.ReadyTimeout)
+	defer cancel()
+	client := resty.New().SetTimeout(2 * time.Second)
+	defer client.GetClient().CloseIdleConnections()
+	for {
+		response, err := client.R().SetContext(ctx).Get(p.command.ClientURL + "/_matrix/client/versions")
+		if err == nil && response.StatusCode() == http.StatusOK {
+			return nil
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("ended at its start (%v)", p.waitErr)
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return ctx.Err()
+			}
+			return fmt.Errorf("was not ready after %s", p.command.ReadyTimeout)
+		case <-time.After(probeInterval):
+		}
+	}
+}
+
+// Stop asks the server to end (SIGTERM) and waits; after its stop timeout it is killed, which is an error.
+func (p *Process) Stop() error {
+	p.closeStdin()
+	terminate(p.cmd.Process)
+	select {
+	case <-p.ended:
+		if p.waitErr != nil {
+			return fmt.Errorf("%s: ended with %w; its log is %s%s", p.command.Name, p.waitErr, p.command.LogFile, tail(p.command.LogFile))
+		}
+		return nil
+	case <-time.After(p.command.StopTimeout):
+		p.Kill()
+		return fmt.Errorf("%s: did not end within %s and was killed; its log is %s", p.command.Name, p.command.StopTimeout, p.command.LogFile)
+	}
+}
+
+// Kill ends the server at once (SIGKILL) and waits until it is gone.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // already gone is as good
+	p.closeStdin()
+	<-p.ended
+}
+
+func (p *Process) closeStdin() {
+	if p.stdin != nil {
+		p.once.Do(func() { _ = p.stdin.Close() })
+	}
+}
+
+// Ended is closed when the server is gone.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// PID is the process's number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// LogFile is where the server's output goes.
+func (p *Process) LogFile() string { return p.command.LogFile }
+
+// ClientURL is where the client-server API answers.
+func (p *Process) ClientURL() string { return p.command.ClientURL }
+
+// tail is the end of a log, for an error.
+func tail(file string) string {
+	data, err := os.ReadFile(file)
+	if err != nil || len(data) == 0 {
+		return ""
+	}
+	if len(data) > logTailBytes {
+		data = data[len(data)-logTailBytes:]
+		if _, rest, ok := strings.Cut(string(data), "\n"); ok {
+			data = []byte(rest)
+		}
+	}
+	return ", which ends with:\n" + strings.TrimRight(string(data), "\n")
+}

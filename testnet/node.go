@@ -1,0 +1,75 @@
+package testnet
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+
+	"hanse/federation/id"
+	"hanse/node"
+	"hanse/testnet/adapter"
+	"hanse/testnet/fabric"
+)
+
+// NodeConfig is the configuration of one Hanse node by the orders of the adapter contract. It writes the node's
+// certificate into its data folder.
+func NodeConfig(getenv func(string) string) (node.Config, error) {
+	orders, err := adapter.OrdersFrom(getenv)
+	if err != nil {
+		return node.Config{}, err
+	}
+	name, err := id.ParseServerName(orders.ServerName)
+	if err != nil {
+		return node.Config{}, err
+	}
+	certificate, key, err := issueFor(name, orders)
+	if err != nil {
+		return node.Config{}, err
+	}
+	config := node.Config{ServerName: orders.ServerName, DataDir: orders.DataDir}
+	config.Database.URL = orders.DatabaseURL
+	config.Client.Listen = []string{net.JoinHostPort(orders.BindAddr.String(), "8008")}
+	config.Client.PublicURL = orders.ClientURL()
+	config.Federation.Listen = []string{orders.FederationAddr()}
+	config.Federation.Certificate, config.Federation.Key = certificate, key
+	config.Federation.TrustedCAs = orders.CABundle
+	config.Federation.DNSServer = orders.DNSServer
+	config.Federation.AllowAddresses = []string{"127.0.0.0/8", "::1"}
+	config.Registration.Open = true
+	config.Registration.SharedSecret = orders.SharedSecret
+	config.RateLimits.Disabled = true
+	config.Rooms.DefaultVersion = orders.RoomVersion
+	if orders.RoomVersion == "" {
+		config.Rooms.DefaultVersion = "10"
+	}
+	config.Log.Level = "debug"
+	return config, nil
+}
+
+func issueFor(name id.ServerName, orders adapter.Orders) (certificate, key string, err error) {
+	certPEM, err := os.ReadFile(orders.CACert)
+	if err != nil {
+		return "", "", err
+	}
+	keyPEM, err := os.ReadFile(orders.CAKey)
+	if err != nil {
+		return "", "", err
+	}
+	ca, err := fabric.ParseCA(certPEM, keyPEM)
+	if err != nil {
+		return "", "", err
+	}
+	names := []string{name.Host(), orders.BindAddr.String()}
+	if literal, ok := name.Literal(); ok {
+		names[0] = literal.String()
+	}
+	if certPEM, keyPEM, err = ca.Issue(names...); err != nil {
+		return "", "", err
+	}
+	certificate, key = filepath.Join(orders.DataDir, "federation.crt"), filepath.Join(orders.DataDir, "federation.key")
+	return certificate, key, errors.Join(
+		os.MkdirAll(orders.DataDir, 0o700),
+		os.WriteFile(key, keyPEM, 0o600), os.WriteFile(certificate, certPEM, 0o600),
+	)
+}
