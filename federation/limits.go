@@ -1,0 +1,32 @@
+package federation
+
+// Limits on what is decoded. Bytes are bounded before decoding (by federation/client and federation/server); these
+// bound what a small body could otherwise blow up to.
+const (
+	// MaxTransactionPDUs and MaxTransactionEDUs are the spec's: spec:server-server-api#transactions.
+	MaxTransactionPDUs = 50
+	MaxTransactionEDUs = 100
+
+	// MaxListPDUs bounds the events of any other list. The largest public rooms hold some 200,000 events in their
+	// state and its auth chain; an entry costs 24 bytes besides its text.
+	MaxListPDUs = 1_000_000
+
+	// MaxRoomVersions bounds the `ver` parameters of make_join: twelve versions exist, unstable ones are strings of
+	// the same kind.
+	MaxRoomVersions = 100
+
+	// MaxStrippedState bounds invite_room_state and knock_room_state. Servers send about ten events.
+	MaxStrippedState = 100
+
+	// MaxEventIDs bounds the event IDs of one request (latest_events, earliest_events, v). Rooms with more forward
+	// extremities than this are broken; asking for some of them is enough.
+	MaxEventIDs = 1000
+
+	// MaxAuthorization bounds one Authorization header value, in bytes: two server names of 255 bytes, a key ID and
+	// a signature stay below 1,000.
+	MaxAuthorization = 4096
+
+	// MaxErrorText bounds the texts taken over from a peer's error answer, in bytes: they end in logs and in
+	// answers to our clients.
+	MaxErrorText = 1000
+)
