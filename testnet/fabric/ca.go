@@ -3,6 +3,7 @@
 package fabric
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -26,7 +27,7 @@ const certificateLifetime = 5 * 365 * 24 * time.Hour
 // CA is a certificate authority of a testnet's own. It is immutable and safe for concurrent use.
 type CA struct {
 	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
+	key         crypto.Signer
 	certPEM     []byte
 	keyPEM      []byte
 }
@@ -52,7 +53,7 @@ func NewCA() (*CA, error) {
 	return ParseCA(encodeCertificate(der), keyPEM)
 }
 
-// ParseCA reads a certificate authority from its PEM certificate and PEM key (PKCS#8 or SEC 1, ECDSA).
+// ParseCA reads a certificate authority from its PEM certificate and PEM key (PKCS#8, PKCS#1 or SEC 1).
 func ParseCA(certPEM, keyPEM []byte) (*CA, error) {
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
@@ -62,9 +63,9 @@ func ParseCA(certPEM, keyPEM []byte) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the CA's certificate: %w", err)
 	}
-	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	key, ok := pair.PrivateKey.(crypto.Signer)
 	if !ok {
-		return nil, fmt.Errorf("read the CA: its key is a %T; an ECDSA key is needed", pair.PrivateKey)
+		return nil, fmt.Errorf("read the CA: its key is a %T, which can't sign", pair.PrivateKey)
 	}
 	if !certificate.IsCA {
 		return nil, errors.New("read the CA: its certificate may not sign others (no CA flag)")
