@@ -1,6 +1,7 @@
 package roomstate
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -163,7 +164,7 @@ func (r *reader) eventID() {
 	}
 	var text [hashedIDLength]byte
 	text[0] = '$'
-	eventHash.Encode(text[1:], r.data[:32])
+	base64.RawURLEncoding.Encode(text[1:], r.data[:32])
 	r.texts.Write(text[:])
 	r.data = r.data[32:]
 }

@@ -2,7 +2,6 @@ package roomstate
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"iter"
@@ -29,9 +28,6 @@ const (
 	kindLeaf   = 0
 	kindBranch = 1
 )
-
-// eventHash is the base64 of event IDs that are a hash. Strict: one text, one value.
-var eventHash = base64.RawURLEncoding.Strict()
 
 // hashedIDLength is the length of an event ID that is a hash: '$' and 43 letters.
 const hashedIDLength = 44
@@ -73,16 +69,39 @@ func (n *node) encode(dst []byte) []byte {
 // appendEventID appends an event ID, as 33 bytes if it is a hash.
 func appendEventID(dst []byte, e id.EventID) []byte {
 	if len(e) == hashedIDLength && e[0] == '$' {
-		var text [hashedIDLength - 1]byte
-		copy(text[:], e[1:])
-		var hash [33]byte
-		if n, err := eventHash.Decode(hash[1:], text[:]); err == nil && n == 32 {
-			return append(dst, hash[:]...)
+		if short, ok := appendHash(append(dst, 0), string(e[1:])); ok {
+			return short
 		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(e)+1))
 	return append(dst, e...)
 }
+
+// appendHash decodes 43 letters of URL-safe base64 to 32 bytes. Unlike encoding/base64 it needs no memory, and every
+// change of a state does this for all entries of a leaf.
+func appendHash(dst []byte, text string) ([]byte, bool) {
+	var pending, bits uint32
+	for i := range len(text) {
+		value := letters[text[i]]
+		if value == 0 {
+			return nil, false
+		}
+		pending = pending<<6 | uint32(value-1)
+		if bits += 6; bits >= 8 {
+			bits -= 8
+			dst = append(dst, byte(pending>>bits))
+		}
+	}
+	return dst, pending&(1<<bits-1) == 0 // the last letter has two bits too many
+}
+
+// letters maps a letter of URL-safe base64 to its value plus one, everything else to 0. Never written.
+var letters = func() (table [256]byte) {
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+		table[c] = byte(i + 1)
+	}
+	return table
+}()
 
 // Nodes iterates over the nodes of m that known does not know, each with its encoding: children before their parents,
 // so that a reader of the store never sees a node without what is below it. It does not look below a known node. The

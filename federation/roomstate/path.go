@@ -1,6 +1,7 @@
 package roomstate
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"strings"
 )
@@ -50,7 +51,7 @@ func (p *path) shared(q *path) int {
 
 // compare orders entries: by path, then by type and state key, which decide only between keys that share a path.
 func (p *path) compare(key Key, other *entry) int {
-	if c := strings.Compare(string(p[:]), string(other.path[:])); c != 0 {
+	if c := bytes.Compare(p[:], other.path[:]); c != 0 {
 		return c
 	}
 	if c := strings.Compare(key.Type, other.key.Type); c != 0 {
