@@ -1,15 +1,46 @@
 package canonicaljson
 
+// Object builds a canonical object at the end of a buffer. The caller gives the members in
+// their order; each is a [Object.Key] and then a value, appended to [Object.Bytes] and put
+// back by [Object.Set].
+type Object struct {
+	dst   []byte
+	begun bool
+}
+
+// Begin begins an object at the end of dst.
+func Begin(dst []byte) Object { return Object{dst: append(dst, '{')} }
+
+// Key begins a member. key is escaped, as [Members] gives it.
+func (o *Object) Key(key []byte) {
+	if o.begun {
+		o.dst = append(o.dst, ',')
+	}
+	o.begun = true
+	o.dst = append(o.dst, '"')
+	o.dst = append(o.dst, key...)
+	o.dst = append(o.dst, '"', ':')
+}
+
+// Bytes is the buffer as it is.
+func (o *Object) Bytes() []byte { return o.dst }
+
+// Set replaces the buffer with one that has a value appended.
+func (o *Object) Set(dst []byte) { o.dst = dst }
+
+// End ends the object and gives the buffer.
+func (o *Object) End() []byte { return append(o.dst, '}') }
+
 // Filter appends a canonical object with those of its members whose key keep accepts. keep
 // gets the key still escaped, as [Members] does.
 func Filter(dst, object []byte, keep func(key []byte) bool) []byte {
-	w := Writer{dst: append(dst, '{')}
+	w := Begin(dst)
 	for key, value := range Members(object) {
 		if keep(key) {
 			w.member(key, value)
 		}
 	}
-	return w.Object()
+	return w.End()
 }
 
 // SetMember appends a canonical object with one member added or replaced. value must be
@@ -17,7 +48,7 @@ func Filter(dst, object []byte, keep func(key []byte) bool) []byte {
 func SetMember(dst, object []byte, key string, value []byte) []byte {
 	quoted := AppendString(nil, key)
 	escaped := quoted[1 : len(quoted)-1]
-	w := Writer{dst: append(dst, '{')}
+	w := Begin(dst)
 	done := false
 	for k, v := range Members(object) {
 		if !done {
@@ -34,41 +65,10 @@ func SetMember(dst, object []byte, key string, value []byte) []byte {
 	if !done {
 		w.member(escaped, value)
 	}
-	return w.Object()
+	return w.End()
 }
 
-// Writer builds a canonical object from members in their order: the caller sees to it.
-type Writer struct {
-	dst   []byte
-	begun bool
+func (o *Object) member(key, value []byte) {
+	o.Key(key)
+	o.dst = append(o.dst, value...)
 }
-
-// NewWriter begins an object at the end of dst.
-func NewWriter(dst []byte) *Writer { return &Writer{dst: append(dst, '{')} }
-
-// Member appends a member. key must need no escapes, value must be canonical.
-func (w *Writer) Member(key string, value []byte) {
-	w.comma()
-	w.dst = append(w.dst, '"')
-	w.dst = append(w.dst, key...)
-	w.dst = append(w.dst, '"', ':')
-	w.dst = append(w.dst, value...)
-}
-
-func (w *Writer) member(escaped, value []byte) {
-	w.comma()
-	w.dst = append(w.dst, '"')
-	w.dst = append(w.dst, escaped...)
-	w.dst = append(w.dst, '"', ':')
-	w.dst = append(w.dst, value...)
-}
-
-func (w *Writer) comma() {
-	if w.begun {
-		w.dst = append(w.dst, ',')
-	}
-	w.begun = true
-}
-
-// Object ends the object and gives dst back.
-func (w *Writer) Object() []byte { return append(w.dst, '}') }

@@ -1,66 +1,111 @@
+// Package event holds the immutable event, a PDU: [Parse] makes it from what a peer sent,
+// [Load] from our own store, [Draft.Sign] from a draft of our own. It knows the event
+// formats, size limits, redaction, content and reference hashes, event IDs and signatures of
+// all room versions.
+//
+// An event is parsed once and keeps its canonical JSON in one buffer; accessors do not parse
+// again. The package does not decide whether an event is allowed, and finds no keys: packages
+// authrules and keys do.
+//
+// spec:server-server-api#pdus
 package event
 
 import (
-	"encoding/json"
-
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
-	"hanse/federation/signedjson"
 )
 
-type Event struct{}
+// Event is an event in the federation format. It is immutable, and may be used by several
+// goroutines at once; slices it gives are its own and must not be changed.
+type Event struct {
+	rules *roomversion.Rules
+	id    id.EventID
 
-func Parse(rules *roomversion.Rules, raw []byte) (*Event, error) { panic("unfinished") }
-func Load(rules *roomversion.Rules, eventID id.EventID, canonical []byte) (*Event, error) {
-	panic("unfinished")
-}
-func (e *Event) Rules() *roomversion.Rules                               { panic("unfinished") }
-func (e *Event) ID() id.EventID                                          { panic("unfinished") }
-func (e *Event) RoomID() id.RoomID                                       { panic("unfinished") }
-func (e *Event) Type() string                                            { panic("unfinished") }
-func (e *Event) StateKey() (string, bool)                                { panic("unfinished") }
-func (e *Event) IsState() bool                                           { panic("unfinished") }
-func (e *Event) Is(typ, stateKey string) bool                            { panic("unfinished") }
-func (e *Event) Sender() id.UserID                                       { panic("unfinished") }
-func (e *Event) Depth() int64                                            { panic("unfinished") }
-func (e *Event) OriginServerTS() int64                                   { panic("unfinished") }
-func (e *Event) PrevEvents() []id.EventID                                { panic("unfinished") }
-func (e *Event) AuthEvents() []id.EventID                                { panic("unfinished") }
-func (e *Event) Content() []byte                                         { panic("unfinished") }
-func (e *Event) Redacts() (id.EventID, bool)                             { panic("unfinished") }
-func (e *Event) JSON() []byte                                            { panic("unfinished") }
-func (e *Event) Membership() string                                      { panic("unfinished") }
-func (e *Event) ContentHashMatches() bool                                { panic("unfinished") }
-func (e *Event) Redacted() *Event                                        { panic("unfinished") }
-func (e *Event) IsRedacted() bool                                        { panic("unfinished") }
-func (e *Event) ReferenceHash() [32]byte                                 { panic("unfinished") }
-func (e *Event) SignedBytes() []byte                                     { panic("unfinished") }
-func (e *Event) Signatures() map[id.ServerName]map[id.KeyID][]byte       { panic("unfinished") }
-func (e *Event) RequiredSigners() []id.ServerName                        { panic("unfinished") }
-func (e *Event) CoSign(server id.ServerName, key signedjson.Key) (*Event, error) { panic("unfinished") }
-func (e *Event) Size() int                                               { panic("unfinished") }
+	// json is canonical, with hashes and signatures and without unsigned. The slices below
+	// are parts of it.
+	json       []byte
+	content    []byte // an object
+	hashes     []byte // an object
+	signatures []byte // an object
 
-// HasRoomID tells whether the event carries a room_id (create events of v12 must not).
-func (e *Event) HasRoomID() bool { panic("unfinished") }
+	roomID     id.RoomID
+	sender     id.UserID
+	typ        string
+	stateKey   string
+	membership string
+	redacts    id.EventID
+	depth      int64
+	ts         int64
+	prev       []id.EventID
+	auth       []id.EventID
 
-type Draft struct {
-	RoomID                 id.RoomID
-	Type                   string
-	StateKey               *string
-	Sender                 id.UserID
-	Content                json.RawMessage
-	Redacts                id.EventID
-	PrevEvents, AuthEvents []id.EventID
-	ReferenceHashes        map[id.EventID][]byte
-	Depth                  int64
-	OriginServerTS         int64
+	isState   bool
+	hasRoomID bool
+	redacted  bool
 }
 
-func (d Draft) Sign(rules *roomversion.Rules, server id.ServerName, key signedjson.Key) (*Event, error) {
-	panic("unfinished")
+// Rules are the rules of the event's room version.
+func (e *Event) Rules() *roomversion.Rules { return e.rules }
+
+// ID is the event's ID: given in room versions 1 and 2, otherwise its reference hash.
+func (e *Event) ID() id.EventID { return e.id }
+
+// RoomID is the room the event is in. For a create event without room_id it is the event ID
+// with the sigil '!'.
+//
+// spec:rooms/v12#event-format
+func (e *Event) RoomID() id.RoomID { return e.roomID }
+
+// HasRoomID tells whether the event has a room_id of its own, which the create event of a
+// room whose ID is the create event's must not have.
+func (e *Event) HasRoomID() bool { return e.hasRoomID }
+
+// Type is the event's type.
+func (e *Event) Type() string { return e.typ }
+
+// StateKey is the event's state key; false if it is not a state event.
+func (e *Event) StateKey() (string, bool) { return e.stateKey, e.isState }
+
+// IsState tells whether the event is a state event.
+func (e *Event) IsState() bool { return e.isState }
+
+// Is tells whether the event is a state event of that type and state key.
+func (e *Event) Is(typ, stateKey string) bool {
+	return e.isState && e.typ == typ && e.stateKey == stateKey
 }
-func (d Draft) Template(rules *roomversion.Rules, origin id.ServerName) ([]byte, error) {
-	panic("unfinished")
-}
-func ParseDraft(rules *roomversion.Rules, raw []byte) (Draft, error) { panic("unfinished") }
-func Stripped(e *Event) json.RawMessage                             { panic("unfinished") }
+
+// Sender is the user who sent the event.
+func (e *Event) Sender() id.UserID { return e.sender }
+
+// Depth is what the sender says is the greatest depth of the event's prev events plus one,
+// 0 to rules.MaxDepth.
+func (e *Event) Depth() int64 { return e.depth }
+
+// OriginServerTS is when the event was made, as its sender says: milliseconds since the Unix
+// epoch. It may be negative.
+func (e *Event) OriginServerTS() int64 { return e.ts }
+
+// PrevEvents are the events before this one in the room's graph, at most [MaxPrevEvents], as
+// they stand in the event.
+func (e *Event) PrevEvents() []id.EventID { return e.prev }
+
+// AuthEvents are the events that allow this one, as its sender says, at most [MaxAuthEvents].
+func (e *Event) AuthEvents() []id.EventID { return e.auth }
+
+// Content is the event's content, a canonical JSON object.
+func (e *Event) Content() []byte { return e.content }
+
+// Redacts is the event that an m.room.redaction event redacts; false if the event is of
+// another type or names no valid event ID.
+func (e *Event) Redacts() (id.EventID, bool) { return e.redacts, e.redacts != "" }
+
+// Membership is content.membership of an m.room.member event; "" for other events, and if it
+// is not a string.
+func (e *Event) Membership() string { return e.membership }
+
+// JSON is the event in the federation format: canonical, with hashes and signatures, without
+// unsigned. event_id is in it in room versions 1 and 2 only.
+func (e *Event) JSON() []byte { return e.json }
+
+// Size is the size that the limit of [MaxSize] is about, in bytes.
+func (e *Event) Size() int { return len(e.json) }

@@ -1,0 +1,290 @@
+package event
+
+import (
+	"bytes"
+	"fmt"
+
+	"hanse/federation/canonicaljson"
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+)
+
+// Parse reads an event that a peer sent. It checks the event format of the room version, the
+// size limits and the grammar of the identifiers that the format needs, drops unsigned, and
+// computes the event ID where the version does so. Hashes, signatures and authorisation are
+// not checked. Any error means that the event is to be dropped.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1
+func Parse(rules *roomversion.Rules, raw []byte) (*Event, error) {
+	if len(raw) > maxRaw {
+		return nil, wrong("", fmt.Sprintf("has %d bytes before it is read, %d are allowed", len(raw), maxRaw))
+	}
+	canonical, err := canonicaljson.Append(nil, raw, mode(rules))
+	if err != nil {
+		return nil, err
+	}
+	if !canonicaljson.IsObject(canonical) {
+		return nil, wrong("", "is not a JSON object")
+	}
+	return parseCanonical(rules, withoutUnsigned(canonical))
+}
+
+// parseCanonical makes an event of a canonical object without unsigned, which it keeps.
+func parseCanonical(rules *roomversion.Rules, canonical []byte) (*Event, error) {
+	if len(canonical) > MaxSize {
+		return nil, wrong("", fmt.Sprintf("has %d bytes, %d are allowed", len(canonical), MaxSize))
+	}
+	e := &Event{rules: rules, json: canonical}
+	f, err := e.read()
+	if err != nil {
+		return nil, err
+	}
+	if rules.EventIDs == roomversion.EventIDGiven {
+		if e.id, err = givenID(f.eventID); err != nil {
+			return nil, err
+		}
+	} else {
+		e.id = hashedID(rules, e.ReferenceHash())
+	}
+	return e, e.readRoomID(f.roomID)
+}
+
+// Load makes an event of what [Event.JSON] gave, and its ID. It is for our own store: the
+// text is trusted to be canonical and the ID to be right, and is not computed. The event
+// keeps the slice.
+func Load(rules *roomversion.Rules, eventID id.EventID, canonical []byte) (*Event, error) {
+	e := &Event{rules: rules, json: canonical, id: eventID}
+	f, err := e.read()
+	if err != nil {
+		return nil, err
+	}
+	return e, e.readRoomID(f.roomID)
+}
+
+func mode(rules *roomversion.Rules) canonicaljson.Mode {
+	if rules.StrictCanonicalJSON {
+		return canonicaljson.Strict
+	}
+	return canonicaljson.Lenient
+}
+
+func withoutUnsigned(canonical []byte) []byte {
+	if !bytes.Contains(canonical, []byte(`"unsigned":`)) {
+		return canonical
+	}
+	dst := make([]byte, 0, len(canonical))
+	return bytes.Clone(canonicaljson.Filter(dst, canonical, func(key []byte) bool {
+		return string(key) != "unsigned"
+	}))
+}
+
+// fields are the members of an event that the format knows, as they stand in it.
+type fields struct {
+	authEvents, content, depth, eventID, hashes, originServerTS, prevEvents,
+	redacts, roomID, sender, signatures, stateKey, typ []byte
+}
+
+func split(object []byte) (f fields) {
+	for key, value := range canonicaljson.Members(object) {
+		switch string(key) {
+		case "auth_events":
+			f.authEvents = value
+		case "content":
+			f.content = value
+		case "depth":
+			f.depth = value
+		case "event_id":
+			f.eventID = value
+		case "hashes":
+			f.hashes = value
+		case "origin_server_ts":
+			f.originServerTS = value
+		case "prev_events":
+			f.prevEvents = value
+		case "redacts":
+			f.redacts = value
+		case "room_id":
+			f.roomID = value
+		case "sender":
+			f.sender = value
+		case "signatures":
+			f.signatures = value
+		case "state_key":
+			f.stateKey = value
+		case "type":
+			f.typ = value
+		}
+	}
+	return f
+}
+
+// read fills the event from its JSON, all but its ID and room ID.
+//
+// spec:rooms/v1#event-format
+// spec:rooms/v3#event-format
+// spec:rooms/v6#event-format
+// spec:rooms/v12#event-format
+func (e *Event) read() (fields, error) {
+	f := split(e.json)
+	if err := e.readHead(&f); err != nil {
+		return f, err
+	}
+	if e.content = f.content; !canonicaljson.IsObject(e.content) {
+		return f, wrong("content", "is not an object")
+	}
+	if e.hashes = f.hashes; !canonicaljson.IsObject(e.hashes) {
+		return f, wrong("hashes", "is not an object")
+	}
+	if hash, _ := canonicaljson.Get(e.hashes, "sha256"); !canonicaljson.IsString(hash) {
+		return f, wrong("hashes", "has no string sha256")
+	}
+	if e.signatures = f.signatures; !canonicaljson.IsObject(e.signatures) {
+		return f, wrong("signatures", "is not an object")
+	}
+	var err error
+	if e.prev, e.auth, err = readReferences(e.rules, &f); err != nil {
+		return f, err
+	}
+	e.readContent(&f)
+	return f, nil
+}
+
+// readHead reads the members that are strings and numbers.
+func (e *Event) readHead(f *fields) error {
+	var ok bool
+	if e.typ, ok = keyText(f.typ, ""); !ok {
+		return wrong("type", "is not a string of at most 255 bytes")
+	}
+	sender, ok := canonicaljson.String(f.sender)
+	if !ok {
+		return wrong("sender", "is not a string")
+	}
+	var err error
+	if e.sender, err = id.ParseUserID(sender); err != nil {
+		return wrong("sender", err.Error())
+	}
+	if e.isState = f.stateKey != nil; e.isState {
+		if e.stateKey, ok = keyText(f.stateKey, sender); !ok {
+			return wrong("state_key", "is not a string of at most 255 bytes")
+		}
+	}
+	if e.ts, ok = canonicaljson.Int(f.originServerTS); !ok {
+		return wrong("origin_server_ts", "is not an integer")
+	}
+	if e.depth, ok = canonicaljson.Int(f.depth); !ok {
+		return wrong("depth", "is not an integer")
+	}
+	if e.depth < 0 || e.depth > e.rules.MaxDepth {
+		return wrong("depth", fmt.Sprintf("is not between 0 and %d", e.rules.MaxDepth))
+	}
+	return nil
+}
+
+// keyText decodes type or state_key. same is a text it may be equal to, to share memory.
+func keyText(value []byte, same string) (string, bool) {
+	if len(value) >= 2 && string(value[1:len(value)-1]) == same {
+		return same, canonicaljson.IsString(value)
+	}
+	if known, ok := knownText(value); ok {
+		return known, true
+	}
+	text, ok := canonicaljson.String(value)
+	return text, ok && len(text) <= MaxKeyLength
+}
+
+// readContent reads what accessors give of the content.
+func (e *Event) readContent(f *fields) {
+	switch e.typ {
+	case "m.room.member":
+		value, _ := canonicaljson.Get(e.content, "membership")
+		if known, ok := knownText(value); ok {
+			e.membership = known
+		} else {
+			e.membership, _ = canonicaljson.String(value)
+		}
+	case "m.room.redaction":
+		value := f.redacts
+		if e.rules.RedactsInContent {
+			value, _ = canonicaljson.Get(e.content, "redacts")
+		}
+		if text, ok := canonicaljson.String(value); ok {
+			// A target that is no event ID is no reason to drop: the redaction has no effect.
+			e.redacts, _ = id.ParseEventID(text)
+		}
+	}
+}
+
+// readRoomID comes after the ID is known, since a create event may take its room ID from it.
+func (e *Event) readRoomID(value []byte) error {
+	e.hasRoomID = value != nil
+	if !e.hasRoomID && e.rules.RoomIDIsCreateEvent && e.typ == "m.room.create" {
+		e.roomID = "!" + id.RoomID(e.id[1:])
+		return nil
+	}
+	text, ok := canonicaljson.String(value)
+	if !ok {
+		return wrong("room_id", "is not a string")
+	}
+	roomID, err := id.ParseRoomID(text)
+	if err != nil {
+		return wrong("room_id", err.Error())
+	}
+	if _, hasServer := roomID.Server(); hasServer == e.rules.RoomIDIsCreateEvent {
+		return wrong("room_id", "has not the form of this room version")
+	}
+	e.roomID = roomID
+	return nil
+}
+
+// givenID reads the event_id of room versions 1 and 2.
+//
+// spec:rooms/v1#event-ids
+func givenID(value []byte) (id.EventID, error) {
+	text, ok := canonicaljson.String(value)
+	if !ok {
+		return "", wrong("event_id", "is not a string")
+	}
+	eventID, err := id.ParseEventID(text)
+	if err != nil {
+		return "", wrong("event_id", err.Error())
+	}
+	if _, ok := eventID.Server(); !ok {
+		return "", wrong("event_id", "has no server name")
+	}
+	return eventID, nil
+}
+
+// knownText gives the strings that most events have without allocating them.
+func knownText(value []byte) (string, bool) {
+	switch string(value) {
+	case `""`:
+		return "", true
+	case `"m.room.message"`:
+		return "m.room.message", true
+	case `"m.room.encrypted"`:
+		return "m.room.encrypted", true
+	case `"m.reaction"`:
+		return "m.reaction", true
+	case `"m.room.member"`:
+		return "m.room.member", true
+	case `"m.room.redaction"`:
+		return "m.room.redaction", true
+	case `"m.room.create"`:
+		return "m.room.create", true
+	case `"m.room.power_levels"`:
+		return "m.room.power_levels", true
+	case `"m.room.join_rules"`:
+		return "m.room.join_rules", true
+	case `"join"`:
+		return "join", true
+	case `"leave"`:
+		return "leave", true
+	case `"invite"`:
+		return "invite", true
+	case `"ban"`:
+		return "ban", true
+	case `"knock"`:
+		return "knock", true
+	}
+	return "", false
+}

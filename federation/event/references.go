@@ -1,0 +1,66 @@
+package event
+
+import (
+	"fmt"
+
+	"hanse/federation/canonicaljson"
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+)
+
+// readReferences reads prev_events and auth_events into one slice.
+func readReferences(rules *roomversion.Rules, f *fields) (prev, auth []id.EventID, err error) {
+	ids := make([]id.EventID, 0, 8)
+	ids, err = appendReferences(ids, rules, "prev_events", f.prevEvents, MaxPrevEvents)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := len(ids)
+	ids, err = appendReferences(ids, rules, "auth_events", f.authEvents, MaxAuthEvents)
+	return ids[:n:n], ids[n:len(ids):len(ids)], err
+}
+
+// appendReferences reads a list of event IDs; in room versions 1 and 2, of pairs of an ID and
+// a hash. The hashes are not used by anybody and some servers left them out, so that any
+// second element will do.
+func appendReferences(ids []id.EventID, rules *roomversion.Rules, field string, list []byte, limit int) ([]id.EventID, error) {
+	if !canonicaljson.IsArray(list) {
+		return nil, wrong(field, "is not an array")
+	}
+	before := len(ids)
+	for value := range canonicaljson.Elements(list) {
+		if len(ids)-before == limit {
+			return nil, wrong(field, fmt.Sprintf("has more than %d entries", limit))
+		}
+		if rules.ReferencesWithHashes {
+			var ok bool
+			if value, _, ok = pair(value); !ok {
+				return nil, wrong(field, "has an entry that is not a pair of an event ID and a hash")
+			}
+		}
+		text, ok := canonicaljson.String(value)
+		if !ok {
+			return nil, wrong(field, "has an entry that is not an event ID")
+		}
+		eventID, err := id.ParseEventID(text)
+		if err != nil {
+			return nil, wrong(field, err.Error())
+		}
+		ids = append(ids, eventID)
+	}
+	return ids, nil
+}
+
+// pair takes an array of two elements apart.
+func pair(array []byte) (first, second []byte, ok bool) {
+	n := 0
+	for value := range canonicaljson.Elements(array) {
+		switch n++; n {
+		case 1:
+			first = value
+		case 2:
+			second = value
+		}
+	}
+	return first, second, n == 2
+}
