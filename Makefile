@@ -1,0 +1,50 @@
+# make        builds ./hanse
+# make test   runs the tests; needs Go and nothing else
+.PHONY: build test race bench fuzz lint interop clean
+
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@2026.2.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# How long `make fuzz` runs each fuzz target, and how long `make bench` measures each benchmark.
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
+
+test:
+	$(GO) test ./...
+
+# The race detector needs a C compiler.
+race:
+	$(GO) test -race ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./federation/... ./keys/... ./resolver/... ./node/...
+
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "not formatted by gofmt:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+# The vulnerability database is asked over the internet; where it can't be reached nothing is checked, and that is said.
+vulncheck:
+	@if $(GO) run $(GOVULNCHECK) ./...; then :; else code=$$?; \
+		if curl -sf -m 15 -o /dev/null https://vuln.go.dev/index/db.json; then exit $$code; \
+		else echo "vulnerabilities: NOT CHECKED, vuln.go.dev can't be reached from here"; fi; fi
+
+# Hanse and Synapse, the reference homeserver, in one room. Needs Python 3; makes an environment of its own in .build/.
+interop:
+	./conformance/adapters/synapse-install.sh
+	HANSE_INTEROP=1 $(GO) test -count=1 -v ./conformance/interop
+
+clean:
+	rm -rf hanse .build
