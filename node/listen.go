@@ -1,0 +1,73 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// endpoint is one address on which the node answers.
+type endpoint struct {
+	setting  string // for errors: "client.listen"
+	listener net.Listener
+	server   *http.Server
+	tls      bool
+}
+
+// listen binds an address, with a clear error where it can't.
+func listen(setting, address string, handler http.Handler, certificate *tls.Config, log *slog.Logger) (*endpoint, error) {
+	listener, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: %s is taken by another program; stop that program or choose another address", setting, address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: this user may not bind %s; use a port above 1023 or grant CAP_NET_BIND_SERVICE", setting, address)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	return &endpoint{setting: setting, listener: listener, tls: certificate != nil, server: &http.Server{
+		Handler: handler, TLSConfig: certificate,
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // handshakes and the like that strangers break
+	}}, nil
+}
+
+func (e *endpoint) serve() error {
+	var err error
+	if e.tls {
+		err = e.server.ServeTLS(e.listener, "", "")
+	} else {
+		err = e.server.Serve(e.listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", e.setting, err)
+}
+
+// serveAll answers on all endpoints until ctx ends or one fails, then lets the requests that are under way end.
+func serveAll(ctx context.Context, endpoints []*endpoint) error {
+	group, serving := errgroup.WithContext(ctx)
+	for _, e := range endpoints {
+		group.Go(e.serve)
+	}
+	group.Go(func() error {
+		<-serving.Done()
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		for _, e := range endpoints {
+			if err := e.server.Shutdown(patience); err != nil {
+				_ = e.server.Close() // what hasn't ended by now is cut off
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}

@@ -1,0 +1,55 @@
+package telemetry
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func get(t *testing.T, handler http.Handler, path string) (int, string) {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, httptest.NewRequest("GET", path, nil))
+	body, err := io.ReadAll(recorder.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return recorder.Code, string(body)
+}
+
+func TestReadinessFollowsTheNode(t *testing.T) {
+	node := New("test")
+	for _, ready := range []bool{false, true, false} {
+		node.SetReady(ready)
+		want := http.StatusServiceUnavailable
+		if ready {
+			want = http.StatusOK
+		}
+		if status, _ := get(t, node.Handler(), "/ready"); status != want {
+			t.Errorf("ready=%v: %d", ready, status)
+		}
+		if status, _ := get(t, node.Handler(), "/health"); status != http.StatusOK {
+			t.Errorf("alive, but /health says %d", status)
+		}
+	}
+}
+
+func TestRequestsAreCountedInClosedSets(t *testing.T) {
+	node := New("test")
+	handler := node.Measure("client", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	for _, m := range []string{"GET", "BREW"} {
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(m, "/", nil))
+	}
+	_, metrics := get(t, node.Handler(), "/metrics")
+	for _, want := range []string{
+		`hanse_http_request_seconds_count{api="client",method="GET",status="4xx"} 1`,
+		`hanse_http_request_seconds_count{api="client",method="other",status="4xx"} 1`,
+		`hanse_build_info{version="test"} 1`, "go_goroutines",
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+}
