@@ -1,0 +1,150 @@
+package room
+
+import (
+	"slices"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+)
+
+// forward is the set of forward extremities: accepted events that no accepted event has as an ancestor, as far as we know. A value:
+// its methods return changed copies.
+type forward struct {
+	list  []id.EventID // sorted; never changed in place
+	depth int64        // the greatest depth among them
+}
+
+func newForward(events []id.EventID, depth int64) forward {
+	list := slices.Clone(events)
+	slices.Sort(list)
+	return forward{list: slices.Compact(list), depth: depth}
+}
+
+func (f forward) ids() []id.EventID { return slices.Clone(f.list) }
+
+func (f forward) has(e id.EventID) bool {
+	_, ok := slices.BinarySearch(f.list, e)
+	return ok
+}
+
+func (f forward) without(gone map[id.EventID]bool) forward {
+	list := make([]id.EventID, 0, len(f.list)+1)
+	for _, e := range f.list {
+		if !gone[e] {
+			list = append(list, e)
+		}
+	}
+	return forward{list: list, depth: f.depth}
+}
+
+func (f forward) with(e id.EventID) forward {
+	at, found := slices.BinarySearch(f.list, e)
+	if found {
+		return f
+	}
+	return forward{list: slices.Insert(slices.Clone(f.list), at, e), depth: f.depth}
+}
+
+// extend makes the accepted event e an extremity, unless an accepted event above it is known, and removes those below it.
+func (s *step) extend(e *event.Event) error {
+	above, err := s.isReferenced(e.ID())
+	if err != nil {
+		return err
+	}
+	below, err := s.below(e)
+	if err != nil {
+		return err
+	}
+	next := s.forward.without(below)
+	if !above {
+		next = next.with(e.ID())
+	}
+	switch {
+	case slices.Equal(next.list, s.forward.list):
+		return nil
+	case !above && e.Depth() >= s.forward.depth:
+		next.depth = e.Depth()
+	default:
+		if next.depth, err = s.greatestDepth(next.list); err != nil {
+			return err
+		}
+	}
+	s.forward, s.stale = next, true
+	return nil
+}
+
+// below are the events directly below e, and directly below the soft-failed and rejected ones there: those aren't extremities
+// themselves, so an extremity under them is an ancestor of e all the same.
+func (s *step) below(e *event.Event) (map[id.EventID]bool, error) {
+	found := make(map[id.EventID]bool, len(e.PrevEvents()))
+	queue := e.PrevEvents()
+	for n := 0; len(queue) > 0 && n < maxWalk; n++ {
+		at := queue[0]
+		queue = queue[1:]
+		if found[at] {
+			continue
+		}
+		found[at] = true
+		if s.forward.has(at) {
+			continue // accepted
+		}
+		stored, ok, err := s.stored(at)
+		if err != nil {
+			return nil, err
+		}
+		if ok && !stored.Outlier && stored.Status != Accepted {
+			queue = append(slices.Clip(queue), stored.Event.PrevEvents()...)
+		}
+	}
+	return found, nil
+}
+
+func (s *step) greatestDepth(ids []id.EventID) (int64, error) {
+	depth := int64(0)
+	if err := s.load(ids); err != nil {
+		return 0, err
+	}
+	for _, e := range ids {
+		stored, ok, err := s.stored(e)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			depth = max(depth, stored.Event.Depth())
+		}
+	}
+	return depth, nil
+}
+
+// newest are at most n of the extremities, those of greatest depth: what an own event merges.
+func (s *step) newest(n int) ([]id.EventID, error) {
+	if len(s.forward.list) <= n {
+		return s.forward.ids(), nil
+	}
+	if err := s.load(s.forward.list); err != nil {
+		return nil, err
+	}
+	list := s.forward.ids()
+	depths := make(map[id.EventID]int64, len(list))
+	for _, e := range list {
+		stored, ok, err := s.stored(e)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			depths[e] = stored.Event.Depth()
+		}
+	}
+	slices.SortStableFunc(list, func(a, b id.EventID) int {
+		switch {
+		case depths[a] > depths[b]:
+			return -1
+		case depths[a] < depths[b]:
+			return 1
+		}
+		return 0
+	})
+	list = list[:n]
+	slices.Sort(list)
+	return list, nil
+}

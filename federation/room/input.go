@@ -1,0 +1,92 @@
+package room
+
+import (
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/signedjson"
+)
+
+// Input is what a machine is stepped with: one of [Propose], [Receive], [Accept], [Adopt], [Backfill], [Provide], [Resume].
+type Input interface{ input() }
+
+// Propose makes own events, in order, each on top of the one before, all or nothing. The machine fills room ID (but for a create
+// event), prev_events, auth_events, depth and, where it is zero, origin_server_ts; it signs, and checks the rules before anything
+// leaves it. Refused: the Commit is empty and Result.Verdicts has one entry, whose Draft is the index of the refused one.
+// Done: one Accepted verdict a draft in their order, the events in Commit.Events.
+//
+// Invites to users of other servers (whose servers sign too), and joins of rooms in which we have no user, are not made here:
+// node/rooms makes them with [Machine.Template].
+type Propose struct {
+	Drafts []event.Draft
+	Key    signedjson.Key
+}
+
+// Receive hands in events which another server sent, in any order. Each gets a verdict: decided, Waiting, Duplicate or Dropped.
+// Once the Commit is durable the transaction may be answered: waiting events are staged.
+type Receive struct {
+	Origin id.ServerName // who sent them: asked first for what is missing
+	Events []*event.Event
+}
+
+// Accept is an own event that others sign or another server's membership event that comes to us as the resident server
+// (send_join, send_leave, send_knock; our invites once the invited server has signed). It is checked like a received one,
+// but it is committed only if Accepted: otherwise the Commit is empty and the verdict tells why. It never waits: unknown prev or
+// auth events give Dropped. Result.Before is the state before the event, for the answer to send_join, also when it is a
+// Duplicate. Result.Send relays it to the servers in the room but Origin.
+//
+// The caller has checked that the event is what the endpoint takes: its type, membership, sender and state key.
+type Accept struct {
+	Origin id.ServerName // ourselves for our invites
+	Event  *event.Event
+}
+
+// Adopt takes over a room from the answer to our send_join. The state's events become outliers, Event gets the given state before
+// it and becomes the forward extremity.
+//
+//   - In a room we aren't in (new, or left before) the given state replaces what we had: Event is the only forward extremity.
+//   - In a room we are in (another server had to authorise the join of a restricted room) Event is merged like a received one.
+//
+// Unverifiable events have been left out by the caller. Events that fail the rules are left out here, with a verdict each. If
+// the answer doesn't hold what it must (create event of this room and version; a state that lets us in) the Commit is
+// empty and the last verdict, for Event, tells why.
+type Adopt struct {
+	Event     *event.Event // our membership event
+	State     []*event.Event
+	AuthChain []*event.Event
+}
+
+// Backfill hands in history: events below those we have. They are stored as Backfilled, never become forward extremities and
+// never change the current state; check 6 isn't made. Clients may see an event or not by the state at it, so each needs a state:
+// it is computed upwards from the oldest, for which the state is fetched if unknown. Events wait for that meanwhile, unstaged.
+type Backfill struct {
+	Origin id.ServerName // who answered
+	Events []*event.Event
+}
+
+// Provide answers a [Fetch]. Err says that all of Fetch.From failed; the machine then decides what to do without.
+type Provide struct {
+	Fetch  Fetch
+	From   id.ServerName  // who answered
+	Events []*event.Event // verified like received ones; those the store had may be left out
+	State  *StateAt       // for FetchState
+	Err    error
+}
+
+// StateAt is the answer to FetchState: the state before the event At and the auth chain of that state. Provide.Events holds those
+// of State, AuthChain and At itself which aren't stored and could be had and verified.
+type StateAt struct {
+	At        id.EventID
+	State     []id.EventID
+	AuthChain []id.EventID
+}
+
+// Resume has the events that were staged when the machine was loaded received again. Any other input does so too.
+type Resume struct{}
+
+func (Propose) input()  {}
+func (Receive) input()  {}
+func (Accept) input()   {}
+func (Adopt) input()    {}
+func (Backfill) input() {}
+func (Provide) input()  {}
+func (Resume) input()   {}

@@ -1,0 +1,53 @@
+package room
+
+// Bounds, each with its reason. What goes over one is dropped with a verdict that says so; the machine stays healthy.
+const (
+	// MaxPrevEvents is how many forward extremities an own event merges, newest first. The spec's event format allows 20; deployed
+	// servers use 10, and servers that see more than that begin to merge. Those left over are merged by the next events.
+	MaxPrevEvents = 10
+
+	// maxWaiting bounds the events of a room that wait, so that a peer can't fill our memory with events that hang in the air.
+	// Each is at most 64 KiB; 1,000 usual events are about 1 MB.
+	maxWaiting = 1000
+	// maxWaitingOrigin is the part of it that one origin may use: a hostile one leaves room for the others.
+	maxWaitingOrigin = 500
+
+	// maxChases bounds the servers we ask at the same time in one room: each has one fetch going. Others wait their turn.
+	maxChases = 8
+	// maxFetches bounds the fetches that one run of waiting events of one origin may cause. A gap needs one to some ten
+	// get_missing_events and one state fetch a missing prev event (20 at most for one event); a peer that causes more plays with us.
+	maxFetches = 60
+	// maxMissingRounds is how often we ask for missing events before we jump the gap with a state fetch. Deployed servers give at
+	// most 20 events an answer, so that gaps of 200 events are closed; what lies in a longer gap is backfilled when a client looks.
+	maxMissingRounds = 10
+	// missingLimit is the limit of get_missing_events asked for. Servers cut it to theirs (Synapse: 20).
+	missingLimit = 100
+	// maxLatest and maxEarliest bound the lists in a get_missing_events request.
+	maxLatest   = 20
+	maxEarliest = 20
+	// maxFrom is how many servers are tried for one fetch: the origin, the sender's, then those with most users.
+	maxFrom = 5
+	// maxBackfillFetches bounds the states fetched for one Backfill: history that forks a lot below what we have is read in
+	// several goes.
+	maxBackfillFetches = 10
+
+	// maxState is the greatest state taken from another server; the largest rooms known have some 300,000 members.
+	maxState = 1_000_000
+
+	// maxSourceBatch is how many events are asked of the Source at a time: more would be one huge database query.
+	maxSourceBatch = 1000
+
+	// maxWalk bounds the walk back over soft-failed and rejected events when forward extremities are replaced. Past it an extremity
+	// may stay that is an ancestor of another, which is harmless: it is merged by our next event.
+	maxWalk = 100
+
+	// The greatest depth of an event: what a signed 64-bit integer holds, and where canonical JSON is strict, what it allows.
+	maxDepth       = 1<<63 - 1
+	maxDepthStrict = 1<<53 - 1
+
+	// Caches, in entries a generation of two. Events: those that authorise the next ones (create, power levels, join rules, members
+	// who talk). States and resolutions: of forward extremities and of recent merges; nodes are shared, entries are small.
+	cachedEvents      = 64
+	cachedStates      = 32
+	cachedResolutions = 16
+)

@@ -1,0 +1,216 @@
+package room
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// provide takes the answer to a fetch. One that nobody waits for any more (the machine was loaded anew) is ignored.
+func (s *step) provide(in Provide) error {
+	c := s.m.waiting.asking(in.Fetch)
+	if c == nil {
+		return nil
+	}
+	f := *c.fetch
+	c.fetch = nil
+	if len(c.events) == 0 { // all decided meanwhile
+		delete(s.m.waiting.chases, c.chaseKey)
+		return nil
+	}
+	if in.Err != nil {
+		s.giveUp(c, f, fmt.Sprintf("no server answered: %v", in.Err))
+		return nil
+	}
+	var helped bool
+	var err error
+	switch f.Kind {
+	case FetchMissing:
+		helped, err = s.provideMissing(c, in)
+	case FetchAuth:
+		helped, err = s.provideAuth(f, in)
+	case FetchState:
+		helped, err = s.provideState(c, f, in)
+	}
+	if err != nil || helped {
+		return err
+	}
+	return s.retry(c, f, in.From)
+}
+
+// asking finds the chase that a fetch belongs to.
+func (w *waitingEvents) asking(f Fetch) *chase {
+	for _, c := range w.chases {
+		if c.fetch != nil && c.fetch.Ticket == f.Ticket && c.fetch.Kind == f.Kind && c.fetch.At == f.At && slices.Equal(c.fetch.Latest, f.Latest) {
+			return c
+		}
+	}
+	return nil
+}
+
+// retry asks the servers that haven't been asked yet, after one whose answer didn't help.
+func (s *step) retry(c *chase, f Fetch, answered id.ServerName) error {
+	i := slices.Index(f.From, answered)
+	if i < 0 || i+1 >= len(f.From) || c.fetches >= c.bound() {
+		s.giveUp(c, f, "no server's answer held what was asked for")
+		return nil
+	}
+	f.From = f.From[i+1:]
+	if f.Kind == FetchAuth {
+		if w := s.m.waiting.byID[f.At]; w != nil {
+			f.Events = slices.Clone(w.auth)
+		}
+	}
+	s.ask(c, f)
+	return nil
+}
+
+// giveUp decides how to go on without an answer. A gap is jumped by fetching states. An event whose auth events, or the state
+// below which, can't be had is dropped, as deployed servers do: nothing can be said about it. Should it come again, by a
+// later event that stands on it, it gets another chance.
+func (s *step) giveUp(c *chase, f Fetch, why string) {
+	switch f.Kind {
+	case FetchMissing:
+		c.jump = true
+	case FetchAuth:
+		if w := s.m.waiting.byID[f.At]; w != nil {
+			s.drop(w, "its auth events can't be had: "+why)
+		}
+	case FetchState:
+		for _, w := range slices.Clone(c.events) {
+			if w.event.ID() == f.At || slices.Contains(w.prev, f.At) {
+				s.drop(w, fmt.Sprintf("the state at %s can't be had: %s", f.At, why))
+			}
+		}
+	}
+}
+
+// provideMissing takes in events below those that wait. It helped if any was new.
+func (s *step) provideMissing(c *chase, in Provide) (bool, error) {
+	var fresh []*event.Event
+	for _, e := range in.Events[:min(len(in.Events), missingLimit)] {
+		if e.RoomID() != s.m.roomID || s.m.waiting.byID[e.ID()] != nil {
+			continue
+		}
+		placed, err := s.placed(e.ID())
+		if err != nil {
+			return false, err
+		}
+		if !placed {
+			fresh = append(fresh, e)
+		}
+	}
+	return len(fresh) > 0, s.takeIn(fresh, arrival{origin: c.origin})
+}
+
+// provideAuth takes in an auth chain. It helped if the event needs no more.
+func (s *step) provideAuth(f Fetch, in Provide) (bool, error) {
+	since := len(s.order)
+	if err := s.outliers(in.Events); err != nil {
+		return false, err
+	}
+	if err := s.wakeAll(since); err != nil {
+		return false, err
+	}
+	w := s.m.waiting.byID[f.At]
+	return w == nil || len(w.auth) == 0, nil
+}
+
+// provideState takes in the state before an event. It helped if the event now has its place in the graph.
+func (s *step) provideState(c *chase, f Fetch, in Provide) (helped bool, err error) {
+	w := s.m.waiting.byID[f.At]
+	var rest []*event.Event
+	for _, e := range in.Events {
+		switch {
+		case e.ID() != f.At:
+			rest = append(rest, e)
+		case w == nil && e.RoomID() == s.m.roomID:
+			w = &waiting{event: e, origin: c.origin}
+		}
+	}
+	if placed, err := s.placed(f.At); placed || err != nil {
+		return placed, err
+	}
+	if w == nil {
+		stored, ok, err := s.stored(f.At) // an outlier
+		if err != nil || !ok {
+			return false, err
+		}
+		w = &waiting{event: stored.Event, origin: c.origin}
+	}
+	if in.State == nil || in.State.At != f.At || len(in.State.State) > maxState {
+		return false, nil
+	}
+	since := len(s.order)
+	if err := s.outliers(rest); err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, s.wakeAll(since)) }()
+	state, ok, err := s.stateOf(in.State.State)
+	if err != nil || !ok {
+		return false, err
+	}
+	for _, a := range authEvents(w.event) {
+		if _, ok, err := s.stored(a); err != nil || !ok {
+			return false, err
+		}
+	}
+	s.given[f.At] = state
+	return true, s.settle(w, false)
+}
+
+// stateOf makes a state of event IDs that another server gave. What isn't known here, was rejected or isn't state is left out; of two
+// events with the same key the first one counts. It is a state only if the room's create event is in it.
+func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
+	entries := make(map[roomstate.Key]id.EventID, len(ids))
+	for chunk := range slices.Chunk(ids, maxSourceBatch) {
+		known, err := s.glance(chunk)
+		if err != nil {
+			return roomstate.Map{}, false, err
+		}
+		for _, e := range chunk {
+			stored, ok := known[e]
+			if !ok || stored.Status == Rejected || stored.Event.RoomID() != s.m.roomID {
+				continue
+			}
+			if stateKey, ok := stored.Event.StateKey(); ok {
+				key := roomstate.Key{Type: stored.Event.Type(), StateKey: stateKey}
+				if _, taken := entries[key]; !taken {
+					entries[key] = e
+				}
+			}
+		}
+	}
+	_, ok := entries[roomstate.Key{Type: typeCreate}]
+	return buildState(entries), ok, nil
+}
+
+// glance gives events without keeping them for the step: a large room's state isn't held in memory event by event.
+func (s *step) glance(ids []id.EventID) (map[id.EventID]Stored, error) {
+	known := make(map[id.EventID]Stored, len(ids))
+	var want []id.EventID
+	for _, e := range ids {
+		if c := s.batch[e]; c != nil {
+			known[e] = Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}
+		} else if stored, ok := s.read[e]; ok {
+			known[e] = stored
+		} else if !s.asked[e] {
+			want = append(want, e)
+		}
+	}
+	if len(want) == 0 {
+		return known, nil
+	}
+	found, err := s.src.Events(want)
+	if err != nil {
+		return nil, fmt.Errorf("room: reading events of a state: %w", err)
+	}
+	for e, stored := range found {
+		known[e] = stored
+	}
+	return known, nil
+}

@@ -1,0 +1,371 @@
+package room
+
+import (
+	"errors"
+	"fmt"
+
+	"hanse/federation/authrules"
+	"hanse/federation/dag"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// receive takes in events of a transaction.
+func (s *step) receive(in Receive) error {
+	if !s.m.resident {
+		for _, e := range in.Events {
+			s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "we aren't in the room"})
+		}
+		return nil
+	}
+	return s.takeIn(in.Events, arrival{origin: in.Origin, stage: true})
+}
+
+// arrival is how events came in.
+type arrival struct {
+	origin   id.ServerName
+	stage    bool // acknowledged: must not be lost while they wait
+	staged   bool // staged already, before the last stop
+	backfill bool
+}
+
+// resume receives again what was staged before the last stop. The origin isn't kept: the sender's server stands in for it.
+func (s *step) resume() error {
+	staged := s.m.waiting.staged
+	s.m.waiting.staged = nil
+	for _, e := range staged {
+		if err := s.takeIn([]*event.Event{e}, arrival{origin: e.Sender().Server(), stage: true, staged: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeIn judges the events that can be judged, parents first, and has the others wait.
+func (s *step) takeIn(events []*event.Event, how arrival) error {
+	if err := s.prefetch(events); err != nil {
+		return err
+	}
+	for _, e := range dag.SortTopologically(events) {
+		w := &waiting{event: e, origin: how.origin, staged: how.staged, backfill: how.backfill}
+		known, err := s.known(e, how)
+		if err != nil {
+			return err
+		}
+		if known {
+			s.unstage(w)
+			continue
+		}
+		if err := s.settle(w, how.stage); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prefetch reads in bulk what the events and their checks refer to.
+func (s *step) prefetch(events []*event.Event) error {
+	var ids, own []id.EventID
+	for _, e := range events {
+		ids = append(append(append(ids, e.ID()), e.PrevEvents()...), authEvents(e)...)
+		own = append(own, e.ID())
+	}
+	if err := s.load(ids); err != nil {
+		return err
+	}
+	return s.loadReferenced(own)
+}
+
+// known gives the verdict for an event that needs no judging.
+func (s *step) known(e *event.Event, how arrival) (bool, error) {
+	if e.RoomID() != s.m.roomID {
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: fmt.Sprintf("it belongs to room %s", e.RoomID())})
+		return true, nil
+	}
+	if w := s.m.waiting.byID[e.ID()]; w != nil {
+		if how.stage {
+			s.stage(w) // now it was acknowledged
+		}
+		s.verdict(Verdict{EventID: e.ID(), Status: Waiting, Duplicate: true})
+		return true, nil
+	}
+	stored, ok, err := s.stored(e.ID())
+	if err != nil {
+		return false, err
+	}
+	if ok && !stored.Outlier {
+		s.verdict(Verdict{EventID: e.ID(), Status: stored.Status, Duplicate: true})
+		return true, nil
+	}
+	return false, nil
+}
+
+// settle judges an event if all it needs is there, and then those that waited for it; otherwise it waits.
+func (s *step) settle(first *waiting, stage bool) error {
+	queue := []*waiting{first}
+	for len(queue) > 0 {
+		w := queue[0]
+		queue = queue[1:]
+		if w != first && s.m.waiting.byID[w.event.ID()] != w {
+			continue // decided meanwhile
+		}
+		ready, err := s.needs(w)
+		if err != nil {
+			return err
+		}
+		if !ready {
+			s.wait(w, stage && w == first)
+			continue
+		}
+		c, err := s.judge(w.event, w.backfill)
+		if err != nil {
+			return err
+		}
+		s.m.waiting.remove(w)
+		s.unstage(w)
+		s.verdict(verdictOf(&c))
+		if err := s.commit(c); err != nil {
+			return err
+		}
+		queue = append(queue, s.m.waiting.wake(w.event.ID())...)
+	}
+	return nil
+}
+
+// wake settles those that waited for an event which came by another way than settle.
+func (s *step) wake(e id.EventID) error {
+	for _, w := range s.m.waiting.wake(e) {
+		if s.m.waiting.byID[w.event.ID()] != w {
+			continue
+		}
+		if err := s.settle(w, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needs finds out what an event waits for; true: nothing.
+func (s *step) needs(w *waiting) (bool, error) {
+	s.m.waiting.release(w)
+	if _, ok := s.given[w.event.ID()]; !ok {
+		for _, p := range w.event.PrevEvents() {
+			placed, err := s.placed(p)
+			if err != nil {
+				return false, err
+			}
+			if !placed {
+				w.prev = append(w.prev, p)
+			}
+		}
+	}
+	for _, a := range authEvents(w.event) {
+		_, ok, err := s.stored(a)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			w.auth = append(w.auth, a)
+		}
+	}
+	return len(w.prev) == 0 && len(w.auth) == 0, nil
+}
+
+// wait has an event wait, if there is room for it.
+func (s *step) wait(w *waiting, stage bool) {
+	e := w.event.ID()
+	if s.m.waiting.byID[e] == nil {
+		if !s.m.waiting.room(w.chase()) {
+			s.unstage(w)
+			s.verdict(Verdict{EventID: e, Status: Dropped, Reason: "too many events of this room wait already"})
+			return
+		}
+		if stage {
+			s.stage(w)
+		}
+		s.verdict(Verdict{EventID: e, Status: Waiting, Reason: fmt.Sprintf("%d prev events and %d auth events are missing", len(w.prev), len(w.auth))})
+	}
+	s.m.waiting.add(w)
+}
+
+// judge makes the checks 4 to 7 on receipt of a PDU, in their order. What they need is there.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu
+func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
+	c := Committed{Event: e, Backfilled: backfill}
+	if err := s.states(&c); err != nil {
+		return c, err
+	}
+	checks := []check{
+		{"4. its auth events", Rejected, s.checkAuthEvents},
+		{"5. the state before it", Rejected, s.checkStateBefore},
+		{"6. the current state", SoftFailed, s.checkCurrentState},
+		// todo spec:server-server-api#validating-policy-server-signatures check 7 comes with policy servers
+	}
+	if backfill {
+		checks = checks[:2] // history isn't judged by what came later
+	}
+	for _, check := range checks {
+		err := check.pass(&c)
+		if err == nil {
+			continue
+		}
+		rejection, ok := errors.AsType[*authrules.Rejection](err)
+		if !ok {
+			return c, err
+		}
+		c.Status, c.Rejection = check.status, rejection
+		c.Reason = fmt.Sprintf("it fails the check against %s: %v", check.against, rejection)
+		break
+	}
+	if c.Status != Rejected {
+		c.After = stateWith(c.Before, e)
+	}
+	return c, nil
+}
+
+type check struct {
+	against string
+	status  Status // of events that don't pass
+	pass    func(*Committed) error
+}
+
+// states finds the state before the event; the one after it is the same as long as the event isn't accepted.
+func (s *step) states(c *Committed) error {
+	e := c.Event
+	for _, p := range e.PrevEvents() {
+		placed, err := s.placed(p)
+		if err != nil {
+			return err
+		}
+		c.Gap = c.Gap || !placed
+	}
+	before, ok := s.given[e.ID()]
+	if !ok {
+		var err error
+		if before, err = s.stateAfterAll(e.PrevEvents()); err != nil {
+			return err
+		}
+	}
+	c.Before, c.After = before, before
+	return nil
+}
+
+// stateWith is the state after an event that passed.
+func stateWith(before roomstate.Map, e *event.Event) roomstate.Map {
+	if key, ok := e.StateKey(); ok {
+		return before.With(e.Type(), key, e.ID())
+	}
+	return before
+}
+
+// checkAuthEvents is check 4: the list of auth events, and the rules against the state that they make.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 4
+func (s *step) checkAuthEvents(c *Committed) error {
+	ids := authEvents(c.Event)
+	listed := make([]*event.Event, 0, len(ids))
+	state := make([]*event.Event, 0, len(ids))
+	rejected := make(map[id.EventID]bool)
+	for i, a := range ids {
+		stored, ok, err := s.stored(a)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("room: auth event %s of %s isn't there", a, c.Event.ID())
+		}
+		rejected[a] = stored.Status == Rejected
+		state = append(state, stored.Event)
+		if i < len(c.Event.AuthEvents()) {
+			listed = append(listed, stored.Event)
+		}
+	}
+	if err := authrules.CheckAuthEvents(c.Event, listed, func(e id.EventID) bool { return rejected[e] }); err != nil {
+		return err
+	}
+	return authrules.Check(c.Event, authrules.EventsState(state))
+}
+
+// authEvents are the auth events of e, and where the room's ID is the create event's, that one too, as the last: no event names it,
+// each rests on it.
+func authEvents(e *event.Event) []id.EventID {
+	list := e.AuthEvents()
+	if !e.Rules().RoomIDIsCreateEvent || e.Type() == typeCreate {
+		return list
+	}
+	create, ok := e.RoomID().CreateEvent()
+	if !ok {
+		return list
+	}
+	return append(list[:len(list):len(list)], create)
+}
+
+// checkStateBefore is check 5.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 5
+func (s *step) checkStateBefore(c *Committed) error {
+	return s.checkAgainst(c.Event, c.Before)
+}
+
+// checkCurrentState is check 6.
+//
+// spec:server-server-api#soft-failure
+func (s *step) checkCurrentState(c *Committed) error {
+	current, err := s.currentState()
+	if err != nil {
+		return err
+	}
+	if current.Equal(c.Before) {
+		return nil // check 5 was the same
+	}
+	return s.checkAgainst(c.Event, current)
+}
+
+// checkAgainst applies the rules to e in a state. Only the few state events that rules ask for are read.
+func (s *step) checkAgainst(e *event.Event, state roomstate.Map) error {
+	var stateKey *string
+	if key, ok := e.StateKey(); ok {
+		stateKey = &key
+	}
+	var ids []id.EventID
+	if create, ok := state.Get(typeCreate, ""); ok {
+		ids = append(ids, create)
+	}
+	for _, key := range authrules.Selection(s.m.rules, e.Type(), stateKey, e.Sender(), e.Content()) {
+		if a, ok := state.Get(key.Type, key.StateKey); ok {
+			ids = append(ids, a)
+		}
+	}
+	if err := s.load(ids); err != nil {
+		return err
+	}
+	return authrules.Check(e, view{s: s, state: state})
+}
+
+// view is a state whose events are read when the rules ask for them.
+type view struct {
+	s     *step
+	state roomstate.Map
+}
+
+// StateEvent is for authrules.
+func (v view) StateEvent(typ, stateKey string) (*event.Event, error) {
+	at, ok := v.state.Get(typ, stateKey)
+	if !ok {
+		return nil, nil
+	}
+	stored, ok, err := v.s.stored(at)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("room: the store has no event %s of the state", at)
+	}
+	return stored.Event, nil
+}
+
+func verdictOf(c *Committed) Verdict {
+	return Verdict{EventID: c.Event.ID(), Status: c.Status, Rejection: c.Rejection, Reason: c.Reason}
+}

@@ -1,0 +1,150 @@
+package room
+
+import (
+	"hanse/federation/authrules"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
+)
+
+// Status is what the checks made of an event.
+type Status int
+
+const (
+	// Accepted events passed all checks.
+	Accepted Status = iota
+	// SoftFailed events passed but for the check against the current state: stored, kept from clients, no forward extremities.
+	SoftFailed
+	// Rejected events failed a check against their auth events or the state before them: stored, without effect on the state.
+	Rejected
+	// Waiting events need something fetched first.
+	Waiting
+	// Dropped events were not judged and are not stored: what they need can't be had, or a bound was reached. The same event
+	// may be received again. Verdict.Reason tells why.
+	Dropped
+)
+
+// String is the status in the spec's words.
+func (s Status) String() string {
+	switch s {
+	case Accepted:
+		return "accepted"
+	case SoftFailed:
+		return "soft-failed"
+	case Rejected:
+		return "rejected"
+	case Waiting:
+		return "waiting"
+	case Dropped:
+		return "dropped"
+	}
+	return "unknown"
+}
+
+// Result is what a Step decided. The caller makes Commit durable BEFORE it answers the peer, releases Send or shows Commit to
+// readers. Fetch may start at once.
+type Result struct {
+	Commit   Commit
+	Fetch    []Fetch
+	Send     []Send
+	Verdicts []Verdict     // of all events decided in this Step: also of those that waited and of those fetched
+	Before   roomstate.Map // Accept only: the state before the event
+}
+
+// Verdict tells what became of an event.
+type Verdict struct {
+	EventID   id.EventID // "" for a refused draft
+	Status    Status
+	Rejection *authrules.Rejection // the rule, if a rule decided (Rejected, SoftFailed)
+	Duplicate bool                 // it was known before; Status is what it is known as
+	Draft     int                  // Propose: index of the draft
+	Reason    string               // for people: which check, and why
+}
+
+// FetchKind is what a Fetch asks for.
+type FetchKind int
+
+const (
+	// FetchMissing asks for the events between Latest and Earliest: /get_missing_events with Limit and MinDepth.
+	FetchMissing FetchKind = iota
+	// FetchAuth asks for the auth events Events of the event At and their auth chains: /event_auth of At, or /event of each.
+	FetchAuth
+	// FetchState asks for the event At, the state before it and its auth chain: /state_ids and the events not stored (or /state),
+	// and /event of At.
+	FetchState
+)
+
+// String names the endpoint.
+func (k FetchKind) String() string {
+	switch k {
+	case FetchMissing:
+		return "get_missing_events"
+	case FetchAuth:
+		return "event_auth"
+	case FetchState:
+		return "state_ids"
+	}
+	return "unknown"
+}
+
+// Fetch is something to ask other servers for. The caller tries From in order until one gives a usable answer, and hands it in as
+// [Provide], or hands in the last error.
+type Fetch struct {
+	Ticket   int64 // tells fetches of one machine apart
+	Kind     FetchKind
+	From     []id.ServerName // at least one, never ourselves
+	Latest   []id.EventID    // FetchMissing
+	Earliest []id.EventID    // FetchMissing
+	MinDepth int64           // FetchMissing
+	Limit    int             // FetchMissing
+	Events   []id.EventID    // FetchAuth: those that are missing
+	At       id.EventID      // FetchAuth, FetchState
+}
+
+// Send is an event and the servers that get it: those with joined users before or after it, and of the user who was kicked, banned
+// or had an invite or knock taken back; not ourselves, not where it came from. Servers is shared: it must not be changed.
+type Send struct {
+	Event   *event.Event
+	Servers []id.ServerName
+}
+
+// Commit is what is to be written, in one transaction.
+type Commit struct {
+	RoomID   id.RoomID
+	Rules    *roomversion.Rules
+	Events   []Committed           // parents first
+	Forward  []id.EventID          // all forward extremities after this commit
+	Depth    int64                 // greatest depth among Forward
+	Current  roomstate.Map         // after this commit
+	Changes  []StateChange         // what changed in Current; after a merge also keys that no event of this commit has
+	Stage    []*event.Event        // to be kept until unstaged
+	Unstage  []id.EventID          // decided or dropped
+	Send     []Send                // the same as Result.Send: outbox rows
+	Servers  map[id.ServerName]int // joined members, of only those servers whose number changed; 0: none left
+	Resident bool                  // after this commit
+}
+
+// StateChange is a change of the current state. Old or New is "" for absent.
+type StateChange struct {
+	Key      roomstate.Key
+	Old, New id.EventID
+}
+
+// Empty tells that there is nothing to write.
+func (c Commit) Empty() bool {
+	return len(c.Events) == 0 && len(c.Stage) == 0 && len(c.Unstage) == 0 && len(c.Changes) == 0
+}
+
+// Committed is an event to be stored. An event may be stored already as an outlier; what is said here then replaces that.
+type Committed struct {
+	Event      *event.Event
+	Status     Status               // Accepted, SoftFailed, Rejected
+	Rejection  *authrules.Rejection // why, if a rule decided
+	Reason     string               // why, for people; "" if Accepted
+	Outlier    bool                 // no place in the graph: no states
+	Backfilled bool                 // history: older than what we have, not to be shown as new
+	Gap        bool                 // some of its prev events aren't stored: history has a hole below it
+	// Before and After are the states before and after the event, unset for outliers. After a rejected event: the one before it.
+	Before, After roomstate.Map
+}

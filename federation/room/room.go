@@ -1,0 +1,137 @@
+// Package room is the state machine of one room: it decides what becomes of each event.
+//
+// The same inputs give the same results: there is no IO, clock, randomness or goroutine here. A Machine reads what is stored
+// through the [Source] passed to each Step and returns, in a [Result], what is to be written, fetched and sent.
+//
+// Who does what:
+//
+//   - The caller (node/rooms: one goroutine a room; testnet/sim: many machines in one) has made checks 1 to 3 on receipt of a
+//     PDU before it hands events in: format ([event.Parse]), signatures, content hash (an event with a wrong one comes redacted).
+//   - The machine does checks 4 to 6, computes states, keeps the extremities, decides what to ask other servers for.
+//   - The caller makes Result.Commit durable, and only then answers the peer or client, releases Result.Send and calls Step
+//     again. Result.Fetch may start at once. The machine already holds the new state: if the commit fails, or Step returns an
+//     error, drop the machine and [Load] anew from what is stored.
+//   - Each [Fetch] is answered by exactly one [Provide], whether it succeeded or failed. Other inputs may come in between.
+//
+// A Machine is not safe for concurrent use. It is not a store: it keeps the current state (a persistent map), the
+// extremities, the waiting events and small caches in memory, whatever the size of the room.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu
+package room
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
+)
+
+// Source answers from what is stored in the room's store. What is missing is absent, never fetched. What it says doesn't change
+// during a Step. An error ends the Step and the machine.
+type Source interface {
+	// Events gives the stored ones of ids, in whatever status, outliers too. Staged events are not stored events.
+	// It is asked for at most 1,000 at a time.
+	Events(ids []id.EventID) (map[id.EventID]Stored, error)
+	// StateAfter gives the state after an event (Committed.After); false for outliers and events that aren't stored.
+	StateAfter(event id.EventID) (roomstate.Map, bool, error)
+	// Referenced gives those of ids which stand in the prev_events of a stored event that is Accepted and no outlier: an
+	// event that arrives late, below such a one, is no forward extremity.
+	Referenced(ids []id.EventID) (map[id.EventID]bool, error)
+}
+
+// Stored is an event as the store has it.
+type Stored struct {
+	Event   *event.Event
+	Status  Status // Accepted, SoftFailed or Rejected
+	Outlier bool   // known without its place in the room's graph: no state before or after it
+}
+
+// Snapshot is what the store knows of a room. [Load] makes the machine from it.
+type Snapshot struct {
+	RoomID   id.RoomID
+	Rules    *roomversion.Rules
+	Forward  []id.EventID         // the forward extremities
+	Depth    int64                // greatest depth among Forward
+	Current  roomstate.Map        // the current state
+	Staged   []*event.Event       // received and acknowledged but undecided before the last stop, oldest first
+	Servers  map[id.ServerName]int // joined members a server; the machine takes the map over
+	Resident bool                 // we take part in the room (a user of ours is joined). Not so: what is stored may be stale
+}
+
+// Machine is the state machine of one room. Not safe for concurrent use.
+type Machine struct {
+	self     id.ServerName
+	roomID   id.RoomID // "" before the first event
+	rules    *roomversion.Rules
+	forward  forward
+	current  roomstate.Map
+	servers  servers
+	resident bool
+	waiting  waitingEvents
+	cache    cache
+	failed   error // set once Step has failed
+}
+
+// New makes the machine of a room that doesn't exist here yet. Its first input is a [Propose] that starts with the create event,
+// or an [Adopt].
+func New(self id.ServerName, rules *roomversion.Rules) *Machine {
+	return Load(self, Snapshot{Rules: rules})
+}
+
+// Load makes the machine of a stored room. It reads nothing: the events in Staged are received again in the next Step;
+// the caller gives a [Resume] when there are any.
+func Load(self id.ServerName, s Snapshot) *Machine {
+	m := &Machine{
+		self: self, roomID: s.RoomID, rules: s.Rules,
+		forward: newForward(s.Forward, s.Depth), current: s.Current,
+		servers: newServers(s.Servers), resident: s.Resident,
+		cache: newCache(),
+	}
+	m.waiting = newWaiting(s.Staged)
+	return m
+}
+
+// RoomID is the room's ID, "" before the first event of a new room was committed.
+func (m *Machine) RoomID() id.RoomID { return m.roomID }
+
+// Rules are the rules of the room's version.
+func (m *Machine) Rules() *roomversion.Rules { return m.rules }
+
+// Current is the current state: the resolution of the states after all forward extremities.
+func (m *Machine) Current() roomstate.Map { return m.current }
+
+// Forward are the forward extremities in order of their IDs.
+func (m *Machine) Forward() []id.EventID { return m.forward.ids() }
+
+// Resident tells whether a user of this server is joined.
+func (m *Machine) Resident() bool { return m.resident }
+
+// Servers are the servers with joined users, ourselves included, most joined users first, then by name. The slice must not be
+// changed; it costs nothing unless membership changed since the last call.
+func (m *Machine) Servers() []id.ServerName { return m.servers.list() }
+
+// Waiting is the number of events that wait for a fetch.
+func (m *Machine) Waiting() int { return m.waiting.len() }
+
+// ErrFailed is what Step returns, wrapped with the first cause, when an earlier Step has failed.
+var ErrFailed = errors.New("room: the machine has failed before, load it anew")
+
+// Step takes one input and returns what it leads to. now is the local time: it becomes origin_server_ts of own events.
+//
+// What other servers send never makes an error: it makes verdicts. An error is a Source's, a signing key's or the caller's
+// (an input that doesn't fit the machine); the machine can't be used afterwards.
+func (m *Machine) Step(now time.Time, in Input, src Source) (Result, error) {
+	if m.failed != nil {
+		return Result{}, fmt.Errorf("%w (%v)", ErrFailed, m.failed)
+	}
+	s := newStep(m, now, src)
+	if err := s.run(in); err != nil {
+		m.failed = err
+		return Result{}, err
+	}
+	return s.result, nil
+}

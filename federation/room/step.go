@@ -1,0 +1,333 @@
+package room
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/federation/stateres"
+)
+
+const (
+	typeCreate = "m.room.create"
+	typeMember = "m.room.member"
+)
+
+// step is one Step under way: the machine as it was, what has been read, and what has been decided on top of it.
+type step struct {
+	m      *Machine
+	now    time.Time
+	src    Source
+	result Result
+
+	batch   map[id.EventID]*Committed // decided in this step
+	order   []*Committed              // the same, prev events first; nil where a placed event replaced its outlier
+	read    map[id.EventID]Stored     // read in this step
+	asked   map[id.EventID]bool       // asked of the source in this step, there or not
+	above   map[id.EventID]bool       // known to be referenced (or not) by an accepted event
+	given   map[id.EventID]roomstate.Map // states before events, told by another server
+	sends   []sending
+	forward forward
+	current roomstate.Map
+	stale   bool // current isn't resolved yet from forward
+}
+
+// sending is an event to be sent but to where it came from.
+type sending struct {
+	c      *Committed
+	origin id.ServerName
+}
+
+func newStep(m *Machine, now time.Time, src Source) *step {
+	return &step{
+		m: m, now: now, src: src, forward: m.forward, current: m.current,
+		batch: make(map[id.EventID]*Committed), read: make(map[id.EventID]Stored),
+		asked: make(map[id.EventID]bool), above: make(map[id.EventID]bool), given: make(map[id.EventID]roomstate.Map),
+	}
+}
+
+func (s *step) run(in Input) error {
+	if err := s.resume(); err != nil {
+		return err
+	}
+	if err := s.input(in); err != nil {
+		return err
+	}
+	if err := s.pursue(); err != nil {
+		return err
+	}
+	return s.finish()
+}
+
+func (s *step) input(in Input) error {
+	switch in := in.(type) {
+	case Propose:
+		return s.propose(in)
+	case Receive:
+		return s.receive(in)
+	case Accept:
+		return s.accept(in)
+	case Adopt:
+		return s.adopt(in)
+	case Backfill:
+		return s.backfill(in)
+	case Provide:
+		return s.provide(in)
+	case Resume:
+		return nil
+	}
+	return fmt.Errorf("room: unknown input %T", in)
+}
+
+// load reads what isn't known yet of ids, in batches.
+func (s *step) load(ids []id.EventID) error {
+	var want []id.EventID
+	for _, e := range ids {
+		if s.batch[e] != nil || s.asked[e] {
+			continue
+		}
+		s.asked[e] = true
+		if stored, ok := s.m.cache.events.get(e); ok {
+			s.read[e] = stored
+			continue
+		}
+		want = append(want, e)
+	}
+	for chunk := range slices.Chunk(want, maxSourceBatch) {
+		found, err := s.src.Events(chunk)
+		if err != nil {
+			return fmt.Errorf("room: reading events: %w", err)
+		}
+		for e, stored := range found {
+			s.read[e] = stored
+		}
+	}
+	return nil
+}
+
+// stored gives an event as it is known: decided in this step or stored before.
+func (s *step) stored(e id.EventID) (Stored, bool, error) {
+	if c := s.batch[e]; c != nil {
+		return Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}, true, nil
+	}
+	if !s.asked[e] {
+		if err := s.load([]id.EventID{e}); err != nil {
+			return Stored{}, false, err
+		}
+	}
+	stored, ok := s.read[e]
+	return stored, ok, nil
+}
+
+// placed tells whether an event has its place in the graph here, and so states before and after it.
+func (s *step) placed(e id.EventID) (bool, error) {
+	stored, ok, err := s.stored(e)
+	return ok && !stored.Outlier, err
+}
+
+// Events is what state resolution reads.
+func (s *step) Events(ids []id.EventID) (map[id.EventID]*event.Event, error) {
+	if err := s.load(ids); err != nil {
+		return nil, err
+	}
+	found := make(map[id.EventID]*event.Event, len(ids))
+	for _, e := range ids {
+		stored, ok, err := s.stored(e)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			found[e] = stored.Event
+		}
+	}
+	return found, nil
+}
+
+// isReferenced tells whether an accepted event has e among its prev events.
+func (s *step) isReferenced(e id.EventID) (bool, error) {
+	if _, ok := s.above[e]; !ok {
+		if err := s.loadReferenced([]id.EventID{e}); err != nil {
+			return false, err
+		}
+	}
+	return s.above[e], nil
+}
+
+func (s *step) loadReferenced(ids []id.EventID) error {
+	for chunk := range slices.Chunk(ids, maxSourceBatch) {
+		found, err := s.src.Referenced(chunk)
+		if err != nil {
+			return fmt.Errorf("room: reading references: %w", err)
+		}
+		for _, e := range chunk {
+			s.above[e] = s.above[e] || found[e]
+		}
+	}
+	return nil
+}
+
+// after is the state after a placed event.
+func (s *step) after(e id.EventID) (roomstate.Map, error) {
+	if c := s.batch[e]; c != nil && !c.Outlier {
+		return c.After, nil
+	}
+	if state, ok := s.m.cache.after.get(e); ok {
+		return state, nil
+	}
+	state, ok, err := s.src.StateAfter(e)
+	if err != nil {
+		return roomstate.Map{}, fmt.Errorf("room: reading the state after %s: %w", e, err)
+	}
+	if !ok {
+		return roomstate.Map{}, fmt.Errorf("room: the store has no state after %s", e)
+	}
+	s.m.cache.after.put(e, state)
+	return state, nil
+}
+
+// stateAfterAll is the resolution of the states after placed events: the state before an event that has them as prev events.
+// spec:server-server-api#room-state-resolution
+func (s *step) stateAfterAll(events []id.EventID) (roomstate.Map, error) {
+	states := make([]roomstate.Map, 0, len(events))
+	for _, e := range events {
+		state, err := s.after(e)
+		if err != nil {
+			return roomstate.Map{}, err
+		}
+		states = append(states, state)
+	}
+	return s.resolve(states)
+}
+
+// resolve resolves states, once for the same set of them: merges come back, as the state before an event and as the current one.
+func (s *step) resolve(states []roomstate.Map) (roomstate.Map, error) {
+	switch len(states) {
+	case 0:
+		return roomstate.Map{}, nil
+	case 1:
+		return states[0], nil
+	}
+	byHash := make(map[string]roomstate.Map, len(states))
+	hashes := make([]string, 0, len(states))
+	for _, state := range states {
+		sum := state.Hash()
+		h := string(sum[:])
+		if _, ok := byHash[h]; !ok {
+			byHash[h] = state
+			hashes = append(hashes, h)
+		}
+	}
+	if len(hashes) == 1 {
+		return states[0], nil
+	}
+	slices.Sort(hashes)
+	key := ""
+	distinct := make([]roomstate.Map, 0, len(hashes))
+	for _, h := range hashes {
+		key += h
+		distinct = append(distinct, byHash[h])
+	}
+	if state, ok := s.m.cache.resolved.get(key); ok {
+		return state, nil
+	}
+	state, err := stateres.Resolve(s.m.rules, distinct, s)
+	if err != nil {
+		return roomstate.Map{}, fmt.Errorf("room: resolving %d states: %w", len(distinct), err)
+	}
+	s.m.cache.resolved.put(key, state)
+	return state, nil
+}
+
+// currentState is the resolution of the states after the forward extremities.
+func (s *step) currentState() (roomstate.Map, error) {
+	if s.stale {
+		state, err := s.stateAfterAll(s.forward.list)
+		if err != nil {
+			return roomstate.Map{}, err
+		}
+		s.current, s.stale = state, false
+	}
+	return s.current, nil
+}
+
+// commit takes over a decision and wakes what waited for the event.
+func (s *step) commit(c Committed) error {
+	e := c.Event.ID()
+	if old := s.batch[e]; old != nil {
+		s.order[slices.Index(s.order, old)] = nil
+	}
+	kept := &c
+	s.batch[e] = kept
+	s.order = append(s.order, kept)
+	if c.Outlier {
+		return nil
+	}
+	if c.Status == Accepted {
+		for _, p := range c.Event.PrevEvents() {
+			s.above[p] = true
+		}
+		if !c.Backfilled {
+			return s.extend(c.Event)
+		}
+	}
+	return nil
+}
+
+// finish makes the Commit and hands the step's state to the machine.
+func (s *step) finish() error {
+	current, err := s.currentState()
+	if err != nil {
+		return err
+	}
+	c := &s.result.Commit
+	c.RoomID, c.Rules = s.m.roomID, s.m.rules
+	c.Forward, c.Depth, c.Current = s.forward.ids(), s.forward.depth, current
+	for _, e := range s.order {
+		if e != nil {
+			c.Events = append(c.Events, *e)
+		}
+	}
+	for change := range s.m.current.Diff(current) {
+		c.Changes = append(c.Changes, StateChange{Key: change.Key, Old: change.Old, New: change.New})
+	}
+	slices.SortFunc(c.Changes, func(a, b StateChange) int { return compareKeys(a.Key, b.Key) })
+	if c.Servers, err = s.countServers(c.Changes); err != nil {
+		return err
+	}
+	for _, out := range s.sends {
+		to, err := s.receivers(out.c, c.Servers, out.origin)
+		if err != nil {
+			return err
+		}
+		if len(to) > 0 {
+			c.Send = append(c.Send, Send{Event: out.c.Event, Servers: to})
+		}
+	}
+	s.result.Send = c.Send
+	s.m.servers.apply(c.Servers)
+	s.m.resident = s.m.servers.count[s.m.self] > 0
+	c.Resident = s.m.resident
+	s.m.forward, s.m.current = s.forward, current
+	s.remember()
+	return nil
+}
+
+// remember keeps in the caches what the next steps are likely to read.
+func (s *step) remember() {
+	cache := &s.m.cache
+	if len(s.read) <= cachedEvents {
+		for e, stored := range s.read {
+			cache.events.put(e, stored)
+		}
+	}
+	committed := s.result.Commit.Events
+	for _, c := range committed[max(0, len(committed)-cachedEvents):] {
+		cache.events.put(c.Event.ID(), Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier})
+		if !c.Outlier {
+			cache.after.put(c.Event.ID(), c.After)
+		}
+	}
+}
