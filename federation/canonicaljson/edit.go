@@ -1,74 +1,62 @@
 package canonicaljson
 
-// Object builds a canonical object at the end of a buffer. The caller gives the members in
-// their order; each is a [Object.Key] and then a value, appended to [Object.Bytes] and put
-// back by [Object.Set].
-type Object struct {
-	dst   []byte
-	begun bool
-}
+// Objects are built by appending: '{', then for each member in its order AppendKey and the
+// canonical value, then '}'.
 
-// Begin begins an object at the end of dst.
-func Begin(dst []byte) Object { return Object{dst: append(dst, '{')} }
-
-// Key begins a member. key is escaped, as [Members] gives it.
-func (o *Object) Key(key []byte) {
-	if o.begun {
-		o.dst = append(o.dst, ',')
+// AppendKey appends the key of an object's next member, with the comma before it if it is
+// not the first. key is escaped, as [Cursor.Next] gives it.
+func AppendKey(dst, key []byte) []byte {
+	// No value ends with '{': it is the beginning of the object.
+	if dst[len(dst)-1] != '{' {
+		dst = append(dst, ',')
 	}
-	o.begun = true
-	o.dst = append(o.dst, '"')
-	o.dst = append(o.dst, key...)
-	o.dst = append(o.dst, '"', ':')
+	dst = append(dst, '"')
+	dst = append(dst, key...)
+	return append(dst, '"', ':')
 }
 
-// Bytes is the buffer as it is.
-func (o *Object) Bytes() []byte { return o.dst }
-
-// Set replaces the buffer with one that has a value appended.
-func (o *Object) Set(dst []byte) { o.dst = dst }
-
-// End ends the object and gives the buffer.
-func (o *Object) End() []byte { return append(o.dst, '}') }
+// AppendMember appends the next member of an object, a key as in [AppendKey] and a canonical
+// value.
+func AppendMember(dst, key, value []byte) []byte {
+	return append(AppendKey(dst, key), value...)
+}
 
 // Filter appends a canonical object with those of its members whose key keep accepts. keep
-// gets the key still escaped, as [Members] does.
+// gets the key still escaped, as [Cursor.Next] does.
 func Filter(dst, object []byte, keep func(key []byte) bool) []byte {
-	w := Begin(dst)
-	for key, value := range Members(object) {
+	dst = append(dst, '{')
+	c := Walk(object)
+	for key, value, ok := c.Next(); ok; key, value, ok = c.Next() {
 		if keep(key) {
-			w.member(key, value)
+			dst = AppendMember(dst, key, value)
 		}
 	}
-	return w.End()
+	return append(dst, '}')
 }
 
-// SetMember appends a canonical object with one member added or replaced. value must be
-// canonical.
+// SetMember appends a canonical object with one member added or replaced. key is not escaped;
+// value must be canonical.
 func SetMember(dst, object []byte, key string, value []byte) []byte {
 	quoted := AppendString(nil, key)
 	escaped := quoted[1 : len(quoted)-1]
-	w := Begin(dst)
+	dst = append(dst, '{')
 	done := false
-	for k, v := range Members(object) {
+	c := Walk(object)
+	for k, v, ok := c.Next(); ok; k, v, ok = c.Next() {
+		order := -1
 		if !done {
-			if order := compareKeys(escaped, k); order <= 0 {
-				w.member(escaped, value)
-				done = true
-				if order == 0 {
-					continue
-				}
-			}
+			order = compareKeys(escaped, k)
 		}
-		w.member(k, v)
+		if !done && order <= 0 {
+			dst = AppendMember(dst, escaped, value)
+			done = true
+		}
+		if order != 0 {
+			dst = AppendMember(dst, k, v)
+		}
 	}
 	if !done {
-		w.member(escaped, value)
+		dst = AppendMember(dst, escaped, value)
 	}
-	return w.End()
-}
-
-func (o *Object) member(key, value []byte) {
-	o.Key(key)
-	o.dst = append(o.dst, value...)
+	return append(dst, '}')
 }

@@ -6,27 +6,49 @@ import (
 	"math"
 )
 
-// Members iterates over the members of a canonical object, in their order and without
-// allocating. key is what stands between the quotes, still escaped ([Unescape] decodes it);
-// value is the value's text. Both are parts of object.
+// Cursor walks over the members of a canonical object, in their order and without
+// allocating. Its zero value has none.
+type Cursor struct {
+	object []byte
+	i      int // where the next key begins; 0 at the end
+}
+
+// Walk is a cursor before the first member of a canonical object.
+func Walk(object []byte) Cursor {
+	if len(object) < 2 || object[0] != '{' {
+		return Cursor{}
+	}
+	return Cursor{object: object, i: 1}
+}
+
+// Next gives the next member; false at the end. key is what stands between the quotes, still
+// escaped ([Unescape] decodes it); value is the value's text. Both are parts of the object.
+func (c *Cursor) Next() (key, value []byte, ok bool) {
+	object, i := c.object, c.i
+	c.i = 0
+	if i == 0 || i >= len(object) || object[i] != '"' {
+		return nil, nil, false
+	}
+	end := skipString(object, i)
+	if end >= len(object) || object[end] != ':' {
+		return nil, nil, false
+	}
+	start := end + 1
+	after := skipValue(object, start)
+	if after <= start {
+		return nil, nil, false
+	}
+	if after < len(object) && object[after] == ',' {
+		c.i = after + 1
+	}
+	return object[i+1 : end-1], object[start:after:after], true
+}
+
+// Members iterates over the members of a canonical object, as [Cursor] does.
 func Members(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		if len(object) < 2 || object[0] != '{' {
-			return
-		}
-		for i := 1; i < len(object) && object[i] == '"'; i++ {
-			end := skipString(object, i)
-			if end >= len(object) || object[end] != ':' {
-				return
-			}
-			key, start := object[i+1:end-1], end+1
-			i = skipValue(object, start)
-			if i <= start || !yield(key, object[start:i:i]) {
-				return
-			}
-			if i >= len(object) || object[i] != ',' {
-				return
-			}
+		c := Walk(object)
+		for key, value, ok := c.Next(); ok && yield(key, value); key, value, ok = c.Next() {
 		}
 	}
 }
@@ -52,7 +74,8 @@ func Elements(array []byte) iter.Seq[[]byte] {
 
 // Get is the value of a member of a canonical object, by its key (not escaped).
 func Get(object []byte, key string) ([]byte, bool) {
-	for k, value := range Members(object) {
+	c := Walk(object)
+	for k, value, ok := c.Next(); ok; k, value, ok = c.Next() {
 		if KeyIs(k, key) {
 			return value, true
 		}

@@ -91,26 +91,21 @@ func (d Draft) object(rules *roomversion.Rules, origin id.ServerName) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	w := canonicaljson.Begin(make([]byte, 0, 1024))
-	text := func(key, value string) {
-		w.Key([]byte(key))
-		w.Set(canonicaljson.AppendString(w.Bytes(), value))
+	dst := append(make([]byte, 0, 1024), '{')
+	member := func(key string, value []byte) {
+		dst = canonicaljson.AppendMember(dst, []byte(key), value)
 	}
-	integer := func(key string, value int64) {
-		w.Key([]byte(key))
-		w.Set(strconv.AppendInt(w.Bytes(), value, 10))
-	}
-	w.Key([]byte("auth_events"))
-	w.Set(d.appendReferences(w.Bytes(), rules, d.AuthEvents))
-	w.Key([]byte("content"))
-	w.Set(append(w.Bytes(), content...))
+	text := func(key, value string) { member(key, canonicaljson.AppendString(nil, value)) }
+	integer := func(key string, value int64) { member(key, strconv.AppendInt(nil, value, 10)) }
+
+	member("auth_events", d.references(rules, d.AuthEvents))
+	member("content", content)
 	integer("depth", d.Depth)
 	if origin != "" {
 		text("origin", string(origin))
 	}
 	integer("origin_server_ts", d.OriginServerTS)
-	w.Key([]byte("prev_events"))
-	w.Set(d.appendReferences(w.Bytes(), rules, d.PrevEvents))
+	member("prev_events", d.references(rules, d.PrevEvents))
 	if d.Redacts != "" && !rules.RedactsInContent {
 		text("redacts", string(d.Redacts))
 	}
@@ -122,7 +117,7 @@ func (d Draft) object(rules *roomversion.Rules, origin id.ServerName) ([]byte, e
 		text("state_key", *d.StateKey)
 	}
 	text("type", d.Type)
-	return w.End(), nil
+	return append(dst, '}'), nil
 }
 
 func (d Draft) content(rules *roomversion.Rules) ([]byte, error) {
@@ -147,8 +142,9 @@ func (d Draft) content(rules *roomversion.Rules) ([]byte, error) {
 	return content, nil
 }
 
-func (d Draft) appendReferences(dst []byte, rules *roomversion.Rules, ids []id.EventID) []byte {
-	dst = append(dst, '[')
+// references is the list of event IDs as it stands in the event.
+func (d Draft) references(rules *roomversion.Rules, ids []id.EventID) []byte {
+	dst := []byte{'['}
 	for i, eventID := range ids {
 		if i > 0 {
 			dst = append(dst, ',')

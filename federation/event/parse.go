@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
@@ -85,7 +86,8 @@ type fields struct {
 }
 
 func split(object []byte) (f fields) {
-	for key, value := range canonicaljson.Members(object) {
+	c := canonicaljson.Walk(object)
+	for key, value, ok := c.Next(); ok; key, value, ok = c.Next() {
 		switch string(key) {
 		case "auth_events":
 			f.authEvents = value
@@ -218,7 +220,7 @@ func (e *Event) readContent(f *fields) {
 func (e *Event) readRoomID(value []byte) error {
 	e.hasRoomID = value != nil
 	if !e.hasRoomID && e.rules.RoomIDIsCreateEvent && e.typ == "m.room.create" {
-		e.roomID = "!" + id.RoomID(e.id[1:])
+		e.roomID = "!" + id.RoomID(strings.TrimPrefix(string(e.id), "$"))
 		return nil
 	}
 	text, ok := canonicaljson.String(value)

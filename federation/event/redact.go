@@ -48,19 +48,18 @@ const stackBuffer = 2048
 // spec:rooms/v9#redactions
 // spec:rooms/v11#redactions
 func appendRedacted(dst []byte, rules *roomversion.Rules, typ string, object []byte, signatures bool) []byte {
-	w := canonicaljson.Begin(dst)
-	for key, value := range canonicaljson.Members(object) {
+	dst = append(dst, '{')
+	c := canonicaljson.Walk(object)
+	for key, value, ok := c.Next(); ok; key, value, ok = c.Next() {
 		switch {
 		case string(key) == "content":
-			w.Key(key)
-			w.Set(appendRedactedContent(w.Bytes(), &rules.Redaction, typ, value))
+			dst = appendRedactedContent(canonicaljson.AppendKey(dst, key), &rules.Redaction, typ, value)
 		case string(key) == "signatures" && !signatures:
 		case keepsField(&rules.Redaction, key):
-			w.Key(key)
-			w.Set(append(w.Bytes(), value...))
+			dst = canonicaljson.AppendMember(dst, key, value)
 		}
 	}
-	return w.End()
+	return append(dst, '}')
 }
 
 // keepsField tells whether a member of the event survives, content apart.
@@ -83,21 +82,20 @@ func appendRedactedContent(dst []byte, r *roomversion.Redaction, typ string, con
 	if typ == "m.room.create" && r.CreateContent {
 		return append(dst, content...)
 	}
-	w := canonicaljson.Begin(dst)
-	for key, value := range canonicaljson.Members(content) {
+	dst = append(dst, '{')
+	c := canonicaljson.Walk(content)
+	for key, value, ok := c.Next(); ok; key, value, ok = c.Next() {
 		switch {
 		case keepsContent(r, typ, key):
-			w.Key(key)
-			w.Set(append(w.Bytes(), value...))
+			dst = canonicaljson.AppendMember(dst, key, value)
 		case typ == "m.room.member" && r.MemberSignedInvite && string(key) == "third_party_invite" &&
 			canonicaljson.IsObject(value):
 			// Only its signed survives. Where there is none, an empty object does, as in
 			// Synapse: event IDs depend on it.
-			w.Key(key)
-			w.Set(canonicaljson.Filter(w.Bytes(), value, isSigned))
+			dst = canonicaljson.Filter(canonicaljson.AppendKey(dst, key), value, isSigned)
 		}
 	}
-	return w.End()
+	return append(dst, '}')
 }
 
 func isSigned(key []byte) bool { return string(key) == "signed" }
