@@ -54,7 +54,7 @@ func (c *check) wellFormed(errs levelErrors) error {
 	// spec:rooms/v12#authorisation-rules 10.3
 	case errs.users != nil:
 		return c.reject("power_levels.users_malformed", "the property %v", errs.users)
-	// spec:rooms/v9#mroompower_levels-events-accept-values-as-strings
+	// spec:rooms/fragments/v1-stringy-power-levels#mroompower_levels-events-accept-values-as-strings
 	case errs.named != nil:
 		return c.reject(malformedLevel, "the property %v", errs.named)
 	case errs.events != nil:

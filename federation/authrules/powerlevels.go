@@ -157,8 +157,8 @@ var errNotInteger = errors.New("is not an integer")
 // becomes the nearest int64.
 //
 // spec:rooms/v10#values-in-mroompower_levels-events-must-be-integers
-// spec:rooms/v9#mroompower_levels-events-accept-values-as-strings
-// spec:rooms/v5#mroompower_levels-events-accept-values-as-floats
+// spec:rooms/fragments/v1-stringy-power-levels#mroompower_levels-events-accept-values-as-strings
+// spec:rooms/fragments/v1-floaty-power-levels#mroompower_levels-events-accept-values-as-floats
 func parseLevel(rules *roomversion.Rules, value []byte) (int64, error) {
 	if len(value) > 0 && (value[0] == '-' || value[0] >= '0' && value[0] <= '9') {
 		if v, err := strconv.ParseInt(string(value), 10, 64); err == nil {

@@ -151,8 +151,8 @@ var powerLevelRules = entry{sub: []entry{
 // level other than a user's can be written as integer, string and (to version 5) float, and the lists are silent on
 // what is none of these.
 //
-// spec:rooms/v9#mroompower_levels-events-accept-values-as-strings
-// spec:rooms/v5#mroompower_levels-events-accept-values-as-floats
+// spec:rooms/fragments/v1-stringy-power-levels#mroompower_levels-events-accept-values-as-strings
+// spec:rooms/fragments/v1-floaty-power-levels#mroompower_levels-events-accept-values-as-floats
 const malformedLevel = "power_levels.malformed"
 
 // All gives the rules of a room version that can reject an event, in the order of the specification. The one that
