@@ -1,0 +1,79 @@
+package stateres
+
+import (
+	"maps"
+	"slices"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// conflict is how states differ.
+type conflict struct {
+	base   roomstate.Map                  // one of the states; right where there is no conflict
+	keys   map[roomstate.Key]bool         // of the conflicted state set
+	sets   [][]id.EventID                 // per state: its events that are conflicted
+	events map[id.EventID]bool            // the conflicted state set
+	values map[roomstate.Key][]id.EventID // the conflicted state set by key; no event twice
+}
+
+// findConflict compares the states, two at least. A key that doesn't have the same value in every state is conflicted:
+// exactly then some state differs there from the first one.
+//
+// spec:rooms/v2#definitions
+func findConflict(states []roomstate.Map) *conflict {
+	c := &conflict{
+		base:   states[0],
+		keys:   map[roomstate.Key]bool{},
+		sets:   make([][]id.EventID, len(states)),
+		events: map[id.EventID]bool{},
+		values: map[roomstate.Key][]id.EventID{},
+	}
+	for _, s := range states[1:] {
+		for change := range states[0].Diff(s) {
+			c.keys[change.Key] = true
+		}
+	}
+	for key := range c.keys {
+		for i, s := range states {
+			value, ok := s.Get(key.Type, key.StateKey)
+			if !ok {
+				continue
+			}
+			c.sets[i] = append(c.sets[i], value)
+			c.events[value] = true
+			if !slices.Contains(c.values[key], value) {
+				c.values[key] = append(c.values[key], value)
+			}
+		}
+	}
+	return c
+}
+
+// unconflicted returns the event for a key of the unconflicted state map.
+func (c *conflict) unconflicted(key roomstate.Key) (id.EventID, bool) {
+	if c.keys[key] {
+		return "", false
+	}
+	return c.base.Get(key.Type, key.StateKey)
+}
+
+// isUnconflicted reports whether an event is in the unconflicted state map.
+func (c *conflict) isUnconflicted(e *event.Event) bool {
+	key, ok := keyOf(e)
+	if !ok {
+		return false
+	}
+	value, ok := c.unconflicted(key)
+	return ok && value == e.ID()
+}
+
+// conflicted returns the conflicted state set in a definite order.
+func (c *conflict) conflicted() []id.EventID { return slices.Sorted(maps.Keys(c.events)) }
+
+// keyOf returns the key of a state event.
+func keyOf(e *event.Event) (roomstate.Key, bool) {
+	stateKey, ok := e.StateKey()
+	return roomstate.Key{Type: e.Type(), StateKey: stateKey}, ok
+}

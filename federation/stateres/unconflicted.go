@@ -1,0 +1,272 @@
+package stateres
+
+import (
+	"cmp"
+	"slices"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// unconflictedChain answers which events are in the auth chains of the unconflicted state map, without walking them,
+// which in a large room would mean to load every member. All its answers are exact. It asks, in this order:
+//
+//  1. What the auth chains of the conflicted events lead to and is unconflicted. The current power levels, join rules
+//     and senders are mostly there, and with them all of their past.
+//  2. The unconflicted events with the same key as a candidate, which usually replaced it and cite it, and the
+//     memberships of those it is about.
+//  3. Those that cite a candidate, and those that cite these, until one is unconflicted or there are no more. What
+//     happened on one branch only ends here: few events cite it. It takes a Source with Citations.
+//  4. Without that, all unconflicted events, until no candidate is left. An old join rule is soon found in this way.
+//
+// It is not enough to look at events which are newer than the candidate or in the future of it: depths and timestamps
+// are claims, and an event may cite auth events of another branch.
+type unconflictedChain struct {
+	*resolution
+	graph *graph
+	in    []bool // per vertex: it is in the auth chain of an unconflicted event; then all of its own is too
+}
+
+// outside returns the candidates that are not in the auth chain of any unconflicted event, in their order.
+func (u *unconflictedChain) outside(candidates []int) ([]int, error) {
+	var met []int
+	for v := range u.graph.vertices {
+		if u.conflict.isUnconflicted(u.graph.vertices[v].event) {
+			met = append(met, v)
+		}
+	}
+	u.mark(met)
+	candidates = u.remaining(candidates)
+	if len(candidates) == 0 {
+		return nil, nil
+	}
+	if err := u.markChains(u.related(candidates)); err != nil {
+		return nil, err
+	}
+	candidates = u.remaining(candidates)
+	if citations, ok := u.pool.src.(Citations); ok && len(candidates) > 0 {
+		done, err := u.searchCiting(candidates, citations)
+		if done || err != nil {
+			return u.remaining(candidates), err
+		}
+	}
+	return u.scan(u.remaining(candidates))
+}
+
+// mark notes that vertices are in the auth chain of an unconflicted event, with their own auth chains.
+func (u *unconflictedChain) mark(from []int) {
+	u.in = append(u.in, make([]bool, len(u.graph.vertices)-len(u.in))...)
+	u.graph.descend(from, func(v int) bool {
+		was := u.in[v]
+		u.in[v] = true
+		return !was
+	})
+}
+
+// markChains loads events of which that is so, and marks them.
+func (u *unconflictedChain) markChains(ids []id.EventID) error {
+	if err := u.graph.grow(ids); err != nil {
+		return err
+	}
+	u.mark(u.graph.numbers(ids))
+	return nil
+}
+
+func (u *unconflictedChain) remaining(candidates []int) []int {
+	var rest []int
+	for _, v := range candidates {
+		if !u.in[v] {
+			rest = append(rest, v)
+		}
+	}
+	return rest
+}
+
+// related returns the unconflicted events that replaced the candidates, and the memberships of their senders.
+func (u *unconflictedChain) related(candidates []int) []id.EventID {
+	var ids []id.EventID
+	for _, v := range candidates {
+		e := u.graph.vertices[v].event
+		keys := []roomstate.Key{{Type: typeMember, StateKey: string(e.Sender())}}
+		if key, ok := keyOf(e); ok {
+			keys = append(keys, key)
+		}
+		for _, key := range keys {
+			if value, ok := u.conflict.unconflicted(key); ok {
+				ids = append(ids, value)
+			}
+		}
+	}
+	return ids
+}
+
+// searchCiting looks for an unconflicted event among those that cite each candidate, directly or not. It returns false
+// if that goes too far.
+func (u *unconflictedChain) searchCiting(candidates []int, citations Citations) (bool, error) {
+	// The deepest are cited the least, and what is found for one is found for its auth chain. An order that is wrong,
+	// since depths may lie, costs only time.
+	candidates = slices.Clone(candidates)
+	slices.SortFunc(candidates, func(a, b int) int {
+		x, y := u.graph.vertices[a].event, u.graph.vertices[b].event
+		return cmp.Or(cmp.Compare(y.Depth(), x.Depth()), cmp.Compare(x.ID(), y.ID()))
+	})
+	fruitless := map[id.EventID]bool{} // neither these nor what cites them is unconflicted
+	for _, v := range candidates {
+		if u.in[v] {
+			continue
+		}
+		s := &citingSearch{u: u, citations: citations, seen: fruitless}
+		found, err := s.from(u.graph.vertices[v].event.ID())
+		if err != nil {
+			return false, err
+		}
+		if found {
+			u.mark([]int{v})
+			for _, e := range s.visited { // what it passed may lead to more than that one
+				delete(fruitless, e)
+			}
+		}
+		if len(fruitless) > maxCiting {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// citingSearch is the search upwards from one event.
+type citingSearch struct {
+	u         *unconflictedChain
+	citations Citations
+	seen      map[id.EventID]bool
+	visited   []id.EventID // added to seen
+	waiting   []id.EventID // visited, but not what cites it
+	batch     []id.EventID // visited, but not loaded
+}
+
+// from reports whether an unconflicted event is among those that cite the event, directly or not.
+func (s *citingSearch) from(e id.EventID) (bool, error) {
+	s.visit(e)
+	s.waiting, s.batch = append(s.waiting, e), nil
+	for len(s.waiting) > 0 && len(s.seen) <= maxCiting {
+		e := s.waiting[len(s.waiting)-1]
+		s.waiting = s.waiting[:len(s.waiting)-1]
+		for citing, err := range s.citations.CitedBy(e) {
+			if err != nil {
+				return false, err
+			}
+			s.visit(citing)
+			if len(s.batch) >= batch {
+				if found, err := s.load(); found || err != nil {
+					return found, err
+				}
+			}
+		}
+		if found, err := s.load(); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+func (s *citingSearch) visit(e id.EventID) {
+	if !s.seen[e] {
+		s.seen[e] = true
+		s.visited = append(s.visited, e)
+		s.batch = append(s.batch, e)
+	}
+}
+
+// load looks at the events of the batch, and reports whether one is unconflicted.
+func (s *citingSearch) load() (bool, error) {
+	ids := s.batch
+	s.batch = nil
+	if err := s.u.pool.load(ids); err != nil {
+		return false, err
+	}
+	for _, citing := range ids {
+		e := s.u.pool.events[citing]
+		if e == nil || !e.IsState() { // a message event is cited by nobody
+			continue
+		}
+		if s.u.conflict.isUnconflicted(e) {
+			return true, nil
+		}
+		s.waiting = append(s.waiting, citing)
+	}
+	return false, nil
+}
+
+// scan looks at all unconflicted events, until no candidate remains: members last, since they are the most. Their
+// events are not kept.
+func (u *unconflictedChain) scan(candidates []int) ([]int, error) {
+	var ids []id.EventID
+	look := func() error {
+		found, err := u.pool.src.Events(ids)
+		if err != nil {
+			return err
+		}
+		var auth []id.EventID
+		for _, e := range ids {
+			if e := found[e]; e != nil {
+				auth = append(auth, unmarked(u, e)...)
+			}
+		}
+		ids = ids[:0]
+		err = u.markChains(auth)
+		candidates = u.remaining(candidates)
+		return err
+	}
+	for _, members := range []bool{false, true} {
+		for key, value := range u.entries(members) {
+			if len(candidates) == 0 {
+				return nil, nil
+			}
+			if u.conflict.keys[key] {
+				continue
+			}
+			if ids = append(ids, value); len(ids) >= batch {
+				if err := look(); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	if len(candidates) > 0 && len(ids) > 0 {
+		if err := look(); err != nil {
+			return nil, err
+		}
+	}
+	return candidates, nil
+}
+
+// unmarked returns the auth events of e that are not known to be in the auth chain of an unconflicted event.
+func unmarked(u *unconflictedChain, e *event.Event) []id.EventID {
+	var ids []id.EventID
+	for _, auth := range e.AuthEvents() {
+		if v, ok := u.graph.index[auth]; !ok || !u.in[v] {
+			ids = append(ids, auth)
+		}
+	}
+	return ids
+}
+
+// entries iterates over the memberships of the state, or over the rest of it.
+func (u *unconflictedChain) entries(members bool) func(func(roomstate.Key, id.EventID) bool) {
+	if !members {
+		return func(yield func(roomstate.Key, id.EventID) bool) {
+			for key, value := range u.conflict.base.All() {
+				if key.Type != typeMember && !yield(key, value) {
+					return
+				}
+			}
+		}
+	}
+	return func(yield func(roomstate.Key, id.EventID) bool) {
+		for stateKey, value := range u.conflict.base.ByType(typeMember) {
+			if !yield(roomstate.Key{Type: typeMember, StateKey: stateKey}, value) {
+				return
+			}
+		}
+	}
+}
