@@ -64,6 +64,15 @@ func (e *Error) Unreachable() bool {
 	return e.Stage == StageResolve || e.Stage == StageConnect || e.Stage == StageTLS
 }
 
+// Refusal is what the server said against the request; nil when it did not answer, or its answer can't be read. A
+// request that can't even be made, whatever the server is, counts as refused with 400.
+func (e *Error) Refusal() *federation.Error {
+	if e.Matrix == nil && e.Stage == StageRequest && !e.Temporary {
+		return federation.BadJSON(e.Error())
+	}
+	return e.Matrix
+}
+
 // unknownEndpoint tells whether the answer means that the server doesn't have the endpoint, rather than that the thing
 // asked for does not exist. Old servers say so with a 404 or 400 that may have no JSON.
 //

@@ -1,0 +1,48 @@
+package sender
+
+import (
+	"time"
+
+	"hanse/federation"
+)
+
+// Limits bound what the sender does at once and how long it waits. The zero value of each means the default.
+type Limits struct {
+	// Parallel bounds the sends under way at once. Default 256: a send is a goroutine, a connection and a batch; most
+	// of its time goes by waiting for the other side.
+	Parallel int
+	// MinBackoff is the wait after the first failure; each further one doubles it, up to MaxBackoff. Default 1 s and
+	// 1 h: a restarting server is found again at once, one that is gone for good costs a connection an hour.
+	MinBackoff, MaxBackoff time.Duration
+	// RetryGap is the least time between two tries of a server that keeps speaking to us but can't be reached.
+	// Default 2 s.
+	RetryGap time.Duration
+	// VolatilePerServer and Volatile bound the volatile EDUs that gather for one server and for all. Default 100, a
+	// transaction's worth, and 100,000.
+	VolatilePerServer, Volatile int
+}
+
+func (l Limits) withDefaults() Limits {
+	orElse(&l.Parallel, 256)
+	orElse(&l.MinBackoff, time.Second)
+	orElse(&l.MaxBackoff, time.Hour)
+	orElse(&l.RetryGap, 2*time.Second)
+	orElse(&l.VolatilePerServer, federation.MaxTransactionEDUs)
+	orElse(&l.Volatile, 100_000)
+	return l
+}
+
+func orElse[T int | time.Duration](value *T, standard T) {
+	if *value == 0 {
+		*value = standard
+	}
+}
+
+const (
+	// maxRefusals is how often one event, sent alone, may be refused before it is given up.
+	maxRefusals = 3
+	// doneTimeout bounds noting that a batch went out when the sender is being stopped.
+	doneTimeout = 10 * time.Second
+	// outboxPause is the wait after the Outbox failed: the trouble is ours, the server has nothing to do with it.
+	outboxPause = 5 * time.Second
+)

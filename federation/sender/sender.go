@@ -1,0 +1,194 @@
+// Package sender delivers events and EDUs to other servers: in order, in batches, a queue for each server that has
+// something to get. What waits is kept by an Outbox; here is only when to try. It knows nothing of rooms.
+package sender
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+)
+
+// Transmitter delivers one transaction; federation/client's Client is one. It must be safe for concurrent use and must
+// not retry. An error that has
+// a method Refusal() *federation.Error, as client.Error has, tells what the server said against the transaction.
+type Transmitter interface {
+	SendTransaction(ctx context.Context, server id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error)
+}
+
+// Batch is what goes out next to one server, Backoff when a server is tried again.
+type (
+	Batch   = federation.Batch
+	Backoff = federation.Backoff
+)
+
+// Outbox keeps what is to be sent until Done. Its methods may be called concurrently for different servers, and are
+// called by one goroutine at a time for each server.
+type Outbox interface {
+	// Destinations lists all servers for which something waits. It is asked once, at the start.
+	Destinations(ctx context.Context) ([]id.ServerName, error)
+	// Next gives the oldest of what waits for a server, at most maxPDUs events and maxEDUs EDUs; either may be 0. An
+	// empty batch means that nothing waits. Until Done, Next gives the same again (perhaps more): two calls with the
+	// same bounds give the same batch, if it has not decided meanwhile to leave events out for a catch-up.
+	Next(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (Batch, error)
+	// Done notes durably that a batch went out.
+	Done(ctx context.Context, server id.ServerName, batch Batch) error
+	// Backoff gives all that SaveBackoff saved, for the start.
+	Backoff(ctx context.Context) (map[id.ServerName]Backoff, error)
+	// SaveBackoff keeps a server's back-off over restarts; the zero Backoff removes it.
+	SaveBackoff(ctx context.Context, server id.ServerName, b Backoff) error
+}
+
+// Config is what a Sender needs.
+type Config struct {
+	Origin id.ServerName // who we are
+	Client Transmitter
+	Outbox Outbox
+	Limits Limits       // zero values: the defaults
+	Log    *slog.Logger // nil: silent
+}
+
+// Sender delivers. It is safe for concurrent use; Wake, Retry and EDU never block and may be called before Run.
+type Sender struct {
+	origin id.ServerName
+	client Transmitter
+	outbox Outbox
+	limits Limits
+	log    *slog.Logger
+	nonce  string // makes the IDs of transactions that hold nothing durable unique over restarts
+	// slots bounds the sends under way. Servers that failed the last time have few of their own (doubtful), so that
+	// however many are down, they don't keep the others waiting.
+	slots    chan struct{}
+	doubtful chan struct{}
+
+	mu      sync.Mutex
+	ctx     context.Context // set by Run
+	queues  map[id.ServerName]*queue
+	loose   int   // volatile EDUs in all queues
+	counter int64 // of transactions without anything durable
+	stats   Stats
+
+	workers sync.WaitGroup
+}
+
+// New makes a sender; Run starts it.
+func New(cfg Config) *Sender {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	var nonce [9]byte
+	_, _ = rand.Read(nonce[:]) // never fails, says its documentation
+	limits := cfg.Limits.withDefaults()
+	return &Sender{
+		origin: cfg.Origin, client: cfg.Client, outbox: cfg.Outbox, limits: limits,
+		log:      cfg.Log.With("part", "federation/sender"),
+		nonce:    base64.RawURLEncoding.EncodeToString(nonce[:]),
+		slots:    make(chan struct{}, limits.Parallel),
+		doubtful: make(chan struct{}, max(limits.Parallel/4, 1)),
+		queues:   make(map[id.ServerName]*queue),
+	}
+}
+
+// Run delivers until ctx ends, then waits for the sends under way to stop. It returns an error only if the Outbox
+// can't be read at the start. Call it once.
+func (s *Sender) Run(ctx context.Context) error {
+	backoffs, err := s.outbox.Backoff(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the back-off of servers: %w", err)
+	}
+	servers, err := s.outbox.Destinations(ctx)
+	if err != nil {
+		return fmt.Errorf("reading which servers have something waiting: %w", err)
+	}
+	s.begin(ctx, backoffs, servers)
+	<-ctx.Done()
+	s.mu.Lock()
+	for _, q := range s.queues {
+		q.stopTimer()
+	}
+	s.mu.Unlock()
+	s.workers.Wait()
+	return nil
+}
+
+func (s *Sender) begin(ctx context.Context, backoffs map[id.ServerName]Backoff, servers []id.ServerName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctx = ctx
+	latest := time.Now().Add(s.limits.MaxBackoff) // however the clock was set when it was saved
+	for server, backoff := range backoffs {
+		if backoff.Until.After(latest) {
+			backoff.Until = latest
+		}
+		s.queue(server).backoff = backoff
+	}
+	for _, server := range servers {
+		s.queue(server).waiting = true
+	}
+	for _, q := range s.queues {
+		if q.waiting || len(q.volatile) > 0 {
+			s.start(q)
+		}
+	}
+}
+
+// Wake says that the Outbox has something new for these servers. Servers in back-off get it when their time comes.
+func (s *Sender) Wake(servers ...id.ServerName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, server := range servers {
+		q := s.queue(server)
+		q.waiting = true
+		s.start(q)
+	}
+}
+
+// Retry says that a server spoke to us, so it is up: if something waits for it, it is tried now, or as soon as
+// Limits.RetryGap has passed since the last try.
+func (s *Sender) Retry(server id.ServerName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q, known := s.queues[server]
+	if !known {
+		return
+	}
+	q.spoke = true
+	if q.busy || q.backoff.Failures == 0 {
+		return
+	}
+	if soon := q.lastTry.Add(s.limits.RetryGap); soon.Before(q.backoff.Until) {
+		q.backoff.Until = soon
+		if q.waiting {
+			s.start(q)
+		}
+	}
+}
+
+// EDU sends something that is worth nothing later (typing) to servers, with the next transaction or in one of its own.
+// It is dropped for servers in back-off, and the oldest are dropped where too many gather.
+func (s *Sender) EDU(edu federation.EDU, servers ...id.ServerName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, server := range servers {
+		q := s.queue(server)
+		if q.backoff.Failures > 0 || s.loose >= s.limits.Volatile {
+			s.stats.Dropped++
+			s.discard(q)
+			continue
+		}
+		if len(q.volatile) >= s.limits.VolatilePerServer {
+			q.volatile = q.volatile[1:]
+			s.loose--
+			s.stats.Dropped++
+		}
+		q.volatile = append(q.volatile, edu)
+		s.loose++
+		s.start(q)
+	}
+}
