@@ -30,6 +30,9 @@ func (s *step) accept(in Accept) error {
 	case e.RoomID() != s.m.roomID:
 		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: fmt.Sprintf("it belongs to room %s", e.RoomID())})
 		return nil
+	case !s.m.resident:
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "we aren't in the room"})
+		return nil
 	case !ready:
 		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "it stands on events that we don't know: ask for a new template"})
 		return nil

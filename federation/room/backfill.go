@@ -1,7 +1,52 @@
 package room
 
+import (
+	"slices"
+
+	"hanse/federation/dag"
+	"hanse/federation/event"
+	"hanse/federation/id"
+)
+
 // backfill takes in history. Each event needs the state before it: by its prev events where they are known, by asking another server
 // at the oldest ones. Only what is judged is stored: events that wait are not kept over a restart, the client that scrolls asks again.
+//
+// spec:server-server-api#backfilling-and-retrieving-missing-events
 func (s *step) backfill(in Backfill) error {
-	return s.takeIn(in.Events, arrival{origin: in.Origin, backfill: true})
+	events, err := s.history(in.Events)
+	if err != nil {
+		return err
+	}
+	return s.takeIn(events, arrival{origin: in.Origin, backfill: true})
+}
+
+// history leaves out what isn't below events that we have: a server could otherwise have us take something new for something old, and
+// never show it.
+func (s *step) history(events []*event.Event) ([]*event.Event, error) {
+	if err := s.prefetch(events); err != nil {
+		return nil, err
+	}
+	sorted := dag.SortTopologically(events)
+	below := make(map[id.EventID]bool)
+	list := make([]*event.Event, 0, len(sorted))
+	for _, e := range slices.Backward(sorted) {
+		placed, err := s.placed(e.ID())
+		if err != nil {
+			return nil, err
+		}
+		referenced, err := s.isReferenced(e.ID())
+		if err != nil {
+			return nil, err
+		}
+		if !placed && !referenced && !below[e.ID()] {
+			s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "it isn't below the events that we have"})
+			continue
+		}
+		for _, p := range e.PrevEvents() {
+			below[p] = true
+		}
+		list = append(list, e)
+	}
+	slices.Reverse(list)
+	return list, nil
 }

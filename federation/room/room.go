@@ -54,12 +54,12 @@ type Stored struct {
 type Snapshot struct {
 	RoomID   id.RoomID
 	Rules    *roomversion.Rules
-	Forward  []id.EventID         // the forward extremities
-	Depth    int64                // greatest depth among Forward
-	Current  roomstate.Map        // the current state
-	Staged   []*event.Event       // received and acknowledged but undecided before the last stop, oldest first
+	Forward  []id.EventID          // the forward extremities
+	Depth    int64                 // greatest depth among Forward
+	Current  roomstate.Map         // the current state
+	Staged   []*event.Event        // received and acknowledged but undecided before the last stop, oldest first
 	Servers  map[id.ServerName]int // joined members a server; the machine takes the map over
-	Resident bool                 // we take part in the room (a user of ours is joined). Not so: what is stored may be stale
+	Resident bool                  // we take part in the room (a user of ours is joined). Not so: what is stored may be stale
 }
 
 // Machine is the state machine of one room. Not safe for concurrent use.

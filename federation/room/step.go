@@ -23,11 +23,11 @@ type step struct {
 	src    Source
 	result Result
 
-	batch   map[id.EventID]*Committed // decided in this step
-	order   []*Committed              // the same, prev events first; nil where a placed event replaced its outlier
-	read    map[id.EventID]Stored     // read in this step
-	asked   map[id.EventID]bool       // asked of the source in this step, there or not
-	above   map[id.EventID]bool       // known to be referenced (or not) by an accepted event
+	batch   map[id.EventID]*Committed    // decided in this step
+	order   []*Committed                 // the same, prev events first; nil where a placed event replaced its outlier
+	read    map[id.EventID]Stored        // read in this step
+	asked   map[id.EventID]bool          // asked of the source in this step, there or not
+	above   map[id.EventID]bool          // known to be referenced (or not) by an accepted event
 	given   map[id.EventID]roomstate.Map // states before events, told by another server
 	sends   []sending
 	forward forward
@@ -253,7 +253,7 @@ func (s *step) currentState() (roomstate.Map, error) {
 	return s.current, nil
 }
 
-// commit takes over a decision and wakes what waited for the event.
+// commit takes over a decision. Waking those that wait for the event is the caller's.
 func (s *step) commit(c Committed) error {
 	e := c.Event.ID()
 	if old := s.batch[e]; old != nil {
