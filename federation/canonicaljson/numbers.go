@@ -27,7 +27,7 @@ func number(token []byte, mode Mode) (canonical []byte, reason string) {
 	switch {
 	case mode != Lenient && !inRange(token):
 		return nil, "an integer outside ±(2^53−1)"
-	case len(token) > maxDigits+1:
+	case len(bytes.TrimPrefix(token, []byte("-"))) > maxDigits:
 		return nil, "an integer with too many digits"
 	}
 	return token, ""
