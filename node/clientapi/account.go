@@ -1,0 +1,119 @@
+package clientapi
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"hanse/federation/id"
+)
+
+func (a *API) accountRoutes() []route {
+	return []route{
+		{http.MethodGet, "/account/whoami", stable, withUser, ordinary, a.whoami},
+		{http.MethodPost, "/account/password", stable, withUser, ordinary, a.changePassword},
+		{http.MethodPost, "/account/deactivate", stable, withUser, ordinary, a.deactivate},
+		{http.MethodGet, "/account/3pid", stable, withUser, ordinary, a.thirdPartyIDs},
+	}
+}
+
+// spec:client-server-api#get_matrixclientv3accountwhoami
+func (a *API) whoami(r *request) (any, error) {
+	body := map[string]any{"user_id": r.user, "is_guest": false}
+	if r.device != "" {
+		body["device_id"] = r.device
+	}
+	return body, nil
+}
+
+// thirdPartyIDs: no account of this server has any.
+//
+// spec:client-server-api#get_matrixclientv3account3pid
+func (a *API) thirdPartyIDs(*request) (any, error) {
+	return json.RawMessage(`{"threepids":[]}`), nil
+}
+
+// passwordFlow is what changes that matter ask for.
+func passwordFlow() uiaFlow { return uiaFlow{Stages: []string{stagePassword}} }
+
+// spec:client-server-api#post_matrixclientv3accountpassword
+func (a *API) changePassword(r *request) (any, error) {
+	req := struct {
+		Auth          json.RawMessage `json:"auth"`
+		NewPassword   string          `json:"new_password"`
+		LogoutDevices *bool           `json:"logout_devices"`
+	}{}
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	session, ask, err := a.interactively(r, req.Auth, passwordFlow())
+	if err != nil {
+		return nil, err
+	}
+	if ask != nil {
+		return *ask, nil
+	}
+	if req.NewPassword == "" {
+		return nil, missingParam("new_password")
+	}
+	logoutOthers := req.LogoutDevices == nil || *req.LogoutDevices
+	if err := a.config.Users.SetPassword(r.Context(), r.user, req.NewPassword); err != nil {
+		return nil, err
+	}
+	a.uia.close(session.id)
+	if logoutOthers {
+		return nil, a.config.Users.LogoutOthers(r.Context(), r.user, r.device)
+	}
+	return nil, nil
+}
+
+// deactivate ends an account: nobody can log in any more, its rooms are left, its profile is emptied. Leaving goes on
+// after the answer, as it may need other servers.
+//
+// spec:client-server-api#post_matrixclientv3accountdeactivate
+func (a *API) deactivate(r *request) (any, error) {
+	var req struct {
+		Auth json.RawMessage `json:"auth"`
+	}
+	if err := r.decodeOptional(&req); err != nil {
+		return nil, err
+	}
+	session, ask, err := a.interactively(r, req.Auth, passwordFlow())
+	if err != nil {
+		return nil, err
+	}
+	if ask != nil {
+		return *ask, nil
+	}
+	ctx, cancel := r.detached()
+	defer cancel()
+	left, err := a.config.Users.OpenRooms(ctx, r.user)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.config.Users.Deactivate(ctx, r.user); err != nil {
+		return nil, err
+	}
+	a.uia.close(session.id)
+	a.each(left, func(room id.RoomID) {
+		if err := a.config.Rooms.Leave(ctx, r.user, room, ""); err != nil {
+			a.log.Debug("a deactivated user could not leave a room", "user", r.user, "room", room, "error", err)
+		}
+	})
+	// Third-party identifiers would have been unbound: there are none.
+	return json.RawMessage(`{"id_server_unbind_result":"success"}`), nil
+}
+
+// each calls do for every room, a few at a time, and returns when all are done.
+func (a *API) each(rooms []id.RoomID, do func(id.RoomID)) {
+	slots := make(chan struct{}, profileParallel)
+	for _, room := range rooms {
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots }()
+			do(room)
+		}()
+	}
+	for range cap(slots) {
+		slots <- struct{}{}
+	}
+}

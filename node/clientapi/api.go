@@ -1,0 +1,197 @@
+package clientapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+	"hanse/node/directory"
+	"hanse/node/ephemeral"
+	"hanse/node/rooms"
+	"hanse/node/users"
+)
+
+// ProfileClient asks another server for a user's profile; *federation/client.Client is one.
+type ProfileClient interface {
+	// QueryProfile returns the profile's fields, or one of them when field is not "". A *client.Error says why not.
+	QueryProfile(ctx context.Context, destination id.ServerName, user id.UserID, field string) (federation.ProfileResponse, error)
+}
+
+// Config is what the API needs. Self, Users, Rooms, Directory and Ephemeral must be there.
+type Config struct {
+	Self      id.ServerName
+	Users     *users.Users
+	Rooms     *rooms.Rooms
+	Directory *directory.Directory
+	Ephemeral *ephemeral.Ephemeral
+	// Profiles asks other servers; nil: profiles of their users are not found.
+	Profiles ProfileClient
+	// BaseURL is where clients reach this API, for /.well-known/matrix/client; "": that path answers 404.
+	BaseURL string
+	// Registration says who may register.
+	Registration Registration
+	// DefaultRoomVersion is for rooms whose creator asks for none; "": the newest stable one.
+	DefaultRoomVersion roomversion.Version
+	// RateLimits; the zero value is on, with sane limits.
+	RateLimits RateLimits
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. None: it is ignored.
+	TrustedProxies []netip.Prefix
+	// Observe is called after each request, if set: the route's pattern, "" for unknown paths. For metrics.
+	Observe func(route, method string, status int, took time.Duration)
+	Log     *slog.Logger
+}
+
+// API is the handler. Safe for concurrent use.
+type API struct {
+	config  Config
+	log     *slog.Logger
+	mux     *http.ServeMux
+	limiter *limiter
+	uia     *uiaSessions
+	nonces  *nonces
+}
+
+// New makes the handler.
+func New(config Config) (*API, error) {
+	if config.Users == nil || config.Rooms == nil || config.Directory == nil || config.Ephemeral == nil {
+		return nil, errors.New("clientapi: Users, Rooms, Directory and Ephemeral are needed")
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.DefaultRoomVersion == "" {
+		config.DefaultRoomVersion = roomversion.Default
+	}
+	if _, ok := roomversion.Lookup(config.DefaultRoomVersion); !ok {
+		return nil, fmt.Errorf("clientapi: unknown room version %q", config.DefaultRoomVersion)
+	}
+	a := &API{
+		config:  config,
+		log:     config.Log,
+		mux:     http.NewServeMux(),
+		limiter: newLimiter(config.RateLimits),
+		uia:     newUIASessions(),
+		nonces:  newNonces(),
+	}
+	for pattern, methods := range table(a.routes()) {
+		a.mux.Handle(pattern, a.handler(pattern, methods))
+	}
+	a.mux.Handle("/", a.handler("", nil))
+	return a, nil
+}
+
+// ServeHTTP answers a request; whatever happens, the body is JSON.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	setCORS(w.Header())
+	path := r.URL.EscapedPath()
+	switch {
+	case len(r.RequestURI) > maxPathBytes:
+		writeJSON(w, http.StatusRequestURITooLong, &federation.Error{Code: "M_TOO_LARGE", Message: "the request's path is too long"})
+	case !strings.HasPrefix(path, "/") || unclean(path):
+		// The mux would answer with a redirect and a page of HTML.
+		writeJSON(w, http.StatusNotFound, unrecognized(http.StatusNotFound, "no such path"))
+	default:
+		a.mux.ServeHTTP(w, r)
+	}
+}
+
+// unclean tells whether a path has empty or dot segments, except an empty last one.
+func unclean(path string) bool {
+	segments := strings.Split(path[1:], "/")
+	for i, s := range segments {
+		if s == "." || s == ".." || s == "" && i != len(segments)-1 {
+			return true
+		}
+	}
+	return false
+}
+
+// handler serves the methods of one pattern.
+func (a *API) handler(pattern string, m methods) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		req := &request{Request: r, writer: w, route: pattern, api: a}
+		status := 0
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				a.log.Error("a client's request panicked", "method", r.Method, "route", pattern, "panic", p, "stack", string(debug.Stack()))
+				status = writeJSON(w, http.StatusInternalServerError, &federation.Error{Code: "M_UNKNOWN", Message: "internal server error"})
+			}
+			took := time.Since(start)
+			a.log.Debug("client request", "method", r.Method, "route", pattern, "status", status, "user", req.user, "took", took)
+			if a.config.Observe != nil {
+				a.config.Observe(pattern, r.Method, status, took)
+			}
+		}()
+		status = a.serve(w, req, m)
+	})
+}
+
+// serve is the way of a request: method, limit by address, authentication, limit by user, the handler, the answer.
+func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return http.StatusNoContent
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	route, ok := m[method]
+	switch {
+	case m == nil:
+		return a.writeError(w, r, unrecognized(http.StatusNotFound, "no such path"))
+	case !ok:
+		w.Header().Set("Allow", m.allow())
+		return a.writeError(w, r, unrecognized(http.StatusMethodNotAllowed, "this path doesn't take %s", r.Method))
+	}
+	if err := a.admit(r, route); err != nil {
+		return a.writeError(w, r, err)
+	}
+	r.Request.Body = http.MaxBytesReader(w, r.Request.Body, maxBodyBytes)
+	body, err := route.serve(r)
+	if err != nil {
+		return a.writeError(w, r, err)
+	}
+	if special, ok := body.(answer); ok {
+		return writeJSON(w, special.status, special.body)
+	}
+	return writeJSON(w, http.StatusOK, body)
+}
+
+// admit authenticates a request and holds it against the rate limits.
+func (a *API) admit(r *request, route route) error {
+	if route.auth == withoutUser {
+		return a.limiter.take(route.class, "", a.address(r.Request))
+	}
+	token, err := accessToken(r.Request)
+	switch {
+	case err != nil && route.auth == maybeUser:
+		return a.limiter.take(route.class, "", a.address(r.Request))
+	case err != nil:
+		return err
+	}
+	session, err := a.config.Users.Authenticate(r.Context(), token, a.address(r.Request).String())
+	switch {
+	case errors.Is(err, users.ErrUnknownToken) && route.auth == maybeUser:
+		return a.limiter.take(route.class, "", a.address(r.Request))
+	case errors.Is(err, users.ErrUnknownToken):
+		return &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "the access token is not known, or no longer good"}
+	case err != nil:
+		return err
+	}
+	r.user, r.device, r.token, r.admin = session.User, session.Device, token, session.Admin
+	return a.limiter.take(route.class, session.User, a.address(r.Request))
+}

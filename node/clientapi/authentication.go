@@ -1,0 +1,67 @@
+package clientapi
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"hanse/federation"
+)
+
+// accessToken finds the access token: in the Authorization header, or, as older clients do, in the query.
+//
+// spec:client-server-api#using-access-tokens
+func accessToken(r *http.Request) (string, error) {
+	missing := &federation.Error{Status: http.StatusUnauthorized, Code: "M_MISSING_TOKEN", Message: "an access token is needed"}
+	token := ""
+	if header := r.Header.Get("Authorization"); header != "" {
+		scheme, value, _ := strings.Cut(header, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return "", missing
+		}
+		token = strings.TrimSpace(value)
+	} else {
+		token = r.URL.Query().Get("access_token")
+	}
+	switch {
+	case token == "":
+		return "", missing
+	case len(token) > maxTokenBytes:
+		return "", &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "this is not an access token of ours"}
+	}
+	return token, nil
+}
+
+// address is where the client is: the connection's other end or, behind a trusted proxy, the nearest address in
+// X-Forwarded-For that is no trusted proxy itself.
+func (a *API) address(r *http.Request) netip.Addr {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := remote.Addr().Unmap()
+	if !a.trusted(addr) {
+		return addr
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = hop.Unmap()
+		if !a.trusted(addr) {
+			break
+		}
+	}
+	return addr
+}
+
+func (a *API) trusted(addr netip.Addr) bool {
+	for _, p := range a.config.TrustedProxies {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

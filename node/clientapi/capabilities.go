@@ -1,0 +1,30 @@
+package clientapi
+
+import (
+	"net/http"
+
+	"hanse/federation/roomversion"
+)
+
+func (a *API) capabilitiesRoutes() []route {
+	return []route{{http.MethodGet, "/capabilities", stable, withUser, ordinary, a.capabilities}}
+}
+
+// spec:client-server-api#capabilities-negotiation
+func (a *API) capabilities(*request) (any, error) {
+	available := make(map[roomversion.Version]string)
+	for _, rules := range roomversion.All() {
+		available[rules.Version] = "stable"
+	}
+	enabled := func(yes bool) map[string]bool { return map[string]bool{"enabled": yes} }
+	return map[string]any{"capabilities": map[string]any{
+		"m.room_versions":            map[string]any{"default": a.config.DefaultRoomVersion, "available": available},
+		"m.change_password":          enabled(true),
+		"m.set_displayname":          enabled(true),
+		"m.set_avatar_url":           enabled(true),
+		"m.profile_fields":           enabled(true),
+		"m.3pid_changes":             enabled(false),
+		"m.get_login_token":          enabled(false),
+		"m.forget_forced_upon_leave": enabled(false),
+	}}, nil
+}

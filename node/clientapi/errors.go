@@ -1,0 +1,179 @@
+package clientapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/authrules"
+	"hanse/federation/client"
+	"hanse/node/rooms"
+)
+
+// badRequest and its sisters make the errors that handlers return. What they say goes to the client.
+func badRequest(code, format string, args ...any) *federation.Error {
+	return &federation.Error{Status: http.StatusBadRequest, Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+func badJSON(format string, args ...any) *federation.Error {
+	return badRequest("M_BAD_JSON", format, args...)
+}
+
+func invalidParam(format string, args ...any) *federation.Error {
+	return badRequest("M_INVALID_PARAM", format, args...)
+}
+
+func missingParam(name string) *federation.Error {
+	return badRequest("M_MISSING_PARAM", "%s is missing", name)
+}
+
+func forbidden(format string, args ...any) *federation.Error {
+	return &federation.Error{Status: http.StatusForbidden, Code: "M_FORBIDDEN", Message: fmt.Sprintf(format, args...)}
+}
+
+func notFound(format string, args ...any) *federation.Error {
+	return &federation.Error{Status: http.StatusNotFound, Code: "M_NOT_FOUND", Message: fmt.Sprintf(format, args...)}
+}
+
+func unrecognized(status int, format string, args ...any) *federation.Error {
+	return &federation.Error{Status: status, Code: "M_UNRECOGNIZED", Message: fmt.Sprintf(format, args...)}
+}
+
+// limitedError is a refusal for going too fast.
+type limitedError struct{ after time.Duration }
+
+func (e *limitedError) Error() string { return "too many requests, retry after " + e.after.String() }
+
+// answer is a response whose status is not 200, or whose body is not made from a Go value.
+type answer struct {
+	status int
+	body   any
+}
+
+// wireError finds what the client is told about an error; the second value says whether the error itself is worth an
+// operator's attention.
+func wireError(err error) (wire *federation.Error, ours bool) {
+	var (
+		matrix    *federation.Error
+		rejection *authrules.Rejection
+		remote    *client.Error
+		tooLarge  *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &matrix):
+		wire := *matrix
+		if wire.Status == 0 {
+			wire.Status = http.StatusInternalServerError
+		}
+		return &wire, false
+	case errors.As(err, &rejection):
+		return forbidden("%s", rejection.Reason), false
+	case errors.As(err, &tooLarge):
+		return &federation.Error{Status: http.StatusRequestEntityTooLarge, Code: "M_TOO_LARGE",
+			Message: fmt.Sprintf("the request body is larger than %d bytes", tooLarge.Limit)}, false
+	case errors.Is(err, rooms.ErrStopped):
+		return &federation.Error{Status: http.StatusServiceUnavailable, Code: "M_UNKNOWN", Message: "this server is shutting down"}, false
+	case errors.As(err, &remote):
+		return remoteError(remote), false
+	case errors.Is(err, context.DeadlineExceeded):
+		return &federation.Error{Status: http.StatusGatewayTimeout, Code: "M_UNKNOWN", Message: "this took too long"}, false
+	case errors.Is(err, context.Canceled):
+		return &federation.Error{Status: http.StatusServiceUnavailable, Code: "M_UNKNOWN", Message: "the request was given up"}, false
+	}
+	return &federation.Error{Status: http.StatusInternalServerError, Code: "M_UNKNOWN", Message: "internal server error"}, true
+}
+
+// isNotFound tells whether an error is M_NOT_FOUND, of ours or another server's.
+func isNotFound(err error) bool {
+	var matrix *federation.Error
+	if errors.As(err, &matrix) {
+		return matrix.Code == federation.CodeNotFound
+	}
+	var remote *client.Error
+	return errors.As(err, &remote) && remote.Matrix != nil && remote.Matrix.Code == federation.CodeNotFound
+}
+
+// isRemote tells whether another server could not be asked, or refused.
+func isRemote(err error) bool {
+	var remote *client.Error
+	return errors.As(err, &remote)
+}
+
+// remoteError tells a client what another server answered, or that it did not.
+func remoteError(e *client.Error) *federation.Error {
+	if e.Matrix != nil && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusUnauthorized {
+		wire := *e.Matrix
+		wire.Status = e.Status
+		if e.Status == http.StatusTooManyRequests { // it limits us, not this client
+			wire.Status, wire.Code = http.StatusBadGateway, "M_UNKNOWN"
+		}
+		return &wire
+	}
+	if e.Status != 0 {
+		return &federation.Error{Status: http.StatusBadGateway, Code: "M_UNKNOWN",
+			Message: fmt.Sprintf("%s answered with an error (HTTP %d)", e.Server, e.Status)}
+	}
+	return &federation.Error{Status: http.StatusBadGateway, Code: "M_UNKNOWN",
+		Message: fmt.Sprintf("%s can't be reached", e.Server)}
+}
+
+// writeError writes the standard error response and returns its status.
+//
+// spec:client-server-api#standard-error-response
+func (a *API) writeError(w http.ResponseWriter, r *request, err error) int {
+	var limited *limitedError
+	if errors.As(err, &limited) {
+		return writeLimited(w, limited.after)
+	}
+	wire, ours := wireError(err)
+	if wire.Status == http.StatusTooManyRequests {
+		return writeLimited(w, wire.RetryAfter())
+	}
+	if ours {
+		a.log.Error("a client's request failed", "method", r.Method, "route", r.route, "error", err)
+	} else {
+		a.log.Debug("a client's request was refused", "method", r.Method, "route", r.route, "status", wire.Status, "error", err)
+	}
+	if wire.Message == "" {
+		wire.Message = http.StatusText(wire.Status)
+	}
+	return writeJSON(w, wire.Status, wire)
+}
+
+// writeLimited answers 429.
+//
+// spec:client-server-api#rate-limiting
+func writeLimited(w http.ResponseWriter, after time.Duration) int {
+	ms := max(after.Milliseconds(), 1)
+	w.Header().Set("Retry-After", strconv.FormatInt((ms+999)/1000, 10))
+	return writeJSON(w, http.StatusTooManyRequests, map[string]any{
+		"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests, wait a moment", "retry_after_ms": ms,
+	})
+}
+
+// writeJSON writes a body; it is what every answer goes through.
+func writeJSON(w http.ResponseWriter, status int, body any) int {
+	var encoded []byte
+	switch b := body.(type) {
+	case nil:
+		encoded = []byte("{}")
+	case json.RawMessage:
+		encoded = b
+	default:
+		var err error
+		if encoded, err = marshal(b); err != nil {
+			status, encoded = http.StatusInternalServerError, []byte(`{"errcode":"M_UNKNOWN","error":"internal server error"}`)
+		}
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(encoded)))
+	w.WriteHeader(status)
+	_, _ = w.Write(encoded) // the client is gone: nothing to do
+	return status
+}

@@ -1,0 +1,50 @@
+package clientapi
+
+import "time"
+
+// All bounds of the package, each with its reason.
+const (
+	// maxBodyBytes is what a request may weigh: an event is at most 64 KiB, the greatest legitimate bodies are
+	// createRoom with a long initial_state and large account data.
+	maxBodyBytes = 2 << 20
+	// maxPathBytes bounds the request target: five identifiers of 255 bytes, percent-encoded, and a query.
+	maxPathBytes = 16 << 10
+	// maxTokenBytes is far above any token we issue; longer ones are not looked up.
+	maxTokenBytes = 1024
+	// maxTxnIDBytes bounds what is kept for idempotency.
+	maxTxnIDBytes = 255
+	// maxReasonBytes bounds the reason of a leave, kick, ban or redaction: it goes into an event.
+	maxReasonBytes = 4096
+	// maxUIASessions and uiaSessionLife bound the interactive authentication sessions in memory: a user needs a
+	// few minutes; when the table is full the oldest goes.
+	maxUIASessions = 10_000
+	uiaSessionLife = 15 * time.Minute
+	// maxNonces and nonceLife are the same for shared-secret registration.
+	maxNonces = 1000
+	nonceLife = time.Minute
+	// maxLimiters bounds the rate limiter's memory; when full, the one unused for longest goes.
+	maxLimiters = 50_000
+	// maxInvites, maxInitialState, maxVia bound what one request may make us do.
+	maxInvites      = 500
+	maxInitialState = 1000
+	maxVia          = 20
+	// maxDeleteDevices bounds one delete_devices.
+	maxDeleteDevices = 5000
+	// profileParallel is how many rooms learn of a new display name at once.
+	profileParallel = 8
+	// backgroundLife is how long work goes on after its client has gone.
+	backgroundLife = 10 * time.Minute
+	// remoteProfileTimeout and remoteDirectoryTimeout bound the wait for another server where the client waits.
+	remoteProfileTimeout = 20 * time.Second
+	// maxPublicRooms and defaultPublicRooms bound a page of the room directory.
+	maxPublicRooms     = 500
+	defaultPublicRooms = 100
+	// maxTypingTimeout is the longest a typing notice may last without being renewed; clients use 20 to 30 s.
+	maxTypingTimeout     = 2 * time.Minute
+	defaultTypingTimeout = 30 * time.Second
+	// maxTags and maxTagBytes bound the tags of a room; clients show a handful. 255 bytes is the specification's.
+	maxTags     = 100
+	maxTagBytes = 255
+	// maxAltAliases bounds the alias look-ups of one m.room.canonical_alias.
+	maxAltAliases = 50
+)

@@ -1,0 +1,172 @@
+package clientapi
+
+import (
+	"cmp"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+
+	"hanse/federation"
+	"hanse/node/users"
+)
+
+// Registration says who may make an account. The zero value: nobody, but by the shared secret if there is one.
+type Registration struct {
+	// Open lets anybody register.
+	Open bool
+	// Tokens let those register who know one of them (m.login.registration_token), whether Open or not.
+	Tokens []string
+	// SharedSecret is the key of /_synapse/admin/v1/register; "" closes that way.
+	SharedSecret string
+	// Hint tells people how to open the registration, in the error that says it is closed; "" is a sane text.
+	Hint string
+}
+
+func (c Registration) validToken(token string) bool {
+	good := 0
+	for _, t := range c.Tokens {
+		good |= subtle.ConstantTimeCompare([]byte(t), []byte(token))
+	}
+	return good == 1 && token != ""
+}
+
+// registrationFlows are what a registration asks for; none: it is closed.
+func (a *API) registrationFlows(ctx context.Context) ([]uiaFlow, error) {
+	if a.config.Registration.Open {
+		return []uiaFlow{{Stages: []string{stageDummy}}}, nil
+	}
+	tokens, err := a.hasTokens(ctx)
+	if err != nil || !tokens {
+		return nil, err
+	}
+	return []uiaFlow{{Stages: []string{stageRegistrationToken}}}, nil
+}
+
+// hasTokens tells whether there are registration tokens: in the configuration or in the database.
+func (a *API) hasTokens(ctx context.Context) (bool, error) {
+	if len(a.config.Registration.Tokens) > 0 {
+		return true, nil
+	}
+	return a.config.Users.HasRegistrationTokens(ctx)
+}
+
+// tokenValid tells whether a registration token is good now.
+func (a *API) tokenValid(ctx context.Context, token string) (valid bool, err error) {
+	if a.config.Registration.validToken(token) {
+		return true, nil
+	}
+	return a.config.Users.RegistrationTokenValid(ctx, token)
+}
+
+func (c Registration) closed() *federation.Error {
+	if c.Hint != "" {
+		return forbidden("%s", c.Hint)
+	}
+	return forbidden("Registration is closed on this server. Its operator opens it with registration.open: true, or for those who know a token with registration.tokens, in the configuration.")
+}
+
+func (a *API) registrationRoutes() []route {
+	return []route{
+		{http.MethodPost, "/register", stable, withoutUser, registers, a.register},
+		{http.MethodGet, "/register/available", stable, withoutUser, logsIn, a.usernameAvailable},
+		{http.MethodGet, "/register/m.login.registration_token/validity", v1, withoutUser, logsIn, a.registrationTokenValid},
+	}
+}
+
+// registerRequest is the body of /register. Every request repeats it; auth is what changes.
+type registerRequest struct {
+	Auth         json.RawMessage `json:"auth"`
+	Username     string          `json:"username"`
+	Password     string          `json:"password"`
+	DeviceID     string          `json:"device_id"`
+	DeviceName   string          `json:"initial_device_display_name"`
+	InhibitLogin bool            `json:"inhibit_login"`
+	Type         string          `json:"type"`
+}
+
+// spec:client-server-api#post_matrixclientv3register
+func (a *API) register(r *request) (any, error) {
+	switch kind := r.URL.Query().Get("kind"); kind {
+	case "", "user":
+	case "guest":
+		return nil, forbidden("this server has no guest accounts; register with kind=user")
+	default:
+		return nil, invalidParam("kind must be user or guest, not %q", kind)
+	}
+	var req registerRequest
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	flows, err := a.registrationFlows(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	if flows == nil {
+		return nil, a.config.Registration.closed()
+	}
+	// What can be refused is refused before the client goes through the stages.
+	if req.Username != "" {
+		if _, err := a.config.Users.Available(r.Context(), req.Username); err != nil {
+			return nil, err
+		}
+	}
+	session, ask, err := a.interactively(r, req.Auth, flows...)
+	if err != nil {
+		return nil, err
+	}
+	if ask != nil {
+		return *ask, nil
+	}
+	if req.Password == "" {
+		return nil, missingParam("password")
+	}
+	account := users.Registration{Username: req.Username, Password: req.Password}
+	if token := session.values[stageRegistrationToken]; token != "" && !a.config.Registration.validToken(token) {
+		account.Token = token
+	}
+	user, err := a.config.Users.Register(r.Context(), account)
+	if err != nil {
+		return nil, err
+	}
+	a.uia.close(session.id)
+	if req.InhibitLogin {
+		return map[string]any{"user_id": user, "home_server": a.config.Self}, nil
+	}
+	login, err := a.config.Users.Login(r.Context(), user, users.LoginDevice{ID: req.DeviceID, Name: req.DeviceName, Address: a.address(r.Request).String()})
+	if err != nil {
+		return nil, err
+	}
+	return a.loginAnswer(login), nil
+}
+
+// spec:client-server-api#get_matrixclientv3registeravailable
+func (a *API) usernameAvailable(r *request) (any, error) {
+	username := r.URL.Query().Get("username")
+	if username == "" {
+		return nil, missingParam("username")
+	}
+	flows, err := a.registrationFlows(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	if flows == nil {
+		return nil, a.config.Registration.closed()
+	}
+	if _, err := a.config.Users.Available(r.Context(), username); err != nil {
+		return nil, err
+	}
+	return map[string]bool{"available": true}, nil
+}
+
+// spec:client-server-api#get_matrixclientv1registermloginregistration_tokenvalidity
+func (a *API) registrationTokenValid(r *request) (any, error) {
+	if !r.URL.Query().Has("token") {
+		return nil, missingParam("token")
+	}
+	if tokens, err := a.hasTokens(r.Context()); err != nil || !tokens {
+		return nil, cmp.Or(err, error(forbidden("this server has no registration tokens")))
+	}
+	valid, err := a.tokenValid(r.Context(), r.URL.Query().Get("token"))
+	return map[string]bool{"valid": valid}, err
+}

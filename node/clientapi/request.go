@@ -1,0 +1,175 @@
+package clientapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+
+	"hanse/federation"
+	"hanse/federation/id"
+)
+
+// request is an admitted request; the fields below it are empty where the route needs no user.
+type request struct {
+	*http.Request
+	api    *API
+	writer http.ResponseWriter
+	route  string // the pattern that matched
+
+	user   id.UserID
+	device string
+	token  string
+	admin  bool
+
+	read []byte // the body, once read
+}
+
+// detached is a context for work that goes on when the client has given up.
+func (r *request) detached() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), backgroundLife)
+}
+
+// roomID reads the path's {roomId}.
+func (r *request) roomID() (id.RoomID, error) {
+	room, err := id.ParseRoomID(r.PathValue("roomId"))
+	if err != nil {
+		return "", invalidParam("%q is not a room ID", r.PathValue("roomId"))
+	}
+	return room, nil
+}
+
+// eventID reads the path's {eventId}.
+func (r *request) eventID() (id.EventID, error) {
+	event, err := id.ParseEventID(r.PathValue("eventId"))
+	if err != nil {
+		return "", invalidParam("%q is not an event ID", r.PathValue("eventId"))
+	}
+	return event, nil
+}
+
+// ownUser reads the path's {userId}, which must be the one who asks.
+func (r *request) ownUser() error {
+	switch user, err := id.ParseUserID(r.PathValue("userId")); {
+	case err != nil:
+		return invalidParam("%q is not a user ID", r.PathValue("userId"))
+	case user != r.user:
+		return forbidden("this is for %s alone", user)
+	}
+	return nil
+}
+
+// body reads the whole body.
+func (r *request) body() ([]byte, error) {
+	if r.read != nil {
+		return r.read, nil
+	}
+	raw, err := io.ReadAll(r.Request.Body)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	r.read = raw
+	return raw, nil
+}
+
+func bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return err
+	}
+	return badRequest("M_NOT_JSON", "the request body could not be read")
+}
+
+// object reads the body, which must be a JSON object.
+func (r *request) object() (json.RawMessage, error) {
+	raw, err := r.body()
+	if err != nil {
+		return nil, err
+	}
+	if !utf8.Valid(raw) || !json.Valid(raw) {
+		return nil, badRequest("M_NOT_JSON", "the request body is not JSON")
+	}
+	if raw = bytes.TrimSpace(raw); raw[0] != '{' {
+		return nil, badJSON("the request body is not a JSON object")
+	}
+	return raw, nil
+}
+
+// decode reads the body, a JSON object, into v.
+func (r *request) decode(v any) error {
+	raw, err := r.object()
+	if err != nil {
+		return err
+	}
+	return decodeObject(raw, v)
+}
+
+// decodeOptional is decode for endpoints that clients call without a body.
+func (r *request) decodeOptional(v any) error {
+	raw, err := r.body()
+	if err != nil || len(bytes.TrimSpace(raw)) == 0 {
+		return err
+	}
+	return r.decode(v)
+}
+
+func decodeObject(raw []byte, v any) error {
+	err := json.Unmarshal(raw, v)
+	var wrongType *json.UnmarshalTypeError
+	var matrix *federation.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &matrix):
+		return matrix
+	case errors.As(err, &wrongType) && wrongType.Field != "":
+		return badJSON("%s must not be a %s", wrongType.Field, wrongType.Value)
+	}
+	return badJSON("the request body has the wrong form")
+}
+
+// queryInt reads a number from the query: fallback if it is missing, an error unless it is from 0 to most (larger
+// numbers become most).
+func (r *request) queryInt(name string, fallback, most int) (int, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return fallback, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, invalidParam("%s must be a whole number, not negative", name)
+	}
+	return min(n, most), nil
+}
+
+// servers parses server names given by a client as hints; what is not one is left out.
+func servers(names ...string) []id.ServerName {
+	var good []id.ServerName
+	for _, name := range names {
+		if server, err := id.ParseServerName(name); err == nil && len(good) < maxVia {
+			good = append(good, server)
+		}
+	}
+	return good
+}
+
+// isObject tells whether a value inside a request is a JSON object.
+func isObject(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) > 0 && raw[0] == '{'
+}
+
+// marshal is json.Marshal without the escaping of HTML, which would make event contents longer than they are.
+func marshal(v any) ([]byte, error) {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), nil
+}

@@ -1,0 +1,194 @@
+package clientapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+	"hanse/node/rooms"
+)
+
+func (a *API) upgradeRoutes() []route {
+	return []route{{http.MethodPost, "/rooms/{roomId}/upgrade", stable, withUser, joins, a.upgradeRoom}}
+}
+
+// transferred are the state events that a new room takes from the one it replaces.
+//
+// spec:client-server-api/modules/room_upgrades#server-behaviour 3
+func transferred(typ string) bool {
+	switch typ {
+	case "m.room.server_acl", "m.room.encryption", "m.room.name", "m.room.avatar", "m.room.topic",
+		"m.room.guest_access", "m.room.history_visibility", "m.room.join_rules":
+		return true
+	}
+	return false
+}
+
+// spec:client-server-api#post_matrixclientv3roomsroomidupgrade
+func (a *API) upgradeRoom(r *request) (any, error) {
+	room, err := r.roomID()
+	if err != nil {
+		return nil, err
+	}
+	var req struct {
+		Version  string   `json:"new_version"`
+		Creators []string `json:"additional_creators"`
+	}
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	if req.Version == "" {
+		return nil, missingParam("new_version")
+	}
+	rules, ok := roomversion.Lookup(roomversion.Version(req.Version))
+	if !ok {
+		return nil, federation.UnsupportedRoomVersion(req.Version)
+	}
+	// Once begun it goes on although the client gives up: half an upgrade is worse than one unasked for.
+	ctx, cancel := r.detached()
+	defer cancel()
+	state, err := a.config.Rooms.State(ctx, r.user, room)
+	if err != nil {
+		return nil, err
+	}
+	// 1. The permission is that of the tombstone; it is asked before anything is made.
+	if err := a.config.Directory.MaySend(ctx, room, r.user, "m.room.tombstone"); err != nil {
+		return nil, err
+	}
+	replacement, err := a.replace(ctx, r.user, room, rules, req.Creators, state)
+	if err != nil {
+		return nil, err
+	}
+	// 4. to 6. What fails here leaves two rooms, of which the old one says less than it could.
+	if err := a.config.Directory.Move(ctx, room, replacement); err != nil {
+		return nil, err
+	}
+	if err := a.entomb(ctx, r.user, room, replacement, state); err != nil {
+		return nil, err
+	}
+	return map[string]any{"replacement_room": replacement}, nil
+}
+
+// replace is steps 2 and 3: the new room, with the state that goes along.
+func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules *roomversion.Rules, creators []string, state []*event.Event) (id.RoomID, error) {
+	creation := map[string]any{"predecessor": map[string]any{"room_id": room}}
+	if rules.PrivilegedCreators && len(creators) > 0 {
+		creation["additional_creators"] = creators
+	}
+	create := rooms.CreateRequest{Creator: user, Version: rules.Version}
+	for _, e := range state {
+		key, isState := e.StateKey()
+		switch {
+		case !isState || key != "":
+		case e.Type() == "m.room.create":
+			if typ := contentText(e, "type"); typ != "" {
+				creation["type"] = typ
+			}
+			if federate, ok := rawMember(e.Content(), "m.federate"); ok {
+				creation["m.federate"] = federate
+			}
+		case e.Type() == "m.room.power_levels":
+			levels, err := levelsFor(rules, user, creators, e.Content())
+			if err != nil {
+				return "", err
+			}
+			create.PowerLevelOverride = levels
+		case transferred(e.Type()):
+			create.InitialState = append(create.InitialState, rooms.StateEvent{Type: e.Type(), Content: json.RawMessage(e.Content())})
+		}
+	}
+	var err error
+	if create.CreationContent, err = marshal(creation); err != nil {
+		return "", err
+	}
+	return a.config.Rooms.Create(ctx, create)
+}
+
+// levelsFor makes the old power levels fit for the new room: where creators stand above all levels they must not be
+// listed, and everywhere else its creator must be able to make the room.
+func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, content []byte) (json.RawMessage, error) {
+	var levels map[string]json.RawMessage
+	var users map[string]json.RawMessage
+	if err := json.Unmarshal(content, &levels); err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(levels["users"], &users) != nil || users == nil {
+		users = make(map[string]json.RawMessage)
+	}
+	if rules.PrivilegedCreators {
+		delete(users, string(user))
+		for _, creator := range creators {
+			delete(users, creator)
+		}
+	} else if _, ok := users[string(user)]; !ok {
+		users[string(user)] = json.RawMessage(`100`)
+	}
+	var err error
+	if levels["users"], err = marshal(users); err != nil {
+		return nil, err
+	}
+	return marshal(levels)
+}
+
+// entomb is steps 5 and 6: the old room points to the new one and takes no more messages.
+func (a *API) entomb(ctx context.Context, user id.UserID, room, replacement id.RoomID, state []*event.Event) error {
+	tombstone, err := marshal(map[string]any{"body": "This room has been replaced", "replacement_room": replacement})
+	if err != nil {
+		return err
+	}
+	stateKey := ""
+	send := rooms.SendRequest{Room: room, Sender: user, Type: "m.room.tombstone", StateKey: &stateKey, Content: tombstone}
+	if _, err := a.config.Rooms.Send(ctx, send); err != nil {
+		return err
+	}
+	for _, e := range state {
+		if !e.Is("m.room.power_levels", "") {
+			continue
+		}
+		if send.Content, err = mutedLevels(e.Content()); err != nil {
+			return nil
+		}
+		send.Type = "m.room.power_levels"
+		if _, err := a.config.Rooms.Send(ctx, send); err != nil { // "if possible"
+			a.log.Debug("the power levels of a replaced room stay as they were", "room", room, "error", err)
+		}
+	}
+	return nil
+}
+
+// mutedLevels raises what ordinary members need to talk and invite.
+func mutedLevels(content []byte) (json.RawMessage, error) {
+	var levels map[string]json.RawMessage
+	if err := json.Unmarshal(content, &levels); err != nil {
+		return nil, err
+	}
+	level := func(key string) int64 {
+		var n int64
+		if json.Unmarshal(levels[key], &n) != nil {
+			return 0
+		}
+		return n
+	}
+	need := max(50, level("users_default")+1)
+	for _, key := range []string{"events_default", "invite"} {
+		raw, err := marshal(max(need, level(key)))
+		if err != nil {
+			return nil, err
+		}
+		levels[key] = raw
+	}
+	return marshal(levels)
+}
+
+func rawMember(object []byte, key string) (json.RawMessage, bool) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(object, &members) != nil {
+		return nil, false
+	}
+	value, ok := members[key]
+	return value, ok
+}

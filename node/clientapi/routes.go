@@ -1,0 +1,103 @@
+package clientapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// prefixes are the versions of the API a route is served under.
+type prefixes []string
+
+var (
+	// stable: v3, and r0 as clients from before Matrix 1.1 call it.
+	stable = prefixes{"/_matrix/client/v3", "/_matrix/client/r0"}
+	// v1: endpoints that came after v3 was made the default of the older ones.
+	v1 = prefixes{"/_matrix/client/v1"}
+	// unversioned paths are written out whole.
+	unversioned = prefixes{""}
+)
+
+// authKind says whose requests a route takes.
+type authKind int
+
+const (
+	withUser    authKind = iota // an access token is needed
+	withoutUser                 // none is looked at
+	maybeUser                   // one is used if it is there and good
+)
+
+// route is one method of one path.
+type route struct {
+	method string
+	path   string // a ServeMux pattern below each prefix
+	in     prefixes
+	auth   authKind
+	class  limitClass
+	serve  func(*request) (any, error) // nil body: {}
+}
+
+// routes is the list of what the API knows, a line a module.
+func (a *API) routes() []route {
+	return slices.Concat(
+		a.versionsRoutes(),
+		a.wellKnownRoutes(),
+		a.loginRoutes(),
+		a.registrationRoutes(),
+		a.sharedSecretRoutes(),
+		a.accountRoutes(),
+		a.deviceRoutes(),
+		a.capabilitiesRoutes(),
+		a.profileRoutes(),
+		a.userDirectoryRoutes(),
+		a.accountDataRoutes(),
+		a.tagRoutes(),
+		a.filterRoutes(),
+		a.pushRuleRoutes(),
+		a.presenceRoutes(),
+		a.keysRoutes(),
+		a.createRoomRoutes(),
+		a.joiningRoutes(),
+		a.leavingRoutes(),
+		a.memberRoutes(),
+		a.sendRoutes(),
+		a.stateRoutes(),
+		a.upgradeRoutes(),
+		a.directoryRoutes(),
+		a.publicRoomsRoutes(),
+		a.typingRoutes(),
+		a.receiptRoutes(),
+	)
+}
+
+// methods are the routes of one path, by method.
+type methods map[string]route
+
+// table groups the routes into patterns. It panics on a pattern given twice: that is a fault in the lists, and the
+// first test finds it.
+func table(routes []route) map[string]methods {
+	paths := make(map[string]methods)
+	for _, r := range routes {
+		for _, prefix := range r.in {
+			pattern := prefix + r.path
+			if paths[pattern] == nil {
+				paths[pattern] = make(methods)
+			}
+			if _, twice := paths[pattern][r.method]; twice {
+				panic("clientapi: two routes for " + r.method + " " + pattern)
+			}
+			paths[pattern][r.method] = r
+		}
+	}
+	return paths
+}
+
+// allow lists the methods for the Allow header.
+func (m methods) allow() string {
+	names := []string{http.MethodOptions}
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

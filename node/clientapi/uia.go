@@ -1,0 +1,238 @@
+package clientapi
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+)
+
+// The stages of interactive authentication that this server knows.
+const (
+	stagePassword          = "m.login.password"
+	stageDummy             = "m.login.dummy"
+	stageRegistrationToken = "m.login.registration_token"
+)
+
+// uiaAuth is the auth member of a request.
+type uiaAuth struct {
+	Type    string `json:"type"`
+	Session string `json:"session"`
+	// m.login.password
+	Identifier userIdentifier `json:"identifier"`
+	User       string         `json:"user"`
+	Password   string         `json:"password"`
+	// m.login.registration_token
+	Token string `json:"token"`
+}
+
+// uiaFlow is one list of stages that suffices.
+type uiaFlow struct {
+	Stages []string `json:"stages"`
+}
+
+// uiaSession is what an authentication has got to. It is for one endpoint and one user; the caller repeats the
+// request's parameters each time, so nothing of them is kept.
+type uiaSession struct {
+	id        string
+	purpose   string // route and user: a session can't be carried to another endpoint or account
+	expires   time.Time
+	completed []string
+	values    map[string]string // by stage: what it proved
+	order     uint64            // greater: made later
+}
+
+// uiaSessions holds the sessions under way. Safe for concurrent use.
+type uiaSessions struct {
+	mu       sync.Mutex
+	sessions map[string]*uiaSession // guarded by mu
+	next     uint64                 // guarded by mu
+}
+
+func newUIASessions() *uiaSessions { return &uiaSessions{sessions: make(map[string]*uiaSession)} }
+
+// open makes a session, at the cost of the oldest one when the table is full.
+func (s *uiaSessions) open(purpose string) uiaSession {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sessions) >= maxUIASessions {
+		s.makeRoom()
+	}
+	s.next++
+	session := &uiaSession{id: rand.Text(), purpose: purpose, expires: time.Now().Add(uiaSessionLife), order: s.next}
+	s.sessions[session.id] = session
+	return *session
+}
+
+// makeRoom drops what has expired, and a tenth of the oldest if that does not help. The caller holds mu.
+func (s *uiaSessions) makeRoom() {
+	now := time.Now()
+	for key, session := range s.sessions {
+		if now.After(session.expires) {
+			delete(s.sessions, key)
+		}
+	}
+	if len(s.sessions) < maxUIASessions {
+		return
+	}
+	for key, session := range s.sessions {
+		if s.next-session.order >= maxUIASessions*9/10 {
+			delete(s.sessions, key)
+		}
+	}
+}
+
+// find returns a copy of an open session.
+func (s *uiaSessions) find(key, purpose string) (uiaSession, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session, ok := s.sessions[key]
+	if !ok || session.purpose != purpose || time.Now().After(session.expires) {
+		return uiaSession{}, false
+	}
+	copied := *session
+	copied.completed, copied.values = slices.Clone(session.completed), maps.Clone(session.values)
+	return copied, true
+}
+
+// complete notes a completed stage.
+func (s *uiaSessions) complete(key, stage, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session, ok := s.sessions[key]
+	if !ok || slices.Contains(session.completed, stage) {
+		return
+	}
+	session.completed = append(session.completed, stage)
+	if session.values == nil {
+		session.values = make(map[string]string)
+	}
+	session.values[stage] = value
+}
+
+// close ends a session.
+func (s *uiaSessions) close(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, key)
+}
+
+// interactively asks the client to complete one of the flows. It returns nil once it has; then call close on the
+// sessions when the request's work is done. Otherwise the error or the 401 answer is what the client gets.
+//
+// spec:client-server-api#user-interactive-api-in-the-rest-api
+func (a *API) interactively(r *request, raw json.RawMessage, flows ...uiaFlow) (*uiaSession, *answer, error) {
+	purpose := r.route + " " + string(r.user)
+	auth, given, err := parseAuth(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !given {
+		session := a.uia.open(purpose)
+		return nil, session.ask(flows, nil), nil
+	}
+	session, ok := a.uia.find(auth.Session, purpose)
+	if !ok {
+		if auth.Session != "" {
+			session = a.uia.open(purpose)
+			return nil, session.ask(flows, forbidden("this authentication session is not known, or has expired")), nil
+		}
+		session = a.uia.open(purpose) // one-step authentication without a session, as some tools do
+	}
+	if auth.Type != "" && !slices.Contains(session.completed, auth.Type) {
+		value, refusal, err := a.tryStage(r, auth, session, flows)
+		if err != nil {
+			return nil, nil, err
+		}
+		if refusal != nil {
+			return nil, session.ask(flows, refusal), nil
+		}
+		a.uia.complete(session.id, auth.Type, value)
+		session, ok = a.uia.find(session.id, purpose)
+		if !ok {
+			session = a.uia.open(purpose)
+			return nil, session.ask(flows, nil), nil
+		}
+	}
+	for _, flow := range flows {
+		if slices.Equal(flow.Stages, session.completed) {
+			return &session, nil, nil
+		}
+	}
+	return nil, session.ask(flows, nil), nil
+}
+
+func parseAuth(raw json.RawMessage) (auth uiaAuth, given bool, err error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return auth, false, nil
+	}
+	if !isObject(raw) {
+		return auth, false, badJSON("auth is not an object")
+	}
+	if err := decodeObject(raw, &auth); err != nil {
+		return auth, false, err
+	}
+	return auth, true, nil
+}
+
+// ask is the 401 answer: what to do next, and what went wrong, if anything did.
+func (s uiaSession) ask(flows []uiaFlow, refusal *federation.Error) *answer {
+	body := map[string]any{"flows": flows, "params": map[string]any{}, "session": s.id}
+	if len(s.completed) > 0 {
+		body["completed"] = s.completed
+	}
+	if refusal != nil {
+		body["errcode"], body["error"] = refusal.Code, refusal.Message
+	}
+	return &answer{status: http.StatusUnauthorized, body: body}
+}
+
+// tryStage tries one stage: its value if it was good, a refusal if the client may try again.
+func (a *API) tryStage(r *request, auth uiaAuth, session uiaSession, flows []uiaFlow) (string, *federation.Error, error) {
+	expected := slices.ContainsFunc(flows, func(f uiaFlow) bool {
+		done := len(session.completed)
+		return len(f.Stages) > done && slices.Equal(f.Stages[:done], session.completed) && f.Stages[done] == auth.Type
+	})
+	if !expected {
+		return "", forbidden("%q is not the next stage of any flow", auth.Type), nil
+	}
+	switch auth.Type {
+	case stageDummy:
+		return "", nil, nil
+	case stageRegistrationToken:
+		valid, err := a.tokenValid(r.Context(), auth.Token)
+		if err != nil {
+			return "", nil, err
+		}
+		if !valid {
+			return "", &federation.Error{Code: "M_UNAUTHORIZED", Message: "this registration token is not valid"}, nil
+		}
+		return auth.Token, nil, nil
+	case stagePassword:
+		return a.tryPassword(r, auth)
+	}
+	return "", forbidden("unknown stage"), nil
+}
+
+// tryPassword checks the password of the user who asks; another user's is no good.
+func (a *API) tryPassword(r *request, auth uiaAuth) (string, *federation.Error, error) {
+	wrong := forbidden("wrong password")
+	name := auth.Identifier.User
+	if name == "" {
+		name = auth.User
+	}
+	if name != "" && name != r.user.Localpart() && id.UserID(name) != r.user {
+		return "", wrong, nil
+	}
+	ok, err := a.checkPassword(r.Context(), r.user, auth.Password)
+	if err == nil && !ok {
+		return "", wrong, nil
+	}
+	return "", nil, err
+}

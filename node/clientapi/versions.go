@@ -1,0 +1,55 @@
+package clientapi
+
+import (
+	"net/http"
+	"net/url"
+)
+
+// supportedVersions are the versions of the specification whose client-server API is served as far as this server
+// goes. Clients take the list for "may I start with this server": the older ones are there for those that look for
+// one of them by name. What is missing from them answers 404 M_UNRECOGNIZED, as the specification has it.
+//
+// spec:client-server-api#api-versions
+var supportedVersions = [...]string{
+	"r0.6.0", "r0.6.1",
+	"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12",
+	"v1.13", "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
+}
+
+func (a *API) versionsRoutes() []route {
+	return []route{
+		{http.MethodGet, "/_matrix/client/versions", unversioned, withoutUser, ordinary, a.versions},
+		{http.MethodGet, "/voip/turnServer", stable, withUser, ordinary, empty},
+		{http.MethodGet, "/thirdparty/protocols", stable, withUser, ordinary, empty},
+		{http.MethodGet, "/auth_metadata", v1, withoutUser, ordinary, a.authMetadata},
+	}
+}
+
+// empty answers {}: there is nothing of what is asked for, which is an answer of its own for these endpoints (no TURN
+// server, no bridged networks).
+func empty(*request) (any, error) { return nil, nil }
+
+// spec:client-server-api#get_matrixclientversions
+func (a *API) versions(*request) (any, error) {
+	return map[string]any{"versions": supportedVersions[:], "unstable_features": map[string]bool{}}, nil
+}
+
+// authMetadata says that there is no OAuth 2.0: clients then use the legacy API.
+//
+// spec:client-server-api#server-metadata-discovery
+func (a *API) authMetadata(*request) (any, error) {
+	return nil, unrecognized(http.StatusNotFound, "this server has no OAuth 2.0 API; use /login")
+}
+
+func (a *API) wellKnownRoutes() []route {
+	return []route{{http.MethodGet, "/.well-known/matrix/client", unversioned, withoutUser, ordinary, a.wellKnown}}
+}
+
+// spec:client-server-api#well-known-uris
+func (a *API) wellKnown(*request) (any, error) {
+	base, err := url.Parse(a.config.BaseURL)
+	if err != nil || base.Host == "" {
+		return nil, notFound("this server doesn't publish the address of its client API")
+	}
+	return map[string]any{"m.homeserver": map[string]string{"base_url": a.config.BaseURL}}, nil
+}

@@ -1,0 +1,170 @@
+package directory
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"hanse/federation"
+	"hanse/federation/id"
+)
+
+// PublicRooms is a page of this server's published rooms, the largest first: the answer to clients and to servers.
+//
+// spec:client-server-api#published-room-directory
+func (d *Directory) PublicRooms(ctx context.Context, request federation.PublicRoomsRequest) (federation.PublicRoomsResponse, error) {
+	from, err := parseCursor(request.Since)
+	if err != nil {
+		return federation.PublicRoomsResponse{}, err
+	}
+	limit := request.Limit
+	switch {
+	case limit < 0:
+		return federation.PublicRoomsResponse{}, federation.InvalidParam("limit must not be negative")
+	case limit == 0:
+		limit = defaultPage
+	}
+	all, err := d.matching(ctx, request)
+	if err != nil {
+		return federation.PublicRoomsResponse{}, err
+	}
+	page, before, after := cut(all, from, min(limit, maxPage))
+	response := federation.PublicRoomsResponse{Chunk: page, TotalRoomCountEstimate: len(all)}
+	if len(page) > 0 {
+		if after {
+			response.NextBatch = cursorOf(page[len(page)-1], false).String()
+		}
+		if before {
+			response.PrevBatch = cursorOf(page[0], true).String()
+		}
+	}
+	return response, nil
+}
+
+// RemotePublicRooms asks another server for its list.
+func (d *Directory) RemotePublicRooms(ctx context.Context, server id.ServerName, request federation.PublicRoomsRequest) (federation.PublicRoomsResponse, error) {
+	if server == d.self {
+		return d.PublicRooms(ctx, request)
+	}
+	if d.client == nil {
+		return federation.PublicRoomsResponse{}, federation.NotFound("this server asks no others")
+	}
+	if request.Limit <= 0 {
+		request.Limit = defaultPage
+	}
+	request.Limit = min(request.Limit, maxPage)
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	response, err := d.client.PublicRooms(ctx, server, request)
+	if err != nil {
+		return response, err
+	}
+	if len(response.Chunk) > maxPage {
+		response.Chunk = response.Chunk[:maxPage]
+	}
+	return response, nil
+}
+
+// matching lists the published rooms that a request asks for, in the order of the list.
+func (d *Directory) matching(ctx context.Context, request federation.PublicRoomsRequest) ([]federation.PublicRoom, error) {
+	term, types := "", []*string(nil)
+	if f := request.Filter; f != nil {
+		term, types = strings.ToLower(strings.TrimSpace(f.GenericSearchTerm)), f.RoomTypes
+	}
+	if len(term) > maxSearchBytes {
+		return nil, federation.InvalidParam("the search term is too long")
+	}
+	published, err := d.store.PublishedRooms(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var rooms []federation.PublicRoom
+	for _, p := range published {
+		info, ok, err := d.store.Room(ctx, p.RoomID)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || !info.Created || info.Joined == 0 {
+			continue // everybody has left: nobody can join it any more
+		}
+		s, err := d.summary(ctx, info)
+		if err != nil {
+			return nil, err
+		}
+		if matches(s, term, types) {
+			rooms = append(rooms, s)
+		}
+	}
+	slices.SortFunc(rooms, compareRooms)
+	return rooms, nil
+}
+
+func compareRooms(a, b federation.PublicRoom) int {
+	return cmp.Or(cmp.Compare(b.NumJoinedMembers, a.NumJoinedMembers), cmp.Compare(a.RoomID, b.RoomID))
+}
+
+func matches(s federation.PublicRoom, term string, types []*string) bool {
+	if types != nil && !slices.ContainsFunc(types, func(t *string) bool {
+		return t == nil && s.RoomType == "" || t != nil && *t == s.RoomType
+	}) {
+		return false
+	}
+	for _, field := range []string{s.Name, s.Topic, string(s.CanonicalAlias)} {
+		if strings.Contains(strings.ToLower(field), term) {
+			return true
+		}
+	}
+	return false
+}
+
+// cursor is a place in the list, by the room that stood there: it stays good while rooms come and go.
+type cursor struct {
+	Joined int       `json:"n"`
+	Room   id.RoomID `json:"r"`
+	Back   bool      `json:"b,omitempty"` // the page before that room, not the one after it
+}
+
+func cursorOf(s federation.PublicRoom, back bool) cursor {
+	return cursor{Joined: s.NumJoinedMembers, Room: s.RoomID, Back: back}
+}
+
+func (c cursor) String() string {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+func parseCursor(token string) (*cursor, error) {
+	if token == "" {
+		return nil, nil
+	}
+	var c cursor
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(token) > maxTokenBytes || json.Unmarshal(raw, &c) != nil || c.Room == "" {
+		return nil, federation.InvalidParam("since is not a token of this server")
+	}
+	return &c, nil
+}
+
+// cut takes the page at the cursor from the ordered list, and tells whether there is more before and after it.
+func cut(all []federation.PublicRoom, from *cursor, limit int) (page []federation.PublicRoom, before, after bool) {
+	start, end := 0, min(limit, len(all))
+	if from != nil {
+		at, found := slices.BinarySearchFunc(all, federation.PublicRoom{RoomID: from.Room, NumJoinedMembers: from.Joined}, compareRooms)
+		switch {
+		case from.Back:
+			start, end = max(at-limit, 0), at
+		default:
+			if found {
+				at++
+			}
+			start, end = at, min(at+limit, len(all))
+		}
+	}
+	return all[start:end], start > 0, end < len(all)
+}

@@ -1,0 +1,124 @@
+package directory
+
+import (
+	"context"
+	"sync"
+	"unicode/utf8"
+
+	"hanse/federation"
+	"hanse/federation/canonicaljson"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/node/store"
+)
+
+// Summary is what a room shows of itself in a list; M_NOT_FOUND for rooms we don't know. Whether the asker may see it
+// is the caller's question.
+func (d *Directory) Summary(ctx context.Context, room id.RoomID) (federation.PublicRoom, error) {
+	info, err := d.known(ctx, room)
+	if err != nil {
+		return federation.PublicRoom{}, err
+	}
+	return d.summary(ctx, info)
+}
+
+// summary is kept until the room's next commit.
+func (d *Directory) summary(ctx context.Context, info store.RoomInfo) (federation.PublicRoom, error) {
+	if s, ok := d.summaries.find(info.RoomID, info.Position); ok {
+		return s, nil
+	}
+	state, err := d.store.CurrentState(ctx, info.RoomID)
+	if err != nil {
+		return federation.PublicRoom{}, err
+	}
+	events, err := d.store.StateEvents(ctx, state,
+		roomstate.Key{Type: "m.room.create"}, roomstate.Key{Type: "m.room.name"}, roomstate.Key{Type: "m.room.topic"},
+		roomstate.Key{Type: "m.room.avatar"}, roomstate.Key{Type: "m.room.canonical_alias"},
+		roomstate.Key{Type: "m.room.join_rules"}, roomstate.Key{Type: "m.room.history_visibility"},
+		roomstate.Key{Type: "m.room.guest_access"})
+	if err != nil {
+		return federation.PublicRoom{}, err
+	}
+	s := federation.PublicRoom{RoomID: info.RoomID, NumJoinedMembers: info.Joined, JoinRule: "invite"}
+	for _, e := range events {
+		show(&s, e)
+	}
+	d.summaries.add(info.RoomID, info.Position, s)
+	return s, nil
+}
+
+// show adds what one state event says. Contents are whatever somebody sent: what has another form is left out.
+func show(s *federation.PublicRoom, e *event.Event) {
+	switch e.Type() {
+	case "m.room.create":
+		s.RoomType = text(e, "type")
+	case "m.room.name":
+		s.Name = text(e, "name")
+	case "m.room.topic":
+		s.Topic = text(e, "topic")
+	case "m.room.avatar":
+		s.AvatarURL = text(e, "url")
+	case "m.room.canonical_alias":
+		if alias, err := id.ParseRoomAlias(text(e, "alias")); err == nil {
+			s.CanonicalAlias = alias
+		}
+	case "m.room.join_rules":
+		s.JoinRule = text(e, "join_rule")
+	case "m.room.history_visibility":
+		s.WorldReadable = text(e, "history_visibility") == "world_readable"
+	case "m.room.guest_access":
+		s.GuestCanJoin = text(e, "guest_access") == "can_join"
+	}
+}
+
+func text(e *event.Event, key string) string {
+	value, ok := canonicaljson.Get(e.Content(), key)
+	if !ok {
+		return ""
+	}
+	s, ok := canonicaljson.String(value)
+	if !ok {
+		return ""
+	}
+	if len(s) > maxText {
+		end := maxText
+		for end > 0 && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end]
+	}
+	return s
+}
+
+// summaries keeps the summaries made last. Safe for concurrent use.
+type summaries struct {
+	mu    sync.Mutex
+	rooms map[id.RoomID]keptSummary // guarded by mu
+}
+
+type keptSummary struct {
+	at      store.Position
+	summary federation.PublicRoom
+}
+
+func newSummaries() *summaries { return &summaries{rooms: make(map[id.RoomID]keptSummary)} }
+
+func (s *summaries) find(room id.RoomID, at store.Position) (federation.PublicRoom, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept, ok := s.rooms[room]
+	return kept.summary, ok && kept.at == at
+}
+
+func (s *summaries) add(room id.RoomID, at store.Position, summary federation.PublicRoom) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.rooms) >= maxSummaries {
+		for other := range s.rooms { // any one
+			delete(s.rooms, other)
+			break
+		}
+	}
+	s.rooms[room] = keptSummary{at, summary}
+}

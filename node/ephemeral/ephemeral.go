@@ -1,0 +1,116 @@
+// Package ephemeral is what happens in a room and is no event of it: who is typing, and how far each has read.
+//
+// Typing lives in memory and ends by itself; receipts are stored. Both go out as EDUs to the servers in the room, and
+// come in from them by HandleEDU. Private receipts go nowhere. Read markers (m.fully_read) are account data and not
+// here.
+package ephemeral
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// Config is what the package needs. Self and Store must be set.
+type Config struct {
+	Self  id.ServerName
+	Store *store.Store
+	// Send hands a volatile EDU to the sender; it must not block. Nil: nothing is sent.
+	Send func(destinations []id.ServerName, edu federation.EDU)
+	// Allowed tells whether the room's access control list (m.room.server_acl) lets a server in; nil: all.
+	Allowed func(ctx context.Context, room id.RoomID, server id.ServerName) (bool, error)
+	// Log may be nil: silent.
+	Log *slog.Logger
+}
+
+// Ephemeral keeps typing and receipts. Safe for concurrent use.
+type Ephemeral struct {
+	config Config
+	log    *slog.Logger
+	typing *typing
+}
+
+// New makes it; Run ends typing that was not renewed.
+func New(config Config) (*Ephemeral, error) {
+	if config.Store == nil || config.Self == "" {
+		return nil, errors.New("ephemeral: Self and Store are needed")
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Ephemeral{config: config, log: config.Log, typing: newTyping(time.Now())}, nil
+}
+
+// Run ends typing notices whose time is up, until ctx ends.
+func (e *Ephemeral) Run(ctx context.Context) error {
+	ticker := time.NewTicker(expiryTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			e.typing.close()
+			return nil
+		case now := <-ticker.C:
+			for _, stopped := range e.typing.expire(now) {
+				if stopped.user.Server() == e.config.Self {
+					e.sendTyping(ctx, stopped.room, stopped.user, false)
+				}
+			}
+		}
+	}
+}
+
+// HandleEDU takes an EDU of another server: m.typing and m.receipt; others are left to others. What a server says
+// about users of another, or about rooms they are not in, is ignored, as the specification has it; the error is ours.
+func (e *Ephemeral) HandleEDU(ctx context.Context, origin id.ServerName, edu federation.EDU) error {
+	switch edu.Type {
+	case federation.EDUTyping:
+		return e.receiveTyping(ctx, origin, edu.Content)
+	case federation.EDUReceipt:
+		return e.receiveReceipts(ctx, origin, edu.Content)
+	}
+	return nil
+}
+
+// allowed tells whether a server may say something in a room.
+func (e *Ephemeral) allowed(ctx context.Context, room id.RoomID, server id.ServerName) (bool, error) {
+	if e.config.Allowed == nil {
+		return true, nil
+	}
+	return e.config.Allowed(ctx, room, server)
+}
+
+// joined tells whether the user is joined to the room.
+func (e *Ephemeral) joined(ctx context.Context, room id.RoomID, user id.UserID) (bool, error) {
+	m, ok, err := e.config.Store.Membership(ctx, room, user)
+	return ok && m.Membership == "join" && !m.OutOfRoom, err
+}
+
+// mustBeJoined is the error for a user of ours who is not joined.
+func (e *Ephemeral) mustBeJoined(ctx context.Context, room id.RoomID, user id.UserID) error {
+	joined, err := e.joined(ctx, room, user)
+	if err == nil && !joined {
+		return federation.Forbidden("you are not joined to this room")
+	}
+	return err
+}
+
+// others are the other servers in a room.
+func (e *Ephemeral) others(ctx context.Context, room id.RoomID) ([]id.ServerName, error) {
+	joined, err := e.config.Store.JoinedServers(ctx, room)
+	if err != nil {
+		return nil, err
+	}
+	servers := make([]id.ServerName, 0, len(joined))
+	for server := range joined {
+		if server != e.config.Self {
+			servers = append(servers, server)
+		}
+	}
+	return servers, nil
+}

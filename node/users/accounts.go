@@ -1,0 +1,201 @@
+package users
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// Registration is a new account.
+type Registration struct {
+	Username    string // a local part, or a whole user ID of ours; "" = one is made up
+	Password    string // "" = none: nobody can log in by password
+	Admin       bool
+	DisplayName string // "" = the local part
+	// Token is a registration token of the database to use up; "" = none.
+	Token string
+}
+
+// Available says which user ID a wished-for name would give, or why it can't be had: M_INVALID_USERNAME,
+// M_USER_IN_USE.
+func (u *Users) Available(ctx context.Context, username string) (id.UserID, error) {
+	user, err := u.newUserID(username)
+	if err != nil {
+		return "", err
+	}
+	_, taken, err := u.store.User(ctx, user)
+	switch {
+	case err != nil:
+		return "", err
+	case taken:
+		return "", inUse()
+	}
+	return user, nil
+}
+
+func inUse() *federation.Error {
+	return federation.NewError(http.StatusBadRequest, "M_USER_IN_USE", "this user name is taken")
+}
+
+// newUserID makes a user ID of ours from a name; upper case is folded, as user names are not told apart by it.
+//
+// spec:appendices#mapping-from-other-character-sets
+func (u *Users) newUserID(username string) (id.UserID, error) {
+	invalid := federation.NewError(http.StatusBadRequest, "M_INVALID_USERNAME",
+		"a user name has the letters a to z, digits and the characters . _ = - / + only, and is not too long")
+	localpart := username
+	if strings.HasPrefix(username, "@") {
+		whole, err := id.ParseUserID(username)
+		if err != nil || whole.Server() != u.self {
+			return "", invalid
+		}
+		localpart = whole.Localpart()
+	}
+	user, err := id.NewUserID(strings.ToLower(localpart), u.self)
+	if err != nil {
+		return "", invalid
+	}
+	return user, nil
+}
+
+// Register makes an account. Besides what Available refuses: M_WEAK_PASSWORD for a password that can't be hashed.
+func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error) {
+	made := r.Username == ""
+	if made {
+		r.Username = strings.ToLower(rand.Text()[:madeUpLength])
+	}
+	// The name is looked up before the password is hashed, which costs far more; CreateUser looks again.
+	user, err := u.Available(ctx, r.Username)
+	if err != nil {
+		return "", err
+	}
+	hash := ""
+	if r.Password != "" {
+		if hash, err = u.newHash(ctx, r.Password); err != nil {
+			return "", err
+		}
+	}
+	err = u.store.CreateUser(ctx, store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Created: time.Now()}, r.Token)
+	switch {
+	case errors.Is(err, store.ErrExists):
+		return "", inUse()
+	case errors.Is(err, store.ErrTokenSpent):
+		return "", federation.NewError(http.StatusForbidden, federation.CodeForbidden, "this registration token is not valid any more")
+	case err != nil:
+		return "", err
+	}
+	name := r.DisplayName
+	if name == "" && !made {
+		name = user.Localpart()
+	}
+	if name != "" {
+		value, err := json.Marshal(name)
+		if err == nil {
+			err = u.store.SetProfileField(ctx, user, "displayname", value)
+		}
+		if err != nil {
+			u.log.Error("a new user's display name could not be stored", "user", user, "error", err)
+		}
+	}
+	return user, nil
+}
+
+// newHash hashes a password that is to be stored.
+func (u *Users) newHash(ctx context.Context, password string) (string, error) {
+	weak := func(reason string) error {
+		return federation.NewError(http.StatusBadRequest, "M_WEAK_PASSWORD", reason)
+	}
+	switch {
+	case password == "":
+		return "", weak("the password is empty")
+	case len(password) > maxPasswordBytes:
+		return "", weak("the password is too long")
+	case u.hasher.cost.Scheme == "bcrypt" && len(password) > maxBcryptBytes:
+		return "", weak("the password is longer than 72 bytes")
+	case !utf8.ValidString(password):
+		return "", weak("the password is not valid UTF-8")
+	}
+	hash, err := u.hasher.hash(ctx, password)
+	return hash, busy(err)
+}
+
+// busy makes the error of a full queue one that is sent to the client.
+func busy(err error) error {
+	if errors.Is(err, errBusy) {
+		return federation.LimitExceeded(time.Second)
+	}
+	return err
+}
+
+// CheckPassword tells whether the password is that of the user. It takes as long for users who don't exist, are
+// deactivated or have no password. A right password whose hash has other costs than those configured is hashed anew.
+func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password string) (bool, error) {
+	var account store.User
+	if user.Server() == u.self {
+		found, ok, err := u.store.User(ctx, user)
+		if err != nil {
+			return false, err
+		}
+		if ok && !found.Deactivated {
+			account = found
+		}
+	}
+	if len(password) > maxPasswordBytes {
+		password = password[:maxPasswordBytes]
+		account.PasswordHash = "" // no password is that long
+	}
+	good, err := u.hasher.check(ctx, account.PasswordHash, password)
+	if err != nil || !good {
+		return false, busy(err)
+	}
+	if u.hasher.outdated(account.PasswordHash) {
+		if hash, err := u.newHash(ctx, password); err == nil {
+			err = u.store.SetPassword(ctx, user, hash)
+			if err != nil {
+				u.log.Error("a password could not be hashed anew", "user", user, "error", err)
+			}
+		}
+	}
+	return true, nil
+}
+
+// SetPassword gives a user a new password. Devices stay logged in; see LogoutOthers.
+func (u *Users) SetPassword(ctx context.Context, user id.UserID, password string) error {
+	hash, err := u.newHash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return u.store.SetPassword(ctx, user, hash)
+}
+
+// Deactivate ends an account: no password, devices, tokens or profile; the name stays taken. The rooms are left by
+// the caller.
+func (u *Users) Deactivate(ctx context.Context, user id.UserID) error {
+	err := u.store.Deactivate(ctx, user)
+	u.tokens.forgetUser(user)
+	return err
+}
+
+// HasRegistrationTokens tells whether the database holds registration tokens.
+func (u *Users) HasRegistrationTokens(ctx context.Context) (bool, error) {
+	tokens, err := u.store.RegistrationTokens(ctx)
+	return len(tokens) > 0, err
+}
+
+// RegistrationTokenValid tells whether the database holds the token and it can still be used.
+func (u *Users) RegistrationTokenValid(ctx context.Context, token string) (bool, error) {
+	t, ok, err := u.store.RegistrationToken(ctx, token)
+	if err != nil || !ok {
+		return false, err
+	}
+	return (t.Allowed == 0 || t.Uses < t.Allowed) && (t.Expires.IsZero() || time.Now().Before(t.Expires)), nil
+}

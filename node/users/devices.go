@@ -1,0 +1,206 @@
+package users
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// Device is a device as its owner sees it.
+//
+// spec:client-server-api#get_matrixclientv3devices
+type Device struct {
+	ID          string `json:"device_id"`
+	DisplayName string `json:"display_name,omitempty"`
+	LastSeenIP  string `json:"last_seen_ip,omitempty"`
+	LastSeenTS  int64  `json:"last_seen_ts,omitempty"` // ms since the epoch
+}
+
+// LoginDevice is the device of a login.
+type LoginDevice struct {
+	ID      string // "" = a new one is made
+	Name    string // used if the device is new
+	Address string // where the client is
+}
+
+// Login is a fresh login.
+type Login struct {
+	User        id.UserID
+	Device      string
+	AccessToken string
+}
+
+// Session is whom an access token stands for.
+type Session struct {
+	User   id.UserID
+	Device string
+	Admin  bool
+}
+
+// Login makes or re-uses a device and gives it a new access token, in place of its old ones. The caller has made sure
+// that it is the user.
+func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login, error) {
+	switch {
+	case len(d.ID) > maxDeviceIDBytes || !utf8.ValidString(d.ID) || strings.ContainsRune(d.ID, 0):
+		return Login{}, federation.InvalidParam("the device ID is too long or not valid UTF-8")
+	case d.ID == "":
+		d.ID = rand.Text()[:deviceIDLength]
+	}
+	_, known, err := u.store.Device(ctx, user, d.ID)
+	if err != nil {
+		return Login{}, err
+	}
+	if !known {
+		devices, err := u.store.Devices(ctx, user)
+		if err != nil {
+			return Login{}, err
+		}
+		if len(devices) >= maxDevices {
+			return Login{}, federation.NewError(http.StatusForbidden, federation.CodeForbidden, "this account has too many devices; log some of them out")
+		}
+	}
+	name := ""
+	if !known {
+		name = clip(d.Name, maxDeviceNameBytes)
+	}
+	token := newToken()
+	now := time.Now()
+	device := store.Device{User: user, ID: d.ID, DisplayName: name, Created: now, LastSeen: now, LastSeenIP: d.Address}
+	if err := u.store.Login(ctx, device, store.HashToken(token)); err != nil {
+		return Login{}, err
+	}
+	u.tokens.forgetDevice(user, d.ID)
+	return Login{User: user, Device: d.ID, AccessToken: token}, nil
+}
+
+// newToken makes an access token: random, with a prefix by which people and scanners of leaked secrets know it.
+func newToken() string {
+	random := make([]byte, accessTokenBytes)
+	_, _ = rand.Read(random) // never fails
+	return "hanse_" + base64.RawURLEncoding.EncodeToString(random)
+}
+
+// Authenticate finds whom an access token stands for; ErrUnknownToken if nobody. The address is noted as the device's
+// last one.
+func (u *Users) Authenticate(ctx context.Context, token, address string) (Session, error) {
+	hash := store.HashToken(token)
+	session, fresh, known := u.tokens.find(hash)
+	if !known {
+		generation := u.tokens.generation()
+		access, ok, err := u.store.Access(ctx, hash)
+		switch {
+		case err != nil:
+			return Session{}, err
+		case !ok || access.Deactivated:
+			return Session{}, ErrUnknownToken
+		}
+		session = Session{User: access.User, Device: access.Device, Admin: access.Admin}
+		fresh = u.tokens.add(hash, session, generation)
+	}
+	if fresh {
+		select {
+		case u.seen <- store.Device{User: session.User, ID: session.Device, LastSeen: time.Now(), LastSeenIP: address}:
+		default: // the next use will do
+		}
+	}
+	return session, nil
+}
+
+// Logout ends the device whose token it is.
+func (u *Users) Logout(ctx context.Context, user id.UserID, device string) error {
+	err := u.store.DeleteDevices(ctx, user, device)
+	u.tokens.forgetDevice(user, device)
+	return missingIsFine(err)
+}
+
+// LogoutAll ends all devices of the user.
+func (u *Users) LogoutAll(ctx context.Context, user id.UserID) error {
+	err := u.store.DeleteOtherDevices(ctx, user, "")
+	u.tokens.forgetUser(user)
+	return err
+}
+
+// LogoutOthers ends all devices of the user but one.
+func (u *Users) LogoutOthers(ctx context.Context, user id.UserID, keep string) error {
+	err := u.store.DeleteOtherDevices(ctx, user, keep)
+	u.tokens.forgetUser(user)
+	return err
+}
+
+// DeleteDevices ends the devices named; those that don't exist are as good as ended.
+func (u *Users) DeleteDevices(ctx context.Context, user id.UserID, devices []string) error {
+	if len(devices) == 0 {
+		return nil
+	}
+	err := u.store.DeleteDevices(ctx, user, devices...)
+	u.tokens.forgetUser(user)
+	return missingIsFine(err)
+}
+
+func missingIsFine(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Devices lists the user's devices.
+func (u *Users) Devices(ctx context.Context, user id.UserID) ([]Device, error) {
+	stored, err := u.store.Devices(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	devices := make([]Device, 0, len(stored))
+	for _, d := range stored {
+		devices = append(devices, shown(d))
+	}
+	return devices, nil
+}
+
+// Device is one of the user's devices; M_NOT_FOUND if it is not there.
+func (u *Users) Device(ctx context.Context, user id.UserID, device string) (Device, error) {
+	d, ok, err := u.store.Device(ctx, user, device)
+	switch {
+	case err != nil:
+		return Device{}, err
+	case !ok:
+		return Device{}, federation.NotFound("no such device")
+	}
+	return shown(d), nil
+}
+
+func shown(d store.Device) Device {
+	return Device{ID: d.ID, DisplayName: d.DisplayName, LastSeenIP: d.LastSeenIP, LastSeenTS: nowMS(d.LastSeen)}
+}
+
+// RenameDevice gives a device a new display name; M_NOT_FOUND if it is not there.
+func (u *Users) RenameDevice(ctx context.Context, user id.UserID, device, name string) error {
+	if len(name) > maxDeviceNameBytes {
+		return federation.NewError(http.StatusRequestEntityTooLarge, federation.CodeTooLarge, "the display name is too long")
+	}
+	err := u.store.RenameDevice(ctx, user, device, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return federation.NotFound("no such device")
+	}
+	return err
+}
+
+// clip cuts a text to so many bytes at a character's end.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
+}

@@ -1,0 +1,50 @@
+package users
+
+import "time"
+
+// All bounds of the package, each with its reason.
+const (
+	// maxPasswordBytes bounds what is hashed: long enough for any passphrase, short enough that hashing costs
+	// what the configured work factor says and no more.
+	maxPasswordBytes = 512
+	// maxBcryptBytes is how much bcrypt looks at; longer passwords are refused rather than cut.
+	maxBcryptBytes = 72
+	// maxDeviceIDBytes and maxDisplayNameBytes keep rows and answers small; clients use tens of bytes.
+	maxDeviceIDBytes    = 255
+	maxDeviceNameBytes  = 256
+	maxProfileKeyBytes  = 255     // spec:client-server-api#profiles, M_KEY_TOO_LARGE
+	maxProfileBytes     = 1 << 16 // spec:client-server-api#profiles: a profile MUST be under 64 KiB
+	maxDisplayNameBytes = 1024    // a member event carries it, and those are at most 64 KiB whole
+	maxAvatarURLBytes   = 1000    // as for the display name
+	// maxDevices is how many devices one account may have: a script that logs in without logging out ends here
+	// instead of filling the database.
+	maxDevices = 5000
+	// maxFilterBytes and maxAccountDataBytes are what one value may weigh; deployed clients stay below 64 KiB but
+	// for large secret storage and emoji packs.
+	maxFilterBytes      = 1 << 16
+	maxAccountDataBytes = 1 << 20
+	maxTypeBytes        = 255
+	// maxSearchResults bounds a user directory answer; clients ask for 10 to 50.
+	maxSearchResults = 50
+	// accessTokenBytes of randomness make guessing hopeless.
+	accessTokenBytes = 32
+	// tokenCacheSize and tokenCacheLife: every request presents a token, so the common case must not read the
+	// database; revocation by this process empties the entry at once, the life bounds anything else.
+	tokenCacheSize = 10_000
+	tokenCacheLife = time.Minute
+	// lastSeenEvery is how often a device's last use is written down.
+	lastSeenEvery = 5 * time.Minute
+	// maxHashQueue is how many password checks may wait for a hashing slot before new ones are refused.
+	maxHashQueue = 256
+	// maxSeenQueue is how many devices may wait to be marked as used: a lost mark costs nothing.
+	maxSeenQueue = 1024
+	// madeUpLength and deviceIDLength are the characters (of 32) of a user name and a device ID made by us: beyond
+	// collision, and short enough to be read out.
+	madeUpLength   = 16
+	deviceIDLength = 10
+	// maxTimeZoneBytes: the longest name in the time zone database has 32.
+	maxTimeZoneBytes = 100
+	// searchPage and maxSearchScan bound what one user directory search reads.
+	searchPage    = 500
+	maxSearchScan = 5000
+)

@@ -1,0 +1,145 @@
+// Package users is the accounts of this server: passwords, devices and their access tokens, profiles, account data,
+// filters, and the search in the directory of users.
+//
+// It is not about the users of other servers, and it knows nothing of rooms beyond what the store says about
+// memberships: that a new display name reaches the rooms is the caller's part.
+package users
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// ErrUnknownToken says that an access token is not good (any more).
+var ErrUnknownToken = errors.New("unknown access token")
+
+// Config is what the accounts are made of. Self and Store must be set.
+type Config struct {
+	Self      id.ServerName
+	Store     *store.Store
+	Passwords Passwords
+	// Log may be nil: silent.
+	Log *slog.Logger
+}
+
+// Users is the accounts of this server. Safe for concurrent use. Errors that are the asker's are *federation.Error.
+type Users struct {
+	self   id.ServerName
+	store  *store.Store
+	log    *slog.Logger
+	hasher *hasher
+	tokens *tokenCache
+	seen   chan store.Device // devices to be marked as used; full: that one is not marked
+
+	seed     maphash.Seed   // immutable
+	profiles [64]sync.Mutex // by user: a profile's size is checked and changed under it
+}
+
+// New makes the accounts. Run writes down when devices were last used.
+func New(config Config) (*Users, error) {
+	if config.Store == nil || config.Self == "" {
+		return nil, errors.New("users: Self and Store are needed")
+	}
+	hasher, err := newHasher(config.Passwords)
+	if err != nil {
+		return nil, err
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Users{
+		self: config.Self, store: config.Store, log: config.Log, hasher: hasher,
+		tokens: newTokenCache(), seen: make(chan store.Device, maxSeenQueue), seed: maphash.MakeSeed(),
+	}, nil
+}
+
+// Run writes down, until ctx ends, when devices were last used; requests don't wait for that.
+func (u *Users) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case first := <-u.seen:
+			batch := map[string]store.Device{deviceKey(first): first}
+			for more := true; more && len(batch) < maxSeenQueue; {
+				select {
+				case d := <-u.seen:
+					batch[deviceKey(d)] = d
+				default:
+					more = false
+				}
+			}
+			devices := make([]store.Device, 0, len(batch))
+			for _, d := range batch {
+				devices = append(devices, d)
+			}
+			if err := u.store.SeenDevices(ctx, devices); err != nil && ctx.Err() == nil {
+				u.log.Error("the last use of devices could not be stored", "devices", len(devices), "error", err)
+			}
+		}
+	}
+}
+
+func deviceKey(d store.Device) string { return string(d.User) + "\x00" + d.ID }
+
+// local is the error for a user who has no account here, nil for the others.
+func (u *Users) local(ctx context.Context, user id.UserID) error {
+	if user.Server() != u.self {
+		return federation.NotFound("no such user on this server")
+	}
+	account, ok, err := u.store.User(ctx, user)
+	switch {
+	case err != nil:
+		return err
+	case !ok || account.Deactivated:
+		return federation.NotFound("no such user on this server")
+	}
+	return nil
+}
+
+// AcceptsInvite is nil if the user has an account here that can be invited.
+func (u *Users) AcceptsInvite(ctx context.Context, user, from id.UserID) error {
+	return u.local(ctx, user)
+}
+
+// OpenRooms are the rooms the user is joined to, invited to or knocking on.
+func (u *Users) OpenRooms(ctx context.Context, user id.UserID) ([]id.RoomID, error) {
+	return u.rooms(ctx, user, "join", "invite", "knock")
+}
+
+// JoinedRooms are the rooms the user is joined to.
+func (u *Users) JoinedRooms(ctx context.Context, user id.UserID) ([]id.RoomID, error) {
+	return u.rooms(ctx, user, "join")
+}
+
+func (u *Users) rooms(ctx context.Context, user id.UserID, memberships ...string) ([]id.RoomID, error) {
+	all, err := u.store.Memberships(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	rooms := make([]id.RoomID, 0, len(all))
+	for _, m := range all {
+		for _, wanted := range memberships {
+			if m.Membership == wanted {
+				rooms = append(rooms, m.RoomID)
+			}
+		}
+	}
+	return rooms, nil
+}
+
+// nowMS is the time as Matrix writes it.
+func nowMS(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
