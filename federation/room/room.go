@@ -22,6 +22,7 @@ package room
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"hanse/federation/event"
@@ -41,6 +42,14 @@ type Source interface {
 	// Referenced gives those of ids which stand in the prev_events of a stored event that is Accepted and no outlier: an
 	// event that arrives late, below such a one, is no forward extremity.
 	Referenced(ids []id.EventID) (map[id.EventID]bool, error)
+}
+
+// Citer is what a [Source] may implement besides: it knows which events cite an event. Without it some merges read all events of the
+// room's state, those of branches with two changes of the power levels in a row. See stateres.Citations.
+type Citer interface {
+	// CitedBy iterates over the stored state events (others too, if that is simpler) that have the given one among their
+	// auth_events, in any order. An error is the last thing it yields.
+	CitedBy(id.EventID) iter.Seq2[id.EventID, error]
 }
 
 // Stored is an event as the store has it.

@@ -2,6 +2,7 @@ package room
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -146,6 +147,30 @@ func (s *step) Events(ids []id.EventID) (map[id.EventID]*event.Event, error) {
 	return found, nil
 }
 
+// Rejected is for state resolution: a rejected event never authorises another one.
+func (s *step) Rejected(e id.EventID) bool {
+	stored, ok, err := s.stored(e) // read before: Events gave it
+	return err == nil && ok && stored.Status == Rejected
+}
+
+// citing adds to a step what state resolution asks of a [Citer].
+type citing struct {
+	*step
+	src Citer
+}
+
+// CitedBy iterates over the events decided in this step and the stored ones that have e among their auth events.
+func (c citing) CitedBy(e id.EventID) iter.Seq2[id.EventID, error] {
+	return func(yield func(id.EventID, error) bool) {
+		for _, decided := range c.order {
+			if decided != nil && slices.Contains(decided.Event.AuthEvents(), e) && !yield(decided.Event.ID(), nil) {
+				return
+			}
+		}
+		c.src.CitedBy(e)(yield)
+	}
+}
+
 // isReferenced tells whether an accepted event has e among its prev events.
 func (s *step) isReferenced(e id.EventID) (bool, error) {
 	if _, ok := s.above[e]; !ok {
@@ -233,7 +258,11 @@ func (s *step) resolve(states []roomstate.Map) (roomstate.Map, error) {
 	if state, ok := s.m.cache.resolved.get(key); ok {
 		return state, nil
 	}
-	state, err := stateres.Resolve(s.m.rules, distinct, s)
+	var src stateres.Source = s
+	if citer, ok := s.src.(Citer); ok {
+		src = citing{s, citer}
+	}
+	state, err := stateres.Resolve(s.m.rules, distinct, src)
 	if err != nil {
 		return roomstate.Map{}, fmt.Errorf("room: resolving %d states: %w", len(distinct), err)
 	}
