@@ -1,0 +1,76 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/keys"
+)
+
+// authorizations reads the X-Matrix headers of a request. All must come from one server and be for us. Headers of
+// other schemes are none of ours.
+//
+// spec:server-server-api#request-authentication
+func (a *api) authorizations(r *http.Request) ([]federation.Authorization, error) {
+	var list []federation.Authorization
+	for _, header := range r.Header.Values("Authorization") {
+		one, err := federation.ParseAuthorization(header)
+		switch {
+		case errors.Is(err, federation.ErrOtherScheme):
+			continue
+		case err != nil:
+			return nil, federation.Unauthorized(err.Error())
+		case one.Destination != "" && one.Destination != a.Self:
+			return nil, federation.Unauthorized("the request is for another server than this one, " + string(a.Self))
+		case len(list) > 0 && list[0].Origin != one.Origin:
+			return nil, federation.Unauthorized("the request is signed by more than one server")
+		case len(list) == maxAuthorizations:
+			return nil, federation.Unauthorized("the request has too many signatures")
+		}
+		list = append(list, one)
+	}
+	if len(list) == 0 {
+		return nil, federation.Unauthorized("the request is not signed: it has no X-Matrix Authorization header")
+	}
+	return list, nil
+}
+
+// authenticate checks the signatures: one good one is enough. The signed destination is always our name, also where an
+// old server left it out of the header.
+func (a *api) authenticate(q *request, list []federation.Authorization) error {
+	origin := list[0].Origin
+	message, err := federation.RequestBytes(q.Method, target(q.Request), origin, a.Self, q.body)
+	if err != nil {
+		return wrongBody(q.body, err.Error())
+	}
+	signatures := make(map[id.KeyID][]byte, len(list))
+	for _, one := range list {
+		signatures[one.Key] = one.Signature
+	}
+	check := keys.Request{Server: origin, Message: message, Signatures: signatures, EnforceValidity: true}
+	if err := a.Verifier.Verify(q.ctx(), []keys.Request{check})[0]; err != nil {
+		a.log.Debug("a request's signature is not good", "origin", origin, "path", q.URL.Path, "reason", err)
+		return federation.Unauthorized(refusal(origin, err))
+	}
+	q.origin = origin
+	return nil
+}
+
+// target is the request's path and query as they were sent.
+func target(r *http.Request) string {
+	if r.RequestURI != "" && r.RequestURI[0] == '/' {
+		return r.RequestURI
+	}
+	return r.URL.RequestURI() // HTTP/1.1's absolute form, or a request made by hand
+}
+
+// refusal says why a signature was not accepted, without what happened inside.
+func refusal(origin id.ServerName, err error) string {
+	var reason *keys.Error
+	if errors.As(err, &reason) {
+		return "the request's signature is not accepted: " + reason.Kind.String() + " (" + string(origin) + ")"
+	}
+	return "the request's signature by " + string(origin) + " can't be checked"
+}

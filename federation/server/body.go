@@ -1,0 +1,70 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"hanse/federation"
+)
+
+// readBody reads a body of at most limit bytes that begins like a JSON object; whether it is one shows when it is read. The bytes count against Limits.BodyMemory until release is
+// called, as they come: a peer that announces much and sends little takes little.
+func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), err error) {
+	tooLarge := federation.TooLarge(fmt.Sprintf("the body is larger than %d bytes", limit))
+	if r.ContentLength > limit {
+		return nil, nil, tooLarge
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(a.limit.BodyTime)) // not every ResponseWriter can, in tests
+	held := int64(0)
+	give := func() { a.bodies.Add(-held) }
+	from := http.MaxBytesReader(w, r.Body, limit)
+	buffer := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), 64<<10)+1))
+	for {
+		n, err := io.CopyN(buffer, from, 64<<10)
+		held += n
+		if a.bodies.Add(n) > a.limit.BodyMemory {
+			give()
+			return nil, nil, federation.LimitExceeded(a.limit.RetryAfter)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			give()
+			var much *http.MaxBytesError
+			if errors.As(err, &much) {
+				return nil, nil, tooLarge
+			}
+			return nil, nil, federation.NewError(http.StatusRequestTimeout, federation.CodeUnknown, "the body did not come in time, or not whole")
+		}
+	}
+	_ = control.SetReadDeadline(time.Time{}) // as above
+	body = bytes.TrimSpace(buffer.Bytes())
+	if len(body) == 0 || body[0] != '{' {
+		give()
+		return nil, nil, wrongBody(body, "it is not a JSON object")
+	}
+	return body, give, nil
+}
+
+// wrongBody tells a body that is no JSON at all from one that is not as it should be.
+func wrongBody(body []byte, reason string) *federation.Error {
+	if !json.Valid(body) {
+		return federation.NotJSON("the body is not JSON")
+	}
+	return federation.BadJSON("the body has not the expected form: " + reason)
+}
+
+// decode reads a request's body into a value of the wire.
+func decode(q *request, into any) error {
+	if err := json.Unmarshal(q.body, into); err != nil {
+		return wrongBody(q.body, err.Error())
+	}
+	return nil
+}

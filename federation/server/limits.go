@@ -1,0 +1,51 @@
+package server
+
+import "time"
+
+// Limits bound what peers can make the server do at once. The zero value of each means the default.
+type Limits struct {
+	// InFlight bounds the requests worked on at once, PerOrigin those of one server. More are answered with 429.
+	// Defaults 1,000 and 100: deployed servers send one transaction at a time and ask some tens of questions.
+	InFlight, PerOrigin int
+	// BodyMemory bounds the bytes of request bodies held at once. Default 256 MiB.
+	BodyMemory int64
+	// BodyTime bounds how long reading one body may take. Default 60 s: the largest at 2 Mbit/s.
+	BodyTime time.Duration
+	// RetryAfter is when a refused request is told to come again. Default 2 s.
+	RetryAfter time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	orElse(&l.InFlight, 1000)
+	orElse(&l.PerOrigin, 100)
+	orElse(&l.BodyMemory, 256<<20)
+	orElse(&l.BodyTime, time.Minute)
+	orElse(&l.RetryAfter, 2*time.Second)
+	return l
+}
+
+func orElse[T int | int64 | time.Duration](value *T, standard T) {
+	if *value == 0 {
+		*value = standard
+	}
+}
+
+// Limits of request bodies, in bytes, before anything in them is looked at.
+const (
+	// maxTransaction is for PUT /send: 50 events of the largest size (64 KiB) and 100 EDUs, with room for JSON that
+	// escapes more than it must.
+	maxTransaction = 13 << 20
+	// maxEvent is for one event with its stripped room state: some twenty times the largest event.
+	maxEvent = 2 << 20
+	// maxQuestion is for get_missing_events, publicRooms and key queries: lists of identifiers.
+	maxQuestion = 512 << 10
+
+	// maxAuthorizations bounds how many X-Matrix headers of one request are looked at: one for each key of a server.
+	maxAuthorizations = 8
+	// maxTransactionID bounds a transaction's ID, in bytes: it is stored.
+	maxTransactionID = 255
+	// maxNotaryServers bounds the servers of one notary question: each may cost us a request.
+	maxNotaryServers = 100
+	// maxParameter bounds free query parameters (since, third_party_instance_id, field), in bytes.
+	maxParameter = 1024
+)

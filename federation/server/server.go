@@ -1,0 +1,68 @@
+// Package server is the inbound half of the server-server API: it routes, checks who signed a request, bounds and
+// decodes it, and hands it to a handler. It decides nothing about rooms.
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/keys"
+)
+
+// Verifier checks signatures; keys.Ring is one. It may fetch keys, and may be called concurrently.
+type Verifier interface {
+	// Verify gives one error a request: nil when the server has signed the message. An error of type *keys.Error says
+	// why not.
+	Verify(ctx context.Context, reqs []keys.Request) []error
+}
+
+// Config is what a server needs.
+type Config struct {
+	Self     id.ServerName // who we are: requests for another destination are refused
+	Verifier Verifier
+	Handlers Handlers
+	Version  federation.ServerVersion // the answer of /version
+	Limits   Limits                   // zero values: the defaults
+	Log      *slog.Logger             // nil: silent
+	// OnRequest is told of every request whose signature is good, before it is handled: the origin is up. It must be
+	// quick and may be called concurrently. It may be nil.
+	OnRequest func(origin id.ServerName)
+	// Observe is told of every request that was answered: the endpoint as in its route ("PUT /_matrix/federation/v1/
+	// send/{txnID}", "" if there is none) and the status. It may be called concurrently. It may be nil.
+	Observe func(endpoint string, status int)
+}
+
+// api is the handler of all endpoints.
+type api struct {
+	Config
+	mux   *http.ServeMux
+	limit Limits
+	log   *slog.Logger
+
+	inFlight atomic.Int64
+	bodies   atomic.Int64 // bytes of request bodies held
+
+	mu      sync.Mutex
+	origins map[id.ServerName]int // requests under way
+}
+
+// New makes the handler of the server-server API. It answers everything below /_matrix/federation/ and /_matrix/key/,
+// and 404 M_UNRECOGNIZED to all else. Nothing runs behind it.
+func New(cfg Config) http.Handler {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &api{
+		Config: cfg, mux: http.NewServeMux(), limit: cfg.Limits.withDefaults(),
+		log: cfg.Log.With("part", "federation/server"), origins: make(map[id.ServerName]int),
+	}
+	for path, endpoints := range a.routes() {
+		a.mux.Handle(path, a.dispatch(path, endpoints))
+	}
+	return a
+}
