@@ -1,0 +1,153 @@
+package room_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+)
+
+// joined has users of other servers join a founded room.
+func joined(t testing.TB, m *room.Machine, store *memory, w *world, users ...id.UserID) {
+	t.Helper()
+	for _, user := range users {
+		d, _ := w.draft(user, "join", "")
+		d.PrevEvents = m.Forward()
+		e := w.make(d)
+		if v := step(t, m, store, room.Accept{Origin: user.Server(), Event: e}).Verdicts[0]; v.Status != room.Accepted {
+			t.Fatalf("%s can't join: %+v", user, v)
+		}
+	}
+}
+
+// hanging makes an event whose prev event nobody has ever seen.
+func hanging(w *world, sender id.UserID, on id.EventID, n int) *event.Event {
+	lost := message(sender, fmt.Sprint("lost ", n))
+	lost.PrevEvents = []id.EventID{on}
+	d := message(sender, fmt.Sprint("hanging ", n))
+	d.PrevEvents = []id.EventID{w.make(lost).ID()}
+	return w.make(d)
+}
+
+func TestWaitingIsBounded(t *testing.T) {
+	m, store := founded(t, roomversion.V10)
+	w := others(t, store, roomversion.V10)
+	joined(t, m, store, w, "@bob:b", "@carol:c")
+	on := m.Forward()[0]
+	dropped, staged := 0, 0
+	for i := range 600 {
+		result := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{hanging(w, "@bob:b", on, i)}})
+		if result.Verdicts[0].Status == room.Dropped {
+			dropped++
+		}
+		staged += len(result.Commit.Stage)
+	}
+	if dropped != 100 || m.Waiting() != 500 || staged != 500 || len(store.staged) != 500 {
+		t.Errorf("%d dropped, %d waiting, %d staged", dropped, m.Waiting(), staged)
+	}
+	result := step(t, m, store, room.Receive{Origin: "c", Events: []*event.Event{hanging(w, "@carol:c", on, 1000)}})
+	if result.Verdicts[0].Status != room.Waiting || len(result.Fetch) != 1 {
+		t.Errorf("another server's event: %+v", result.Verdicts)
+	}
+	d := message("@bob:b", "fine")
+	d.PrevEvents = []id.EventID{on}
+	if result = step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{w.make(d)}}); result.Verdicts[0].Status != room.Accepted {
+		t.Errorf("an event that needn't wait: %+v", result.Verdicts)
+	}
+	// All of it comes back after a restart, in the same bounds.
+	m = room.Load("a", store.snapshot())
+	step(t, m, store, room.Resume{})
+	if m.Waiting() != 501 || len(store.staged) != 501 {
+		t.Errorf("after a restart: %d waiting, %d staged", m.Waiting(), len(store.staged))
+	}
+}
+
+// A server that always has one more event below the last one, or a state that isn't one, is given up after a bounded number of requests,
+// and what it made wait goes.
+func TestFetchesAreBounded(t *testing.T) {
+	m, store := founded(t, roomversion.V10)
+	w := others(t, store, roomversion.V10)
+	joined(t, m, store, w, "@bob:b")
+	var chain []*event.Event
+	at := m.Forward()[0]
+	for i := range 400 {
+		d := message("@bob:b", fmt.Sprint(i))
+		d.PrevEvents = []id.EventID{at}
+		chain = append(chain, w.make(d))
+		at = chain[i].ID()
+	}
+	chain = chain[1:] // the lowest one it keeps to itself
+	open := step(t, m, store, room.Receive{Origin: "b", Events: chain[len(chain)-1:]}).Fetch
+	fetches, next := 0, len(chain)-2
+	for len(open) > 0 {
+		if len(open) > 1 {
+			t.Fatalf("%d fetches at a time for one server", len(open))
+		}
+		in := room.Provide{Fetch: open[0], From: "b"}
+		if open[0].Kind == room.FetchMissing {
+			in.Events = chain[next : next+1]
+			next--
+		}
+		open = step(t, m, store, in).Fetch
+		fetches++
+	}
+	if fetches > 60 || m.Waiting() != 0 || len(store.staged) != 0 {
+		t.Errorf("%d fetches; %d still wait, %d staged", fetches, m.Waiting(), len(store.staged))
+	}
+}
+
+// In room versions 1 and 2 events have the IDs that their servers gave them, so that they can name each other.
+func TestCyclesAreDropped(t *testing.T) {
+	m, store := founded(t, roomversion.V1)
+	w := others(t, store, roomversion.V1)
+	joined(t, m, store, w, "@bob:b")
+	make := func(name, prev string) *event.Event {
+		d := message("@bob:b", name)
+		d.PrevEvents = m.Forward()
+		var fields map[string]any
+		if err := json.Unmarshal(w.make(d).JSON(), &fields); err != nil {
+			t.Fatal(err)
+		}
+		fields["event_id"] = name
+		fields["prev_events"] = []any{[]any{prev, map[string]string{"sha256": "x"}}}
+		raw, _ := json.Marshal(fields)
+		e, err := event.Parse(w.rules, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	x, y, self := make("$x:b", "$y:b"), make("$y:b", "$x:b"), make("$z:b", "$z:b")
+	result := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{x, y, self}})
+	if m.Waiting() != 0 || len(result.Fetch) != 0 || !result.Commit.Empty() {
+		t.Errorf("%d wait: %+v", m.Waiting(), result.Verdicts)
+	}
+}
+
+// A late or foreign answer does nothing.
+func TestStrayAnswers(t *testing.T) {
+	m, store := founded(t, roomversion.V10)
+	w := others(t, store, roomversion.V10)
+	joined(t, m, store, w, "@bob:b")
+	d := message("@bob:b", "x")
+	d.PrevEvents = m.Forward()
+	e := w.make(d)
+	result := step(t, m, store, room.Provide{Fetch: room.Fetch{Ticket: 7, From: []id.ServerName{"b"}}, From: "b", Events: []*event.Event{e}})
+	if !result.Commit.Empty() || len(result.Verdicts) != 0 {
+		t.Errorf("%+v", result)
+	}
+	lost := hanging(w, "@bob:b", m.Forward()[0], 1)
+	f := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{lost}}).Fetch[0]
+	other := newWorld(t, roomversion.V10)
+	foreign, _ := other.draft("@bob:b", "create", "")
+	foreign.OriginServerTS = 5
+	create := other.make(foreign)
+	result = step(t, m, store, room.Provide{Fetch: f, From: "b", Events: []*event.Event{create}})
+	if len(result.Commit.Events) != 0 {
+		t.Errorf("%+v", result.Commit)
+	}
+}
