@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
 
 	"hanse/federation/id"
@@ -12,4 +14,71 @@ type AccountData struct {
 	Type     string
 	Content  json.RawMessage // {} once deleted, so that /sync tells of it
 	Position Position
+}
+
+// AccountData reads one entry; false when there is none, or it was deleted.
+func (s *Store) AccountData(ctx context.Context, user id.UserID, r id.RoomID, typ string) (AccountData, bool, error) {
+	entry := AccountData{Room: r, Type: typ}
+	var content []byte
+	found, err := s.read.found(ctx, `SELECT content, position FROM account_data
+		WHERE user_id = $1 AND room_id = $2 AND type = $3 AND deleted = 0`,
+		[]any{string(user), string(r), []byte(typ)}, &content, &entry.Position)
+	entry.Content = content
+	return entry, found, err
+}
+
+// AccountDataChanges reads a user's entries, global and of all rooms, that were last changed in (after, upto], in order
+// of position. Deleted ones are among them, unless after is 0 (all there is).
+func (s *Store) AccountDataChanges(ctx context.Context, user id.UserID, after, upto Position) ([]AccountData, error) {
+	query := `SELECT room_id, type, content, position FROM account_data
+		WHERE user_id = $1 AND position > $2 AND position <= $3`
+	if after <= 0 {
+		query += " AND deleted = 0"
+	}
+	var all []AccountData
+	err := s.read.each(ctx, query+" ORDER BY position", []any{string(user), int64(after), int64(upto)}, func(rows *sql.Rows) error {
+		var entry AccountData
+		var typ, content []byte
+		err := rows.Scan(&entry.Room, &typ, &content, &entry.Position)
+		entry.Type, entry.Content = string(typ), content
+		all = append(all, entry)
+		return err
+	})
+	return all, err
+}
+
+// SetAccountData sets an entry; r "" for a global one.
+func (s *Store) SetAccountData(ctx context.Context, user id.UserID, r id.RoomID, typ string, content json.RawMessage) (Position, error) {
+	return s.UpdateAccountData(ctx, user, r, typ, func(json.RawMessage) (json.RawMessage, error) { return content, nil })
+}
+
+// UpdateAccountData reads, changes and writes an entry in one transaction: concurrent changes of a tag list don't undo
+// one another. old is nil when there is none; nil as new content deletes; an error from change ends it and is returned.
+// change may be called more than once and runs in the writer's goroutine: it only computes.
+func (s *Store) UpdateAccountData(ctx context.Context, user id.UserID, r id.RoomID, typ string, change func(old json.RawMessage) (json.RawMessage, error)) (Position, error) {
+	var at Position
+	err := s.commit.write(ctx, func(t *writeTx) error {
+		var old []byte
+		_, err := t.found("SELECT content FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3 AND deleted = 0",
+			[]any{string(user), string(r), []byte(typ)}, &old)
+		if err != nil {
+			return err
+		}
+		content, err := change(old)
+		if err != nil {
+			return err
+		}
+		deleted := content == nil
+		if deleted {
+			content = json.RawMessage("{}")
+		}
+		at = t.next()
+		t.notify(Notice{Position: at, Kind: KindAccountData, Room: r, Users: []id.UserID{user}})
+		_, err = t.exec(`INSERT INTO account_data (user_id, room_id, type, content, deleted, position)
+			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, room_id, type) DO UPDATE SET
+			content = excluded.content, deleted = excluded.deleted, position = excluded.position`,
+			string(user), string(r), []byte(typ), []byte(content), flag(deleted), int64(at))
+		return err
+	})
+	return at, err
 }

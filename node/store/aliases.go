@@ -1,6 +1,10 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
+
 	"hanse/federation/id"
 )
 
@@ -9,4 +13,46 @@ type Alias struct {
 	Alias   id.RoomAlias
 	RoomID  id.RoomID
 	Creator id.UserID
+}
+
+// CreateAlias makes an alias; [ErrExists] if it is taken.
+func (s *Store) CreateAlias(ctx context.Context, a Alias) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("INSERT INTO aliases (alias, room_id, creator) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+			string(a.Alias), string(a.RoomID), string(a.Creator))
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the alias %s %w", a.Alias, ErrExists)
+		}
+		return err
+	})
+}
+
+// DeleteAlias removes an alias; [ErrNotFound] if there is none.
+func (s *Store) DeleteAlias(ctx context.Context, alias id.RoomAlias) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("DELETE FROM aliases WHERE alias = $1", string(alias))
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the alias %s: %w", alias, ErrNotFound)
+		}
+		return err
+	})
+}
+
+// Alias reads a local alias; false when there is none.
+func (s *Store) Alias(ctx context.Context, alias id.RoomAlias) (Alias, bool, error) {
+	a := Alias{Alias: alias}
+	found, err := s.read.found(ctx, "SELECT room_id, creator FROM aliases WHERE alias = $1", []any{string(alias)}, &a.RoomID, &a.Creator)
+	return a, found, err
+}
+
+// Aliases lists a room's local aliases in order.
+func (s *Store) Aliases(ctx context.Context, r id.RoomID) ([]Alias, error) {
+	var all []Alias
+	err := s.read.each(ctx, "SELECT alias, creator FROM aliases WHERE room_id = $1 ORDER BY alias", []any{string(r)}, func(rows *sql.Rows) error {
+		a := Alias{RoomID: r}
+		err := rows.Scan(&a.Alias, &a.Creator)
+		all = append(all, a)
+		return err
+	})
+	return all, err
 }

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
+	"database/sql"
+	"fmt"
 	"time"
 
 	"hanse/federation/id"
@@ -31,4 +34,141 @@ type Access struct {
 	Admin       bool
 	Guest       bool
 	Deactivated bool
+}
+
+// Login stores a device (made, or known: then an empty display name leaves the old one) and its token, in place of the
+// device's older tokens.
+func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		_, err := t.exec(`INSERT INTO devices (user_id, device_id, display_name, created, last_seen, last_ip, user_agent)
+			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (user_id, device_id) DO UPDATE SET
+			display_name = CASE WHEN excluded.display_name = $8 THEN devices.display_name ELSE excluded.display_name END`,
+			string(d.User), []byte(d.ID), []byte(d.DisplayName), d.Created.UnixMilli(), millis(d.LastSeen), []byte(d.LastSeenIP),
+			[]byte(d.UserAgent), []byte{})
+		if err != nil {
+			return err
+		}
+		if _, err = t.exec("DELETE FROM access_tokens WHERE user_id = $1 AND device_id = $2", string(d.User), []byte(d.ID)); err != nil {
+			return err
+		}
+		_, err = t.exec("INSERT INTO access_tokens (token_hash, user_id, device_id) VALUES ($1, $2, $3)",
+			token[:], string(d.User), []byte(d.ID))
+		return err
+	})
+}
+
+// millis is a time in the database; 0 for the zero time.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// fromMillis is the opposite of millis.
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// Access tells what a token stands for; false when it is not known (any more).
+func (s *Store) Access(ctx context.Context, token TokenHash) (Access, bool, error) {
+	var a Access
+	var device []byte
+	var admin, guest, deactivated int64
+	found, err := s.read.found(ctx, `SELECT access_tokens.user_id, device_id, admin, guest, deactivated FROM access_tokens
+		JOIN users ON users.user_id = access_tokens.user_id WHERE token_hash = $1`, []any{token[:]},
+		&a.User, &device, &admin, &guest, &deactivated)
+	a.Device, a.Admin, a.Guest, a.Deactivated = string(device), admin != 0, guest != 0, deactivated != 0
+	return a, found, err
+}
+
+const deviceColumns = "user_id, device_id, display_name, created, last_seen, last_ip, user_agent"
+
+func (s *Store) eachDevice(ctx context.Context, query string, args ...any) ([]Device, error) {
+	var all []Device
+	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+		var d Device
+		var device, name, ip, agent []byte
+		var created, seen int64
+		err := rows.Scan(&d.User, &device, &name, &created, &seen, &ip, &agent)
+		d.ID, d.DisplayName, d.LastSeenIP, d.UserAgent = string(device), string(name), string(ip), string(agent)
+		d.Created, d.LastSeen = time.UnixMilli(created), fromMillis(seen)
+		all = append(all, d)
+		return err
+	})
+	return all, err
+}
+
+// Device reads a device; false when there is none.
+func (s *Store) Device(ctx context.Context, user id.UserID, device string) (Device, bool, error) {
+	all, err := s.eachDevice(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 AND device_id = $2",
+		string(user), []byte(device))
+	if err != nil || len(all) == 0 {
+		return Device{}, false, err
+	}
+	return all[0], true, nil
+}
+
+// Devices lists a user's devices in order of their IDs.
+func (s *Store) Devices(ctx context.Context, user id.UserID) ([]Device, error) {
+	return s.eachDevice(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 ORDER BY device_id", string(user))
+}
+
+// RenameDevice sets a device's display name; [ErrNotFound] if there is no such device.
+func (s *Store) RenameDevice(ctx context.Context, user id.UserID, device, name string) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("UPDATE devices SET display_name = $1 WHERE user_id = $2 AND device_id = $3",
+			[]byte(name), string(user), []byte(device))
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the device %q: %w", device, ErrNotFound)
+		}
+		return err
+	})
+}
+
+// DeleteDevices removes devices with their tokens. Unknown ones are passed over.
+func (s *Store) DeleteDevices(ctx context.Context, user id.UserID, devices ...string) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		for _, table := range []string{"access_tokens", "devices"} {
+			for _, device := range devices {
+				_, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id = $2", string(user), []byte(device))
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// DeleteOtherDevices removes all of a user's devices but one, with their tokens; keep "" removes all.
+func (s *Store) DeleteOtherDevices(ctx context.Context, user id.UserID, keep string) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		for _, table := range []string{"access_tokens", "devices"} {
+			_, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id <> $2", string(user), []byte(keep))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SeenDevices notes when and from where devices were last seen: User, ID, LastSeen, LastSeenIP and UserAgent of each
+// count. Unknown ones are passed over. Callers gather for a while; it need not be exact.
+func (s *Store) SeenDevices(ctx context.Context, seen []Device) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		for _, d := range seen {
+			_, err := t.exec(`UPDATE devices SET last_seen = $1, last_ip = $2, user_agent = $3
+				WHERE user_id = $4 AND device_id = $5`,
+				millis(d.LastSeen), []byte(d.LastSeenIP), []byte(d.UserAgent), string(d.User), []byte(d.ID))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

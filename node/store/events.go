@@ -1,10 +1,17 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
+
 	"hanse/federation/authrules"
+	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
 )
 
 // EventRow is a stored event and what was decided about it.
@@ -15,7 +22,8 @@ type EventRow struct {
 	RoomID     id.RoomID
 	Position   Position // 0 for outliers, negative for history
 	Status     room.Status
-	Rejection  *authrules.Rejection // why, when rejected or soft-failed
+	Rejection  *authrules.Rejection // the rule, if one decided; nil when accepted
+	Reason     string               // why it was not accepted, for people
 	Outlier    bool
 	Backfilled bool
 	RedactedBy id.EventID // "" = not redacted
@@ -54,4 +62,277 @@ type Gap struct {
 	Missing id.EventID
 	Child   id.EventID // an event we have that names it
 	Depth   int64      // Child's
+}
+
+// eventColumns are what scanEvent reads.
+const eventColumns = "event_id, room, position, status, backfilled, verdict, redacted_by, json"
+
+func (s *Store) scanEvent(ctx context.Context, rows *sql.Rows) (*storedEvent, error) {
+	var (
+		e          storedEvent
+		eventID    id.EventID
+		number     int64
+		status     int64
+		backfilled int64
+		why, json  []byte
+		redactedBy sql.NullString
+	)
+	err := rows.Scan(&eventID, &number, &e.position, &status, &backfilled, &why, &redactedBy, &json)
+	if err != nil {
+		return nil, err
+	}
+	if e.room, err = s.rooms.numbered(ctx, number); err != nil {
+		return nil, err
+	}
+	if e.event, err = event.Load(e.room.rules, eventID, json); err != nil {
+		return nil, fmt.Errorf("the stored event %s: %w", eventID, err)
+	}
+	if e.rejection, e.reason, err = decodeVerdict(why); err != nil {
+		return nil, err
+	}
+	e.status, e.backfilled = room.Status(status), backfilled != 0
+	if redactedBy.Valid {
+		e.redactedBy, e.redacted = id.EventID(redactedBy.String), e.event.Redacted()
+	}
+	return &e, nil
+}
+
+// stored finds events, in memory or in the database; what is not stored is absent.
+func (s *Store) stored(ctx context.Context, ids []id.EventID) (map[id.EventID]*storedEvent, error) {
+	found := make(map[id.EventID]*storedEvent, len(ids))
+	var missing []id.EventID
+	for _, e := range ids {
+		if row, ok := s.events.rows.get(e); ok {
+			found[e] = row
+		} else if _, twice := found[e]; !twice {
+			missing = append(missing, e)
+		}
+	}
+	if len(missing) == 0 {
+		return found, nil
+	}
+	query := "SELECT " + eventColumns + " FROM events WHERE event_id IN (%s)"
+	err := list(query, nil, missing, func(query string, args []any) error {
+		version := s.events.version.Load()
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			e, err := s.scanEvent(ctx, rows)
+			if err == nil {
+				found[e.event.ID()] = e
+				s.events.fill(e, version)
+			}
+			return err
+		})
+	})
+	return found, err
+}
+
+// Event reads one event; false when it is not stored. Staged events are not stored.
+func (s *Store) Event(ctx context.Context, e id.EventID) (EventRow, bool, error) {
+	rows, err := s.stored(ctx, []id.EventID{e})
+	if err != nil || rows[e] == nil {
+		return EventRow{}, false, err
+	}
+	return rows[e].row(), true, nil
+}
+
+// Events reads events; what is not stored is absent.
+func (s *Store) Events(ctx context.Context, ids []id.EventID) (map[id.EventID]EventRow, error) {
+	rows, err := s.stored(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[id.EventID]EventRow, len(rows))
+	for e, row := range rows {
+		out[e] = row.row()
+	}
+	return out, nil
+}
+
+// Known tells which of the events are stored: outliers and rejected ones too, staged ones not.
+func (s *Store) Known(ctx context.Context, ids []id.EventID) (map[id.EventID]bool, error) {
+	known := make(map[id.EventID]bool, len(ids))
+	var rest []id.EventID
+	for _, e := range ids {
+		if _, ok := s.events.rows.get(e); ok {
+			known[e] = true
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	err := s.readIDs(ctx, "SELECT event_id FROM events WHERE event_id IN (%s)", rest, func(e id.EventID) { known[e] = true })
+	return known, err
+}
+
+// readIDs reads one column of IDs for a list of IDs.
+func (s *Store) readIDs(ctx context.Context, query string, ids []id.EventID, use func(id.EventID)) error {
+	return list(query, nil, ids, func(query string, args []any) error {
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			var e id.EventID
+			err := rows.Scan(&e)
+			use(e)
+			return err
+		})
+	})
+}
+
+// Timeline reads the accepted events of a room with positions in (after, upto], as /sync shows them: history that came
+// later has no part in it (give a negative after to see that too). Of more than limit events the newest are given
+// if newestFirst, else the oldest, in that order; more says that there were others.
+func (s *Store) Timeline(ctx context.Context, r id.RoomID, after, upto Position, limit int, newestFirst bool) (events []EventRow, more bool, err error) {
+	order := "ASC"
+	if newestFirst {
+		order = "DESC"
+	}
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return nil, false, err
+	}
+	query := `SELECT ` + eventColumns + ` FROM events WHERE room = $1 AND position > $2 AND position <= $3
+		AND status = 0 AND position <> 0 ORDER BY position ` + order + ` LIMIT $4`
+	events, err = s.eventRows(ctx, query, ref.number, int64(after), int64(upto), limit+1)
+	if len(events) > limit {
+		return events[:limit], true, err
+	}
+	return events, false, err
+}
+
+// eventRows reads whole rows. Those in the cache are not parsed again.
+func (s *Store) eventRows(ctx context.Context, query string, args ...any) ([]EventRow, error) {
+	var events []EventRow
+	version := s.events.version.Load()
+	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+		e, err := s.scanEvent(ctx, rows)
+		if err != nil {
+			return err
+		}
+		s.events.fill(e, version)
+		events = append(events, e.row())
+		return nil
+	})
+	return events, err
+}
+
+// Page reads the accepted events of a room in order of depth, then position: strictly beyond from in the direction
+// given, not beyond to (the zero to is no end). next is where the following page starts; no events: from.
+func (s *Store) Page(ctx context.Context, r id.RoomID, from Topological, dir Direction, limit int, to Topological) (events []EventRow, next Topological, err error) {
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return nil, from, err
+	}
+	// Row values compare the pair in one go, in both databases.
+	bounds, order := "(depth, position) < ($2, $3) AND (depth, position) >= ($4, $5)", "depth DESC, position DESC"
+	if dir == Forward {
+		bounds, order = "(depth, position) > ($2, $3) AND (depth, position) <= ($4, $5)", "depth ASC, position ASC"
+	}
+	if to == (Topological{}) {
+		to = first
+		if dir == Forward {
+			to = last
+		}
+	}
+	query := `SELECT ` + eventColumns + ` FROM events WHERE room = $1 AND ` + bounds + `
+		AND status = 0 AND position <> 0 ORDER BY ` + order + ` LIMIT $6`
+	events, err = s.eventRows(ctx, query, ref.number, from.Depth, int64(from.Position), to.Depth, int64(to.Position), limit)
+	if len(events) == 0 {
+		return nil, from, err
+	}
+	return events, events[len(events)-1].Topological(), err
+}
+
+// first and last are before and after everything.
+var (
+	first = Topological{Depth: -1 << 62, Position: -1 << 62}
+	last  = Topological{Depth: 1 << 62, Position: 1 << 62}
+)
+
+// Beginning and End are the places before and after all events of a room, to start a page from.
+func Beginning() Topological { return first }
+
+// End is the place after all events; see Beginning.
+func End() Topological { return last }
+
+// TopologicalAt is the place just after the newest accepted event at or before a position: paging backwards from it
+// begins with that event, unless deeper ones came before it. Without such an event it is [Beginning].
+func (s *Store) TopologicalAt(ctx context.Context, r id.RoomID, at Position) (Topological, error) {
+	rows, _, err := s.Timeline(ctx, r, -1<<62, at, 1, true)
+	if err != nil || len(rows) == 0 {
+		return first, err
+	}
+	t := rows[0].Topological()
+	return Topological{Depth: t.Depth, Position: t.Position + 1}, nil
+}
+
+// RoomsWithEvents tells which of the rooms have accepted live events in (after, upto], so that /sync needn't look into
+// the others.
+func (s *Store) RoomsWithEvents(ctx context.Context, rooms []id.RoomID, after, upto Position) ([]id.RoomID, error) {
+	return s.roomsWith(ctx, `SELECT room_id FROM rooms WHERE position > $1 AND room_id IN (%s) AND EXISTS (
+		SELECT 1 FROM events WHERE events.room = rooms.room AND events.position > $1 AND events.position <= $2
+		AND events.status = 0 AND events.position <> 0)`, rooms, after, upto)
+}
+
+func (s *Store) roomsWith(ctx context.Context, query string, rooms []id.RoomID, after, upto Position) ([]id.RoomID, error) {
+	var found []id.RoomID
+	err := list(query, []any{int64(after), int64(upto)}, rooms, func(query string, args []any) error {
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			var r id.RoomID
+			err := rows.Scan(&r)
+			found = append(found, r)
+			return err
+		})
+	})
+	return found, err
+}
+
+// source is a room.Source.
+type source struct {
+	store *Store
+	ctx   context.Context // of one Step: room.Source has no contexts, since it is pure code's
+}
+
+// Source answers a room machine. It gives events as they were received, redacted or not, so that what was decided
+// about other events stays decided. rules are the room's. ctx bounds the reads of the Step it is for.
+func (s *Store) Source(ctx context.Context, _ *roomversion.Rules) room.Source { return source{s, ctx} }
+
+func (s source) Events(ids []id.EventID) (map[id.EventID]room.Stored, error) {
+	rows, err := s.store.stored(s.ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[id.EventID]room.Stored, len(rows))
+	for e, row := range rows {
+		out[e] = room.Stored{Event: row.event, Status: row.status, Outlier: row.outlier()}
+	}
+	return out, nil
+}
+
+func (s source) StateAfter(e id.EventID) (roomstate.Map, bool, error) {
+	return s.store.StateAfter(s.ctx, e)
+}
+
+// Referenced looks among the gaps only: it is asked about events that are not stored with their place, and a prev
+// event that isn't is a gap.
+func (s source) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
+	found := map[id.EventID]bool{}
+	err := s.store.readIDs(s.ctx, "SELECT missing FROM gaps WHERE missing IN (%s)", ids, func(e id.EventID) { found[e] = true })
+	return found, err
+}
+
+// authSource is a dag.Source.
+type authSource struct{ source }
+
+// AuthSource answers walks along auth events: it has accepted, soft-failed and rejected events and outliers.
+func (s *Store) AuthSource(ctx context.Context, _ *roomversion.Rules) dag.Source {
+	return authSource{source{s, ctx}}
+}
+
+func (s authSource) Events(ids []id.EventID) (map[id.EventID]*event.Event, error) {
+	rows, err := s.store.stored(s.ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[id.EventID]*event.Event, len(rows))
+	for e, row := range rows {
+		out[e] = row.event
+	}
+	return out, nil
 }

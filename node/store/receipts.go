@@ -1,6 +1,10 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
+
 	"hanse/federation/id"
 )
 
@@ -13,4 +17,74 @@ type Receipt struct {
 	Thread   string // "" = unthreaded
 	TS       int64  // ms, as the sender says
 	Position Position
+}
+
+// SaveReceipts stores receipts, each in place of the user's earlier one of its type and thread, and queues EDUs for
+// other servers in the same transaction. Whether a receipt goes forward is for the caller to decide. A receipt for a
+// room that is not known fails all.
+func (s *Store) SaveReceipts(ctx context.Context, receipts []Receipt, edus ...QueuedEDU) (Position, error) {
+	refs := make([]*roomRef, len(receipts))
+	for i, r := range receipts {
+		ref, err := s.rooms.find(ctx, r.Room)
+		if err != nil {
+			return 0, err
+		}
+		if ref == nil {
+			return 0, fmt.Errorf("store: a receipt for the room %s: %w", r.Room, ErrNotFound)
+		}
+		refs[i] = ref
+	}
+	var at Position
+	err := s.commit.write(ctx, func(t *writeTx) error {
+		for i, r := range receipts {
+			at = t.next()
+			err := t.insert(insertReceipt, refs[i].number, string(r.User), r.Type, []byte(r.Thread), string(r.Event), r.TS, int64(at))
+			if err != nil {
+				return err
+			}
+			notice := Notice{Position: at, Kind: KindReceipt, Room: r.Room, Users: []id.UserID{r.User}}
+			for _, e := range edus {
+				notice.Servers = append(notice.Servers, e.Destinations...)
+			}
+			t.notify(notice)
+		}
+		return s.outbox.addEDUs(t, edus)
+	})
+	return at, err
+}
+
+const receiptColumns = "type, user_id, thread, event_id, ts, position"
+
+func (s *Store) eachReceipt(ctx context.Context, r id.RoomID, where string, args ...any) ([]Receipt, error) {
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return nil, err
+	}
+	var all []Receipt
+	err = s.read.each(ctx, "SELECT "+receiptColumns+" FROM receipts WHERE room = $1 AND "+where, append([]any{ref.number}, args...),
+		func(rows *sql.Rows) error {
+			receipt := Receipt{Room: r}
+			var thread []byte
+			err := rows.Scan(&receipt.Type, &receipt.User, &thread, &receipt.Event, &receipt.TS, &receipt.Position)
+			receipt.Thread = string(thread)
+			all = append(all, receipt)
+			return err
+		})
+	return all, err
+}
+
+// Receipts reads a room's receipts, everybody's and private ones too, that came in (after, upto], in order of position.
+func (s *Store) Receipts(ctx context.Context, r id.RoomID, after, upto Position) ([]Receipt, error) {
+	return s.eachReceipt(ctx, r, "position > $2 AND position <= $3 ORDER BY position", int64(after), int64(upto))
+}
+
+// UserReceipts reads one user's receipts in a room.
+func (s *Store) UserReceipts(ctx context.Context, r id.RoomID, user id.UserID) ([]Receipt, error) {
+	return s.eachReceipt(ctx, r, "user_id = $2 ORDER BY position", string(user))
+}
+
+// RoomsWithReceipts tells which of the rooms got receipts in (after, upto].
+func (s *Store) RoomsWithReceipts(ctx context.Context, rooms []id.RoomID, after, upto Position) ([]id.RoomID, error) {
+	return s.roomsWith(ctx, `SELECT room_id FROM rooms WHERE room_id IN (%s) AND EXISTS (
+		SELECT 1 FROM receipts WHERE receipts.room = rooms.room AND position > $1 AND position <= $2)`, rooms, after, upto)
 }

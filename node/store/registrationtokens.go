@@ -1,6 +1,11 @@
 package store
 
-import "time"
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
 
 // RegistrationToken lets people register while registration is closed.
 type RegistrationToken struct {
@@ -8,4 +13,70 @@ type RegistrationToken struct {
 	Uses    int       // completed registrations
 	Allowed int       // 0 = no limit
 	Expires time.Time // zero = never
+}
+
+// CreateRegistrationToken makes a token; [ErrExists] if there is one of that name.
+func (s *Store) CreateRegistrationToken(ctx context.Context, token RegistrationToken) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("INSERT INTO registration_tokens (token, uses, allowed, expires) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+			[]byte(token.Token), token.Uses, token.Allowed, millis(token.Expires))
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the registration token %q %w", token.Token, ErrExists)
+		}
+		return err
+	})
+}
+
+// spend uses a token once, or fails.
+func spend(t *writeTx, token string, now time.Time) error {
+	n, err := t.exec(`UPDATE registration_tokens SET uses = uses + 1
+		WHERE token = $1 AND (allowed = 0 OR uses < allowed) AND (expires = 0 OR expires > $2)`, []byte(token), now.UnixMilli())
+	if err == nil && n == 0 {
+		err = ErrTokenSpent
+	}
+	return err
+}
+
+// Valid says whether the token can still be used.
+func (t RegistrationToken) Valid(now time.Time) bool {
+	return (t.Allowed == 0 || t.Uses < t.Allowed) && (t.Expires.IsZero() || t.Expires.After(now))
+}
+
+func (s *Store) eachRegistrationToken(ctx context.Context, query string, args ...any) ([]RegistrationToken, error) {
+	var all []RegistrationToken
+	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+		var t RegistrationToken
+		var token []byte
+		var expires int64
+		err := rows.Scan(&token, &t.Uses, &t.Allowed, &expires)
+		t.Token, t.Expires = string(token), fromMillis(expires)
+		all = append(all, t)
+		return err
+	})
+	return all, err
+}
+
+// RegistrationToken reads a token; false when there is none.
+func (s *Store) RegistrationToken(ctx context.Context, token string) (RegistrationToken, bool, error) {
+	all, err := s.eachRegistrationToken(ctx, "SELECT token, uses, allowed, expires FROM registration_tokens WHERE token = $1", []byte(token))
+	if err != nil || len(all) == 0 {
+		return RegistrationToken{}, false, err
+	}
+	return all[0], true, nil
+}
+
+// RegistrationTokens lists all tokens in order.
+func (s *Store) RegistrationTokens(ctx context.Context) ([]RegistrationToken, error) {
+	return s.eachRegistrationToken(ctx, "SELECT token, uses, allowed, expires FROM registration_tokens ORDER BY token")
+}
+
+// DeleteRegistrationToken removes a token; [ErrNotFound] if there is none.
+func (s *Store) DeleteRegistrationToken(ctx context.Context, token string) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("DELETE FROM registration_tokens WHERE token = $1", []byte(token))
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the registration token %q: %w", token, ErrNotFound)
+		}
+		return err
+	})
 }

@@ -1,8 +1,13 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
+
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/room"
 	"hanse/federation/roomversion"
 )
 
@@ -27,18 +32,17 @@ type Redaction struct{ Target, By id.EventID }
 type RoomInfo struct {
 	RoomID  id.RoomID
 	Rules   *roomversion.Rules
-	Created bool         // we have the room's state: it was created or joined here once
-	Joined  int          // joined members
-	Local   int          // joined members of this server; 0 = we no longer take part
-	Forward []id.EventID // forward extremities
-	Depth   int64        // greatest depth of Forward
+	Created bool // we have the room's state: it was created or joined here once
+	Joined  int  // joined members
+	Local   int  // joined members of this server
+	// Resident says whether this server takes part in the room.
+	Resident bool
+	Forward  []id.EventID // forward extremities
+	Depth    int64        // greatest depth of Forward
 	// Position is of the newest commit. Public says whether the room is in the directory.
 	Position Position
 	Public   bool
 }
-
-// Resident says whether this server takes part in the room.
-func (r RoomInfo) Resident() bool { return r.Local > 0 }
 
 // PublishedRoom is a row of the room directory.
 type PublishedRoom struct {
@@ -46,8 +50,123 @@ type PublishedRoom struct {
 	Joined int
 }
 
-// stagedRow is an event received but undecided.
-type stagedRow struct {
-	eventID id.EventID
-	event   *event.Event
+const roomColumns = `rooms.room, room_id, version, created, position, forward, depth, resident,
+	(SELECT COALESCE(SUM(joined), 0) FROM room_servers WHERE room_servers.room = rooms.room),
+	(SELECT COALESCE(SUM(joined), 0) FROM room_servers WHERE room_servers.room = rooms.room AND server = $1),
+	(SELECT COUNT(*) FROM directory WHERE directory.room = rooms.room)`
+
+func (s *Store) scanRoom(rows *sql.Rows) (RoomInfo, error) {
+	var (
+		info              RoomInfo
+		number            int64
+		version           string
+		created, resident int64
+		forward           []byte
+		public            int64
+	)
+	err := rows.Scan(&number, &info.RoomID, &version, &created, &info.Position, &forward, &info.Depth, &resident,
+		&info.Joined, &info.Local, &public)
+	if err != nil {
+		return info, err
+	}
+	ref, err := s.rooms.made(number, info.RoomID, version)
+	if err != nil {
+		return info, err
+	}
+	info.Rules, info.Created, info.Resident, info.Public = ref.rules, created != 0, resident != 0, public != 0
+	info.Forward, err = decodeIDs[id.EventID](forward)
+	return info, err
+}
+
+// Room tells what is known of a room; false when nothing is. Rooms of which we know an invite only are known, but not
+// Created.
+func (s *Store) Room(ctx context.Context, r id.RoomID) (RoomInfo, bool, error) {
+	var info RoomInfo
+	found := false
+	err := s.read.each(ctx, "SELECT "+roomColumns+" FROM rooms WHERE room_id = $2", []any{string(s.self), string(r)},
+		func(rows *sql.Rows) (err error) {
+			found = true
+			info, err = s.scanRoom(rows)
+			return err
+		})
+	return info, found && err == nil, err
+}
+
+// Rooms lists rooms with state in order of their IDs, those after the given one, at most limit.
+func (s *Store) Rooms(ctx context.Context, after id.RoomID, limit int) ([]RoomInfo, error) {
+	var all []RoomInfo
+	err := s.read.each(ctx, "SELECT "+roomColumns+` FROM rooms WHERE created = 1 AND room_id > $2
+		ORDER BY room_id LIMIT $3`, []any{string(s.self), string(after), limit},
+		func(rows *sql.Rows) error {
+			info, err := s.scanRoom(rows)
+			all = append(all, info)
+			return err
+		})
+	return all, err
+}
+
+// LoadRoom reads what a room's machine is made of; false when we don't have the room's state.
+func (s *Store) LoadRoom(ctx context.Context, r id.RoomID) (room.Snapshot, bool, error) {
+	var (
+		snap              room.Snapshot
+		forward, state    []byte
+		created, resident int64
+	)
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return snap, false, err
+	}
+	err = s.read.row(ctx, "SELECT created, forward, depth, state, resident FROM rooms WHERE room = $1", []any{ref.number},
+		&created, &forward, &snap.Depth, &state, &resident)
+	if err != nil || created == 0 {
+		return snap, false, err
+	}
+	snap.RoomID, snap.Rules, snap.Resident = r, ref.rules, resident != 0
+	if snap.Forward, err = decodeIDs[id.EventID](forward); err != nil {
+		return snap, false, err
+	}
+	if snap.Current, err = s.stateOf(ctx, state); err != nil {
+		return snap, false, err
+	}
+	if snap.Servers, err = s.JoinedServers(ctx, r); err != nil {
+		return snap, false, err
+	}
+	snap.Staged, err = s.staged(ctx, ref)
+	return snap, err == nil, err
+}
+
+func (s *Store) staged(ctx context.Context, ref *roomRef) ([]*event.Event, error) {
+	var events []*event.Event
+	err := s.read.each(ctx, "SELECT event_id, json FROM staged WHERE room = $1 ORDER BY position", []any{ref.number},
+		func(rows *sql.Rows) error {
+			var eventID id.EventID
+			var json []byte
+			if err := rows.Scan(&eventID, &json); err != nil {
+				return err
+			}
+			e, err := event.Load(ref.rules, eventID, json)
+			if err != nil {
+				return fmt.Errorf("the staged event %s: %w", eventID, err)
+			}
+			events = append(events, e)
+			return nil
+		})
+	return events, err
+}
+
+// RoomsWithStaged lists rooms that have events received but undecided, for the start of a node.
+func (s *Store) RoomsWithStaged(ctx context.Context) ([]id.RoomID, error) {
+	return readAll[id.RoomID](ctx, s, "SELECT DISTINCT room_id FROM rooms JOIN staged ON staged.room = rooms.room ORDER BY room_id")
+}
+
+// readAll reads one column.
+func readAll[T any](ctx context.Context, s *Store, query string, args ...any) ([]T, error) {
+	var all []T
+	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+		var v T
+		err := rows.Scan(&v)
+		all = append(all, v)
+		return err
+	})
+	return all, err
 }

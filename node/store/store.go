@@ -50,6 +50,8 @@ type Store struct {
 	events *eventCache
 	state  *stateCache
 	outbox *outbox
+	// gapless are rooms known to have no gap in their history; a commit that makes one takes its room out.
+	gapless *generations[id.RoomID, struct{}]
 
 	position atomic.Int64 // the last durable position; written by the committer only
 }

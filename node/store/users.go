@@ -1,6 +1,9 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
 	"time"
 
 	"hanse/federation/id"
@@ -14,4 +17,89 @@ type User struct {
 	Guest        bool
 	Deactivated  bool
 	Created      time.Time
+}
+
+const userColumns = "user_id, password_hash, admin, guest, deactivated, created"
+
+func (s *Store) eachUser(ctx context.Context, query string, args ...any) ([]User, error) {
+	var all []User
+	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+		var u User
+		var admin, guest, deactivated, created int64
+		err := rows.Scan(&u.ID, &u.PasswordHash, &admin, &guest, &deactivated, &created)
+		u.Admin, u.Guest, u.Deactivated, u.Created = admin != 0, guest != 0, deactivated != 0, time.UnixMilli(created)
+		all = append(all, u)
+		return err
+	})
+	return all, err
+}
+
+// CreateUser makes an account; [ErrExists] if the name is taken, also by a deactivated one. With a registration token
+// one of its uses is spent, or it fails with [ErrTokenSpent].
+func (s *Store) CreateUser(ctx context.Context, u User, registrationToken string) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		if registrationToken != "" {
+			if err := spend(t, registrationToken, u.Created); err != nil {
+				return err
+			}
+		}
+		n, err := t.exec("INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+			string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli())
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the user %s %w", u.ID, ErrExists)
+		}
+		return err
+	})
+}
+
+// User reads an account; false when there is none.
+func (s *Store) User(ctx context.Context, user id.UserID) (User, bool, error) {
+	all, err := s.eachUser(ctx, "SELECT "+userColumns+" FROM users WHERE user_id = $1", string(user))
+	if err != nil || len(all) == 0 {
+		return User{}, false, err
+	}
+	return all[0], true, nil
+}
+
+// Users lists accounts in order of their IDs, those after the given one, at most limit.
+func (s *Store) Users(ctx context.Context, after id.UserID, limit int) ([]User, error) {
+	return s.eachUser(ctx, "SELECT "+userColumns+" FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2", string(after), limit)
+}
+
+// SetPassword replaces a password's hash; [ErrNotFound] if there is no such user.
+func (s *Store) SetPassword(ctx context.Context, user id.UserID, hash string) error {
+	return s.changeUser(ctx, user, "UPDATE users SET password_hash = $1 WHERE user_id = $2", hash)
+}
+
+// SetAdmin makes a user an administrator or none; [ErrNotFound] if there is no such user.
+func (s *Store) SetAdmin(ctx context.Context, user id.UserID, admin bool) error {
+	return s.changeUser(ctx, user, "UPDATE users SET admin = $1 WHERE user_id = $2", flag(admin))
+}
+
+func (s *Store) changeUser(ctx context.Context, user id.UserID, query string, value any) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return changeUser(t, user, query, value) })
+}
+
+func changeUser(t *writeTx, user id.UserID, query string, value any) error {
+	n, err := t.exec(query, value, string(user))
+	if err == nil && n == 0 {
+		err = fmt.Errorf("the user %s: %w", user, ErrNotFound)
+	}
+	return err
+}
+
+// Deactivate takes the password, devices, tokens and profile from an account. Its name stays taken.
+func (s *Store) Deactivate(ctx context.Context, user id.UserID) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		err := changeUser(t, user, "UPDATE users SET deactivated = $1, password_hash = '' WHERE user_id = $2", 1)
+		if err != nil {
+			return err
+		}
+		for _, table := range []string{"access_tokens", "devices", "profiles"} {
+			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(user)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

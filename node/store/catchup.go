@@ -1,0 +1,299 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/federation/sender"
+)
+
+// catchup is a batch for a server that was moved to catch-up, until it is done: given again as it is.
+type catchup struct {
+	batch sender.Batch
+	pdus  int // the bounds it was made for
+	edus  int
+	rooms []catchupRow
+	kept  []Position
+}
+
+// catchupRow says that a server lacks the events of a room up to one that was to be sent to it.
+type catchupRow struct {
+	room     int64
+	eventID  id.EventID
+	position Position
+}
+
+// collapse moves the destinations that hold the older half of the log to catch-up, and deletes that half.
+func (o *outbox) collapse(t *writeTx) error {
+	o.mu.Lock()
+	log, cursors := o.log, map[id.ServerName]Position{}
+	cut, end := log[len(log)-outboxBehind].position, log[len(log)-1].position
+	newest := map[*destinations]map[int64]outboxRow{} // by room
+	kept := map[*destinations][]Position{}
+	for _, row := range log {
+		if newest[row.set] == nil {
+			newest[row.set] = map[int64]outboxRow{}
+		}
+		if row.eventID != "" {
+			newest[row.set][row.room] = row
+		} else if row.keep {
+			kept[row.set] = append(kept[row.set], row.position)
+		}
+		if row.position > cut {
+			continue
+		}
+		for _, server := range row.set.servers {
+			if at := o.cursors[server]; at < row.position {
+				cursors[server] = at
+			}
+		}
+	}
+	o.mu.Unlock()
+	for server, cursor := range cursors {
+		if err := moveToCatchup(t, server, cursor, newest, kept); err != nil {
+			return err
+		}
+		if err := t.insert(insertCursor, string(server), int64(end)); err != nil {
+			return err
+		}
+		t.then(func() { o.fellBehind(server, end) })
+	}
+	if _, err := t.exec("DELETE FROM outbox_log WHERE position <= $1", int64(cut)); err != nil {
+		return err
+	}
+	t.then(func() { o.cut(cut) })
+	return nil
+}
+
+func (o *outbox) fellBehind(server id.ServerName, upto Position) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.behind[server], o.cursors[server] = true, upto
+}
+
+// moveToCatchup writes a row for each room, and each EDU to be kept, that waits for a server beyond its cursor.
+func moveToCatchup(t *writeTx, server id.ServerName, cursor Position, newest map[*destinations]map[int64]outboxRow, kept map[*destinations][]Position) error {
+	last := map[int64]outboxRow{}
+	for set, rooms := range newest {
+		if !set.has(server) {
+			continue
+		}
+		for number, row := range rooms {
+			if row.position > max(cursor, last[number].position) {
+				last[number] = row
+			}
+		}
+		for _, position := range kept[set] {
+			if position <= cursor {
+				continue
+			}
+			_, err := t.exec(`INSERT INTO outbox_kept (destination, position, edu)
+				SELECT $1, position, edu FROM outbox_log WHERE position = $2`, string(server), int64(position))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	for number, row := range last {
+		if err := t.insert(insertCatchup, string(server), number, string(row.eventID), int64(row.position)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextCatchup gives a batch of catch-up; found is false when the server has none (any more).
+func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (batch sender.Batch, found bool, err error) {
+	o := s.outbox
+	o.mu.Lock()
+	behind, outstanding := o.behind[server], o.outstanding[server]
+	o.mu.Unlock()
+	if outstanding != nil && outstanding.pdus == maxPDUs && outstanding.edus == maxEDUs {
+		return outstanding.batch, true, nil
+	}
+	if !behind && outstanding == nil {
+		return sender.Batch{}, false, nil
+	}
+	c, err := s.makeCatchup(ctx, server, maxPDUs, maxEDUs)
+	if err != nil {
+		return sender.Batch{}, false, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c == nil {
+		delete(o.behind, server)
+		delete(o.outstanding, server)
+		return sender.Batch{}, false, nil
+	}
+	o.outstanding[server] = c
+	return c.batch, true, nil
+}
+
+// makeCatchup takes the rooms that wait longest: of each the forward extremities, since from them the server finds all
+// it lacks, or, if it has left the room, the last event that was to be sent to it.
+func (s *Store) makeCatchup(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (*catchup, error) {
+	// The time makes the mark: it stands for this batch alone, over restarts too.
+	c := &catchup{batch: sender.Batch{Upto: -time.Now().UnixNano()}, pdus: maxPDUs, edus: maxEDUs}
+	var rows []catchupRow
+	err := s.read.each(ctx, `SELECT room, event_id, position FROM outbox_catchup WHERE destination = $1
+		ORDER BY position LIMIT $2`, []any{string(server), maxPDUs}, func(r *sql.Rows) error {
+		var row catchupRow
+		err := r.Scan(&row.room, &row.eventID, &row.position)
+		rows = append(rows, row)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var events []id.EventID
+	for _, row := range rows {
+		heads, err := s.heads(ctx, server, row)
+		if err != nil {
+			return nil, err
+		}
+		if heads = heads[:min(len(heads), maxPDUs)]; len(events)+len(heads) > maxPDUs {
+			break
+		}
+		events, c.rooms = append(events, heads...), append(c.rooms, row)
+	}
+	if c.batch.PDUs, err = s.pdus(ctx, events); err != nil {
+		return nil, err
+	}
+	c.kept, err = readAll[Position](ctx, s, `SELECT position FROM outbox_kept WHERE destination = $1
+		ORDER BY position LIMIT $2`, string(server), maxEDUs)
+	if err != nil {
+		return nil, err
+	}
+	c.batch.EDUs, err = s.edus(ctx, "SELECT position, edu FROM outbox_kept WHERE destination = $1 AND position IN (%s)",
+		[]any{string(server)}, c.kept)
+	if err != nil || c.batch.Empty() && len(c.rooms) == 0 {
+		return nil, err
+	}
+	return c, nil
+}
+
+// heads are the events of a room that a server which was away gets.
+func (s *Store) heads(ctx context.Context, server id.ServerName, row catchupRow) ([]id.EventID, error) {
+	var forward []byte
+	found, err := s.read.found(ctx, `SELECT forward FROM rooms JOIN room_servers ON room_servers.room = rooms.room
+		WHERE rooms.room = $1 AND server = $2 AND joined > 0`, []any{row.room, string(server)}, &forward)
+	if err != nil || !found {
+		return []id.EventID{row.eventID}, err
+	}
+	return decodeIDs[id.EventID](forward)
+}
+
+// edus reads EDUs in order of their positions.
+func (s *Store) edus(ctx context.Context, format string, fixed []any, positions []Position) ([]federation.EDU, error) {
+	var edus []federation.EDU
+	slices.Sort(positions)
+	err := listPositions(format+" ORDER BY position", fixed, positions, func(query string, args []any) error {
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			var position Position
+			var content []byte
+			if err := rows.Scan(&position, &content); err != nil {
+				return err
+			}
+			var e federation.EDU
+			if err := json.Unmarshal(content, &e); err != nil {
+				return fmt.Errorf("a stored EDU: %w", err)
+			}
+			edus = append(edus, e)
+			return nil
+		})
+	})
+	return edus, err
+}
+
+// catchupDone deletes what a batch of catch-up was made from. What came to its rooms since stays.
+func (s *Store) catchupDone(ctx context.Context, server id.ServerName, batch sender.Batch) error {
+	o := s.outbox
+	o.mu.Lock()
+	c := o.outstanding[server]
+	o.mu.Unlock()
+	if c == nil || c.batch.Upto != batch.Upto {
+		return errors.New("store: this batch of catch-up is not under way")
+	}
+	return s.commit.write(ctx, func(t *writeTx) error {
+		for _, row := range c.rooms {
+			_, err := t.exec("DELETE FROM outbox_catchup WHERE destination = $1 AND room = $2 AND position = $3",
+				string(server), row.room, int64(row.position))
+			if err != nil {
+				return err
+			}
+		}
+		for _, position := range c.kept {
+			_, err := t.exec("DELETE FROM outbox_kept WHERE destination = $1 AND position = $2", string(server), int64(position))
+			if err != nil {
+				return err
+			}
+		}
+		t.then(func() {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			delete(o.outstanding, server)
+		})
+		return nil
+	})
+}
+
+// load reads the log and the cursors.
+func (o *outbox) load(ctx context.Context) error {
+	s := o.store
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := s.read.each(ctx, "SELECT destinations, hash, servers FROM outbox_destinations", nil, func(rows *sql.Rows) error {
+		var d destinations
+		var hash, servers []byte
+		if err := rows.Scan(&d.number, &hash, &servers); err != nil {
+			return err
+		}
+		copy(d.hash[:], hash)
+		var err error
+		d.servers, err = decodeIDs[id.ServerName](servers)
+		o.sets[d.number], o.byHash[d.hash] = &d, &d
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = s.read.each(ctx, "SELECT position, room, event_id, destinations, keep FROM outbox_log ORDER BY position", nil,
+		func(rows *sql.Rows) error {
+			var row outboxRow
+			var number, keep int64
+			if err := rows.Scan(&row.position, &row.room, &row.eventID, &number, &keep); err != nil {
+				return err
+			}
+			row.set, row.keep = o.sets[number], keep != 0
+			if row.set == nil {
+				return fmt.Errorf("the outbox names the set of destinations %d, which is not stored", number)
+			}
+			o.log = append(o.log, row)
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	err = s.read.each(ctx, "SELECT destination, position FROM outbox_cursors", nil, func(rows *sql.Rows) error {
+		var server id.ServerName
+		var position Position
+		err := rows.Scan(&server, &position)
+		o.cursors[server] = position
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	behind, err := readAll[id.ServerName](ctx, s, "SELECT destination FROM outbox_catchup UNION SELECT destination FROM outbox_kept")
+	for _, server := range behind {
+		o.behind[server] = true
+	}
+	return err
+}

@@ -1,0 +1,438 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"hanse/federation/authrules"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+)
+
+// memberType is the type of events that make memberships.
+const memberType = "m.room.member"
+
+// verdict is why an event was not accepted, as stored.
+type verdict struct {
+	Rule, Spec, Reason string // of the rejection
+	Text               string // room.Committed.Reason
+}
+
+// Commit writes what a room's machine decided, in one transaction: events, states, extremities, memberships, staged
+// events, outbox rows, and what opts adds. It joins the group that is gathering and returns when all is durable, with
+// the position up to which readers see it. If ctx ends first, nothing was written and nothing will be.
+//
+// Commits of one room must not overlap: the room's owner waits for each before it makes the next.
+func (s *Store) Commit(ctx context.Context, c room.Commit, opts CommitOptions) (Position, error) {
+	w, err := s.prepare(ctx, c, opts)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.commit.write(ctx, w.write); err != nil {
+		return 0, s.refused(ctx, opts, err)
+	}
+	return w.position, nil
+}
+
+// refused finds out which of the unique things of opts was there already.
+func (s *Store) refused(ctx context.Context, opts CommitOptions, err error) error {
+	if s.dialect.Classify(err) != DuplicateError {
+		return err
+	}
+	for _, c := range opts.ClientTxns {
+		if _, used, e := s.ClientTxn(ctx, c.User, c.Device, c.Endpoint, c.TxnID); e == nil && used {
+			return fmt.Errorf("%w: %s", ErrClientTxnUsed, c.TxnID)
+		}
+	}
+	for _, a := range opts.Aliases {
+		if _, taken, e := s.Alias(ctx, a.Alias); e == nil && taken {
+			return fmt.Errorf("the alias %s %w", a.Alias, ErrExists)
+		}
+	}
+	return err
+}
+
+// roomWrite is a commit made ready in the caller's goroutine, so that the committer only writes rows.
+type roomWrite struct {
+	store   *Store
+	commit  room.Commit
+	opts    CommitOptions
+	nodes   []nodeRow
+	members []memberRow
+	gaps    []Gap
+	filled  []id.EventID // gaps that this commit fills
+	now     time.Time
+
+	ref      *roomRef // set by write
+	position Position // set by write
+}
+
+// memberRow is a change of the membership table.
+type memberRow struct {
+	user       id.UserID
+	membership string
+	eventID    id.EventID
+	sender     id.UserID
+	local      bool
+}
+
+func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) (*roomWrite, error) {
+	w := &roomWrite{store: s, commit: c, opts: opts, now: time.Now()}
+	var states []roomstate.Map
+	seen := map[roomstate.Hash]bool{{}: true}
+	add := func(m roomstate.Map) {
+		if h := m.Hash(); !seen[h] {
+			seen[h] = true
+			states = append(states, m)
+		}
+	}
+	for _, e := range c.Events {
+		if !e.Outlier {
+			add(e.Before)
+			add(e.After)
+		}
+	}
+	add(c.Current)
+	var err error
+	if w.nodes, err = s.newNodes(ctx, states); err != nil {
+		return nil, err
+	}
+	if w.members, err = s.memberRows(ctx, c); err != nil {
+		return nil, err
+	}
+	if err = w.findGaps(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// memberRows reads the membership changes out of the change of the current state.
+func (s *Store) memberRows(ctx context.Context, c room.Commit) ([]memberRow, error) {
+	events := map[id.EventID]*event.Event{}
+	var missing []id.EventID
+	for _, change := range c.Changes {
+		if change.Key.Type == memberType && change.New != "" {
+			events[change.New] = nil
+		}
+	}
+	if len(events) == 0 && len(c.Changes) == 0 {
+		return nil, nil
+	}
+	for _, e := range c.Events {
+		if _, wanted := events[e.Event.ID()]; wanted {
+			events[e.Event.ID()] = e.Event
+		}
+	}
+	for e, have := range events {
+		if have == nil {
+			missing = append(missing, e)
+		}
+	}
+	older, err := s.stored(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	var rows []memberRow
+	for _, change := range c.Changes {
+		user, err := id.ParseUserID(change.Key.StateKey)
+		if change.Key.Type != memberType || err != nil {
+			continue // a member event whose state key is no user is nobody's membership
+		}
+		row := memberRow{user: user, local: user.Server() == s.self, membership: "leave"}
+		if change.New != "" {
+			e := events[change.New]
+			if e == nil {
+				if old := older[change.New]; old != nil {
+					e = old.event
+				}
+			}
+			if e == nil {
+				return nil, fmt.Errorf("store: the member event %s is neither stored nor part of the commit", change.New)
+			}
+			row.membership, row.eventID, row.sender = e.Membership(), e.ID(), e.Sender()
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// findGaps lists the prev events that are not stored, and the known gaps that this commit fills.
+func (w *roomWrite) findGaps(ctx context.Context) error {
+	placed := map[id.EventID]bool{}
+	var wanted, placedIDs []id.EventID
+	for _, e := range w.commit.Events {
+		if !e.Outlier {
+			placed[e.Event.ID()] = true
+			placedIDs = append(placedIDs, e.Event.ID())
+		}
+	}
+	for _, e := range w.commit.Events {
+		if e.Gap && placeable(e) {
+			wanted = append(wanted, e.Event.PrevEvents()...)
+		}
+	}
+	rows, err := w.store.stored(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	for _, e := range w.commit.Events {
+		if !e.Gap || !placeable(e) {
+			continue
+		}
+		for _, prev := range e.Event.PrevEvents() {
+			if row := rows[prev]; !placed[prev] && (row == nil || row.outlier()) {
+				w.gaps = append(w.gaps, Gap{Missing: prev, Child: e.Event.ID(), Depth: e.Event.Depth()})
+			}
+		}
+	}
+	w.filled, err = w.store.knownGaps(ctx, w.commit.RoomID, placedIDs)
+	return err
+}
+
+// placeable says whether an event counts in the room's graph: what it names as prev events is then referenced, and
+// missed if it is not there.
+func placeable(e room.Committed) bool { return !e.Outlier && e.Status == room.Accepted }
+
+// write is the operation.
+func (w *roomWrite) write(t *writeTx) error {
+	var err error
+	if w.ref, err = w.store.rooms.inTx(t, w.commit.RoomID, w.commit.Rules); err != nil {
+		return err
+	}
+	for _, n := range w.nodes {
+		if err := t.insert(insertNode, n.hash[:], n.node); err != nil {
+			return err
+		}
+	}
+	steps := []func(*writeTx) error{w.writeEvents, w.writeRoom, w.writeMembers, w.writeStaged, w.writeOptions, w.writeOutbox}
+	for _, step := range steps {
+		if err := step(t); err != nil {
+			return err
+		}
+	}
+	t.then(w.remember)
+	return nil
+}
+
+// positions gives each event its place: live ones in order after all others, history before all others, newest last.
+func (w *roomWrite) positions(t *writeTx) []Position {
+	places := make([]Position, len(w.commit.Events))
+	for i, e := range w.commit.Events {
+		if !e.Outlier && !e.Backfilled {
+			places[i] = t.next()
+		}
+	}
+	for i := len(places) - 1; i >= 0; i-- {
+		if e := w.commit.Events[i]; e.Backfilled && !e.Outlier {
+			places[i] = t.nextHistory()
+		}
+	}
+	w.position = t.next()
+	return places
+}
+
+func (w *roomWrite) writeEvents(t *writeTx) error {
+	places := w.positions(t)
+	for i, e := range w.commit.Events {
+		var before, after, why []byte
+		if !e.Outlier {
+			before = hashBytes(e.Before)
+			if !e.After.Equal(e.Before) {
+				after = hashBytes(e.After)
+			}
+		}
+		if e.Status != room.Accepted {
+			why = encodeVerdict(e.Rejection, e.Reason)
+		}
+		row := &storedEvent{
+			event: e.Event, room: w.ref, position: places[i], status: e.Status, rejection: e.Rejection, reason: e.Reason,
+			backfilled: e.Backfilled,
+		}
+		err := t.insert(insertEvent, string(e.Event.ID()), w.ref.number, int64(row.position), e.Event.Depth(),
+			int64(e.Status), flag(e.Backfilled), before, after, why, e.Event.JSON())
+		if err != nil {
+			return err
+		}
+		if target, ok := e.Event.Redacts(); ok && e.Status == room.Accepted && !e.Outlier {
+			if err := t.insert(insertRedaction, string(target), string(e.Event.ID())); err != nil {
+				return err
+			}
+		}
+		if !e.Outlier { // an outlier may be stored with its place already: then this row isn't what is stored
+			t.then(func() { w.store.events.put(row) })
+		}
+	}
+	for _, g := range w.gaps {
+		if err := t.insert(insertGap, string(g.Missing), string(g.Child), w.ref.number, g.Depth); err != nil {
+			return err
+		}
+	}
+	for _, e := range w.filled {
+		if _, err := t.exec("DELETE FROM gaps WHERE missing = $1", string(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeRoom writes the room's row and, if the state has changed, its history.
+func (w *roomWrite) writeRoom(t *writeTx) error {
+	c := w.commit
+	if len(c.Events) == 0 && len(c.Changes) == 0 {
+		return nil
+	}
+	state := hashBytes(c.Current)
+	err := t.insert(insertRoom, w.ref.number, string(c.RoomID), string(c.Rules.Version), 1, int64(w.position),
+		encodeIDs(c.Forward), c.Depth, state, flag(c.Resident))
+	if err != nil {
+		return err
+	}
+	for server, joined := range c.Servers {
+		if err := t.insert(insertRoomServer, w.ref.number, string(server), joined); err != nil {
+			return err
+		}
+	}
+	if len(c.Changes) == 0 {
+		return nil
+	}
+	return t.insert(insertStateHistory, w.ref.number, int64(w.position), state)
+}
+
+func (w *roomWrite) writeMembers(t *writeTx) error {
+	for _, m := range w.members {
+		err := t.insert(insertMember, w.ref.number, string(m.user), m.membership, string(m.eventID), string(m.sender),
+			int64(w.position), flag(m.local), 0, 0, []byte(nil))
+		if err != nil {
+			return err
+		}
+		if !m.local {
+			continue
+		}
+		err = t.insert(insertMemberHistory, string(m.user), int64(w.position), w.ref.number, m.membership,
+			string(m.eventID), string(m.sender), 0, []byte(nil))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *roomWrite) writeStaged(t *writeTx) error {
+	for _, e := range w.commit.Stage {
+		if err := t.insert(insertStaged, string(e.ID()), w.ref.number, int64(t.next()), e.JSON()); err != nil {
+			return err
+		}
+	}
+	for _, e := range w.commit.Unstage {
+		if _, err := t.exec("DELETE FROM staged WHERE event_id = $1", string(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *roomWrite) writeOptions(t *writeTx) error {
+	for _, c := range w.opts.ClientTxns {
+		err := t.insert(insertClientTxn, string(c.User), []byte(c.Device), []byte(c.Endpoint), []byte(c.TxnID),
+			string(c.EventID), w.now.UnixMilli())
+		if err != nil {
+			return err
+		}
+	}
+	for _, a := range w.opts.Aliases {
+		if err := t.insert(insertAlias, string(a.Alias), string(a.RoomID), string(a.Creator)); err != nil {
+			return err
+		}
+	}
+	if w.opts.Publish != nil {
+		if err := publish(t, w.ref, *w.opts.Publish); err != nil {
+			return err
+		}
+	}
+	return w.store.redact(t, w.opts.Redactions)
+}
+
+func (w *roomWrite) writeOutbox(t *writeTx) error {
+	var users []id.UserID
+	for _, m := range w.members {
+		if m.local {
+			users = append(users, m.user)
+		}
+	}
+	var servers []id.ServerName
+	seen := map[id.ServerName]bool{}
+	for i, send := range w.commit.Send {
+		err := w.store.outbox.add(t, outboxRow{room: w.ref.number, eventID: send.Event.ID()}, send.Servers)
+		if err != nil {
+			return err
+		}
+		if i > 0 && sameSlice(send.Servers, w.commit.Send[i-1].Servers) {
+			continue
+		}
+		for _, server := range send.Servers {
+			if !seen[server] {
+				seen[server] = true
+				servers = append(servers, server)
+			}
+		}
+	}
+	if len(w.commit.Events) == 0 && len(w.commit.Changes) == 0 {
+		return nil
+	}
+	t.notify(Notice{Position: w.position, Kind: KindEvents, Room: w.commit.RoomID, Users: users, Servers: servers})
+	return nil
+}
+
+// sameSlice says whether two slices are one and the same.
+func sameSlice[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// remember puts what was written into the caches.
+func (w *roomWrite) remember() {
+	for _, n := range w.nodes {
+		w.store.state.known.put(n.hash, struct{}{})
+	}
+	var last roomstate.Hash
+	for _, e := range w.commit.Events {
+		if h := e.After.Hash(); !e.Outlier && h != last {
+			w.store.state.maps.put(h, e.After)
+			last = h
+		}
+	}
+	w.store.state.maps.put(w.commit.Current.Hash(), w.commit.Current)
+	if len(w.gaps) > 0 {
+		w.store.gapless.drop(w.commit.RoomID)
+	}
+}
+
+func encodeVerdict(r *authrules.Rejection, reason string) []byte {
+	v := verdict{Text: reason}
+	if r != nil {
+		v.Rule, v.Spec, v.Reason = r.Rule, r.Spec, r.Reason
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(errors.Join(errors.New("store: a verdict of strings does not encode"), err))
+	}
+	return b
+}
+
+func decodeVerdict(b []byte) (*authrules.Rejection, string, error) {
+	if b == nil {
+		return nil, "", nil
+	}
+	var v verdict
+	if err := json.Unmarshal(b, &v); err != nil {
+		return nil, "", fmt.Errorf("store: a stored verdict: %w", err)
+	}
+	if v.Rule == "" {
+		return nil, v.Text, nil
+	}
+	return &authrules.Rejection{Rule: v.Rule, Spec: v.Spec, Reason: v.Reason}, v.Text, nil
+}

@@ -1,0 +1,301 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// committer is the one writer: it takes what has gathered in its queue, runs it in one transaction, and releases
+// the waiters when it is durable. There is no timer: while one transaction is written to disk, the next gathers.
+type committer struct {
+	dialect Dialect
+	log     *slog.Logger
+	db      *sql.DB
+	queue   chan *operation
+	closed  chan struct{} // closed when no more operations are taken
+	drained chan struct{} // closed when the last one was run
+
+	durable func(Position, []func(), []Notice) // called when a transaction is durable, before its waiters are released
+
+	tx     writeTx // owned by run
+	ailing bool    // owned by run: the last transaction failed for want of storage or connection
+}
+
+// operation is one caller's write.
+type operation struct {
+	run   func(*writeTx) error
+	state atomic.Int32 // opQueued, opTaken, opAbandoned
+	err   error        // set before finished is closed
+	done  chan struct{}
+}
+
+const (
+	opQueued = iota
+	opTaken
+	opAbandoned
+)
+
+func newCommitter(d Dialect, log *slog.Logger, db *sql.DB) *committer {
+	return &committer{
+		dialect: d, log: log, db: db,
+		queue:  make(chan *operation, queueLength),
+		closed: make(chan struct{}), drained: make(chan struct{}),
+	}
+}
+
+// write has run executed in the next transaction and returns when that is durable. run may be called again if the
+// transaction has to be: it must change nothing but the database, other effects go through writeTx.then. If ctx
+// ends first nothing was written; once run has begun, write waits for it whatever becomes of ctx.
+func (c *committer) write(ctx context.Context, run func(*writeTx) error) error {
+	op := &operation{run: run, done: make(chan struct{})}
+	select {
+	case <-c.closed:
+		return ErrClosed
+	default:
+	}
+	select {
+	case c.queue <- op:
+	case <-c.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-op.done:
+		return op.err
+	case <-ctx.Done():
+		if op.state.CompareAndSwap(opQueued, opAbandoned) {
+			return ctx.Err()
+		}
+	case <-c.drained:
+		if op.state.CompareAndSwap(opQueued, opAbandoned) {
+			return ErrClosed
+		}
+	}
+	<-op.done
+	return op.err
+}
+
+// run works until ctx ends, then finishes what is queued.
+func (c *committer) run(ctx context.Context) {
+	defer close(c.drained)
+	defer c.disconnect()
+	group := make([]*operation, 0, groupOps)
+	for {
+		select {
+		case op := <-c.queue:
+			group = c.gather(append(group[:0], op))
+			c.commit(group)
+			clear(group)
+			continue
+		case <-ctx.Done():
+		}
+		close(c.closed)
+		for {
+			if group = c.gather(group[:0]); len(group) == 0 {
+				return
+			}
+			c.commit(group)
+		}
+	}
+}
+
+// gather takes what is in the queue now.
+func (c *committer) gather(group []*operation) []*operation {
+	for len(group) < groupOps {
+		select {
+		case op := <-c.queue:
+			group = append(group, op)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// commit runs a group in one transaction; if that fails, each operation in one of its own.
+func (c *committer) commit(group []*operation) {
+	taken := group[:0]
+	for _, op := range group {
+		if op.state.CompareAndSwap(opQueued, opTaken) {
+			taken = append(taken, op)
+		}
+	}
+	if len(taken) == 0 {
+		return
+	}
+	err := c.attempt(taken)
+	if err != nil && len(taken) > 1 && !c.fatal(err) {
+		for _, op := range taken {
+			c.finish(op, c.attempt([]*operation{op}))
+		}
+		return
+	}
+	for _, op := range taken {
+		c.finish(op, err)
+	}
+}
+
+func (c *committer) finish(op *operation, err error) {
+	op.err = err
+	close(op.done)
+}
+
+// fatal says that running the operations one by one would fail the same way.
+func (c *committer) fatal(err error) bool {
+	switch c.dialect.Classify(err) {
+	case RetryError, ConnectionError, StorageError:
+		return true
+	}
+	return false
+}
+
+// attempt runs operations in one transaction, again while the database asks for it.
+func (c *committer) attempt(ops []*operation) error {
+	pause := retryPause
+	for started := time.Now(); ; {
+		err := c.once(ops)
+		if err == nil {
+			c.recovered()
+			return nil
+		}
+		class := c.dialect.Classify(err)
+		if class == ConnectionError {
+			c.disconnect()
+		}
+		if class != RetryError && class != ConnectionError || time.Since(started) > retryFor {
+			c.failing(class, err)
+			return err
+		}
+		time.Sleep(pause)
+		pause = min(2*pause, retryPauseMax)
+	}
+}
+
+// once runs operations in one transaction, once.
+func (c *committer) once(ops []*operation) (err error) {
+	if err := c.connect(); err != nil {
+		return err
+	}
+	t := &c.tx
+	position, history := t.position, t.history
+	defer func() {
+		if err != nil {
+			t.position, t.history = position, history
+		}
+		t.forget()
+	}()
+	if _, err := t.run(c.dialect.Begin); err != nil {
+		return err
+	}
+	if err := c.fill(ops); err != nil {
+		if _, rollback := t.run("ROLLBACK"); rollback != nil {
+			c.disconnect() // a transaction must not stay open
+		}
+		return err
+	}
+	if err := c.finalize(); err != nil {
+		return err
+	}
+	c.durable(t.position, t.after, t.notices)
+	return nil
+}
+
+// fill runs the operations and writes the counters.
+func (c *committer) fill(ops []*operation) error {
+	t := &c.tx
+	for _, op := range ops {
+		if err := op.run(t); err != nil {
+			return err
+		}
+	}
+	t.next() // each transaction has a position of its own: that is how finalize knows it again
+	if err := t.flush(); err != nil {
+		return err
+	}
+	_, err := t.run("UPDATE counters SET position = $1, history = $2", t.position, t.history)
+	return err
+}
+
+// finalize commits. If the answer gets lost with the connection, the counters tell whether the transaction counts.
+func (c *committer) finalize() error {
+	t := &c.tx
+	want := t.position
+	_, err := t.run("COMMIT")
+	if err == nil {
+		return nil
+	}
+	if c.dialect.Classify(err) != ConnectionError {
+		if _, rollback := t.run("ROLLBACK"); rollback != nil {
+			c.disconnect()
+		}
+		return err
+	}
+	for started := time.Now(); time.Since(started) < retryFor; time.Sleep(retryPauseMax / 4) {
+		c.disconnect()
+		if c.connect() != nil {
+			continue
+		}
+		if t.position == want { // connect has read it
+			return nil
+		}
+		return err
+	}
+	return fmt.Errorf("the database went away while committing, whether it did is unknown: %w", err)
+}
+
+// connect makes the writer's connection and reads the counters, unless there is one.
+func (c *committer) connect() error {
+	if c.tx.conn != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), retryFor)
+	defer cancel()
+	conn, err := c.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("store: connecting: %w", err)
+	}
+	c.tx.conn, c.tx.stmts = conn, map[string]*sql.Stmt{}
+	if c.tx.byText == nil {
+		c.tx.byText = map[*insertion]*pendingRows{}
+	}
+	err = conn.QueryRowContext(ctx, "SELECT position, history FROM counters").Scan(&c.tx.position, &c.tx.history)
+	if err != nil {
+		c.disconnect()
+		return fmt.Errorf("store: reading the counters: %w", err)
+	}
+	return nil
+}
+
+// disconnect closes the connection for good: nothing of an open transaction stays.
+func (c *committer) disconnect() {
+	if c.tx.conn == nil {
+		return
+	}
+	for _, stmt := range c.tx.stmts {
+		stmt.Close() //nolint:errcheck // the connection goes with it
+	}
+	c.tx.conn.Raw(func(any) error { return driver.ErrBadConn }) //nolint:errcheck // it only says so
+	c.tx.conn.Close()                                           //nolint:errcheck // closed already
+	c.tx.conn, c.tx.stmts = nil, nil
+}
+
+func (c *committer) failing(class ErrorClass, err error) {
+	if class != StorageError && class != ConnectionError || c.ailing {
+		return
+	}
+	c.ailing = true
+	c.log.Error("the database takes no writes; nothing is acknowledged until it does", "database", c.dialect.Name, "error", err)
+}
+
+func (c *committer) recovered() {
+	if c.ailing {
+		c.ailing = false
+		c.log.Info("the database takes writes again", "database", c.dialect.Name)
+	}
+}

@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"hanse/federation/id"
+)
+
+// Publish sets whether a room is listed in this server's directory; [ErrNotFound] for a room we don't know.
+func (s *Store) Publish(ctx context.Context, r id.RoomID, public bool) error {
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil {
+		return err
+	}
+	if ref == nil {
+		return fmt.Errorf("store: the room %s: %w", r, ErrNotFound)
+	}
+	return s.commit.write(ctx, func(t *writeTx) error { return publish(t, ref, public) })
+}
+
+func publish(t *writeTx, ref *roomRef, public bool) error {
+	query := "DELETE FROM directory WHERE room = $1"
+	if public {
+		query = "INSERT INTO directory (room) VALUES ($1) ON CONFLICT DO NOTHING"
+	}
+	_, err := t.exec(query, ref.number)
+	return err
+}
+
+// PublishedRooms lists the rooms of the directory, those with most joined members first, then by ID.
+func (s *Store) PublishedRooms(ctx context.Context) ([]PublishedRoom, error) {
+	var all []PublishedRoom
+	err := s.read.each(ctx, `SELECT room_id, (SELECT COALESCE(SUM(joined), 0) FROM room_servers
+		WHERE room_servers.room = rooms.room) AS members FROM directory JOIN rooms ON rooms.room = directory.room
+		ORDER BY members DESC, room_id`, nil, func(rows *sql.Rows) error {
+		var r PublishedRoom
+		err := rows.Scan(&r.RoomID, &r.Joined)
+		all = append(all, r)
+		return err
+	})
+	return all, err
+}

@@ -1,0 +1,92 @@
+package store
+
+// The INSERTs whose rows are gathered over the operations of a transaction; see writeTx.insert. They are constants
+// in all but the language's sense.
+var (
+	insertRoom = &insertion{
+		into:    "rooms (room, room_id, version, created, position, forward, depth, state, resident)",
+		columns: 9, key: 1,
+		conflict: `ON CONFLICT (room) DO UPDATE SET created = excluded.created, position = excluded.position,
+			forward = excluded.forward, depth = excluded.depth, state = excluded.state, resident = excluded.resident`,
+	}
+	insertRoomServer = &insertion{
+		into: "room_servers (room, server, joined)", columns: 3, key: 2,
+		conflict: "ON CONFLICT (room, server) DO UPDATE SET joined = excluded.joined",
+	}
+	// An event that is known only as an outlier gets its place; one that has its place keeps what it is.
+	insertEvent = &insertion{
+		into:    "events (event_id, room, position, depth, status, backfilled, state_before, state_after, verdict, json)",
+		columns: 10, key: 1,
+		conflict: `ON CONFLICT (event_id) DO UPDATE SET position = excluded.position, depth = excluded.depth,
+			status = excluded.status, backfilled = excluded.backfilled, state_before = excluded.state_before,
+			state_after = excluded.state_after, verdict = excluded.verdict, json = excluded.json
+			WHERE events.position = 0`,
+	}
+	insertGap = &insertion{
+		into: "gaps (missing, child, room, depth)", columns: 4, key: 0,
+		conflict: "ON CONFLICT DO NOTHING",
+	}
+	insertStaged = &insertion{
+		into: "staged (event_id, room, position, json)", columns: 4, key: 0,
+		conflict: "ON CONFLICT DO NOTHING",
+	}
+	insertRedaction = &insertion{
+		into: "redactions (target, event_id)", columns: 2, key: 0,
+		conflict: "ON CONFLICT DO NOTHING",
+	}
+	insertNode = &insertion{
+		into: "state_nodes (hash, node)", columns: 2, key: 0,
+		conflict: "ON CONFLICT DO NOTHING",
+	}
+	insertStateHistory = &insertion{into: "state_history (room, position, state)", columns: 3, key: 0}
+	insertMember       = &insertion{
+		into:    `members (room, user_id, membership, event_id, sender, position, local, forgotten, out_of_room, stripped)`,
+		columns: 10, key: 2,
+		conflict: `ON CONFLICT (room, user_id) DO UPDATE SET membership = excluded.membership,
+			event_id = excluded.event_id, sender = excluded.sender, position = excluded.position, forgotten = 0,
+			out_of_room = excluded.out_of_room, stripped = excluded.stripped`,
+	}
+	insertMemberHistory = &insertion{
+		into:    `member_history (user_id, position, room, membership, event_id, sender, out_of_room, stripped)`,
+		columns: 8, key: 0,
+	}
+	insertAlias     = &insertion{into: "aliases (alias, room_id, creator)", columns: 3, key: 0}
+	insertClientTxn = &insertion{
+		into:    "client_txns (user_id, device_id, endpoint, txn_id, event_id, created)",
+		columns: 6, key: 0,
+	}
+	insertReceipt = &insertion{
+		into: "receipts (room, user_id, type, thread, event_id, ts, position)", columns: 7, key: 4,
+		conflict: `ON CONFLICT (room, user_id, type, thread) DO UPDATE SET event_id = excluded.event_id,
+			ts = excluded.ts, position = excluded.position`,
+	}
+	insertServerKeys = &insertion{
+		into: "server_keys (server, fetched, raw)", columns: 3, key: 1,
+		conflict: "ON CONFLICT (server) DO UPDATE SET fetched = excluded.fetched, raw = excluded.raw",
+	}
+	insertTransaction = &insertion{
+		into: "inbound_transactions (origin, txn_id, response, received)", columns: 4, key: 2,
+		conflict: `ON CONFLICT (origin, txn_id) DO UPDATE SET response = excluded.response, received = excluded.received`,
+	}
+	insertOutbox = &insertion{
+		into:    "outbox_log (position, room, event_id, destinations, edu, keep)",
+		columns: 6, key: 0,
+	}
+	insertDestinations = &insertion{into: "outbox_destinations (destinations, hash, servers)", columns: 3, key: 0}
+	insertCursor       = &insertion{
+		into: "outbox_cursors (destination, position)", columns: 2, key: 1,
+		conflict: "ON CONFLICT (destination) DO UPDATE SET position = excluded.position",
+	}
+	insertCatchup = &insertion{
+		into: "outbox_catchup (destination, room, event_id, position)", columns: 4, key: 2,
+		conflict: "ON CONFLICT (destination, room) DO UPDATE SET event_id = excluded.event_id, position = excluded.position",
+	}
+	insertKept = &insertion{
+		into: "outbox_kept (destination, position, edu)", columns: 3, key: 0,
+		conflict: "ON CONFLICT DO NOTHING",
+	}
+	insertBackoff = &insertion{
+		into: "backoffs (destination, backoff)", columns: 2, key: 1,
+		conflict: "ON CONFLICT (destination) DO UPDATE SET backoff = excluded.backoff",
+	}
+)

@@ -1,0 +1,47 @@
+package store
+
+import "time"
+
+// The store's bounds, each with its reason.
+const (
+	// queueLength is how many writes may wait for the committer. More than a few groups' worth only adds latency:
+	// beyond it, writers wait in their own goroutines, so that the pressure reaches whoever makes the load.
+	queueLength = 1024
+	// groupOps bounds one transaction: it bounds what has to be run again when one operation fails, and the time
+	// the first of a group waits for the last.
+	groupOps = 512
+	// insertRows bounds one INSERT: beyond some dozens of rows, the cost of a statement no longer shows.
+	insertRows = 64
+	// listLength bounds one IN (…) list. Longer lists are read in parts.
+	listLength = 256
+	// retryFor is how long a transaction is tried again while the database asks for it or is away. Waiters get an
+	// error after it, so that peers and clients hear 503 instead of nothing.
+	retryFor = 10 * time.Second
+	// retryPause is the first pause between such tries; it doubles up to retryPauseMax.
+	retryPause    = 10 * time.Millisecond
+	retryPauseMax = time.Second
+	// defaultEventCache and defaultStateCache bound the memory of a busy small node; both are empty at rest.
+	defaultEventCache = 16 << 20
+	defaultStateCache = 16 << 20
+	// knownNodes is how many hashes of stored state nodes are remembered, to not write them again.
+	knownNodes = 1 << 16
+	// roomCache is how many rooms' numbers and versions are kept in memory.
+	roomCache = 1 << 14
+	// walkEvents bounds how many events one walk along prev events reads, whatever a peer asks for.
+	walkEvents = 2000
+	// outboxLog is how many rows of the outbox are kept for destinations that are behind. One that is further behind
+	// gets the newest events of each room instead (catch-up).
+	outboxLog = 20_000
+	// outboxBehind is what is left of outboxLog's rows after destinations were moved to catch-up.
+	outboxBehind = outboxLog / 2
+	// destinationSets is how many sets of destinations are kept in memory.
+	destinationSets = 4096
+	// keepTransactions is how long answers to inbound transactions are kept: servers retry for a day and more,
+	// but with the same ID only while they have not been restarted.
+	keepTransactions = 48 * time.Hour
+	// keepClientTxns is how long a client's transaction IDs are known. Clients give up on a message long before.
+	keepClientTxns = 14 * 24 * time.Hour
+	// cleaning is how often what has expired is deleted, cleaningRows how much of it in one transaction.
+	cleaning     = 10 * time.Minute
+	cleaningRows = 5000
+)

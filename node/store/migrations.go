@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"hanse/federation/id"
+)
+
+// The schema, a file a step. A step that has been released never changes; a new one is added. Names begin with the
+// schema version they lead to. The words INT64, BYTES, CHARS and KEYED stand for the dialect's.
+//
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+type migration struct {
+	version    int
+	statements []string
+}
+
+// migrations reads the embedded steps in order; they are numbered from 1 without holes.
+func migrations(d Dialect) ([]migration, error) {
+	words := strings.NewReplacer("INT64", d.Integer, "BYTES", d.Bytes, "CHARS", d.Text, "KEYED", d.TableEnd)
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var all []migration
+	for i, name := range names {
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, "migrations/"), "_")
+		if n, err := strconv.Atoi(number); err != nil || n != i+1 {
+			return nil, fmt.Errorf("store: migration %s is not number %d", name, i+1)
+		}
+		text, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		m := migration{version: i + 1}
+		for statement := range strings.SplitSeq(withoutComments(string(text)), ";") {
+			if s := strings.TrimSpace(statement); s != "" {
+				m.statements = append(m.statements, words.Replace(s))
+			}
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+func withoutComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if code, _, found := strings.Cut(line, "--"); found {
+			line = code + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// migrate brings the database to the newest schema, each step in a transaction of its own.
+func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
+	steps, err := migrations(d)
+	if err != nil {
+		return err
+	}
+	create := "CREATE TABLE IF NOT EXISTS schema_version (version " + d.Integer + " NOT NULL)"
+	if _, err := db.ExecContext(ctx, create); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	var have int
+	if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&have); err != nil {
+		return fmt.Errorf("store: reading the schema version: %w", err)
+	}
+	if have > len(steps) {
+		return &SchemaError{Stored: have, Known: len(steps)}
+	}
+	for _, step := range steps[have:] {
+		if err := step.apply(ctx, db); err != nil {
+			return fmt.Errorf("store: migration to schema version %d: %w", step.version, err)
+		}
+	}
+	return nil
+}
+
+func (m migration) apply(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
+	for _, statement := range m.statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%w, in: %s", err, statement)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO schema_version (version) VALUES ($1)", m.version); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// checkServerName compares the configured name with the database's, and writes it to a new one.
+func checkServerName(ctx context.Context, db *sql.DB, self id.ServerName) error {
+	if self == "" {
+		return nil
+	}
+	var stored string
+	err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'server_name'").Scan(&stored)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		_, err = db.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('server_name', $1)", string(self))
+		return err
+	case err != nil:
+		return fmt.Errorf("store: reading the server name: %w", err)
+	case stored != string(self):
+		return &ServerNameError{Configured: self, Stored: id.ServerName(stored)}
+	}
+	return nil
+}

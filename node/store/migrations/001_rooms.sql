@@ -1,0 +1,118 @@
+-- INT64, BYTES, CHARS (compared byte by byte) and KEYED (rows found by primary key alone) are the dialect's words.
+-- CHARS columns hold only what the identifiers' grammars let through (no NUL); what clients choose freely is BYTES.
+
+CREATE TABLE meta (
+	name  CHARS PRIMARY KEY,
+	value CHARS NOT NULL
+);
+
+-- One row: the newest position, and the oldest of the negative ones that history gets.
+CREATE TABLE counters (
+	position INT64 NOT NULL,
+	history  INT64 NOT NULL
+);
+INSERT INTO counters (position, history) VALUES (0, 0);
+
+CREATE TABLE rooms (
+	room     INT64 PRIMARY KEY,
+	room_id  CHARS NOT NULL UNIQUE,
+	version  CHARS NOT NULL,
+	created  INT64 NOT NULL, -- 1: we have its state
+	position INT64 NOT NULL, -- of the newest commit
+	forward  BYTES NOT NULL, -- JSON list of event IDs
+	depth    INT64 NOT NULL,
+	state    BYTES NOT NULL, -- hash of the root of the current state
+	resident INT64 NOT NULL
+);
+
+CREATE TABLE room_servers (
+	room   INT64 NOT NULL,
+	server CHARS NOT NULL,
+	joined INT64 NOT NULL,
+	PRIMARY KEY (room, server)
+) KEYED;
+
+CREATE TABLE directory (
+	room INT64 PRIMARY KEY
+);
+
+CREATE TABLE events (
+	event_id     CHARS PRIMARY KEY,
+	room         INT64 NOT NULL,
+	position     INT64 NOT NULL, -- 0 outlier, negative history
+	depth        INT64 NOT NULL,
+	status       INT64 NOT NULL, -- 0 accepted, 1 soft-failed, 2 rejected
+	backfilled   INT64 NOT NULL,
+	state_before BYTES,          -- root hashes; NULL for outliers
+	state_after  BYTES,          -- NULL: the same as before
+	verdict      BYTES,          -- JSON: why it was not accepted
+	redacted_by  CHARS,
+	json         BYTES NOT NULL  -- canonical, as received: never the redacted form of it
+);
+CREATE INDEX events_position ON events (room, position) WHERE status = 0 AND position <> 0;
+CREATE INDEX events_depth ON events (room, depth, position) WHERE status = 0 AND position <> 0;
+
+-- Parents we have heard of and do not have.
+CREATE TABLE gaps (
+	missing  CHARS NOT NULL,
+	child    CHARS NOT NULL,
+	room     INT64 NOT NULL,
+	depth    INT64 NOT NULL, -- the child's
+	PRIMARY KEY (missing, child)
+) KEYED;
+CREATE INDEX gaps_room ON gaps (room, depth);
+
+CREATE TABLE staged (
+	event_id CHARS PRIMARY KEY,
+	room     INT64 NOT NULL,
+	position INT64 NOT NULL,
+	json     BYTES NOT NULL
+);
+CREATE INDEX staged_room ON staged (room, position);
+
+CREATE TABLE redactions (
+	target   CHARS NOT NULL,
+	event_id CHARS NOT NULL,
+	PRIMARY KEY (target, event_id)
+) KEYED;
+
+CREATE TABLE state_nodes (
+	hash BYTES PRIMARY KEY,
+	node BYTES NOT NULL
+);
+
+CREATE TABLE state_history (
+	room     INT64 NOT NULL,
+	position INT64 NOT NULL,
+	state    BYTES NOT NULL,
+	PRIMARY KEY (room, position)
+) KEYED;
+
+CREATE TABLE members (
+	room        INT64 NOT NULL,
+	user_id     CHARS NOT NULL,
+	membership  CHARS NOT NULL,
+	event_id    CHARS NOT NULL,
+	sender      CHARS NOT NULL,
+	position    INT64 NOT NULL,
+	local       INT64 NOT NULL,
+	forgotten   INT64 NOT NULL,
+	out_of_room INT64 NOT NULL,
+	stripped    BYTES,
+	PRIMARY KEY (room, user_id)
+) KEYED;
+CREATE INDEX members_user ON members (user_id);
+CREATE INDEX members_local ON members (room) WHERE local = 1;
+
+-- What local users' memberships were, for /sync.
+CREATE TABLE member_history (
+	user_id     CHARS NOT NULL,
+	position    INT64 NOT NULL,
+	room        INT64 NOT NULL,
+	membership  CHARS NOT NULL,
+	event_id    CHARS NOT NULL,
+	sender      CHARS NOT NULL,
+	out_of_room INT64 NOT NULL,
+	stripped    BYTES,
+	PRIMARY KEY (user_id, position, room)
+) KEYED;

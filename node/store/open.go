@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup" // Run's two loops end together; the standard library has nothing for it
+
+	"hanse/federation/id"
+)
+
+// Open opens a database, brings its schema up to date and checks whose it is. A newer schema is refused with a
+// [*SchemaError], another server's database with a [*ServerNameError]. Reads work at once, writes wait for
+// [Store.Run].
+func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	write, read, err := dialect.Connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("opening the %s database: %w", dialect.Name, err)
+	}
+	s := &Store{dialect: dialect, log: opts.Log, self: opts.ServerName, feed: &Feed{}}
+	s.read = newReader(read)
+	s.commit = newCommitter(dialect, opts.Log, write)
+	s.commit.durable = s.durable
+	s.rooms = newRoomIndex(s.read)
+	s.events = newEventCache(orDefault(opts.EventCache, defaultEventCache))
+	s.state = newStateCache(orDefault(opts.StateCache, defaultStateCache))
+	s.gapless = newGenerations[id.RoomID, struct{}](roomCache, nil)
+	s.outbox = newOutbox(s)
+	if err := s.start(ctx); err != nil {
+		s.Close() //nolint:errcheck // the first error counts
+		return nil, err
+	}
+	return s, nil
+}
+
+func orDefault(n, standard int) int {
+	if n == 0 {
+		return standard
+	}
+	return n
+}
+
+// start makes the database ready and reads what is kept in memory.
+func (s *Store) start(ctx context.Context) error {
+	if err := migrate(ctx, s.commit.db, s.dialect); err != nil {
+		return err
+	}
+	if err := checkServerName(ctx, s.commit.db, s.self); err != nil {
+		return err
+	}
+	var position int64
+	if err := s.read.row(ctx, "SELECT position FROM counters", nil, &position); err != nil {
+		return err
+	}
+	s.position.Store(position)
+	return s.outbox.load(ctx)
+}
+
+// durable is called by the committer when a transaction is: readers see it from now on.
+func (s *Store) durable(position Position, after []func(), notices []Notice) {
+	s.events.version.Add(1) // before the caches learn what is new: see eventCache
+	for _, f := range after {
+		f()
+	}
+	s.position.Store(int64(position))
+	s.feed.publish(notices)
+}
+
+// Run writes what is queued until ctx ends, then finishes what is queued and returns; later writes get [ErrClosed].
+// It also deletes what has expired. Call it once.
+func (s *Store) Run(ctx context.Context) error {
+	var loops errgroup.Group
+	loops.Go(func() error {
+		s.commit.run(ctx)
+		return nil
+	})
+	loops.Go(func() error {
+		s.cleanRegularly(ctx)
+		return nil
+	})
+	return loops.Wait()
+}
+
+// Close closes the database, after Run has returned.
+func (s *Store) Close() error {
+	err := s.read.close()
+	if e := s.commit.db.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// cleanRegularly deletes what has expired, now and then.
+func (s *Store) cleanRegularly(ctx context.Context) {
+	tick := time.NewTicker(cleaning)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if err := s.Clean(ctx, now); err != nil && ctx.Err() == nil {
+				s.log.Warn("deleting what has expired failed, it is tried again", "error", err, "in", cleaning)
+			}
+		}
+	}
+}
+
+// Clean deletes answers to inbound transactions and client transaction IDs that have expired, and rows of the outbox
+// that went out. Run does it now and then.
+func (s *Store) Clean(ctx context.Context, now time.Time) error {
+	expired := []struct {
+		query  string
+		before time.Time
+	}{
+		{`DELETE FROM inbound_transactions WHERE received < $1 AND received <= (SELECT MAX(received) FROM
+			(SELECT received FROM inbound_transactions ORDER BY received LIMIT $2) AS oldest)`, now.Add(-keepTransactions)},
+		{`DELETE FROM client_txns WHERE created < $1 AND created <= (SELECT MAX(created) FROM
+			(SELECT created FROM client_txns ORDER BY created LIMIT $2) AS oldest)`, now.Add(-keepClientTxns)},
+	}
+	for _, e := range expired {
+		for n := int64(1); n > 0; {
+			err := s.commit.write(ctx, func(t *writeTx) (err error) {
+				n, err = t.exec(e.query, e.before.UnixMilli(), cleaningRows)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return s.commit.write(ctx, func(t *writeTx) error { return s.outbox.tidy(t) })
+}

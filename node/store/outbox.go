@@ -1,0 +1,381 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/federation/sender"
+)
+
+// outbox is what is to be sent to other servers.
+//
+// It is a log, one row an event or EDU, however many servers get it, and a cursor a destination: what lies beyond the
+// cursor and is for the destination waits for it. Sets of destinations are stored once and named by number. A
+// destination that is further behind than the log may be long is moved to catch-up: one row a room, from which it gets
+// the room's newest events; it asks for what lies between by /get_missing_events, as deployed servers do. So a dead
+// server costs a row a room, and the log is short.
+//
+// The log is in memory too, but for the EDUs' content; the tables are what counts at the next start.
+type outbox struct {
+	store *Store
+
+	mu          sync.Mutex
+	log         []outboxRow                         // guarded by mu: in order of position
+	sets        map[int64]*destinations             // guarded by mu: those of log
+	byHash      map[[sha256.Size]byte]*destinations // guarded by mu: the same
+	cursors     map[id.ServerName]Position          // guarded by mu: up to where it went out
+	behind      map[id.ServerName]bool              // guarded by mu: has rows of catch-up or kept EDUs
+	outstanding map[id.ServerName]*catchup          // guarded by mu: catch-up batches not done yet
+
+	lastServers []id.ServerName // owned by the committer: the slice of the event before
+	lastSet     *destinations   // owned by the committer
+}
+
+// outboxRow is a row of the log: of an event, or, if eventID is empty, of an EDU.
+type outboxRow struct {
+	position Position
+	room     int64
+	eventID  id.EventID
+	set      *destinations
+	keep     bool
+}
+
+// destinations is a set of servers. Immutable.
+type destinations struct {
+	number  int64
+	hash    [sha256.Size]byte
+	servers []id.ServerName // in order
+}
+
+func (d *destinations) has(server id.ServerName) bool {
+	_, found := slices.BinarySearch(d.servers, server)
+	return found
+}
+
+// QueuedEDU is an EDU to be delivered over restarts.
+type QueuedEDU struct {
+	Type         string
+	Content      json.RawMessage
+	Destinations []id.ServerName
+	// Keep says that it must not be dropped when a destination falls behind (messages to devices). Others lose their
+	// meaning with time (receipts).
+	Keep bool
+}
+
+func newOutbox(s *Store) *outbox {
+	return &outbox{
+		store: s, sets: map[int64]*destinations{}, byHash: map[[sha256.Size]byte]*destinations{},
+		cursors: map[id.ServerName]Position{}, behind: map[id.ServerName]bool{}, outstanding: map[id.ServerName]*catchup{},
+	}
+}
+
+// QueueEDUs makes EDUs durable for the servers they are for.
+func (s *Store) QueueEDUs(ctx context.Context, edus ...QueuedEDU) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return s.outbox.addEDUs(t, edus) })
+}
+
+func (o *outbox) addEDUs(t *writeTx, edus []QueuedEDU) error {
+	for _, e := range edus {
+		content, err := json.Marshal(federation.EDU{Type: e.Type, Content: e.Content})
+		if err != nil {
+			return fmt.Errorf("store: an EDU to be sent: %w", err)
+		}
+		if err := o.addRow(t, outboxRow{keep: e.Keep}, content, e.Destinations); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add puts an event into the log.
+func (o *outbox) add(t *writeTx, row outboxRow, servers []id.ServerName) error {
+	return o.addRow(t, row, nil, servers)
+}
+
+func (o *outbox) addRow(t *writeTx, row outboxRow, edu []byte, servers []id.ServerName) error {
+	if len(servers) == 0 {
+		return nil
+	}
+	var err error
+	if row.set, err = o.setOf(t, servers); err != nil {
+		return err
+	}
+	row.position = t.next()
+	err = t.insert(insertOutbox, int64(row.position), row.room, string(row.eventID), row.set.number, edu, flag(row.keep))
+	if err != nil {
+		return err
+	}
+	t.then(func() { o.appended(row) })
+	if o.length() > outboxLog && !t.collapsed {
+		t.collapsed = true
+		return o.collapse(t)
+	}
+	return nil
+}
+
+func (o *outbox) length() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.log)
+}
+
+func (o *outbox) appended(row outboxRow) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.log = append(o.log, row)
+	o.sets[row.set.number], o.byHash[row.set.hash] = row.set, row.set
+}
+
+// setOf finds or stores a set of destinations.
+func (o *outbox) setOf(t *writeTx, servers []id.ServerName) (*destinations, error) {
+	if sameSlice(servers, o.lastServers) {
+		return o.lastSet, nil
+	}
+	sorted := slices.Clone(servers)
+	slices.Sort(sorted)
+	sorted = slices.Compact(sorted)
+	encoded := encodeIDs(sorted)
+	hash := sha256.Sum256(encoded)
+	o.mu.Lock()
+	set := o.byHash[hash]
+	o.mu.Unlock()
+	if set == nil {
+		set = &destinations{hash: hash, servers: sorted}
+		found, err := t.found("SELECT destinations FROM outbox_destinations WHERE hash = $1", []any{hash[:]}, &set.number)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			set.number = int64(t.next())
+			if err := t.insert(insertDestinations, set.number, hash[:], encoded); err != nil {
+				return nil, err
+			}
+		}
+	}
+	t.then(func() { o.lastServers, o.lastSet = servers, set })
+	return set, nil
+}
+
+// Destinations lists the servers for which something waits.
+func (s *Store) Destinations(context.Context) ([]id.ServerName, error) {
+	o := s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	newest := map[*destinations]Position{}
+	for _, row := range o.log {
+		newest[row.set] = row.position
+	}
+	waiting := map[id.ServerName]bool{}
+	for server := range o.behind {
+		waiting[server] = true
+	}
+	for set, position := range newest {
+		for _, server := range set.servers {
+			if o.cursors[server] < position {
+				waiting[server] = true
+			}
+		}
+	}
+	all := make([]id.ServerName, 0, len(waiting))
+	for server := range waiting {
+		all = append(all, server)
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// Next gives the oldest of what waits for a server; see sender.Outbox.
+func (s *Store) Next(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (sender.Batch, error) {
+	batch, found, err := s.nextCatchup(ctx, server, maxPDUs, maxEDUs)
+	if err != nil || found {
+		return batch, err
+	}
+	var events []id.EventID
+	var edus []Position
+	for _, row := range s.outbox.waiting(server, maxPDUs, maxEDUs) {
+		if row.eventID != "" {
+			events = append(events, row.eventID)
+		} else {
+			edus = append(edus, row.position)
+		}
+		batch.Upto = int64(row.position)
+	}
+	if batch.PDUs, err = s.pdus(ctx, events); err != nil {
+		return sender.Batch{}, err
+	}
+	batch.EDUs, err = s.edus(ctx, "SELECT position, edu FROM outbox_log WHERE position IN (%s)", nil, edus)
+	return batch, err
+}
+
+// waiting are the oldest rows of the log that are for a server and did not go out.
+func (o *outbox) waiting(server id.ServerName, maxPDUs, maxEDUs int) []outboxRow {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	cursor := o.cursors[server]
+	start := sort.Search(len(o.log), func(i int) bool { return o.log[i].position > cursor })
+	var rows []outboxRow
+	var set *destinations // of the row before, most often that of the next one
+	for has := false; start < len(o.log); start++ {
+		row := o.log[start]
+		if row.set != set {
+			set, has = row.set, row.set.has(server)
+		}
+		if !has {
+			continue
+		}
+		left := &maxPDUs
+		if row.eventID == "" {
+			left = &maxEDUs
+		}
+		if *left == 0 {
+			break
+		}
+		*left--
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// pdus are events as they are sent, in the order given.
+func (s *Store) pdus(ctx context.Context, ids []id.EventID) ([]json.RawMessage, error) {
+	rows, err := s.stored(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var pdus []json.RawMessage
+	for _, e := range ids {
+		row := rows[e]
+		if row == nil {
+			return nil, fmt.Errorf("store: the event %s is to be sent, but not stored", e)
+		}
+		pdus = append(pdus, row.served().JSON())
+	}
+	return pdus, nil
+}
+
+// Done notes durably that a batch went out.
+func (s *Store) Done(ctx context.Context, server id.ServerName, batch sender.Batch) error {
+	if batch.Upto < 0 {
+		return s.catchupDone(ctx, server, batch)
+	}
+	o := s.outbox
+	return s.commit.write(ctx, func(t *writeTx) error {
+		upto := max(Position(batch.Upto), o.cursor(server))
+		if err := t.insert(insertCursor, string(server), int64(upto)); err != nil {
+			return err
+		}
+		t.then(func() { o.moved(server, upto) })
+		return o.trim(t, outboxTrim)
+	})
+}
+
+func (o *outbox) cursor(server id.ServerName) Position {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cursors[server]
+}
+
+func (o *outbox) moved(server id.ServerName, upto Position) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cursors[server] = max(o.cursors[server], upto)
+}
+
+// outboxTrim is how many rows must be done before they are deleted, so that most batches needn't.
+const outboxTrim = 256
+
+// trim deletes the rows at the log's beginning that went out everywhere, if they are at least so many.
+func (o *outbox) trim(t *writeTx, least int) error {
+	o.mu.Lock()
+	count := 0
+	lowest := map[*destinations]Position{}
+	for _, row := range o.log {
+		upto, known := lowest[row.set]
+		if !known {
+			upto = o.lowest(row.set)
+			lowest[row.set] = upto
+		}
+		if row.position > upto {
+			break
+		}
+		count++
+	}
+	if count < max(least, 1) {
+		o.mu.Unlock()
+		return nil
+	}
+	upto := o.log[count-1].position
+	o.mu.Unlock()
+	if _, err := t.exec("DELETE FROM outbox_log WHERE position <= $1", int64(upto)); err != nil {
+		return err
+	}
+	t.then(func() { o.cut(upto) })
+	return nil
+}
+
+// lowest is the lowest cursor of a set; mu is held.
+func (o *outbox) lowest(set *destinations) Position {
+	upto := Position(1 << 62)
+	for _, server := range set.servers {
+		upto = min(upto, o.cursors[server])
+	}
+	return upto
+}
+
+// cut drops the rows up to a position, and sets that no row has any more.
+func (o *outbox) cut(upto Position) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := sort.Search(len(o.log), func(i int) bool { return o.log[i].position > upto })
+	o.log = slices.Clone(o.log[n:])
+	if len(o.sets) > destinationSets {
+		o.dropSets()
+	}
+}
+
+// dropSets forgets sets that no row has; mu is held.
+func (o *outbox) dropSets() {
+	clear(o.sets)
+	clear(o.byHash)
+	for _, row := range o.log {
+		o.sets[row.set.number], o.byHash[row.set.hash] = row.set, row.set
+	}
+}
+
+// tidy deletes rows that went out everywhere, sets that no row has, and cursors that say nothing any more.
+func (o *outbox) tidy(t *writeTx) error {
+	if err := o.trim(t, 1); err != nil {
+		return err
+	}
+	_, err := t.exec(`DELETE FROM outbox_destinations WHERE NOT EXISTS (SELECT 1 FROM outbox_log
+		WHERE outbox_log.destinations = outbox_destinations.destinations)`)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("DELETE FROM outbox_cursors WHERE position < (SELECT COALESCE(MIN(position), 0) FROM outbox_log)")
+	if err != nil {
+		return err
+	}
+	// What follows in this transaction must not use a set from memory that is deleted: it looks into the table.
+	o.lastServers, o.lastSet = nil, nil
+	o.mu.Lock()
+	o.dropSets()
+	o.mu.Unlock()
+	t.then(func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for server, position := range o.cursors {
+			if len(o.log) > 0 && position < o.log[0].position {
+				delete(o.cursors, server)
+			}
+		}
+	})
+	return nil
+}

@@ -1,0 +1,34 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+
+	"hanse/federation/id"
+)
+
+// Profile reads the fields of a local user's profile (displayname, avatar_url, …), each a JSON value.
+func (s *Store) Profile(ctx context.Context, user id.UserID) (map[string]json.RawMessage, error) {
+	fields := map[string]json.RawMessage{}
+	err := s.read.each(ctx, "SELECT field, value FROM profiles WHERE user_id = $1", []any{string(user)}, func(rows *sql.Rows) error {
+		var field, value []byte
+		err := rows.Scan(&field, &value)
+		fields[string(field)] = value
+		return err
+	})
+	return fields, err
+}
+
+// SetProfileField sets a field; nil removes it.
+func (s *Store) SetProfileField(ctx context.Context, user id.UserID, field string, value json.RawMessage) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		if value == nil {
+			_, err := t.exec("DELETE FROM profiles WHERE user_id = $1 AND field = $2", string(user), []byte(field))
+			return err
+		}
+		_, err := t.exec(`INSERT INTO profiles (user_id, field, value) VALUES ($1, $2, $3)
+			ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value`, string(user), []byte(field), []byte(value))
+		return err
+	})
+}

@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// reader runs the reading statements, each prepared once, on connections of their own: they see what is
+// committed and wait for nobody. Safe for concurrent use.
+type reader struct {
+	db *sql.DB
+
+	mu    sync.RWMutex
+	stmts map[string]*sql.Stmt // guarded by mu; by text: the set of texts is closed (see list)
+}
+
+func newReader(db *sql.DB) *reader { return &reader{db: db, stmts: map[string]*sql.Stmt{}} }
+
+func (r *reader) ping(ctx context.Context) error {
+	var one int
+	return r.row(ctx, "SELECT 1", nil, &one)
+}
+
+func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	r.mu.RLock()
+	stmt, ok := r.stmts[query]
+	r.mu.RUnlock()
+	if ok {
+		return stmt, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if stmt, ok := r.stmts[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := r.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w, in: %s", err, query)
+	}
+	r.stmts[query] = stmt
+	return stmt, nil
+}
+
+// row reads one row into dest; sql.ErrNoRows says that there is none.
+func (r *reader) row(ctx context.Context, query string, args []any, dest ...any) error {
+	stmt, err := r.prepare(ctx, query)
+	if err != nil {
+		return err
+	}
+	if err := stmt.QueryRowContext(ctx, args...).Scan(dest...); err != nil {
+		if errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		return fmt.Errorf("store: reading: %w", err)
+	}
+	return nil
+}
+
+// found is row for statements whose missing row is an answer.
+func (r *reader) found(ctx context.Context, query string, args []any, dest ...any) (bool, error) {
+	err := r.row(ctx, query, args, dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// each calls scan for every row.
+func (r *reader) each(ctx context.Context, query string, args []any, scan func(rows *sql.Rows) error) error {
+	stmt, err := r.prepare(ctx, query)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return fmt.Errorf("store: reading: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err tells what matters
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("store: reading: %w", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("store: reading: %w", err)
+	}
+	return nil
+}
+
+func (r *reader) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, stmt := range r.stmts {
+		stmt.Close() //nolint:errcheck // the database is closed next
+	}
+	return r.db.Close()
+}

@@ -1,0 +1,31 @@
+package store
+
+import (
+	"context"
+
+	"hanse/federation/id"
+)
+
+// ApplyRedactions marks events as redacted: reads give their redacted form from then on. The first redaction of an
+// event counts. Targets that are not stored are passed over; see [Store.PendingRedactions].
+func (s *Store) ApplyRedactions(ctx context.Context, redactions []Redaction) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return s.redact(t, redactions) })
+}
+
+func (s *Store) redact(t *writeTx, redactions []Redaction) error {
+	for _, r := range redactions {
+		_, err := t.exec("UPDATE events SET redacted_by = $1 WHERE event_id = $2 AND redacted_by IS NULL",
+			string(r.By), string(r.Target))
+		if err != nil {
+			return err
+		}
+		t.then(func() { s.events.rows.drop(r.Target) })
+	}
+	return nil
+}
+
+// PendingRedactions are the accepted redaction events that name the target, in no order, whether applied or not. Who
+// gets an event that was redacted before it came decides about them and applies one with the event's commit.
+func (s *Store) PendingRedactions(ctx context.Context, target id.EventID) ([]id.EventID, error) {
+	return readAll[id.EventID](ctx, s, "SELECT event_id FROM redactions WHERE target = $1", string(target))
+}

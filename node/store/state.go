@@ -1,0 +1,213 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// stateCache keeps states and their nodes, so that equal parts of states are read once and shared in memory.
+type stateCache struct {
+	maps  *generations[roomstate.Hash, roomstate.Map]
+	nodes *lockedNodes
+	known *generations[roomstate.Hash, struct{}] // nodes that are stored
+}
+
+// recentStates is how many whole states are found by their hash alone. They share nodes with one another.
+const recentStates = 1024
+
+// nodeBytes is about what a node of the store takes in memory: six entries and their texts.
+const nodeBytes = 1500
+
+func newStateCache(bytes int) *stateCache {
+	return &stateCache{
+		maps:  newGenerations[roomstate.Hash, roomstate.Map](recentStates, nil),
+		nodes: &lockedNodes{nodes: roomstate.NewGenerations(bytes / nodeBytes)},
+		known: newGenerations[roomstate.Hash, struct{}](knownNodes, nil),
+	}
+}
+
+// lockedNodes is a roomstate.Cache for many readers.
+type lockedNodes struct {
+	mu    sync.Mutex
+	nodes *roomstate.Generations // guarded by mu
+}
+
+func (l *lockedNodes) Node(h roomstate.Hash) (roomstate.Node, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes.Node(h)
+}
+
+func (l *lockedNodes) Add(h roomstate.Hash, n roomstate.Node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nodes.Add(h, n)
+}
+
+// emptyState is the empty state's hash, as stored.
+var emptyState = make([]byte, len(roomstate.Hash{}))
+
+// hashBytes is a state's hash as stored.
+func hashBytes(m roomstate.Map) []byte {
+	h := m.Hash()
+	return h[:]
+}
+
+// stateOf reads the state with a stored hash.
+func (s *Store) stateOf(ctx context.Context, stored []byte) (roomstate.Map, error) {
+	var root roomstate.Hash
+	if len(stored) != len(root) {
+		return roomstate.Map{}, fmt.Errorf("store: a state's hash of %d bytes", len(stored))
+	}
+	copy(root[:], stored)
+	if m, ok := s.state.maps.get(root); ok {
+		return m, nil
+	}
+	m, err := roomstate.ReadBatches(root, func(hashes []roomstate.Hash) (map[roomstate.Hash][]byte, error) {
+		return s.readNodes(ctx, hashes)
+	}, s.state.nodes)
+	if err != nil {
+		return roomstate.Map{}, fmt.Errorf("store: reading state %v: %w", root, err)
+	}
+	s.state.maps.put(root, m)
+	return m, nil
+}
+
+func (s *Store) readNodes(ctx context.Context, hashes []roomstate.Hash) (map[roomstate.Hash][]byte, error) {
+	found := make(map[roomstate.Hash][]byte, len(hashes))
+	err := listHashes("SELECT hash, node FROM state_nodes WHERE hash IN (%s)", hashes, func(query string, args []any) error {
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			var hash, node []byte
+			if err := rows.Scan(&hash, &node); err != nil {
+				return err
+			}
+			h := roomstate.Hash(hash)
+			found[h] = node
+			s.state.known.put(h, struct{}{})
+			return nil
+		})
+	})
+	return found, err
+}
+
+// storedNodes tells which nodes are stored already.
+func (s *Store) storedNode(ctx context.Context, h roomstate.Hash) (bool, error) {
+	if _, ok := s.state.known.get(h); ok {
+		return true, nil
+	}
+	var one int
+	found, err := s.read.found(ctx, "SELECT 1 FROM state_nodes WHERE hash = $1", []any{h[:]}, &one)
+	if found {
+		s.state.known.put(h, struct{}{})
+	}
+	return found, err
+}
+
+// nodeRow is a state node to be written.
+type nodeRow struct {
+	hash roomstate.Hash
+	node []byte
+}
+
+// newNodes lists the nodes of the states that are not stored yet, each once.
+func (s *Store) newNodes(ctx context.Context, states []roomstate.Map) ([]nodeRow, error) {
+	var rows []nodeRow
+	taken := map[roomstate.Hash]bool{}
+	var failed error
+	known := func(h roomstate.Hash) bool {
+		if taken[h] || failed != nil {
+			return true
+		}
+		stored, err := s.storedNode(ctx, h)
+		failed = errors.Join(failed, err)
+		return stored
+	}
+	for _, m := range states {
+		for hash, node := range m.Nodes(known) {
+			taken[hash] = true
+			rows = append(rows, nodeRow{hash, node})
+		}
+	}
+	return rows, failed
+}
+
+// StateBefore is the state before a stored event; false when it is an outlier or not stored.
+func (s *Store) StateBefore(ctx context.Context, e id.EventID) (roomstate.Map, bool, error) {
+	return s.stateAt(ctx, e, "SELECT state_before FROM events WHERE event_id = $1")
+}
+
+// StateAfter is the state after a stored event; false when it is an outlier or not stored.
+func (s *Store) StateAfter(ctx context.Context, e id.EventID) (roomstate.Map, bool, error) {
+	return s.stateAt(ctx, e, "SELECT COALESCE(state_after, state_before) FROM events WHERE event_id = $1")
+}
+
+func (s *Store) stateAt(ctx context.Context, e id.EventID, query string) (roomstate.Map, bool, error) {
+	var root []byte
+	found, err := s.read.found(ctx, query, []any{string(e)}, &root)
+	if err != nil || !found || root == nil {
+		return roomstate.Map{}, false, err
+	}
+	m, err := s.stateOf(ctx, root)
+	return m, err == nil, err
+}
+
+// CurrentState is a room's current state; empty for rooms whose state we don't have.
+func (s *Store) CurrentState(ctx context.Context, r id.RoomID) (roomstate.Map, error) {
+	return s.currentState(ctx, "SELECT state FROM rooms WHERE room_id = $1", string(r))
+}
+
+// CurrentStateAt is what the current state was when the given position was the newest.
+func (s *Store) CurrentStateAt(ctx context.Context, r id.RoomID, at Position) (roomstate.Map, error) {
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return roomstate.Map{}, err
+	}
+	return s.currentState(ctx, `SELECT state FROM state_history WHERE room = $1 AND position <= $2
+		ORDER BY position DESC LIMIT 1`, ref.number, int64(at))
+}
+
+func (s *Store) currentState(ctx context.Context, query string, args ...any) (roomstate.Map, error) {
+	var root []byte
+	found, err := s.read.found(ctx, query, args, &root)
+	if err != nil || !found {
+		return roomstate.Map{}, err
+	}
+	return s.stateOf(ctx, root)
+}
+
+// StateEvents reads the events of a state, redacted ones redacted: those of the keys asked for, or, if there are none,
+// all, in no particular order. Keys that the state doesn't have are left out.
+func (s *Store) StateEvents(ctx context.Context, m roomstate.Map, keys ...roomstate.Key) ([]*event.Event, error) {
+	var ids []id.EventID
+	for _, k := range keys {
+		if e, ok := m.Get(k.Type, k.StateKey); ok {
+			ids = append(ids, e)
+		}
+	}
+	if len(keys) == 0 {
+		ids = make([]id.EventID, 0, m.Len())
+		for _, e := range m.All() {
+			ids = append(ids, e)
+		}
+	}
+	rows, err := s.Events(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	events := make([]*event.Event, 0, len(ids))
+	for _, e := range ids {
+		row, ok := rows[e]
+		if !ok {
+			return nil, fmt.Errorf("store: the event %s of a stored state is not stored", e)
+		}
+		events = append(events, row.Event)
+	}
+	return events, nil
+}

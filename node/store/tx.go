@@ -1,0 +1,200 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// writeTx is the committer's transaction, shared by the operations of a group. Owned by the committer.
+//
+// Rows of insert are gathered and written together; exec, row and each write them first, so an operation sees what it
+// and the ones before it wrote. Statements keep their texts and are prepared once a connection.
+type writeTx struct {
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt // the connection's, kept over transactions
+
+	position Position // the newest given out
+	history  Position // the oldest given out, ≤ 0
+
+	pending []*pendingRows
+	byText  map[*insertion]*pendingRows
+
+	after   []func()
+	notices []Notice
+
+	collapsed bool // outbox.collapse was part of it; once a transaction is enough
+}
+
+type pendingRows struct {
+	*insertion
+	args []any
+	rows int
+	keys map[string]struct{}
+}
+
+// next gives out a position.
+func (t *writeTx) next() Position {
+	t.position++
+	return t.position
+}
+
+// nextHistory gives out a position before all others.
+func (t *writeTx) nextHistory() Position {
+	t.history--
+	return t.history
+}
+
+// then has f called once the transaction is durable.
+func (t *writeTx) then(f func()) { t.after = append(t.after, f) }
+
+// notify has a notice published once the transaction is durable.
+func (t *writeTx) notify(n Notice) { t.notices = append(t.notices, n) }
+
+// insert adds a row.
+func (t *writeTx) insert(i *insertion, args ...any) error {
+	p := t.byText[i]
+	if p == nil {
+		p = &pendingRows{insertion: i}
+		t.byText[i] = p
+		t.pending = append(t.pending, p)
+	}
+	if i.key > 0 {
+		key := fmt.Sprintln(args[:i.key]...)
+		if _, clash := p.keys[key]; clash {
+			if err := t.write(p); err != nil {
+				return err
+			}
+		}
+		if p.keys == nil {
+			p.keys = map[string]struct{}{}
+		}
+		p.keys[key] = struct{}{}
+	}
+	p.args = append(p.args, args...)
+	p.rows++
+	if p.rows < insertRows {
+		return nil
+	}
+	return t.write(p)
+}
+
+// write writes the gathered rows of one insertion, in statements of 64, 32, … rows.
+func (t *writeTx) write(p *pendingRows) error {
+	args := p.args
+	for rows, size := p.rows, insertRows; rows > 0; {
+		for size > rows {
+			size /= 2
+		}
+		if _, err := t.run(p.text(size), args[:size*p.columns]...); err != nil {
+			return err
+		}
+		args, rows = args[size*p.columns:], rows-size
+	}
+	clear(p.args)
+	p.args, p.rows = p.args[:0], 0
+	clear(p.keys)
+	return nil
+}
+
+// flush writes all gathered rows.
+func (t *writeTx) flush() error {
+	for _, p := range t.pending {
+		if p.rows > 0 {
+			if err := t.write(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forget drops what belongs to a transaction that was rolled back or is done.
+func (t *writeTx) forget() {
+	for _, p := range t.pending {
+		clear(p.args)
+		p.args, p.rows = p.args[:0], 0
+		clear(p.keys)
+	}
+	clear(t.after)
+	t.after, t.notices, t.collapsed = t.after[:0], nil, false
+}
+
+func (t *writeTx) prepare(query string) (*sql.Stmt, error) {
+	if stmt, ok := t.stmts[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := t.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w, in: %s", err, query)
+	}
+	t.stmts[query] = stmt
+	return stmt, nil
+}
+
+// run runs a statement as it is. Transactions are never cut short by a caller's context: they are short.
+func (t *writeTx) run(query string, args ...any) (int64, error) {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	result, err := stmt.ExecContext(context.Background(), args...)
+	if err != nil {
+		return 0, fmt.Errorf("store: writing: %w", err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return 0, fmt.Errorf("store: writing: %w", err)
+	}
+	return n, nil
+}
+
+// exec runs a statement after all gathered rows; it returns how many rows it touched.
+func (t *writeTx) exec(query string, args ...any) (int64, error) {
+	if err := t.flush(); err != nil {
+		return 0, err
+	}
+	return t.run(query, args...)
+}
+
+// found reads one row, if there is one.
+func (t *writeTx) found(query string, args []any, dest ...any) (bool, error) {
+	if err := t.flush(); err != nil {
+		return false, err
+	}
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return false, err
+	}
+	err = stmt.QueryRowContext(context.Background(), args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("store: reading: %w", err)
+	}
+	return true, nil
+}
+
+// each reads rows.
+func (t *writeTx) each(query string, args []any, scan func(*sql.Rows) error) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(context.Background(), args...)
+	if err != nil {
+		return fmt.Errorf("store: reading: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err tells what matters
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("store: reading: %w", err)
+		}
+	}
+	return rows.Err()
+}
