@@ -1,0 +1,167 @@
+package clientapi
+
+import (
+	"net/http"
+
+	"hanse/node/clientsync"
+	"hanse/node/rooms"
+	"hanse/node/store"
+	"hanse/node/stream"
+)
+
+func (a *API) messageRoutes() []route {
+	return []route{
+		{http.MethodGet, "/rooms/{roomId}/messages", stable, withUser, ordinary, a.messages},
+		{http.MethodGet, "/rooms/{roomId}/context/{eventId}", stable, withUser, ordinary, a.context},
+	}
+}
+
+// point reads a token: a place in the room's history, or one in /sync.
+func point(name, text string) (rooms.Point, error) {
+	if text == "" {
+		return rooms.Point{}, nil
+	}
+	if place, err := stream.ParseTopological(text); err == nil {
+		return rooms.Point{Topological: place}, nil
+	}
+	token, err := stream.ParseToken(text)
+	if err != nil {
+		return rooms.Point{}, invalidParam("%s: %q is not a token that this server gave", name, text)
+	}
+	return rooms.Point{Stream: token.Position}, nil
+}
+
+func formatPoint(p rooms.Point) string {
+	if p.Stream > 0 {
+		return stream.Token{Position: p.Stream}.String()
+	}
+	return stream.FormatTopological(p.Topological)
+}
+
+// eventFilter reads the filter parameter of a request about one room.
+func (r *request) eventFilter() (clientsync.RoomEventFilter, error) {
+	text := r.URL.Query().Get("filter")
+	if text == "" {
+		return clientsync.RoomEventFilter{}, nil
+	}
+	filter, err := clientsync.ParseRoomEventFilter([]byte(text))
+	if err != nil {
+		return filter, invalidParam("filter: %v", err)
+	}
+	return filter, nil
+}
+
+func matches(filter clientsync.RoomEventFilter) func(store.EventRow) bool {
+	return func(row store.EventRow) bool { return filter.MatchEvent(row.Event) }
+}
+
+// spec:client-server-api#get_matrixclientv3roomsroomidmessages
+func (a *API) messages(r *request) (any, error) {
+	room, err := r.roomID()
+	if err != nil {
+		return nil, err
+	}
+	query := r.URL.Query()
+	req := rooms.MessagesRequest{User: r.user, Room: room}
+	switch query.Get("dir") {
+	case "b":
+		req.Backwards = true
+	case "f":
+	case "":
+		return nil, missingParam("dir")
+	default:
+		return nil, invalidParam("dir must be b or f")
+	}
+	if req.From, err = point("from", query.Get("from")); err != nil {
+		return nil, err
+	}
+	if req.To, err = point("to", query.Get("to")); err != nil {
+		return nil, err
+	}
+	filter, err := r.eventFilter()
+	if err != nil {
+		return nil, err
+	}
+	fallback := defaultPage
+	if filter.Limit > 0 {
+		fallback = min(filter.Limit, maxPage)
+	}
+	if req.Limit, err = r.queryInt("limit", fallback, maxPage); err != nil {
+		return nil, err
+	}
+	req.Match = matches(filter)
+	page, err := a.config.Rooms.Messages(r.Context(), req)
+	if err != nil {
+		return nil, err
+	}
+	chunk, err := r.decorated(page.Events)
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{"start": formatPoint(page.Start), "chunk": chunk}
+	if page.More {
+		answer["end"] = formatPoint(page.End)
+	}
+	if filter.LazyLoadMembers && len(page.Events) > 0 {
+		members, err := a.config.Sync.Senders(r.Context(), page.Events)
+		if err != nil {
+			return nil, err
+		}
+		answer["state"] = plainEvents(members)
+	}
+	return answer, nil
+}
+
+// spec:client-server-api#get_matrixclientv3roomsroomidcontexteventid
+func (a *API) context(r *request) (any, error) {
+	room, err := r.roomID()
+	if err != nil {
+		return nil, err
+	}
+	eventID, err := r.eventID()
+	if err != nil {
+		return nil, err
+	}
+	filter, err := r.eventFilter()
+	if err != nil {
+		return nil, err
+	}
+	limit, err := r.queryInt("limit", defaultPage, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	around, err := a.config.Rooms.Context(r.Context(), r.user, room, eventID, limit, matches(filter))
+	if err != nil {
+		return nil, err
+	}
+	middle, err := r.decorated([]store.EventRow{around.Event})
+	if err != nil {
+		return nil, err
+	}
+	before, err := r.decorated(around.Before)
+	if err != nil {
+		return nil, err
+	}
+	after, err := r.decorated(around.After)
+	if err != nil {
+		return nil, err
+	}
+	state := around.State
+	if filter.LazyLoadMembers {
+		senders := map[string]bool{string(around.Event.Event.Sender()): true}
+		for _, row := range append(around.Before, around.After...) {
+			senders[string(row.Event.Sender())] = true
+		}
+		kept := state[:0:0]
+		for _, e := range state {
+			if stateKey, _ := e.StateKey(); e.Type() != "m.room.member" || senders[stateKey] {
+				kept = append(kept, e)
+			}
+		}
+		state = kept
+	}
+	return map[string]any{
+		"event": middle[0], "events_before": before, "events_after": after, "state": plainEvents(state),
+		"start": formatPoint(around.Start), "end": formatPoint(around.End),
+	}, nil
+}

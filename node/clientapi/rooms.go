@@ -1,0 +1,122 @@
+package clientapi
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"hanse/federation/id"
+	"hanse/node/rooms"
+	"hanse/node/store"
+)
+
+// readRoutes are the questions about one room's events and state: rooms.yaml of the specification.
+func (a *API) readRoutes() []route {
+	return []route{
+		{http.MethodGet, "/rooms/{roomId}/event/{eventId}", stable, withUser, ordinary, a.event},
+		{http.MethodGet, "/rooms/{roomId}/state", stable, withUser, ordinary, a.state},
+		{http.MethodGet, "/rooms/{roomId}/state/{eventType}", stable, withUser, ordinary, a.stateEvent},
+		{http.MethodGet, "/rooms/{roomId}/state/{eventType}/{$}", stable, withUser, ordinary, a.stateEvent},
+		{http.MethodGet, "/rooms/{roomId}/state/{eventType}/{stateKey}", stable, withUser, ordinary, a.stateEvent},
+		{http.MethodGet, "/rooms/{roomId}/members", stable, withUser, ordinary, a.members},
+		{http.MethodGet, "/rooms/{roomId}/joined_members", stable, withUser, ordinary, a.joinedMembers},
+	}
+}
+
+// spec:client-server-api#get_matrixclientv3roomsroomideventeventid
+func (a *API) event(r *request) (any, error) {
+	room, err := r.roomID()
+	if err != nil {
+		return nil, err
+	}
+	eventID, err := r.eventID()
+	if err != nil {
+		return nil, err
+	}
+	row, err := a.config.Rooms.Event(r.Context(), r.user, room, eventID)
+	if err != nil {
+		return nil, err
+	}
+	formatted, err := r.decorated([]store.EventRow{row})
+	if err != nil {
+		return nil, err
+	}
+	return formatted[0], nil
+}
+
+// spec:client-server-api#get_matrixclientv3roomsroomidstate
+func (a *API) state(r *request) (any, error) {
+	room, err := r.roomID()
+	if err != nil {
+		return nil, err
+	}
+	state, err := a.config.Rooms.State(r.Context(), r.user, room)
+	return plainEvents(state), err
+}
+
+// spec:client-server-api#get_matrixclientv3roomsroomidstateeventtypestatekey
+func (a *API) stateEvent(r *request) (any, error) {
+	room, err := r.roomID()
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.config.Rooms.StateEvent(r.Context(), r.user, room, r.PathValue("eventType"), r.PathValue("stateKey"))
+	if err != nil {
+		return nil, err
+	}
+	switch format := r.URL.Query().Get("format"); format {
+	case "", "content":
+		return json.RawMessage(e.Content()), nil
+	case "event":
+		formatted, err := r.decorated([]store.EventRow{{Event: e, RoomID: room}})
+		if err != nil {
+			return nil, err
+		}
+		return formatted[0], nil
+	default:
+		return nil, invalidParam("format must be content or event")
+	}
+}
+
+// spec:client-server-api#get_matrixclientv3roomsroomidmembers
+func (a *API) members(r *request) (any, error) {
+	room, err := r.roomID()
+	if err != nil {
+		return nil, err
+	}
+	query := r.URL.Query()
+	req := rooms.MembersRequest{User: r.user, Room: room, Membership: query.Get("membership"), NotMembership: query.Get("not_membership")}
+	if req.At, err = point("at", query.Get("at")); err != nil {
+		return nil, err
+	}
+	members, err := a.config.Rooms.Members(r.Context(), req)
+	return map[string]any{"chunk": plainEvents(members)}, err
+}
+
+// spec:client-server-api#get_matrixclientv3roomsroomidjoined_members
+func (a *API) joinedMembers(r *request) (any, error) {
+	room, err := r.roomID()
+	if err != nil {
+		return nil, err
+	}
+	members, err := a.config.Rooms.JoinedMembers(r.Context(), r.user, room)
+	if err != nil {
+		return nil, err
+	}
+	type profile struct {
+		DisplayName *string `json:"display_name,omitempty"`
+		AvatarURL   *string `json:"avatar_url,omitempty"`
+	}
+	joined := make(map[id.UserID]profile, len(members))
+	for _, member := range members {
+		stateKey, _ := member.StateKey()
+		var p profile
+		if name := contentText(member, "displayname"); name != "" {
+			p.DisplayName = &name
+		}
+		if avatar := contentText(member, "avatar_url"); avatar != "" {
+			p.AvatarURL = &avatar
+		}
+		joined[id.UserID(stateKey)] = p
+	}
+	return map[string]any{"joined": joined}, nil
+}

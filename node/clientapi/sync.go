@@ -1,0 +1,249 @@
+package clientapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"hanse/federation/id"
+	"hanse/node/clientsync"
+	"hanse/node/push"
+	"hanse/node/store"
+	"hanse/node/stream"
+)
+
+func (a *API) syncRoutes() []route {
+	return []route{{http.MethodGet, "/sync", stable, withUser, ordinary, a.sync}}
+}
+
+// spec:client-server-api#get_matrixclientv3sync
+func (a *API) sync(r *request) (any, error) {
+	query := r.URL.Query()
+	timeout, err := r.queryInt("timeout", 0, int(maxSyncTimeout.Milliseconds()))
+	if err != nil {
+		return nil, err
+	}
+	req := clientsync.Request{
+		User: r.user, Device: r.device, Timeout: time.Duration(timeout) * time.Millisecond,
+		FullState: query.Get("full_state") == "true", StateAfter: query.Get("use_state_after") == "true",
+	}
+	if since := query.Get("since"); since == "" {
+		req.Initial = true
+	} else if req.Since, err = stream.ParseToken(since); err != nil {
+		return nil, invalidParam("since: %v", err)
+	}
+	if req.Filter, err = r.syncFilter(query.Get("filter")); err != nil {
+		return nil, err
+	}
+	answer, err := a.config.Sync.Sync(r.Context(), req)
+	if err != nil {
+		return nil, err
+	}
+	return formatSync(req, answer, time.Now()), nil
+}
+
+// syncFilter reads the filter parameter: a filter itself, or the ID of a stored one.
+func (r *request) syncFilter(text string) (clientsync.Filter, error) {
+	raw := []byte(text)
+	if text == "" {
+		return clientsync.Filter{}, nil
+	}
+	if !strings.HasPrefix(text, "{") {
+		stored, err := r.api.config.Users.Filter(r.Context(), r.user, text)
+		if err != nil {
+			return clientsync.Filter{}, err
+		}
+		raw = stored
+	}
+	filter, err := clientsync.ParseFilter(raw)
+	if err != nil {
+		return filter, invalidParam("filter: %v", err)
+	}
+	return filter, nil
+}
+
+// The form of the answer. Lists that strict clients expect are there even if they are empty.
+type (
+	syncForm struct {
+		NextBatch              string         `json:"next_batch"`
+		AccountData            events         `json:"account_data"`
+		Presence               events         `json:"presence"`
+		Rooms                  roomsForm      `json:"rooms"`
+		ToDevice               events         `json:"to_device"`
+		DeviceLists            deviceLists    `json:"device_lists"`
+		OneTimeKeysCount       map[string]int `json:"device_one_time_keys_count"`
+		UnusedFallbackKeyTypes []string       `json:"device_unused_fallback_key_types"`
+	}
+	deviceLists struct {
+		Changed []id.UserID `json:"changed"`
+		Left    []id.UserID `json:"left"`
+	}
+	roomsForm struct {
+		Join   map[id.RoomID]joinedForm        `json:"join"`
+		Invite map[id.RoomID]map[string]events `json:"invite"`
+		Knock  map[id.RoomID]map[string]events `json:"knock"`
+		Leave  map[id.RoomID]leftForm          `json:"leave"`
+	}
+	joinedForm struct {
+		Summary             map[string]any `json:"summary"`
+		State               *events        `json:"state,omitempty"`
+		StateAfter          *events        `json:"state_after,omitempty"`
+		Timeline            timelineForm   `json:"timeline"`
+		Ephemeral           events         `json:"ephemeral"`
+		AccountData         events         `json:"account_data"`
+		UnreadNotifications unreadForm     `json:"unread_notifications"`
+	}
+	leftForm struct {
+		State       *events      `json:"state,omitempty"`
+		StateAfter  *events      `json:"state_after,omitempty"`
+		Timeline    timelineForm `json:"timeline"`
+		AccountData events       `json:"account_data"`
+	}
+	timelineForm struct {
+		Events    []any  `json:"events"`
+		Limited   bool   `json:"limited"`
+		PrevBatch string `json:"prev_batch,omitempty"`
+	}
+	// todo spec: counts by push rules
+	unreadForm struct {
+		HighlightCount    int `json:"highlight_count"`
+		NotificationCount int `json:"notification_count"`
+	}
+	events struct {
+		Events []any `json:"events"`
+	}
+)
+
+func newEvents() events { return events{Events: []any{}} }
+
+// syncFormatter gives an answer the form of the API.
+type syncFormatter struct {
+	request clientsync.Request
+	now     time.Time
+}
+
+func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time) syncForm {
+	f := syncFormatter{request: req, now: now}
+	form := syncForm{
+		NextBatch: answer.Next.String(), AccountData: f.accountData(answer.AccountData), Presence: newEvents(), ToDevice: newEvents(),
+		DeviceLists:      deviceLists{Changed: []id.UserID{}, Left: []id.UserID{}},
+		OneTimeKeysCount: map[string]int{"signed_curve25519": 0}, UnusedFallbackKeyTypes: []string{},
+		Rooms: roomsForm{
+			Join: map[id.RoomID]joinedForm{}, Leave: map[id.RoomID]leftForm{},
+			Invite: map[id.RoomID]map[string]events{}, Knock: map[id.RoomID]map[string]events{},
+		},
+	}
+	if req.Initial && req.Filter.AccountData.Match("m.push_rules", "") {
+		form.AccountData.Events = append(form.AccountData.Events, map[string]any{
+			"type": "m.push_rules", "content": map[string]any{"global": push.DefaultRules(req.User)},
+		})
+	}
+	for room, joined := range answer.Joined {
+		form.Rooms.Join[room] = f.joined(joined)
+	}
+	for room, left := range answer.Left {
+		form.Rooms.Leave[room] = f.left(left)
+	}
+	for room, stripped := range answer.Invited {
+		form.Rooms.Invite[room] = map[string]events{"invite_state": raws(stripped)}
+	}
+	for room, stripped := range answer.Knocked {
+		form.Rooms.Knock[room] = map[string]events{"knock_state": raws(stripped)}
+	}
+	return form
+}
+
+func raws(list []json.RawMessage) events {
+	all := newEvents()
+	for _, raw := range list {
+		all.Events = append(all.Events, raw)
+	}
+	return all
+}
+
+func (f syncFormatter) joined(room *clientsync.JoinedRoom) joinedForm {
+	form := joinedForm{
+		Summary: map[string]any{}, Timeline: f.timeline(room.Timeline),
+		Ephemeral: newEvents(), AccountData: f.accountData(room.AccountData),
+	}
+	form.State, form.StateAfter = f.state(room.State)
+	if s := room.Summary; s != nil {
+		form.Summary["m.joined_member_count"] = s.Joined
+		form.Summary["m.invited_member_count"] = s.Invited
+		if s.Heroes != nil {
+			form.Summary["m.heroes"] = s.Heroes
+		}
+	}
+	if room.HasTyping {
+		form.Ephemeral.Events = append(form.Ephemeral.Events, map[string]any{
+			"type": "m.typing", "content": map[string]any{"user_ids": append([]id.UserID{}, room.Typing...)},
+		})
+	}
+	if len(room.Receipts) > 0 {
+		form.Ephemeral.Events = append(form.Ephemeral.Events, map[string]any{"type": "m.receipt", "content": receiptContent(room.Receipts)})
+	}
+	return form
+}
+
+func (f syncFormatter) left(room *clientsync.LeftRoom) leftForm {
+	form := leftForm{Timeline: f.timeline(room.Timeline), AccountData: f.accountData(room.AccountData)}
+	form.State, form.StateAfter = f.state(room.State)
+	return form
+}
+
+// state goes under one of two names: as the client asked.
+func (f syncFormatter) state(rows []store.EventRow) (before, after *events) {
+	all := newEvents()
+	for _, row := range rows {
+		all.Events = append(all.Events, f.event(plainEvent(row.Event, f.now), row))
+	}
+	if f.request.StateAfter {
+		return nil, &all
+	}
+	return &all, nil
+}
+
+func (f syncFormatter) timeline(t clientsync.Timeline) timelineForm {
+	form := timelineForm{Events: []any{}, Limited: t.Limited, PrevBatch: stream.FormatTopological(t.PrevBatch)}
+	for _, d := range t.Events {
+		form.Events = append(form.Events, f.event(decoratedEvent(d, f.now), d.EventRow))
+	}
+	return form
+}
+
+// event is an event in the format that the filter asks for; the room's ID is told by where it stands.
+func (f syncFormatter) event(formatted *clientEvent, row store.EventRow) any {
+	if f.request.Filter.EventFormat == "federation" {
+		return json.RawMessage(row.Event.JSON())
+	}
+	formatted.RoomID = ""
+	return formatted
+}
+
+func (f syncFormatter) accountData(entries []store.AccountData) events {
+	all := newEvents()
+	for _, entry := range entries {
+		all.Events = append(all.Events, map[string]any{"type": entry.Type, "content": entry.Content})
+	}
+	return all
+}
+
+// receiptContent is the content of m.receipt: by event, type and user. spec:client-server-api/modules/receipts#client-behaviour
+func receiptContent(receipts []store.Receipt) map[id.EventID]map[string]map[id.UserID]map[string]any {
+	content := map[id.EventID]map[string]map[id.UserID]map[string]any{}
+	for _, r := range receipts {
+		if content[r.Event] == nil {
+			content[r.Event] = map[string]map[id.UserID]map[string]any{}
+		}
+		if content[r.Event][r.Type] == nil {
+			content[r.Event][r.Type] = map[id.UserID]map[string]any{}
+		}
+		data := map[string]any{"ts": r.TS}
+		if r.Thread != "" {
+			data["thread_id"] = r.Thread
+		}
+		content[r.Event][r.Type][r.User] = data
+	}
+	return content
+}

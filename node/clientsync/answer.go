@@ -1,0 +1,59 @@
+package clientsync
+
+import (
+	"encoding/json"
+
+	"hanse/federation/id"
+	"hanse/node/store"
+	"hanse/node/stream"
+)
+
+// Answer is what is new for a user between two places. node/clientapi gives it the form of the API.
+type Answer struct {
+	Next        stream.Token
+	Joined      map[id.RoomID]*JoinedRoom
+	Invited     map[id.RoomID][]json.RawMessage // stripped state
+	Knocked     map[id.RoomID][]json.RawMessage
+	Left        map[id.RoomID]*LeftRoom
+	AccountData []store.AccountData
+}
+
+// Empty tells that there is nothing in it.
+func (a *Answer) Empty() bool {
+	return len(a.Joined)+len(a.Invited)+len(a.Knocked)+len(a.Left)+len(a.AccountData) == 0
+}
+
+// JoinedRoom is what is new in a room that the user is in.
+type JoinedRoom struct {
+	Timeline    Timeline
+	State       []store.EventRow // before the timeline, or after it if that was asked for
+	Summary     *Summary         // nil: unchanged
+	Typing      []id.UserID
+	HasTyping   bool // Typing has changed; it may have become empty
+	Receipts    []store.Receipt
+	AccountData []store.AccountData
+}
+
+func (r *JoinedRoom) empty() bool {
+	return len(r.Timeline.Events)+len(r.State)+len(r.Receipts)+len(r.AccountData) == 0 && r.Summary == nil && !r.HasTyping
+}
+
+// LeftRoom is what happened in a room until the user left it.
+type LeftRoom struct {
+	Timeline    Timeline
+	State       []store.EventRow
+	AccountData []store.AccountData
+}
+
+// Timeline is the newest events of a span.
+type Timeline struct {
+	Events    []Decorated // the oldest first
+	Limited   bool        // there are more between `since` and the first
+	PrevBatch store.Topological
+}
+
+// Summary helps a client to name a room. spec:client-server-api#get_matrixclientv3sync
+type Summary struct {
+	Heroes          []id.UserID // nil where the room has a name
+	Joined, Invited int
+}

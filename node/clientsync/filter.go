@@ -1,0 +1,142 @@
+package clientsync
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hanse/federation/canonicaljson"
+	"hanse/federation/event"
+	"hanse/federation/id"
+)
+
+// Filter is what a client wants of /sync. spec:client-server-api#filtering
+type Filter struct {
+	EventFields []string    `json:"event_fields"`
+	EventFormat string      `json:"event_format"` // "client" (also "") or "federation"
+	Presence    EventFilter `json:"presence"`
+	AccountData EventFilter `json:"account_data"`
+	Room        RoomFilter  `json:"room"`
+}
+
+// RoomFilter is the part about rooms.
+type RoomFilter struct {
+	Rooms        []id.RoomID     `json:"rooms"` // nil: all
+	NotRooms     []id.RoomID     `json:"not_rooms"`
+	IncludeLeave bool            `json:"include_leave"`
+	State        RoomEventFilter `json:"state"`
+	Timeline     RoomEventFilter `json:"timeline"`
+	Ephemeral    RoomEventFilter `json:"ephemeral"`
+	AccountData  RoomEventFilter `json:"account_data"`
+}
+
+// EventFilter chooses events by type and sender. A nil list chooses all; an empty one chooses none.
+type EventFilter struct {
+	Limit      int         `json:"limit"` // 0: the default
+	Types      []string    `json:"types"` // `*` stands for any characters
+	NotTypes   []string    `json:"not_types"`
+	Senders    []id.UserID `json:"senders"`
+	NotSenders []id.UserID `json:"not_senders"`
+}
+
+// RoomEventFilter chooses events of rooms; /messages, /context and /sync take it.
+type RoomEventFilter struct {
+	EventFilter
+	Rooms                   []id.RoomID `json:"rooms"`
+	NotRooms                []id.RoomID `json:"not_rooms"`
+	ContainsURL             *bool       `json:"contains_url"`
+	LazyLoadMembers         bool        `json:"lazy_load_members"`
+	IncludeRedundantMembers bool        `json:"include_redundant_members"`
+}
+
+// ParseFilter reads a filter that a client sent. The error says what is wrong with it.
+func ParseFilter(raw []byte) (Filter, error) {
+	var filter Filter
+	if err := json.Unmarshal(raw, &filter); err != nil {
+		return filter, fmt.Errorf("not a filter: %w", err)
+	}
+	if f := filter.EventFormat; f != "" && f != "client" && f != "federation" {
+		return filter, fmt.Errorf("event_format %q is neither client nor federation", f)
+	}
+	for _, part := range []EventFilter{
+		filter.Presence, filter.AccountData, filter.Room.State.EventFilter, filter.Room.Timeline.EventFilter,
+		filter.Room.Ephemeral.EventFilter, filter.Room.AccountData.EventFilter,
+	} {
+		if part.Limit < 0 {
+			return filter, fmt.Errorf("limit %d is negative", part.Limit)
+		}
+	}
+	return filter, nil
+}
+
+// ParseRoomEventFilter reads the filter of /messages or /context.
+func ParseRoomEventFilter(raw []byte) (RoomEventFilter, error) {
+	var filter RoomEventFilter
+	if err := json.Unmarshal(raw, &filter); err != nil {
+		return filter, fmt.Errorf("not a filter: %w", err)
+	}
+	if filter.Limit < 0 {
+		return filter, fmt.Errorf("limit %d is negative", filter.Limit)
+	}
+	return filter, nil
+}
+
+// Match tells whether something of a type, by a sender ("" if it has none), is wanted.
+func (f EventFilter) Match(typ string, sender id.UserID) bool {
+	switch {
+	case f.Types != nil && !slices.ContainsFunc(f.Types, func(p string) bool { return glob(p, typ) }):
+	case slices.ContainsFunc(f.NotTypes, func(p string) bool { return glob(p, typ) }):
+	case sender == "":
+		return true
+	case f.Senders != nil && !slices.Contains(f.Senders, sender):
+	case slices.Contains(f.NotSenders, sender):
+	default:
+		return true
+	}
+	return false
+}
+
+// MatchRoom tells whether anything of a room is wanted.
+func (f RoomEventFilter) MatchRoom(room id.RoomID) bool { return wantsRoom(f.Rooms, f.NotRooms, room) }
+
+// MatchEvent tells whether an event is wanted.
+func (f RoomEventFilter) MatchEvent(e *event.Event) bool {
+	if !f.MatchRoom(e.RoomID()) || !f.Match(e.Type(), e.Sender()) {
+		return false
+	}
+	if f.ContainsURL == nil {
+		return true
+	}
+	url, found := canonicaljson.Get(e.Content(), "url")
+	return (found && bytes.HasPrefix(url, []byte(`"`))) == *f.ContainsURL
+}
+
+func wantsRoom(rooms, notRooms []id.RoomID, room id.RoomID) bool {
+	return (rooms == nil || slices.Contains(rooms, room)) && !slices.Contains(notRooms, room)
+}
+
+// glob matches a text against a pattern in which `*` stands for any characters. Its time is bounded by
+// len(pattern) × len(text).
+func glob(pattern, text string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == text
+	}
+	text, ok := strings.CutPrefix(text, head)
+	if !ok {
+		return false
+	}
+	for {
+		middle, more, star := strings.Cut(rest, "*")
+		if !star {
+			return strings.HasSuffix(text, middle)
+		}
+		at := strings.Index(text, middle)
+		if at < 0 {
+			return false
+		}
+		text, rest = text[at+len(middle):], more
+	}
+}

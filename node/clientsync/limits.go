@@ -1,0 +1,18 @@
+package clientsync
+
+const (
+	// DefaultTimeline is how many events of a room a client gets that asks for no number: what fills a screen.
+	DefaultTimeline = 20
+	// maxTimeline bounds what a client may ask for: more is what /messages is for.
+	maxTimeline = 500
+	// maxScan bounds how many events of a room are read for one timeline when a filter or the history's visibility
+	// leaves most of them out.
+	maxScan = 2000
+	// maxHeroes is how many members help to name a room without a name. spec:client-server-api#get_matrixclientv3sync
+	maxHeroes = 5
+	// maxRemembered is for how many rooms of devices it is remembered which members were sent (lazy loading): some
+	// megabytes. What was forgotten is sent again.
+	maxRemembered = 10_000
+	// maxRememberedMembers bounds what is remembered of one of them.
+	maxRememberedMembers = 500
+)

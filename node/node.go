@@ -1,0 +1,194 @@
+// Package node is a homeserver: it reads a configuration, puts the parts together, and runs them. It is the only place
+// that knows all of them, and decides nothing that one of them could.
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hanse/federation/client"
+	"hanse/federation/id"
+	"hanse/federation/sender"
+	"hanse/keys"
+	"hanse/node/ephemeral"
+	"hanse/node/rooms"
+	"hanse/node/store"
+	"hanse/node/store/postgres"
+	"hanse/node/store/sqlite"
+	"hanse/node/stream"
+	"hanse/node/telemetry"
+	"hanse/node/users"
+	"hanse/resolver"
+)
+
+// Node is one homeserver. Make it with New, then Run it once.
+type Node struct {
+	config    Config
+	name      id.ServerName
+	log       *slog.Logger
+	telemetry *telemetry.Telemetry
+
+	store     *store.Store
+	client    *client.Client
+	sender    *sender.Sender
+	rooms     *rooms.Rooms
+	users     *users.Users
+	ephemeral *ephemeral.Ephemeral
+	stream    *stream.Stream
+	endpoints []*endpoint
+}
+
+// New opens the database and the keys, puts the parts together and binds the addresses; nothing answers before Run.
+// An error says what to change; nothing is left open then.
+func New(ctx context.Context, config Config, log *slog.Logger) (*Node, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	config = config.withDefaults()
+	n := &Node{config: config, name: id.ServerName(config.ServerName), log: log, telemetry: telemetry.New(Version())}
+	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	var err error
+	if n.store, err = openStore(ctx, config, log); err != nil {
+		return nil, err
+	}
+	if err := n.assemble(ctx); err != nil {
+		for _, e := range n.endpoints {
+			err = errors.Join(err, e.listener.Close())
+		}
+		return nil, errors.Join(err, n.store.Close())
+	}
+	return n, nil
+}
+
+func openStore(ctx context.Context, config Config, log *slog.Logger) (*store.Store, error) {
+	options := store.Options{ServerName: id.ServerName(config.ServerName), Log: log}
+	if config.Database.URL == "" {
+		path := filepath.Join(config.DataDir, "hanse.db")
+		s, err := store.Open(ctx, sqlite.Open(path), options)
+		if err != nil {
+			return nil, fmt.Errorf("open the database %s: %w", path, err)
+		}
+		return s, nil
+	}
+	s, err := store.Open(ctx, postgres.Open(config.Database.URL), options)
+	if err != nil {
+		return nil, fmt.Errorf("open the database of database.url: %w", err)
+	}
+	return s, nil
+}
+
+// openKeys reads the signing keys, or makes them at the very first start: a server that comes back with another key is
+// not believed by the others, so a missing file is not replaced silently.
+func openKeys(ctx context.Context, config Config, s *store.Store) (*keys.KeyFile, error) {
+	used, before, err := s.OwnKeyUsed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(config.SigningKey); errors.Is(err, fs.ErrNotExist) && before {
+		return nil, fmt.Errorf("signing_key: %s is missing, but this server has signed with the key %s before; "+
+			"restore the file from a backup, or set signing_key to where it is", config.SigningKey, used)
+	}
+	file, err := keys.LoadOrCreate(config.SigningKey)
+	if err != nil {
+		return nil, fmt.Errorf("signing_key: %w", err)
+	}
+	return file, nil
+}
+
+// Run answers until ctx ends, then stops in the reverse order of the data's way: listeners, rooms and readers, committer,
+// database. Requests that are under way may end, for a bounded time.
+func (n *Node) Run(ctx context.Context) error {
+	// What writes outlives what asks it to: each stage has a context of its own, ended after the one before.
+	life := context.WithoutCancel(ctx)
+	committer := stage(life, n.store.Run)
+	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.ephemeral.Run, n.users.Run)
+
+	n.telemetry.SetReady(true)
+	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())
+	serving, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-parts.failed:
+		case <-committer.failed:
+		case <-serving.Done():
+		}
+		cancel()
+	}()
+	err := serveAll(serving, n.endpoints)
+	n.telemetry.SetReady(false)
+	n.log.Info("hanse stops", "server_name", n.name)
+	err = errors.Join(err, parts.stop(), committer.stop(), n.store.Close())
+	n.client.Close()
+	return err
+}
+
+// addresses lists where the node listens, for the log.
+func (n *Node) addresses() string {
+	var list []string
+	for _, e := range n.endpoints {
+		list = append(list, strings.TrimSuffix(e.setting, ".listen")+" "+e.listener.Addr().String())
+	}
+	return strings.Join(list, ", ")
+}
+
+// running is some parts that run and end together.
+type running struct {
+	cancel context.CancelFunc
+	group  *errgroup.Group
+	failed <-chan struct{} // closed when one has failed, or all were told to stop
+}
+
+func stage(ctx context.Context, parts ...func(context.Context) error) running {
+	ctx, cancel := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		group.Go(func() error { return part(ctx) })
+	}
+	return running{cancel: cancel, group: group, failed: ctx.Done()}
+}
+
+// stop ends the parts and waits; being cancelled is not a failure.
+func (r running) stop() error {
+	r.cancel()
+	if err := r.group.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// outbound is how other servers are found and asked.
+func (n *Node) outbound(file *keys.KeyFile) error {
+	roots, err := n.config.trustedCAs()
+	if err != nil {
+		return fmt.Errorf("federation.trusted_cas: %w", err)
+	}
+	allowed, err := n.config.allowedAddresses()
+	if err != nil {
+		return fmt.Errorf("federation.allow_addresses: %w", err)
+	}
+	agent := "Hanse/" + Version()
+	finder := resolver.New(resolver.Config{
+		DNSServer: n.config.Federation.DNSServer, Roots: roots, Allow: allowed, UserAgent: agent, Log: n.log,
+	})
+	n.client = client.New(client.Config{
+		Origin: n.name, Key: file.Current, Resolver: finder, TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		UserAgent: agent, Log: n.log,
+	})
+	return nil
+}
+
+// keyDocumentLife is for how long an answer about our own keys is kept: signing it anew for each request would be waste.
+const keyDocumentLife = time.Minute
