@@ -2,47 +2,193 @@ package rooms
 
 import (
 	"context"
+	"fmt"
 
+	"hanse/federation"
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/roomstate"
 	"hanse/node/store"
 )
 
-// Visible returns those of the events (all of one room) that a user may see, in the same order
-// (spec:client-server-api/modules/history_visibility#server-behaviour).
-func (r *Rooms) Visible(ctx context.Context, user id.UserID, room id.RoomID, events []store.EventRow) ([]store.EventRow, error) {
-	return nil, nil
+// Info says what is known of a room; false if this server doesn't know it.
+func (r *Rooms) Info(ctx context.Context, roomID id.RoomID) (store.RoomInfo, bool, error) {
+	return r.store.Room(ctx, roomID)
 }
 
-// Event returns one event of a room if the user may see it; M_NOT_FOUND otherwise.
-func (r *Rooms) Event(ctx context.Context, user id.UserID, room id.RoomID, eventID id.EventID) (store.EventRow, error) {
-	return store.EventRow{}, nil
+// Event returns one event of a room if the user may see it, M_NOT_FOUND otherwise.
+//
+// spec:client-server-api#get_matrixclientv3roomsroomideventeventid
+func (r *Rooms) Event(ctx context.Context, user id.UserID, roomID id.RoomID, eventID id.EventID) (store.EventRow, error) {
+	unknown := federation.NotFound(fmt.Sprintf("there is no event %s, or you may not see it", eventID))
+	row, ok, err := r.store.Event(ctx, eventID)
+	switch {
+	case err != nil:
+		return store.EventRow{}, err
+	case !ok || row.RoomID != roomID:
+		return store.EventRow{}, unknown
+	}
+	visible, err := r.Visible(ctx, user, roomID, []store.EventRow{row})
+	if err != nil {
+		return store.EventRow{}, err
+	}
+	if len(visible) == 0 {
+		return store.EventRow{}, unknown
+	}
+	return visible[0], nil
 }
 
-// Messages returns a page of history, asking other servers when ours ends.
-func (r *Rooms) Messages(ctx context.Context, req MessagesRequest) (Page, error) { return Page{}, nil }
-
-// Context returns an event with up to limit events around it.
-func (r *Rooms) Context(ctx context.Context, user id.UserID, room id.RoomID, eventID id.EventID, limit int, match func(store.EventRow) bool) (Context, error) {
-	return Context{}, nil
-}
-
-// State returns the room's state as the user may see it: now if joined (or world readable), when they left otherwise.
-func (r *Rooms) State(ctx context.Context, user id.UserID, room id.RoomID) ([]*event.Event, error) {
-	return nil, nil
+// State returns the room's state as the user may see it: now if they are joined or the room is world readable, when
+// they left otherwise.
+//
+// spec:client-server-api#get_matrixclientv3roomsroomidstate
+func (r *Rooms) State(ctx context.Context, user id.UserID, roomID id.RoomID) ([]*event.Event, error) {
+	state, err := r.stateFor(ctx, user, roomID)
+	if err != nil {
+		return nil, err
+	}
+	return r.store.StateEvents(ctx, state)
 }
 
 // StateEvent returns one event of what State returns; M_NOT_FOUND if there is none.
-func (r *Rooms) StateEvent(ctx context.Context, user id.UserID, room id.RoomID, typ, stateKey string) (*event.Event, error) {
-	return nil, nil
+//
+// spec:client-server-api#get_matrixclientv3roomsroomidstateeventtypestatekey
+func (r *Rooms) StateEvent(ctx context.Context, user id.UserID, roomID id.RoomID, typ, stateKey string) (*event.Event, error) {
+	state, err := r.stateFor(ctx, user, roomID)
+	if err != nil {
+		return nil, err
+	}
+	events, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typ, StateKey: stateKey})
+	if err != nil {
+		return nil, err
+	}
+	if len(events) == 0 {
+		return nil, federation.NotFound(fmt.Sprintf("the room has no state %q with the state key %q", typ, stateKey))
+	}
+	return events[0], nil
 }
 
-// Members returns the membership events of the state that the user may see.
+// stateFor is the state that a user may read.
+func (r *Rooms) stateFor(ctx context.Context, user id.UserID, roomID id.RoomID) (roomstate.Map, error) {
+	s, err := r.sightOf(ctx, user, roomID)
+	if err != nil {
+		return roomstate.Map{}, err
+	}
+	current, err := r.store.CurrentState(ctx, roomID)
+	if err != nil || s.joined {
+		return current, err
+	}
+	if visible, err := r.store.StateEvents(ctx, current, roomstate.Key{Type: typeHistoryVisibility}); err != nil {
+		return roomstate.Map{}, err
+	} else if len(visible) > 0 && visibilityOf(visible[0]) == visibleToWorld {
+		return current, nil
+	}
+	if s.left == "" {
+		return roomstate.Map{}, notJoined()
+	}
+	state, ok, err := r.store.StateAfter(ctx, s.left)
+	if err == nil && !ok {
+		err = notJoined()
+	}
+	return state, err
+}
+
+func notJoined() error { return federation.Forbidden("you are not in this room") }
+
+// Members returns the membership events of the state that the user may see, now or at a point in the past.
+//
+// spec:client-server-api#get_matrixclientv3roomsroomidmembers
 func (r *Rooms) Members(ctx context.Context, req MembersRequest) ([]*event.Event, error) {
-	return nil, nil
+	state, err := r.stateFor(ctx, req.User, req.Room)
+	if err != nil {
+		return nil, err
+	}
+	if req.At != (Point{}) {
+		past, ok, err := r.stateAtPoint(ctx, req.Room, req.At)
+		if err != nil {
+			return nil, err
+		}
+		// Who isn't in the room any more sees no later state than that of their leaving.
+		s, err := r.sightOf(ctx, req.User, req.Room)
+		if err != nil {
+			return nil, err
+		}
+		if ok && (s.joined || req.At.Stream > 0 && req.At.Stream <= s.shared) {
+			state = past
+		}
+	}
+	events, err := r.memberEvents(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	kept := events[:0]
+	for _, e := range events {
+		m := e.Membership()
+		if (req.Membership == "" || m == req.Membership) && (req.NotMembership == "" || m != req.NotMembership) {
+			kept = append(kept, e)
+		}
+	}
+	return kept, nil
+}
+
+// stateAtPoint is the room's state at a place in its history; false if nothing is known from before it.
+func (r *Rooms) stateAtPoint(ctx context.Context, roomID id.RoomID, at Point) (roomstate.Map, bool, error) {
+	if at.Stream > 0 {
+		state, err := r.store.CurrentStateAt(ctx, roomID, at.Stream)
+		return state, err == nil, err
+	}
+	rows, _, err := r.store.Page(ctx, roomID, at.Topological, store.Backward, 1, store.Topological{})
+	if err != nil || len(rows) == 0 {
+		return roomstate.Map{}, false, err
+	}
+	return r.store.StateAfter(ctx, rows[0].Event.ID())
+}
+
+// memberEvents reads the membership events of a state.
+func (r *Rooms) memberEvents(ctx context.Context, state roomstate.Map) ([]*event.Event, error) {
+	var keys []roomstate.Key
+	for stateKey := range state.ByType(typeMember) {
+		keys = append(keys, roomstate.Key{Type: typeMember, StateKey: stateKey})
+	}
+	if len(keys) == 0 {
+		return nil, nil // no keys would mean all
+	}
+	return r.store.StateEvents(ctx, state, keys...)
 }
 
 // JoinedMembers returns the membership events of who is joined; the user must be joined.
-func (r *Rooms) JoinedMembers(ctx context.Context, user id.UserID, room id.RoomID) ([]*event.Event, error) {
-	return nil, nil
+//
+// spec:client-server-api#get_matrixclientv3roomsroomidjoined_members
+func (r *Rooms) JoinedMembers(ctx context.Context, user id.UserID, roomID id.RoomID) ([]*event.Event, error) {
+	s, err := r.sightOf(ctx, user, roomID)
+	if err != nil {
+		return nil, err
+	}
+	if !s.joined {
+		return nil, notJoined()
+	}
+	return r.Members(ctx, MembersRequest{User: user, Room: roomID, Membership: join})
+}
+
+// Senders returns the membership events of the senders of the events, all of one room, in the state of the last of
+// them: what lazily loading clients get beside a page.
+//
+// spec:client-server-api#lazy-loading-room-members
+func (r *Rooms) Senders(ctx context.Context, events []store.EventRow) ([]*event.Event, error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	state, ok, err := r.store.StateAfter(ctx, events[len(events)-1].Event.ID())
+	if err != nil || !ok {
+		return nil, err
+	}
+	seen := make(map[id.UserID]bool)
+	var keys []roomstate.Key
+	for _, row := range events {
+		if sender := row.Event.Sender(); !seen[sender] {
+			seen[sender] = true
+			keys = append(keys, roomstate.Key{Type: typeMember, StateKey: string(sender)})
+		}
+	}
+	return r.store.StateEvents(ctx, state, keys...)
 }

@@ -5,6 +5,9 @@
 //
 // It is not the rules (federation/authrules), not the decision about an event (federation/room), and not an API:
 // the HTTP forms are made by node/clientapi and federation/server. EDUs never come here.
+//
+// What is asked of it fails with a *federation.Error where the protocol has a word for the failure; every other
+// error is this server's own trouble.
 package rooms
 
 import (
@@ -14,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
+	"golang.org/x/sync/singleflight" // several askers of one handshake share it
 
 	"hanse/federation/client"
 	"hanse/federation/id"
@@ -33,13 +36,13 @@ type Waker interface {
 }
 
 // Profiles gives the display name and avatar URL that the membership events of our users carry. Empty strings are
-// left out. It is asked with a short-lived context and may be called concurrently.
+// left out. It may be called concurrently; an error leaves both out.
 type Profiles interface {
 	Profile(ctx context.Context, user id.UserID) (displayName, avatarURL string, err error)
 }
 
 // Invitees decides whether a user of ours exists and takes an invite from a user. A nil error lets the invite pass;
-// a *federation.Error is passed on to the inviting server as it is. It may be called concurrently.
+// a *federation.Error is passed on to the inviting side as it is. It may be called concurrently.
 type Invitees interface {
 	AcceptsInvite(ctx context.Context, user, from id.UserID) error
 }
@@ -63,21 +66,115 @@ type Config struct {
 	Limits         Limits
 	// Log may be nil: silent.
 	Log *slog.Logger
-	// Observe, if set, is told of each step: how many inputs shared its commit and how long the commit took.
-	Observe func(inputs int, commit time.Duration)
+	// Observe, if set, is told of each commit: how many inputs shared it and how long it took.
+	Observe func(inputs int, took time.Duration)
 }
 
-// Rooms is the registry of this server's rooms. All methods are safe for concurrent use.
+// Rooms is the registry of this server's rooms. All methods are safe for concurrent use; those that reach a room's
+// actor wait until Run runs.
 type Rooms struct {
-	cfg    Config // immutable
-	log    *slog.Logger
-	joins  singleflight.Group // remote joins, by room and user
-	leaves singleflight.Group // remote rejections, by room and user
+	cfg     Config // immutable
+	limits  Limits // immutable
+	self    id.ServerName
+	store   *store.Store
+	log     *slog.Logger
+	flights singleflight.Group // handshakes, by kind, room and user
+	entry   keyedLock          // one remote join of a room at a time
+	fetches chan struct{}      // a slot a running fetch
+	acls    aclCache
 
 	mu      sync.Mutex
 	actors  map[id.RoomID]*actor // guarded by mu
-	recent  lru                  // guarded by mu: loaded rooms, least recently used first
+	quiet   quietList            // guarded by mu: loaded rooms, the one used longest ago first
 	starts  []func(context.Context)
-	stopped bool          // guarded by mu
+	stopped bool          // guarded by mu: Run has ended
 	wake    chan struct{} // capacity 1: starts has grown
+}
+
+// New makes a Rooms. It starts nothing: Run does.
+func New(cfg Config) *Rooms {
+	if cfg.DefaultVersion == "" {
+		cfg.DefaultVersion = roomversion.V12
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(int, time.Duration) {}
+	}
+	limits := cfg.Limits.withDefaults()
+	return &Rooms{
+		cfg: cfg, limits: limits, self: cfg.Self, store: cfg.Store,
+		log:     cfg.Log.With("part", "rooms"),
+		fetches: make(chan struct{}, limits.Fetches),
+		actors:  make(map[id.RoomID]*actor),
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// Run runs the rooms' actors, fetches and handshakes until ctx ends. What is being committed then is finished, what
+// waits is answered with ErrStopped. The store must run longer.
+func (r *Rooms) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() { r.resumeStaged(ctx) })
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-r.wake:
+		}
+		for _, start := range r.takeStarts(false) {
+			running.Go(func() { start(ctx) })
+		}
+	}
+	// What was started before the end is given its chance to answer: its context has ended.
+	for _, start := range r.takeStarts(true) {
+		running.Go(func() { start(ctx) })
+	}
+	running.Wait()
+	return nil
+}
+
+// start has Run start a goroutine. It reports false when Run has ended.
+func (r *Rooms) start(f func(context.Context)) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.startLocked(f)
+}
+
+func (r *Rooms) startLocked(f func(context.Context)) bool {
+	if r.stopped {
+		return false
+	}
+	r.starts = append(r.starts, f)
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (r *Rooms) takeStarts(last bool) []func(context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	starts := r.starts
+	r.starts = nil
+	r.stopped = r.stopped || last
+	return starts
+}
+
+// detached does f in a goroutine of Run's and waits for it; when ctx ends first, f goes on and ctx's error is returned.
+func (r *Rooms) detached(ctx context.Context, key string, f func(context.Context) error) error {
+	result := r.flights.DoChan(key, func() (any, error) {
+		done := make(chan error, 1)
+		if !r.start(func(ctx context.Context) { done <- f(ctx) }) {
+			return nil, ErrStopped
+		}
+		return nil, <-done
+	})
+	select {
+	case res := <-result:
+		return res.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

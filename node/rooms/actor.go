@@ -1,0 +1,277 @@
+package rooms
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/node/store"
+)
+
+// task is one thing to be done in a room's turn, and where its answer goes.
+type task struct {
+	input  room.Input                             // what the machine is stepped with; nil: only look is done
+	opts   store.CommitOptions                    // goes with the commit; a client transaction's EventID is filled in
+	look   func(*room.Machine, room.Source) error // reads the machine, before a step; an error ends the task
+	fresh  func() *room.Machine                   // makes the machine if the store has none; nil: M_NOT_FOUND
+	of     *room.Machine                          // set: the input is meant for this machine only (Provide)
+	settle bool                                   // answer when the input's events have been decided, fetches included
+
+	answer chan answer // capacity 1; nil: nobody asks
+}
+
+type answer struct {
+	result room.Result
+	err    error
+}
+
+// actor is one loaded room.
+type actor struct {
+	r    *Rooms
+	room id.RoomID
+	wake chan struct{} // capacity 1: look at the fields below
+
+	place    *list.Element // guarded by r.mu
+	queue    []*task       // guarded by r.mu
+	retiring bool          // guarded by r.mu
+	fetching int           // guarded by r.mu: fetches running
+
+	// Owned by the actor's goroutine (run):
+	machine   *room.Machine // nil: not loaded
+	flying    *batch        // being committed; nil: nothing is
+	filling   *batch        // decided, waits for flying
+	unsettled []*unsettled  // on disk, but events of theirs still wait for fetches
+	done      chan error    // capacity 1: flying's commit has ended
+}
+
+func newActor(r *Rooms, roomID id.RoomID) *actor {
+	return &actor{r: r, room: roomID, wake: make(chan struct{}, 1), done: make(chan error, 1), filling: newBatch()}
+}
+
+// poke wakes the actor.
+func (a *actor) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the actor's goroutine: it takes what is queued, steps the machine with it and commits, one commit at a time.
+// What is decided while a commit is on its way to the disk shares the next one.
+func (a *actor) run(ctx context.Context) {
+	idle := time.NewTimer(a.r.limits.Idle)
+	defer idle.Stop()
+	for {
+		quiet := false
+		select {
+		case <-a.wake:
+		case err := <-a.done:
+			a.committed(err)
+		case <-idle.C:
+			quiet = true
+		case <-ctx.Done():
+			a.end()
+			return
+		}
+		idle.Reset(a.r.limits.Idle)
+		tasks, more := a.r.take(a, a.r.limits.Batch-len(a.filling.waiting))
+		for _, t := range tasks {
+			a.do(ctx, t)
+		}
+		a.launch(ctx)
+		if more && len(a.filling.waiting) < a.r.limits.Batch {
+			a.poke()
+		}
+		if (quiet || a.r.told(a)) && a.r.retire(a) {
+			return
+		}
+	}
+}
+
+// do does one task. Its answer comes with the commit.
+func (a *actor) do(ctx context.Context, t *task) {
+	if t.of != nil && t.of != a.machine {
+		return // the machine that asked is gone; what it waited for is staged
+	}
+	if err := a.load(ctx, t); err != nil {
+		t.reply(answer{err: err})
+		return
+	}
+	src := a.source(ctx)
+	if t.look != nil {
+		if err := t.look(a.machine, src); err != nil || t.input == nil {
+			t.reply(answer{err: err})
+			return
+		}
+	}
+	if used, err := a.usedTxn(ctx, t); used || err != nil {
+		return
+	}
+	result, err := a.machine.Step(time.Now(), t.input, src)
+	if err != nil {
+		a.failed(t, err)
+		return
+	}
+	if a.machine.RoomID() == "" {
+		a.machine = nil // the room didn't come to be
+	}
+	opts, err := a.redactions(ctx, t.opts, result.Commit, src)
+	if err != nil {
+		a.failed(t, err)
+		return
+	}
+	a.fetch(result.Fetch)
+	a.filling.add(t, result, opts)
+}
+
+// failed drops the machine, which can't go on. What it decided before is good and is committed.
+func (a *actor) failed(t *task, err error) {
+	a.machine = nil
+	err = fmt.Errorf("rooms: %s: %w", a.room, err)
+	a.abandon(err)
+	if !errors.Is(err, context.Canceled) {
+		a.r.log.Error("a room's step failed; the room is loaded anew", "room", a.room, "err", err)
+	}
+	t.reply(answer{err: err})
+}
+
+// load makes sure that there is a machine. It waits until what the one before decided is on disk.
+func (a *actor) load(ctx context.Context, t *task) error {
+	if a.machine != nil {
+		return nil
+	}
+	a.flush(ctx)
+	snapshot, ok, err := a.r.store.LoadRoom(ctx, a.room)
+	switch {
+	case err != nil:
+		return fmt.Errorf("rooms: load %s: %w", a.room, err)
+	case ok:
+		a.machine = room.Load(a.r.self, snapshot)
+	case t.fresh != nil:
+		a.machine = t.fresh()
+	default:
+		return errUnknownRoom(a.room)
+	}
+	return nil
+}
+
+// usedTxn looks whether the task's client transaction has been done before. Then the task is answered with the event
+// that it made then: now if that is on disk, else when it is.
+//
+// spec:client-server-api#transaction-identifiers
+func (a *actor) usedTxn(ctx context.Context, t *task) (bool, error) {
+	for _, txn := range t.opts.ClientTxns {
+		result := func(eventID id.EventID) room.Result {
+			return room.Result{Verdicts: []room.Verdict{{EventID: eventID, Status: room.Accepted, Duplicate: true}}}
+		}
+		for _, b := range []*batch{a.filling, a.flying} {
+			if b == nil {
+				continue
+			}
+			if eventID, ok := b.txns[txnKey(txn)]; ok {
+				b.waiting = append(b.waiting, waiting{t, result(eventID)})
+				return true, nil
+			}
+		}
+		eventID, ok, err := a.r.store.ClientTxn(ctx, txn.User, txn.Device, txn.Endpoint, txn.TxnID)
+		if err != nil {
+			t.reply(answer{err: err})
+			return false, err
+		}
+		if ok {
+			t.reply(answer{result: result(eventID)})
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// launch sends what is filling on its way, if nothing is.
+func (a *actor) launch(ctx context.Context) {
+	if a.flying != nil || a.filling.idle() {
+		return
+	}
+	a.flying, a.filling = a.filling, newBatch()
+	b := a.flying
+	if b.commit.Empty() {
+		a.committed(nil)
+		return
+	}
+	go func() { // run, flush and end wait for done before they return
+		started := time.Now()
+		// A commit is not taken back when the server stops: the store runs longer.
+		_, err := a.r.store.Commit(context.WithoutCancel(ctx), b.commit, b.opts)
+		a.r.cfg.Observe(len(b.waiting), time.Since(started))
+		a.done <- err
+	}()
+}
+
+// committed answers what waited for the commit.
+func (a *actor) committed(err error) {
+	b := a.flying
+	a.flying = nil
+	if err != nil {
+		err = fmt.Errorf("rooms: commit to %s: %w", a.room, err)
+		a.r.log.Error("a room's commit failed; the room is loaded anew", "room", a.room, "err", err)
+		// The machine, and what was decided on top, know what never happened.
+		a.machine = nil
+		a.abandon(err)
+		b.waiting = append(b.waiting, a.filling.waiting...)
+		a.filling = newBatch()
+	} else {
+		a.wakeSender(b.commit)
+	}
+	for _, w := range b.waiting {
+		switch {
+		case err != nil:
+			w.task.reply(answer{err: err})
+		default:
+			a.settle(w)
+		}
+	}
+}
+
+// wakeSender tells the sender of the destinations that have something new.
+func (a *actor) wakeSender(c room.Commit) {
+	if a.r.cfg.Sender == nil {
+		return
+	}
+	var servers []id.ServerName
+	for _, s := range c.Send {
+		servers = append(servers, s.Servers...)
+	}
+	slices.Sort(servers)
+	if servers = slices.Compact(servers); len(servers) > 0 {
+		a.r.cfg.Sender.Wake(servers...)
+	}
+}
+
+// flush waits until all that was decided is on disk.
+func (a *actor) flush(ctx context.Context) {
+	for a.flying != nil || !a.filling.idle() {
+		if a.launch(ctx); a.flying != nil {
+			a.committed(<-a.done)
+		}
+	}
+}
+
+// end finishes what was decided and refuses the rest.
+func (a *actor) end() {
+	a.flush(context.Background())
+	a.abandon(ErrStopped)
+	for _, t := range a.r.close(a) {
+		t.reply(answer{err: ErrStopped})
+	}
+}
+
+// reply answers the task.
+func (t *task) reply(ans answer) {
+	if t.answer != nil {
+		t.answer <- ans
+	}
+}

@@ -1,0 +1,127 @@
+package rooms
+
+import (
+	"maps"
+	"slices"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+	"hanse/node/store"
+)
+
+// batch is what several steps decided, merged into one commit, and the tasks that are answered when it is on disk.
+// Between steps it also stands for what is not on disk yet: see source.
+type batch struct {
+	commit  room.Commit
+	opts    store.CommitOptions
+	waiting []waiting
+
+	events     map[id.EventID]room.Committed  // of commit
+	referenced map[id.EventID]struct{}        // prev events of its accepted events
+	changes    map[roomstate.Key]int          // index in commit.Changes
+	txns       map[store.ClientTxn]id.EventID // client transactions, EventID left out in the key
+}
+
+type waiting struct {
+	task   *task
+	result room.Result
+}
+
+func newBatch() *batch {
+	return &batch{
+		events:     make(map[id.EventID]room.Committed),
+		referenced: make(map[id.EventID]struct{}),
+		changes:    make(map[roomstate.Key]int),
+		txns:       make(map[store.ClientTxn]id.EventID),
+	}
+}
+
+// idle tells that nothing is in it.
+func (b *batch) idle() bool { return len(b.waiting) == 0 }
+
+// add takes over what one step decided. The steps of a machine must be added in their order.
+func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
+	b.waiting = append(b.waiting, waiting{t, result})
+	c := result.Commit
+	if c.Empty() {
+		return
+	}
+	b.addEvents(c.Events)
+	b.addChanges(c.Changes)
+	b.addStaged(c.Stage, c.Unstage)
+	// The newest word counts.
+	b.commit.RoomID, b.commit.Rules = c.RoomID, c.Rules
+	b.commit.Forward, b.commit.Depth, b.commit.Current, b.commit.Resident = c.Forward, c.Depth, c.Current, c.Resident
+	if b.commit.Servers == nil {
+		b.commit.Servers = make(map[id.ServerName]int, len(c.Servers))
+	}
+	maps.Copy(b.commit.Servers, c.Servers)
+	b.commit.Send = append(b.commit.Send, c.Send...)
+
+	for i := range opts.ClientTxns {
+		txn := &opts.ClientTxns[i]
+		txn.EventID = lastAccepted(result)
+		b.txns[txnKey(*txn)] = txn.EventID
+	}
+	b.opts.ClientTxns = append(b.opts.ClientTxns, opts.ClientTxns...)
+	b.opts.Redactions = append(b.opts.Redactions, opts.Redactions...)
+}
+
+func (b *batch) addEvents(events []room.Committed) {
+	for _, c := range events {
+		if _, known := b.events[c.Event.ID()]; known {
+			// An outlier that found its place: what is said later replaces what was said before.
+			b.commit.Events = slices.DeleteFunc(b.commit.Events, func(old room.Committed) bool { return old.Event.ID() == c.Event.ID() })
+		}
+		b.commit.Events = append(b.commit.Events, c)
+		b.events[c.Event.ID()] = c
+		if c.Status == room.Accepted && !c.Outlier {
+			for _, prev := range c.Event.PrevEvents() {
+				b.referenced[prev] = struct{}{}
+			}
+		}
+	}
+}
+
+// addChanges merges changes of the current state so that each key stands in it once: from before the batch to after it.
+func (b *batch) addChanges(changes []room.StateChange) {
+	for _, c := range changes {
+		i, known := b.changes[c.Key]
+		if !known {
+			b.changes[c.Key] = len(b.commit.Changes)
+			b.commit.Changes = append(b.commit.Changes, c)
+			continue
+		}
+		b.commit.Changes[i].New = c.New
+	}
+}
+
+// addStaged merges staged events: one staged and decided within the batch is not staged at all.
+func (b *batch) addStaged(stage []*event.Event, unstage []id.EventID) {
+	for _, gone := range unstage {
+		b.commit.Stage = slices.DeleteFunc(b.commit.Stage, func(e *event.Event) bool { return e.ID() == gone })
+	}
+	b.commit.Unstage = append(b.commit.Unstage, unstage...)
+	for _, e := range stage {
+		b.commit.Unstage = slices.DeleteFunc(b.commit.Unstage, func(gone id.EventID) bool { return gone == e.ID() })
+	}
+	b.commit.Stage = append(b.commit.Stage, stage...)
+}
+
+// txnKey is a client transaction without what it made.
+func txnKey(txn store.ClientTxn) store.ClientTxn {
+	txn.EventID = ""
+	return txn
+}
+
+// lastAccepted is the event that a step made last.
+func lastAccepted(result room.Result) id.EventID {
+	for _, v := range slices.Backward(result.Verdicts) {
+		if v.Status == room.Accepted && v.EventID != "" {
+			return v.EventID
+		}
+	}
+	return ""
+}

@@ -1,0 +1,125 @@
+package rooms
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"hanse/federation"
+	"hanse/federation/client"
+	"hanse/federation/id"
+)
+
+// candidates are the servers to ask for help with a room we aren't in, each once: those we were told of, the one whose
+// user invited ours, the one the room's ID names, those that were in the room when we last knew it.
+func (r *Rooms) candidates(ctx context.Context, user id.UserID, roomID id.RoomID, via []id.ServerName) ([]id.ServerName, error) {
+	list := slices.Clone(via)
+	m, ok, err := r.store.Membership(ctx, roomID, user)
+	if err != nil {
+		return nil, err
+	}
+	if ok && m.Sender != user && m.Sender != "" {
+		list = append(list, m.Sender.Server())
+	}
+	if server, ok := roomID.Server(); ok {
+		list = append(list, server)
+	}
+	joined, err := r.store.JoinedServers(ctx, roomID)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, byUsers(joined)...)
+	var once []id.ServerName
+	for _, server := range list {
+		if server != r.self && !slices.Contains(once, server) && len(once) < r.limits.Candidates {
+			once = append(once, server)
+		}
+	}
+	if len(once) == 0 {
+		return nil, federation.NotFound(fmt.Sprintf("no server is known that is in the room %s; give one (via, server_name) or use an alias", roomID))
+	}
+	return once, nil
+}
+
+// byUsers sorts servers: most joined users first, then by name.
+func byUsers(joined map[id.ServerName]int) []id.ServerName {
+	return slices.SortedFunc(maps.Keys(joined), func(a, b id.ServerName) int {
+		return cmp.Or(cmp.Compare(joined[b], joined[a]), cmp.Compare(a, b))
+	})
+}
+
+// tryEach does a handshake with one candidate after the other until one succeeds. Whatever goes wrong at one may go
+// well at the next, but for an answer that only depends on us.
+func (r *Rooms) tryEach(ctx context.Context, what string, roomID id.RoomID, candidates []id.ServerName,
+	handshake func(context.Context, id.ServerName) error) error {
+	var errs []error
+	for _, server := range candidates {
+		err := handshake(ctx, server)
+		if err == nil {
+			return nil
+		}
+		r.log.Info("a handshake failed with one server", "what", what, "room", roomID, "server", server, "err", err)
+		errs = append(errs, err)
+		if ctx.Err() != nil || final(err) {
+			break
+		}
+	}
+	return explain(what, roomID, candidates, errs)
+}
+
+// final tells that no other server will say anything else.
+func final(err error) bool {
+	wire := wireError(err)
+	return wire != nil && (wire.Code == federation.CodeIncompatibleRoomVersion || wire.Code == federation.CodeUnsupportedRoomVersion)
+}
+
+// wireError is the protocol's error in err: the other server's word or ours; nil if there is none.
+func wireError(err error) *federation.Error {
+	if remote, ok := errors.AsType[*client.Error](err); ok {
+		return remote.Matrix
+	}
+	wire, _ := errors.AsType[*federation.Error](err)
+	return wire
+}
+
+// explain makes one error for the user of those of all servers: the one that says most. What the user can do nothing
+// about is a 5xx.
+//
+// spec:server-server-api#put_matrixfederationv2send_joinroomideventid
+func explain(what string, roomID id.RoomID, servers []id.ServerName, errs []error) error {
+	var best *federation.Error
+	for _, err := range errs {
+		if wire := wireError(err); wire != nil && telling(wire) > telling(best) {
+			best = wire
+		}
+	}
+	if telling(best) > 0 {
+		return best
+	}
+	last := "no answer"
+	if len(errs) > 0 {
+		last = errs[len(errs)-1].Error()
+	}
+	return federation.NewError(502, federation.CodeUnknown,
+		fmt.Sprintf("the %s of %s failed with all %d servers asked; the last said: %s", what, roomID, len(servers), last))
+}
+
+// telling grades errors of other servers; 0 is of no use to the user.
+func telling(e *federation.Error) int {
+	switch {
+	case e == nil:
+		return 0
+	case e.Code == federation.CodeIncompatibleRoomVersion, e.Code == federation.CodeUnsupportedRoomVersion:
+		return 4
+	case e.Code == federation.CodeForbidden && e.Status == 403, e.Code == federation.CodeInviteBlocked:
+		return 3
+	case e.Code == federation.CodeUnableToAuthoriseJoin, e.Code == federation.CodeUnableToGrantJoin:
+		return 2
+	case e.Code == federation.CodeNotFound:
+		return 1
+	}
+	return 0
+}

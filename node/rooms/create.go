@@ -1,0 +1,393 @@
+package rooms
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+	"hanse/node/store"
+)
+
+// Error codes of the client-server API that only room creation uses.
+//
+// spec:client-server-api#other-error-codes
+const (
+	codeRoomInUse        = "M_ROOM_IN_USE"
+	codeInvalidRoomState = "M_INVALID_ROOM_STATE"
+)
+
+// Presets of /createRoom.
+const (
+	presetPrivate = "private_chat"
+	presetTrusted = "trusted_private_chat"
+	presetPublic  = "public_chat"
+
+	visibilityPublic  = "public"
+	visibilityPrivate = "private"
+)
+
+// Create makes a room and returns its ID once all of it is on disk. All events are made together or none is; invites
+// to users of other servers follow, and what their servers refuse is returned as the error although the room exists
+// then. A server that can't be reached is no error: the invite is left out and logged.
+//
+// spec:client-server-api#creation
+func (r *Rooms) Create(ctx context.Context, req CreateRequest) (id.RoomID, error) {
+	c, err := r.newCreation(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	drafts, err := c.drafts(ctx)
+	if err != nil {
+		return "", err
+	}
+	// Nobody else knows the room before it is on disk, so that it needs no actor yet.
+	machine := room.New(r.self, c.rules)
+	result, err := machine.Step(time.Now(), room.Propose{Drafts: drafts, Key: r.cfg.Key}, nothing{})
+	if err != nil {
+		return "", fmt.Errorf("rooms: create: %w", err)
+	}
+	for _, v := range result.Verdicts {
+		if v.Status != room.Accepted {
+			return "", federation.NewError(400, codeInvalidRoomState,
+				fmt.Sprintf("the room can't be made like this: its %s event is not allowed: %s", drafts[v.Draft].Type, why(v)))
+		}
+	}
+	opts := store.CommitOptions{Publish: ptr(req.Visibility == visibilityPublic)}
+	if c.alias != "" {
+		opts.Aliases = []store.Alias{{Alias: c.alias, RoomID: machine.RoomID(), Creator: req.Creator}}
+	}
+	if _, err := r.store.Commit(ctx, result.Commit, opts); err != nil {
+		if errors.Is(err, store.ErrExists) {
+			return "", aliasTaken(c.alias)
+		}
+		return "", fmt.Errorf("rooms: create: %w", err)
+	}
+	return machine.RoomID(), r.inviteRemote(ctx, machine.RoomID(), c)
+}
+
+// creation is a room that is being made.
+type creation struct {
+	r       *Rooms
+	req     CreateRequest
+	rules   *roomversion.Rules
+	alias   id.RoomAlias
+	roomID  id.RoomID   // "" where the create event's ID is the room's
+	local   []id.UserID // invited users of ours
+	remote  []id.UserID
+	initial map[string]bool // types in InitialState with an empty state key
+}
+
+// newCreation checks a request.
+func (r *Rooms) newCreation(ctx context.Context, req CreateRequest) (*creation, error) {
+	if req.Version == "" {
+		req.Version = r.cfg.DefaultVersion
+	}
+	rules, ok := roomversion.Lookup(req.Version)
+	if !ok {
+		return nil, federation.UnsupportedRoomVersion(string(req.Version))
+	}
+	if err := choosePreset(&req); err != nil {
+		return nil, err
+	}
+	switch {
+	case req.Invite3PID > 0:
+		return nil, federation.NewError(403, federation.CodeForbidden,
+			"this server has no identity server: it can't invite by e-mail address or phone number (invite_3pid)")
+	case len(req.Invite) > r.limits.Invites:
+		return nil, federation.InvalidParam(fmt.Sprintf("a new room can invite at most %d users at once", r.limits.Invites))
+	case len(req.InitialState) > r.limits.InitialState:
+		return nil, federation.InvalidParam(fmt.Sprintf("initial_state has more than %d events", r.limits.InitialState))
+	}
+	c := &creation{r: r, req: req, rules: rules, initial: make(map[string]bool)}
+	for _, e := range req.InitialState {
+		if e.StateKey == "" {
+			c.initial[e.Type] = true
+		}
+	}
+	if !rules.RoomIDIsCreateEvent {
+		c.roomID = id.RoomID("!" + rand.Text() + ":" + string(r.self))
+	}
+	if err := c.invitees(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.wishAlias(ctx)
+}
+
+// choosePreset fills in Visibility and Preset.
+func choosePreset(req *CreateRequest) error {
+	switch req.Visibility {
+	case "":
+		req.Visibility = visibilityPrivate
+	case visibilityPublic, visibilityPrivate:
+	default:
+		return federation.InvalidParam(fmt.Sprintf("visibility is %q: it must be public or private", req.Visibility))
+	}
+	switch req.Preset {
+	case "":
+		req.Preset = presetPrivate
+		if req.Visibility == visibilityPublic {
+			req.Preset = presetPublic
+		}
+	case presetPrivate, presetTrusted, presetPublic:
+	default:
+		return federation.InvalidParam(fmt.Sprintf("preset is %q: it must be private_chat, trusted_private_chat or public_chat", req.Preset))
+	}
+	return nil
+}
+
+// invitees sorts the invited users, without doubles, and asks whether ours take the invite.
+func (c *creation) invitees(ctx context.Context) error {
+	seen := map[id.UserID]bool{c.req.Creator: true}
+	for _, user := range c.req.Invite {
+		if seen[user] {
+			continue
+		}
+		seen[user] = true
+		if user.Server() != c.r.self {
+			c.remote = append(c.remote, user)
+			continue
+		}
+		if err := c.r.acceptsInvite(ctx, user, c.req.Creator); err != nil {
+			return err
+		}
+		c.local = append(c.local, user)
+	}
+	return nil
+}
+
+// wishAlias checks the alias wished for.
+func (c *creation) wishAlias(ctx context.Context) error {
+	if c.req.Alias == "" {
+		return nil
+	}
+	alias, err := id.ParseRoomAlias("#" + c.req.Alias + ":" + string(c.r.self))
+	if err != nil || strings.ContainsAny(c.req.Alias, ":#") {
+		return federation.InvalidParam("room_alias_name is not a valid local part: it can't hold ':' or '#', and must be short")
+	}
+	_, taken, err := c.r.store.Alias(ctx, alias)
+	if taken {
+		return aliasTaken(alias)
+	}
+	c.alias = alias
+	return err
+}
+
+func aliasTaken(alias id.RoomAlias) error {
+	return federation.NewError(400, codeRoomInUse, fmt.Sprintf("the alias %s is taken", alias))
+}
+
+// drafts are the new room's events, in the order of the specification.
+//
+// spec:client-server-api#post_matrixclientv3createroom
+func (c *creation) drafts(ctx context.Context) ([]event.Draft, error) {
+	create, err := c.createContent()
+	if err != nil {
+		return nil, err
+	}
+	power, err := c.powerLevels()
+	if err != nil {
+		return nil, err
+	}
+	drafts := []event.Draft{
+		c.state(typeCreate, "", create), // 1
+		c.state(typeMember, string(c.req.Creator), c.r.memberContent(ctx, c.req.Creator, join, object{})), // 2
+		c.state(typePowerLevels, "", power), // 3
+	}
+	if c.alias != "" { // 4
+		drafts = append(drafts, c.state(typeCanonicalAlias, "", object{"alias": quote(string(c.alias))}.raw()))
+	}
+	drafts = append(drafts, c.preset()...) // 5
+	for _, e := range c.req.InitialState { // 6
+		if e.StateKey == "" && (e.Type == typeName && c.req.Name != "" || e.Type == typeTopic && c.req.Topic != "") {
+			continue
+		}
+		if err := checkContent(e.Type, e.Content); err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, c.state(e.Type, e.StateKey, e.Content))
+	}
+	if c.req.Name != "" { // 7
+		drafts = append(drafts, c.state(typeName, "", object{"name": quote(c.req.Name)}.raw()))
+	}
+	if c.req.Topic != "" {
+		drafts = append(drafts, c.state(typeTopic, "", topicContent(c.req.Topic)))
+	}
+	for _, user := range c.local { // 8; those of other servers are invited when the room exists
+		drafts = append(drafts, c.state(typeMember, string(user), c.inviteContent(ctx, user)))
+	}
+	return drafts, nil
+}
+
+func (c *creation) state(typ, stateKey string, content json.RawMessage) event.Draft {
+	d := event.Draft{RoomID: c.roomID, Type: typ, StateKey: &stateKey, Sender: c.req.Creator, Content: content}
+	return d
+}
+
+// createContent is the content of the create event: what the client asked for and what the room version wants.
+func (c *creation) createContent() (json.RawMessage, error) {
+	content, err := parseObject(c.req.CreationContent)
+	if err != nil {
+		return nil, federation.BadJSON("creation_content is not an object")
+	}
+	content.set("room_version", c.rules.Version)
+	delete(content, "creator")
+	if !c.rules.ImplicitCreator {
+		content.set("creator", c.req.Creator)
+	}
+	if !c.rules.PrivilegedCreators {
+		return content.raw(), nil
+	}
+	creators, err := c.additionalCreators(content["additional_creators"])
+	if err != nil {
+		return nil, err
+	}
+	if len(creators) > 0 {
+		content.set("additional_creators", creators)
+	}
+	return content.raw(), nil
+}
+
+// additionalCreators joins those asked for with those invited to a trusted private chat, each once.
+//
+// spec:rooms/v12#room-creators
+func (c *creation) additionalCreators(asked json.RawMessage) ([]id.UserID, error) {
+	var names []string
+	if len(asked) > 0 {
+		if err := json.Unmarshal(asked, &names); err != nil {
+			return nil, federation.BadJSON("additional_creators is not a list of user IDs")
+		}
+	}
+	creators := make([]id.UserID, 0, len(names))
+	for _, name := range names {
+		user, err := id.ParseUserID(name)
+		if err != nil {
+			return nil, federation.InvalidParam(fmt.Sprintf("additional_creators: %v", err))
+		}
+		creators = append(creators, user)
+	}
+	if c.req.Preset == presetTrusted {
+		creators = append(append(creators, c.local...), c.remote...)
+	}
+	var once []id.UserID
+	for _, user := range creators {
+		if user != c.req.Creator && !slices.Contains(once, user) {
+			once = append(once, user)
+		}
+	}
+	return once, nil
+}
+
+// powerLevels is the content of the first power levels event, the client's wishes on top.
+func (c *creation) powerLevels() (json.RawMessage, error) {
+	users := map[id.UserID]int{}
+	tombstone := 100
+	if c.rules.PrivilegedCreators {
+		tombstone = 150 // higher than state_default and than admins: upgrades are the creators'
+	} else {
+		users[c.req.Creator] = 100
+		if c.req.Preset == presetTrusted {
+			for _, user := range append(slices.Clone(c.local), c.remote...) {
+				users[user] = 100
+			}
+		}
+	}
+	invites := 50
+	if c.req.Preset != presetPublic {
+		invites = 0 // in a private room everybody may bring somebody along; deployed servers do the same
+	}
+	content := object{}
+	content.set("users", users)
+	content.set("users_default", 0)
+	content.set("events", map[string]int{
+		typeName: 50, typeAvatar: 50, typeCanonicalAlias: 50,
+		typePowerLevels: 100, typeHistoryVisibility: 100, typeServerACL: 100, typeEncryption: 100, typeTombstone: tombstone,
+	})
+	for _, level := range []struct {
+		key   string
+		value int
+	}{{"events_default", 0}, {"state_default", 50}, {"ban", 50}, {"kick", 50}, {"redact", 50}, {"invite", invites}} {
+		content.set(level.key, level.value)
+	}
+	override, err := parseObject(c.req.PowerLevelOverride)
+	if err != nil {
+		return nil, federation.BadJSON("power_level_content_override is not an object")
+	}
+	for key, value := range override {
+		content[key] = value
+	}
+	return content.raw(), checkContent(typePowerLevels, content.raw())
+}
+
+// preset makes the state that the preset stands for, but what initial_state sets itself.
+func (c *creation) preset() []event.Draft {
+	joinRule, guests := invite, "can_join"
+	if c.req.Preset == presetPublic {
+		joinRule, guests = "public", "forbidden"
+	}
+	var drafts []event.Draft
+	for _, e := range []struct{ typ, key, value string }{
+		{typeJoinRules, "join_rule", joinRule},
+		{typeHistoryVisibility, "history_visibility", "shared"},
+		{typeGuestAccess, "guest_access", guests},
+	} {
+		if !c.initial[e.typ] {
+			drafts = append(drafts, c.state(e.typ, "", object{e.key: quote(e.value)}.raw()))
+		}
+	}
+	return drafts
+}
+
+func (c *creation) inviteContent(ctx context.Context, user id.UserID) json.RawMessage {
+	extra := object{}
+	if c.req.Direct {
+		extra.set("is_direct", true)
+	}
+	return c.r.memberContent(ctx, user, invite, extra)
+}
+
+// inviteRemote invites the users of other servers.
+func (r *Rooms) inviteRemote(ctx context.Context, roomID id.RoomID, c *creation) error {
+	var refused error
+	for _, user := range c.remote {
+		err := r.Invite(ctx, MembershipRequest{Room: roomID, Sender: c.req.Creator, Target: user, Direct: c.req.Direct})
+		var wire *federation.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &wire) && wire.Status < 500:
+			refused = errors.Join(refused, err)
+		default:
+			r.log.Warn("an invite to a new room was not delivered", "room", roomID, "server", user.Server(), "err", err)
+		}
+	}
+	// The client gets one error; the first says enough.
+	var wire *federation.Error
+	if errors.As(refused, &wire) {
+		return wire
+	}
+	return refused
+}
+
+// topicContent is m.room.topic with the text in both forms.
+//
+// spec:client-server-api#mroomtopic
+func topicContent(topic string) json.RawMessage {
+	content := object{"topic": quote(topic)}
+	content.set("m.topic", map[string]any{"m.text": []map[string]string{{"body": topic}}})
+	return content.raw()
+}
+
+func quote(text string) json.RawMessage {
+	o := object{}
+	o.set("", text)
+	return o[""]
+}

@@ -1,0 +1,183 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"golang.org/x/sync/errgroup" // a few events at a time from one server
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+)
+
+const (
+	// fewEvents is up to how many events that are missing from a state are asked for one by one; beyond it one answer
+	// with the whole state costs less than the round trips.
+	fewEvents = 50
+	// eventsAtOnce is how many single events are asked of one server at a time.
+	eventsAtOnce = 8
+)
+
+// fetch starts what the machine asked for. Each fetch is answered by one Provide, which never finds the mailbox full.
+func (a *actor) fetch(fetches []room.Fetch) {
+	machine, r := a.machine, a.r
+	for _, f := range fetches {
+		r.addFetching(a, 1)
+		started := r.start(func(ctx context.Context) {
+			defer r.addFetching(a, -1)
+			select {
+			case r.fetches <- struct{}{}:
+				defer func() { <-r.fetches }()
+			case <-ctx.Done():
+				return
+			}
+			ctx, cancel := context.WithTimeout(ctx, r.limits.FetchTime)
+			defer cancel()
+			provide := r.fetchAny(ctx, a.room, machine.Rules(), f)
+			_ = r.enqueue(a.room, &task{input: provide, of: machine}, math.MaxInt) // fails only at the end of Run
+		})
+		if !started {
+			r.addFetching(a, -1)
+		}
+	}
+}
+
+// fetchAny asks the servers of a fetch in order until one gives a usable answer.
+func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) room.Provide {
+	errs := []error{errors.New("no server to ask")}
+	for _, server := range f.From {
+		provide, err := r.fetchFrom(ctx, server, roomID, rules, f)
+		if err == nil {
+			provide.Fetch, provide.From = f, server
+			return provide
+		}
+		r.log.Debug("a fetch failed", "what", f.Kind, "room", roomID, "server", server, "err", err)
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(errs) > 1 {
+		errs = errs[1:]
+	}
+	return room.Provide{Fetch: f, Err: errors.Join(errs...)}
+}
+
+func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (room.Provide, error) {
+	switch f.Kind {
+	case room.FetchMissing:
+		raws, err := r.cfg.Client.MissingEvents(ctx, server, federation.MissingEventsRequest{
+			RoomID: roomID, LatestEvents: f.Latest, EarliestEvents: f.Earliest, MinDepth: f.MinDepth, Limit: f.Limit,
+		})
+		return r.usable(ctx, rules, roomID, raws, err)
+	case room.FetchAuth:
+		return r.fetchAuth(ctx, server, roomID, rules, f)
+	case room.FetchState:
+		return r.fetchState(ctx, server, roomID, rules, f.At)
+	}
+	return room.Provide{}, fmt.Errorf("rooms: unknown fetch %v", f.Kind)
+}
+
+// usable verifies an answer that is a list of events: one without a single good event is no answer.
+func (r *Rooms) usable(ctx context.Context, rules *roomversion.Rules, roomID id.RoomID, raws []json.RawMessage, err error) (room.Provide, error) {
+	if err != nil {
+		return room.Provide{}, err
+	}
+	events := r.verified(ctx, rules, roomID, raws)
+	if len(events) == 0 {
+		return room.Provide{}, fmt.Errorf("none of the %d events it gave is usable", len(raws))
+	}
+	return room.Provide{Events: events}, nil
+}
+
+// fetchAuth asks for the auth chain of an event, and for the missing ones themselves where that is refused.
+func (r *Rooms) fetchAuth(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (room.Provide, error) {
+	raws, err := r.cfg.Client.EventAuth(ctx, server, roomID, f.At)
+	provide, err := r.usable(ctx, rules, roomID, raws, err)
+	if err == nil || ctx.Err() != nil {
+		return provide, err
+	}
+	events, failed := r.fetchEvents(ctx, server, roomID, rules, f.Events)
+	if len(events) == 0 {
+		return room.Provide{}, errors.Join(err, failed)
+	}
+	return room.Provide{Events: events}, nil
+}
+
+// fetchState asks for the state before an event: its IDs, then those events that aren't stored.
+func (r *Rooms) fetchState(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, at id.EventID) (room.Provide, error) {
+	ids, err := r.cfg.Client.StateIDs(ctx, server, roomID, at)
+	if err != nil {
+		return room.Provide{}, err
+	}
+	if len(ids.PDUIDs) > r.limits.StateEvents || len(ids.AuthChainIDs) > r.limits.StateEvents {
+		return room.Provide{}, fmt.Errorf("the state it gave has more than %d events", r.limits.StateEvents)
+	}
+	missing, err := r.unknown(ctx, slices.Concat(ids.PDUIDs, ids.AuthChainIDs, []id.EventID{at}))
+	if err != nil {
+		return room.Provide{}, err
+	}
+	provide := room.Provide{State: &room.StateAt{At: at, State: ids.PDUIDs, AuthChain: ids.AuthChainIDs}}
+	if len(missing) <= fewEvents {
+		// Some may be missing in the end: the machine judges what that means.
+		provide.Events, err = r.fetchEvents(ctx, server, roomID, rules, missing)
+		if len(provide.Events) == 0 && err != nil {
+			return room.Provide{}, err
+		}
+		return provide, nil
+	}
+	state, err := r.cfg.Client.State(ctx, server, roomID, at)
+	if err != nil {
+		return room.Provide{}, err
+	}
+	raws := slices.Concat(state.PDUs, state.AuthChain)
+	if event, err := r.cfg.Client.Event(ctx, server, at); err == nil {
+		raws = append(raws, event)
+	}
+	provide.Events = r.verified(ctx, rules, roomID, raws)
+	return provide, nil
+}
+
+// unknown gives those of the events, each once, that aren't stored.
+func (r *Rooms) unknown(ctx context.Context, ids []id.EventID) ([]id.EventID, error) {
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	var missing []id.EventID
+	for chunk := range slices.Chunk(ids, 1000) {
+		known, err := r.store.Known(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for _, eventID := range chunk {
+			if !known[eventID] {
+				missing = append(missing, eventID)
+			}
+		}
+	}
+	return missing, nil
+}
+
+// fetchEvents asks one server for single events. Those that could be had and verified are returned, with the errors of
+// the others.
+func (r *Rooms) fetchEvents(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, ids []id.EventID) ([]*event.Event, error) {
+	raws := make([]json.RawMessage, len(ids))
+	errs := make([]error, len(ids))
+	var group errgroup.Group
+	group.SetLimit(eventsAtOnce)
+	for i, eventID := range ids {
+		group.Go(func() error {
+			raws[i], errs[i] = r.cfg.Client.Event(ctx, server, eventID)
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are in errs
+	raws = slices.DeleteFunc(raws, func(raw json.RawMessage) bool { return raw == nil })
+	return r.verified(ctx, rules, roomID, raws), errors.Join(errs...)
+}

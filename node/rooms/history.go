@@ -1,0 +1,193 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"hanse/federation"
+	"hanse/federation/dag"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+	"hanse/node/store"
+)
+
+// PDU answers /event: one event, if the asking server may see it or its room at all.
+//
+// spec:server-server-api#retrieving-events
+func (r *Rooms) PDU(ctx context.Context, origin id.ServerName, eventID id.EventID) (json.RawMessage, error) {
+	unknown := federation.NotFound(fmt.Sprintf("could not find event %s", eventID))
+	row, ok, err := r.store.Event(ctx, eventID)
+	if err != nil {
+		return nil, err
+	}
+	if !ok || r.mayRead(ctx, origin, row.RoomID) != nil {
+		return nil, unknown
+	}
+	if row.Outlier {
+		return row.Event.JSON(), nil // state or auth events: who is in the room may have them
+	}
+	events, err := r.shownToServer(ctx, origin, []store.EventRow{row})
+	if err != nil {
+		return nil, err
+	}
+	return events[0].JSON(), nil
+}
+
+// State answers /state: the state before an event and the auth chain of that state.
+//
+// spec:server-server-api#retrieving-events
+func (r *Rooms) ServerState(ctx context.Context, origin id.ServerName, req federation.StateRequest) (federation.StateResponse, error) {
+	state, chain, err := r.stateAt(ctx, origin, req)
+	if err != nil {
+		return federation.StateResponse{}, err
+	}
+	return federation.StateResponse{PDUs: wire(state), AuthChain: wire(chain)}, nil
+}
+
+// ServerStateIDs answers /state_ids.
+//
+// spec:server-server-api#retrieving-events
+func (r *Rooms) ServerStateIDs(ctx context.Context, origin id.ServerName, req federation.StateRequest) (federation.StateIDsResponse, error) {
+	state, chain, err := r.stateAt(ctx, origin, req)
+	if err != nil {
+		return federation.StateIDsResponse{}, err
+	}
+	return federation.StateIDsResponse{PDUIDs: idsOf(state), AuthChainIDs: idsOf(chain)}, nil
+}
+
+func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federation.StateRequest) (state, chain []*event.Event, err error) {
+	row, err := r.eventFor(ctx, origin, req.RoomID, req.EventID)
+	if err != nil {
+		return nil, nil, err
+	}
+	before, ok, err := r.store.StateBefore(ctx, req.EventID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !ok {
+		return nil, nil, federation.NotFound(fmt.Sprintf("the state at event %s is not known", req.EventID))
+	}
+	if state, err = r.store.StateEvents(ctx, before); err != nil {
+		return nil, nil, err
+	}
+	chain, err = r.authChainOf(ctx, row.Event.Rules(), state)
+	return state, chain, err
+}
+
+// EventAuth answers /event_auth: the auth chain of an event.
+//
+// spec:server-server-api#retrieving-event-authorisation-information
+func (r *Rooms) EventAuth(ctx context.Context, origin id.ServerName, req federation.EventAuthRequest) (federation.EventAuthResponse, error) {
+	row, err := r.eventFor(ctx, origin, req.RoomID, req.EventID)
+	if err != nil {
+		return federation.EventAuthResponse{}, err
+	}
+	chain, err := r.authChainOf(ctx, row.Event.Rules(), []*event.Event{row.Event})
+	return federation.EventAuthResponse{AuthChain: wire(chain)}, err
+}
+
+// ServerBackfill answers /backfill: events and those before them, newest first.
+//
+// spec:server-server-api#backfilling-and-retrieving-missing-events
+func (r *Rooms) ServerBackfill(ctx context.Context, origin id.ServerName, req federation.BackfillRequest) ([]json.RawMessage, error) {
+	if err := r.mayRead(ctx, origin, req.RoomID); err != nil {
+		return nil, err
+	}
+	rows, err := r.store.History(ctx, req.RoomID, req.V, min(max(req.Limit, 0), r.limits.Backfill))
+	if err != nil {
+		return nil, fmt.Errorf("rooms: backfill: %w", err)
+	}
+	events, err := r.shownToServer(ctx, origin, rows)
+	return wire(events), err
+}
+
+// ServerMissingEvents answers /get_missing_events: what lies between two sets of events, oldest first.
+//
+// spec:server-server-api#backfilling-and-retrieving-missing-events
+func (r *Rooms) ServerMissingEvents(ctx context.Context, origin id.ServerName, req federation.MissingEventsRequest) ([]json.RawMessage, error) {
+	if err := r.mayRead(ctx, origin, req.RoomID); err != nil {
+		return nil, err
+	}
+	limit := min(max(req.Limit, 0), r.limits.Missing)
+	rows, err := r.store.MissingEvents(ctx, req.RoomID, req.LatestEvents, req.EarliestEvents, req.MinDepth, limit)
+	if err != nil {
+		return nil, fmt.Errorf("rooms: get_missing_events: %w", err)
+	}
+	events, err := r.shownToServer(ctx, origin, rows)
+	return wire(events), err
+}
+
+// mayRead tells whether a server may ask for a room's events: it is in the room and not kept out by its ACL.
+func (r *Rooms) mayRead(ctx context.Context, origin id.ServerName, roomID id.RoomID) error {
+	if _, err := r.serves(ctx, origin, roomID); err != nil {
+		return err
+	}
+	joined, err := r.store.JoinedServers(ctx, roomID)
+	if err != nil {
+		return err
+	}
+	if joined[origin] == 0 {
+		return federation.Forbidden("your server is not in this room")
+	}
+	return nil
+}
+
+// eventFor is an event of a room that a server asks about.
+func (r *Rooms) eventFor(ctx context.Context, origin id.ServerName, roomID id.RoomID, eventID id.EventID) (store.EventRow, error) {
+	if err := r.mayRead(ctx, origin, roomID); err != nil {
+		return store.EventRow{}, err
+	}
+	row, ok, err := r.store.Event(ctx, eventID)
+	if err != nil {
+		return store.EventRow{}, err
+	}
+	if !ok || row.RoomID != roomID {
+		return store.EventRow{}, federation.NotFound(fmt.Sprintf("could not find event %s", eventID))
+	}
+	return row, nil
+}
+
+// authChainOf is the auth chain of events, in the form in which they may be shown, parents first.
+func (r *Rooms) authChainOf(ctx context.Context, rules *roomversion.Rules, of []*event.Event) ([]*event.Event, error) {
+	var ids []id.EventID
+	for _, e := range of {
+		ids = append(ids, e.AuthEvents()...)
+	}
+	slices.Sort(ids)
+	found, err := dag.AuthChain(slices.Compact(ids), r.store.AuthSource(ctx, rules))
+	if err != nil {
+		return nil, fmt.Errorf("rooms: auth chain: %w", err)
+	}
+	chain := make([]*event.Event, 0, len(found))
+	for _, e := range found {
+		chain = append(chain, e)
+	}
+	return r.asShown(ctx, dag.SortTopologically(chain))
+}
+
+// asShown replaces events that were redacted by their redacted form.
+func (r *Rooms) asShown(ctx context.Context, events []*event.Event) ([]*event.Event, error) {
+	for chunk := range slices.Chunk(events, 1000) {
+		rows, err := r.store.Events(ctx, idsOf(chunk))
+		if err != nil {
+			return nil, err
+		}
+		for i, e := range chunk {
+			if row, ok := rows[e.ID()]; ok {
+				chunk[i] = row.Event
+			}
+		}
+	}
+	return events, nil
+}
+
+func idsOf(events []*event.Event) []id.EventID {
+	ids := make([]id.EventID, len(events))
+	for i, e := range events {
+		ids[i] = e.ID()
+	}
+	return ids
+}

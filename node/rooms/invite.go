@@ -1,0 +1,241 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/client"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+	"hanse/node/store"
+)
+
+// Invite invites Target: at once if it is a user of ours, after its server has co-signed the event if it is not. Only
+// an invite that is in the room, on disk, returns without an error.
+//
+// spec:server-server-api#inviting-to-a-room
+func (r *Rooms) Invite(ctx context.Context, req MembershipRequest) error {
+	extra := reason(req.Reason)
+	if req.Direct {
+		extra.set("is_direct", true)
+	}
+	if req.Target.Server() != r.self {
+		_, err := r.inviteWith(ctx, req.Room, req.Sender, req.Target, extra)
+		return err
+	}
+	if err := r.acceptsInvite(ctx, req.Target, req.Sender); err != nil {
+		return err
+	}
+	content := r.memberContent(ctx, req.Target, invite, extra)
+	_, err := r.propose(ctx, req.Room, store.CommitOptions{}, nil, memberDraft(req.Sender, req.Target, content))
+	return err
+}
+
+// inviteAttempts is how often an invite to another server's user is made anew when the room has gone on meanwhile in a
+// way that forbids it.
+const inviteAttempts = 2
+
+// inviteWith invites a user of another server.
+func (r *Rooms) inviteWith(ctx context.Context, roomID id.RoomID, sender, target id.UserID, extra object) (id.EventID, error) {
+	var err error
+	for range inviteAttempts {
+		var eventID id.EventID
+		var again bool
+		eventID, again, err = r.inviteOnce(ctx, roomID, memberDraft(sender, target, r.memberContent(ctx, target, invite, extra)), target.Server())
+		if !again {
+			return eventID, err
+		}
+	}
+	return "", err
+}
+
+func (r *Rooms) inviteOnce(ctx context.Context, roomID id.RoomID, draft event.Draft, server id.ServerName) (eventID id.EventID, again bool, err error) {
+	// 1. The event as we would send it, and what the invited user may see.
+	ours, state, err := r.template(ctx, roomID, draft)
+	if err != nil {
+		return "", false, err
+	}
+	// 2. The other server signs it.
+	raw, err := r.cfg.Client.Invite(ctx, server, federation.InviteRequest{
+		RoomID: roomID, EventID: ours.Event.ID(), RoomVersion: ours.Event.Rules().Version,
+		Event: ours.Event.JSON(), InviteRoomState: state,
+	})
+	if err != nil {
+		return "", false, inviteError(server, err)
+	}
+	signed, err := r.coSigned(ctx, ours.Event, server, raw)
+	if err != nil {
+		return "", false, federation.NewError(502, federation.CodeUnknown, fmt.Sprintf("the invited user's server %s answered wrongly: %v", server, err))
+	}
+	// 3. It goes into the room.
+	result, err := r.step(ctx, roomID, room.Accept{Origin: r.self, Event: signed}, store.CommitOptions{})
+	if err != nil {
+		return "", false, err
+	}
+	for _, v := range result.Verdicts {
+		if v.EventID == signed.ID() && v.Status != room.Accepted {
+			return "", true, refusal(v)
+		}
+	}
+	return signed.ID(), false, nil
+}
+
+// template fills in, checks and signs a draft against the room as it is, and gives the state that goes to a user who
+// is not in the room.
+func (r *Rooms) template(ctx context.Context, roomID id.RoomID, draft event.Draft) (room.Templated, []json.RawMessage, error) {
+	draft.RoomID = roomID
+	var made room.Templated
+	var state []json.RawMessage
+	err := r.look(ctx, roomID, func(m *room.Machine, src room.Source) error {
+		if !m.Resident() {
+			return errUnknownRoom(roomID)
+		}
+		var err error
+		if made, err = m.Template(time.Now(), draft, r.cfg.Key, src); err != nil {
+			return err
+		}
+		if made.Refused {
+			return refusal(room.Verdict{Status: room.Rejected, Rejection: made.Rejection, Reason: made.Reason})
+		}
+		state, err = shownState(m, src)
+		return err
+	})
+	return made, state, err
+}
+
+// shownTypes are the state events that go to users who are not in the room: invite_room_state and knock_room_state.
+//
+// spec:client-server-api#stripped-state
+var shownTypes = [...]string{
+	typeCreate, typeName, typeAvatar, typeTopic, typeJoinRules, typeCanonicalAlias, typeEncryption,
+}
+
+// shownState is the state that goes to users who are not in the room, as full events.
+func shownState(m *room.Machine, src room.Source) ([]json.RawMessage, error) {
+	state := stateOf{m.Current(), src}
+	var shown []json.RawMessage
+	for _, typ := range shownTypes {
+		e, err := state.StateEvent(typ, "")
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			shown = append(shown, json.RawMessage(e.JSON()))
+		}
+	}
+	return shown, nil
+}
+
+// coSigned reads what the invited server made of our event: the same event, with its signature.
+func (r *Rooms) coSigned(ctx context.Context, ours *event.Event, server id.ServerName, raw json.RawMessage) (*event.Event, error) {
+	signed, err := event.Parse(ours.Rules(), raw)
+	if err != nil {
+		return nil, err
+	}
+	if signed.ID() != ours.ID() || !signed.ContentHashMatches() {
+		return nil, errors.New("it changed the event")
+	}
+	if err := r.signedBy(ctx, signed, server); err != nil {
+		return nil, err
+	}
+	// Our own signature must have survived.
+	if err := r.cfg.Ring.VerifyEvents(ctx, []*event.Event{signed})[0]; err != nil {
+		return nil, err
+	}
+	return signed, nil
+}
+
+// inviteError is what the inviting user is told.
+//
+// spec:server-server-api#put_matrixfederationv2inviteroomideventid
+func inviteError(server id.ServerName, err error) error {
+	remote, ok := errors.AsType[*client.Error](err)
+	if !ok {
+		return err
+	}
+	wire := remote.Matrix
+	switch {
+	case wire == nil || remote.Status >= 500:
+		return federation.NewError(502, federation.CodeUnknown, fmt.Sprintf("the invited user's server %s can't be reached", server))
+	case wire.Code == federation.CodeIncompatibleRoomVersion:
+		return federation.NewError(400, federation.CodeUnsupportedRoomVersion,
+			fmt.Sprintf("the invited user's server %s does not support the version of this room", server))
+	case wire.Code == federation.CodeMissingParam, wire.Code == federation.CodeInvalidParam:
+		return federation.NewError(502, federation.CodeUnknown, fmt.Sprintf("the invited user's server %s does not understand the invite: %s", server, wire.Message))
+	}
+	return wire
+}
+
+// ReceiveInvite takes an invite to a user of ours from another server, signs it and gives it back.
+//
+// spec:server-server-api#inviting-to-a-room
+func (r *Rooms) ReceiveInvite(ctx context.Context, origin id.ServerName, req federation.InviteRequest) (*event.Event, error) {
+	rules, ok := roomversion.Lookup(req.RoomVersion)
+	if !ok {
+		return nil, federation.IncompatibleRoomVersion(string(req.RoomVersion))
+	}
+	if err := r.Allowed(ctx, origin, req.RoomID); err != nil {
+		return nil, err
+	}
+	e, err := r.membershipEvent(rules, req.RoomID, req.EventID, req.Event, invite)
+	if err != nil {
+		return nil, err
+	}
+	stateKey, _ := e.StateKey()
+	user, err := id.ParseUserID(stateKey)
+	switch {
+	case err != nil || user.Server() != r.self:
+		return nil, federation.InvalidParam("the invited user is not of this server")
+	case e.Sender().Server() != origin:
+		return nil, federation.InvalidParam("the inviting user is not of your server")
+	}
+	if err := r.signedBy(ctx, e, origin); err != nil {
+		return nil, invalidSignature(err)
+	}
+	if err := r.checkInviteState(ctx, rules, req); err != nil {
+		return nil, err
+	}
+	if err := r.acceptsInvite(ctx, user, e.Sender()); err != nil {
+		return nil, err
+	}
+	signed, err := e.CoSign(r.self, r.cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("rooms: sign an invite: %w", err)
+	}
+	info, ok, err := r.store.Room(ctx, req.RoomID)
+	if err != nil {
+		return nil, err
+	}
+	if ok && info.Resident() {
+		return signed, nil // it comes to us through the room as well
+	}
+	_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{
+		RoomID: req.RoomID, Rules: rules, Event: signed, User: user, Stripped: r.prune(req.InviteRoomState),
+	})
+	return signed, err
+}
+
+// checkInviteState validates invite_room_state where the room version's events prove the room's ID: there it must hold
+// the create event, and all of its events must be valid ones of the room. In older versions servers send stripped
+// state, and their word is taken for it.
+func (r *Rooms) checkInviteState(ctx context.Context, rules *roomversion.Rules, req federation.InviteRequest) error {
+	if !rules.RoomIDIsCreateEvent {
+		return nil
+	}
+	events := r.verified(ctx, rules, req.RoomID, req.InviteRoomState)
+	if len(events) != len(req.InviteRoomState) {
+		return federation.InvalidParam("invite_room_state holds something that is not a valid, signed event of the room")
+	}
+	for _, e := range events {
+		if e.Is(typeCreate, "") {
+			return nil
+		}
+	}
+	return federation.InvalidParam("invite_room_state lacks the room's m.room.create event")
+}

@@ -1,0 +1,107 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/node/store"
+)
+
+// Join joins a user of ours to a room, through another server if nobody of ours is in it. It returns when the join is
+// on disk. If ctx ends first the join goes on, and only the answer is lost; several joins of the same room through
+// another server cost one. Who is joined already stays so.
+//
+// spec:client-server-api#joining-rooms
+func (r *Rooms) Join(ctx context.Context, req JoinRequest) error {
+	_, err := r.joinWith(ctx, req)
+	return err
+}
+
+// joinWith is Join; the event's ID is known only if the join was made here.
+func (r *Rooms) joinWith(ctx context.Context, req JoinRequest) (id.EventID, error) {
+	eventID, err := r.joinHere(ctx, req)
+	if !goesElsewhere(err) {
+		return eventID, err
+	}
+	return "", r.detached(ctx, fmt.Sprintf("join %s %s", req.Room, req.User), func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, r.limits.Handshake)
+		defer cancel()
+		unlock, err := r.entry.lock(ctx, req.Room)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		// Somebody else of ours may have come in meanwhile.
+		if _, err := r.joinHere(ctx, req); !goesElsewhere(err) {
+			return err
+		}
+		return r.joinThrough(ctx, req)
+	})
+}
+
+// errNotHere: we can't let the user in, but others may.
+var errNotHere = errors.New("rooms: no user of this server is in the room")
+
+// goesElsewhere tells whether another server may do what we can't.
+func goesElsewhere(err error) bool {
+	var wire *federation.Error
+	return errors.Is(err, errNotHere) || errors.As(err, &wire) &&
+		(wire.Code == federation.CodeUnableToAuthoriseJoin || wire.Code == federation.CodeUnableToGrantJoin)
+}
+
+// joinHere joins a room that we are in.
+func (r *Rooms) joinHere(ctx context.Context, req JoinRequest) (id.EventID, error) {
+	info, ok, err := r.store.Room(ctx, req.Room)
+	if err != nil {
+		return "", err
+	}
+	if !ok || !info.Resident() {
+		return "", errNotHere
+	}
+	extra, err := joinContent(req)
+	if err != nil {
+		return "", err
+	}
+	// How the user may come in is part of the event, so it must be known before the event's turn.
+	var way entrance
+	var already id.EventID
+	err = r.look(ctx, req.Room, func(m *room.Machine, src room.Source) error {
+		if !m.Resident() {
+			return errNotHere
+		}
+		if member, err := (stateOf{m.Current(), src}).StateEvent(typeMember, string(req.User)); err != nil {
+			return err
+		} else if member != nil && member.Membership() == join && len(extra) == 0 {
+			already = member.ID()
+			return nil
+		}
+		way, err = r.entrance(ctx, m, src, req.User)
+		return err
+	})
+	if err != nil || already != "" {
+		return already, err
+	}
+	if way.restricted {
+		extra.set(authorisedVia, way.via)
+	}
+	result, err := r.propose(ctx, req.Room, store.CommitOptions{}, nil, memberDraft(req.User, req.User, r.memberContent(ctx, req.User, join, extra)))
+	if err != nil {
+		return "", err
+	}
+	return lastAccepted(result), nil
+}
+
+// joinContent is what the client wants in the content of its membership event, without what is not its to say.
+func joinContent(req JoinRequest) (object, error) {
+	extra, err := parseObject(req.Content)
+	if err != nil {
+		return nil, federation.BadJSON("the content of the join is not an object")
+	}
+	delete(extra, "membership")
+	delete(extra, authorisedVia)
+	return extra, nil
+}

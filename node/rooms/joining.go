@@ -1,0 +1,152 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+)
+
+// joinThrough joins a room through other servers: make_join, sign, send_join, verify, adopt.
+//
+// spec:server-server-api#joining-rooms
+func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
+	candidates, err := r.candidates(ctx, req.User, req.Room, req.Via)
+	if err != nil {
+		return err
+	}
+	return r.tryEach(ctx, "join", req.Room, candidates, func(ctx context.Context, server id.ServerName) error {
+		// 1. The template.
+		answer, err := r.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, versions())
+		if err != nil {
+			return err
+		}
+		rules, draft, err := readTemplate(answer, req.Room, req.User, join)
+		if err != nil {
+			return err
+		}
+		// 2. Our event.
+		extra, err := joinContent(req)
+		if err != nil {
+			return err
+		}
+		if via := field(draft.Content, authorisedVia); via != "" && rules.RestrictedJoins {
+			extra.set(authorisedVia, via)
+		}
+		draft.Content = r.memberContent(ctx, req.User, join, extra)
+		ours, err := r.sign(rules, draft)
+		if err != nil {
+			return err
+		}
+		// 3. It goes in, the state comes out.
+		state, err := r.cfg.Client.SendJoin(ctx, server, req.Room, ours.ID(), ours.JSON(), false)
+		if err != nil {
+			return err
+		}
+		// 4. We are in.
+		return r.adopt(ctx, server, rules, ours, state)
+	})
+}
+
+// adopt verifies a send_join answer and makes the room ours.
+func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomversion.Rules, ours *event.Event, answer federation.SendJoinResponse) error {
+	if len(answer.State) > r.limits.StateEvents || len(answer.AuthChain) > r.limits.StateEvents {
+		return fmt.Errorf("the state of the room has more than %d events", r.limits.StateEvents)
+	}
+	if answer.MembersOmitted {
+		return fmt.Errorf("%s left out members though it was not asked to", server)
+	}
+	signed, err := r.withCoSignature(ctx, rules, ours, answer.Event)
+	if err != nil {
+		return err
+	}
+	in := room.Adopt{Event: signed}
+	in.State, in.AuthChain = r.verifiedLists(ctx, rules, ours.RoomID(), answer.State, answer.AuthChain)
+	result, err := r.ask(ctx, ours.RoomID(), &task{input: in, fresh: func() *room.Machine { return room.New(r.self, rules) }})
+	if err != nil {
+		return err
+	}
+	for _, v := range result.Verdicts {
+		if v.EventID == signed.ID() && v.Status != room.Accepted {
+			return fmt.Errorf("the room that %s gave can't be joined: %s", server, why(v))
+		}
+	}
+	return nil
+}
+
+// withCoSignature is our event with the resident server's signature, where the room needs one.
+func (r *Rooms) withCoSignature(ctx context.Context, rules *roomversion.Rules, ours *event.Event, raw json.RawMessage) (*event.Event, error) {
+	if len(ours.RequiredSigners()) <= 1 {
+		return ours, nil
+	}
+	if len(raw) == 0 {
+		return nil, fmt.Errorf("the answer lacks our event with the resident server's signature")
+	}
+	signed, err := event.Parse(rules, raw)
+	if err != nil {
+		return nil, err
+	}
+	if signed.ID() != ours.ID() || !signed.ContentHashMatches() {
+		return nil, fmt.Errorf("the answer holds another event than ours")
+	}
+	if err := r.cfg.Ring.VerifyEvents(ctx, []*event.Event{signed})[0]; err != nil {
+		return nil, err
+	}
+	return signed, nil
+}
+
+// readTemplate reads the answer of make_join, make_leave or make_knock and checks that it is what was asked for.
+//
+// spec:server-server-api#joining-rooms
+func readTemplate(answer federation.MakeResponse, roomID id.RoomID, user id.UserID, membership string) (*roomversion.Rules, event.Draft, error) {
+	rules, ok := roomversion.Lookup(answer.RoomVersion)
+	if !ok {
+		return nil, event.Draft{}, federation.UnsupportedRoomVersion(string(answer.RoomVersion))
+	}
+	draft, err := event.ParseDraft(rules, answer.Event)
+	if err != nil {
+		return nil, event.Draft{}, fmt.Errorf("the template is no valid event: %w", err)
+	}
+	wrong := ""
+	switch {
+	case draft.Type != typeMember:
+		wrong = "type"
+	case draft.RoomID != roomID:
+		wrong = "room_id"
+	case draft.Sender != user:
+		wrong = "sender"
+	case draft.StateKey == nil || *draft.StateKey != string(user):
+		wrong = "state_key"
+	case field(draft.Content, "membership") != membership:
+		wrong = "membership"
+	}
+	if wrong != "" {
+		return nil, event.Draft{}, fmt.Errorf("the template's %s is not what was asked for", wrong)
+	}
+	draft.OriginServerTS = time.Now().UnixMilli()
+	return rules, draft, nil
+}
+
+// sign makes our event of a template.
+func (r *Rooms) sign(rules *roomversion.Rules, draft event.Draft) (*event.Event, error) {
+	e, err := draft.Sign(rules, r.self, r.cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("the template can't be signed: %w", err)
+	}
+	return e, nil
+}
+
+// versions are all room versions that this server can take part in.
+func versions() []roomversion.Version {
+	var list []roomversion.Version
+	for _, rules := range roomversion.All() {
+		list = append(list, rules.Version)
+	}
+	return list
+}

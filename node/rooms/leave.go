@@ -1,0 +1,137 @@
+package rooms
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/node/store"
+)
+
+// rejection bounds how long a user who rejects an invite or takes back a knock waits for other servers. After that the
+// room is gone for the user, whatever its servers think: they will learn when they next ask.
+const rejectionTime = 20 * time.Second
+
+// Leave leaves a room, rejects an invite or takes back a knock. Who has left already stays so.
+//
+// spec:client-server-api#leaving-rooms
+func (r *Rooms) Leave(ctx context.Context, user id.UserID, roomID id.RoomID, why string) error {
+	m, ok, err := r.store.Membership(ctx, roomID, user)
+	if err != nil {
+		return err
+	}
+	if ok && m.OutOfRoom {
+		switch m.Membership {
+		case invite, knock:
+			return r.reject(ctx, user, roomID, why)
+		case leave:
+			return nil
+		}
+	}
+	draft := memberDraft(user, user, r.memberContent(ctx, user, leave, reason(why)))
+	_, err = r.propose(ctx, roomID, store.CommitOptions{}, func(m *room.Machine, src room.Source) error {
+		switch now, err := membershipIn(m, src, user); {
+		case err != nil:
+			return err
+		case now == leave:
+			return errLeftAlready
+		case now == "":
+			return federation.Forbidden("you are not in this room")
+		}
+		return nil
+	}, draft)
+	if err == errLeftAlready {
+		return nil
+	}
+	return err
+}
+
+// errLeftAlready ends a leave that has nothing to do.
+var errLeftAlready = fmt.Errorf("rooms: left already")
+
+// reject rejects an invite to a room that we aren't in, or takes back a knock on it, through another server; if none
+// answers in time, here alone. It goes on if ctx ends.
+//
+// spec:server-server-api#leaving-rooms-rejecting-invites
+func (r *Rooms) reject(ctx context.Context, user id.UserID, roomID id.RoomID, why string) error {
+	return r.detached(ctx, fmt.Sprintf("leave %s %s", roomID, user), func(ctx context.Context) error {
+		asking, cancel := context.WithTimeout(ctx, rejectionTime)
+		defer cancel()
+		err := r.leaveThrough(asking, user, roomID, why)
+		if err == nil {
+			return nil
+		}
+		r.log.Info("an invite is rejected here only: no server of the room took the rejection", "room", roomID, "err", err)
+		_, err = r.store.RemoveOutOfRoom(ctx, roomID, user)
+		return err
+	})
+}
+
+func (r *Rooms) leaveThrough(ctx context.Context, user id.UserID, roomID id.RoomID, why string) error {
+	candidates, err := r.candidates(ctx, user, roomID, nil)
+	if err != nil {
+		return err
+	}
+	return r.tryEach(ctx, "leave", roomID, candidates, func(ctx context.Context, server id.ServerName) error {
+		answer, err := r.cfg.Client.MakeLeave(ctx, server, roomID, user)
+		if err != nil {
+			return err
+		}
+		rules, draft, err := readTemplate(answer, roomID, user, leave)
+		if err != nil {
+			return err
+		}
+		draft.Content = r.memberContent(ctx, user, leave, reason(why))
+		ours, err := r.sign(rules, draft)
+		if err != nil {
+			return err
+		}
+		if err := r.cfg.Client.SendLeave(ctx, server, roomID, ours.ID(), ours.JSON()); err != nil {
+			return err
+		}
+		_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: roomID, Rules: rules, Event: ours, User: user})
+		return err
+	})
+}
+
+// Forget hides a room the user has left (or was banned from) from their lists and history.
+//
+// spec:client-server-api#post_matrixclientv3roomsroomidforget
+func (r *Rooms) Forget(ctx context.Context, user id.UserID, roomID id.RoomID) error {
+	m, ok, err := r.store.Membership(ctx, roomID, user)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return federation.NewError(400, federation.CodeUnknown, "you were never in this room")
+	case m.Membership != leave && m.Membership != ban:
+		return federation.NewError(400, federation.CodeUnknown, "you must leave the room before you forget it")
+	}
+	_, err = r.store.Forget(ctx, user, roomID)
+	return err
+}
+
+// Rescind takes in what ended an invite or knock of a user of ours from outside of the room: a leave or ban of the
+// user that a server sent us although we aren't in the room. Its signatures have been checked. It counts if it comes
+// from the server that had invited: nobody else's right to it can be checked without the room's state.
+func (r *Rooms) Rescind(ctx context.Context, origin id.ServerName, e *event.Event) error {
+	stateKey, _ := e.StateKey()
+	user, err := id.ParseUserID(stateKey)
+	if err != nil || user.Server() != r.self || e.Type() != typeMember || e.Membership() != leave && e.Membership() != ban {
+		return errUnknownRoom(e.RoomID())
+	}
+	m, ok, err := r.store.Membership(ctx, e.RoomID(), user)
+	if err != nil {
+		return err
+	}
+	open := ok && m.OutOfRoom && (m.Membership == invite || m.Membership == knock)
+	if !open || m.Membership == invite && (m.Sender.Server() != origin || e.Sender().Server() != origin) {
+		return errUnknownRoom(e.RoomID())
+	}
+	_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: e.RoomID(), Rules: e.Rules(), Event: e, User: user})
+	return err
+}

@@ -1,0 +1,174 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"hanse/federation"
+	"hanse/federation/authrules"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+	"hanse/node/store"
+)
+
+// Propose puts events of our users into a room, all or none, in order, and returns them once they are on disk. The
+// room fills in what depends on its graph. A refusal by the authorisation rules is M_FORBIDDEN and names the reason.
+func (r *Rooms) Propose(ctx context.Context, roomID id.RoomID, drafts ...event.Draft) ([]*event.Event, error) {
+	result, err := r.propose(ctx, roomID, store.CommitOptions{}, nil, drafts...)
+	if err != nil {
+		return nil, err
+	}
+	events := make([]*event.Event, 0, len(drafts))
+	for _, c := range result.Commit.Events {
+		events = append(events, c.Event)
+	}
+	return events, nil
+}
+
+// propose is Propose with client transactions, and a check in the room's turn before the step.
+func (r *Rooms) propose(ctx context.Context, roomID id.RoomID, opts store.CommitOptions,
+	check func(*room.Machine, room.Source) error, drafts ...event.Draft) (room.Result, error) {
+	for i := range drafts {
+		drafts[i].RoomID = roomID
+	}
+	result, err := r.ask(ctx, roomID, &task{input: room.Propose{Drafts: drafts, Key: r.cfg.Key}, opts: opts, look: check})
+	if err != nil {
+		return result, err
+	}
+	for _, v := range result.Verdicts {
+		if v.Status != room.Accepted {
+			return result, refusal(v)
+		}
+	}
+	return result, nil
+}
+
+// Send sends one event of a user of ours and returns its ID once it is on disk. Membership events take the way of
+// Join, Invite, Leave and the others, with the given content.
+func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
+	if err := checkContent(req.Type, req.Content); err != nil {
+		return "", err
+	}
+	if req.Type == typeMember && req.StateKey != nil {
+		return r.sendMembership(ctx, req)
+	}
+	draft := event.Draft{
+		Type: req.Type, StateKey: req.StateKey, Sender: req.Sender, Content: req.Content,
+		Redacts: req.Redacts, OriginServerTS: req.TS,
+	}
+	var check func(*room.Machine, room.Source) error
+	if req.Type == typeRedaction && req.Redacts != "" {
+		check = mayAskRedaction(req.Sender, req.Redacts)
+	}
+	result, err := r.propose(ctx, req.Room, req.options(), check, draft)
+	if err != nil {
+		return "", err
+	}
+	return lastAccepted(result), nil
+}
+
+// options makes the request idempotent.
+func (req SendRequest) options() store.CommitOptions {
+	if req.Device == "" || req.TxnID == "" {
+		return store.CommitOptions{}
+	}
+	endpoint := fmt.Sprintf("send/%s/%s", req.Room, req.Type)
+	if req.Redacts != "" {
+		endpoint = fmt.Sprintf("redact/%s/%s", req.Room, req.Redacts)
+	}
+	return store.CommitOptions{ClientTxns: []store.ClientTxn{
+		{User: req.Sender, Device: req.Device, Endpoint: endpoint, TxnID: req.TxnID},
+	}}
+}
+
+// mayAskRedaction refuses a redaction that would have no effect: of somebody else's event without the power for it.
+//
+// spec:client-server-api#redactions
+func mayAskRedaction(sender id.UserID, target id.EventID) func(*room.Machine, room.Source) error {
+	return func(m *room.Machine, src room.Source) error {
+		found, err := src.Events([]id.EventID{target})
+		if err != nil {
+			return err
+		}
+		if e := found[target].Event; e != nil && e.Sender() == sender && e.RoomID() == m.RoomID() {
+			return nil
+		}
+		levels, err := authrules.LevelsOf(stateOf{m.Current(), src})
+		if err != nil {
+			return err
+		}
+		if levels.User(sender) < levels.Redact() {
+			return federation.Forbidden("you may redact only your own events in this room")
+		}
+		return nil
+	}
+}
+
+// checkContent refuses what the rules of old room versions let pass but nobody should send any more.
+func checkContent(typ string, content json.RawMessage) error {
+	o, err := parseObject(content)
+	if err != nil {
+		return federation.BadJSON(fmt.Sprintf("the content of %s is not an object", typ))
+	}
+	if typ == typePowerLevels {
+		return checkPowerLevels(o)
+	}
+	return nil
+}
+
+// checkPowerLevels wants integers, in every room version: "a homeserver should take reasonable precautions to prevent
+// users from sending new power level events with string values".
+//
+// spec:server-server-api#definitions
+func checkPowerLevels(content object) error {
+	wrong := func(where string) error {
+		return federation.BadJSON(fmt.Sprintf("power levels must be integers: %s is not", where))
+	}
+	integer := func(raw json.RawMessage) bool {
+		var n int64
+		return json.Unmarshal(raw, &n) == nil && string(raw) != "null"
+	}
+	for _, key := range []string{"users_default", "events_default", "state_default", "ban", "kick", "redact", "invite"} {
+		if raw, ok := content[key]; ok && !integer(raw) {
+			return wrong(key)
+		}
+	}
+	for _, key := range []string{"users", "events", "notifications"} {
+		levels, err := parseObject(content[key])
+		if err != nil {
+			return federation.BadJSON(fmt.Sprintf("power levels: %s is not an object", key))
+		}
+		for name, raw := range levels {
+			if !integer(raw) {
+				return wrong(key + "." + name)
+			}
+		}
+	}
+	return nil
+}
+
+// refusal is the error for an event that was not accepted.
+func refusal(v room.Verdict) error { return federation.Forbidden(why(v)) }
+
+// why says in words why an event was not accepted.
+func why(v room.Verdict) string {
+	switch {
+	case v.Rejection != nil && v.Rejection.Reason != "":
+		return v.Rejection.Reason
+	case v.Reason != "":
+		return v.Reason
+	}
+	return "the event is " + v.Status.String()
+}
+
+// nothing is the source of a room that doesn't exist yet.
+type nothing struct{}
+
+func (nothing) Events([]id.EventID) (map[id.EventID]room.Stored, error) { return nil, nil }
+func (nothing) StateAfter(id.EventID) (roomstate.Map, bool, error) {
+	return roomstate.Map{}, false, nil
+}
+func (nothing) Referenced([]id.EventID) (map[id.EventID]bool, error) { return nil, nil }

@@ -1,0 +1,187 @@
+package rooms
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/node/store"
+)
+
+// quietList holds the loaded rooms, the one used longest ago at the front.
+type quietList = list.List
+
+// step has the room's machine take an input and returns what it decided, once that is on disk.
+func (r *Rooms) step(ctx context.Context, roomID id.RoomID, in room.Input, opts store.CommitOptions) (room.Result, error) {
+	return r.ask(ctx, roomID, &task{input: in, opts: opts})
+}
+
+// look has f read the room's machine in the room's turn. f must not keep the machine or the source.
+func (r *Rooms) look(ctx context.Context, roomID id.RoomID, f func(*room.Machine, room.Source) error) error {
+	_, err := r.ask(ctx, roomID, &task{look: f})
+	return err
+}
+
+// ask queues a task and waits for its answer. If ctx ends first the task is done all the same.
+func (r *Rooms) ask(ctx context.Context, roomID id.RoomID, t *task) (room.Result, error) {
+	t.answer = make(chan answer, 1)
+	if err := r.enqueue(roomID, t, r.limits.Mailbox); err != nil {
+		return room.Result{}, err
+	}
+	select {
+	case a := <-t.answer:
+		return a.result, a.err
+	case <-ctx.Done():
+		return room.Result{}, ctx.Err()
+	}
+}
+
+// enqueue hands a task to the room's actor, which is made if there is none.
+func (r *Rooms) enqueue(roomID id.RoomID, t *task, bound int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.actors[roomID]
+	if a == nil {
+		a = newActor(r, roomID)
+		if !r.startLocked(a.run) {
+			return ErrStopped
+		}
+		r.actors[roomID] = a
+		a.place = r.quiet.PushBack(a)
+		r.shedLocked()
+	}
+	if len(a.queue) >= bound {
+		return errBusy()
+	}
+	if r.stopped {
+		return ErrStopped
+	}
+	a.queue = append(a.queue, t)
+	a.retiring = false
+	r.quiet.MoveToBack(a.place)
+	a.poke()
+	return nil
+}
+
+// shedLocked tells the rooms used longest ago to leave memory while too many are loaded.
+func (r *Rooms) shedLocked() {
+	excess := r.quiet.Len() - r.limits.Loaded
+	for e := r.quiet.Front(); e != nil && excess > 0; e = e.Next() {
+		a := e.Value.(*actor)
+		a.retiring = true
+		a.poke()
+		excess--
+	}
+}
+
+// take gives the actor up to n of its queued tasks, and says whether there are more.
+func (r *Rooms) take(a *actor, n int) (tasks []*task, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n = min(max(n, 0), len(a.queue))
+	tasks = a.queue[:n:n]
+	if a.queue = a.queue[n:]; len(a.queue) == 0 {
+		a.queue = nil
+	}
+	return tasks, len(a.queue) > 0
+}
+
+// retire removes an actor that has nothing to do; false if it has. An actor that waits for a fetch stays: its machine
+// expects the answer.
+func (r *Rooms) retire(a *actor) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(a.queue) > 0 || a.fetching > 0 || a.flying != nil || !a.filling.idle() {
+		return false
+	}
+	delete(r.actors, a.room)
+	r.quiet.Remove(a.place)
+	return true
+}
+
+// told says whether the actor was told to retire.
+func (r *Rooms) told(a *actor) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return a.retiring
+}
+
+// addFetching counts the actor's running fetches.
+func (r *Rooms) addFetching(a *actor, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.fetching += n
+}
+
+// close takes the actor out of the registry for good, and all that is queued with it.
+func (r *Rooms) close(a *actor) []*task {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.actors[a.room] == a {
+		delete(r.actors, a.room)
+		r.quiet.Remove(a.place)
+	}
+	tasks := a.queue
+	a.queue = nil
+	return tasks
+}
+
+// Loaded is the number of rooms in memory.
+func (r *Rooms) Loaded() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.actors)
+}
+
+// errBusy: the room has more to do than it can, now.
+func errBusy() error { return federation.LimitExceeded(time.Second) }
+
+// errUnknownRoom: this server has no state of the room.
+func errUnknownRoom(roomID id.RoomID) error {
+	return federation.NotFound(fmt.Sprintf("this server does not know the room %s", roomID))
+}
+
+// keyedLock is a lock a key, made when needed. Its zero value is ready.
+type keyedLock struct {
+	mu    sync.Mutex
+	locks map[id.RoomID]*keyedEntry // guarded by mu
+}
+
+type keyedEntry struct {
+	token chan struct{} // capacity 1: full = locked
+	users int           // guarded by keyedLock.mu
+}
+
+// lock waits for the key's lock, or for ctx's end.
+func (k *keyedLock) lock(ctx context.Context, key id.RoomID) (unlock func(), err error) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = make(map[id.RoomID]*keyedEntry)
+	}
+	e := k.locks[key]
+	if e == nil {
+		e = &keyedEntry{token: make(chan struct{}, 1)}
+		k.locks[key] = e
+	}
+	e.users++
+	k.mu.Unlock()
+	leave := func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if e.users--; e.users == 0 {
+			delete(k.locks, key)
+		}
+	}
+	select {
+	case e.token <- struct{}{}:
+		return func() { <-e.token; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}

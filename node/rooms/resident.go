@@ -1,0 +1,243 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+	"hanse/keys"
+	"hanse/node/store"
+)
+
+// MakeJoin answers make_join: the template of a join, if the user may join.
+//
+// spec:server-server-api#get_matrixfederationv1make_joinroomiduserid
+func (r *Rooms) MakeJoin(ctx context.Context, origin id.ServerName, req federation.MakeRequest) (federation.MakeResponse, error) {
+	rules, err := r.serves(ctx, origin, req.RoomID)
+	if err != nil {
+		return federation.MakeResponse{}, err
+	}
+	if !supports(req.Versions, rules) {
+		return federation.MakeResponse{}, federation.IncompatibleRoomVersion(string(rules.Version))
+	}
+	extra := object{}
+	err = r.look(ctx, req.RoomID, func(m *room.Machine, src room.Source) error {
+		way, err := r.entrance(ctx, m, src, req.UserID)
+		if err == nil && way.restricted {
+			extra.set(authorisedVia, way.via)
+		}
+		return err
+	})
+	if err != nil {
+		return federation.MakeResponse{}, err
+	}
+	extra.set("membership", join)
+	return r.make(ctx, origin, req, extra)
+}
+
+// MakeLeave answers make_leave.
+//
+// spec:server-server-api#get_matrixfederationv1make_leaveroomiduserid
+func (r *Rooms) MakeLeave(ctx context.Context, origin id.ServerName, req federation.MakeRequest) (federation.MakeResponse, error) {
+	if _, err := r.serves(ctx, origin, req.RoomID); err != nil {
+		return federation.MakeResponse{}, err
+	}
+	return r.make(ctx, origin, req, object{"membership": quote(leave)})
+}
+
+// MakeKnock answers make_knock.
+//
+// spec:server-server-api#get_matrixfederationv1make_knockroomiduserid
+func (r *Rooms) MakeKnock(ctx context.Context, origin id.ServerName, req federation.MakeRequest) (federation.MakeResponse, error) {
+	rules, err := r.serves(ctx, origin, req.RoomID)
+	if err != nil {
+		return federation.MakeResponse{}, err
+	}
+	if !supports(req.Versions, rules) {
+		return federation.MakeResponse{}, federation.IncompatibleRoomVersion(string(rules.Version))
+	}
+	return r.make(ctx, origin, req, object{"membership": quote(knock)})
+}
+
+// supports tells whether a list of versions holds that of the room. A server that sends none knows version 1.
+func supports(list []roomversion.Version, rules *roomversion.Rules) bool {
+	if len(list) == 0 {
+		list = []roomversion.Version{roomversion.V1}
+	}
+	return slices.Contains(list, rules.Version)
+}
+
+// serves tells whether we may help a server with a room: we are in it, and its ACL lets the server take part.
+func (r *Rooms) serves(ctx context.Context, origin id.ServerName, roomID id.RoomID) (*roomversion.Rules, error) {
+	info, ok, err := r.store.Room(ctx, roomID)
+	if err != nil {
+		return nil, err
+	}
+	if !ok || !info.Resident() {
+		return nil, federation.NotFound(fmt.Sprintf("this server is not in the room %s", roomID))
+	}
+	return info.Rules, r.Allowed(ctx, origin, roomID)
+}
+
+// make is the common part of make_join, make_leave and make_knock.
+func (r *Rooms) make(ctx context.Context, origin id.ServerName, req federation.MakeRequest, content object) (federation.MakeResponse, error) {
+	if req.UserID.Server() != origin {
+		return federation.MakeResponse{}, federation.Forbidden("the user is not of your server")
+	}
+	made, _, err := r.template(ctx, req.RoomID, memberDraft(req.UserID, req.UserID, content.raw()))
+	if err != nil {
+		return federation.MakeResponse{}, err
+	}
+	rules := made.Event.Rules()
+	raw, err := made.Draft.Template(rules, r.self)
+	if err != nil {
+		return federation.MakeResponse{}, fmt.Errorf("rooms: template: %w", err)
+	}
+	return federation.MakeResponse{RoomVersion: rules.Version, Event: raw}, nil
+}
+
+// SendJoin takes a join that was made of our template into the room, and gives the room's state before it.
+//
+// spec:server-server-api#put_matrixfederationv2send_joinroomideventid
+func (r *Rooms) SendJoin(ctx context.Context, origin id.ServerName, req federation.SendRequest) (federation.SendJoinResponse, error) {
+	e, result, err := r.enter(ctx, origin, req, join)
+	if err != nil {
+		return federation.SendJoinResponse{}, err
+	}
+	state, err := r.store.StateEvents(ctx, result.Before)
+	if err != nil {
+		return federation.SendJoinResponse{}, fmt.Errorf("rooms: send_join: %w", err)
+	}
+	chain, err := r.authChainOf(ctx, e.Rules(), append(state, e))
+	if err != nil {
+		return federation.SendJoinResponse{}, err
+	}
+	servers, err := r.store.JoinedServers(ctx, req.RoomID)
+	if err != nil {
+		return federation.SendJoinResponse{}, err
+	}
+	// We may always leave nothing out: members_omitted is the answering server's choice.
+	return federation.SendJoinResponse{
+		Origin: r.self, Event: e.JSON(), State: wire(state), AuthChain: wire(chain), ServersInRoom: byUsers(servers),
+	}, nil
+}
+
+// SendLeave takes a leave that was made of our template into the room.
+//
+// spec:server-server-api#put_matrixfederationv2send_leaveroomideventid
+func (r *Rooms) SendLeave(ctx context.Context, origin id.ServerName, req federation.SendRequest) error {
+	_, _, err := r.enter(ctx, origin, req, leave)
+	return err
+}
+
+// SendKnock takes a knock that was made of our template into the room, and gives what the user may see of it.
+//
+// spec:server-server-api#put_matrixfederationv1send_knockroomideventid
+func (r *Rooms) SendKnock(ctx context.Context, origin id.ServerName, req federation.SendRequest) (federation.SendKnockResponse, error) {
+	if _, _, err := r.enter(ctx, origin, req, knock); err != nil {
+		return federation.SendKnockResponse{}, err
+	}
+	var shown []json.RawMessage
+	err := r.look(ctx, req.RoomID, func(m *room.Machine, src room.Source) (err error) {
+		shown, err = shownState(m, src)
+		return err
+	})
+	return federation.SendKnockResponse{KnockRoomState: shown}, err
+}
+
+// enter is the common part of send_join, send_leave and send_knock: the event is checked, co-signed if the room needs
+// that, and committed if the room accepts it.
+func (r *Rooms) enter(ctx context.Context, origin id.ServerName, req federation.SendRequest, membership string) (*event.Event, room.Result, error) {
+	rules, err := r.serves(ctx, origin, req.RoomID)
+	if err != nil {
+		return nil, room.Result{}, err
+	}
+	e, err := r.membershipEvent(rules, req.RoomID, req.EventID, req.Event, membership)
+	if err != nil {
+		return nil, room.Result{}, err
+	}
+	stateKey, _ := e.StateKey()
+	switch {
+	case e.Sender().Server() != origin:
+		return nil, room.Result{}, federation.InvalidParam("the sender is not of your server")
+	case stateKey != string(e.Sender()):
+		return nil, room.Result{}, federation.InvalidParam("state_key is not the sender")
+	}
+	if err := r.signedBy(ctx, e, origin); err != nil {
+		return nil, room.Result{}, invalidSignature(err)
+	}
+	if slices.Contains(e.RequiredSigners(), r.self) {
+		if err := r.authorises(ctx, e); err != nil {
+			return nil, room.Result{}, err
+		}
+		if e, err = e.CoSign(r.self, r.cfg.Key); err != nil {
+			return nil, room.Result{}, fmt.Errorf("rooms: co-sign a join: %w", err)
+		}
+	}
+	if err := r.cfg.Ring.VerifyEvents(ctx, []*event.Event{e})[0]; err != nil {
+		return nil, room.Result{}, invalidSignature(err)
+	}
+	result, err := r.step(ctx, req.RoomID, room.Accept{Origin: origin, Event: e}, store.CommitOptions{})
+	if err != nil {
+		return nil, result, err
+	}
+	for _, v := range result.Verdicts {
+		if v.EventID == e.ID() && v.Status != room.Accepted {
+			return nil, result, refusal(v)
+		}
+	}
+	return e, result, nil
+}
+
+// membershipEvent reads an event that a membership endpoint was given, and checks that it is the one the endpoint is for.
+func (r *Rooms) membershipEvent(rules *roomversion.Rules, roomID id.RoomID, eventID id.EventID, raw json.RawMessage, membership string) (*event.Event, error) {
+	e, err := event.Parse(rules, raw)
+	if err != nil {
+		return nil, federation.InvalidParam(fmt.Sprintf("the event is not valid: %v", err))
+	}
+	wrong := ""
+	switch {
+	case e.Type() != typeMember || !e.IsState():
+		wrong = "type"
+	case e.Membership() != membership:
+		wrong = "membership"
+	case e.RoomID() != roomID:
+		wrong = "room_id"
+	case e.ID() != eventID:
+		wrong = "event ID"
+	case !e.ContentHashMatches():
+		wrong = "content hash"
+	}
+	if wrong != "" {
+		return nil, federation.InvalidParam(fmt.Sprintf("the event's %s is not what this endpoint takes", wrong))
+	}
+	return e, nil
+}
+
+// signedBy checks one server's signature on an event.
+func (r *Rooms) signedBy(ctx context.Context, e *event.Event, server id.ServerName) error {
+	return r.cfg.Ring.Verify(ctx, []keys.Request{{
+		Server: server, Message: e.SignedBytes(), Signatures: e.Signatures()[server],
+		At: time.UnixMilli(e.OriginServerTS()), EnforceValidity: e.Rules().EnforceKeyValidity,
+	}})[0]
+}
+
+func invalidSignature(err error) error {
+	return federation.InvalidParam(fmt.Sprintf("the event's signatures are not good: %v", err))
+}
+
+// wire is the form in which events go to other servers.
+func wire(events []*event.Event) []json.RawMessage {
+	raws := make([]json.RawMessage, len(events))
+	for i, e := range events {
+		raws[i] = e.JSON()
+	}
+	return raws
+}

@@ -1,0 +1,33 @@
+package rooms
+
+import (
+	"context"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/node/store"
+)
+
+// Submit hands in events that another server sent in a transaction; they are valid and verified, and of this room. The
+// verdicts come when what was decided is on disk; one that is Waiting is on disk too, and decided later.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 4 to 6
+func (r *Rooms) Submit(ctx context.Context, origin id.ServerName, roomID id.RoomID, events []*event.Event) ([]room.Verdict, error) {
+	result, err := r.step(ctx, roomID, room.Receive{Origin: origin, Events: events}, store.CommitOptions{})
+	return result.Verdicts, err
+}
+
+// resumeStaged takes up, after a start, what was received but undecided at the last stop.
+func (r *Rooms) resumeStaged(ctx context.Context) {
+	rooms, err := r.store.StagedRooms(ctx)
+	if err != nil {
+		r.log.Error("can't read which rooms have undecided events; they wait until something happens in their room", "err", err)
+		return
+	}
+	for _, roomID := range rooms {
+		if _, err := r.step(ctx, roomID, room.Resume{}, store.CommitOptions{}); err != nil && ctx.Err() == nil {
+			r.log.Warn("a room's undecided events were not taken up", "room", roomID, "err", err)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup" // one parser a core
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+)
+
+// verified reads events that another server gave us: those of the room that are valid events with good signatures,
+// each once, in the order given; one whose content hash is wrong comes redacted. The rest is left out: what depends on
+// it will be missing, and that is for the machine to judge.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1 to 3
+func (r *Rooms) verified(ctx context.Context, rules *roomversion.Rules, roomID id.RoomID, raws []json.RawMessage) []*event.Event {
+	good, _ := r.verifiedLists(ctx, rules, roomID, raws, nil)
+	return good
+}
+
+// verifiedLists is verified for two lists whose events are checked together; an event that is in both is in the first.
+func (r *Rooms) verifiedLists(ctx context.Context, rules *roomversion.Rules, roomID id.RoomID, first, second []json.RawMessage) (a, b []*event.Event) {
+	parsed := parseAll(rules, slices.Concat(first, second))
+	seen := make(map[id.EventID]bool, len(parsed))
+	var check []*event.Event
+	inFirst := 0 // how many of check
+	for i, e := range parsed {
+		if e == nil || e.RoomID() != roomID || seen[e.ID()] {
+			continue
+		}
+		seen[e.ID()] = true
+		check = append(check, e)
+		if i < len(first) {
+			inFirst++
+		}
+	}
+	for i, err := range r.cfg.Ring.VerifyEvents(ctx, check) {
+		switch {
+		case err != nil:
+			r.log.Debug("an event is left out: its signature is not good", "room", roomID, "event", check[i].ID(), "err", err)
+		case i < inFirst:
+			a = append(a, check[i])
+		default:
+			b = append(b, check[i])
+		}
+	}
+	if dropped := len(parsed) - len(a) - len(b); dropped > 0 {
+		r.log.Debug("events of another server were left out", "room", roomID, "given", len(parsed), "dropped", dropped)
+	}
+	return a, b
+}
+
+// parseAll parses events on all cores; nil stands for what is no valid event.
+func parseAll(rules *roomversion.Rules, raws []json.RawMessage) []*event.Event {
+	events := make([]*event.Event, len(raws))
+	parse := func(i int) {
+		e, err := event.Parse(rules, raws[i])
+		if err != nil {
+			return
+		}
+		if !e.ContentHashMatches() {
+			e = e.Redacted()
+		}
+		events[i] = e
+	}
+	const few = 64 // not worth a goroutine
+	if len(raws) <= few {
+		for i := range raws {
+			parse(i)
+		}
+		return events
+	}
+	var group errgroup.Group
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		group.Go(func() error {
+			for i := w; i < len(raws); i += workers {
+				parse(i)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // no worker fails
+	return events
+}

@@ -1,0 +1,238 @@
+package rooms
+
+import (
+	"context"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+	"hanse/node/store"
+)
+
+// Values of m.room.history_visibility. What is not understood means shared.
+//
+// spec:client-server-api/modules/history_visibility#server-behaviour
+const (
+	visibleToWorld   = "world_readable"
+	visibleShared    = "shared"
+	visibleToInvited = "invited"
+	visibleToJoined  = "joined"
+)
+
+// sight is what a user's memberships over time say about what they may see of a room.
+type sight struct {
+	user   id.UserID
+	member store.Membership // now; the zero value if there never was one
+	joined bool             // now
+	// shared: events before this position were followed by a time in which the user was joined; for joined users
+	// these are all.
+	shared store.Position
+	// left is the event that ended that time, "" if the user is joined or never was.
+	left id.EventID
+}
+
+// maxMemberships bounds how many earlier memberships of a user are looked at to find the last time they were joined.
+const maxMemberships = 50
+
+// sightOf finds out when a user was last joined.
+func (r *Rooms) sightOf(ctx context.Context, user id.UserID, roomID id.RoomID) (sight, error) {
+	m, ok, err := r.store.Membership(ctx, roomID, user)
+	if err != nil || !ok || m.OutOfRoom || m.Forgotten {
+		return sight{user: user}, err
+	}
+	s := sight{user: user, member: m, joined: m.Membership == join}
+	if s.joined {
+		return s, nil
+	}
+	// Walk back: what was the user before they became what they are?
+	at := m.EventID
+	for range maxMemberships {
+		row, ok, err := r.store.Event(ctx, at)
+		if err != nil || !ok {
+			return s, err
+		}
+		before, ok, err := r.store.StateBefore(ctx, at)
+		if err != nil || !ok {
+			return s, err
+		}
+		earlier, ok := before.Get(typeMember, string(user))
+		if !ok {
+			return s, nil
+		}
+		was, ok, err := r.store.Event(ctx, earlier)
+		if err != nil || !ok {
+			return s, err
+		}
+		if was.Event.Membership() == join {
+			s.shared, s.left = row.Position, at
+			return s, nil
+		}
+		at = earlier
+	}
+	return s, nil
+}
+
+// allows is the list of the specification: visibility and membership at the event, and whether the user was joined
+// later.
+func allows(visibility, membership string, joinedLater bool) bool {
+	switch {
+	case visibility == visibleToWorld: // 1
+		return true
+	case membership == join: // 2
+		return true
+	case visibility == visibleShared && joinedLater: // 3
+		return true
+	case visibility == visibleToInvited && membership == invite: // 4
+		return true
+	}
+	return false // 5
+}
+
+func visibilityOf(e *event.Event) string {
+	if e == nil {
+		return visibleShared
+	}
+	switch v := field(e.Content(), "history_visibility"); v {
+	case visibleToWorld, visibleToInvited, visibleToJoined:
+		return v
+	}
+	return visibleShared
+}
+
+func membershipOf(e *event.Event) string {
+	if e == nil {
+		return ""
+	}
+	return e.Membership()
+}
+
+// Visible returns those of the events, all of one room, that a user may see, in the same order.
+//
+// spec:client-server-api/modules/history_visibility#server-behaviour
+func (r *Rooms) Visible(ctx context.Context, user id.UserID, roomID id.RoomID, events []store.EventRow) ([]store.EventRow, error) {
+	s, err := r.sightOf(ctx, user, roomID)
+	if err != nil {
+		return nil, err
+	}
+	return r.visible(ctx, s, events)
+}
+
+func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) ([]store.EventRow, error) {
+	// What was the visibility, and what was the user, before each event?
+	states := make([]roomstate.Map, len(events))
+	var ids []id.EventID
+	for i, row := range events {
+		if row.Outlier || row.Status != room.Accepted {
+			continue
+		}
+		before, ok, err := r.store.StateBefore(ctx, row.Event.ID())
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue // hidden below: the zero state says nothing about the user
+		}
+		states[i] = before
+		for _, key := range [2]roomstate.Key{{Type: typeHistoryVisibility}, {Type: typeMember, StateKey: string(s.user)}} {
+			if eventID, ok := before.Get(key.Type, key.StateKey); ok {
+				ids = append(ids, eventID)
+			}
+		}
+	}
+	found, err := r.store.Events(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	visible := make([]store.EventRow, 0, len(events))
+	for i, row := range events {
+		if row.Outlier || row.Status != room.Accepted {
+			continue
+		}
+		if s.sees(row, states[i], found) {
+			visible = append(visible, row)
+		}
+	}
+	return visible, nil
+}
+
+// sees tells whether the user may see an event, given the state before it and the events of that state.
+func (s sight) sees(row store.EventRow, before roomstate.Map, events map[id.EventID]store.EventRow) bool {
+	get := func(typ, stateKey string) *event.Event {
+		eventID, _ := before.Get(typ, stateKey)
+		return events[eventID].Event
+	}
+	joinedLater := s.joined || row.Position < s.shared
+	visibility := visibilityOf(get(typeHistoryVisibility, ""))
+	membership := membershipOf(get(typeMember, string(s.user)))
+	if allows(visibility, membership, joinedLater) {
+		return true
+	}
+	switch e := row.Event; {
+	case e.Is(typeHistoryVisibility, ""):
+		return allows(visibilityOf(e), membership, joinedLater)
+	case e.Is(typeMember, string(s.user)):
+		return allows(visibility, e.Membership(), joinedLater)
+	}
+	return false
+}
+
+// shownToServer gives the events of one room as a server in it may see them: redacted where none of its users was there
+// when only those who were there may see them.
+func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []store.EventRow) ([]*event.Event, error) {
+	known := make(map[roomstate.Hash]bool) // by state: events in a row often share it
+	events := make([]*event.Event, len(rows))
+	for i, row := range rows {
+		events[i] = row.Event
+		state, ok, err := r.store.StateAfter(ctx, row.Event.ID())
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			events[i] = row.Event.Redacted()
+			continue
+		}
+		sees, asked := known[state.Hash()]
+		if !asked {
+			if sees, err = r.serverSees(ctx, server, state); err != nil {
+				return nil, err
+			}
+			known[state.Hash()] = sees
+		}
+		if !sees {
+			events[i] = row.Event.Redacted()
+		}
+	}
+	return events, nil
+}
+
+// serverSees tells whether a server that is in the room now may see events with this state.
+func (r *Rooms) serverSees(ctx context.Context, server id.ServerName, state roomstate.Map) (bool, error) {
+	found, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typeHistoryVisibility})
+	if err != nil {
+		return false, err
+	}
+	visibility := visibleShared
+	if len(found) > 0 {
+		visibility = visibilityOf(found[0])
+	}
+	if visibility == visibleToWorld || visibility == visibleShared {
+		return true, nil
+	}
+	var ids []id.EventID
+	for stateKey, eventID := range state.ByType(typeMember) {
+		if user, err := id.ParseUserID(stateKey); err == nil && user.Server() == server {
+			ids = append(ids, eventID)
+		}
+	}
+	members, err := r.store.Events(ctx, ids)
+	if err != nil {
+		return false, err
+	}
+	for _, row := range members {
+		if allows(visibility, row.Event.Membership(), false) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
