@@ -212,7 +212,7 @@ func (r *Rooms) ReceiveInvite(ctx context.Context, origin id.ServerName, req fed
 	if err != nil {
 		return nil, err
 	}
-	if ok && info.Resident() {
+	if ok && info.Resident {
 		return signed, nil // it comes to us through the room as well
 	}
 	_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{

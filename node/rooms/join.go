@@ -59,7 +59,7 @@ func (r *Rooms) joinHere(ctx context.Context, req JoinRequest) (id.EventID, erro
 	if err != nil {
 		return "", err
 	}
-	if !ok || !info.Resident() {
+	if !ok || !info.Resident {
 		return "", errNotHere
 	}
 	extra, err := joinContent(req)

@@ -17,7 +17,7 @@ func (r *Rooms) Knock(ctx context.Context, req KnockRequest) error {
 	if err != nil {
 		return err
 	}
-	if ok && info.Resident() {
+	if ok && info.Resident {
 		content := r.memberContent(ctx, req.User, knock, reason(req.Reason))
 		_, err := r.propose(ctx, req.Room, store.CommitOptions{}, nil, memberDraft(req.User, req.User, content))
 		return err

@@ -80,7 +80,7 @@ func (r *Rooms) serves(ctx context.Context, origin id.ServerName, roomID id.Room
 	if err != nil {
 		return nil, err
 	}
-	if !ok || !info.Resident() {
+	if !ok || !info.Resident {
 		return nil, federation.NotFound(fmt.Sprintf("this server is not in the room %s", roomID))
 	}
 	return info.Rules, r.Allowed(ctx, origin, roomID)

@@ -102,7 +102,7 @@ func (r *Rooms) fulfils(ctx context.Context, user id.UserID, rooms []id.RoomID) 
 		if err != nil {
 			return err
 		}
-		if !ok || !info.Resident() {
+		if !ok || !info.Resident {
 			blind = true
 			continue
 		}

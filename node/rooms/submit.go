@@ -20,7 +20,7 @@ func (r *Rooms) Submit(ctx context.Context, origin id.ServerName, roomID id.Room
 
 // resumeStaged takes up, after a start, what was received but undecided at the last stop.
 func (r *Rooms) resumeStaged(ctx context.Context) {
-	rooms, err := r.store.StagedRooms(ctx)
+	rooms, err := r.store.RoomsWithStaged(ctx)
 	if err != nil {
 		r.log.Error("can't read which rooms have undecided events; they wait until something happens in their room", "err", err)
 		return
