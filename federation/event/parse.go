@@ -47,7 +47,10 @@ func parseCanonical(rules *roomversion.Rules, canonical []byte) (*Event, error) 
 	} else {
 		e.id = hashedID(rules, e.ReferenceHash())
 	}
-	return e, e.readRoomID(f.roomID)
+	if err := e.readRoomID(f.roomID); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // Load makes an event of what [Event.JSON] gave, and its ID. It is for our own store: the
@@ -59,7 +62,10 @@ func Load(rules *roomversion.Rules, eventID id.EventID, canonical []byte) (*Even
 	if err != nil {
 		return nil, err
 	}
-	return e, e.readRoomID(f.roomID)
+	if err := e.readRoomID(f.roomID); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func mode(rules *roomversion.Rules) canonicaljson.Mode {
