@@ -1,0 +1,121 @@
+// Package sqlite opens the embedded database for node/store: driver, settings, error classes. It has no SQL statements
+// but the settings.
+//
+// The driver is modernc.org/sqlite: SQLite translated to Go, so that the binary needs no C.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"modernc.org/sqlite" // SQLite without C, so that CGO_ENABLED=0 go build works
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"hanse/node/store"
+)
+
+const (
+	// busyTimeout is how long a statement waits for a lock. Only a checkpoint or another process makes one wait.
+	busyTimeout = 10 * time.Second
+	// writerCache and readerCache bound the page cache of a connection, in KiB. Readers have the events and states they
+	// need in the store's own caches.
+	writerCache = 8192
+	readerCache = 2048
+	// walLimit is what the WAL file is cut to after a checkpoint, in bytes.
+	walLimit = 32 << 20
+	// idleReader is how long a reader's connection is kept without use: a node at rest stays small.
+	idleReader = 30 * time.Second
+)
+
+// Open is the database in a file, which is made if it isn't there (its folder must be; only the owner can read it).
+// What is committed is on disk: WAL with full synchronisation.
+func Open(path string) store.Dialect { return open(path, "FULL") }
+
+// OpenUnsynced is Open for tests of other packages, which don't pull plugs: it leaves out the waiting for the disk.
+func OpenUnsynced(path string) store.Dialect { return open(path, "OFF") }
+
+func open(path, synchronous string) store.Dialect {
+	return store.Dialect{
+		Name: "SQLite",
+		Connect: func(ctx context.Context) (*sql.DB, *sql.DB, error) {
+			return connect(ctx, path, synchronous)
+		},
+		Begin:    "BEGIN IMMEDIATE",
+		Integer:  "INTEGER",
+		Bytes:    "BLOB",
+		Text:     "TEXT",
+		TableEnd: "WITHOUT ROWID",
+		Classify: classify,
+	}
+}
+
+func connect(ctx context.Context, path, synchronous string) (write, read *sql.DB, err error) {
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, nil, err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, nil, err
+	}
+	write, err = database(path, "journal_mode(WAL)", "synchronous("+synchronous+")", "foreign_keys(1)",
+		fmt.Sprintf("cache_size(-%d)", writerCache), fmt.Sprintf("journal_size_limit(%d)", walLimit))
+	if err != nil {
+		return nil, nil, err
+	}
+	write.SetMaxOpenConns(1)
+	if err := write.PingContext(ctx); err != nil {
+		write.Close() //nolint:errcheck // the first error counts
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	read, err = database(path, "query_only(1)", fmt.Sprintf("cache_size(-%d)", readerCache))
+	if err != nil {
+		write.Close() //nolint:errcheck // the first error counts
+		return nil, nil, err
+	}
+	readers := max(4, runtime.GOMAXPROCS(0))
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	read.SetConnMaxIdleTime(idleReader)
+	return write, read, nil
+}
+
+// database makes the pool of connections with these settings; it opens none yet.
+func database(path string, pragmas ...string) (*sql.DB, error) {
+	query := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}, pragmas...)}
+	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// classify reads SQLite's result codes.
+func classify(err error) store.ErrorClass {
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+		return store.ConnectionError
+	}
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return store.OtherError
+	}
+	switch e.Code() & 0xff { // the upper bits say more of the same
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return store.RetryError
+	case sqlite3.SQLITE_CONSTRAINT:
+		return store.DuplicateError
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return store.StorageError
+	}
+	return store.OtherError
+}
