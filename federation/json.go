@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
 )
 
@@ -88,6 +89,24 @@ func splitList(raw []byte, most int, what string) ([]json.RawMessage, error) {
 		}
 		inside = inside[end+1:] // behind the comma
 	}
+}
+
+// elements is splitList for canonical JSON.
+func elements(canonical []byte, most int, what string) ([]json.RawMessage, error) {
+	if string(canonical) == "null" {
+		return nil, nil
+	}
+	if len(canonical) == 0 || canonical[0] != '[' {
+		return nil, fmt.Errorf("%s is not an array", what)
+	}
+	var list []json.RawMessage
+	for element := range canonicaljson.Elements(canonical) {
+		if len(list) == most {
+			return nil, fmt.Errorf("%s has more than %d elements", what, most)
+		}
+		list = append(list, element)
+	}
+	return list, nil
 }
 
 // valueEnd is where the first value of a comma-separated list of valid JSON values ends: at a comma, or at the end.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 
+	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
 )
 
@@ -60,6 +61,44 @@ func (t *Transaction) decode(data []byte, pdus, edus int) error {
 	}
 	*t = out
 	return nil
+}
+
+// DecodeTransaction reads the body of PUT /send like UnmarshalJSON, from canonical JSON. It copies nothing: the events
+// are parts of canonical.
+func DecodeTransaction(canonical []byte) (Transaction, error) {
+	var t Transaction
+	walk := canonicaljson.Walk(canonical)
+	for key, value, ok := walk.Next(); ok; key, value, ok = walk.Next() {
+		var err error
+		switch string(key) {
+		case "origin":
+			text, _ := canonicaljson.String(value)
+			t.Origin, _ = id.ParseServerName(text) // nobody has proved it anyway
+		case "origin_server_ts":
+			t.OriginServerTS, _ = canonicaljson.Int(value)
+		case "pdus":
+			t.PDUs, err = elements(value, MaxTransactionPDUs, "pdus")
+		case "edus":
+			var list []json.RawMessage
+			list, err = elements(value, MaxTransactionEDUs, "edus")
+			for _, raw := range list {
+				if edu, ok := decodeEDU(raw); ok {
+					t.EDUs = append(t.EDUs, edu)
+				}
+			}
+		}
+		if err != nil {
+			return Transaction{}, err
+		}
+	}
+	return t, nil
+}
+
+func decodeEDU(canonical []byte) (EDU, bool) {
+	kind, _ := canonicaljson.Get(canonical, "edu_type")
+	content, _ := canonicaljson.Get(canonical, "content")
+	name, ok := canonicaljson.String(kind)
+	return EDU{Type: name, Content: content}, ok && name != ""
 }
 
 // AppendJSON appends the transaction's JSON, canonical if its events and EDUs are.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"hanse/federation"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
 	"hanse/keys"
 )
@@ -55,6 +56,9 @@ func (a *api) authenticate(q *request, list []federation.Authorization) error {
 		return federation.Unauthorized(refusal(origin, err))
 	}
 	q.origin = origin
+	if q.body != nil { // what was signed is what is read, in canonical form
+		q.body, _ = canonicaljson.Get(message, "content")
+	}
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 type request struct {
 	*http.Request
 	origin id.ServerName // who signed it; "" where no signature is asked for
-	body   []byte        // the JSON object that came; nil where there is none
+	body   []byte        // the JSON object that came, canonical if it was signed; nil where there is none
 }
 
 // ctx is the request's context: it ends when the peer goes away.

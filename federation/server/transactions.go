@@ -14,9 +14,9 @@ func (a *api) transaction(q *request) (any, error) {
 	if len(txnID) > maxTransactionID {
 		return nil, federation.InvalidParam(fmt.Sprintf("the transaction ID is longer than %d bytes", maxTransactionID))
 	}
-	var txn federation.Transaction
-	if err := decode(q, &txn); err != nil {
-		return nil, err
+	txn, err := federation.DecodeTransaction(q.body)
+	if err != nil {
+		return nil, wrongBody(q.body, err.Error())
 	}
 	results, err := a.Handlers.Transactions.Transaction(q.ctx(), q.origin, txnID, txn)
 	return federation.SendResponse{PDUs: results}, err
