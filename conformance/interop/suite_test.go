@@ -1,0 +1,145 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/testnet/adapter"
+	"hanse/testnet/fabric"
+	"hanse/testnet/user"
+)
+
+const secret = "interoperation"
+
+// server is one homeserver under test. Both are named by loopback literals with a port, since Synapse asks only the
+// system's resolver.
+type server struct {
+	kind    string
+	orders  adapter.Orders
+	command adapter.Command
+	process *adapter.Process
+}
+
+var (
+	hanse, synapse *server
+	users          int
+)
+
+func TestInterop(t *testing.T) {
+	if os.Getenv("HANSE_INTEROP") == "" {
+		t.Skip("needs Synapse: run `make interop`")
+	}
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Hanse and Synapse")
+}
+
+var _ = BeforeSuite(func() {
+	folder := GinkgoT().TempDir()
+	ca, err := fabric.LoadOrCreateCA(folder)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(ca.Pool()).NotTo(BeNil())
+	program := filepath.Join(folder, "hanse")
+	build := exec.Command("go", "build", "-o", program, "hanse")
+	output, err := build.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(output))
+
+	places, err := fabric.Places(2)
+	Expect(err).NotTo(HaveOccurred())
+	hanse = newServer("hanse", folder, places[0].IP, "HANSE_BIN="+program)
+	synapse = newServer("synapse", folder, places[1].IP)
+	hanse.start()
+	synapse.start()
+})
+
+func newServer(kind, folder string, ip netip.Addr, env ...string) *server {
+	s := &server{kind: kind, orders: adapter.Orders{
+		ServerName: netip.AddrPortFrom(ip, adapter.FederationPort).String(), BindAddr: ip, DataDir: filepath.Join(folder, kind),
+		CACert: filepath.Join(folder, "ca.crt"), CAKey: filepath.Join(folder, "ca.key"), CABundle: filepath.Join(folder, "ca.crt"),
+		SharedSecret: secret,
+	}}
+	var err error
+	s.command, err = s.orders.Command(filepath.Join("..", "adapters", kind+".sh"))
+	Expect(err).NotTo(HaveOccurred())
+	s.command.Env = append(s.command.Env, env...)
+	return s
+}
+
+func (s *server) start() {
+	GinkgoHelper()
+	process, err := adapter.Start(context.Background(), s.command)
+	Expect(err).NotTo(HaveOccurred())
+	s.process = process
+	DeferCleanup(func() {
+		select {
+		case <-process.Ended():
+		default:
+			process.Kill()
+		}
+		if CurrentSpecReport().Failed() {
+			GinkgoWriter.Printf("the log of %s:\n%s\n", s.kind, logTail(s.process.LogFile()))
+		}
+	})
+}
+
+func (s *server) stop() {
+	GinkgoHelper()
+	Expect(s.process.Stop()).To(Succeed())
+}
+
+func logTail(file string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-20_000):])
+}
+
+// newUser registers a user.
+func (s *server) newUser(ctx context.Context) *user.User {
+	GinkgoHelper()
+	users++
+	u := user.New(s.orders.ClientURL())
+	DeferCleanup(u.Close)
+	Expect(u.Register(ctx, fmt.Sprintf("user%d", users), "a long password", secret)).To(Succeed())
+	return u
+}
+
+// bodies are the texts of the messages that a user sees in a room, the oldest first.
+func bodies(ctx context.Context, u *user.User, room string) func() ([]string, error) {
+	return func() ([]string, error) {
+		history, err := u.History(ctx, room)
+		var texts []string
+		for i := len(history) - 1; i >= 0; i-- {
+			if history[i].Type == "m.room.message" {
+				texts = append(texts, history[i].Body())
+			}
+		}
+		return texts, err
+	}
+}
+
+// members are the memberships that a user sees in a room's current state.
+func members(ctx context.Context, u *user.User, room string) func() (map[string]string, error) {
+	return func() (map[string]string, error) {
+		state, err := u.State(ctx, room)
+		memberships := map[string]string{}
+		for _, e := range state {
+			if e.Type == "m.room.member" && e.StateKey != nil {
+				memberships[*e.StateKey] = membership(e)
+			}
+		}
+		return memberships, err
+	}
+}
+
+// patience is how long the other server may take to know.
+const patience = 30 * time.Second
