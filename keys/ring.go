@@ -2,9 +2,8 @@ package keys
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"hanse/federation/event"
@@ -16,48 +15,88 @@ type RingConfig struct {
 	Self     id.ServerName   // our name: our own signatures are checked without asking anyone
 	Own      *KeyFile        // our keys
 	Store    Store           // nil: nothing is kept over restarts
-	Fetcher  Fetcher         // how to ask other servers
+	Fetcher  Fetcher         // how to ask other servers; nil: nobody is asked
 	Notaries []id.ServerName // asked, in this order, for keys of servers that don't answer themselves
 	Log      *slog.Logger    // nil: silent
 }
 
-// Ring finds keys and checks signatures. It is safe for concurrent use.
+// Ring finds keys and checks signatures with them. It looks in memory, in the store, asks the server itself, and
+// asks the notaries, in this order, and for many servers at once. It is safe for concurrent use.
 type Ring struct {
-	cfg RingConfig
+	cfg   RingConfig
+	log   *slog.Logger
+	slots chan struct{} // a place for each fetch under way
+
+	mu      sync.Mutex
+	servers map[id.ServerName]*entry // guarded by mu
 }
 
 // NewRing makes a ring; it starts nothing.
-func NewRing(cfg RingConfig) *Ring { return &Ring{cfg: cfg} }
+func NewRing(cfg RingConfig) *Ring {
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Ring{cfg: cfg, log: log, slots: make(chan struct{}, maxFetches), servers: map[id.ServerName]*entry{}}
+}
 
 // Request asks for one signature check: has Server signed Message?
 type Request struct {
 	Server     id.ServerName
 	Message    []byte              // the signed bytes
-	Signatures map[id.KeyID][]byte // the signatures by Server that the message carries
-	At         time.Time           // the event's origin_server_ts; zero means now, and that old keys won't do
-	// EnforceValidity asks for a key valid at At (room versions 5 and later, and requests).
+	Signatures map[id.KeyID][]byte // the signatures by Server that came with the message
+	// At is the event's origin_server_ts. Zero is for requests: the key has to be in use now.
+	At time.Time
+	// EnforceValidity asks for a key that is valid at At (room versions 5 and later, and requests). Without, any key
+	// that the server has ever published will do.
+	//
+	// spec:rooms/v5#signing-key-validity-period
 	EnforceValidity bool
 }
 
-// Verify checks all requests and gives one error a request, nil where at least one signature of the server is good.
+// Verify checks all requests and gives one error a request: nil where at least one signature by the server is good,
+// an *Error otherwise. Keys of all servers concerned are looked up together, coalesced with other callers' lookups,
+// and signatures are checked on all cores.
 func (r *Ring) Verify(ctx context.Context, reqs []Request) []error {
+	now := time.Now()
+	found := r.lookup(ctx, wantsOf(reqs, now), now)
 	errs := make([]error, len(reqs))
-	for i := range errs {
-		errs[i] = errors.New("keys: not built yet")
-	}
+	parallel(len(reqs), func(i int) { errs[i] = verify(&reqs[i], found[reqs[i].Server], now) })
 	return errs
 }
 
-// VerifyEvents checks the signatures of all required signers of each event; one error an event, nil when all are good.
+// VerifyEvents checks that each event carries a good signature of every server that has to sign it, by the rules of
+// its room version. It gives one error an event, nil or an *Error.
+//
+// spec:server-server-api#validating-hashes-and-signatures-on-received-events
 func (r *Ring) VerifyEvents(ctx context.Context, events []*event.Event) []error {
+	perEvent := make([][]Request, len(events))
+	parallel(len(events), func(i int) { perEvent[i] = requestsOf(events[i]) })
+	var all []Request
+	for _, reqs := range perEvent {
+		all = append(all, reqs...)
+	}
+	results := r.Verify(ctx, all)
 	errs := make([]error, len(events))
-	for i := range errs {
-		errs[i] = errors.New("keys: not built yet")
+	for i, reqs := range perEvent {
+		for _, err := range results[:len(reqs)] {
+			if err != nil && errs[i] == nil {
+				errs[i] = err
+			}
+		}
+		results = results[len(reqs):]
 	}
 	return errs
 }
 
-// Answer answers a notary request: documents of the servers asked for, each signed by us too.
-func (r *Ring) Answer(ctx context.Context, q NotaryRequest) ([]json.RawMessage, error) {
-	return nil, errors.New("keys: not built yet")
+// requestsOf are the checks that an event needs, one for each required signer.
+func requestsOf(e *event.Event) []Request {
+	signers := e.RequiredSigners()
+	reqs := make([]Request, len(signers))
+	message := e.SignedBytes()
+	for i, server := range signers {
+		reqs[i] = Request{Server: server, Message: message, Signatures: e.SignaturesOf(server),
+			At: time.UnixMilli(e.OriginServerTS()), EnforceValidity: e.Rules().EnforceKeyValidity}
+	}
+	return reqs
 }

@@ -53,7 +53,7 @@ func (c *check) authoriserSignature() error {
 	if err != nil {
 		return c.reject("member.authoriser_signature", "the authorising user %s is not a user", value)
 	}
-	if len(c.e.Signatures()[user.Server()]) == 0 {
+	if len(c.e.SignaturesOf(user.Server())) == 0 {
 		return c.reject("member.authoriser_signature", "the server of the authorising user %s has not signed the event", user)
 	}
 	return nil

@@ -1,0 +1,149 @@
+package keys
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"hanse/federation/id"
+)
+
+// entry is what the ring remembers of a server. All fields are guarded by Ring.mu.
+type entry struct {
+	docs   []ServerKeys // the newest first; the slice is replaced, never changed
+	stored bool         // the store has been asked
+	used   time.Time    // for eviction
+
+	fetch    *flight   // the fetch from the server under way, nil when there is none
+	answered time.Time // the last fetch that brought a document
+	failures int       // fetches that brought none since
+	failed   time.Time // the last of these
+	err      error     // what it ended with
+
+	notaries      *flight   // the query to notaries under way
+	notariesAgain time.Time // not asked before this time
+}
+
+// flight is something under way that others wait for.
+type flight struct {
+	done      chan struct{} // closed when it is over
+	abandoned bool          // whoever started it gave up: its outcome says nothing. Set before done is closed
+}
+
+// entry is the server's entry, made if need be. r.mu is held.
+func (r *Ring) entry(server id.ServerName, now time.Time) *entry {
+	e := r.servers[server]
+	if e == nil {
+		if len(r.servers) >= maxServers {
+			r.evict()
+		}
+		e = &entry{}
+		r.servers[server] = e
+	}
+	e.used = now
+	return e
+}
+
+// evict drops an entry that wasn't used for long: the eldest of a few taken at random. r.mu is held.
+func (r *Ring) evict() {
+	const sample = 32
+	var eldest id.ServerName
+	seen := 0
+	for server, e := range r.servers {
+		if e.fetch != nil || e.notaries != nil {
+			continue
+		}
+		if eldest == "" || e.used.Before(r.servers[eldest].used) {
+			eldest = server
+		}
+		if seen++; seen == sample {
+			break
+		}
+	}
+	delete(r.servers, eldest)
+}
+
+// add puts a document in front; of the older ones those stay that have a key which the newer ones lack.
+func (e *entry) add(doc ServerKeys) {
+	docs := []ServerKeys{doc}
+	for _, old := range e.docs {
+		if len(docs) <= maxExtraDocuments && addsKey(docs, old) {
+			docs = append(docs, old)
+		}
+	}
+	e.docs = docs
+}
+
+// addSecondHand adds a notary's document: in front if it is newer than what we have, behind if it only has further
+// keys. It reports whether the document became the newest.
+func (e *entry) addSecondHand(doc ServerKeys) bool {
+	if len(e.docs) == 0 || doc.ValidUntilTS > e.docs[0].ValidUntilTS {
+		e.add(doc)
+		return true
+	}
+	if len(e.docs) <= maxExtraDocuments && addsKey(e.docs, doc) {
+		e.docs = append(slices.Clone(e.docs), doc)
+	}
+	return false
+}
+
+// addsKey tells whether doc has a key that none of docs has.
+func addsKey(docs []ServerKeys, doc ServerKeys) bool {
+	for keyID := range doc.VerifyKeys {
+		if !listed(docs, keyID) {
+			return true
+		}
+	}
+	for keyID := range doc.OldVerifyKeys {
+		if !listed(docs, keyID) {
+			return true
+		}
+	}
+	return false
+}
+
+// listed tells whether one of the documents lists the key, as current or old.
+func listed(docs []ServerKeys, keyID id.KeyID) bool {
+	for _, doc := range docs {
+		_, current := doc.VerifyKeys[keyID]
+		_, old := doc.OldVerifyKeys[keyID]
+		if current || old {
+			return true
+		}
+	}
+	return false
+}
+
+// pause tells whether the server isn't to be asked now: because it has just answered (then err is nil), or because
+// it doesn't answer. itAsks: the server itself has sent us something.
+func (e *entry) pause(now time.Time, itAsks bool) (wait bool, err error) {
+	if e.failures == 0 {
+		return !e.answered.IsZero() && now.Sub(e.answered) < minRefetch, nil
+	}
+	pause := maxBackoff
+	if e.failures < 16 { // beyond, the shift would tell nothing new
+		pause = min(maxBackoff, firstBackoff<<(e.failures-1))
+	}
+	if itAsks {
+		pause = min(pause, requestBackoff)
+	}
+	if again := e.failed.Add(pause); now.Before(again) {
+		return true, fmt.Errorf("not asked again before %s: %w", again.UTC().Format(time.RFC3339), e.err)
+	}
+	return false, nil
+}
+
+// fail notes a fetch that brought nothing.
+func (e *entry) fail(now time.Time, err error) {
+	e.failures++
+	e.failed, e.err = now, err
+}
+
+// succeed notes a fetch that brought a document.
+func (e *entry) succeed(now time.Time, doc ServerKeys) {
+	e.failures, e.err, e.answered = 0, nil, now
+	e.add(doc)
+}
+
+var errNoFetcher = errors.New("no way to ask other servers")

@@ -1,0 +1,129 @@
+package keys
+
+import (
+	"errors"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
+
+	"hanse/federation/id"
+	"hanse/federation/signedjson"
+)
+
+// found is what a lookup has brought of one server. Immutable.
+type found struct {
+	docs []ServerKeys // the newest first
+	err  error        // why there is not more, nil when the server itself has answered
+}
+
+// usable are the key IDs of the request's signatures that can be tried at all, in order.
+func (q *Request) usable() []id.KeyID {
+	ids := make([]id.KeyID, 0, 2)
+	for _, keyID := range slices.Sorted(maps.Keys(q.Signatures)) {
+		if keyID.Algorithm() == signedjson.Algorithm && len(ids) < maxSignatures {
+			ids = append(ids, keyID)
+		}
+	}
+	return ids
+}
+
+// hopeless tells whether no key will ever be valid for the request: it is for an event too far in the future.
+//
+// spec:rooms/v5#signing-key-validity-period
+func (q *Request) hopeless(now time.Time) bool {
+	return q.EnforceValidity && q.At.After(now.Add(validityCap))
+}
+
+// find looks for a key among a server's documents, of which the newest that knows it decides: the key if it may be
+// used for this request, and whether one of that ID is known at all.
+func find(docs []ServerKeys, keyID id.KeyID, q *Request, now time.Time) (key ed25519.PublicKey, known bool) {
+	at := q.At.UnixMilli()
+	if q.At.IsZero() {
+		at = now.UnixMilli()
+	}
+	for _, doc := range docs {
+		if public, ok := doc.VerifyKeys[keyID]; ok {
+			if !q.EnforceValidity || at <= doc.ValidUntil() {
+				return public, true
+			}
+			return nil, true
+		}
+		if old, ok := doc.OldVerifyKeys[keyID]; ok {
+			if !q.At.IsZero() && (!q.EnforceValidity || at <= old.ExpiredTS) {
+				return old.Key, true
+			}
+			return nil, true
+		}
+	}
+	return nil, false
+}
+
+// satisfied tells whether the documents have a key that may be used for the request.
+func satisfied(docs []ServerKeys, q *Request, now time.Time) bool {
+	for _, keyID := range q.usable() {
+		if key, _ := find(docs, keyID, q, now); key != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// verify checks one request with what is known of its server: nil, or an *Error.
+func verify(q *Request, f found, now time.Time) error {
+	ids := q.usable()
+	if len(ids) == 0 {
+		return &Error{Server: q.Server, Kind: NoSuchKey, Err: errors.New("it has not signed")}
+	}
+	if q.hopeless(now) {
+		return &Error{Server: q.Server, KeyID: ids[0], Kind: Expired, Err: errors.New("no key is valid that far ahead")}
+	}
+	verdict := &Error{Server: q.Server, KeyID: ids[0], Kind: NoSuchKey}
+	if f.err != nil {
+		verdict.Kind, verdict.Err = Unreachable, f.err
+	}
+	for _, keyID := range ids {
+		key, known := find(f.docs, keyID, q, now)
+		switch {
+		case key == nil && known && verdict.Kind != BadSignature:
+			verdict = &Error{Server: q.Server, KeyID: keyID, Kind: Expired}
+			if f.err != nil {
+				verdict.Kind, verdict.Err = Unreachable, f.err // a newer document might list it
+			}
+		case key == nil:
+		case ed25519.Verify(key, q.Message, q.Signatures[keyID]):
+			return nil
+		default:
+			verdict = &Error{Server: q.Server, KeyID: keyID, Kind: BadSignature}
+		}
+	}
+	return verdict
+}
+
+// parallel calls do for 0 … n-1 on all cores and returns when all calls have.
+func parallel(n int, do func(int)) { spread(n, runtime.GOMAXPROCS(0), do) }
+
+// spread calls do for 0 … n-1, at most so many at once, and returns when all calls have.
+func spread(n, atOnce int, do func(int)) {
+	workers := min(atOnce, n)
+	if workers <= 1 {
+		for i := range n {
+			do(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	group.Wait()
+}

@@ -1,0 +1,262 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hanse/federation/id"
+)
+
+// want is what a batch needs of one server.
+type want struct {
+	server id.ServerName
+	reqs   []*Request
+}
+
+// wantsOf gathers the requests by server; those that no key can help are left out.
+func wantsOf(reqs []Request, now time.Time) []want {
+	var wants []want
+	index := map[id.ServerName]int{}
+	for i := range reqs {
+		q := &reqs[i]
+		if len(q.usable()) == 0 || q.hopeless(now) {
+			continue
+		}
+		at, ok := index[q.Server]
+		if !ok {
+			at = len(wants)
+			index[q.Server] = at
+			wants = append(wants, want{server: q.Server})
+		}
+		wants[at].reqs = append(wants[at].reqs, q)
+	}
+	return wants
+}
+
+// satisfied tells whether the documents have a usable key for each request.
+func (w *want) satisfied(docs []ServerKeys, now time.Time) bool {
+	for _, q := range w.reqs {
+		if !satisfied(docs, q, now) {
+			return false
+		}
+	}
+	return true
+}
+
+// itAsks tells whether one of the messages was sent to us by the server itself, just now.
+func (w *want) itAsks() bool {
+	for _, q := range w.reqs {
+		if q.At.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// hasEvents tells whether an event is among the messages.
+func (w *want) hasEvents() bool {
+	for _, q := range w.reqs {
+		if !q.At.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// lookup brings what can be brought of the servers' keys.
+func (r *Ring) lookup(ctx context.Context, wants []want, now time.Time) map[id.ServerName]found {
+	got := make(map[id.ServerName]found, len(wants))
+	open := r.fromMemory(wants, got, now)
+	open = r.fromStore(ctx, open, got, now)
+	open = r.fromServers(ctx, open, got, now)
+	r.fromNotaries(ctx, open, got, now)
+	return got
+}
+
+// remaining are the wants that what we have got doesn't satisfy.
+func remaining(wants []want, got map[id.ServerName]found, now time.Time) []want {
+	var open []want
+	for _, w := range wants {
+		if !w.satisfied(got[w.server].docs, now) {
+			open = append(open, w)
+		}
+	}
+	return open
+}
+
+// fromMemory is the first place to look; our own keys are there too.
+func (r *Ring) fromMemory(wants []want, got map[id.ServerName]found, now time.Time) []want {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var others []want
+	for _, w := range wants {
+		if w.server == r.cfg.Self && r.cfg.Own != nil {
+			got[w.server] = found{docs: []ServerKeys{r.cfg.Own.own(w.server, now)}}
+			continue
+		}
+		got[w.server] = found{docs: r.entry(w.server, now).docs}
+		others = append(others, w)
+	}
+	return remaining(others, got, now)
+}
+
+// fromStore looks in the store, once for each server while it is held in memory.
+func (r *Ring) fromStore(ctx context.Context, open []want, got map[id.ServerName]found, now time.Time) []want {
+	if r.cfg.Store == nil || len(open) == 0 {
+		return open
+	}
+	var ask []id.ServerName
+	r.mu.Lock()
+	for _, w := range open {
+		if !r.entry(w.server, now).stored {
+			ask = append(ask, w.server)
+		}
+	}
+	r.mu.Unlock()
+	if len(ask) == 0 {
+		return open
+	}
+	stored, err := r.cfg.Store.Keys(ctx, ask)
+	if err != nil {
+		r.log.Warn("signing keys can't be read from the database", "error", err)
+		return open
+	}
+	r.mu.Lock()
+	for _, server := range ask {
+		r.entry(server, now).stored = true
+	}
+	for _, doc := range stored {
+		e := r.entry(doc.ServerName, now)
+		e.addSecondHand(doc)
+		got[doc.ServerName] = found{docs: e.docs}
+	}
+	r.mu.Unlock()
+	return remaining(open, got, now)
+}
+
+// fromServers asks the servers themselves.
+func (r *Ring) fromServers(ctx context.Context, open []want, got map[id.ServerName]found, now time.Time) []want {
+	if len(open) == 0 {
+		return nil
+	}
+	results := make([]found, len(open))
+	fresh := make([]*ServerKeys, len(open))
+	spread(len(open), maxFetches, func(i int) {
+		results[i], fresh[i] = r.ask(ctx, open[i].server, open[i].itAsks())
+	})
+	for i, w := range open {
+		got[w.server] = results[i]
+	}
+	r.save(ctx, fresh)
+	return remaining(open, got, now)
+}
+
+// ask fetches the server's document, or waits for somebody else who does. It returns what we then know of the
+// server; and the new document, if it was us who got one.
+func (r *Ring) ask(ctx context.Context, server id.ServerName, itAsks bool) (found, *ServerKeys) {
+	for {
+		now := time.Now()
+		r.mu.Lock()
+		e := r.entry(server, now)
+		if f := e.fetch; f != nil {
+			r.mu.Unlock()
+			select {
+			case <-f.done:
+			case <-ctx.Done():
+				return found{err: ctx.Err()}, nil
+			}
+			if f.abandoned && ctx.Err() == nil {
+				continue
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return found{docs: e.docs, err: e.err}, nil
+		}
+		if wait, err := e.pause(now, itAsks); wait {
+			defer r.mu.Unlock()
+			return found{docs: e.docs, err: err}, nil
+		}
+		f := &flight{done: make(chan struct{})}
+		e.fetch = f
+		r.mu.Unlock()
+		return r.fly(ctx, server, e, f)
+	}
+}
+
+// fly is the fetch that ask has entered into e.
+func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *flight) (found, *ServerKeys) {
+	doc, err := r.fetch(ctx, server)
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer close(f.done)
+	e.fetch = nil
+	switch {
+	case err == nil:
+		e.succeed(now, doc)
+		return found{docs: e.docs}, &doc
+	case ctx.Err() != nil: // our caller has no time left: that says nothing about the server
+		f.abandoned = true
+	default:
+		e.fail(now, err)
+		r.log.Debug("signing keys can't be fetched", "server", server, "failures", e.failures, "error", err)
+	}
+	return found{docs: e.docs, err: err}, nil
+}
+
+// fetch gets and checks the server's document.
+func (r *Ring) fetch(ctx context.Context, server id.ServerName) (ServerKeys, error) {
+	if r.cfg.Fetcher == nil {
+		return ServerKeys{}, errNoFetcher
+	}
+	release, err := r.slot(ctx)
+	if err != nil {
+		return ServerKeys{}, err
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	raw, err := r.cfg.Fetcher.ServerKeys(ctx, server)
+	if err != nil {
+		return ServerKeys{}, err
+	}
+	doc, err := ParseServerKeys(raw)
+	if err != nil {
+		return ServerKeys{}, err
+	}
+	if doc.ServerName != server {
+		return ServerKeys{}, fmt.Errorf("it answers with the keys of %s", doc.ServerName)
+	}
+	doc.FetchedTS = time.Now().UnixMilli()
+	return doc, nil
+}
+
+// slot waits for a place among the fetches under way.
+func (r *Ring) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case r.slots <- struct{}{}:
+		return func() { <-r.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// save stores new documents; nil ones are left out.
+func (r *Ring) save(ctx context.Context, docs []*ServerKeys) {
+	if r.cfg.Store == nil {
+		return
+	}
+	var keys []ServerKeys
+	for _, doc := range docs {
+		if doc != nil {
+			keys = append(keys, *doc)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	if err := r.cfg.Store.SaveKeys(ctx, keys); err != nil {
+		r.log.Warn("signing keys can't be stored", "error", err)
+	}
+}
