@@ -114,24 +114,29 @@ func (c *aclCache) of(e *event.Event) *acl {
 	return a
 }
 
-// Allowed tells whether a room's server ACL lets a server take part: nil, or M_FORBIDDEN. A room that isn't known has
-// no ACL.
+// Allowed tells whether a room's server ACL lets a server take part. A room that isn't known has no ACL.
 //
 // spec:server-server-api#server-access-control-lists-acls
-func (r *Rooms) Allowed(ctx context.Context, server id.ServerName, roomID id.RoomID) error {
+func (r *Rooms) Allowed(ctx context.Context, roomID id.RoomID, server id.ServerName) (bool, error) {
 	if server == r.self {
-		return nil
+		return true, nil
 	}
 	state, err := r.store.CurrentState(ctx, roomID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	events, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typeServerACL})
 	if err != nil || len(events) == 0 {
-		return err
+		return err == nil, err
 	}
-	if !r.acls.of(events[0]).allows(server) {
+	return r.acls.of(events[0]).allows(server), nil
+}
+
+// admit is Allowed as an error: M_FORBIDDEN for who isn't.
+func (r *Rooms) admit(ctx context.Context, roomID id.RoomID, server id.ServerName) error {
+	ok, err := r.Allowed(ctx, roomID, server)
+	if err == nil && !ok {
 		return federation.Forbidden("your server is denied access to this room by its server ACL")
 	}
-	return nil
+	return err
 }

@@ -180,7 +180,7 @@ func (r *Rooms) ReceiveInvite(ctx context.Context, origin id.ServerName, req fed
 	if !ok {
 		return nil, federation.IncompatibleRoomVersion(string(req.RoomVersion))
 	}
-	if err := r.Allowed(ctx, origin, req.RoomID); err != nil {
+	if err := r.admit(ctx, req.RoomID, origin); err != nil {
 		return nil, err
 	}
 	e, err := r.membershipEvent(rules, req.RoomID, req.EventID, req.Event, invite)

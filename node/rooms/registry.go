@@ -157,6 +157,21 @@ type keyedEntry struct {
 	users int           // guarded by keyedLock.mu
 }
 
+// idle waits until nobody holds the key's lock, or for ctx's end. It reports whether there was anything to wait for.
+func (k *keyedLock) idle(ctx context.Context, key id.RoomID) bool {
+	k.mu.Lock()
+	held := k.locks[key] != nil
+	k.mu.Unlock()
+	if !held {
+		return false
+	}
+	unlock, err := k.lock(ctx, key)
+	if err == nil {
+		unlock()
+	}
+	return true
+}
+
 // lock waits for the key's lock, or for ctx's end.
 func (k *keyedLock) lock(ctx context.Context, key id.RoomID) (unlock func(), err error) {
 	k.mu.Lock()

@@ -83,7 +83,7 @@ func (r *Rooms) serves(ctx context.Context, origin id.ServerName, roomID id.Room
 	if !ok || !info.Resident {
 		return nil, federation.NotFound(fmt.Sprintf("this server is not in the room %s", roomID))
 	}
-	return info.Rules, r.Allowed(ctx, origin, roomID)
+	return info.Rules, r.admit(ctx, roomID, origin)
 }
 
 // make is the common part of make_join, make_leave and make_knock.

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"time"
 
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -17,6 +18,18 @@ func (r *Rooms) Submit(ctx context.Context, origin id.ServerName, roomID id.Room
 	result, err := r.step(ctx, roomID, room.Receive{Origin: origin, Events: events}, store.CommitOptions{})
 	return result.Verdicts, err
 }
+
+// AwaitJoin waits until a join of the room through another server that is under way has ended, at most for a few
+// seconds. It reports whether there was one: other servers send us the room's events as soon as the resident server has
+// our join, which is before we have the room.
+func (r *Rooms) AwaitJoin(ctx context.Context, roomID id.RoomID) bool {
+	ctx, cancel := context.WithTimeout(ctx, awaitJoin)
+	defer cancel()
+	return r.entry.idle(ctx, roomID)
+}
+
+// awaitJoin is shorter than any server waits for the answer to its transaction.
+const awaitJoin = 15 * time.Second
 
 // resumeStaged takes up, after a start, what was received but undecided at the last stop.
 func (r *Rooms) resumeStaged(ctx context.Context) {

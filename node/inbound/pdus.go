@@ -1,0 +1,177 @@
+package inbound
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+)
+
+// place is a room that a transaction has events for.
+type place struct {
+	room     id.RoomID
+	rules    *roomversion.Rules // nil: the room is not known at all
+	resident bool               // we are in it
+	outside  bool               // not in it, but a user of ours is invited or has knocked: its events may end that
+	denied   bool               // the server ACL denies the origin
+	events   []*event.Event     // valid; after verify: verified
+}
+
+// parse makes events of the raw ones and sorts them by room. What isn't valid is dropped.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1
+func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
+	for _, raw := range raws {
+		var head struct {
+			RoomID  string `json:"room_id"`
+			EventID string `json:"event_id"` // room versions 1 and 2
+		}
+		_ = json.Unmarshal(raw, &head) // members of the wrong kind stay empty
+		roomID, err := id.ParseRoomID(head.RoomID)
+		if err != nil {
+			d.drop(head.EventID, "", "it has no valid room_id")
+			continue
+		}
+		p, err := d.place(ctx, roomID)
+		if err != nil {
+			return err
+		}
+		if p.rules == nil {
+			d.drop(head.EventID, roomID, "this server is not in its room")
+			continue
+		}
+		e, err := event.Parse(p.rules, raw)
+		switch {
+		case err != nil:
+			d.drop(head.EventID, roomID, fmt.Sprintf("it is not a valid event: %v", err))
+		case p.denied:
+			// spec:server-server-api#server-access-control-lists-acls
+			d.result(e.ID(), "your server is denied access to this room by its server ACL")
+		case !p.resident && !p.outside:
+			d.result(e.ID(), "this server is not in its room")
+		default:
+			p.events = append(p.events, e)
+		}
+	}
+	return nil
+}
+
+// drop notes that something was dropped before it was an event. Its ID is known only where events carry it.
+func (d *delivery) drop(eventID string, roomID id.RoomID, why string) {
+	d.in.log.Debug("a PDU was dropped", "origin", d.origin, "room", roomID, "why", why)
+	if parsed, err := id.ParseEventID(eventID); err == nil {
+		d.result(parsed, why)
+	}
+}
+
+// place looks a room up, once a transaction.
+func (d *delivery) place(ctx context.Context, roomID id.RoomID) (*place, error) {
+	if p := d.rooms[roomID]; p != nil {
+		return p, nil
+	}
+	p := &place{room: roomID}
+	info, known, err := d.in.cfg.Rooms.Info(ctx, roomID)
+	if err == nil && (!known || !info.Resident) && d.in.cfg.Rooms.AwaitJoin(ctx, roomID) {
+		info, known, err = d.in.cfg.Rooms.Info(ctx, roomID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if known {
+		p.rules, p.resident, p.outside = info.Rules, info.Resident, !info.Resident
+		allowed, err := d.in.cfg.Rooms.Allowed(ctx, roomID, d.origin)
+		if err != nil {
+			return nil, err
+		}
+		p.denied = !allowed
+	}
+	d.rooms[roomID] = p
+	return p, nil
+}
+
+// verify checks the signatures of all events together, so that all keys are looked up at once, and redacts what has a
+// wrong hash.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 2, 3
+func (d *delivery) verify(ctx context.Context) {
+	var all []*event.Event
+	var of []*place
+	for _, p := range d.rooms {
+		for _, e := range p.events {
+			all, of = append(all, e), append(of, p)
+		}
+		p.events = nil
+	}
+	if len(all) == 0 {
+		return
+	}
+	for i, err := range d.in.cfg.Verifier.VerifyEvents(ctx, all) {
+		e := all[i]
+		if err != nil {
+			d.in.log.Debug("a PDU was dropped: its signatures are not good", "origin", d.origin, "room", e.RoomID(), "event", e.ID(), "err", err)
+			d.result(e.ID(), fmt.Sprintf("its signatures are not good: %v", err))
+			continue
+		}
+		if !e.ContentHashMatches() {
+			e = e.Redacted()
+		}
+		of[i].events = append(of[i].events, e)
+	}
+}
+
+// submit hands a room its events.
+func (d *delivery) submit(ctx context.Context, p *place) error {
+	if !p.resident {
+		for _, e := range p.events {
+			d.rescind(ctx, e)
+		}
+		return nil
+	}
+	verdicts, err := d.in.cfg.Rooms.Submit(ctx, d.origin, p.room, p.events)
+	if err != nil {
+		return retryLater(err)
+	}
+	sent := make(map[id.EventID]bool, len(p.events))
+	for _, e := range p.events {
+		sent[e.ID()] = true
+	}
+	for _, v := range verdicts {
+		if !sent[v.EventID] {
+			continue // one that waited, or was fetched
+		}
+		// Waiting, soft-failed and rejected events were handled: the sender has nothing to mend.
+		if v.Status == room.Dropped {
+			d.result(v.EventID, v.Reason)
+			continue
+		}
+		d.result(v.EventID, "")
+	}
+	return nil
+}
+
+// rescind handles an event of a room that we aren't in: it may end an invite or a knock.
+func (d *delivery) rescind(ctx context.Context, e *event.Event) {
+	problem := ""
+	if err := d.in.cfg.Rooms.Rescind(ctx, d.origin, e); err != nil {
+		problem = "this server is not in its room"
+	}
+	d.result(e.ID(), problem)
+}
+
+// retryLater turns what keeps us from handling events now into an answer after which servers send again: a room that
+// has too much to do is a 503 to them, not a limit on them.
+func retryLater(err error) error {
+	if wire, ok := errors.AsType[*federation.Error](err); ok && wire.Status == http.StatusTooManyRequests {
+		busy := federation.NewError(http.StatusServiceUnavailable, federation.CodeLimitExceeded, "this room is busy; send again later")
+		busy.RetryAfterMS = wire.RetryAfterMS
+		return busy
+	}
+	return err
+}

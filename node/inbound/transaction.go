@@ -1,0 +1,108 @@
+package inbound
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup" // the rooms of one transaction at a time
+
+	"hanse/federation"
+	"hanse/federation/id"
+)
+
+// Transaction handles a transaction: its events in their rooms, different rooms at a time, then its EDUs. When it
+// returns without an error, what was accepted, rejected or has to wait is on disk. An error means that the server should
+// send the transaction again: then what was done is found done.
+//
+// spec:server-server-api#transactions
+func (i *Inbound) Transaction(ctx context.Context, origin id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error) {
+	// The server that sent it may give up and send it again while we are at it.
+	result := i.flights.DoChan(string(origin)+"\x00"+txnID, func() (any, error) {
+		return i.once(context.WithoutCancel(ctx), origin, txnID, txn)
+	})
+	select {
+	case res := <-result:
+		results, _ := res.Val.(federation.PDUResults)
+		return results, res.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// once handles a transaction unless it was handled before.
+func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error) {
+	if stored, ok, err := i.cfg.Store.Transaction(ctx, origin, txnID); err != nil {
+		return nil, err
+	} else if ok {
+		var answer federation.SendResponse
+		if err := json.Unmarshal(stored, &answer); err != nil {
+			return nil, fmt.Errorf("inbound: stored answer: %w", err)
+		}
+		return answer.PDUs, nil
+	}
+	results, err := i.pdus(ctx, origin, txn.PDUs)
+	if err != nil {
+		return nil, err
+	}
+	i.edus(ctx, origin, txn.EDUs)
+	answer, err := json.Marshal(federation.SendResponse{PDUs: results})
+	if err != nil {
+		return nil, fmt.Errorf("inbound: answer: %w", err)
+	}
+	if err := i.cfg.Store.SaveTransaction(ctx, origin, txnID, answer); err != nil {
+		return nil, fmt.Errorf("inbound: %w", err)
+	}
+	return results, nil
+}
+
+// pdus handles the events of a transaction.
+func (i *Inbound) pdus(ctx context.Context, origin id.ServerName, raws []json.RawMessage) (federation.PDUResults, error) {
+	d := &delivery{in: i, origin: origin, results: make(federation.PDUResults, len(raws)), rooms: make(map[id.RoomID]*place)}
+	if err := d.parse(ctx, raws); err != nil {
+		return nil, err
+	}
+	d.verify(ctx)
+	var group errgroup.Group
+	for _, p := range d.rooms {
+		if len(p.events) > 0 {
+			group.Go(func() error { return d.submit(ctx, p) })
+		}
+	}
+	return d.results, group.Wait()
+}
+
+// edus hands the EDUs to who is registered for them. The room's server ACL is looked at by the handlers, which know the
+// rooms that an EDU is about.
+//
+// spec:server-server-api#edus
+func (i *Inbound) edus(ctx context.Context, origin id.ServerName, edus []federation.EDU) {
+	for _, edu := range edus {
+		handler := i.cfg.EDUs[edu.Type]
+		if handler == nil {
+			i.log.Debug("an EDU is ignored: its type is not handled", "origin", origin, "type", edu.Type)
+			continue
+		}
+		if err := handler.HandleEDU(ctx, origin, edu); err != nil {
+			i.log.Warn("an EDU was lost", "origin", origin, "type", edu.Type, "err", err)
+		}
+	}
+}
+
+// delivery is the events of one transaction on their way.
+type delivery struct {
+	in     *Inbound
+	origin id.ServerName
+	rooms  map[id.RoomID]*place
+
+	mu      sync.Mutex
+	results federation.PDUResults // guarded by mu
+}
+
+// result notes what became of an event; "" is success.
+func (d *delivery) result(eventID id.EventID, problem string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.results[eventID] = federation.PDUResult{Error: problem}
+}
