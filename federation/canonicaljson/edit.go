@@ -22,7 +22,8 @@ func AppendMember(dst, key, value []byte) []byte {
 }
 
 // Filter appends a canonical object with those of its members whose key keep accepts. keep
-// gets the key still escaped, as [Cursor.Next] does.
+// gets the key still escaped, as [Cursor.Next] does. dst may be object[:0]: members only move
+// towards the front.
 func Filter(dst, object []byte, keep func(key []byte) bool) []byte {
 	dst = append(dst, '{')
 	c := Walk(object)

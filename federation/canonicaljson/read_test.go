@@ -105,3 +105,16 @@ func TestAppendString(t *testing.T) {
 		}
 	}
 }
+
+func TestFilterInPlace(t *testing.T) {
+	for drop, want := range map[string]string{
+		"a": `{"b":{"c":1},"d":[2],"e":"x"}`, "b": `{"a":"","d":[2],"e":"x"}`, "d": `{"a":"","b":{"c":1},"e":"x"}`,
+		"e": `{"a":"","b":{"c":1},"d":[2]}`, "x": `{"a":"","b":{"c":1},"d":[2],"e":"x"}`,
+	} {
+		object := []byte(`{"a":"","b":{"c":1},"d":[2],"e":"x"}`)
+		got := Filter(object[:0], object, func(key []byte) bool { return string(key) != drop })
+		if string(got) != want {
+			t.Errorf("without %s: got %s", drop, got)
+		}
+	}
+}

@@ -75,15 +75,20 @@ func mode(rules *roomversion.Rules) canonicaljson.Mode {
 	return canonicaljson.Lenient
 }
 
+// withoutUnsigned takes unsigned out of a canonical event, in place: what is left only moves
+// to the front. If much memory would stay unused, it goes to a smaller buffer.
 func withoutUnsigned(canonical []byte) []byte {
 	if !bytes.Contains(canonical, []byte(`"unsigned":`)) {
 		return canonical
 	}
-	dst := make([]byte, 0, len(canonical))
-	return bytes.Clone(canonicaljson.Filter(dst, canonical, func(key []byte) bool {
-		return string(key) != "unsigned"
-	}))
+	rest := canonicaljson.Filter(canonical[:0], canonical, isNotUnsigned)
+	if len(canonical)-len(rest) > len(rest)/8 {
+		return bytes.Clone(rest)
+	}
+	return rest
 }
+
+func isNotUnsigned(key []byte) bool { return string(key) != "unsigned" }
 
 // fields are the members of an event that the format knows, as they stand in it.
 type fields struct {

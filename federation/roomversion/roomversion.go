@@ -4,7 +4,7 @@
 //
 // It is not where rules are applied: packages event, authrules and stateres do that.
 //
-// spec:rooms#room-versions
+// spec:rooms#complete-list-of-room-versions
 package roomversion
 
 // Version is the identifier of a room version, opaque text: "10".
