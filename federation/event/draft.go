@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
+	"unicode/utf8"
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
@@ -90,6 +91,10 @@ func (d Draft) object(rules *roomversion.Rules, origin id.ServerName) ([]byte, e
 	content, err := d.content(rules)
 	if err != nil {
 		return nil, err
+	}
+	// Elsewhere text that is not UTF-8 is mended; here that would be another event.
+	if !utf8.ValidString(d.Type) || d.StateKey != nil && !utf8.ValidString(*d.StateKey) {
+		return nil, wrong("", "has a type or a state_key that is not valid UTF-8")
 	}
 	dst := append(make([]byte, 0, 1024), '{')
 	member := func(key string, value []byte) {

@@ -100,7 +100,7 @@ func TestSignRedaction(t *testing.T) {
 }
 
 func TestSignRefuses(t *testing.T) {
-	tooLong := strings.Repeat("x", 256)
+	tooLong, notUTF8 := strings.Repeat("x", 256), "\xff"
 	many := make([]id.EventID, 21)
 	for i := range many {
 		many[i] = "$x:domain"
@@ -109,6 +109,8 @@ func TestSignRefuses(t *testing.T) {
 		for name, d := range map[string]Draft{
 			"type":               {Type: tooLong},
 			"state key":          {StateKey: &tooLong},
+			"no UTF-8":           {StateKey: &notUTF8},
+			"type no UTF-8":      {Type: notUTF8},
 			"sender":             {Sender: "u"},
 			"room":               {RoomID: "!x"},
 			"prev events":        {PrevEvents: many},

@@ -23,6 +23,11 @@ func seeds(f *testing.F) {
 	for _, rules := range roomversion.All() {
 		f.Add(text(valid(rules)))
 	}
+	for name := range examples {
+		var raw json.RawMessage
+		readJSON(f, "examples/"+name, &raw)
+		f.Add([]byte(raw))
+	}
 	_, raw := typical(f)
 	f.Add(raw)
 }

@@ -133,3 +133,28 @@ func checkRedacted(t *testing.T, e *Event) {
 		t.Errorf("%s: redacted %v, parsed again %v", r.JSON(), r.IsRedacted(), again.IsRedacted())
 	}
 }
+
+// examples are the example events of the specification and the room versions they are of.
+var examples = map[string][]roomversion.Version{
+	"pdu_v1.json":                 {"1", "2"},
+	"pdu_v3.json":                 {"3"},
+	"pdu_v4.json":                 {"4", "5", "6", "7", "8", "9", "10"},
+	"pdu_v4_join_membership.json": {"4", "5", "6", "7", "8", "9", "10"},
+	"pdu_v11.json":                {"11"},
+	"pdu_v12.json":                {"12"},
+}
+
+func TestExamples(t *testing.T) {
+	for name, versions := range examples {
+		var raw json.RawMessage
+		readJSON(t, "examples/"+name, &raw)
+		for _, version := range versions {
+			e, err := Parse(rulesOf(t, version), raw)
+			if err != nil {
+				t.Errorf("%s in version %s: %v", name, version, err)
+				continue
+			}
+			checkEvent(t, e)
+		}
+	}
+}
