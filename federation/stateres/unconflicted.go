@@ -186,7 +186,7 @@ func (s *citingSearch) load() (bool, error) {
 	}
 	for _, citing := range ids {
 		e := s.u.pool.events[citing]
-		if e == nil || !e.IsState() { // a message event is cited by nobody
+		if e == nil || !e.IsState() { // who cites a message event is rejected
 			continue
 		}
 		if s.u.conflict.isUnconflicted(e) {

@@ -1,0 +1,102 @@
+package stateres
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
+)
+
+// tangle makes a graph of auth events that no rule would allow, but that asks all questions: each event cites some of
+// the others at random. It returns states of these events.
+func tangle(t *testing.T, r *rand.Rand) (*world, []roomstate.Map) {
+	rules, _ := roomversion.Lookup(roomversion.V11)
+	w := newWorld(t, rules)
+	w.start()
+	keys, width := 2+r.IntN(12), 1+r.IntN(3)
+	for i := range 10 + r.IntN(40) {
+		s := step{
+			sender: "@alice:a", typ: []string{typeMember, "org.example.x"}[i%2], stateKey: fmt.Sprintf("@u%d:b", r.IntN(keys)),
+			after: []id.EventID{w.order[0]}, auth: []id.EventID{}, depth: 1 + r.Int64N(50), // depths are no help
+		}
+		for range r.IntN(width + 1) {
+			s.auth = append(s.auth, w.order[r.IntN(len(w.order))])
+		}
+		e, err := w.draft(s).Sign(rules, "a", w.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.events[e.ID()] = e
+		w.order = append(w.order, e.ID())
+	}
+	common := roomstate.Map{}
+	for _, e := range w.order {
+		if key, _ := keyOf(w.events[e]); r.IntN(6) == 0 {
+			common = common.With(key.Type, key.StateKey, e)
+		}
+	}
+	var states []roomstate.Map
+	for range 2 + r.IntN(3) {
+		state := common
+		for range r.IntN(4) {
+			e := w.order[r.IntN(len(w.order))]
+			if key, _ := keyOf(w.events[e]); r.IntN(4) == 0 {
+				state = state.Without(key.Type, key.StateKey)
+			} else {
+				state = state.With(key.Type, key.StateKey, e)
+			}
+		}
+		states = append(states, state)
+	}
+	return w, distinct(states)
+}
+
+func TestAuthDifferenceAndSubgraph(t *testing.T) {
+	r := random(t)
+	for range 600 {
+		w, states := tangle(t, r)
+		if len(states) < 2 {
+			continue
+		}
+		s := slow{w, w.events}
+		var plains []plain
+		for _, state := range states {
+			plains = append(plains, maps.Collect(state.All()))
+		}
+		difference := s.authDifference(plains)
+		for name, src := range map[string]Source{"plain": w, "citations": w.withCitations()} {
+			run := &resolution{rules: w.rules, pool: newPool(src), conflict: findConflict(states)}
+			g := newGraph(run.pool)
+			if err := g.grow(run.conflict.conflicted()); err != nil {
+				t.Fatal(err)
+			}
+			subgraph := setOf(run.conflictedSubgraph(g))
+			if want := s.conflictedSubgraph(run.conflict.events); !maps.Equal(subgraph, want) {
+				t.Fatalf("subgraph of %d events, want %d", len(subgraph), len(want))
+			}
+			list, err := run.authDifference(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := setOf(list)
+			maps.Copy(got, run.conflict.events)
+			want := maps.Clone(run.conflict.events)
+			maps.Copy(want, difference)
+			if !maps.Equal(got, want) {
+				t.Fatalf("source %s: full conflicted set of %d events, want %d", name, len(got), len(want))
+			}
+		}
+	}
+}
+
+func setOf(ids []id.EventID) map[id.EventID]bool {
+	set := map[id.EventID]bool{}
+	for _, e := range ids {
+		set[e] = true
+	}
+	return set
+}
