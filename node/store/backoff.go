@@ -10,8 +10,8 @@ import (
 	"hanse/federation/sender"
 )
 
-// Backoffs gives what SaveBackoff saved.
-func (s *Store) Backoffs(ctx context.Context) (map[id.ServerName]sender.Backoff, error) {
+// Backoff gives what SaveBackoff saved.
+func (s *Store) Backoff(ctx context.Context) (map[id.ServerName]sender.Backoff, error) {
 	all := map[id.ServerName]sender.Backoff{}
 	err := s.read.each(ctx, "SELECT destination, backoff FROM backoffs", nil, func(rows *sql.Rows) error {
 		var server id.ServerName

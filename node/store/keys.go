@@ -44,16 +44,16 @@ func (s *Store) SaveKeys(ctx context.Context, documents []keys.ServerKeys) error
 	})
 }
 
-// OwnKey tells which signing key this server used last; false before [Store.SaveOwnKey]. A node refuses to start with
+// OwnKeyUsed tells which signing key this server used last; false before [Store.SetOwnKeyUsed]. A node refuses to start with
 // another key file than the one its events were signed with, unless that still lists the key.
-func (s *Store) OwnKey(ctx context.Context) (id.KeyID, bool, error) {
+func (s *Store) OwnKeyUsed(ctx context.Context) (id.KeyID, bool, error) {
 	var key id.KeyID
 	found, err := s.read.found(ctx, "SELECT value FROM meta WHERE name = 'own_key'", nil, &key)
 	return key, found, err
 }
 
-// SaveOwnKey notes which signing key this server uses.
-func (s *Store) SaveOwnKey(ctx context.Context, key id.KeyID) error {
+// SetOwnKeyUsed notes which signing key this server uses.
+func (s *Store) SetOwnKeyUsed(ctx context.Context, key id.KeyID) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
 		_, err := t.exec(`INSERT INTO meta (name, value) VALUES ('own_key', $1)
 			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(key))
