@@ -14,6 +14,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
+	"hanse/node/clientsync"
 	"hanse/node/directory"
 	"hanse/node/ephemeral"
 	"hanse/node/rooms"
@@ -33,6 +34,8 @@ type Config struct {
 	Rooms     *rooms.Rooms
 	Directory *directory.Directory
 	Ephemeral *ephemeral.Ephemeral
+	// Sync builds the answers of /sync and what stands beside events.
+	Sync *clientsync.Syncer
 	// Profiles asks other servers; nil: profiles of their users are not found.
 	Profiles ProfileClient
 	// BaseURL is where clients reach this API, for /.well-known/matrix/client; "": that path answers 404.

@@ -7,6 +7,8 @@ const (
 	// maxBodyBytes is what a request may weigh: an event is at most 64 KiB, the greatest legitimate bodies are
 	// createRoom with a long initial_state and large account data.
 	maxBodyBytes = 2 << 20
+	// maxEventBytes is the specification's size of a whole event; a longer content can't be in one.
+	maxEventBytes = 65536
 	// maxPathBytes bounds the request target: five identifiers of 255 bytes, percent-encoded, and a query.
 	maxPathBytes = 16 << 10
 	// maxTokenBytes is far above any token we issue; longer ones are not looked up.
@@ -47,4 +49,9 @@ const (
 	maxTagBytes = 255
 	// maxAltAliases bounds the alias look-ups of one m.room.canonical_alias.
 	maxAltAliases = 50
+	// maxSyncTimeout is the longest a /sync waits: proxies cut connections that are silent for longer.
+	maxSyncTimeout = 5 * time.Minute
+	// defaultPage and maxPage bound /messages and /context.
+	defaultPage = 10
+	maxPage     = 1000
 )

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"hanse/federation/event"
 	"hanse/federation/id"
-	"hanse/node/rooms"
 	"hanse/node/users"
 )
 
@@ -188,7 +188,8 @@ func (a *API) announceIn(ctx context.Context, room id.RoomID, user id.UserID, na
 	if err != nil {
 		return err
 	}
+	// Not by Send, which takes a join that says nothing for one that is there already: a name can also be taken away.
 	stateKey := string(user)
-	_, err = a.config.Rooms.Send(ctx, rooms.SendRequest{Room: room, Sender: user, Type: "m.room.member", StateKey: &stateKey, Content: raw})
+	_, err = a.config.Rooms.Propose(ctx, room, event.Draft{Type: "m.room.member", StateKey: &stateKey, Sender: user, Content: raw})
 	return err
 }

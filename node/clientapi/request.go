@@ -11,7 +11,9 @@ import (
 	"unicode/utf8"
 
 	"hanse/federation"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
+	"hanse/node/rooms"
 )
 
 // request is an admitted request; the fields below it are empty where the route needs no user.
@@ -97,6 +99,36 @@ func (r *request) object() (json.RawMessage, error) {
 		return nil, badJSON("the request body is not a JSON object")
 	}
 	return raw, nil
+}
+
+// content reads the body as the content of an event, in canonical form, as the event will have it. Whether its numbers
+// suit the room's version is the room's question.
+func (r *request) content() (json.RawMessage, error) {
+	raw, err := r.object()
+	if err != nil {
+		return nil, err
+	}
+	raw, err = canonicaljson.Append(nil, raw, canonicaljson.Lenient)
+	switch {
+	case err != nil:
+		return nil, badJSON("the content is not JSON as Matrix has it: %v", err)
+	case len(raw) > maxEventBytes:
+		return nil, &federation.Error{Status: http.StatusRequestEntityTooLarge, Code: "M_TOO_LARGE",
+			Message: "an event has at most 65536 bytes"}
+	}
+	return raw, nil
+}
+
+// send sends an event whose content was read by content, and says so if its content is what made it refused.
+func (r *request) send(req rooms.SendRequest) (any, error) {
+	eventID, err := r.api.config.Rooms.Send(r.Context(), req)
+	var refused *federation.Error
+	if errors.As(err, &refused) && refused.Code == federation.CodeForbidden {
+		if _, strict := canonicaljson.Append(nil, req.Content, canonicaljson.Strict); strict != nil {
+			return nil, badJSON("the content is not JSON as this room has it: %v", strict)
+		}
+	}
+	return map[string]any{"event_id": eventID}, err
 }
 
 // decode reads the body, a JSON object, into v.

@@ -37,7 +37,7 @@ func (a *API) sendEvent(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := r.object()
+	content, err := r.content()
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +49,7 @@ func (a *API) sendEvent(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	eventID, err := a.config.Rooms.Send(r.Context(), req)
-	return map[string]any{"event_id": eventID}, err
+	return r.send(req)
 }
 
 // redacts reads which event a redaction sent as an ordinary event is for.
@@ -97,8 +96,7 @@ func (a *API) redact(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	eventID, err := a.config.Rooms.Send(r.Context(), rooms.SendRequest{
+	return r.send(rooms.SendRequest{
 		Room: room, Sender: r.user, Type: "m.room.redaction", Content: content, Redacts: target, Device: r.device, TxnID: txn,
 	})
-	return map[string]any{"event_id": eventID}, err
 }

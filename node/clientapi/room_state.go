@@ -27,7 +27,7 @@ func (a *API) sendState(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := r.object()
+	content, err := r.content()
 	if err != nil {
 		return nil, err
 	}
@@ -37,10 +37,7 @@ func (a *API) sendState(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	eventID, err := a.config.Rooms.Send(r.Context(), rooms.SendRequest{
-		Room: room, Sender: r.user, Type: typ, StateKey: &stateKey, Content: content,
-	})
-	return map[string]any{"event_id": eventID}, err
+	return r.send(rooms.SendRequest{Room: room, Sender: r.user, Type: typ, StateKey: &stateKey, Content: content})
 }
 
 const canonicalAlias = "m.room.canonical_alias"

@@ -67,6 +67,9 @@ func (a *API) routes() []route {
 		a.publicRoomsRoutes(),
 		a.typingRoutes(),
 		a.receiptRoutes(),
+		a.syncRoutes(),
+		a.messageRoutes(),
+		a.readRoutes(),
 	)
 }
 

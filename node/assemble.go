@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+	"hanse/federation/sender"
+	"hanse/federation/server"
+	"hanse/keys"
+	"hanse/node/clientapi"
+	"hanse/node/clientsync"
+	"hanse/node/directory"
+	"hanse/node/ephemeral"
+	"hanse/node/inbound"
+	"hanse/node/rooms"
+	"hanse/node/stream"
+	"hanse/node/users"
+)
+
+// assemble puts the parts together, from what others need to what needs others, and binds the addresses.
+func (n *Node) assemble(ctx context.Context) error {
+	file, err := openKeys(ctx, n.config, n.store)
+	if err != nil {
+		return err
+	}
+	n.keyID = file.Current.ID
+	if err := n.outbound(file); err != nil {
+		return err
+	}
+	var notaries []id.ServerName
+	for _, notary := range n.config.Federation.Notaries {
+		notaries = append(notaries, id.ServerName(notary))
+	}
+	ring := keys.NewRing(keys.RingConfig{
+		Self: n.name, Own: file, Store: n.store, Fetcher: n.client, Notaries: notaries, Log: n.log,
+	})
+	n.sender = sender.New(sender.Config{Origin: n.name, Client: n.client, Outbox: n.store, Log: n.log})
+	if n.users, err = users.New(users.Config{
+		Self: n.name, Store: n.store, Log: n.log, Passwords: users.Passwords{
+			Scheme: n.config.Passwords.Algorithm, MemoryKiB: n.config.Passwords.Argon2Memory, Passes: n.config.Passwords.Argon2Time,
+			Threads: n.config.Passwords.Argon2Threads, BcryptCost: n.config.Passwords.BcryptCost,
+		},
+	}); err != nil {
+		return err
+	}
+	n.rooms = rooms.New(rooms.Config{
+		Self: n.name, Key: file.Current, Store: n.store, Client: n.client, Ring: ring, Sender: n.sender,
+		Profiles: n.users, Invitees: n.users, DefaultVersion: roomversion.Version(n.config.Rooms.DefaultVersion), Log: n.log,
+	})
+	aliases, err := directory.New(directory.Config{Self: n.name, Store: n.store, Client: n.client, Log: n.log})
+	if err != nil {
+		return err
+	}
+	if n.ephemeral, err = ephemeral.New(ephemeral.Config{
+		Self: n.name, Store: n.store, Allowed: n.rooms.Allowed, Log: n.log,
+		Send: func(destinations []id.ServerName, edu federation.EDU) { n.sender.EDU(edu, destinations...) },
+	}); err != nil {
+		return err
+	}
+	n.stream = stream.New(n.store, n.ephemeral, n.log)
+	clients, err := clientapi.New(clientapi.Config{
+		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral,
+		Sync: clientsync.New(n.store, n.stream, n.rooms, n.ephemeral), Profiles: n.client, BaseURL: n.config.Client.PublicURL,
+		Registration: clientapi.Registration{
+			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
+		},
+		DefaultRoomVersion: roomversion.Version(n.config.Rooms.DefaultVersion),
+		RateLimits:         clientapi.RateLimits{Off: n.config.RateLimits.Disabled}, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	servers, err := n.servers(file, ring, aliases)
+	if err != nil {
+		return err
+	}
+	return n.bind(clients, servers)
+}
+
+// servers is the server-server API.
+func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.Directory) (http.Handler, error) {
+	in, err := inbound.New(inbound.Config{
+		Self: n.name, Rooms: n.rooms, Store: n.store, Verifier: ring, Directory: aliases, Profiles: n.users, Log: n.log,
+		EDUs: map[string]inbound.EDUHandler{"m.typing": n.ephemeral, "m.receipt": n.ephemeral},
+		Keys: &keyHandler{Ring: ring, file: file, name: n.name},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return server.New(server.Config{
+		Self: n.name, Verifier: ring, Handlers: in.Handlers(), Log: n.log, OnRequest: n.sender.Retry,
+		Version: federation.ServerVersion{Name: "Hanse", Version: Version()},
+	}), nil
+}
+
+// bind listens on every configured address.
+func (n *Node) bind(clients, servers http.Handler) error {
+	add := func(setting, address string, handler http.Handler, certificate *tls.Config) error {
+		e, err := listen(setting, address, handler, certificate, n.log)
+		if err == nil {
+			n.endpoints = append(n.endpoints, e)
+		}
+		return err
+	}
+	clients, servers = n.telemetry.Measure("client", clients), n.telemetry.Measure("federation", servers)
+	both := n.wellKnownServer(split(clients, servers))
+	clientTLS, err := certificate(n.config.Client.Certificate, n.config.Client.Key)
+	if err != nil {
+		return err
+	}
+	for _, address := range n.config.Client.Listen {
+		if err := add("client.listen", address, both, clientTLS); err != nil {
+			return err
+		}
+	}
+	federationTLS, err := certificate(n.config.Federation.Certificate, n.config.Federation.Key)
+	if err != nil {
+		return err
+	}
+	for _, address := range n.config.Federation.Listen {
+		if err := add("federation.listen", address, n.wellKnownServer(servers), federationTLS); err != nil {
+			return err
+		}
+	}
+	if len(n.config.Federation.Listen) == 0 {
+		n.log.Warn("no federation.certificate: other servers reach this one only through a proxy with a certificate for its name",
+			"server_name", n.name, "forward_to", n.config.Client.Listen)
+	}
+	if n.config.Monitor.Listen != "" {
+		return add("monitor.listen", n.config.Monitor.Listen, n.telemetry.Handler(), nil)
+	}
+	return nil
+}
+
+// certificate makes the TLS settings of a listener; without a certificate it speaks plain HTTP.
+func certificate(file, key string) (*tls.Config, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(file, key)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
+}
+
+// split hands the paths of the server-server API to servers and all others to clients.
+func split(clients, servers http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/_matrix/federation/") || strings.HasPrefix(r.URL.Path, "/_matrix/key/") {
+			servers.ServeHTTP(w, r)
+			return
+		}
+		clients.ServeHTTP(w, r)
+	})
+}
+
+// wellKnownServer publishes the delegation, where one is configured.
+// spec:server-server-api#get_well-knownmatrixserver
+func (n *Node) wellKnownServer(next http.Handler) http.Handler {
+	if n.config.Federation.WellKnown == "" {
+		return next
+	}
+	body, err := json.Marshal(map[string]string{"m.server": n.config.Federation.WellKnown})
+	if err != nil {
+		return next // a string always encodes
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/.well-known/matrix/server" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		_, _ = w.Write(body) // who asked and went away asks again
+	})
+}
+
+// keyHandler answers for our own keys and as a notary. Safe for concurrent use.
+type keyHandler struct {
+	*keys.Ring
+	file *keys.KeyFile
+	name id.ServerName
+
+	mu       sync.Mutex
+	document json.RawMessage // guarded by mu
+	signed   time.Time       // guarded by mu
+}
+
+// ServerKeys is our key document, signed anew when the last one is a minute old.
+func (k *keyHandler) ServerKeys(context.Context) (json.RawMessage, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.signed) < keyDocumentLife {
+		return k.document, nil
+	}
+	document, err := k.file.ServerKeys(k.name, time.Now().Add(keys.DocumentValidity))
+	if err == nil {
+		k.document, k.signed = document, time.Now()
+	}
+	return document, err
+}
