@@ -3,6 +3,7 @@ package rooms
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,7 +15,8 @@ import (
 )
 
 // candidates are the servers to ask for help with a room we aren't in, each once: those we were told of, the one whose
-// user invited ours, the one the room's ID names, those that were in the room when we last knew it.
+// user invited ours, those whose users made the state that came with an invite or knock, the one the room's ID names,
+// those that were in the room when we last knew it.
 func (r *Rooms) candidates(ctx context.Context, user id.UserID, roomID id.RoomID, via []id.ServerName) ([]id.ServerName, error) {
 	list := slices.Clone(via)
 	m, ok, err := r.store.Membership(ctx, roomID, user)
@@ -24,6 +26,7 @@ func (r *Rooms) candidates(ctx context.Context, user id.UserID, roomID id.RoomID
 	if ok && m.Sender != user && m.Sender != "" {
 		list = append(list, m.Sender.Server())
 	}
+	list = append(list, sendersOf(m.Stripped)...)
 	if server, ok := roomID.Server(); ok {
 		list = append(list, server)
 	}
@@ -42,6 +45,23 @@ func (r *Rooms) candidates(ctx context.Context, user id.UserID, roomID id.RoomID
 		return nil, federation.NotFound(fmt.Sprintf("no server is known that is in the room %s; give one (via, server_name) or use an alias", roomID))
 	}
 	return once, nil
+}
+
+// sendersOf are the servers of the senders of stripped state.
+func sendersOf(stripped []json.RawMessage) []id.ServerName {
+	var servers []id.ServerName
+	for _, raw := range stripped {
+		var e struct {
+			Sender string `json:"sender"`
+		}
+		if json.Unmarshal(raw, &e) != nil {
+			continue
+		}
+		if user, err := id.ParseUserID(e.Sender); err == nil {
+			servers = append(servers, user.Server())
+		}
+	}
+	return servers
 }
 
 // byUsers sorts servers: most joined users first, then by name.
