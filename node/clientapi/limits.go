@@ -9,6 +9,8 @@ const (
 	maxBodyBytes = 2 << 20
 	// maxEventBytes is the specification's size of a whole event; a longer content can't be in one.
 	maxEventBytes = 65536
+	// maxNameBytes is the specification's bound of event types and state keys.
+	maxNameBytes = 255
 	// maxPathBytes bounds the request target: five identifiers of 255 bytes, percent-encoded, and a query.
 	maxPathBytes = 16 << 10
 	// maxTokenBytes is far above any token we issue; longer ones are not looked up.

@@ -54,6 +54,15 @@ func (r *request) eventID() (id.EventID, error) {
 	return event, nil
 }
 
+// name reads a part of the path that becomes a field of an event: an event type or a state key.
+func (r *request) name(part string) (string, error) {
+	text := r.PathValue(part)
+	if len(text) > maxNameBytes || !utf8.ValidString(text) {
+		return "", invalidParam("%s must be UTF-8 of at most %d bytes", part, maxNameBytes)
+	}
+	return text, nil
+}
+
 // ownUser reads the path's {userId}, which must be the one who asks.
 func (r *request) ownUser() error {
 	switch user, err := id.ParseUserID(r.PathValue("userId")); {

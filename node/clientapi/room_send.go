@@ -37,12 +37,16 @@ func (a *API) sendEvent(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	typ, err := r.name("eventType")
+	if err != nil {
+		return nil, err
+	}
 	content, err := r.content()
 	if err != nil {
 		return nil, err
 	}
 	req := rooms.SendRequest{
-		Room: room, Sender: r.user, Type: r.PathValue("eventType"), Content: content, Device: r.device, TxnID: txn,
+		Room: room, Sender: r.user, Type: typ, Content: content, Device: r.device, TxnID: txn,
 	}
 	if req.Type == "m.room.redaction" {
 		if req.Redacts, err = redacts(content); err != nil {

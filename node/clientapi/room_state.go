@@ -31,7 +31,14 @@ func (a *API) sendState(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	typ, stateKey := r.PathValue("eventType"), r.PathValue("stateKey")
+	typ, err := r.name("eventType")
+	if err != nil {
+		return nil, err
+	}
+	stateKey, err := r.name("stateKey")
+	if err != nil {
+		return nil, err
+	}
 	if typ == canonicalAlias && stateKey == "" {
 		if err := a.checkAliases(r, room, content); err != nil {
 			return nil, err

@@ -1,0 +1,71 @@
+package clientapi
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestUIASessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newUIASessions()
+		session := s.open("register")
+		if _, ok := s.find(session.id, "delete_devices"); ok {
+			t.Error("a session is good for another endpoint")
+		}
+		s.complete(session.id, stageRegistrationToken, "token")
+		found, ok := s.find(session.id, "register")
+		if !ok || len(found.completed) != 1 || found.values[stageRegistrationToken] != "token" {
+			t.Errorf("%+v", found)
+		}
+		s.complete(session.id, stageRegistrationToken, "other")
+		if found, _ := s.find(session.id, "register"); len(found.completed) != 1 || found.values[stageRegistrationToken] != "token" {
+			t.Error("a completed stage was tried again")
+		}
+		time.Sleep(uiaSessionLife + time.Second)
+		if _, ok := s.find(session.id, "register"); ok {
+			t.Error("a session outlives its time")
+		}
+	})
+}
+
+func TestUIASessionsAreBounded(t *testing.T) {
+	s := newUIASessions()
+	first := s.open("x")
+	var last uiaSession
+	for range maxUIASessions + 10 {
+		last = s.open("x")
+	}
+	if len(s.sessions) > maxUIASessions {
+		t.Errorf("%d sessions", len(s.sessions))
+	}
+	if _, ok := s.find(first.id, "x"); ok {
+		t.Error("the oldest is still there")
+	}
+	if _, ok := s.find(last.id, "x"); !ok {
+		t.Error("the newest is gone")
+	}
+}
+
+func TestNonces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNonces()
+		nonce, err := n.issue()
+		if err != nil || !n.take(nonce) || n.take(nonce) || n.take("nonsense") {
+			t.Errorf("a nonce is good once: %v", err)
+		}
+		old, _ := n.issue()
+		time.Sleep(nonceLife + time.Second)
+		if n.take(old) {
+			t.Error("a nonce outlives its time")
+		}
+		for range maxNonces {
+			if _, err := n.issue(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := n.issue(); err == nil {
+			t.Error("nonces are not bounded")
+		}
+	})
+}
