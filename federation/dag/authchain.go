@@ -18,6 +18,10 @@ var ErrChainTooLong = errors.New("auth chain too long")
 //
 // spec:server-server-api#pdus
 func AuthChain(of []id.EventID, src Source) (map[id.EventID]*event.Event, error) {
+	return authChain(of, src, MaxAuthChain)
+}
+
+func authChain(of []id.EventID, src Source, limit int) (map[id.EventID]*event.Event, error) {
 	chain := map[id.EventID]*event.Event{}
 	asked := make(map[id.EventID]bool, len(of))
 	next := slices.Clone(of)
@@ -48,8 +52,8 @@ func AuthChain(of []id.EventID, src Source) (map[id.EventID]*event.Event, error)
 				}
 			}
 		}
-		if len(asked) > MaxAuthChain+len(given) {
-			return nil, fmt.Errorf("%w: more than %d events", ErrChainTooLong, MaxAuthChain)
+		if len(asked) > limit+len(given) {
+			return nil, fmt.Errorf("%w: more than %d events", ErrChainTooLong, limit)
 		}
 		next = after
 	}
