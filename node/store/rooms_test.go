@@ -193,10 +193,8 @@ var _ = onEach("History", func(db *fixture) {
 
 	// committed makes the commit that stores an event on top of the current state.
 	committed := func(a *actor, e *event.Event, gap, backfilled bool) room.Commit {
-		c := room.Commit{
-			RoomID: a.id(), Rules: a.rules, Current: a.machine.Current(), Forward: []id.EventID{e.ID()}, Depth: e.Depth(), Resident: true,
-			Events: []room.Committed{{Event: e, Gap: gap, Backfilled: backfilled, Before: a.machine.Current(), After: a.machine.Current()}},
-		}
+		c := commitOf(a, e)
+		c.Events[0].Gap, c.Events[0].Backfilled = gap, backfilled
 		return c
 	}
 
@@ -281,7 +279,7 @@ var _ = onEach("History", func(db *fixture) {
 	It("redacts what is served and keeps what was received", func(ctx SpecContext) {
 		a, _ := chain(0)
 		target := must(a.propose(store.CommitOptions{}, message(alice, "secret")))[0]
-		redaction := event.Draft{Type: "m.room.redaction", Sender: alice, Redacts: target.ID()}
+		redaction := event.Draft{Type: "m.room.redaction", Sender: alice, Redacts: target.ID(), Content: []byte("{}")}
 		by := must(a.propose(store.CommitOptions{}, redaction))[0]
 		Expect(must(db.PendingRedactions(ctx, target.ID()))).To(Equal([]id.EventID{by.ID()}))
 		Expect(db.ApplyRedactions(ctx, []store.Redaction{{Target: target.ID(), By: by.ID()}, {Target: "$unknown", By: by.ID()}})).To(Succeed())

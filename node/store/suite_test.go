@@ -254,3 +254,11 @@ func eventIDs(events []*event.Event) []id.EventID {
 	}
 	return all
 }
+
+// commitOf is the commit of an event on top of the current state.
+func commitOf(a *actor, e *event.Event) room.Commit {
+	return room.Commit{
+		RoomID: a.id(), Rules: a.rules, Current: a.machine.Current(), Forward: []id.EventID{e.ID()}, Depth: e.Depth(), Resident: true,
+		Events: []room.Committed{{Event: e, Before: a.machine.Current(), After: a.machine.Current()}},
+	}
+}

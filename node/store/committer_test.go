@@ -1,0 +1,205 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+	"hanse/node/store"
+	"hanse/node/store/sqlite"
+)
+
+var _ = onEach("The committer", func(db *fixture) {
+	It("writes many at once, and fails only those that fail", func(ctx SpecContext) {
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: time.Now()}, "")).To(Succeed())
+		const n = 200
+		errs := make([]error, n)
+		var wait sync.WaitGroup
+		for i := range n {
+			wait.Go(func() {
+				user := id.UserID(fmt.Sprintf("@u%d:here.example", i))
+				if i%10 == 0 {
+					user = alice
+				}
+				errs[i] = db.CreateUser(ctx, store.User{ID: user, Created: time.Now()}, "")
+			})
+		}
+		wait.Wait()
+		for i, err := range errs {
+			if i%10 == 0 {
+				Expect(err).To(MatchError(store.ErrExists))
+			} else {
+				Expect(err).NotTo(HaveOccurred())
+			}
+		}
+		Expect(must(db.Users(ctx, "", 1000))).To(HaveLen(n - n/10 + 1))
+	})
+
+	It("gives positions in commit order, which readers see at once", func(ctx SpecContext) {
+		var wait sync.WaitGroup
+		for i := range 8 {
+			wait.Go(func() {
+				defer GinkgoRecover()
+				user := id.UserID(fmt.Sprintf("@u%d:here.example", i))
+				last := store.Position(0)
+				for range 20 {
+					at := must(db.SetAccountData(ctx, user, "", "t", []byte(`{}`)))
+					Expect(at).To(BeNumerically(">", last))
+					Expect(db.Position()).To(BeNumerically(">=", at))
+					entry, found, err := db.AccountData(ctx, user, "", "t")
+					Expect(err).NotTo(HaveOccurred())
+					Expect(found).To(BeTrue())
+					Expect(entry.Position).To(Equal(at))
+					last = at
+				}
+			})
+		}
+		wait.Wait()
+		before := db.Position()
+		db.restart()
+		Expect(db.Position()).To(Equal(before))
+	})
+
+	It("writes nothing for one who gave up before, and takes nothing after the end", func(ctx SpecContext) {
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		err := db.CreateUser(gone, store.User{ID: alice, Created: time.Now()}, "")
+		if err != nil { // the committer may have been quicker
+			Expect(err).To(MatchError(context.Canceled))
+			_, found, err := db.User(ctx, alice)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(found).To(BeFalse())
+		}
+		db.cancel()
+		Expect(<-db.ended).To(Succeed())
+		db.ended <- nil // for stop
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: time.Now()}, "")).To(MatchError(store.ErrClosed))
+	})
+
+	It("makes a client's transaction once", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V12))
+		txn := store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: "1"}
+		commit := func() (id.EventID, error) {
+			draft := must(a.draft(message(alice, "x")))
+			e := must(draft.Sign(a.rules, self, testKey()))
+			txn.EventID = e.ID()
+			c := commitOf(a, e)
+			_, err := db.Commit(ctx, c, store.CommitOptions{ClientTxns: []store.ClientTxn{txn}})
+			return e.ID(), err
+		}
+		first, err := commit()
+		Expect(err).NotTo(HaveOccurred())
+		time.Sleep(2 * time.Millisecond) // another time, another event
+		second, err := commit()
+		Expect(err).To(MatchError(store.ErrClientTxnUsed))
+		Expect(must(db.Known(ctx, []id.EventID{first, second}))).To(Equal(map[id.EventID]bool{first: true}))
+		made, found, err := db.ClientTxn(ctx, alice, "D", "send", "1")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(made).To(Equal(first))
+		_, found, err = db.ClientTxn(ctx, alice, "E", "send", "1")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+		Expect(must(db.ClientTxnIDs(ctx, alice, "D", []id.EventID{first, second}))).To(Equal(map[id.EventID]string{first: "1"}))
+		Expect(db.Clean(ctx, time.Now().Add(365*24*time.Hour))).To(Succeed())
+		_, found, err = db.ClientTxn(ctx, alice, "D", "send", "1")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+	})
+
+	It("creates a room's alias and listing with it, or nothing", func(ctx SpecContext) {
+		Expect(db.CreateAlias(ctx, store.Alias{Alias: "#taken:here.example", RoomID: "!x:y", Creator: alice})).To(Succeed())
+		a := must(create(db.Store, roomversion.V10))
+		draft := must(a.draft(message(alice, "x")))
+		e := must(draft.Sign(a.rules, self, testKey()))
+		yes := true
+		aliases := []store.Alias{{Alias: "#new:here.example", RoomID: a.id(), Creator: alice}, {Alias: "#taken:here.example", RoomID: a.id(), Creator: alice}}
+		_, err := db.Commit(ctx, commitOf(a, e), store.CommitOptions{Aliases: aliases, Publish: &yes})
+		Expect(err).To(MatchError(store.ErrExists))
+		Expect(must(db.PublishedRooms(ctx))).To(BeEmpty())
+		must(db.Commit(ctx, commitOf(a, e), store.CommitOptions{Aliases: aliases[:1], Publish: &yes}))
+		Expect(must(db.Aliases(ctx, a.id()))).To(Equal(aliases[:1]))
+		Expect(must(db.PublishedRooms(ctx))).To(Equal([]store.PublishedRoom{{RoomID: a.id(), Joined: 1}}))
+		Expect(db.Publish(ctx, a.id(), false)).To(Succeed())
+		Expect(must(db.PublishedRooms(ctx))).To(BeEmpty())
+	})
+
+	It("tells its feed in order, and the slow ones that they are", func(ctx SpecContext) {
+		quick, slow := db.Feed().Subscribe(100), db.Feed().Subscribe(1)
+		defer quick.Close()
+		for i := range 10 {
+			must(db.SetAccountData(ctx, alice, "", fmt.Sprint(i), []byte(`{}`)))
+		}
+		last := store.Position(0)
+		for range 10 {
+			n := <-quick.C
+			Expect(n.Position).To(BeNumerically(">", last))
+			Expect(n.Users).To(Equal([]id.UserID{alice}))
+			last = n.Position
+		}
+		Expect(quick.Lagged()).To(BeFalse())
+		Expect(slow.Lagged()).To(BeTrue())
+		Expect(slow.Lagged()).To(BeFalse())
+		slow.Close()
+		slow.Close()
+		<-slow.C
+		Expect(slow.C).To(BeClosed())
+	})
+})
+
+var _ = onEach("The schema", func(db *fixture) {
+	It("belongs to one server", func(ctx SpecContext) {
+		_, err := store.Open(ctx, db.dialect, store.Options{ServerName: "other.example"})
+		var name *store.ServerNameError
+		Expect(errors.As(err, &name)).To(BeTrue())
+		Expect(err.Error()).To(And(ContainSubstring("here.example"), ContainSubstring("other.example")))
+	})
+
+	It("of a newer version is left alone", func(ctx SpecContext) {
+		write, read, err := db.dialect.Connect(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		defer read.Close() //nolint:errcheck // a test
+		_, err = write.ExecContext(ctx, "INSERT INTO schema_version (version) VALUES (999)")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(write.Close()).To(Succeed())
+		_, err = store.Open(ctx, db.dialect, store.Options{ServerName: self})
+		var schema *store.SchemaError
+		Expect(errors.As(err, &schema)).To(BeTrue())
+		Expect(schema.Stored).To(Equal(999))
+	})
+})
+
+var _ = Describe("SQLite", func() {
+	It("says which file can't be opened", func(ctx SpecContext) {
+		path := filepath.Join(GinkgoT().TempDir(), "no", "such", "folder", "hanse.db")
+		_, err := store.Open(ctx, sqlite.Open(path), store.Options{})
+		Expect(err).To(MatchError(ContainSubstring(path)))
+	})
+
+	It("reads while the writer is in a transaction", func(ctx SpecContext) {
+		db := &fixture{dialect: sqlite.OpenUnsynced(filepath.Join(GinkgoT().TempDir(), "hanse.db"))}
+		db.start()
+		defer db.stop()
+		must(db.SetAccountData(ctx, alice, "", "t", []byte(`1`)))
+		_, err := db.UpdateAccountData(ctx, alice, "", "t", func(old json.RawMessage) (json.RawMessage, error) {
+			quick, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			entry, _, err := db.AccountData(quick, alice, "", "t")
+			if err != nil {
+				return nil, err
+			}
+			Expect(string(entry.Content)).To(Equal("1"))
+			return json.RawMessage("2"), nil
+		})
+		Expect(err).NotTo(HaveOccurred())
+	})
+})

@@ -1,0 +1,110 @@
+package store_test
+
+import (
+	"encoding/json"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+	"hanse/node/store"
+)
+
+var _ = onEach("Membership", func(db *fixture) {
+	It("follows the current state, for everybody", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V12))
+		Expect(a.receive(a.foreign(member(bob, "join", bob)))[0].Status).To(Equal(room.Accepted))
+		must(a.propose(store.CommitOptions{}, member(dora, "invite", alice)))
+		Expect(must(db.JoinedServers(ctx, a.id()))).To(Equal(map[id.ServerName]int{self: 1, "there.example": 1}))
+		Expect(must(db.LocalJoined(ctx, a.id()))).To(Equal([]id.UserID{alice}))
+		Expect(must(db.SharedRooms(ctx, alice, bob))).To(Equal([]id.RoomID{a.id()}))
+		Expect(must(db.SharedRooms(ctx, dora, bob))).To(BeEmpty())
+		Expect(must(db.JoinedRooms(ctx, bob))).To(Equal([]id.RoomID{a.id()}))
+
+		m, found, err := db.Membership(ctx, a.id(), dora)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(m.Membership).To(Equal("invite"))
+		Expect(m.Sender).To(Equal(alice))
+		Expect(m.OutOfRoom).To(BeFalse())
+		_, found, err = db.Membership(ctx, a.id(), "@nobody:here.example")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+
+		Expect(must(db.Members(ctx, a.id(), store.MemberFilter{}))).To(HaveLen(3))
+		Expect(must(db.Members(ctx, a.id(), store.MemberFilter{Membership: "join", Local: true}))).To(HaveLen(1))
+		Expect(must(db.Members(ctx, a.id(), store.MemberFilter{NotMembership: "invite"}))).To(HaveLen(2))
+		Expect(must(db.Members(ctx, a.id(), store.MemberFilter{Limit: 1}))).To(HaveLen(1))
+
+		Expect(a.receive(a.foreign(member(bob, "leave", bob)))[0].Status).To(Equal(room.Accepted))
+		Expect(must(db.JoinedServers(ctx, a.id()))).To(Equal(map[id.ServerName]int{self: 1}))
+	})
+
+	It("of local users is known as it was at any position", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V10))
+		var at []store.Position
+		for _, membership := range []string{"join", "leave", "join"} {
+			must(a.propose(store.CommitOptions{}, member(dora, membership, dora)))
+			at = append(at, db.Position())
+		}
+		was := func(p store.Position) string {
+			all := must(db.MembershipsAt(ctx, dora, p))
+			if len(all) == 0 {
+				return ""
+			}
+			Expect(all).To(HaveLen(1))
+			return all[0].Membership
+		}
+		Expect([]string{was(at[0] - 5), was(at[0]), was(at[1]), was(at[2])}).To(Equal([]string{"", "join", "leave", "join"}))
+		changes := must(db.MembershipChanges(ctx, dora, at[0], at[2]))
+		Expect(changes).To(HaveLen(2))
+		Expect(changes[0].Membership).To(Equal("leave"))
+	})
+
+	It("can be forgotten once left, and comes back", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V10))
+		must(a.propose(store.CommitOptions{}, member(dora, "join", dora)))
+		_, err := db.Forget(ctx, dora, a.id())
+		Expect(err).To(MatchError(store.ErrNotFound))
+		must(a.propose(store.CommitOptions{}, member(dora, "leave", dora)))
+		must(db.Forget(ctx, dora, a.id()))
+		Expect(must(db.Memberships(ctx, dora))[0].Forgotten).To(BeTrue())
+		must(a.propose(store.CommitOptions{}, member(dora, "join", dora)))
+		Expect(must(db.Memberships(ctx, dora))[0].Forgotten).To(BeFalse())
+	})
+
+	It("outside the rooms we take part in has stripped state", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V10)) // lends its events
+		rules := rulesOf(roomversion.V10)
+		draft := must(a.draft(member(dora, "invite", alice)))
+		draft.RoomID = "!elsewhere:there.example"
+		invite := must(draft.Sign(rules, bob.Server(), testKey()))
+		stripped := []json.RawMessage{[]byte(`{"type":"m.room.name"}`)}
+		sub := db.Feed().Subscribe(8)
+		defer sub.Close()
+		at := must(db.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: draft.RoomID, Rules: rules, Event: invite, User: dora, Stripped: stripped}))
+		Expect(<-sub.C).To(Equal(store.Notice{Position: at, Kind: store.KindMembership, Room: draft.RoomID, Users: []id.UserID{dora}}))
+		db.restart()
+		all := must(db.Memberships(ctx, dora))
+		Expect(all).To(HaveLen(1))
+		Expect(all[0]).To(Equal(store.Membership{
+			RoomID: draft.RoomID, User: dora, Membership: "invite", EventID: invite.ID(), Sender: alice, Position: at,
+			OutOfRoom: true, Stripped: stripped,
+		}))
+		info, found, err := db.Room(ctx, draft.RoomID)
+		Expect(err).NotTo(HaveOccurred())
+		Expect([]bool{found, info.Created, info.Resident}).To(Equal([]bool{true, false, false}))
+		_, found, err = db.LoadRoom(ctx, draft.RoomID)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+
+		must(db.RemoveOutOfRoom(ctx, draft.RoomID, dora))
+		Expect(must(db.Memberships(ctx, dora))[0].Membership).To(Equal("leave"))
+		_, err = db.RemoveOutOfRoom(ctx, draft.RoomID, dora)
+		Expect(err).To(MatchError(store.ErrNotFound))
+		_, err = db.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: a.id(), Rules: rules, Event: invite, User: dora})
+		Expect(err).To(HaveOccurred(), "in a room we are in, the machine decides")
+	})
+})
