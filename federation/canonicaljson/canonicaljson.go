@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Mode says what happens to numbers that canonical JSON does not know.
@@ -60,11 +61,19 @@ func (e *Error) Error() string {
 // UTF-8, lone surrogates, text nested deeper than [MaxNesting], and numbers as mode says.
 // What it appends is a fixpoint: Append gives it back byte for byte.
 func Append(dst, src []byte, mode Mode) ([]byte, error) {
-	s := scanner{src: src, mode: mode}
+	return AppendWithout(dst, src, "", mode)
+}
+
+// AppendWithout is [Append], but if src is an object, its member of that key is left out, and
+// numbers in it are not held to mode. The key "" leaves nothing out.
+func AppendWithout(dst, src []byte, key string, mode Mode) ([]byte, error) {
+	s := scanner{src: src, mode: mode, without: key}
 	if s.canonical() {
-		return append(dst, src...), nil
+		dst = slices.Grow(dst, len(src)-(s.cutEnd-s.cutStart))
+		dst = append(dst, src[:s.cutStart]...)
+		return append(dst, src[s.cutEnd:]...), nil
 	}
-	t := tree{scanner: scanner{src: src, mode: mode}}
+	t := tree{scanner: scanner{src: src, mode: mode, without: key}}
 	if err := t.read(); err != nil {
 		return dst, err
 	}

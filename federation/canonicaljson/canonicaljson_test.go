@@ -187,6 +187,35 @@ func writeRandom(buf *bytes.Buffer, r *rand.Rand, depth int) {
 	}
 }
 
+func TestAppendWithout(t *testing.T) {
+	for _, c := range []struct{ src, want string }{
+		{`{}`, `{}`},
+		{`{"x":1}`, `{}`},
+		{`{"a":1,"x":2}`, `{"a":1}`},
+		{`{"x":1,"y":2}`, `{"y":2}`},
+		{`{"a":1,"x":{"x":[1]},"y":2}`, `{"a":1,"y":2}`},
+		{`{"a":{"x":1},"xx":2}`, `{"a":{"x":1},"xx":2}`},
+		{`[{"x":1}]`, `[{"x":1}]`},
+		{`{"y":1, "x":2, "a":3}`, `{"a":3,"y":1}`},
+		{`{"y":1, "\u0078":2}`, `{"y":1}`},
+		{` {"x":[{}]} `, `{}`},
+		// Numbers in it do not count, elsewhere they do.
+		{`{"a":1,"x":1.5}`, `{"a":1}`},
+		{`{"a":1,"x":{"b":1e3,"a":-0}}`, `{"a":1}`},
+		{`{"a":1,"x":{"a":9007199254740992},"y":2}`, `{"a":1,"y":2}`},
+		{`{"x":1.5,"y":1.5}`, ``},
+		{`{"a":{"x":1.5}}`, ``},
+		{`{"a":1,"x":2,"x":3}`, ``},
+		{`{"a":1,"x":}`, ``},
+		{`{"a":1,"x":{"b":1,"b":2}}`, ``},
+	} {
+		got, err := AppendWithout(nil, []byte(c.src), "x", Strict)
+		if string(got) != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: got %s, %v", c.src, got, err)
+		}
+	}
+}
+
 func TestMarshal(t *testing.T) {
 	got, err := Marshal(map[string]any{"b": "<&>\u2028", "a": []int{1, 2}, "c": nil})
 	if want := "{\"a\":[1,2],\"b\":\"<&>\u2028\",\"c\":null}"; err != nil || string(got) != want {
@@ -228,6 +257,11 @@ func FuzzAppend(f *testing.F) {
 		}
 		if n != len(members) {
 			t.Fatalf("%q: %d members, want %d", canonical, n, len(members))
+		}
+		without, err := AppendWithout(nil, text, "a", Lenient)
+		want := Filter(nil, canonical, func(key []byte) bool { return !KeyIs(key, "a") })
+		if err != nil || !bytes.Equal(without, want) {
+			t.Fatalf("%q without a is %q, %v", text, without, err)
 		}
 		if all := Filter(nil, canonical, func([]byte) bool { return true }); !bytes.Equal(all, canonical) {
 			t.Fatalf("%q filtered is %q", canonical, all)

@@ -11,6 +11,10 @@ type scanner struct {
 	src  []byte
 	i    int
 	mode Mode
+	// without is the key of the outermost object's member to leave out, "" for none.
+	without string
+	// cutStart and cutEnd are where that member stands in canonical text, with a comma.
+	cutStart, cutEnd int
 }
 
 // canonical tells whether the text is one value in canonical form. False may also mean that
@@ -48,18 +52,43 @@ func (s *scanner) canonicalObject(nesting int) bool {
 	}
 	var last []byte
 	for first := true; ; first = false {
+		start := s.i
 		key, ok := s.canonicalString()
 		if !ok || !first && compareKeys(last, key) >= 0 {
 			return false
 		}
 		last = key
-		if !s.skip(':') || !s.canonicalValue(nesting) {
+		if !s.skip(':') {
+			return false
+		}
+		if nesting == 1 && s.without != "" && KeyIs(key, s.without) {
+			if !s.cut(start, nesting) {
+				return false
+			}
+		} else if !s.canonicalValue(nesting) {
 			return false
 		}
 		if !s.skip(',') {
 			return s.skip('}')
 		}
 	}
+}
+
+// cut steps over the value of the member to leave out, whose key begins at start.
+func (s *scanner) cut(start, nesting int) bool {
+	mode := s.mode
+	s.mode = Lenient
+	if !s.canonicalValue(nesting) {
+		return false
+	}
+	s.mode = mode
+	s.cutStart, s.cutEnd = start, s.i
+	if s.i < len(s.src) && s.src[s.i] == ',' {
+		s.cutEnd++
+	} else if s.src[start-1] == ',' {
+		s.cutStart--
+	}
+	return true
 }
 
 func (s *scanner) canonicalArray(nesting int) bool {

@@ -79,7 +79,7 @@ func (t *tree) object(nesting int) error {
 		if t.space(); !t.skip(':') {
 			return t.fail("no colon after a key")
 		}
-		if err := t.value(nesting); err != nil {
+		if err := t.memberValue(nesting); err != nil {
 			return err
 		}
 		if t.space(); t.skip(',') {
@@ -90,6 +90,24 @@ func (t *tree) object(nesting int) error {
 		}
 		return t.sort(object, start)
 	}
+}
+
+// memberValue reads the value after the key that was read last. One to leave out is read
+// leniently.
+func (t *tree) memberValue(nesting int) error {
+	if !t.leavesOut(nesting, &t.nodes[len(t.nodes)-1]) {
+		return t.value(nesting)
+	}
+	mode := t.mode
+	t.mode = Lenient
+	err := t.value(nesting)
+	t.mode = mode
+	return err
+}
+
+// leavesOut tells whether a member of an object is to be left out, by its key.
+func (t *tree) leavesOut(nesting int, key *node) bool {
+	return nesting == 1 && t.without != "" && string(key.text) == t.without
 }
 
 // sort puts the members of an object in order, and finds duplicates.
@@ -230,10 +248,15 @@ func (t *tree) writeNode(dst []byte, i int) []byte {
 	switch n := t.nodes[i]; n.kind {
 	case '{':
 		dst = append(dst, '{')
-		for j, key := range t.order[n.first : n.first+n.count] {
-			if j > 0 {
+		first := true
+		for _, key := range t.order[n.first : n.first+n.count] {
+			if i == 0 && t.leavesOut(1, &t.nodes[key]) {
+				continue
+			}
+			if !first {
 				dst = append(dst, ',')
 			}
+			first = false
 			dst = appendQuoted(dst, t.nodes[key].text)
 			dst = append(dst, ':')
 			dst = t.writeNode(dst, key+1)

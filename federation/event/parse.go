@@ -1,7 +1,6 @@
 package event
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -11,8 +10,8 @@ import (
 )
 
 // Parse reads an event that a peer sent. It checks the event format of the room version, the
-// size limits and the grammar of the identifiers that the format needs, drops unsigned, and
-// computes the event ID where the version does so. Hashes, signatures and authorisation are
+// size limits and the grammar of the identifiers that the format needs, drops unsigned (in
+// which any JSON may stand, since servers on the way write it), and computes the event ID where the version does so. Hashes, signatures and authorisation are
 // not checked. Any error means that the event is to be dropped.
 //
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1
@@ -20,14 +19,14 @@ func Parse(rules *roomversion.Rules, raw []byte) (*Event, error) {
 	if len(raw) > maxRaw {
 		return nil, wrong("", fmt.Sprintf("has %d bytes before it is read, %d are allowed", len(raw), maxRaw))
 	}
-	canonical, err := canonicaljson.Append(nil, raw, mode(rules))
+	canonical, err := canonicaljson.AppendWithout(nil, raw, "unsigned", mode(rules))
 	if err != nil {
 		return nil, err
 	}
 	if !canonicaljson.IsObject(canonical) {
 		return nil, wrong("", "is not a JSON object")
 	}
-	return parseCanonical(rules, withoutUnsigned(canonical))
+	return parseCanonical(rules, canonical)
 }
 
 // parseCanonical makes an event of a canonical object without unsigned, which it keeps.
@@ -45,6 +44,11 @@ func parseCanonical(rules *roomversion.Rules, canonical []byte) (*Event, error) 
 			return nil, err
 		}
 	} else {
+		// The format has no such member. Deployed servers drop the event too; if we did not,
+		// we could build on an event that others never get.
+		if f.eventID != nil {
+			return nil, wrong("event_id", "is not part of the format of this room version")
+		}
 		e.id = hashedID(rules, e.ReferenceHash())
 	}
 	if err := e.readRoomID(f.roomID); err != nil {
@@ -74,21 +78,6 @@ func mode(rules *roomversion.Rules) canonicaljson.Mode {
 	}
 	return canonicaljson.Lenient
 }
-
-// withoutUnsigned takes unsigned out of a canonical event, in place: what is left only moves
-// to the front. If much memory would stay unused, it goes to a smaller buffer.
-func withoutUnsigned(canonical []byte) []byte {
-	if !bytes.Contains(canonical, []byte(`"unsigned":`)) {
-		return canonical
-	}
-	rest := canonicaljson.Filter(canonical[:0], canonical, isNotUnsigned)
-	if len(canonical)-len(rest) > len(rest)/8 {
-		return bytes.Clone(rest)
-	}
-	return rest
-}
-
-func isNotUnsigned(key []byte) bool { return string(key) != "unsigned" }
 
 // fields are the members of an event that the format knows, as they stand in it.
 type fields struct {
@@ -151,8 +140,8 @@ func (e *Event) read() (fields, error) {
 	if hash, _ := canonicaljson.Get(e.hashes, "sha256"); !canonicaljson.IsString(hash) {
 		return f, wrong("hashes", "has no string sha256")
 	}
-	if e.signatures = f.signatures; !canonicaljson.IsObject(e.signatures) {
-		return f, wrong("signatures", "is not an object")
+	if e.signatures = f.signatures; !areSignatures(e.signatures) {
+		return f, wrong("signatures", "is not an object of objects of strings")
 	}
 	var err error
 	if e.prev, e.auth, err = readReferences(e.rules, &f); err != nil {
@@ -160,6 +149,22 @@ func (e *Event) read() (fields, error) {
 	}
 	e.readContent(&f)
 	return f, nil
+}
+
+func areSignatures(value []byte) bool {
+	servers := canonicaljson.Walk(value)
+	for _, keys, ok := servers.Next(); ok; _, keys, ok = servers.Next() {
+		if !canonicaljson.IsObject(keys) {
+			return false
+		}
+		signatures := canonicaljson.Walk(keys)
+		for _, signature, ok := signatures.Next(); ok; _, signature, ok = signatures.Next() {
+			if !canonicaljson.IsString(signature) {
+				return false
+			}
+		}
+	}
+	return canonicaljson.IsObject(value)
 }
 
 // readHead reads the members that are strings and numbers.

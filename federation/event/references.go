@@ -21,8 +21,7 @@ func readReferences(rules *roomversion.Rules, f *fields) (prev, auth []id.EventI
 }
 
 // appendReferences reads a list of event IDs; in room versions 1 and 2, of pairs of an ID and
-// a hash. The hashes are not used by anybody and some servers left them out, so that any
-// second element will do.
+// an object of hashes. Nobody uses the hashes, and some servers leave them out.
 func appendReferences(ids []id.EventID, rules *roomversion.Rules, field string, list []byte, limit int) ([]id.EventID, error) {
 	if !canonicaljson.IsArray(list) {
 		return nil, wrong(field, "is not an array")
@@ -33,9 +32,9 @@ func appendReferences(ids []id.EventID, rules *roomversion.Rules, field string, 
 			return nil, wrong(field, fmt.Sprintf("has more than %d entries", limit))
 		}
 		if rules.ReferencesWithHashes {
-			var ok bool
-			if value, _, ok = pair(value); !ok {
-				return nil, wrong(field, "has an entry that is not a pair of an event ID and a hash")
+			first, hashes, ok := pair(value)
+			if value = first; !ok || !canonicaljson.IsObject(hashes) {
+				return nil, wrong(field, "has an entry that is not a pair of an event ID and an object")
 			}
 		}
 		text, ok := canonicaljson.String(value)

@@ -20,7 +20,7 @@ func ParseDraft(rules *roomversion.Rules, raw []byte) (Draft, error) {
 	if len(raw) > maxRaw {
 		return Draft{}, wrong("", fmt.Sprintf("has %d bytes, %d are allowed", len(raw), maxRaw))
 	}
-	canonical, err := canonicaljson.Append(nil, raw, mode(rules))
+	canonical, err := canonicaljson.AppendWithout(nil, raw, "unsigned", mode(rules))
 	if err != nil {
 		return Draft{}, err
 	}

@@ -33,6 +33,8 @@ func canonical(t testing.TB, text []byte) []byte {
 	return c
 }
 
+func isNotUnsigned(key []byte) bool { return string(key) != "unsigned" }
+
 type signingVectors struct {
 	ServerName id.ServerName `json:"server_name"`
 	KeyID      id.KeyID      `json:"key_id"`
@@ -59,7 +61,7 @@ func TestSigningVectors(t *testing.T) {
 			return inContentHash(key)
 		})
 		got, err := hashAndSign(rules, head.Type, unsigned, v.ServerName, key)
-		if want := withoutUnsigned(canonical(t, c.Signed)); err != nil || string(got) != string(want) {
+		if want := canonicaljson.Filter(nil, canonical(t, c.Signed), isNotUnsigned); err != nil || string(got) != string(want) {
 			t.Errorf("%s: got %s, %v", c.Name, got, err)
 		}
 		if !c.Whole {
