@@ -1,0 +1,111 @@
+package sim
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"hanse/federation/dag"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+)
+
+// answer is what a server answers to a fetch from what it has stored; false: it can't help.
+func (s *server) answer(f room.Fetch) (room.Provide, bool) {
+	in := room.Provide{Fetch: f, From: s.name}
+	if !s.resident() {
+		return in, false
+	}
+	switch f.Kind {
+	case room.FetchMissing:
+		in.Events = s.missing(f.Latest, f.Earliest, min(f.Limit, 5))
+		return in, true
+	case room.FetchAuth:
+		if _, ok := s.store.events[f.At]; !ok {
+			in.Events = s.some(f.Events)
+			return in, len(in.Events) > 0
+		}
+		in.Events = s.authChain([]id.EventID{f.At})
+		return in, true
+	case room.FetchState:
+		at, ok := s.store.events[f.At]
+		if !ok || at.Outlier {
+			return in, false
+		}
+		state := stateIDs(at.Before)
+		in.State = &room.StateAt{At: f.At, State: state}
+		in.Events = append(s.authChain(state), s.some(state)...)
+		for _, e := range in.Events {
+			in.State.AuthChain = append(in.State.AuthChain, e.ID())
+		}
+		in.Events = append(in.Events, at.Event)
+		return in, true
+	}
+	return in, false
+}
+
+// missing is /get_missing_events: breadth first from latest, down to earliest.
+func (s *server) missing(latest, earliest []id.EventID, limit int) []*event.Event {
+	seen := make(map[id.EventID]bool)
+	for _, e := range slices.Concat(latest, earliest) {
+		seen[e] = true
+	}
+	var found []*event.Event
+	for queue := slices.Clone(latest); len(queue) > 0; queue = queue[1:] {
+		for _, p := range s.prev(queue[0]) {
+			c, ok := s.store.events[p]
+			if seen[p] || !ok || c.Outlier || len(found) == limit {
+				continue
+			}
+			seen[p] = true
+			found = append(found, c.Event)
+			queue = append(queue, p)
+		}
+	}
+	return found
+}
+
+// authChain is the auth chain of events, with the create event where that is implied.
+func (s *server) authChain(of []id.EventID) []*event.Event {
+	chain, err := dag.AuthChain(of, authSource{s.store})
+	if err != nil {
+		return nil
+	}
+	if create, ok := s.store.roomID.CreateEvent(); ok {
+		chain[create] = s.store.events[create].Event
+	}
+	return sorted(slices.Collect(maps.Values(chain)))
+}
+
+func (s *server) some(ids []id.EventID) []*event.Event {
+	var list []*event.Event
+	for _, e := range ids {
+		if c, ok := s.store.events[e]; ok {
+			list = append(list, c.Event)
+		}
+	}
+	return sorted(list)
+}
+
+func sorted(list []*event.Event) []*event.Event {
+	slices.SortFunc(list, func(a, b *event.Event) int { return cmp.Compare(a.ID(), b.ID()) })
+	return list
+}
+
+func stateIDs(state roomstate.Map) []id.EventID {
+	var ids []id.EventID
+	for _, e := range state.All() {
+		ids = append(ids, e)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (s *server) prev(e id.EventID) []id.EventID {
+	if c, ok := s.store.events[e]; ok {
+		return c.Event.PrevEvents()
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+	"hanse/federation/stateres"
+)
+
+// check holds the end of a run against the invariants.
+func (n *network) check() error {
+	first := n.servers[0]
+	for _, s := range n.servers {
+		if !s.resident() {
+			continue
+		}
+		for _, check := range []func(*server) error{n.sameRoom, n.sameGraph, n.nothingLost, n.soundState} {
+			if err := check(s); err != nil {
+				return err
+			}
+		}
+	}
+	n.trace("all agree on %v", first.store.forward)
+	return nil
+}
+
+// sameRoom: all servers have the same forward extremities and the same current state.
+func (n *network) sameRoom(s *server) error {
+	first := n.servers[0]
+	if !slices.Equal(s.store.forward, first.store.forward) {
+		return n.fail("forward extremities differ", "%s has %v, %s has %v", first.name, first.store.forward, s.name, s.store.forward)
+	}
+	for change := range first.store.current.Diff(s.store.current) {
+		return n.fail("current states differ", "%v: %s has %q, %s has %q", change.Key, first.name, change.Old, s.name, change.New)
+	}
+	return nil
+}
+
+// sameGraph: what a server has in common with the first, it judges in the same way, but for soft failures, which depend on when an event
+// came; and the states after it are the same.
+func (n *network) sameGraph(s *server) error {
+	first := n.servers[0]
+	for _, e := range s.store.order {
+		mine, theirs := s.store.events[e], first.store.events[e]
+		if theirs.Event == nil || theirs.Outlier {
+			continue
+		}
+		if (mine.Status == room.Rejected) != (theirs.Status == room.Rejected) {
+			return n.fail("an event is judged differently", "%s: %s: %s %s; %s: %s %s", e, first.name, theirs.Status, theirs.Reason, s.name, mine.Status, mine.Reason)
+		}
+		if !mine.After.Equal(theirs.After) {
+			return n.fail("states after an event differ", "%s at %s and %s", e, first.name, s.name)
+		}
+	}
+	return nil
+}
+
+// nothingLost: what was acknowledged is stored, or was given up with a verdict; nothing waits any more.
+func (n *network) nothingLost(s *server) error {
+	for _, e := range slices.Sorted(maps.Keys(s.acked)) {
+		if c, ok := s.store.events[e]; (!ok || c.Outlier) && !s.dropped[e] {
+			return n.fail("an acknowledged event is gone", "%s at %s", e, s.name)
+		}
+	}
+	if s.m.Waiting() > 0 || len(s.store.staged) > 0 {
+		return n.fail("events still wait", "%d at %s, %d staged", s.m.Waiting(), s.name, len(s.store.staged))
+	}
+	return nil
+}
+
+// soundState: the current state is the resolution over the forward extremities, its events have its keys, and the servers counted are
+// those with joined members.
+func (n *network) soundState(s *server) error {
+	var states []roomstate.Map
+	for _, e := range s.store.forward {
+		states = append(states, s.store.events[e].After)
+	}
+	current, err := stateres.Resolve(n.rules, states, authSource{s.store})
+	if err != nil || !current.Equal(s.store.current) {
+		return n.fail("the current state isn't that of the forward extremities", "at %s: %v", s.name, err)
+	}
+	joined := make(map[id.ServerName]int)
+	for key, e := range s.store.current.All() {
+		c, ok := s.store.events[e]
+		if !ok || !c.Event.Is(key.Type, key.StateKey) || c.Status == room.Rejected {
+			return n.fail("the state has an event that isn't its", "%v: %s at %s", key, e, s.name)
+		}
+		if key.Type == "m.room.member" && c.Event.Membership() == "join" {
+			joined[id.UserID(key.StateKey).Server()]++
+		}
+	}
+	if !maps.Equal(joined, s.store.servers) {
+		return n.fail("members are counted wrong", "at %s: %v, should be %v", s.name, s.store.servers, joined)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+)
+
+// server is one homeserver: a machine, and what survives it.
+type server struct {
+	n       *network
+	name    id.ServerName
+	store   *store
+	m       *room.Machine // nil: never in the room
+	skew    time.Duration // its clock is off by that
+	users   []id.UserID   // the first is the steward, whom nobody throws out; the others are citizens
+	acked   map[id.EventID]bool
+	dropped map[id.EventID]bool // acknowledged, then given up with a verdict
+	left    bool                // it was in the room before
+}
+
+func newServer(n *network, i int) *server {
+	name := id.ServerName(fmt.Sprint("s", i))
+	s := &server{
+		n: n, name: name, store: newStore(n.rules), skew: time.Duration(n.rand.IntN(20)-10) * time.Minute,
+		acked: make(map[id.EventID]bool), dropped: make(map[id.EventID]bool),
+	}
+	for _, user := range []string{"steward", "ada", "ben"} {
+		s.users = append(s.users, id.UserID("@"+user+":"+string(name)))
+	}
+	return s
+}
+
+func (s *server) steward() id.UserID { return s.users[0] }
+
+func (s *server) resident() bool { return s.m != nil && s.store.resident }
+
+// step steps the machine and makes its commit durable; false: the server crashed before that.
+func (s *server) step(in room.Input) (room.Result, bool, error) {
+	result, err := s.m.Step(s.n.now.Add(s.skew), in, s.store)
+	if err != nil {
+		return result, false, s.n.fail("a machine fails", "%s: %T: %v", s.name, in, err)
+	}
+	if s.n.chance(s.n.cfg.Faults.Crash) {
+		s.n.trace("%s crashes before it has stored %T", s.name, in)
+		return result, false, s.restart()
+	}
+	if err := s.sound(result); err != nil {
+		return result, false, err
+	}
+	s.store.apply(result.Commit)
+	s.note(in, result)
+	for _, f := range result.Fetch {
+		s.n.flying = append(s.n.flying, flight{server: s, fetch: f})
+	}
+	if s.n.chance(s.n.cfg.Faults.Crash) {
+		s.n.trace("%s crashes after it has stored %T", s.name, in)
+		return result, true, s.restart()
+	}
+	return result, true, nil
+}
+
+// restart loads the machine from what is stored. Answers to the old one's fetches may still come in.
+func (s *server) restart() error {
+	s.n.report.Crashes++
+	s.n.report.Restaged += len(s.store.staged)
+	if s.store.roomID == "" {
+		s.m = nil
+		return nil
+	}
+	s.m = room.Load(s.name, s.store.snapshot())
+	if len(s.store.staged) == 0 {
+		return nil
+	}
+	_, _, err := s.step(room.Resume{})
+	return err
+}
+
+// sound checks a result by itself.
+func (s *server) sound(r room.Result) error {
+	if !s.m.Current().Equal(r.Commit.Current) || !slices.Equal(s.m.Forward(), r.Commit.Forward) {
+		return s.n.fail("a machine and its commit differ", "%s", s.name)
+	}
+	state := s.store.current
+	for _, c := range r.Commit.Changes {
+		if old, _ := state.Get(c.Key.Type, c.Key.StateKey); old != c.Old {
+			return s.n.fail("a change doesn't fit the state", "%s: %v", s.name, c)
+		}
+		if c.New == "" {
+			state = state.Without(c.Key.Type, c.Key.StateKey)
+		} else {
+			state = state.With(c.Key.Type, c.Key.StateKey, c.New)
+		}
+	}
+	if !state.Equal(r.Commit.Current) {
+		return s.n.fail("the changes don't lead to the new state", "%s", s.name)
+	}
+	placed := make(map[id.EventID]bool)
+	for _, c := range r.Commit.Events {
+		placed[c.Event.ID()] = true
+	}
+	for _, c := range r.Commit.Events {
+		delete(placed, c.Event.ID())
+		for _, p := range c.Event.PrevEvents() {
+			if placed[p] && !c.Outlier && !c.Gap {
+				return s.n.fail("an event is stored before its prev event", "%s: %s", s.name, c.Event.ID())
+			}
+		}
+	}
+	return nil
+}
+
+func (s *server) note(in room.Input, r room.Result) {
+	s.n.count(r)
+	if receive, ok := in.(room.Receive); ok {
+		for _, e := range receive.Events {
+			s.acked[e.ID()] = true
+			delete(s.dropped, e.ID())
+		}
+	}
+	for _, v := range r.Verdicts {
+		if v.Status == room.Dropped {
+			s.dropped[v.EventID] = true
+		}
+		s.n.trace("  %s: %s %s duplicate=%v %s", s.name, v.EventID, v.Status, v.Duplicate, v.Reason)
+	}
+	for _, c := range r.Commit.Events {
+		key, _ := c.Event.StateKey()
+		s.n.trace("  %s stores %s %s %s by %s %s, prev %v: %s outlier=%v gap=%v", s.name, c.Event.ID(), c.Event.Type(), key,
+			c.Event.Sender(), c.Event.Content(), c.Event.PrevEvents(), c.Status, c.Outlier, c.Gap)
+	}
+	for _, f := range r.Fetch {
+		s.n.trace("  %s asks %v: %s at %s below %v", s.name, f.From, f.Kind, f.At, f.Latest)
+	}
+	if len(r.Commit.Forward) > 1 {
+		s.n.report.Merges++
+	}
+}
+
+// propose makes own events; a refusal is fine. Membership of stewards goes by the true time: with clocks apart, a leave and the invite
+// and join after it may change places when branches merge, which puts a server out of the room without its knowing.
+func (s *server) propose(drafts ...event.Draft) error {
+	for i, d := range drafts {
+		if d.StateKey != nil && strings.HasPrefix(*d.StateKey, "@steward:") {
+			drafts[i].OriginServerTS = s.n.now.UnixMilli()
+		}
+	}
+	s.n.trace("%s proposes %s by %s: %s", s.name, drafts[0].Type, drafts[0].Sender, drafts[0].Content)
+	_, _, err := s.step(room.Propose{Drafts: drafts, Key: s.n.key})
+	return err
+}
+
+// membership is a user's in this server's view.
+func (s *server) membership(user id.UserID) string {
+	e, ok := s.store.current.Get("m.room.member", string(user))
+	if !ok {
+		return "leave"
+	}
+	return s.store.events[e].Event.Membership()
+}

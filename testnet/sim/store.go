@@ -1,0 +1,119 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
+)
+
+// store is what a server keeps: it outlives crashes. A room.Source.
+type store struct {
+	roomID   id.RoomID
+	rules    *roomversion.Rules
+	events   map[id.EventID]room.Committed
+	order    []id.EventID // placed events, in the order in which they came
+	above    map[id.EventID]bool
+	staged   []*event.Event
+	forward  []id.EventID
+	depth    int64
+	current  roomstate.Map
+	servers  map[id.ServerName]int
+	resident bool
+	outbox   map[id.ServerName][]*event.Event
+}
+
+func newStore(rules *roomversion.Rules) *store {
+	return &store{
+		rules: rules, events: make(map[id.EventID]room.Committed), above: make(map[id.EventID]bool),
+		servers: make(map[id.ServerName]int), outbox: make(map[id.ServerName][]*event.Event),
+	}
+}
+
+// Events is for the machine.
+func (s *store) Events(ids []id.EventID) (map[id.EventID]room.Stored, error) {
+	found := make(map[id.EventID]room.Stored, len(ids))
+	for _, e := range ids {
+		if c, ok := s.events[e]; ok {
+			found[e] = room.Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}
+		}
+	}
+	return found, nil
+}
+
+// StateAfter is for the machine.
+func (s *store) StateAfter(e id.EventID) (roomstate.Map, bool, error) {
+	c, ok := s.events[e]
+	return c.After, ok && !c.Outlier, nil
+}
+
+// Referenced is for the machine.
+func (s *store) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
+	found := make(map[id.EventID]bool)
+	for _, e := range ids {
+		if s.above[e] {
+			found[e] = true
+		}
+	}
+	return found, nil
+}
+
+// apply makes a commit durable.
+func (s *store) apply(c room.Commit) {
+	s.roomID = c.RoomID
+	for _, e := range c.Events {
+		name := e.Event.ID()
+		old, known := s.events[name]
+		s.events[name] = e
+		if e.Outlier {
+			continue
+		}
+		if !known || old.Outlier {
+			s.order = append(s.order, name)
+		}
+		if e.Status == room.Accepted {
+			for _, p := range e.Event.PrevEvents() {
+				s.above[p] = true
+			}
+		}
+	}
+	s.forward, s.depth, s.current, s.resident = c.Forward, c.Depth, c.Current, c.Resident
+	s.staged = append(s.staged, c.Stage...)
+	s.staged = slices.DeleteFunc(s.staged, func(e *event.Event) bool { return slices.Contains(c.Unstage, e.ID()) })
+	for server, n := range c.Servers {
+		if n == 0 {
+			delete(s.servers, server)
+		} else {
+			s.servers[server] = n
+		}
+	}
+	for _, out := range c.Send {
+		for _, to := range out.Servers {
+			s.outbox[to] = append(s.outbox[to], out.Event)
+		}
+	}
+}
+
+func (s *store) snapshot() room.Snapshot {
+	return room.Snapshot{
+		RoomID: s.roomID, Rules: s.rules, Forward: s.forward, Depth: s.depth, Current: s.current,
+		Staged: slices.Clone(s.staged), Servers: maps.Clone(s.servers), Resident: s.resident,
+	}
+}
+
+// authSource is the store as package dag reads it.
+type authSource struct{ *store }
+
+func (s authSource) Events(ids []id.EventID) (map[id.EventID]*event.Event, error) {
+	found := make(map[id.EventID]*event.Event, len(ids))
+	for _, e := range ids {
+		if c, ok := s.events[e]; ok {
+			found[e] = c.Event
+		}
+	}
+	return found, nil
+}
