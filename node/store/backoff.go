@@ -6,20 +6,20 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"hanse/federation"
 	"hanse/federation/id"
-	"hanse/federation/sender"
 )
 
 // Backoff gives what SaveBackoff saved.
-func (s *Store) Backoff(ctx context.Context) (map[id.ServerName]sender.Backoff, error) {
-	all := map[id.ServerName]sender.Backoff{}
+func (s *Store) Backoff(ctx context.Context) (map[id.ServerName]federation.Backoff, error) {
+	all := map[id.ServerName]federation.Backoff{}
 	err := s.read.each(ctx, "SELECT destination, backoff FROM backoffs", nil, func(rows *sql.Rows) error {
 		var server id.ServerName
 		var content []byte
 		if err := rows.Scan(&server, &content); err != nil {
 			return err
 		}
-		var b sender.Backoff
+		var b federation.Backoff
 		if err := json.Unmarshal(content, &b); err != nil {
 			return fmt.Errorf("the stored back-off of %s: %w", server, err)
 		}
@@ -30,13 +30,13 @@ func (s *Store) Backoff(ctx context.Context) (map[id.ServerName]sender.Backoff, 
 }
 
 // SaveBackoff keeps a server's back-off over restarts; the zero Backoff removes it.
-func (s *Store) SaveBackoff(ctx context.Context, server id.ServerName, b sender.Backoff) error {
+func (s *Store) SaveBackoff(ctx context.Context, server id.ServerName, b federation.Backoff) error {
 	content, err := json.Marshal(b)
 	if err != nil {
 		return fmt.Errorf("store: the back-off of %s: %w", server, err)
 	}
 	return s.commit.write(ctx, func(t *writeTx) error {
-		if b == (sender.Backoff{}) {
+		if b == (federation.Backoff{}) {
 			_, err := t.exec("DELETE FROM backoffs WHERE destination = $1", string(server))
 			return err
 		}

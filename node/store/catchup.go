@@ -11,12 +11,11 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
-	"hanse/federation/sender"
 )
 
 // catchup is a batch for a server that was moved to catch-up, until it is done: given again as it is.
 type catchup struct {
-	batch sender.Batch
+	batch federation.Batch
 	pdus  int // the bounds it was made for
 	edus  int
 	rooms []catchupRow
@@ -110,7 +109,7 @@ func moveToCatchup(t *writeTx, server id.ServerName, cursor Position, newest map
 }
 
 // nextCatchup gives a batch of catch-up; found is false when the server has none (any more).
-func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (batch sender.Batch, found bool, err error) {
+func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (batch federation.Batch, found bool, err error) {
 	o := s.outbox
 	o.mu.Lock()
 	behind, outstanding := o.behind[server], o.outstanding[server]
@@ -119,18 +118,18 @@ func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 		return outstanding.batch, true, nil
 	}
 	if !behind && outstanding == nil {
-		return sender.Batch{}, false, nil
+		return federation.Batch{}, false, nil
 	}
 	c, err := s.makeCatchup(ctx, server, maxPDUs, maxEDUs)
 	if err != nil {
-		return sender.Batch{}, false, err
+		return federation.Batch{}, false, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c == nil {
 		delete(o.behind, server)
 		delete(o.outstanding, server)
-		return sender.Batch{}, false, nil
+		return federation.Batch{}, false, nil
 	}
 	o.outstanding[server] = c
 	return c.batch, true, nil
@@ -140,7 +139,7 @@ func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 // it lacks, or, if it has left the room, the last event that was to be sent to it.
 func (s *Store) makeCatchup(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (*catchup, error) {
 	// The time makes the mark: it stands for this batch alone, over restarts too.
-	c := &catchup{batch: sender.Batch{Upto: -time.Now().UnixNano()}, pdus: maxPDUs, edus: maxEDUs}
+	c := &catchup{batch: federation.Batch{Upto: -time.Now().UnixNano()}, pdus: maxPDUs, edus: maxEDUs}
 	var rows []catchupRow
 	err := s.read.each(ctx, `SELECT room, event_id, position FROM outbox_catchup WHERE destination = $1
 		ORDER BY position LIMIT $2`, []any{string(server), maxPDUs}, func(r *sql.Rows) error {
@@ -213,7 +212,7 @@ func (s *Store) edus(ctx context.Context, format string, fixed []any, positions 
 }
 
 // catchupDone deletes what a batch of catch-up was made from. What came to its rooms since stays.
-func (s *Store) catchupDone(ctx context.Context, server id.ServerName, batch sender.Batch) error {
+func (s *Store) catchupDone(ctx context.Context, server id.ServerName, batch federation.Batch) error {
 	o := s.outbox
 	o.mu.Lock()
 	c := o.outstanding[server]

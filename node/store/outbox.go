@@ -11,7 +11,6 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
-	"hanse/federation/sender"
 )
 
 // outbox is what is to be sent to other servers.
@@ -192,7 +191,7 @@ func (s *Store) Destinations(context.Context) ([]id.ServerName, error) {
 }
 
 // Next gives the oldest of what waits for a server; see sender.Outbox.
-func (s *Store) Next(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (sender.Batch, error) {
+func (s *Store) Next(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (federation.Batch, error) {
 	batch, found, err := s.nextCatchup(ctx, server, maxPDUs, maxEDUs)
 	if err != nil || found {
 		return batch, err
@@ -208,7 +207,7 @@ func (s *Store) Next(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs
 		batch.Upto = int64(row.position)
 	}
 	if batch.PDUs, err = s.pdus(ctx, events); err != nil {
-		return sender.Batch{}, err
+		return federation.Batch{}, err
 	}
 	batch.EDUs, err = s.edus(ctx, "SELECT position, edu FROM outbox_log WHERE position IN (%s)", nil, edus)
 	return batch, err
@@ -261,7 +260,7 @@ func (s *Store) pdus(ctx context.Context, ids []id.EventID) ([]json.RawMessage, 
 }
 
 // Done notes durably that a batch went out.
-func (s *Store) Done(ctx context.Context, server id.ServerName, batch sender.Batch) error {
+func (s *Store) Done(ctx context.Context, server id.ServerName, batch federation.Batch) error {
 	if batch.Upto < 0 {
 		return s.catchupDone(ctx, server, batch)
 	}

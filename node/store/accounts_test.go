@@ -1,0 +1,235 @@
+package store_test
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+	"hanse/keys"
+	"hanse/node/store"
+)
+
+// strange is a text that clients may choose: databases differ about such.
+const strange = "a\x00b'\"\\ ü 🜚"
+
+var _ = onEach("Accounts", func(db *fixture) {
+	now := time.Now().Truncate(time.Millisecond)
+
+	It("are made once", func(ctx SpecContext) {
+		user := store.User{ID: alice, PasswordHash: "hash", Admin: true, Created: now}
+		Expect(db.CreateUser(ctx, user, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, user, "")).To(MatchError(store.ErrExists))
+		got, found, err := db.User(ctx, alice)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(got).To(Equal(user))
+		Expect(db.SetPassword(ctx, alice, "other")).To(Succeed())
+		Expect(db.SetAdmin(ctx, alice, false)).To(Succeed())
+		got, _, err = db.User(ctx, alice)
+		Expect(err).NotTo(HaveOccurred())
+		Expect([]any{got.PasswordHash, got.Admin}).To(Equal([]any{"other", false}))
+		Expect(db.SetPassword(ctx, dora, "x")).To(MatchError(store.ErrNotFound))
+		Expect(must(db.Users(ctx, "", 10))).To(HaveLen(1))
+		Expect(must(db.Users(ctx, alice, 10))).To(BeEmpty())
+	})
+
+	It("need a registration token that is good", func(ctx SpecContext) {
+		token := store.RegistrationToken{Token: strange, Allowed: 1, Expires: now.Add(time.Hour)}
+		Expect(db.CreateRegistrationToken(ctx, token)).To(Succeed())
+		Expect(db.CreateRegistrationToken(ctx, token)).To(MatchError(store.ErrExists))
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, "none")).To(MatchError(store.ErrTokenSpent))
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now.Add(2 * time.Hour)}, strange)).To(MatchError(store.ErrTokenSpent))
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, strange)).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now}, strange)).To(MatchError(store.ErrTokenSpent))
+		got, found, err := db.RegistrationToken(ctx, strange)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(got.Uses).To(Equal(1))
+		Expect(got.Valid(now)).To(BeFalse())
+		Expect(must(db.RegistrationTokens(ctx))).To(Equal([]store.RegistrationToken{got}))
+		Expect(db.DeleteRegistrationToken(ctx, strange)).To(Succeed())
+		Expect(db.DeleteRegistrationToken(ctx, strange)).To(MatchError(store.ErrNotFound))
+	})
+
+	It("have devices with a token each", func(ctx SpecContext) {
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Admin: true, Created: now}, "")).To(Succeed())
+		one, two := store.HashToken("one"), store.HashToken("two")
+		device := store.Device{User: alice, ID: strange, DisplayName: "phone", Created: now}
+		Expect(db.Login(ctx, device, one)).To(Succeed())
+		access, found, err := db.Access(ctx, one)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(access).To(Equal(store.Access{User: alice, Device: strange, Admin: true}))
+		Expect(db.Login(ctx, store.Device{User: alice, ID: strange, Created: now}, two)).To(Succeed())
+		_, found, err = db.Access(ctx, one)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+		device.LastSeen, device.LastSeenIP, device.UserAgent = now, "::1", "test"
+		Expect(db.SeenDevices(ctx, []store.Device{device, {User: dora, ID: "none"}})).To(Succeed())
+		got, found, err := db.Device(ctx, alice, strange)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(got).To(Equal(device))
+		Expect(db.RenameDevice(ctx, alice, strange, strange)).To(Succeed())
+		Expect(db.RenameDevice(ctx, alice, "none", "x")).To(MatchError(store.ErrNotFound))
+		for _, d := range []string{"A", "B", "C"} {
+			Expect(db.Login(ctx, store.Device{User: alice, ID: d, Created: now}, store.HashToken(d))).To(Succeed())
+		}
+		Expect(db.DeleteDevices(ctx, alice, "A", "none")).To(Succeed())
+		Expect(must(db.Devices(ctx, alice))).To(HaveLen(3))
+		Expect(db.DeleteOtherDevices(ctx, alice, "B")).To(Succeed())
+		Expect(must(db.Devices(ctx, alice))).To(HaveLen(1))
+		_, found, err = db.Access(ctx, two)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+	})
+
+	It("lose all but their name when deactivated", func(ctx SpecContext) {
+		Expect(db.CreateUser(ctx, store.User{ID: alice, PasswordHash: "x", Created: now}, "")).To(Succeed())
+		Expect(db.Login(ctx, store.Device{User: alice, ID: "A", Created: now}, store.HashToken("t"))).To(Succeed())
+		Expect(db.SetProfileField(ctx, alice, "displayname", []byte(`"A"`))).To(Succeed())
+		Expect(db.Deactivate(ctx, alice)).To(Succeed())
+		got, found, err := db.User(ctx, alice)
+		Expect(err).NotTo(HaveOccurred())
+		Expect([]any{found, got.Deactivated, got.PasswordHash}).To(Equal([]any{true, true, ""}))
+		_, found, err = db.Access(ctx, store.HashToken("t"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+		Expect(must(db.Profile(ctx, alice))).To(BeEmpty())
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, "")).To(MatchError(store.ErrExists))
+	})
+
+	It("have a profile", func(ctx SpecContext) {
+		Expect(db.SetProfileField(ctx, alice, "displayname", []byte(`"A"`))).To(Succeed())
+		Expect(db.SetProfileField(ctx, alice, strange, []byte(`{}`))).To(Succeed())
+		Expect(db.SetProfileField(ctx, alice, "displayname", []byte(`"B"`))).To(Succeed())
+		Expect(must(db.Profile(ctx, alice))).To(Equal(map[string]json.RawMessage{"displayname": []byte(`"B"`), strange: []byte(`{}`)}))
+		Expect(db.SetProfileField(ctx, alice, strange, nil)).To(Succeed())
+		Expect(must(db.Profile(ctx, alice))).To(HaveLen(1))
+	})
+
+	It("have account data, changed one after the other", func(ctx SpecContext) {
+		first := must(db.SetAccountData(ctx, alice, "", strange, []byte(`{"a":1}`)))
+		second := must(db.SetAccountData(ctx, alice, "!r:x", "m.tag", []byte(`{}`)))
+		Expect(must(db.AccountDataChanges(ctx, alice, 0, second))).To(Equal([]store.AccountData{
+			{Type: strange, Content: []byte(`{"a":1}`), Position: first},
+			{Room: "!r:x", Type: "m.tag", Content: []byte(`{}`), Position: second},
+		}))
+		third := must(db.UpdateAccountData(ctx, alice, "", strange, func(old json.RawMessage) (json.RawMessage, error) {
+			Expect(string(old)).To(Equal(`{"a":1}`))
+			return nil, nil
+		}))
+		_, found, err := db.AccountData(ctx, alice, "", strange)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+		Expect(must(db.AccountDataChanges(ctx, alice, second, third))).To(Equal([]store.AccountData{{Type: strange, Content: []byte(`{}`), Position: third}}))
+		Expect(must(db.AccountDataChanges(ctx, alice, 0, third))).To(HaveLen(1))
+		_, err = db.UpdateAccountData(ctx, alice, "", "t", func(old json.RawMessage) (json.RawMessage, error) {
+			Expect(old).To(BeNil())
+			return nil, store.ErrNotFound
+		})
+		Expect(err).To(MatchError(store.ErrNotFound))
+	})
+
+	It("have filters, the same ones once", func(ctx SpecContext) {
+		one := must(db.SaveFilter(ctx, alice, []byte(`{"a":1}`)))
+		Expect(must(db.SaveFilter(ctx, alice, []byte(`{"a":1}`)))).To(Equal(one))
+		Expect(must(db.SaveFilter(ctx, alice, []byte(`{"a":2}`)))).NotTo(Equal(one))
+		got, found, err := db.Filter(ctx, alice, one)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(string(got)).To(Equal(`{"a":1}`))
+		for _, other := range []string{"x", "999999"} {
+			_, found, err = db.Filter(ctx, alice, other)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(found).To(BeFalse())
+		}
+		_, found, err = db.Filter(ctx, dora, one)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+	})
+
+	It("have receipts, with EDUs for other servers", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V10))
+		since := db.Position()
+		receipt := store.Receipt{Room: a.id(), Type: "m.read", User: alice, Event: "$one", Thread: strange, TS: 5}
+		must(db.SaveReceipts(ctx, []store.Receipt{receipt, {Room: a.id(), Type: "m.read.private", User: alice, Event: "$one"}}))
+		receipt.Event = "$two"
+		at := must(db.SaveReceipts(ctx, []store.Receipt{receipt}, store.QueuedEDU{Type: "m.receipt", Content: []byte("{}"), Destinations: []id.ServerName{there}}))
+		receipt.Position = at
+		got := must(db.Receipts(ctx, a.id(), since, db.Position()))
+		Expect(got).To(HaveLen(2))
+		Expect(got[1]).To(Equal(receipt))
+		Expect(must(db.UserReceipts(ctx, a.id(), alice))).To(Equal(got))
+		Expect(must(db.UserReceipts(ctx, a.id(), dora))).To(BeEmpty())
+		Expect(must(db.RoomsWithReceipts(ctx, []id.RoomID{"!x:y", a.id()}, since, at))).To(Equal([]id.RoomID{a.id()}))
+		Expect(must(db.Next(ctx, there, 1, 1)).EDUs).To(HaveLen(1))
+		receipt.Room = "!x:y"
+		_, err := db.SaveReceipts(ctx, []store.Receipt{receipt})
+		Expect(err).To(MatchError(store.ErrNotFound))
+	})
+})
+
+var _ = onEach("The directory", func(db *fixture) {
+	It("has aliases", func(ctx SpecContext) {
+		alias := store.Alias{Alias: "#a:here.example", RoomID: "!r:x", Creator: alice}
+		Expect(db.CreateAlias(ctx, alias)).To(Succeed())
+		Expect(db.CreateAlias(ctx, alias)).To(MatchError(store.ErrExists))
+		got, found, err := db.Alias(ctx, alias.Alias)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(got).To(Equal(alias))
+		Expect(must(db.Aliases(ctx, "!r:x"))).To(Equal([]store.Alias{alias}))
+		Expect(db.DeleteAlias(ctx, alias.Alias)).To(Succeed())
+		Expect(db.DeleteAlias(ctx, alias.Alias)).To(MatchError(store.ErrNotFound))
+		Expect(db.Publish(ctx, "!r:x", true)).To(MatchError(store.ErrNotFound))
+	})
+})
+
+var _ = onEach("What other servers said", func(db *fixture) {
+	It("is answered once", func(ctx SpecContext) {
+		_, found, err := db.Transaction(ctx, there, strange)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+		Expect(db.SaveTransaction(ctx, there, strange, []byte(`{"pdus":{}}`))).To(Succeed())
+		Expect(db.SaveTransaction(ctx, there, strange, []byte(`{"pdus":{}}`))).To(Succeed())
+		got, found, err := db.Transaction(ctx, there, strange)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(string(got)).To(Equal(`{"pdus":{}}`))
+		Expect(db.Clean(ctx, time.Now())).To(Succeed())
+		_, found, err = db.Transaction(ctx, there, strange)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(db.Clean(ctx, time.Now().Add(72*time.Hour))).To(Succeed())
+		_, found, err = db.Transaction(ctx, there, strange)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeFalse())
+	})
+
+	It("about their keys is kept, the newest", func(ctx SpecContext) {
+		var _ keys.Store = db.Store
+		file := must(keys.LoadOrCreate(filepath.Join(GinkgoT().TempDir(), "key")))
+		for hour := range 2 {
+			raw := must(file.ServerKeys(there, time.Now().Add(time.Duration(hour)*time.Hour)))
+			document := must(keys.ParseServerKeys(raw))
+			document.FetchedTS = int64(hour + 1)
+			Expect(db.SaveKeys(ctx, []keys.ServerKeys{document})).To(Succeed())
+			Expect(must(db.Keys(ctx, []id.ServerName{elsewhere, there}))).To(Equal([]keys.ServerKeys{document}))
+		}
+		_, used, err := db.OwnKeyUsed(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(used).To(BeFalse())
+		Expect(db.SetOwnKeyUsed(ctx, "ed25519:a")).To(Succeed())
+		Expect(db.SetOwnKeyUsed(ctx, "ed25519:b")).To(Succeed())
+		key, used, err := db.OwnKeyUsed(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(used).To(BeTrue())
+		Expect(key).To(Equal(id.KeyID("ed25519:b")))
+	})
+})
