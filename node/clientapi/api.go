@@ -46,7 +46,8 @@ type Config struct {
 	DefaultRoomVersion roomversion.Version
 	// RateLimits; the zero value is on, with sane limits.
 	RateLimits RateLimits
-	// TrustedProxies are the addresses whose X-Forwarded-For is believed. None: it is ignored.
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Nil: loopback, as a proxy beside this process
+	// is the usual set-up and without it all clients would share their limits. Empty: none.
 	TrustedProxies []netip.Prefix
 	// Observe is called after each request, if set: the route's pattern, "" for unknown paths. For metrics.
 	Observe func(route, method string, status int, took time.Duration)
@@ -70,6 +71,9 @@ func New(config Config) (*API, error) {
 	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.TrustedProxies == nil {
+		config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	if config.DefaultRoomVersion == "" {
 		config.DefaultRoomVersion = roomversion.Default

@@ -5,15 +5,16 @@ import (
 	"net/url"
 )
 
-// supportedVersions are the versions of the specification whose client-server API is served as far as this server
-// goes. Clients take the list for "may I start with this server": the older ones are there for those that look for
-// one of them by name. What is missing from them answers 404 M_UNRECOGNIZED, as the specification has it.
+// supportedVersions are the versions of the specification that a client may count on, but for what is missing from
+// all of them so far: end-to-end encryption, media, presence and changes of push rules answer 404 or as if there were
+// none. Of the later versions more is missing (room summaries, for one); what is there of them, as state_after in /sync
+// and custom profile fields, works without being named here.
+//
+// todo spec: the versions up to v1.19, with what they need
 //
 // spec:client-server-api#api-versions
 var supportedVersions = [...]string{
-	"r0.6.0", "r0.6.1",
-	"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12",
-	"v1.13", "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
+	"r0.6.0", "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12",
 }
 
 func (a *API) versionsRoutes() []route {

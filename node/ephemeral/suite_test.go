@@ -1,0 +1,277 @@
+package ephemeral_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/crypto/ed25519"
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	machine "hanse/federation/room"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
+	"hanse/federation/signedjson"
+	"hanse/node/ephemeral"
+	"hanse/node/store"
+	"hanse/node/store/sqlite"
+)
+
+func TestEphemeral(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "ephemeral")
+}
+
+const (
+	self  = id.ServerName("example.org")
+	far   = id.ServerName("far.test")
+	alice = id.UserID("@alice:example.org")
+	bob   = id.UserID("@bob:example.org")
+	zoe   = id.UserID("@zoe:far.test")
+	carol = id.UserID("@carol:example.org") // in no room
+)
+
+// sent is a volatile EDU that went out.
+type sent struct {
+	to  []id.ServerName
+	edu federation.EDU
+}
+
+// world is a room with alice and bob of this server and zoe of another.
+type world struct {
+	*ephemeral.Ephemeral
+	store  *store.Store
+	room   id.RoomID
+	events []id.EventID // messages of alice, oldest first
+	sent   chan sent
+}
+
+// nothing is the source of a room that is being made.
+type nothing struct{}
+
+func (nothing) Events([]id.EventID) (map[id.EventID]machine.Stored, error) { return nil, nil }
+func (nothing) StateAfter(id.EventID) (roomstate.Map, bool, error) {
+	return roomstate.Map{}, false, nil
+}
+func (nothing) Referenced([]id.EventID) (map[id.EventID]bool, error) { return nil, nil }
+
+func newWorld(allowed func(context.Context, id.RoomID, id.ServerName) (bool, error)) *world {
+	GinkgoHelper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := store.Open(ctx, sqlite.Open(filepath.Join(GinkgoT().TempDir(), "hanse.db")), store.Options{ServerName: self})
+	Expect(err).NotTo(HaveOccurred())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Run(ctx) }()
+	DeferCleanup(func() {
+		cancel()
+		<-done
+		Expect(s.Close()).To(Succeed())
+	})
+	w := &world{store: s, sent: make(chan sent, 100)}
+	w.Ephemeral, err = ephemeral.New(ephemeral.Config{Self: self, Store: s, Allowed: allowed, Send: func(to []id.ServerName, edu federation.EDU) {
+		w.sent <- sent{to, edu}
+	}})
+	Expect(err).NotTo(HaveOccurred())
+	w.fill(ctx)
+	return w
+}
+
+func (w *world) fill(ctx context.Context) {
+	GinkgoHelper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	Expect(err).NotTo(HaveOccurred())
+	rules, _ := roomversion.Lookup(roomversion.V12)
+	state := func(sender id.UserID, typ, key, content string) event.Draft {
+		return event.Draft{Sender: sender, Type: typ, StateKey: &key, Content: json.RawMessage(content)}
+	}
+	drafts := []event.Draft{
+		state(alice, "m.room.create", "", `{"room_version":"12"}`),
+		state(alice, "m.room.member", string(alice), `{"membership":"join"}`),
+		state(alice, "m.room.join_rules", "", `{"join_rule":"public"}`),
+		state(bob, "m.room.member", string(bob), `{"membership":"join"}`),
+		state(zoe, "m.room.member", string(zoe), `{"membership":"join"}`),
+	}
+	for range 3 {
+		drafts = append(drafts, event.Draft{Sender: alice, Type: "m.room.message", Content: json.RawMessage(`{"body":"hi"}`)})
+	}
+	m := machine.New(self, rules)
+	result, err := m.Step(time.Now(), machine.Propose{Drafts: drafts, Key: signedjson.Key{ID: "ed25519:1", Private: private}}, nothing{})
+	Expect(err).NotTo(HaveOccurred())
+	for _, v := range result.Verdicts {
+		Expect(v.Status).To(Equal(machine.Accepted), v.Reason)
+	}
+	result.Commit.Send = nil
+	_, err = w.store.Commit(ctx, result.Commit, store.CommitOptions{})
+	Expect(err).NotTo(HaveOccurred())
+	w.room = m.RoomID()
+	for _, e := range result.Commit.Events[5:] {
+		w.events = append(w.events, e.Event.ID())
+	}
+}
+
+func (w *world) handle(origin id.ServerName, typ string, content any) {
+	GinkgoHelper()
+	raw, ok := content.(string)
+	if !ok {
+		encoded, err := json.Marshal(content)
+		Expect(err).NotTo(HaveOccurred())
+		raw = string(encoded)
+	}
+	Expect(w.HandleEDU(context.Background(), origin, federation.EDU{Type: typ, Content: json.RawMessage(raw)})).To(Succeed())
+}
+
+func (w *world) typists() []id.UserID {
+	users, _ := w.Typing(w.room)
+	return users
+}
+
+// receipts lists a user's receipts as "type thread" → event.
+func (w *world) receipts(user id.UserID) map[string]id.EventID {
+	GinkgoHelper()
+	list, err := w.store.UserReceipts(context.Background(), w.room, user)
+	Expect(err).NotTo(HaveOccurred())
+	found := map[string]id.EventID{}
+	for _, r := range list {
+		found[r.Type+" "+r.Thread] = r.Event
+	}
+	return found
+}
+
+var _ = Describe("typing", func() {
+	It("goes out to the other servers in the room, and only what is new", func(ctx context.Context) {
+		w := newWorld(nil)
+		Expect(w.SetTyping(ctx, w.room, alice, true, time.Minute)).To(Succeed())
+		Expect(w.SetTyping(ctx, w.room, alice, true, time.Minute)).To(Succeed())
+		Expect(w.SetTyping(ctx, w.room, alice, false, 0)).To(Succeed())
+		Expect(w.SetTyping(ctx, w.room, alice, false, 0)).To(Succeed())
+		Expect(w.sent).To(HaveLen(2))
+		for _, typing := range []bool{true, false} {
+			s := <-w.sent
+			Expect(s.to).To(Equal([]id.ServerName{far}))
+			Expect(s.edu.Type).To(Equal("m.typing"))
+			Expect(s.edu.Content).To(MatchJSON(mustJSON(map[string]any{"room_id": w.room, "user_id": alice, "typing": typing})))
+		}
+		Expect(w.SetTyping(ctx, w.room, carol, true, time.Minute)).To(MatchError(ContainSubstring("M_FORBIDDEN")))
+	})
+
+	It("comes in for the origin's own users who are in the room", func() {
+		w := newWorld(nil)
+		typing := func(origin id.ServerName, user id.UserID, room id.RoomID, yes bool) {
+			w.handle(origin, "m.typing", map[string]any{"room_id": room, "user_id": user, "typing": yes})
+		}
+		typing(far, alice, w.room, true)
+		typing("other.test", zoe, w.room, true)
+		typing(far, "@yan:far.test", w.room, true)
+		typing(far, zoe, "!other:far.test", true)
+		typing(far, "nonsense", w.room, true)
+		for _, content := range []string{`[]`, `{}`, `{"room_id":7}`, `null`} {
+			w.handle(far, "m.typing", content)
+		}
+		Expect(w.typists()).To(BeEmpty())
+		typing(far, zoe, w.room, true)
+		Expect(w.typists()).To(Equal([]id.UserID{zoe}))
+		typing(far, zoe, w.room, false)
+		Expect(w.typists()).To(BeEmpty())
+		Expect(w.sent).To(BeEmpty(), "what comes in must not go out again")
+	})
+
+	It("ends by itself, and then the others are told", func(ctx context.Context) {
+		w := newWorld(nil)
+		watch := w.WatchTyping(10)
+		defer watch.Close()
+		running, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { defer close(done); _ = w.Run(running) }()
+		Expect(w.SetTyping(ctx, w.room, alice, true, time.Millisecond)).To(Succeed())
+		Expect(<-watch.C).To(Equal(w.room))
+		<-w.sent
+		var stopped sent
+		Eventually(w.sent, "4s").Should(Receive(&stopped))
+		Expect(stopped.edu.Content).To(MatchJSON(mustJSON(map[string]any{"room_id": w.room, "user_id": alice, "typing": false})))
+		Expect(<-watch.C).To(Equal(w.room))
+		stop()
+		<-done
+		Eventually(watch.C).Should(BeClosed())
+	}, SpecTimeout(10*time.Second))
+})
+
+var _ = Describe("receipts", func() {
+	It("go out with their room, type and thread, private ones not", func(ctx context.Context) {
+		w := newWorld(nil)
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[0], "main")).To(Succeed())
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.ReadPrivate, w.events[2], "")).To(Succeed())
+		Expect(w.receipts(alice)).To(Equal(map[string]id.EventID{"m.read main": w.events[0], "m.read.private ": w.events[2]}))
+		batch, err := w.store.Next(ctx, far, 50, 100)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(batch.EDUs).To(HaveLen(1))
+		var edu federation.ReceiptEDU
+		Expect(json.Unmarshal(batch.EDUs[0].Content, &edu)).To(Succeed())
+		receipt := edu[string(w.room)]["m.read"][string(alice)]
+		Expect(receipt.EventIDs).To(Equal([]id.EventID{w.events[0]}))
+		Expect(receipt.Data.ThreadID).To(Equal("main"))
+		Expect(receipt.Data.TS).To(BeNumerically("~", time.Now().UnixMilli(), 60_000))
+		Expect(w.SetReceipt(ctx, w.room, carol, ephemeral.Read, w.events[0], "")).To(MatchError(ContainSubstring("M_FORBIDDEN")))
+	})
+
+	It("never go back", func(ctx context.Context) {
+		w := newWorld(nil)
+		for _, e := range []id.EventID{w.events[1], w.events[0], w.events[1]} {
+			Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, e, "")).To(Succeed())
+		}
+		Expect(w.receipts(alice)).To(Equal(map[string]id.EventID{"m.read ": w.events[1]}))
+		batch, err := w.store.Next(ctx, far, 50, 100)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(batch.EDUs).To(HaveLen(1))
+	})
+
+	It("come in for the origin's own users who are in the room", func() {
+		w := newWorld(nil)
+		receipt := func(origin id.ServerName, room id.RoomID, user id.UserID, event any) {
+			w.handle(origin, "m.receipt", map[string]any{string(room): map[string]any{
+				"m.read":         map[string]any{string(user): map[string]any{"event_ids": []any{event}, "data": map[string]any{"ts": 5}}},
+				"m.read.private": map[string]any{string(user): map[string]any{"event_ids": []any{event}, "data": map[string]any{"ts": 5}}},
+			}})
+		}
+		receipt("other.test", w.room, zoe, w.events[0])
+		receipt(far, w.room, alice, w.events[0])
+		receipt(far, w.room, "@yan:far.test", w.events[0])
+		receipt(far, "!other:far.test", zoe, w.events[0])
+		receipt(far, w.room, zoe, "nonsense")
+		receipt(far, w.room, zoe, 7)
+		for _, content := range []string{`[]`, `{}`, `null`, `{"!x:y":7}`, `{"nonsense":{"m.read":{}}}`} {
+			w.handle(far, "m.receipt", content)
+		}
+		w.handle(far, "m.nonsense", `{}`)
+		Expect(w.receipts(zoe)).To(BeEmpty())
+		Expect(w.receipts(alice)).To(BeEmpty())
+		receipt(far, w.room, zoe, w.events[1])
+		receipt(far, w.room, zoe, w.events[0])
+		Expect(w.receipts(zoe)).To(Equal(map[string]id.EventID{"m.read ": w.events[1]}))
+		receipt(far, w.room, zoe, "$we-do-not-have-it:far.test")
+		Expect(w.receipts(zoe)).To(HaveKeyWithValue("m.read ", id.EventID("$we-do-not-have-it:far.test")))
+	})
+
+	It("of servers that the room denies are ignored, as is their typing", func() {
+		w := newWorld(func(_ context.Context, _ id.RoomID, server id.ServerName) (bool, error) { return server != far, nil })
+		w.handle(far, "m.typing", map[string]any{"room_id": w.room, "user_id": zoe, "typing": true})
+		w.handle(far, "m.receipt", map[string]any{string(w.room): map[string]any{
+			"m.read": map[string]any{string(zoe): map[string]any{"event_ids": []any{w.events[0]}, "data": map[string]any{"ts": 5}}},
+		}})
+		Expect(w.typists()).To(BeEmpty())
+		Expect(w.receipts(zoe)).To(BeEmpty())
+	})
+})
+
+func mustJSON(v any) string {
+	GinkgoHelper()
+	raw, err := json.Marshal(v)
+	Expect(err).NotTo(HaveOccurred())
+	return string(raw)
+}
