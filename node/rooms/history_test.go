@@ -1,0 +1,184 @@
+package rooms_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/rooms"
+	"hanse/node/store"
+)
+
+// deliver sends events of a server's to another in one transaction, without its sender.
+func deliver(from, to *host, txnID string, events ...id.EventID) federation.PDUResults {
+	GinkgoHelper()
+	txn := federation.Transaction{Origin: from.name, OriginServerTS: time.Now().UnixMilli()}
+	for _, e := range events {
+		row, ok, err := from.store.Event(context.Background(), e)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(ok).To(BeTrue())
+		txn.PDUs = append(txn.PDUs, row.Event.JSON())
+	}
+	results, err := from.client.SendTransaction(context.Background(), to.name, txnID, txn)
+	Expect(err).NotTo(HaveOccurred())
+	return results
+}
+
+// bodies are the texts of the messages among some events.
+func bodies(rows []store.EventRow) []string {
+	var texts []string
+	for _, row := range rows {
+		var content struct {
+			Body string `json:"body"`
+		}
+		if row.Event.Type() == "m.room.message" && json.Unmarshal(row.Event.Content(), &content) == nil {
+			texts = append(texts, content.Body)
+		}
+	}
+	return texts
+}
+
+// scroll pages backwards to the beginning.
+func scroll(h *host, user id.UserID, roomID id.RoomID, limit int) []store.EventRow {
+	GinkgoHelper()
+	var all []store.EventRow
+	at := rooms.Point{}
+	for range 200 {
+		page, err := h.rooms.Messages(context.Background(), rooms.MessagesRequest{User: user, Room: roomID, From: at, Backwards: true, Limit: limit})
+		Expect(err).NotTo(HaveOccurred())
+		all = append(all, page.Events...)
+		if !page.More {
+			return all
+		}
+		at = page.End
+	}
+	Fail("there is no end")
+	return nil
+}
+
+var _ = Describe("history", func() {
+	var (
+		w          *world
+		one, two   *host
+		alice, bob id.UserID
+		ctx        = context.Background()
+	)
+	BeforeEach(func() {
+		w = newWorld()
+		one, two = w.start("one.test", silent), w.start("two.test")
+		alice, bob = one.user("alice"), two.user("bob")
+	})
+
+	It("is fetched where events are missing", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		two.join(bob, roomID, one.name)
+		var said []id.EventID
+		for i := range 30 {
+			said = append(said, one.say(alice, roomID, fmt.Sprint(i)))
+		}
+		Expect(deliver(one, two, "1", said[29])).To(HaveKeyWithValue(said[29], federation.PDUResult{}))
+		two.sees(said...)
+		agree(roomID, one, two)
+	})
+
+	It("is fetched where state changed unseen, even if the asked server gives nothing", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		two.join(bob, roomID, one.name)
+		one.set(alice, roomID, "m.room.topic", "", `{"topic":"new"}`)
+		last := one.say(alice, roomID, "did you see?")
+		// Two's server is cut off right after it got the transaction, and restarts meanwhile.
+		w.mu.Lock()
+		w.down[one.name] = true
+		w.mu.Unlock()
+		txn := federation.Transaction{Origin: one.name}
+		row, _, err := one.store.Event(ctx, last)
+		Expect(err).NotTo(HaveOccurred())
+		txn.PDUs = append(txn.PDUs, row.Event.JSON())
+		results, err := two.inbound.Transaction(ctx, one.name, "cut", txn)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(results).To(HaveKey(last))
+		w.heal(one)
+		two.restart()
+		after := one.say(alice, roomID, "and now?")
+		deliver(one, two, "2", after)
+		two.sees(after, last)
+		agree(roomID, one, two)
+	})
+
+	It("gives the same answer to the same transaction", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		two.join(bob, roomID, one.name)
+		said := one.say(alice, roomID, "once")
+		first := deliver(one, two, "same", said)
+		two.restart()
+		Expect(deliver(one, two, "same")).To(Equal(first), "answered from the store, whatever it holds")
+	})
+
+	It("is asked of other servers page by page until its beginning", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		var want []string
+		for i := range 130 {
+			one.say(alice, roomID, fmt.Sprint(i))
+			want = append(want, fmt.Sprint(i))
+		}
+		two.join(bob, roomID, one.name)
+		slices.Reverse(want)
+		all := scroll(two, bob, roomID, 25)
+		Expect(bodies(all)).To(Equal(want))
+		Expect(all[len(all)-1].Event.Type()).To(Equal("m.room.create"))
+		Expect(scroll(one, alice, roomID, 1000)).To(HaveLen(len(all)))
+		agree(roomID, one, two)
+	})
+
+	It("is redacted for servers that were not there when only members may see it", func() {
+		roomID := one.create(rooms.CreateRequest{InitialState: []rooms.StateEvent{
+			{Type: "m.room.history_visibility", Content: json.RawMessage(`{"history_visibility":"joined"}`)},
+		}})
+		secret := one.say(alice, roomID, "secret")
+		two.join(bob, roomID, one.name)
+		open := two.say(bob, roomID, "open")
+		raws, err := two.client.Backfill(ctx, one.name, roomID, 10, []id.EventID{secret})
+		Expect(err).NotTo(HaveOccurred())
+		for _, raw := range raws {
+			Expect(string(raw)).NotTo(ContainSubstring("secret"))
+		}
+		one.sees(open)
+		raw, err := two.client.Event(ctx, one.name, open)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(raw)).To(ContainSubstring("open"))
+		Expect(bodies(scroll(two, bob, roomID, 50))).To(Equal([]string{"open"}))
+	})
+
+	It("tells only servers in the room", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		said := one.say(alice, roomID, "here")
+		for what, ask := range map[string]func() error{
+			"event":     func() error { _, err := two.client.Event(ctx, one.name, said); return err },
+			"state":     func() error { _, err := two.client.State(ctx, one.name, roomID, said); return err },
+			"state_ids": func() error { _, err := two.client.StateIDs(ctx, one.name, roomID, said); return err },
+			"auth":      func() error { _, err := two.client.EventAuth(ctx, one.name, roomID, said); return err },
+			"backfill":  func() error { _, err := two.client.Backfill(ctx, one.name, roomID, 1, []id.EventID{said}); return err },
+		} {
+			Expect(ask()).To(MatchError(ContainSubstring("refused")), what)
+		}
+		two.join(bob, roomID, one.name)
+		state, err := two.client.State(ctx, one.name, roomID, said)
+		Expect(err).NotTo(HaveOccurred())
+		ids, err := two.client.StateIDs(ctx, one.name, roomID, said)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(ids.PDUIDs).To(HaveLen(len(state.PDUs)))
+		Expect(ids.AuthChainIDs).To(HaveLen(len(state.AuthChain)))
+		chain, err := two.client.EventAuth(ctx, one.name, roomID, said)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(chain).NotTo(BeEmpty())
+		_, err = two.client.State(ctx, one.name, roomID, "$unknown")
+		Expect(err).To(MatchError(ContainSubstring("M_NOT_FOUND")))
+	})
+})
