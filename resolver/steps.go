@@ -1,0 +1,210 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"hanse/federation/id"
+)
+
+const (
+	// defaultPort is the port of federation where nothing else is said.
+	defaultPort = 8448
+
+	serviceFed = "_matrix-fed._tcp."
+	serviceOld = "_matrix._tcp." // deprecated
+)
+
+// Step is one thing that was done to find a server, for people.
+type Step struct {
+	Number string // the spec's number, e.g. "3.3"
+	Action string // what was asked
+	Result string // what came of it; "" when Err says it
+	Err    error  // why it led nowhere
+}
+
+// String is the step on a line.
+func (s Step) String() string {
+	if s.Err != nil {
+		return fmt.Sprintf("%s: %s: %v", s.Number, s.Action, s.Err)
+	}
+	return fmt.Sprintf("%s: %s: %s", s.Number, s.Action, s.Result)
+}
+
+// answers is what the steps ask. An error means that there was no answer; an empty list is an answer.
+type answers interface {
+	wellKnown(ctx context.Context, host string) (WellKnown, error)
+	services(ctx context.Context, name string) ([]Service, error)
+	addresses(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// walk goes through the steps for one server name.
+type walk struct {
+	ask    answers
+	random func(n int) int // a number from 0 to n-1
+	steps  []Step
+}
+
+// find is the list of steps of the specification.
+//
+// spec:server-server-api#resolving-server-names
+func (w *walk) find(ctx context.Context, server id.ServerName) ([]Target, error) {
+	// 1. The hostname is an IP literal.
+	if literal, ok := server.Literal(); ok {
+		return w.literal("1", literal, server), nil
+	}
+	// 2. The hostname is not an IP literal, and there is an explicit port.
+	if port, ok := server.Port(); ok {
+		return w.withPort(ctx, "2", server, port)
+	}
+	// 3. The hostname is not an IP literal: well-known.
+	delegated, err := w.ask.wellKnown(ctx, server.Host())
+	w.note("3", "https://"+server.Host()+"/.well-known/matrix/server", "delegates to "+string(delegated.Server), err)
+	if err == nil {
+		return w.delegated(ctx, delegated.Server)
+	}
+	// 4. to 6. The request to well-known failed.
+	return w.byName(ctx, server, "4", "5", "6")
+}
+
+// delegated is step 3's list for the server that well-known names.
+func (w *walk) delegated(ctx context.Context, server id.ServerName) ([]Target, error) {
+	// 3.1. The delegated hostname is an IP literal.
+	if literal, ok := server.Literal(); ok {
+		return w.literal("3.1", literal, server), nil
+	}
+	// 3.2. It is not an IP literal, and there is a port.
+	if port, ok := server.Port(); ok {
+		return w.withPort(ctx, "3.2", server, port)
+	}
+	// 3.3. to 3.5. It is not an IP literal, and there is no port.
+	return w.byName(ctx, server, "3.3", "3.4", "3.5")
+}
+
+// literal is the target of a name that is an IP address: the certificate is for the address, the Host header is the
+// name as it is.
+func (w *walk) literal(number string, addr netip.Addr, server id.ServerName) []Target {
+	port := uint16(defaultPort)
+	if text, ok := server.Port(); ok {
+		port = portNumber(text)
+	}
+	target := Target{Addr: netip.AddrPortFrom(addr, port), Host: string(server), TLSName: addr.String(), Via: number + " IP address"}
+	w.note(number, "IP address "+server.Host(), target.Addr.String(), nil)
+	return []Target{target}
+}
+
+// withPort is the targets of a name with a port: the certificate is for the name, the Host header is name and port.
+func (w *walk) withPort(ctx context.Context, number string, server id.ServerName, port string) ([]Target, error) {
+	host := server.Host()
+	addrs, err := w.addresses(ctx, number, host)
+	if err != nil {
+		return nil, err
+	}
+	return targets(addrs, portNumber(port), Target{Host: string(server), TLSName: host, Via: number + " explicit port"}), nil
+}
+
+// byName is the targets of a name without a port. In whatever way its address is found, the certificate is for the
+// name and the Host header is the name. The numbers are those of the three steps.
+func (w *walk) byName(ctx context.Context, server id.ServerName, fed, old, plain string) ([]Target, error) {
+	host := server.Host()
+	base := Target{Host: host, TLSName: host}
+	for _, try := range [...]struct{ number, name string }{{fed, serviceFed + host}, {old, serviceOld + host}} {
+		services, err := w.ask.services(ctx, try.name)
+		w.note(try.number, "SRV record of "+try.name, describeServices(services), err)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if len(services) > 0 {
+			base.Via = try.number + " " + try.name
+			return w.byServices(ctx, try.number, services, base)
+		}
+	}
+	addrs, err := w.addresses(ctx, plain, host)
+	if err != nil {
+		return nil, err
+	}
+	base.Via = plain + " port 8448"
+	return targets(addrs, defaultPort, base), nil
+}
+
+// byServices is the targets of SRV records, in their order.
+func (w *walk) byServices(ctx context.Context, number string, services []Service, base Target) ([]Target, error) {
+	if len(services) == 1 && services[0].Host == "" {
+		return nil, errors.New("its SRV record says that it doesn't federate")
+	}
+	var all []Target
+	var failed []error
+	for i, s := range orderServices(services, w.random) {
+		if i == maxServices || len(all) >= maxTargets {
+			break
+		}
+		addrs, err := w.addresses(ctx, number, s.Host)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		all = append(all, targets(addrs, s.Port, base)...)
+	}
+	if len(all) == 0 {
+		return nil, errors.Join(failed...)
+	}
+	return all, nil
+}
+
+// addresses asks for a name's addresses; none is an error.
+func (w *walk) addresses(ctx context.Context, number, host string) ([]netip.Addr, error) {
+	addrs, err := w.ask.addresses(ctx, host)
+	if err == nil && len(addrs) == 0 {
+		err = errors.New("there is none")
+	}
+	if err != nil {
+		err = fmt.Errorf("the address of %s: %w", host, err)
+	}
+	w.note(number, "address of "+host, join(addrs), err)
+	return addrs, err
+}
+
+func (w *walk) note(number, action, result string, err error) {
+	if err != nil {
+		result = ""
+	}
+	w.steps = append(w.steps, Step{Number: number, Action: action, Result: result, Err: err})
+}
+
+// targets are the addresses at a port, otherwise like base.
+func targets(addrs []netip.Addr, port uint16, base Target) []Target {
+	list := make([]Target, len(addrs))
+	for i, addr := range addrs {
+		list[i] = base
+		list[i].Addr = netip.AddrPortFrom(addr, port)
+	}
+	return list
+}
+
+// portNumber is a port that the grammar of server names has let through.
+func portNumber(text string) uint16 {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0 // nobody listens there
+	}
+	return uint16(n)
+}
+
+func join[T fmt.Stringer](list []T) string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = v.String()
+	}
+	return strings.Join(texts, ", ")
+}
+
+func describeServices(services []Service) string {
+	if len(services) == 0 {
+		return "none"
+	}
+	return join(services)
+}
