@@ -33,8 +33,9 @@ type (
 type Outbox interface {
 	// Destinations lists all servers for which something waits. It is asked once, at the start.
 	Destinations(ctx context.Context) ([]id.ServerName, error)
-	// Next gives the oldest of what waits for a server, at most maxPDUs events and maxEDUs EDUs; either may be 0. An
-	// empty batch means that nothing waits. Until Done, Next gives the same again (perhaps more): two calls with the
+	// Next gives the oldest of what waits for a server, at most maxPDUs events and maxEDUs EDUs; one may be 0. Where
+	// events and EDUs have one order, the batch ends before the first thing that is more than its bound. An empty
+	// batch, where both bounds are above 0, means that nothing waits. Until Done, Next gives the same again (perhaps more): two calls with the
 	// same bounds give the same batch, if it has not decided meanwhile to leave events out for a catch-up.
 	Next(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (Batch, error)
 	// Done notes durably that a batch went out.

@@ -393,7 +393,7 @@ func TestRestartKeepsBackoffAndID(t *testing.T) {
 		if log := w.takeLog(); len(log) != 0 {
 			t.Fatalf("the back-off is forgotten: %+v", log)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour + time.Second)
 		after := w.takeLog()
 		if len(after) != 2 {
 			t.Fatalf("got %+v", after)
@@ -522,6 +522,55 @@ func TestRefusedPairOfKinds(t *testing.T) {
 		if got := s.Stats(); got.GivenUp != 3 || got.PDUs != 2 {
 			t.Errorf("stats %+v", got)
 		}
+	})
+}
+
+// ordered is an outbox in which events (positive) and EDUs (negative) of one server have one order.
+type ordered struct {
+	*box
+	rows []int
+}
+
+func (o *ordered) Next(_ context.Context, _ id.ServerName, maxPDUs, maxEDUs int) (Batch, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	batch := Batch{Upto: int64(100 - len(o.rows))}
+	for _, n := range o.rows {
+		if text := json.RawMessage(fmt.Sprint(n)); n > 0 && len(batch.PDUs) < maxPDUs {
+			batch.PDUs = append(batch.PDUs, text)
+		} else if n < 0 && len(batch.EDUs) < maxEDUs {
+			batch.EDUs = append(batch.EDUs, federation.EDU{Type: "m.durable", Content: text})
+		} else {
+			break
+		}
+	}
+	return batch, nil
+}
+
+func (o *ordered) Done(_ context.Context, _ id.ServerName, batch Batch) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rows = o.rows[len(batch.PDUs)+len(batch.EDUs):]
+	return nil
+}
+
+func TestRefusedEDUBeforeAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, w := &ordered{box: newBox(), rows: []int{-1, 2, 3, -4, 5}}, &wire{}
+		w.answer = func(d delivery) error {
+			if len(d.edus) > 0 {
+				return refused{federation.BadJSON("no EDUs")}
+			}
+			return nil
+		}
+		s := New(Config{Origin: self, Client: w, Outbox: o})
+		stop := run(t, s)
+		s.Wake(peer)
+		time.Sleep(time.Hour)
+		if got := s.Stats(); len(o.rows) != 0 || got.PDUs != 3 || got.GivenUp != 2 {
+			t.Errorf("left %v, stats %+v", o.rows, got)
+		}
+		stop()
 	})
 }
 
@@ -679,7 +728,7 @@ func TestSavedBackoffOfAnOddClock(t *testing.T) {
 		b.put(peer, 1)
 		b.backoff[peer] = Backoff{Failures: 3, Until: time.Now().AddDate(50, 0, 0)}
 		stop := run(t, New(Config{Origin: self, Client: w, Outbox: b}))
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour + time.Second)
 		if log := w.takeLog(); len(log) != 1 {
 			t.Errorf("%d tries", len(log))
 		}

@@ -70,11 +70,7 @@ func (s *Sender) round(ctx context.Context, q *queue) step {
 	}
 	volatile := s.takeVolatile(q, federation.MaxTransactionEDUs-len(batch.EDUs))
 	if batch.Empty() && len(volatile) == 0 {
-		if most != full() { // what failed is gone meanwhile: a catch-up; look again without bounds
-			s.resize(q, full())
-			return sent
-		}
-		return done
+		return s.lookFurther(q, most)
 	}
 	txn := federation.Transaction{Origin: s.origin, OriginServerTS: time.Now().UnixMilli(), PDUs: batch.PDUs}
 	txn.EDUs = append(append(make([]federation.EDU, 0, len(batch.EDUs)+len(volatile)), batch.EDUs...), volatile...)
@@ -87,6 +83,19 @@ func (s *Sender) round(ctx context.Context, q *queue) step {
 		return s.failure(ctx, q, batch, err)
 	}
 	return s.success(ctx, q, batch, txn, results)
+}
+
+// lookFurther is called when there is nothing within the bounds of the next batch.
+func (s *Sender) lookFurther(q *queue, most bounds) step {
+	switch most {
+	case full():
+		return done
+	case bounds{pdus: 1}: // looking for what is refused: the oldest is not an event
+		s.resize(q, bounds{edus: 1})
+	default: // what failed is gone meanwhile, for a catch-up
+		s.resize(q, full())
+	}
+	return sent
 }
 
 // success notes that a batch went out.
@@ -194,7 +203,8 @@ func sizeOf(batch Batch) bounds {
 	return bounds{len(batch.PDUs), len(batch.EDUs)}
 }
 
-// half is a smaller batch than one that was refused: half of each kind, or only the event where one of each is left.
+// half is a smaller batch than one that was refused: half of each kind, or one thing alone where one of each is left:
+// the event, or if an Outbox of one order has the EDU before it, that (lookFurther).
 func half(batch Batch) bounds {
 	b := bounds{len(batch.PDUs), len(batch.EDUs)}
 	if b.pdus <= 1 && b.edus <= 1 {
