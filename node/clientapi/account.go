@@ -67,7 +67,7 @@ func (a *API) changePassword(r *request) (any, error) {
 }
 
 // deactivate ends an account: nobody can log in any more, its rooms are left, its profile is emptied. Leaving goes on
-// after the answer, as it may need other servers.
+// although the client gives up.
 //
 // spec:client-server-api#post_matrixclientv3accountdeactivate
 func (a *API) deactivate(r *request) (any, error) {

@@ -12,7 +12,7 @@ import (
 
 func (a *API) directoryRoutes() []route {
 	return []route{
-		{http.MethodGet, "/directory/room/{roomAlias}", stable, withoutUser, ordinary, a.resolveAlias},
+		{http.MethodGet, "/directory/room/{roomAlias}", stable, maybeUser, ordinary, a.resolveAlias},
 		{http.MethodPut, "/directory/room/{roomAlias}", stable, withUser, ordinary, a.createAlias},
 		{http.MethodDelete, "/directory/room/{roomAlias}", stable, withUser, ordinary, a.deleteAlias},
 		{http.MethodGet, "/rooms/{roomId}/aliases", stable, withUser, ordinary, a.roomAliases},
@@ -32,6 +32,11 @@ func (a *API) resolveAlias(r *request) (any, error) {
 	alias, err := r.roomAlias()
 	if err != nil {
 		return nil, err
+	}
+	if alias.Server() != a.config.Self {
+		if err := a.limitStranger(r); err != nil {
+			return nil, err
+		}
 	}
 	found, err := a.config.Directory.Resolve(r.Context(), alias)
 	return found, err

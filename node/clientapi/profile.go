@@ -12,8 +12,8 @@ import (
 
 func (a *API) profileRoutes() []route {
 	return []route{
-		{http.MethodGet, "/profile/{userId}", stable, withoutUser, ordinary, a.getProfile},
-		{http.MethodGet, "/profile/{userId}/{keyName}", stable, withoutUser, ordinary, a.getProfileField},
+		{http.MethodGet, "/profile/{userId}", stable, maybeUser, ordinary, a.getProfile},
+		{http.MethodGet, "/profile/{userId}/{keyName}", stable, maybeUser, ordinary, a.getProfileField},
 		{http.MethodPut, "/profile/{userId}/{keyName}", stable, withUser, ordinary, a.setProfileField},
 		{http.MethodDelete, "/profile/{userId}/{keyName}", stable, withUser, ordinary, a.deleteProfileField},
 	}
@@ -72,7 +72,7 @@ func (a *API) profile(r *request, field string) (map[string]json.RawMessage, err
 	if a.config.Profiles == nil {
 		return nil, notFound("this server asks no others")
 	}
-	if err := a.limiter.takeFor(joins, "profile "+string(r.user)+limitedPrefix(a.address(r.Request))); err != nil {
+	if err := a.limitStranger(r); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), remoteProfileTimeout)

@@ -97,6 +97,14 @@ func (l *limiter) take(class limitClass, user id.UserID, addr netip.Addr) error 
 	return l.takeFor(class, "ip "+limitedPrefix(addr))
 }
 
+// limitStranger lets somebody who is not logged in make us ask another server, but not often.
+func (a *API) limitStranger(r *request) error {
+	if r.user != "" {
+		return nil
+	}
+	return a.limiter.take(joins, "", a.address(r.Request))
+}
+
 // limitedPrefix is the address, or for IPv6 its /64: who has one has all of it.
 func limitedPrefix(addr netip.Addr) string {
 	if addr.Is6() {

@@ -3,7 +3,9 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"strconv"
 
 	"hanse/federation"
 	"hanse/federation/event"
@@ -80,6 +82,7 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 		creation["additional_creators"] = creators
 	}
 	create := rooms.CreateRequest{Creator: user, Version: rules.Version}
+	var levels newLevels
 	for _, e := range state {
 		key, isState := e.StateKey()
 		switch {
@@ -92,11 +95,11 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 				creation["m.federate"] = federate
 			}
 		case e.Type() == "m.room.power_levels":
-			levels, err := levelsFor(rules, user, creators, e.Content())
-			if err != nil {
+			var err error
+			if levels, err = levelsFor(rules, user, creators, e.Content()); err != nil {
 				return "", err
 			}
-			create.PowerLevelOverride = levels
+			create.PowerLevelOverride = levels.first
 		case transferred(e.Type()):
 			create.InitialState = append(create.InitialState, rooms.StateEvent{Type: e.Type(), Content: json.RawMessage(e.Content())})
 		}
@@ -105,33 +108,101 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 	if create.CreationContent, err = marshal(creation); err != nil {
 		return "", err
 	}
-	return a.config.Rooms.Create(ctx, create)
+	replacement, err := a.config.Rooms.Create(ctx, create)
+	if err != nil || levels.final == nil {
+		return replacement, err
+	}
+	_, err = a.config.Rooms.Send(ctx, rooms.SendRequest{
+		Room: replacement, Sender: user, Type: "m.room.power_levels", StateKey: new(string), Content: levels.final,
+	})
+	return replacement, err
 }
 
-// levelsFor makes the old power levels fit for the new room: where creators stand above all levels they must not be
-// listed, and everywhere else its creator must be able to make the room.
-func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, content []byte) (json.RawMessage, error) {
-	var levels map[string]json.RawMessage
-	var users map[string]json.RawMessage
-	if err := json.Unmarshal(content, &levels); err != nil {
-		return nil, err
+// newLevels are the power levels of a room that replaces another.
+type newLevels struct {
+	first json.RawMessage // what the room is made with: its maker can send all that goes along
+	final json.RawMessage // what holds then, if it is something else: the maker's level as it was
+}
+
+// levelsFor makes the old power levels fit for the new room. Where creators stand above all levels they must not be
+// listed, and an upgrade must need more than other state; elsewhere the one who makes the room needs the level for it.
+func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, content []byte) (newLevels, error) {
+	levels, err := parseLevels(content)
+	if err != nil {
+		return newLevels{}, err
 	}
-	if json.Unmarshal(levels["users"], &users) != nil || users == nil {
-		users = make(map[string]json.RawMessage)
-	}
+	users := levels.part("users")
 	if rules.PrivilegedCreators {
 		delete(users, string(user))
 		for _, creator := range creators {
 			delete(users, creator)
 		}
-	} else if _, ok := users[string(user)]; !ok {
-		users[string(user)] = json.RawMessage(`100`)
+		events := levels.part("events")
+		if level(events["m.room.tombstone"], 0) <= level(levels["state_default"], 50) {
+			events["m.room.tombstone"] = json.RawMessage(strconv.FormatInt(max(150, level(levels["state_default"], 50)+1), 10))
+		}
+		first, err := levels.with(map[string]levelMap{"users": users, "events": events})
+		return newLevels{first: first}, err
 	}
-	var err error
-	if levels["users"], err = marshal(users); err != nil {
-		return nil, err
+	own, need := level(users[string(user)], level(levels["users_default"], 0)), levels.needed()
+	final, err := levels.with(map[string]levelMap{"users": users})
+	if err != nil || own >= need {
+		return newLevels{first: final}, err
 	}
-	return marshal(levels)
+	users[string(user)] = json.RawMessage(strconv.FormatInt(need, 10))
+	first, err := levels.with(map[string]levelMap{"users": users})
+	return newLevels{first: first, final: final}, err
+}
+
+// levelMap is the content of m.room.power_levels, or one of the maps in it.
+type levelMap map[string]json.RawMessage
+
+func parseLevels(content []byte) (levelMap, error) {
+	var levels levelMap
+	err := json.Unmarshal(content, &levels)
+	return levels, err
+}
+
+// part is one of the maps in the content; empty if it is not there.
+func (l levelMap) part(name string) levelMap {
+	var part levelMap
+	if json.Unmarshal(l[name], &part) != nil || part == nil {
+		return make(levelMap)
+	}
+	return part
+}
+
+// with is the content with some maps in place of its own.
+func (l levelMap) with(parts map[string]levelMap) (json.RawMessage, error) {
+	changed := maps.Clone(l)
+	for name, part := range parts {
+		raw, err := marshal(part)
+		if err != nil {
+			return nil, err
+		}
+		changed[name] = raw
+	}
+	return marshal(changed)
+}
+
+// needed is the level that sends everything a new room begins with.
+func (l levelMap) needed() int64 {
+	events, need := l.part("events"), level(l["state_default"], 50)
+	for typ, raw := range events {
+		if transferred(typ) || typ == "m.room.power_levels" || typ == canonicalAlias {
+			need = max(need, level(raw, 0))
+		}
+	}
+	return need
+}
+
+// level reads a power level; fallback if it is none.
+func level(raw json.RawMessage, fallback int64) int64 {
+	var n int64
+	if json.Unmarshal(raw, &n) != nil || string(raw) == "null" {
+		return fallback
+	}
+	return n
 }
 
 // entomb is steps 5 and 6: the old room points to the new one and takes no more messages.
@@ -162,24 +233,13 @@ func (a *API) entomb(ctx context.Context, user id.UserID, room, replacement id.R
 
 // mutedLevels raises what ordinary members need to talk and invite.
 func mutedLevels(content []byte) (json.RawMessage, error) {
-	var levels map[string]json.RawMessage
-	if err := json.Unmarshal(content, &levels); err != nil {
+	levels, err := parseLevels(content)
+	if err != nil {
 		return nil, err
 	}
-	level := func(key string) int64 {
-		var n int64
-		if json.Unmarshal(levels[key], &n) != nil {
-			return 0
-		}
-		return n
-	}
-	need := max(50, level("users_default")+1)
+	need := max(50, level(levels["users_default"], 0)+1)
 	for _, key := range []string{"events_default", "invite"} {
-		raw, err := marshal(max(need, level(key)))
-		if err != nil {
-			return nil, err
-		}
-		levels[key] = raw
+		levels[key] = json.RawMessage(strconv.FormatInt(max(need, level(levels[key], 0)), 10))
 	}
 	return marshal(levels)
 }

@@ -230,7 +230,17 @@ var _ = Describe("upgrades", func() {
 			Expect(fine(bob.get("/directory/list/room/" + esc(old))).body).To(HaveKeyWithValue("visibility", "private"))
 			refused(bob.put("/rooms/"+esc(old)+"/send/m.room.message/1"+from, obj{"body": "still here?"}), 403, "M_FORBIDDEN")
 		}
-		room := alice.room(obj{})
+		// Whoever may upgrade a room can, though the new one wants more than they have there.
+		room := alice.room(obj{"preset": "public_chat", "room_version": "10", "topic": "t", "power_level_content_override": obj{
+			"users": obj{alice.id: 100, bob.id: 60}, "events": obj{"m.room.tombstone": 60, "m.room.power_levels": 100},
+		}})
+		fine(bob.post("/join/"+esc(room), obj{}))
+		fresh := fine(bob.post("/rooms/"+esc(room)+"/upgrade", obj{"new_version": "11"})).text("replacement_room")
+		Expect(bob.state(fresh, "m.room.power_levels", "")["users"]).To(Equal(obj{alice.id: 100.0, bob.id: 60.0}))
+		fresh = fine(alice.post("/rooms/"+esc(room)+"/upgrade", obj{"new_version": "12", "additional_creators": []string{bob.id}})).text("replacement_room")
+		Expect(alice.state(fresh, "m.room.power_levels", "")["users"]).To(BeEmpty())
+		Expect(alice.state(fresh, "m.room.power_levels", "")["events"]).To(HaveKeyWithValue("m.room.tombstone", 60.0))
+		Expect(alice.state(fresh, "m.room.create", "")).To(HaveKeyWithValue("additional_creators", []any{bob.id}))
 		refused(alice.post("/rooms/"+esc(room)+"/upgrade", obj{"new_version": "99"}), 400, "M_UNSUPPORTED_ROOM_VERSION")
 		refused(alice.post("/rooms/"+esc(room)+"/upgrade", obj{}), 400, "M_MISSING_PARAM")
 	})
