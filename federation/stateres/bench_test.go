@@ -77,3 +77,44 @@ func powerFork(w *world, fork id.EventID) []roomstate.Map {
 		step{sender: "@alice:a", typ: "m.room.topic"})
 	return w.states([]id.EventID{left, right})
 }
+
+// BenchmarkResolveBranches resolves many branches that each set another widget and change the same topic.
+func BenchmarkResolveBranches(b *testing.B) {
+	rules, _ := roomversion.Lookup(roomversion.V12)
+	for _, branches := range []int{2, 20, 200} {
+		w := newWorld(b, rules)
+		fork := w.crowd(1_000)
+		var tips []id.EventID
+		for i := range branches {
+			tips = append(tips, w.branch(fork,
+				step{sender: "@alice:a", typ: "m.room.topic"},
+				step{sender: "@alice:a", typ: "org.example.x", stateKey: fmt.Sprint(i)}))
+		}
+		states, src := w.states(tips), w.withCitations()
+		b.Run(fmt.Sprint(branches), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Resolve(rules, states, src); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkResolveWithoutCitations is what two changes of power levels on one branch cost if the source can't tell which
+// events cite another one: a look at all members.
+func BenchmarkResolveWithoutCitations(b *testing.B) {
+	rules, _ := roomversion.Lookup(roomversion.V12)
+	for _, members := range []int{1_000, 100_000} {
+		w := newWorld(b, rules)
+		states := powerFork(w, w.crowd(members))
+		b.Run(fmt.Sprint(members), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Resolve(rules, states, w); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

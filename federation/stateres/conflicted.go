@@ -30,25 +30,39 @@ func findConflict(states []roomstate.Map) *conflict {
 		events: map[id.EventID]bool{},
 		values: map[roomstate.Key][]id.EventID{},
 	}
-	for _, s := range states[1:] {
+	differs := make([]map[roomstate.Key]id.EventID, len(states)) // per state: what it has where it differs from the first
+	for i, s := range states[1:] {
+		differs[i+1] = map[roomstate.Key]id.EventID{}
 		for change := range states[0].Diff(s) {
-			c.keys[change.Key] = true
+			if !c.keys[change.Key] {
+				c.keys[change.Key] = true
+				c.add(change.Key, change.Old)
+			}
+			c.add(change.Key, change.New)
+			differs[i+1][change.Key] = change.New
 		}
 	}
 	for key := range c.keys {
-		for i, s := range states {
-			value, ok := s.Get(key.Type, key.StateKey)
+		first, _ := states[0].Get(key.Type, key.StateKey)
+		for i := range states {
+			value, ok := differs[i][key]
 			if !ok {
-				continue
+				value = first
 			}
-			c.sets[i] = append(c.sets[i], value)
-			c.events[value] = true
-			if !slices.Contains(c.values[key], value) {
-				c.values[key] = append(c.values[key], value)
+			if value != "" {
+				c.sets[i] = append(c.sets[i], value)
 			}
 		}
 	}
 	return c
+}
+
+// add adds an event, if there is one, to the conflicted state set.
+func (c *conflict) add(key roomstate.Key, e id.EventID) {
+	if e != "" && !slices.Contains(c.values[key], e) {
+		c.values[key] = append(c.values[key], e)
+		c.events[e] = true
+	}
 }
 
 // unconflicted returns the event for a key of the unconflicted state map.

@@ -65,13 +65,14 @@ func (r *resolution) mainlinePosition(e *event.Event, mainline map[id.EventID]in
 		if err != nil {
 			return 0, err
 		}
-		if next == nil || slices.Contains(passed, next.ID()) {
+		if next == nil {
 			break
 		}
 		if found, ok := mainline[next.ID()]; ok {
 			position = found
 			break
 		}
+		mainline[next.ID()] = noPosition // until more is known; and the end of a circle
 		passed = append(passed, next.ID())
 		p = next
 	}

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"hanse/federation/event"
@@ -107,6 +108,34 @@ func TestMergesDoNotDependOnTheServer(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Servers that receive the same events in other orders, each knowing only what it has received so far, have the same
+// state after each event, and reject the same ones.
+func TestDeliveryOrderDoesNotMatter(t *testing.T) {
+	r := random(t)
+	for _, rules := range roomversion.All() {
+		w := newWorld(t, rules)
+		w.start()
+		w.grow(r, 50)
+		other := newWorld(t, rules)
+		other.key, other.roomID = w.key, w.roomID
+		waiting := slices.Clone(w.order)
+		for len(waiting) > 0 {
+			i := r.IntN(len(waiting))
+			if e := w.events[waiting[i]]; other.has(e.PrevEvents()) && other.has(e.AuthEvents()) {
+				other.receive(e)
+				if got, want := other.after[e.ID()], w.after[e.ID()]; !got.Equal(want) || other.rejected[e.ID()] != w.rejected[e.ID()] {
+					t.Fatalf("version %s: the state after %s is\n%s\n\nwant\n%s", rules.Version, e.ID(), w.describe(got), w.describe(want))
+				}
+				waiting = slices.Delete(waiting, i, i+1)
+			}
+		}
+	}
+}
+
+func (w *world) has(ids []id.EventID) bool {
+	return !slices.ContainsFunc(ids, func(e id.EventID) bool { return w.events[e] == nil })
 }
 
 func TestNothingToResolve(t *testing.T) {

@@ -80,17 +80,30 @@ func (w *world) send(s step) (*event.Event, bool) {
 	if w.roomID == "" {
 		w.roomID = e.RoomID()
 	}
+	return e, w.receive(e)
+}
+
+// receive takes an event and reports whether the state before it allows it. If not, it is rejected.
+func (w *world) receive(e *event.Event) bool {
+	w.t.Helper()
+	var src Source = w
+	if len(w.order)%2 == 0 { // either way must do
+		src = w.withCitations()
+	}
+	after, err := Resolve(w.rules, w.states(e.PrevEvents()), src)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	if w.events[e.ID()] == nil {
 		w.order = append(w.order, e.ID())
 	}
 	w.events[e.ID()] = e
-	after := before
-	allowed := authrules.Check(e, &plainState{w: w, state: maps.Collect(before.All())}) == nil
-	if allowed && !s.message {
-		after = after.With(e.Type(), s.stateKey, e.ID())
+	allowed := authrules.Check(e, &plainState{w: w, state: maps.Collect(after.All())}) == nil
+	if key, ok := keyOf(e); ok && allowed {
+		after = after.With(key.Type, key.StateKey, e.ID())
 	}
 	w.after[e.ID()], w.rejected[e.ID()] = after, !allowed
-	return e, allowed
+	return allowed
 }
 
 func (w *world) draft(s step) event.Draft {
