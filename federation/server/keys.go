@@ -1,7 +1,7 @@
 package server
 
 import (
-	"fmt"
+	"errors"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -27,17 +27,12 @@ func (a *api) serverKeys(q *request) (any, error) {
 //
 // spec:server-server-api#querying-keys-through-another-server
 func (a *api) queryKeys(q *request) (any, error) {
-	var wanted keys.NotaryRequest
-	if err := decode(q, &wanted); err != nil {
-		return nil, err
+	wanted, err := keys.ParseNotaryRequest(q.body)
+	if errors.Is(err, keys.ErrTooManyServers) {
+		return nil, federation.InvalidParam(err.Error())
 	}
-	if len(wanted.ServerKeys) > maxNotaryServers {
-		return nil, federation.InvalidParam(fmt.Sprintf("more than %d servers", maxNotaryServers))
-	}
-	for server := range wanted.ServerKeys {
-		if _, err := id.ParseServerName(string(server)); err != nil {
-			delete(wanted.ServerKeys, server) // there can be no answer
-		}
+	if err != nil {
+		return nil, wrongBody(q.body, err.Error())
 	}
 	return a.notary(q, wanted)
 }
@@ -54,9 +49,11 @@ func (a *api) queryServerKeys(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without a key ID all keys are wanted; the empty one carries how long they must be valid.
-	criteria := map[id.KeyID]keys.Criteria{id.KeyID(q.PathValue("keyID")): {MinimumValidUntilTS: until}}
-	return a.notary(q, keys.NotaryRequest{ServerKeys: map[id.ServerName]map[id.KeyID]keys.Criteria{server: criteria}})
+	wanted := keys.NotaryRequestFor(server, until)
+	if key := q.PathValue("keyID"); key != "" {
+		wanted.ServerKeys[server] = map[id.KeyID]keys.Criteria{id.KeyID(key): {}}
+	}
+	return a.notary(q, wanted)
 }
 
 func (a *api) notary(q *request, wanted keys.NotaryRequest) (any, error) {

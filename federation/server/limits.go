@@ -44,8 +44,6 @@ const (
 	maxAuthorizations = 8
 	// maxTransactionID bounds a transaction's ID, in bytes: it is stored.
 	maxTransactionID = 255
-	// maxNotaryServers bounds the servers of one notary question: each may cost us a request.
-	maxNotaryServers = 100
 	// maxParameter bounds free query parameters (since, third_party_instance_id, field), in bytes.
 	maxParameter = 1024
 )

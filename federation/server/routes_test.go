@@ -80,12 +80,16 @@ var _ = Describe("routes", func() {
 			asked = q
 			return []json.RawMessage{json.RawMessage(`{"a":1}`)}, nil
 		}
-		got := w.do("POST", "/_matrix/key/v2/query", `{"server_keys":{"a.example":{"ed25519:x":{"minimum_valid_until_ts":5}},"no name":{}}}`)
+		got := w.do("POST", "/_matrix/key/v2/query", `{"server_keys":{"a.example":{"ed25519:x":{"minimum_valid_until_ts":5}}}}`)
 		Expect(got.body).To(Equal(`{"server_keys":[{"a":1}]}`))
 		Expect(asked.ServerKeys).To(Equal(map[id.ServerName]map[id.KeyID]keys.Criteria{"a.example": {"ed25519:x": {MinimumValidUntilTS: 5}}}))
 		got = w.do("GET", "/_matrix/key/v2/query/a.example:80/ed25519:x?minimum_valid_until_ts=7", "")
 		Expect(got.status).To(Equal(200))
-		Expect(asked.ServerKeys).To(Equal(map[id.ServerName]map[id.KeyID]keys.Criteria{"a.example:80": {"ed25519:x": {MinimumValidUntilTS: 7}}}))
+		Expect(asked.ServerKeys).To(Equal(map[id.ServerName]map[id.KeyID]keys.Criteria{"a.example:80": {"ed25519:x": {}}}))
+		Expect(asked.MinimumValidUntilTS).To(BeEquivalentTo(7))
+		Expect(w.do("GET", "/_matrix/key/v2/query/a.example", "").status).To(Equal(200))
+		Expect(asked).To(Equal(keys.NotaryRequestFor("a.example", 0)))
+		Expect(w.do("POST", "/_matrix/key/v2/query", `{"server_keys":{"no name":{}}}`).code()).To(Equal("M_BAD_JSON"))
 		Expect(w.do("GET", "/_matrix/key/v2/query/no%20name", "").code()).To(Equal("M_INVALID_PARAM"))
 		Expect(w.do("GET", "/_matrix/key/v2/query/a.example?minimum_valid_until_ts=x", "").code()).To(Equal("M_INVALID_PARAM"))
 		Expect(w.do("POST", "/_matrix/key/v2/query", `{"server_keys":`).code()).To(Equal("M_NOT_JSON"))
