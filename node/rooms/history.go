@@ -150,14 +150,9 @@ func (r *Rooms) eventFor(ctx context.Context, origin id.ServerName, roomID id.Ro
 	return row, nil
 }
 
-// authChainOf is the auth chain of events, in the form in which they may be shown, parents first.
+// authChainOf is the auth chain of stored events, in the form in which it may be shown, parents first.
 func (r *Rooms) authChainOf(ctx context.Context, rules *roomversion.Rules, of []*event.Event) ([]*event.Event, error) {
-	var ids []id.EventID
-	for _, e := range of {
-		ids = append(ids, e.AuthEvents()...)
-	}
-	slices.Sort(ids)
-	found, err := dag.AuthChain(slices.Compact(ids), r.store.AuthSource(ctx, rules))
+	found, err := dag.AuthChain(idsOf(of), r.store.AuthSource(ctx, rules))
 	if err != nil {
 		return nil, fmt.Errorf("rooms: auth chain: %w", err)
 	}

@@ -67,6 +67,7 @@ var _ = Describe("a restricted room", func() {
 		two.join(bob, club, one.name)
 		dora := two.user("dora")
 		two.join(dora, club)
+		Eventually(func() string { return one.membership(club, dora) }).Should(Equal("join"))
 		two.join(dora, roomID) // two is in the room, but bob may not invite
 		agree(roomID, one, two)
 		Expect(two.current(roomID, "m.room.member", string(dora)).Signatures()).To(HaveKey(one.name))

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -309,7 +310,7 @@ func agree(roomID id.RoomID, hosts ...*host) {
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(ok).To(BeTrue())
 			g.Expect(info.Forward).To(ConsistOf(first.Forward), "forward extremities of %s", h.name)
-			g.Expect(h.state(roomID).Equal(hosts[0].state(roomID))).To(BeTrue(), "state of %s", h.name)
+			g.Expect(slices.Collect(h.state(roomID).Diff(hosts[0].state(roomID)))).To(BeEmpty(), "state of %s against %s", h.name, hosts[0].name)
 		}
 	}).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Succeed())
 }
