@@ -68,7 +68,9 @@ func TestAuthDifferenceAndSubgraph(t *testing.T) {
 			plains = append(plains, maps.Collect(state.All()))
 		}
 		difference := s.authDifference(plains)
-		for name, src := range map[string]Source{"plain": w, "citations": w.withCitations()} {
+		partly := w.withCitations()
+		partly.unknown = r.IntN(len(w.order))
+		for name, src := range map[string]Source{"plain": w, "citations": w.withCitations(), "some citations": partly} {
 			run := &resolution{rules: w.rules, pool: newPool(src), conflict: findConflict(states)}
 			g := newGraph(run.pool)
 			if err := g.grow(run.conflict.conflicted()); err != nil {

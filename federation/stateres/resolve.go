@@ -21,6 +21,7 @@
 package stateres
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 
@@ -48,9 +49,15 @@ type Rejections interface {
 type Citations interface {
 	// CitedBy iterates over the stored state events (others too, if that is simpler) that have the given one among
 	// their auth_events, in any order. It stops as soon as the caller does, often after the first few; an error is
-	// the last thing it yields.
+	// the last thing it yields. ErrCitationsUnknown means that some may be missing. Since an event is stored after
+	// its auth events, an index that begins later than the room (with the state of a join, say) is complete for all
+	// events that were stored after its beginning.
 	CitedBy(id.EventID) iter.Seq2[id.EventID, error]
 }
+
+// ErrCitationsUnknown is what Citations yields for an event of which it doesn't know everything. The state is looked
+// through then, for what was not found before.
+var ErrCitationsUnknown = errors.New("not all citations are known")
 
 // Resolve returns the resolution of a set of states, the states after the prev_events of an event, by the algorithm of
 // the room version. It does not depend on the order of the states. No state resolves to the empty state, equal states

@@ -2,6 +2,7 @@ package stateres
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"hanse/federation/event"
@@ -18,7 +19,7 @@ import (
 //     memberships of those it is about.
 //  3. Those that cite a candidate, and those that cite these, until one is unconflicted or there are no more. What
 //     happened on one branch only ends here: few events cite it. It takes a Source with Citations.
-//  4. Without that, all unconflicted events, until no candidate is left. An old join rule is soon found in this way.
+//  4. Without that, or if it doesn't know, all unconflicted events, until no candidate is left. An old join rule is soon found in this way.
 //
 // It is not enough to look at events which are newer than the candidate or in the future of it: depths and timestamps
 // are claims, and an event may cite auth events of another branch.
@@ -28,7 +29,7 @@ type unconflictedChain struct {
 	in    []bool // per vertex: it is in the auth chain of an unconflicted event; then all of its own is too
 }
 
-// outside returns the candidates that are not in the auth chain of any unconflicted event, in their order.
+// outside returns the candidates that are not in the auth chain of any unconflicted event, in any order.
 func (u *unconflictedChain) outside(candidates []int) ([]int, error) {
 	var met []int
 	for v := range u.graph.vertices {
@@ -45,13 +46,16 @@ func (u *unconflictedChain) outside(candidates []int) ([]int, error) {
 		return nil, err
 	}
 	candidates = u.remaining(candidates)
-	if citations, ok := u.pool.src.(Citations); ok && len(candidates) > 0 {
-		done, err := u.searchCiting(candidates, citations)
-		if done || err != nil {
-			return u.remaining(candidates), err
-		}
+	citations, ok := u.pool.src.(Citations)
+	if !ok || len(candidates) == 0 {
+		return u.scan(candidates)
 	}
-	return u.scan(u.remaining(candidates))
+	outside, undecided, err := u.searchCiting(candidates, citations)
+	if err != nil {
+		return nil, err
+	}
+	undecided, err = u.scan(undecided)
+	return append(outside, undecided...), err
 }
 
 // mark notes that vertices are in the auth chain of an unconflicted event, with their own auth chains.
@@ -101,12 +105,11 @@ func (u *unconflictedChain) related(candidates []int) []id.EventID {
 	return ids
 }
 
-// searchCiting looks for an unconflicted event among those that cite each candidate, directly or not. It returns false
-// if that goes too far.
-func (u *unconflictedChain) searchCiting(candidates []int, citations Citations) (bool, error) {
+// searchCiting looks for an unconflicted event among those that cite each candidate, directly or not. It returns the
+// candidates that have none, and those for which it can't tell.
+func (u *unconflictedChain) searchCiting(candidates []int, citations Citations) (outside, undecided []int, err error) {
 	// The deepest are cited the least, and what is found for one is found for its auth chain. An order that is wrong,
 	// since depths may lie, costs only time.
-	candidates = slices.Clone(candidates)
 	slices.SortFunc(candidates, func(a, b int) int {
 		x, y := u.graph.vertices[a].event, u.graph.vertices[b].event
 		return cmp.Or(cmp.Compare(y.Depth(), x.Depth()), cmp.Compare(x.ID(), y.ID()))
@@ -118,20 +121,22 @@ func (u *unconflictedChain) searchCiting(candidates []int, citations Citations) 
 		}
 		s := &citingSearch{u: u, citations: citations, seen: fruitless}
 		found, err := s.from(u.graph.vertices[v].event.ID())
-		if err != nil {
-			return false, err
-		}
-		if found {
+		switch {
+		case errors.Is(err, ErrCitationsUnknown):
+			undecided = append(undecided, v)
+		case err != nil:
+			return nil, nil, err
+		case found:
 			u.mark([]int{v})
-			for _, e := range s.visited { // what it passed may lead to more than that one
-				delete(fruitless, e)
-			}
+		default:
+			outside = append(outside, v)
+			continue
 		}
-		if len(fruitless) > maxCiting {
-			return false, nil
+		for _, e := range s.visited { // not all of what cites these was seen
+			delete(fruitless, e)
 		}
 	}
-	return true, nil
+	return u.remaining(outside), u.remaining(undecided), nil
 }
 
 // citingSearch is the search upwards from one event.
@@ -148,7 +153,10 @@ type citingSearch struct {
 func (s *citingSearch) from(e id.EventID) (bool, error) {
 	s.visit(e)
 	s.waiting, s.batch = append(s.waiting, e), nil
-	for len(s.waiting) > 0 && len(s.seen) <= maxCiting {
+	for len(s.waiting) > 0 {
+		if len(s.seen) > maxCiting {
+			return false, ErrCitationsUnknown
+		}
 		e := s.waiting[len(s.waiting)-1]
 		s.waiting = s.waiting[:len(s.waiting)-1]
 		for citing, err := range s.citations.CitedBy(e) {

@@ -169,12 +169,15 @@ func (w *world) Rejected(e id.EventID) bool { return w.rejected[e] }
 // citing is a world that is a Source with Citations.
 type citing struct {
 	*world
-	cited map[id.EventID][]id.EventID
+	cited   map[id.EventID][]id.EventID
+	place   map[id.EventID]int
+	unknown int // so many of the first events were there before the index
 }
 
 func (w *world) withCitations() citing {
-	c := citing{w, map[id.EventID][]id.EventID{}}
-	for _, e := range w.order {
+	c := citing{world: w, cited: map[id.EventID][]id.EventID{}, place: map[id.EventID]int{}}
+	for i, e := range w.order {
+		c.place[e] = i
 		for _, auth := range w.events[e].AuthEvents() {
 			c.cited[auth] = append(c.cited[auth], e)
 		}
@@ -184,10 +187,13 @@ func (w *world) withCitations() citing {
 
 func (c citing) CitedBy(e id.EventID) iter.Seq2[id.EventID, error] {
 	return func(yield func(id.EventID, error) bool) {
-		for _, e := range c.cited[e] {
-			if !yield(e, nil) {
+		for _, citing := range c.cited[e] {
+			if c.place[citing] >= c.unknown && !yield(citing, nil) {
 				return
 			}
+		}
+		if c.place[e] < c.unknown {
+			yield("", ErrCitationsUnknown)
 		}
 	}
 }
