@@ -93,7 +93,7 @@ func (s *step) next(c *chase) (Fetch, bool, error) {
 		case len(e.prev) == 0:
 			return Fetch{Kind: FetchAuth, From: from, At: e.event.ID(), Events: slices.Clone(e.auth)}, true, nil
 		case len(open) == 0: // those it waits for come first
-		case e.backfill:
+		case e.backfill || e.itself:
 			return Fetch{Kind: FetchState, From: from, At: e.event.ID()}, true, nil
 		case c.jump:
 			return Fetch{Kind: FetchState, From: from, At: open[0]}, true, nil

@@ -69,9 +69,10 @@ func (s *step) retry(c *chase, f Fetch, answered id.ServerName) error {
 	return nil
 }
 
-// giveUp decides how to go on without an answer. A gap is jumped by fetching states. An event whose auth events, or the state
-// below which, can't be had is dropped, as deployed servers do: nothing can be said about it. Should it come again, by a
-// later event that stands on it, it gets another chance.
+// giveUp decides how to go on without an answer. A gap is jumped by fetching the states at the missing prev events. Where nobody has
+// those (the only server that did has left the room, all others have jumped the gap too) the state before the waiting event itself will do.
+// An event whose auth events, or the state below which, can't be had is dropped, as deployed servers do: nothing can be
+// said about it. Should it come again, by a later event that stands on it, it gets another chance.
 func (s *step) giveUp(c *chase, f Fetch, why string) {
 	switch f.Kind {
 	case FetchMissing:
@@ -82,8 +83,11 @@ func (s *step) giveUp(c *chase, f Fetch, why string) {
 		}
 	case FetchState:
 		for _, w := range slices.Clone(c.events) {
-			if w.event.ID() == f.At || slices.Contains(w.prev, f.At) {
-				s.drop(w, fmt.Sprintf("the state at %s can't be had: %s", f.At, why))
+			switch {
+			case w.event.ID() == f.At:
+				s.drop(w, "the state before it can't be had: "+why)
+			case slices.Contains(w.prev, f.At):
+				w.itself = true
 			}
 		}
 	}

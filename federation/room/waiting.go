@@ -14,6 +14,7 @@ type waiting struct {
 	event    *event.Event
 	origin   id.ServerName // whose chase it belongs to
 	staged   bool          // kept by the store until decided
+	itself   bool          // nobody has its prev events any more: ask for the state before it itself
 	backfill bool
 	prev     []id.EventID // prev events without a place here
 	auth     []id.EventID // unknown auth events
@@ -115,6 +116,7 @@ func (w *waitingEvents) open(needs []id.EventID) []id.EventID {
 
 // drop gives an event up, and with it those of the same origin that stand on it. Those of others may find another way.
 func (s *step) drop(e *waiting, reason string) {
+	above := fmt.Sprintf("it stands on %s, which was dropped: %s", e.event.ID(), reason)
 	queue := []*waiting{e}
 	for len(queue) > 0 {
 		at := queue[0]
@@ -122,25 +124,16 @@ func (s *step) drop(e *waiting, reason string) {
 		if s.m.waiting.byID[at.event.ID()] != at {
 			continue
 		}
-		for _, above := range s.m.waiting.on[at.event.ID()] {
-			if above.chase() == at.chase() {
-				queue = append(queue, above)
+		for _, w := range s.m.waiting.on[at.event.ID()] {
+			if w.chase() == at.chase() {
+				queue = append(queue, w)
 			}
 		}
 		s.m.waiting.remove(at)
 		s.unstage(at)
 		s.verdict(Verdict{EventID: at.event.ID(), Status: Dropped, Reason: reason})
-		reason = fmt.Sprintf("event %s below it was dropped: %s", e.event.ID(), shortened(reason))
+		reason = above
 	}
-}
-
-// shortened keeps reasons from nesting.
-func shortened(reason string) string {
-	const most = 200
-	if len(reason) > most {
-		return reason[:most] + " …"
-	}
-	return reason
 }
 
 func (s *step) verdict(v Verdict) { s.result.Verdicts = append(s.result.Verdicts, v) }

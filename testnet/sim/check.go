@@ -14,7 +14,7 @@ import (
 func (n *network) check() error {
 	first := n.servers[0]
 	for _, s := range n.servers {
-		if !s.resident() {
+		if !s.present() {
 			continue
 		}
 		for _, check := range []func(*server) error{n.sameRoom, n.sameGraph, n.nothingLost, n.soundState} {

@@ -179,7 +179,7 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 		return n.fail("an honest answer to a join is refused", "%s: %s", s.name, last.Reason)
 	}
 	n.report.Joins++
-	if s.left {
+	if s.leave != "" {
 		n.report.Rejoins++
 	}
 	return nil

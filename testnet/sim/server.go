@@ -21,7 +21,7 @@ type server struct {
 	users   []id.UserID   // the first is the steward, whom nobody throws out; the others are citizens
 	acked   map[id.EventID]bool
 	dropped map[id.EventID]bool // acknowledged, then given up with a verdict
-	left    bool                // it was in the room before
+	leave   id.EventID          // by which it left the room the last time
 }
 
 func newServer(n *network, i int) *server {
@@ -39,6 +39,10 @@ func newServer(n *network, i int) *server {
 func (s *server) steward() id.UserID { return s.users[0] }
 
 func (s *server) resident() bool { return s.m != nil && s.store.resident }
+
+// present tells whether the server's steward is in the room, as far as the server knows. Without him it may be resident by a citizen, but
+// the branch that he is on may be one that others don't follow.
+func (s *server) present() bool { return s.resident() && s.membership(s.steward()) == "join" }
 
 // step steps the machine and makes its commit durable; false: the server crashed before that.
 func (s *server) step(in room.Input) (room.Result, bool, error) {

@@ -167,7 +167,7 @@ func (n *network) heal() error {
 			return err
 		}
 		for _, s := range n.servers {
-			if !s.resident() || round == 3 && s != n.servers[0] {
+			if !s.present() || round == 3 && s != n.servers[0] {
 				continue
 			}
 			if err := s.speak(s.steward()); err != nil {

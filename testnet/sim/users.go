@@ -94,17 +94,14 @@ func (n *network) enter(s *server) error {
 	if !resident.resident() {
 		resident = n.servers[0]
 	}
-	switch resident.membership(s.steward()) {
-	case "invite":
+	if resident.lacks(s.leave) {
+		return nil // when the leave comes, it undoes a join that doesn't stand on it
+	}
+	if m := resident.membership(s.steward()); m == "invite" || m == "join" && s.leave == "" { // join: the answer was lost
 		return n.join(s, resident, s.steward())
-	case "join":
-		if s.left {
-			return nil // the leave hasn't arrived; when it does, it undoes a join that doesn't stand on it
-		}
-		return n.join(s, resident, s.steward()) // the answer to its join was lost
 	}
 	founder := n.servers[0]
-	if founder.membership(s.steward()) != "leave" {
+	if founder.membership(s.steward()) != "leave" || founder.lacks(s.leave) {
 		return nil
 	}
 	return founder.propose(member(founder.steward(), s.steward(), "invite", ""))
@@ -123,7 +120,9 @@ func (n *network) anything(s *server, user id.UserID) event.Draft {
 	case 0, 1:
 		return state(user, "m.room.topic", map[string]any{"topic": word})
 	case 2:
-		return member(user, user, "join", word)
+		if user != s.steward() || s.membership(user) == "join" {
+			return member(user, user, "join", word)
+		}
 	case 3:
 		if user != s.steward() {
 			return member(user, user, "leave", "")
@@ -181,8 +180,16 @@ func (s *server) leaveAll() error {
 			}
 		}
 	}
-	s.left = true
+	if e, ok := s.store.current.Get("m.room.member", string(s.steward())); ok && !s.resident() {
+		s.leave = e
+	}
 	return nil
+}
+
+// lacks tells whether an event is unknown here.
+func (s *server) lacks(e id.EventID) bool {
+	c, ok := s.store.events[e]
+	return e != "" && (!ok || c.Outlier)
 }
 
 // backfill asks another server for what lies below a hole in the history.
