@@ -75,8 +75,10 @@ func realNetwork(server string) Network {
 type systemNetwork struct{ resolver *net.Resolver }
 
 func (n systemNetwork) Addresses(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
-	// The final dot keeps the search domains of resolv.conf out: server names are whole names.
-	addrs, err := n.resolver.LookupNetIP(ctx, "ip", dns.Fqdn(host))
+	if strings.Contains(host, ".") {
+		host = dns.Fqdn(host) // server names are whole names: the search domains of resolv.conf stay out
+	} // names without a dot are the machine's own business; /etc/hosts has them only as they are
+	addrs, err := n.resolver.LookupNetIP(ctx, "ip", host)
 	var failure *net.DNSError
 	if errors.As(err, &failure) && failure.IsNotFound {
 		return nil, 0, nil

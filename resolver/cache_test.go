@@ -1,0 +1,110 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestCacheKeepsAnswersAndFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache[int]()
+		asked := 0
+		next := answer[int]{value: 7, keep: time.Minute}
+		get := func() (int, error) {
+			return c.get(t.Context(), "x", func(context.Context, previous[int]) answer[int] { asked++; return next })
+		}
+		expect := func(what string, value int, failed bool, times int) {
+			t.Helper()
+			v, err := get()
+			if v != value || (err != nil) != failed || asked != times {
+				t.Errorf("%s: %d, %v after %d look-ups; want %d after %d", what, v, err, asked, value, times)
+			}
+		}
+		expect("first", 7, false, 1)
+		time.Sleep(59 * time.Second)
+		expect("within its time", 7, false, 1)
+		time.Sleep(time.Second)
+		next = answer[int]{err: errors.New("no"), keep: time.Minute}
+		expect("after its time: a failure", 0, true, 2)
+		expect("the failure counts too, without the old value", 0, true, 2)
+		c.forget("x")
+		expect("forgotten, but just asked", 0, true, 2)
+		time.Sleep(forgottenRetry)
+		next = answer[int]{value: 8, keep: time.Minute}
+		expect("asked again", 8, false, 3)
+		c.forget("x")
+		expect("forgotten", 8, false, 4)
+		if v, ok := c.peek("x"); v != 8 || !ok {
+			t.Errorf("peek: %d, %v", v, ok)
+		}
+	})
+}
+
+func TestCacheTellsTheLookupOfThePast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache[int]()
+		for i, fails := range []bool{false, true, true, false, true} {
+			_, _ = c.get(t.Context(), "x", func(_ context.Context, before previous[int]) answer[int] {
+				if want := []previous[int]{{}, {value: 1}, {value: 1, failures: 1}, {value: 1, failures: 2}, {value: 4}}[i]; before.value != want.value || before.failures != want.failures {
+					t.Errorf("look-up %d: %+v, want %+v", i, before, want)
+				}
+				if fails {
+					return answer[int]{err: errors.New("no"), keep: time.Second}
+				}
+				return answer[int]{value: i + 1, keep: time.Second}
+			})
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+func TestCacheCoalesces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache[int]()
+		asked := 0
+		slow := func(ctx context.Context, _ previous[int]) answer[int] {
+			asked++
+			select {
+			case <-time.After(10 * time.Second):
+				return answer[int]{value: asked, keep: time.Minute}
+			case <-ctx.Done():
+				return answer[int]{err: ctx.Err(), keep: time.Minute}
+			}
+		}
+		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var group sync.WaitGroup
+		group.Go(func() {
+			if _, err := c.get(hasty, "x", slow); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("who gave up: %v", err)
+			}
+		})
+		synctest.Wait()
+		for range 10 {
+			group.Go(func() {
+				if v, err := c.get(t.Context(), "x", slow); v != 2 || err != nil {
+					t.Errorf("who waits: %d, %v", v, err)
+				}
+			})
+		}
+		group.Wait()
+		if asked != 2 {
+			t.Errorf("%d look-ups", asked)
+		}
+	})
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	c := newCache[int]()
+	for i := range maxCached + 100 {
+		_, _ = c.get(t.Context(), fmt.Sprint(i), func(context.Context, previous[int]) answer[int] { return answer[int]{keep: time.Hour} })
+	}
+	if n := len(c.items); n > maxCached {
+		t.Errorf("%d items", n)
+	}
+}
