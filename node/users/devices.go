@@ -15,14 +15,14 @@ import (
 	"hanse/node/store"
 )
 
-// Device is a device as its owner sees it.
+// Device is a device as its owner sees it. Strict clients want all fields, also where there is nothing to say.
 //
 // spec:client-server-api#get_matrixclientv3devices
 type Device struct {
 	ID          string `json:"device_id"`
-	DisplayName string `json:"display_name,omitempty"`
-	LastSeenIP  string `json:"last_seen_ip,omitempty"`
-	LastSeenTS  int64  `json:"last_seen_ts,omitempty"` // ms since the epoch
+	DisplayName string `json:"display_name"`
+	LastSeenIP  string `json:"last_seen_ip"`
+	LastSeenTS  int64  `json:"last_seen_ts"` // ms since the epoch
 }
 
 // LoginDevice is the device of a login.

@@ -1,0 +1,69 @@
+package clientapi
+
+import (
+	"regexp"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+// Every route gets what no client should send: nothing may panic, fail inside or answer with something else than JSON.
+var _ = Describe("every route", func() {
+	parameter := regexp.MustCompile(`\{[^}]*\}`)
+	values := []string{
+		"nonsense", "%00", "%ff", "%2F", "%2e%2e", "!x:hanse.test", "@x:hanse.test", "#x:hanse.test", "$x", "%F0%9F%98%80",
+		strings.Repeat("x", 300), "!" + strings.Repeat("x", 252), "m.room.member",
+	}
+	bodies := []string{
+		``, `{}`, `[]`, `null`, `"x"`, `{"a":`, "\xff", strings.Repeat(`{"a":`, 20_000), strings.Repeat("[", 20_000),
+		`{"auth":{"type":"m.login.password","session":7}}`, `{"auth":[]}`, `{"auth":null}`,
+		`{"user_id":null,"reason":null,"room_id":null,"typing":null,"timeout":null,"presence":null,"visibility":null}`,
+		`{"user_id":"","reason":"","room_id":"","name":"","search_term":"","devices":[],"new_password":"","new_version":""}`,
+		`{"limit":1e400}`, `{"limit":99999999999999999999}`, `{"membership":"join","membership":"leave"}`, `{"\ud800":1}`,
+	}
+
+	It("survives nonsense", func() {
+		w := newWorld(nil)
+		alice := w.register("alice")
+		alice.room(obj{"room_alias_name": "tea"})
+		for pattern, methods := range table(w.api.routes()) {
+			for method := range methods {
+				if strings.Contains(pattern, "/logout") {
+					continue
+				}
+				for i, body := range bodies {
+					path := parameter.ReplaceAllStringFunc(pattern, func(p string) string {
+						switch p {
+						case "{$}":
+							return ""
+						case "{userId}":
+							if i%2 == 0 {
+								return esc(alice.id)
+							}
+						}
+						return values[i%len(values)]
+					})
+					a := alice.do(method, path, body)
+					Expect(a.status).To(Or(BeNumerically("<", 500), Equal(502)), "%s with body %.50q", a.raw, body)
+					if a.status >= 400 && a.body["flows"] == nil {
+						Expect(a.body).To(HaveKeyWithValue("errcode", MatchRegexp("^M_[A-Z_]+$")), a.raw)
+						Expect(a.body).To(HaveKeyWithValue("error", Not(BeEmpty())), a.raw)
+					}
+				}
+			}
+		}
+		fine(alice.get("/account/whoami"))
+	})
+
+	It("wants to know who asks, but for those that are for everybody", func() {
+		w := newWorld(nil)
+		for pattern, methods := range table(w.api.routes()) {
+			for method, route := range methods {
+				if route.auth == withUser {
+					refused(w.nobody().do(method, parameter.ReplaceAllString(strings.ReplaceAll(pattern, "{$}", ""), "x"), `{}`), 401, "M_MISSING_TOKEN")
+				}
+			}
+		}
+	})
+})

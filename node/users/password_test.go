@@ -1,0 +1,124 @@
+package users
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// cheap are costs for tests.
+func cheap() Passwords {
+	return Passwords{MemoryKiB: 64, Passes: 1, Threads: 1, BcryptCost: 4, Parallel: 2}
+}
+
+func TestHashAndCheck(t *testing.T) {
+	for _, scheme := range []string{"argon2id", "bcrypt"} {
+		cost := cheap()
+		cost.Scheme = scheme
+		h, err := newHasher(cost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, err := h.hash(t.Context(), "correct horse")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := h.hash(t.Context(), "correct horse")
+		if err != nil || again == stored {
+			t.Errorf("%s: two hashes of a password are the same: no salt? %v", scheme, err)
+		}
+		for password, want := range map[string]bool{"correct horse": true, "correct horsf": false, "": false} {
+			if got, err := h.check(t.Context(), stored, password); err != nil || got != want {
+				t.Errorf("%s: check(%q) = %v, %v", scheme, password, got, err)
+			}
+		}
+		if got, err := h.check(t.Context(), "", "correct horse"); err != nil || got {
+			t.Errorf("%s: an account without a password let somebody in: %v", scheme, err)
+		}
+		if h.outdated(stored) {
+			t.Errorf("%s: a fresh hash counts as outdated", scheme)
+		}
+	}
+}
+
+// A hash says with what it was made: other settings than today's still check, and are told apart.
+func TestOtherSettings(t *testing.T) {
+	old, err := newHasher(Passwords{Scheme: "bcrypt", BcryptCost: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := old.hash(t.Context(), "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := newHasher(cheap())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := now.check(t.Context(), stored, "secret"); err != nil || !ok {
+		t.Errorf("an old hash is no good any more: %v", err)
+	}
+	if !now.outdated(stored) {
+		t.Error("a bcrypt hash is not outdated where argon2id is configured")
+	}
+}
+
+func TestMatchesRefusesNonsense(t *testing.T) {
+	for _, stored := range []string{
+		"", "x", "$argon2id$", "$argon2id$v=19$m=64,t=1,p=1$$", "$argon2id$v=19$m=64,t=0,p=1$AAAA$AAAA",
+		"$argon2id$v=19$m=64,t=1,p=0$AAAA$AAAA", "$argon2id$v=18$m=64,t=1,p=1$AAAA$AAAA",
+		"$argon2id$v=19$m=4294967295,t=1,p=1$AAAA$AAAA", "$argon2id$v=19$m=64,t=1,p=1$!$AAAA", "$argon2id$v=19$m=64$AAAA$AAAA",
+		"$argon2id$v=19$m=64,t=1,p=1$AAAA$" + strings.Repeat("A", 4096),
+	} {
+		if matches(stored, "secret") {
+			t.Errorf("%q matches a password", stored)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	err := Passwords{Scheme: "md5", BcryptCost: 99, Parallel: -1, MemoryKiB: 1 << 30, Passes: 1000}.Validate()
+	if err == nil {
+		t.Fatal("nonsense is taken")
+	}
+	for _, name := range []string{"scheme", "bcrypt_cost", "parallel", "memory_kib", "passes"} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%q is not reported: %v", name, err)
+		}
+	}
+	if err := (Passwords{}).Validate(); err != nil {
+		t.Errorf("the zero value is refused: %v", err)
+	}
+}
+
+func TestHashingIsBounded(t *testing.T) {
+	h, err := newHasher(cheap())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range cap(h.slots) {
+		h.slots <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.hash(ctx, "secret"); !errors.Is(err, context.Canceled) {
+		t.Errorf("without a free slot: %v", err)
+	}
+	h.waiting.Store(maxHashQueue)
+	if _, err := h.check(t.Context(), "", "secret"); !errors.Is(err, errBusy) {
+		t.Errorf("with a full queue: %v", err)
+	}
+}
+
+func BenchmarkArgon2id(b *testing.B) {
+	h, err := newHasher(Passwords{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := h.hash(b.Context(), "correct horse battery staple"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
