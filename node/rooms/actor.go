@@ -202,11 +202,12 @@ func (a *actor) launch(ctx context.Context) {
 		a.committed(nil)
 		return
 	}
-	go func() { // run, flush and end wait for done before they return
+	inputs := len(b.waiting) // more askers of a client transaction may join them meanwhile
+	go func() {              // run, flush and end wait for done before they return
 		started := time.Now()
 		// A commit is not taken back when the server stops: the store runs longer.
 		_, err := a.r.store.Commit(context.WithoutCancel(ctx), b.commit, b.opts)
-		a.r.cfg.Observe(len(b.waiting), time.Since(started))
+		a.r.cfg.Observe(inputs, time.Since(started))
 		a.done <- err
 	}()
 }

@@ -259,7 +259,7 @@ func (c *creation) createContent() (json.RawMessage, error) {
 
 // additionalCreators joins those asked for with those invited to a trusted private chat, each once.
 //
-// spec:rooms/v12#room-creators
+// spec:rooms/v12#event-format
 func (c *creation) additionalCreators(asked json.RawMessage) ([]id.UserID, error) {
 	var names []string
 	if len(asked) > 0 {

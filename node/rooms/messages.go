@@ -43,28 +43,29 @@ func (r *Rooms) Messages(ctx context.Context, req MessagesRequest) (Page, error)
 	if err := w.run(ctx); err != nil {
 		return Page{}, err
 	}
-	return Page{Events: w.events, Start: req.From, End: Point{Topological: w.at}, More: !w.ended}, nil
+	return Page{Events: w.events, Start: Point{Topological: from}, End: Point{Topological: w.at}, More: !w.ended}, nil
 }
 
-// The ends of a room's history.
-func beginning() store.Topological {
-	return store.Topological{Depth: math.MinInt64, Position: math.MinInt64}
-}
-func end() store.Topological {
-	return store.Topological{Depth: math.MaxInt64, Position: math.MaxInt64}
-}
-
-// place turns a point into a place in the order of depth.
+// place turns a point into a place in the order of depth. Paging backwards from nowhere begins at the newest event.
 func (r *Rooms) place(ctx context.Context, roomID id.RoomID, p Point, backwards bool) (store.Topological, error) {
 	switch {
 	case p.Stream > 0:
-		return r.store.TopologicalAt(ctx, roomID, p.Stream)
+		at, err := r.store.TopologicalAt(ctx, roomID, p.Stream)
+		if !backwards && err == nil {
+			at.Position-- // what comes next may have the same depth
+		}
+		return at, err
 	case p != Point{}:
 		return p.Topological, nil
-	case backwards:
-		return end(), nil
+	case !backwards:
+		return store.Beginning(), nil
 	}
-	return beginning(), nil
+	rows, _, err := r.store.Page(ctx, roomID, store.End(), store.Backward, 1, store.Topological{})
+	if err != nil || len(rows) == 0 {
+		return store.End(), err
+	}
+	newest := rows[0].Topological()
+	return store.Topological{Depth: newest.Depth, Position: newest.Position + 1}, nil
 }
 
 // walk reads a room's history in one direction until a page is full.

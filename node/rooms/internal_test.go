@@ -1,0 +1,300 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/client"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
+	"hanse/keys"
+	"hanse/node/store"
+)
+
+func TestACL(t *testing.T) {
+	for _, c := range []struct {
+		acl, server string
+		want        bool
+	}{
+		{`{"allow":["*"]}`, "example.org", true},
+		{`{"allow":["*"]}`, "1.2.3.4", true},
+		{`{"allow":["*"],"allow_ip_literals":false}`, "1.2.3.4", false},
+		{`{"allow":["*"],"allow_ip_literals":false}`, "1.2.3.4:8448", false},
+		{`{"allow":["*"],"allow_ip_literals":false}`, "[::1]:8448", false},
+		{`{"allow":["*"],"allow_ip_literals":"no"}`, "1.2.3.4", true},
+		{`{}`, "example.org", false},
+		{`{"allow":"*"}`, "example.org", false},
+		{`{"allow":["*"],"deny":["evil.org"]}`, "evil.org", false},
+		{`{"allow":["*"],"deny":["EVIL.org"]}`, "evil.ORG:1234", false},
+		{`{"allow":["*"],"deny":["evil.org"]}`, "not.evil.org", true},
+		{`{"allow":["*"],"deny":["*.evil.org"]}`, "very.evil.org", false},
+		{`{"allow":["*"],"deny":["evil.or?"]}`, "evil.org", false},
+		{`{"allow":["*"],"deny":["evil.or?"]}`, "evil.or", true},
+		{`{"allow":["*"],"deny":[7,null,"evil.org"]}`, "evil.org", false},
+		{`{"allow":["good.org"]}`, "example.org", false},
+		{`{"allow":["[::1]"]}`, "[::1]:8448", true},
+	} {
+		if got := parseACL([]byte(c.acl)).allows(id.ServerName(c.server)); got != c.want {
+			t.Errorf("%s, %s: %v", c.acl, c.server, got)
+		}
+	}
+}
+
+func TestGlobs(t *testing.T) {
+	for _, c := range []struct {
+		glob, name string
+		want       bool
+	}{
+		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "abc", true}, {"**", "abc", true}, {"a*c", "abc", true},
+		{"a*c", "ac", true}, {"a*c", "abd", false}, {"*b*", "abc", true}, {"a?c", "abc", true}, {"?", "", false},
+		{"*a*b", "aab", true}, {"*a*b", "aba", false}, {"abc*", "ab", false},
+	} {
+		if got := matches(c.glob, c.name); got != c.want {
+			t.Errorf("%q, %q: %v", c.glob, c.name, got)
+		}
+	}
+	// Takes no more than the product of the lengths.
+	done := make(chan bool, 1)
+	go func() { done <- matches(strings.Repeat("*a", 100)+"b", strings.Repeat("a", 255)) }()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Fatal("a glob takes for ever")
+	}
+}
+
+func FuzzACL(f *testing.F) {
+	f.Add([]byte(`{"allow":["*"],"deny":["a?b*"],"allow_ip_literals":false}`), "example.org:8448")
+	f.Fuzz(func(t *testing.T, content []byte, server string) {
+		name, err := id.ParseServerName(server)
+		if err != nil {
+			t.Skip()
+		}
+		parseACL(content).allows(name)
+	})
+}
+
+func TestConditions(t *testing.T) {
+	rooms, restricted := conditions([]byte(`{"join_rule":"knock_restricted","allow":[7,{"type":"x","room_id":"!a:b"},
+		{"type":"m.room_membership","room_id":"nonsense"},{"type":"m.room_membership","room_id":"!a:b"}]}`))
+	if !restricted || !slices.Equal(rooms, []id.RoomID{"!a:b"}) {
+		t.Error(rooms, restricted)
+	}
+	for _, content := range []string{`{"join_rule":"public"}`, `{}`, `{"join_rule":7}`} {
+		if _, restricted := conditions([]byte(content)); restricted {
+			t.Error(content)
+		}
+	}
+}
+
+// TestAllows goes through the list of the specification.
+func TestAllows(t *testing.T) {
+	for _, c := range []struct {
+		visibility, membership string
+		later, want            bool
+	}{
+		{visibleToWorld, "", false, true}, {visibleToWorld, ban, false, true},
+		{visibleToJoined, join, false, true}, {visibleToJoined, invite, true, false}, {visibleToJoined, "", true, false},
+		{visibleShared, "", true, true}, {visibleShared, "", false, false}, {visibleShared, invite, false, false},
+		{visibleToInvited, invite, false, true}, {visibleToInvited, leave, true, false}, {visibleToInvited, knock, false, false},
+	} {
+		if got := allows(c.visibility, c.membership, c.later); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// TestExplain: the user gets what says most, and never another server's complaint about us.
+func TestExplain(t *testing.T) {
+	remote := func(status int, code string) error {
+		return &client.Error{Server: "x.test", Status: status, Matrix: federation.NewError(status, code, "said")}
+	}
+	for _, c := range []struct {
+		errs []error
+		want string
+	}{
+		{nil, "502 M_UNKNOWN"},
+		{[]error{errors.New("x")}, "502 M_UNKNOWN"},
+		{[]error{remote(400, "M_INVALID_PARAM")}, "502 M_UNKNOWN"},
+		{[]error{remote(404, "M_NOT_FOUND"), errors.New("x")}, "404 M_NOT_FOUND"},
+		{[]error{remote(404, "M_NOT_FOUND"), remote(403, "M_FORBIDDEN"), remote(500, "M_UNKNOWN")}, "403 M_FORBIDDEN"},
+		{[]error{remote(400, "M_UNABLE_TO_GRANT_JOIN")}, "400 M_UNABLE_TO_GRANT_JOIN"},
+		{[]error{remote(403, "M_FORBIDDEN"), federation.UnsupportedRoomVersion("99")}, "400 M_UNSUPPORTED_ROOM_VERSION"},
+	} {
+		wire, ok := errors.AsType[*federation.Error](explain("join", "!a:b", nil, c.errs))
+		if !ok || fmt.Sprintf("%d %s", wire.Status, wire.Code) != c.want {
+			t.Error(c.errs, wire)
+		}
+	}
+}
+
+// TestReadTemplate: another server must not make us sign anything but what we asked for.
+func TestReadTemplate(t *testing.T) {
+	const good = `{"type":"m.room.member","room_id":"!r:a.test","sender":"@u:b.test","state_key":"@u:b.test",
+		"content":{"membership":"join"},"prev_events":[],"auth_events":[],"depth":5}`
+	read := func(version roomversion.Version, text string) error {
+		_, draft, err := readTemplate(federation.MakeResponse{RoomVersion: version, Event: json.RawMessage(text)}, "!r:a.test", "@u:b.test", join)
+		if err == nil && draft.OriginServerTS == 0 {
+			t.Error("no time")
+		}
+		return err
+	}
+	if err := read("10", good); err != nil {
+		t.Fatal(err)
+	}
+	if err := read("99", good); err == nil {
+		t.Error("unknown version")
+	}
+	for _, change := range [][2]string{
+		{`m.room.member`, `m.room.name`}, {`"!r:a.test"`, `"!other:a.test"`}, {`"sender":"@u:b.test"`, `"sender":"@v:b.test"`},
+		{`"state_key":"@u:b.test"`, `"state_key":"@v:b.test"`}, {`"join"`, `"ban"`}, {`"depth":5`, `"depth":"x"`}, {`,"state_key":"@u:b.test"`, ``},
+	} {
+		bent := strings.Replace(good, change[0], change[1], 1)
+		if bent == good {
+			t.Fatal(change)
+		}
+		if read("10", bent) == nil {
+			t.Errorf("taken: %s", bent)
+		}
+	}
+}
+
+func TestPruneKeepsStrippedStateOnly(t *testing.T) {
+	r := &Rooms{limits: Limits{StrippedState: 2}}
+	got := r.prune([]json.RawMessage{
+		json.RawMessage(`{"type":"m.room.name","state_key":"","sender":"@a:b","content":{"name":"x"},"event_id":"$x","unsigned":{}}`),
+		json.RawMessage(`{"type":"m.room.topic","sender":"@a:b","content":{}}`),
+		json.RawMessage(`{"type":"m.room.name","state_key":"","sender":"@a:b","content":{}}`),
+	})
+	if len(got) != 1 || string(got[0]) != `{"content":{"name":"x"},"sender":"@a:b","state_key":"","type":"m.room.name"}` {
+		t.Errorf("%s", got)
+	}
+}
+
+// made is the commit of one more message in a room that is made of nothing but its machine.
+type made struct {
+	machine *room.Machine
+	results []room.Result
+}
+
+func makeRoom(t *testing.T, messages int) made {
+	t.Helper()
+	key, err := keys.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, _ := roomversion.Lookup(roomversion.V11)
+	m := made{machine: room.New("a.test", rules)}
+	b := newBatch()
+	step := func(drafts ...event.Draft) {
+		result, err := m.machine.Step(time.Unix(1, 0), room.Propose{Drafts: drafts, Key: key}, source{stored: nothing{}, pending: []*batch{b}})
+		if err != nil || len(result.Verdicts) != len(drafts) || result.Verdicts[0].Status != room.Accepted {
+			t.Fatal(err, result.Verdicts)
+		}
+		m.results = append(m.results, result)
+		b.add(&task{}, result, store.CommitOptions{})
+	}
+	alice := id.UserID("@alice:a.test")
+	step(event.Draft{RoomID: "!r:a.test", Type: typeCreate, StateKey: ptr(""), Sender: alice, Content: json.RawMessage(`{"room_version":"11"}`)},
+		memberDraft(alice, alice, json.RawMessage(`{"membership":"join"}`)))
+	for i := range messages {
+		content := json.RawMessage(fmt.Sprintf(`{"topic":"%d"}`, i))
+		step(event.Draft{RoomID: "!r:a.test", Type: typeTopic, StateKey: ptr(""), Sender: alice, Content: content})
+	}
+	return m
+}
+
+// TestBatchIsTheSumOfItsSteps: steps on top of each other, nothing on disk, merge into one commit that says what all of
+// them said.
+func TestBatchIsTheSumOfItsSteps(t *testing.T) {
+	m := makeRoom(t, 5)
+	b := newBatch()
+	for _, result := range m.results {
+		b.add(&task{}, result, store.CommitOptions{})
+	}
+	last := m.results[len(m.results)-1]
+	c := b.commit
+	if len(c.Events) != 7 || !slices.Equal(c.Forward, last.Commit.Forward) || c.Depth != 7 || !c.Current.Equal(last.Commit.Current) || !c.Resident {
+		t.Errorf("events %d, forward %v, depth %d", len(c.Events), c.Forward, c.Depth)
+	}
+	changed := make(map[roomstate.Key]room.StateChange)
+	for _, change := range c.Changes {
+		if _, twice := changed[change.Key]; twice {
+			t.Errorf("%v stands in it twice", change.Key)
+		}
+		changed[change.Key] = change
+		if now, _ := c.Current.Get(change.Key.Type, change.Key.StateKey); change.Old != "" || change.New != now {
+			t.Errorf("%+v, now %s", change, now)
+		}
+	}
+	if len(changed) != 3 || c.Servers["a.test"] != 1 || len(b.waiting) != 6 {
+		t.Error(changed, c.Servers, len(b.waiting))
+	}
+}
+
+func TestBatchStagesWhatIsStillUndecided(t *testing.T) {
+	m := makeRoom(t, 2)
+	one, two := m.results[1].Commit.Events[0].Event, m.results[2].Commit.Events[0].Event
+	b := newBatch()
+	b.addStaged([]*event.Event{one, two}, nil)
+	b.addStaged(nil, []id.EventID{one.ID()})
+	if len(b.commit.Stage) != 1 || b.commit.Stage[0] != two || !slices.Contains(b.commit.Unstage, one.ID()) {
+		t.Error(b.commit.Stage, b.commit.Unstage)
+	}
+	b.addStaged([]*event.Event{one}, nil)
+	if len(b.commit.Stage) != 2 || len(b.commit.Unstage) != 0 {
+		t.Error(b.commit.Stage, b.commit.Unstage)
+	}
+}
+
+func TestKeyedLock(t *testing.T) {
+	var k keyedLock
+	unlock, err := k.lock(context.Background(), "!a:b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := k.lock(context.Background(), "!other:b"); err != nil {
+		t.Fatal("another key is free")
+	} else {
+		other()
+	}
+	short, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := k.lock(short, "!a:b"); err == nil {
+		t.Fatal("taken twice")
+	}
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		if !k.idle(context.Background(), "!a:b") {
+			t.Error("there was something to wait for")
+		}
+	})
+	for k.idleUsers("!a:b") < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	unlock()
+	waiting.Wait()
+	if k.idle(context.Background(), "!a:b") || len(k.locks) != 0 {
+		t.Error("left behind")
+	}
+}
+
+func (k *keyedLock) idleUsers(key id.RoomID) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := k.locks[key]; e != nil {
+		return e.users
+	}
+	return 0
+}
