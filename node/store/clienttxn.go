@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 
 	"hanse/federation/id"
 )
@@ -27,18 +26,18 @@ func (s *Store) ClientTxn(ctx context.Context, user id.UserID, device, endpoint,
 	return e, found, err
 }
 
-// ClientTxnIDs tells which of the events this device sent, and under which transaction IDs: unsigned.transaction_id.
+// ClientTxnIDs tells which of the events this device sent, and under which transaction IDs: unsigned.transaction_id. Rows of
+// events tell it too.
 func (s *Store) ClientTxnIDs(ctx context.Context, user id.UserID, device string, events []id.EventID) (map[id.EventID]string, error) {
+	rows, err := s.stored(ctx, events)
+	if err != nil {
+		return nil, err
+	}
 	ids := map[id.EventID]string{}
-	err := list("SELECT event_id, txn_id FROM client_txns WHERE user_id = $1 AND device_id = $2 AND event_id IN (%s)",
-		[]any{string(user), []byte(device)}, events, func(query string, args []any) error {
-			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-				var e id.EventID
-				var txn []byte
-				err := rows.Scan(&e, &txn)
-				ids[e] = string(txn)
-				return err
-			})
-		})
-	return ids, err
+	for e, row := range rows {
+		if row.txnID != "" && row.txnDevice == device && row.event.Sender() == user {
+			ids[e] = row.txnID
+		}
+	}
+	return ids, nil
 }

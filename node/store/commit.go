@@ -238,6 +238,10 @@ func (w *roomWrite) positions(t *writeTx) []Position {
 
 func (w *roomWrite) writeEvents(t *writeTx) error {
 	places := w.positions(t)
+	txns := map[id.EventID]ClientTxn{}
+	for _, c := range w.opts.ClientTxns {
+		txns[c.EventID] = c
+	}
 	for i, e := range w.commit.Events {
 		var before, after, why []byte
 		if !e.Outlier {
@@ -253,8 +257,13 @@ func (w *roomWrite) writeEvents(t *writeTx) error {
 			event: e.Event, room: w.ref, position: places[i], status: e.Status, rejection: e.Rejection, reason: e.Reason,
 			backfilled: e.Backfilled,
 		}
+		var device, txnID []byte
+		if txn, ok := txns[e.Event.ID()]; ok {
+			row.txnDevice, row.txnID = txn.Device, txn.TxnID
+			device, txnID = []byte(txn.Device), []byte(txn.TxnID)
+		}
 		err := t.insert(insertEvent, string(e.Event.ID()), w.ref.number, int64(row.position), e.Event.Depth(),
-			int64(e.Status), flag(e.Backfilled), before, after, why, e.Event.JSON())
+			int64(e.Status), flag(e.Backfilled), before, after, why, device, txnID, e.Event.JSON())
 		if err != nil {
 			return err
 		}

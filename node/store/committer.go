@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -21,6 +22,8 @@ type committer struct {
 	drained chan struct{} // closed when the last one was run
 
 	durable func(Position, []func(), []Notice) // called when a transaction is durable, before its waiters are released
+
+	transactions, operations, failures atomic.Int64
 
 	tx     writeTx // owned by run
 	ailing bool    // owned by run: the last transaction failed for want of storage or connection
@@ -89,6 +92,7 @@ func (c *committer) run(ctx context.Context) {
 	for {
 		select {
 		case op := <-c.queue:
+			runtime.Gosched() // who was released by the group before gets the chance to join this one
 			group = c.gather(append(group[:0], op))
 			c.commit(group)
 			clear(group)
@@ -142,6 +146,9 @@ func (c *committer) commit(group []*operation) {
 }
 
 func (c *committer) finish(op *operation, err error) {
+	if err != nil {
+		c.failures.Add(1)
+	}
 	op.err = err
 	close(op.done)
 }
@@ -162,6 +169,8 @@ func (c *committer) attempt(ops []*operation) error {
 		err := c.once(ops)
 		if err == nil {
 			c.recovered()
+			c.transactions.Add(1)
+			c.operations.Add(int64(len(ops)))
 			return nil
 		}
 		class := c.dialect.Classify(err)

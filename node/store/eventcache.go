@@ -20,6 +20,8 @@ type storedEvent struct {
 	reason     string
 	backfilled bool
 	redactedBy id.EventID
+	txnDevice  string
+	txnID      string
 }
 
 func (e *storedEvent) outlier() bool { return e.position == 0 }
@@ -36,6 +38,7 @@ func (e *storedEvent) row() EventRow {
 	return EventRow{
 		Event: e.served(), RoomID: e.room.roomID, Position: e.position, Status: e.status, Rejection: e.rejection,
 		Reason: e.reason, Outlier: e.outlier(), Backfilled: e.backfilled, RedactedBy: e.redactedBy,
+		TxnDevice: e.txnDevice, TxnID: e.txnID,
 	}
 }
 

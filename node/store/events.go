@@ -27,6 +27,8 @@ type EventRow struct {
 	Outlier    bool
 	Backfilled bool
 	RedactedBy id.EventID // "" = not redacted
+	// TxnDevice and TxnID are the sender's device and its transaction ID, of an event sent through this server.
+	TxnDevice, TxnID string
 }
 
 // Topological is a place in a room's order of depth, the order of /messages. Depth comes from events, so from
@@ -65,7 +67,7 @@ type Gap struct {
 }
 
 // eventColumns are what scanEvent reads.
-const eventColumns = "event_id, room, position, status, backfilled, verdict, redacted_by, json"
+const eventColumns = "event_id, room, position, status, backfilled, verdict, redacted_by, txn_device, txn_id, json"
 
 func (s *Store) scanEvent(ctx context.Context, rows *sql.Rows) (*storedEvent, error) {
 	var (
@@ -76,8 +78,10 @@ func (s *Store) scanEvent(ctx context.Context, rows *sql.Rows) (*storedEvent, er
 		backfilled int64
 		why, json  []byte
 		redactedBy sql.NullString
+		device     []byte
+		txnID      []byte
 	)
-	err := rows.Scan(&eventID, &number, &e.position, &status, &backfilled, &why, &redactedBy, &json)
+	err := rows.Scan(&eventID, &number, &e.position, &status, &backfilled, &why, &redactedBy, &device, &txnID, &json)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +95,7 @@ func (s *Store) scanEvent(ctx context.Context, rows *sql.Rows) (*storedEvent, er
 		return nil, err
 	}
 	e.status, e.backfilled = room.Status(status), backfilled != 0
+	e.txnDevice, e.txnID = string(device), string(txnID)
 	if redactedBy.Valid {
 		e.redactedBy, e.redacted = id.EventID(redactedBy.String), e.event.Redacted()
 	}

@@ -15,8 +15,9 @@ var (
 	}
 	// An event that is known only as an outlier gets its place; one that has its place keeps what it is.
 	insertEvent = &insertion{
-		into:    "events (event_id, room, position, depth, status, backfilled, state_before, state_after, verdict, json)",
-		columns: 10, key: 1,
+		into: `events (event_id, room, position, depth, status, backfilled, state_before, state_after, verdict,
+			txn_device, txn_id, json)`,
+		columns: 12, key: 1,
 		conflict: `ON CONFLICT (event_id) DO UPDATE SET position = excluded.position, depth = excluded.depth,
 			status = excluded.status, backfilled = excluded.backfilled, state_before = excluded.state_before,
 			state_after = excluded.state_after, verdict = excluded.verdict, json = excluded.json

@@ -201,7 +201,7 @@ func (s *Store) SaveOutOfRoom(ctx context.Context, m OutOfRoom) (Position, error
 			return err
 		}
 		err = t.insert(insertEvent, string(m.Event.ID()), ref.number, 0, m.Event.Depth(), 0, 0, []byte(nil), []byte(nil),
-			[]byte(nil), m.Event.JSON())
+			[]byte(nil), []byte(nil), []byte(nil), m.Event.JSON())
 		if err != nil {
 			return err
 		}

@@ -64,3 +64,20 @@ func (s *Store) Feed() *Feed { return s.feed }
 
 // Check answers whether the database can be read, for readiness probes.
 func (s *Store) Check(ctx context.Context) error { return s.read.ping(ctx) }
+
+// Stats counts what the committer did since the store was opened.
+type Stats struct {
+	Transactions int64 // durable ones
+	Operations   int64 // durable ones: Operations/Transactions is how many shared a transaction
+	Failures     int64 // operations that failed, those refused (exists already, …) among them
+	Queued       int   // operations that wait now
+	Outbox       int   // rows of the outbox's log now
+}
+
+// Stats returns the counts, for metrics.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Transactions: s.commit.transactions.Load(), Operations: s.commit.operations.Load(), Failures: s.commit.failures.Load(),
+		Queued: len(s.commit.queue), Outbox: s.outbox.length(),
+	}
+}

@@ -265,3 +265,6 @@ func commitOf(a *actor, e *event.Event) room.Commit {
 		Events: []room.Committed{{Event: e, Before: a.machine.Current(), After: a.machine.Current()}},
 	}
 }
+
+// sqliteFile is an SQLite database that waits for the disk.
+func sqliteFile(dir string) store.Dialect { return sqlite.Open(filepath.Join(dir, "hanse.db")) }

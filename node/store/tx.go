@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // writeTx is the committer's transaction, shared by the operations of a group. Owned by the committer.
@@ -29,9 +30,44 @@ type writeTx struct {
 
 type pendingRows struct {
 	*insertion
-	args []any
-	rows int
-	keys map[string]struct{}
+	args  []any
+	rows  int
+	keys  map[string]struct{}
+	texts map[int]string // statements by number of rows
+}
+
+// statement is the text for so many rows, made once.
+func (p *pendingRows) statement(rows int) string {
+	text, ok := p.texts[rows]
+	if !ok {
+		text = p.text(rows)
+		p.texts[rows] = text
+	}
+	return text
+}
+
+// keyOf joins the key columns of a row; they are texts and numbers.
+func keyOf(args []any) string {
+	if len(args) == 1 {
+		if text, ok := args[0].(string); ok {
+			return text
+		}
+	}
+	var key []byte
+	for _, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			key = append(key, v...)
+		case []byte:
+			key = append(key, v...)
+		case int64:
+			key = strconv.AppendInt(key, v, 10)
+		default:
+			key = fmt.Append(key, v)
+		}
+		key = append(key, 0)
+	}
+	return string(key)
 }
 
 // next gives out a position.
@@ -56,12 +92,12 @@ func (t *writeTx) notify(n Notice) { t.notices = append(t.notices, n) }
 func (t *writeTx) insert(i *insertion, args ...any) error {
 	p := t.byText[i]
 	if p == nil {
-		p = &pendingRows{insertion: i}
+		p = &pendingRows{insertion: i, texts: map[int]string{}}
 		t.byText[i] = p
 		t.pending = append(t.pending, p)
 	}
 	if i.key > 0 {
-		key := fmt.Sprintln(args[:i.key]...)
+		key := keyOf(args[:i.key])
 		if _, clash := p.keys[key]; clash {
 			if err := t.write(p); err != nil {
 				return err
@@ -87,7 +123,7 @@ func (t *writeTx) write(p *pendingRows) error {
 		for size > rows {
 			size /= 2
 		}
-		if _, err := t.run(p.text(size), args[:size*p.columns]...); err != nil {
+		if _, err := t.run(p.statement(size), args[:size*p.columns]...); err != nil {
 			return err
 		}
 		args, rows = args[size*p.columns:], rows-size

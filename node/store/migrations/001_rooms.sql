@@ -47,6 +47,8 @@ CREATE TABLE events (
 	state_after  BYTES,          -- NULL: the same as before
 	verdict      BYTES,          -- JSON: why it was not accepted
 	redacted_by  CHARS,
+	txn_device   BYTES,          -- of a local send: the sender's device and its transaction ID
+	txn_id       BYTES,
 	json         BYTES NOT NULL  -- canonical, as received: never the redacted form of it
 );
 CREATE INDEX events_position ON events (room, position) WHERE status = 0 AND position <> 0;

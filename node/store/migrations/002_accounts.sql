@@ -87,5 +87,4 @@ CREATE TABLE client_txns (
 	created   INT64 NOT NULL,
 	PRIMARY KEY (user_id, device_id, endpoint, txn_id)
 ) KEYED;
-CREATE INDEX client_txns_event ON client_txns (event_id);
 CREATE INDEX client_txns_created ON client_txns (created);
