@@ -54,6 +54,7 @@ type Report struct {
 	FetchedMissing, FetchedAuth, FetchedState, FailedFetches            int
 	Merges, StateOnly                                                   int // forward extremities merged; state changed by an event that isn't its own
 	Crashes, Restaged, Partitions, Joins, Rejoins, Backfills            int
+	Reset                                                               int // servers whose return was undone by state resolution
 }
 
 // Add sums up reports.
@@ -77,6 +78,7 @@ func (r *Report) Add(o Report) {
 	r.Joins += o.Joins
 	r.Rejoins += o.Rejoins
 	r.Backfills += o.Backfills
+	r.Reset += o.Reset
 }
 
 // Failure is a broken invariant. The same Config breaks it again.
