@@ -50,17 +50,9 @@ func (r *Rooms) Create(ctx context.Context, req CreateRequest) (id.RoomID, error
 	if err != nil {
 		return "", err
 	}
-	// Nobody else knows the room before it is on disk, so that it needs no actor yet.
-	machine := room.New(r.self, c.rules)
-	result, err := machine.Step(time.Now(), room.Propose{Drafts: drafts, Key: r.cfg.Key}, nothing{})
+	machine, result, err := r.found(ctx, c.rules, drafts)
 	if err != nil {
-		return "", fmt.Errorf("rooms: create: %w", err)
-	}
-	for _, v := range result.Verdicts {
-		if v.Status != room.Accepted {
-			return "", federation.NewError(400, codeInvalidRoomState,
-				fmt.Sprintf("the room can't be made like this: its %s event is not allowed: %s", drafts[v.Draft].Type, why(v)))
-		}
+		return "", err
 	}
 	opts := store.CommitOptions{Publish: ptr(req.Visibility == visibilityPublic)}
 	if c.alias != "" {
@@ -73,6 +65,40 @@ func (r *Rooms) Create(ctx context.Context, req CreateRequest) (id.RoomID, error
 		return "", fmt.Errorf("rooms: create: %w", err)
 	}
 	return machine.RoomID(), r.inviteRemote(ctx, machine.RoomID(), c)
+}
+
+// found makes the machine of a new room. Nobody else knows the room before it is on disk, so that it needs no actor yet.
+func (r *Rooms) found(ctx context.Context, rules *roomversion.Rules, drafts []event.Draft) (*room.Machine, room.Result, error) {
+	for {
+		// Where the create event's ID is the room's, the time is all that tells rooms of the same creator apart.
+		drafts[0].OriginServerTS = r.creationTime(time.Now())
+		machine := room.New(r.self, rules)
+		result, err := machine.Step(time.Now(), room.Propose{Drafts: drafts, Key: r.cfg.Key}, nothing{})
+		if err != nil {
+			return nil, result, fmt.Errorf("rooms: create: %w", err)
+		}
+		for _, v := range result.Verdicts {
+			if v.Status != room.Accepted {
+				return nil, result, federation.NewError(400, codeInvalidRoomState,
+					fmt.Sprintf("the room can't be made like this: its %s event is not allowed: %s", drafts[v.Draft].Type, why(v)))
+			}
+		}
+		// The clock may have been set back.
+		if _, taken, err := r.store.Room(ctx, machine.RoomID()); err != nil || !taken {
+			return machine, result, err
+		}
+	}
+}
+
+// creationTime is a time in milliseconds since the epoch that no other create event of this process has.
+func (r *Rooms) creationTime(now time.Time) int64 {
+	for {
+		last := r.created.Load()
+		ts := max(now.UnixMilli(), last+1)
+		if r.created.CompareAndSwap(last, ts) {
+			return ts
+		}
+	}
 }
 
 // creation is a room that is being made.

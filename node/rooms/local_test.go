@@ -98,6 +98,14 @@ var _ = Describe("one server", func() {
 			Expect(content(roomID, "m.room.power_levels")).To(And(ContainSubstring(`"users":{}`), ContainSubstring(`"m.room.tombstone":150`)))
 		})
 
+		It("makes another room each time", func() {
+			made := make(map[id.RoomID]bool)
+			for range 20 {
+				made[one.create(rooms.CreateRequest{Version: "12"})] = true
+			}
+			Expect(made).To(HaveLen(20))
+		})
+
 		DescribeTable("refuses what can't be", func(req rooms.CreateRequest, want string) {
 			req.Creator = "@alice:one.test"
 			_, err := one.rooms.Create(ctx, req)

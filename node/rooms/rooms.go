@@ -15,6 +15,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight" // several askers of one handshake share it
@@ -82,6 +83,7 @@ type Rooms struct {
 	entry   keyedLock          // one remote join of a room at a time
 	fetches chan struct{}      // a slot a running fetch
 	acls    aclCache
+	created atomic.Int64 // the newest create event's time
 
 	mu      sync.Mutex
 	actors  map[id.RoomID]*actor // guarded by mu
