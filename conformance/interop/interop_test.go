@@ -85,6 +85,7 @@ func meet(d direction, version string) {
 		carol = (*d.visitor).newUser(ctx)
 		_, err := alice.SetState(ctx, room, "m.room.join_rules", "", map[string]any{"join_rule": "invite"})
 		Expect(err).NotTo(HaveOccurred())
+		Eventually(joinRule(ctx, bob, room)).WithTimeout(patience).Should(Equal("invite"))
 		_, err = carol.Join(ctx, room, (*d.resident).orders.ServerName)
 		Expect(err).To(HaveOccurred(), "the room is for invited users only")
 		Expect(alice.Invite(ctx, room, carol.ID)).To(Succeed())
@@ -121,14 +122,22 @@ func meet(d direction, version string) {
 	}, SpecTimeout(2*time.Minute))
 }
 
-func topic(ctx context.Context, u *user.User, room string) func() (string, error) {
+// stateText reads a string from the content of a room's state event.
+func stateText(ctx context.Context, u *user.User, room, eventType, key string) func() (string, error) {
 	return func() (string, error) {
-		var content struct {
-			Topic string `json:"topic"`
-		}
-		err := u.Call(ctx, "GET", "/_matrix/client/v3/rooms/"+room+"/state/m.room.topic", nil, nil, &content)
-		return content.Topic, err
+		var content map[string]any
+		err := u.Call(ctx, "GET", "/_matrix/client/v3/rooms/"+room+"/state/"+eventType, nil, nil, &content)
+		text, _ := content[key].(string) // another type is another text
+		return text, err
 	}
+}
+
+func topic(ctx context.Context, u *user.User, room string) func() (string, error) {
+	return stateText(ctx, u, room, "m.room.topic", "topic")
+}
+
+func joinRule(ctx context.Context, u *user.User, room string) func() (string, error) {
+	return stateText(ctx, u, room, "m.room.join_rules", "join_rule")
 }
 
 // outage is a gap of more messages than one question about missing events returns, filled when the server is back.

@@ -47,7 +47,7 @@ var _ = BeforeSuite(func() {
 	ca, err := fabric.LoadOrCreateCA(folder)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(ca.Pool()).NotTo(BeNil())
-	program := filepath.Join(folder, "hanse")
+	program := filepath.Join(folder, "bin", "hanse")
 	build := exec.Command("go", "build", "-o", program, "hanse")
 	output, err := build.CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), string(output))
@@ -58,6 +58,22 @@ var _ = BeforeSuite(func() {
 	synapse = newServer("synapse", folder, places[1].IP)
 	hanse.start()
 	synapse.start()
+})
+
+var _ = AfterSuite(func() {
+	for _, s := range []*server{hanse, synapse} {
+		if s != nil && s.process != nil {
+			s.process.Kill()
+		}
+	}
+})
+
+var _ = AfterEach(func() {
+	if CurrentSpecReport().Failed() {
+		for _, s := range []*server{hanse, synapse} {
+			GinkgoWriter.Printf("the log of %s ends with:\n%s\n", s.kind, logTail(s.process.LogFile()))
+		}
+	}
 })
 
 func newServer(kind, folder string, ip netip.Addr, env ...string) *server {
@@ -78,16 +94,6 @@ func (s *server) start() {
 	process, err := adapter.Start(context.Background(), s.command)
 	Expect(err).NotTo(HaveOccurred())
 	s.process = process
-	DeferCleanup(func() {
-		select {
-		case <-process.Ended():
-		default:
-			process.Kill()
-		}
-		if CurrentSpecReport().Failed() {
-			GinkgoWriter.Printf("the log of %s:\n%s\n", s.kind, logTail(s.process.LogFile()))
-		}
-	})
 }
 
 func (s *server) stop() {
