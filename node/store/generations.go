@@ -36,18 +36,6 @@ func (g *generations[K, V]) put(key K, value V) {
 	g.add(key, value)
 }
 
-// change replaces what is kept for a key, if something is.
-func (g *generations[K, V]) change(key K, f func(V) V) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if v, ok := g.young[key]; ok {
-		g.young[key] = f(v)
-	}
-	if v, ok := g.old[key]; ok {
-		g.old[key] = f(v)
-	}
-}
-
 // drop forgets a key.
 func (g *generations[K, V]) drop(key K) {
 	g.mu.Lock()

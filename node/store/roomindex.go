@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"hanse/federation/id"
+	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 )
 
@@ -92,7 +93,7 @@ func (x *roomIndex) inTx(t *writeTx, roomID id.RoomID, rules *roomversion.Rules)
 		}
 	} else {
 		number = int64(t.next())
-		err := t.insert(insertRoom, number, string(roomID), string(rules.Version), 0, 0, []byte("[]"), 0, emptyState, 0)
+		err := t.insert(insertRoom, number, string(roomID), string(rules.Version), 0, 0, []byte("[]"), 0, hashBytes(roomstate.Map{}), 0)
 		if err != nil {
 			return nil, err
 		}

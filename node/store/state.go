@@ -51,9 +51,6 @@ func (l *lockedNodes) Add(h roomstate.Hash, n roomstate.Node) {
 	l.nodes.Add(h, n)
 }
 
-// emptyState is the empty state's hash, as stored.
-var emptyState = make([]byte, len(roomstate.Hash{}))
-
 // hashBytes is a state's hash as stored.
 func hashBytes(m roomstate.Map) []byte {
 	h := m.Hash()
