@@ -42,15 +42,28 @@ type server struct {
 
 func start(peers ...*peer) *server {
 	GinkgoHelper()
-	s := &server{peers: make(map[id.ServerName]*peer), edus: &listener{}}
+	s, stop := run(GinkgoT().TempDir(), false, peers...)
+	DeferCleanup(stop)
+	return s
+}
+
+// run starts a server on a folder; durable says whether commits wait for the disk.
+func run(dir string, durable bool, peers ...*peer) (s *server, stop func()) {
+	s = &server{peers: make(map[id.ServerName]*peer), edus: &listener{}}
 	for _, p := range peers {
 		s.peers[p.name] = p
 	}
-	log := slog.New(slog.NewTextHandler(GinkgoWriter, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	dir := GinkgoT().TempDir()
+	log := slog.New(slog.DiscardHandler)
+	if !durable {
+		log = slog.New(slog.NewTextHandler(GinkgoWriter, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	own, err := keys.LoadOrCreate(filepath.Join(dir, "key"))
 	Expect(err).NotTo(HaveOccurred())
-	s.store, err = store.Open(context.Background(), sqlite.OpenUnsynced(filepath.Join(dir, "db")), store.Options{ServerName: self, Log: log})
+	dialect := sqlite.OpenUnsynced(filepath.Join(dir, "db"))
+	if durable {
+		dialect = sqlite.Open(filepath.Join(dir, "db"))
+	}
+	s.store, err = store.Open(context.Background(), dialect, store.Options{ServerName: self, Log: log})
 	Expect(err).NotTo(HaveOccurred())
 	ring := keys.NewRing(keys.RingConfig{Self: self, Own: own, Store: s.store, Fetcher: s, Log: log})
 	s.rooms = rooms.New(rooms.Config{
@@ -66,12 +79,11 @@ func start(peers ...*peer) *server {
 	var running sync.WaitGroup
 	running.Go(func() { _ = s.store.Run(ctx) })
 	running.Go(func() { _ = s.rooms.Run(ctx) })
-	DeferCleanup(func() {
+	return s, func() {
 		cancel()
 		running.Wait()
 		Expect(s.store.Close()).To(Succeed())
-	})
-	return s
+	}
 }
 
 // ServerKeys implements keys.Fetcher.

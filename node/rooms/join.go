@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -59,7 +60,7 @@ func (r *Rooms) joinHere(ctx context.Context, req JoinRequest) (id.EventID, erro
 	if err != nil {
 		return "", err
 	}
-	if !ok || !info.Resident {
+	if !ok || !info.Resident && !abandoned(info, req, r.self) {
 		return "", errNotHere
 	}
 	extra, err := joinContent(req)
@@ -70,9 +71,6 @@ func (r *Rooms) joinHere(ctx context.Context, req JoinRequest) (id.EventID, erro
 	var way entrance
 	var already id.EventID
 	err = r.look(ctx, req.Room, func(m *room.Machine, src room.Source) error {
-		if !m.Resident() {
-			return errNotHere
-		}
 		if member, err := (stateOf{m.Current(), src}).StateEvent(typeMember, string(req.User)); err != nil {
 			return err
 		} else if member != nil && member.Membership() == join && len(extra) == 0 {
@@ -93,6 +91,13 @@ func (r *Rooms) joinHere(ctx context.Context, req JoinRequest) (id.EventID, erro
 		return "", err
 	}
 	return lastAccepted(result), nil
+}
+
+// abandoned tells whether a room that we know has nobody in it any more, and none is said to be: then what we know of it
+// is all there is, and who may join by that can come in again.
+func abandoned(info store.RoomInfo, req JoinRequest, self id.ServerName) bool {
+	others := slices.ContainsFunc(req.Via, func(server id.ServerName) bool { return server != self })
+	return info.Created && info.Joined == 0 && !others
 }
 
 // joinContent is what the client wants in the content of its membership event, without what is not its to say.

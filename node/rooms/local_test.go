@@ -333,6 +333,28 @@ var _ = Describe("one server", func() {
 		})
 	})
 
+	It("lets who may join come back into a room that everybody has left", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		one.join(bob, roomID)
+		Expect(one.rooms.Leave(ctx, bob, roomID, "")).To(Succeed())
+		Expect(one.rooms.Leave(ctx, alice, roomID, "")).To(Succeed())
+		info, _, err := one.rooms.Info(ctx, roomID)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(info.Resident).To(BeFalse())
+		one.join(bob, roomID)
+		one.say(bob, roomID, "anybody here?")
+	})
+
+	It("says so when what was decided can't be written", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		one.stopStore()
+		_, err := one.rooms.Send(ctx, message(alice, roomID, "x"))
+		Expect(err).To(MatchError(store.ErrClosed))
+		_, err = one.rooms.Send(ctx, message(alice, roomID, "y"))
+		Expect(err).To(HaveOccurred())
+		Expect(one.state(roomID).Len()).To(BeNumerically(">", 0))
+	})
+
 	It("keeps few rooms in memory, and all in order", func() {
 		small := w.start("small.test", silent, limited(rooms.Limits{Loaded: 2, Idle: 20 * time.Millisecond}))
 		user := small.user("alice")

@@ -64,7 +64,9 @@ type host struct {
 	rooms   *rooms.Rooms
 	inbound *inbound.Inbound
 	http    *httptest.Server
-	stop    func()
+	stop    func() // ends all
+
+	stopStore func() // ends the committer alone
 
 	commits, inputs atomic.Int64
 }
@@ -136,6 +138,7 @@ func (h *host) run() {
 	if !h.silent {
 		works.Go(func() { _ = out.Run(working) })
 	}
+	h.stopStore = func() { stopStore(); stores.Wait() }
 	h.stop = sync.OnceFunc(func() {
 		h.http.CloseClientConnections()
 		h.http.Close()
