@@ -50,5 +50,6 @@ func (s *step) accept(in Accept) error {
 		return err
 	}
 	s.sends = append(s.sends, sending{c: s.batch[e.ID()], origin: in.Origin})
+	s.welcome(&c)
 	return s.wake(e.ID())
 }

@@ -1,5 +1,7 @@
 package room
 
+import "time"
+
 // Bounds, each with its reason. What goes over one is dropped with a verdict that says so; the machine stays healthy.
 const (
 	// MaxPrevEvents is how many forward extremities an own event merges, newest first. The spec's event format allows 20; deployed
@@ -33,6 +35,11 @@ const (
 
 	// maxState is the greatest state taken from another server; the largest rooms known have some 300,000 members.
 	maxState = 1_000_000
+
+	// maxNewcomers and newcomerTime bound for whom, and for how long, we pass events on that were sent by servers which hadn't heard
+	// of them yet: hearing of a join takes one transaction.
+	maxNewcomers = 50
+	newcomerTime = 5 * time.Minute
 
 	// maxSourceBatch is how many events are asked of the Source at a time: more would be one huge database query.
 	maxSourceBatch = 1000

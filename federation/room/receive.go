@@ -128,6 +128,11 @@ func (s *step) settle(first *waiting, stage bool) error {
 		if err := s.commit(c); err != nil {
 			return err
 		}
+		if c.Status == Accepted && !w.backfill {
+			if err := s.passOn(&c, w.origin); err != nil {
+				return err
+			}
+		}
 		queue = append(queue, s.m.waiting.wake(w.event.ID())...)
 	}
 	return nil

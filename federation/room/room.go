@@ -82,7 +82,9 @@ type Machine struct {
 	resident bool
 	waiting  waitingEvents
 	cache    cache
-	failed   error // set once Step has failed
+	// newcomers are kept in memory alone: after a restart the gap they bridge has most likely closed.
+	newcomers []newcomer
+	failed    error // set once Step has failed
 }
 
 // New makes the machine of a room that doesn't exist here yet. Its first input is a [Propose] that starts with the create event,

@@ -31,6 +31,7 @@ type step struct {
 	above   map[id.EventID]bool          // known to be referenced (or not) by an accepted event
 	given   map[id.EventID]roomstate.Map // states before events, told by another server
 	sends   []sending
+	relays  []Send // events of others that are passed on to newcomers
 	forward forward
 	current roomstate.Map
 	stale   bool // current isn't resolved yet from forward
@@ -335,6 +336,7 @@ func (s *step) finish() error {
 			c.Send = append(c.Send, Send{Event: out.c.Event, Servers: to})
 		}
 	}
+	c.Send = append(c.Send, s.relayed(c.Servers)...)
 	s.result.Send = c.Send
 	s.m.servers.apply(c.Servers)
 	s.m.resident = s.m.servers.count[s.m.self] > 0
