@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
 )
@@ -196,4 +198,43 @@ func BenchmarkDelivery(b *testing.B) {
 	}
 	wait.Wait()
 	b.ReportMetric(float64(delivered.Load())/b.Elapsed().Seconds(), "deliveries/s")
+}
+
+// BenchmarkJoin measures the commit of a join of a room with 10,000 members: events, state, memberships.
+func BenchmarkJoin(b *testing.B) {
+	const members = 10_000
+	s, stop := openBench(b, durable(b, databases()[0]))
+	defer stop()
+	rules := rulesOf(roomversion.V10)
+	var size int64
+	for b.Loop() {
+		b.StopTimer()
+		r := id.RoomID(fmt.Sprintf("!join%d:there.example", time.Now().UnixNano()))
+		c := room.Commit{RoomID: r, Rules: rules, Depth: 1, Resident: true, Servers: map[id.ServerName]int{"there.example": members}}
+		entries := map[roomstate.Key]id.EventID{}
+		size = 0
+		for i := range members {
+			user := id.UserID(fmt.Sprintf("@user%d:there.example", i))
+			draft := member(user, "join", user)
+			draft.RoomID, draft.PrevEvents, draft.AuthEvents = r, []id.EventID{"$a"}, []id.EventID{"$b"}
+			e, err := draft.Sign(rules, "there.example", testKey())
+			if err != nil {
+				b.Fatal(err)
+			}
+			size += int64(e.Size())
+			key := roomstate.Key{Type: "m.room.member", StateKey: string(user)}
+			entries[key] = e.ID()
+			c.Events = append(c.Events, room.Committed{Event: e, Outlier: true})
+			c.Changes = append(c.Changes, room.StateChange{Key: key, New: e.ID()})
+		}
+		c.Current = roomstate.Build(maps.All(entries))
+		last := &c.Events[members-1]
+		last.Outlier, last.Before, last.After = false, c.Current, c.Current
+		c.Forward = []id.EventID{last.Event.ID()}
+		b.StartTimer()
+		if _, err := s.Commit(context.Background(), c, store.CommitOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(size)
 }

@@ -98,8 +98,11 @@ func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) 
 		}
 	}
 	add(c.Current)
-	var err error
-	if w.nodes, err = s.newNodes(ctx, states); err != nil {
+	ref, err := s.rooms.find(ctx, c.RoomID)
+	if err != nil {
+		return nil, err
+	}
+	if w.nodes, err = s.newNodes(ctx, states, ref == nil); err != nil {
 		return nil, err
 	}
 	if w.members, err = s.memberRows(ctx, c); err != nil {

@@ -94,7 +94,7 @@ func (s *Store) readNodes(ctx context.Context, hashes []roomstate.Hash) (map[roo
 	return found, err
 }
 
-// storedNodes tells which nodes are stored already.
+// storedNode tells whether a node is stored already.
 func (s *Store) storedNode(ctx context.Context, h roomstate.Hash) (bool, error) {
 	if _, ok := s.state.known.get(h); ok {
 		return true, nil
@@ -113,14 +113,17 @@ type nodeRow struct {
 	node []byte
 }
 
-// newNodes lists the nodes of the states that are not stored yet, each once.
-func (s *Store) newNodes(ctx context.Context, states []roomstate.Map) ([]nodeRow, error) {
+// newNodes lists the nodes of the states that are not stored yet, each once. In a new room none is: not even asked.
+func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, newRoom bool) ([]nodeRow, error) {
 	var rows []nodeRow
 	taken := map[roomstate.Hash]bool{}
 	var failed error
 	known := func(h roomstate.Hash) bool {
 		if taken[h] || failed != nil {
 			return true
+		}
+		if newRoom {
+			return false
 		}
 		stored, err := s.storedNode(ctx, h)
 		failed = errors.Join(failed, err)
