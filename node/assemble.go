@@ -164,7 +164,7 @@ func split(clients, servers http.Handler) http.Handler {
 }
 
 // wellKnownServer publishes the delegation, where one is configured.
-// spec:server-server-api#get_well-knownmatrixserver
+// spec:server-server-api#getwell-knownmatrixserver
 func (n *Node) wellKnownServer(next http.Handler) http.Handler {
 	if n.config.Federation.WellKnown == "" {
 		return next

@@ -7,7 +7,6 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
-	"hanse/node/store"
 )
 
 // clientEvent is an event as clients get it. spec:client-server-api#room-event-format
@@ -93,7 +92,7 @@ func plainEvents(events []*event.Event) []*clientEvent {
 }
 
 // decorated formats events for the request's device.
-func (r *request) decorated(rows []store.EventRow) ([]*clientEvent, error) {
+func (r *request) decorated(rows []clientsync.EventRow) ([]*clientEvent, error) {
 	decorated, err := r.api.config.Sync.Decorate(r.Context(), r.user, r.device, rows)
 	now, list := time.Now(), make([]*clientEvent, 0, len(rows))
 	for _, d := range decorated {

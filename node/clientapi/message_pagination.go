@@ -5,7 +5,6 @@ import (
 
 	"hanse/node/clientsync"
 	"hanse/node/rooms"
-	"hanse/node/store"
 	"hanse/node/stream"
 )
 
@@ -51,8 +50,8 @@ func (r *request) eventFilter() (clientsync.RoomEventFilter, error) {
 	return filter, nil
 }
 
-func matches(filter clientsync.RoomEventFilter) func(store.EventRow) bool {
-	return func(row store.EventRow) bool { return filter.MatchEvent(row.Event) }
+func matches(filter clientsync.RoomEventFilter) func(clientsync.EventRow) bool {
+	return func(row clientsync.EventRow) bool { return filter.MatchEvent(row.Event) }
 }
 
 // spec:client-server-api#get_matrixclientv3roomsroomidmessages
@@ -134,7 +133,7 @@ func (a *API) context(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	middle, err := r.decorated([]store.EventRow{around.Event})
+	middle, err := r.decorated([]clientsync.EventRow{around.Event})
 	if err != nil {
 		return nil, err
 	}

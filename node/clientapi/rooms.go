@@ -5,8 +5,8 @@ import (
 	"net/http"
 
 	"hanse/federation/id"
+	"hanse/node/clientsync"
 	"hanse/node/rooms"
-	"hanse/node/store"
 )
 
 // readRoutes are the questions about one room's events and state: rooms.yaml of the specification.
@@ -36,7 +36,7 @@ func (a *API) event(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	formatted, err := r.decorated([]store.EventRow{row})
+	formatted, err := r.decorated([]clientsync.EventRow{row})
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (a *API) stateEvent(r *request) (any, error) {
 	case "", "content":
 		return json.RawMessage(e.Content()), nil
 	case "event":
-		formatted, err := r.decorated([]store.EventRow{{Event: e, RoomID: room}})
+		formatted, err := r.decorated([]clientsync.EventRow{{Event: e, RoomID: room}})
 		if err != nil {
 			return nil, err
 		}

@@ -9,7 +9,6 @@ import (
 	"hanse/federation/id"
 	"hanse/node/clientsync"
 	"hanse/node/push"
-	"hanse/node/store"
 	"hanse/node/stream"
 )
 
@@ -193,7 +192,7 @@ func (f syncFormatter) left(room *clientsync.LeftRoom) leftForm {
 }
 
 // state goes under one of two names: as the client asked.
-func (f syncFormatter) state(rows []store.EventRow) (before, after *events) {
+func (f syncFormatter) state(rows []clientsync.EventRow) (before, after *events) {
 	all := newEvents()
 	for _, row := range rows {
 		all.Events = append(all.Events, f.event(plainEvent(row.Event, f.now), row))
@@ -213,7 +212,7 @@ func (f syncFormatter) timeline(t clientsync.Timeline) timelineForm {
 }
 
 // event is an event in the format that the filter asks for; the room's ID is told by where it stands.
-func (f syncFormatter) event(formatted *clientEvent, row store.EventRow) any {
+func (f syncFormatter) event(formatted *clientEvent, row clientsync.EventRow) any {
 	if f.request.Filter.EventFormat == "federation" {
 		return json.RawMessage(row.Event.JSON())
 	}
@@ -221,7 +220,7 @@ func (f syncFormatter) event(formatted *clientEvent, row store.EventRow) any {
 	return formatted
 }
 
-func (f syncFormatter) accountData(entries []store.AccountData) events {
+func (f syncFormatter) accountData(entries []clientsync.AccountData) events {
 	all := newEvents()
 	for _, entry := range entries {
 		all.Events = append(all.Events, map[string]any{"type": entry.Type, "content": entry.Content})
@@ -230,7 +229,7 @@ func (f syncFormatter) accountData(entries []store.AccountData) events {
 }
 
 // receiptContent is the content of m.receipt: by event, type and user. spec:client-server-api/modules/receipts#client-behaviour
-func receiptContent(receipts []store.Receipt) map[id.EventID]map[string]map[id.UserID]map[string]any {
+func receiptContent(receipts []clientsync.Receipt) map[id.EventID]map[string]map[id.UserID]map[string]any {
 	content := map[id.EventID]map[string]map[id.UserID]map[string]any{}
 	for _, r := range receipts {
 		if content[r.Event] == nil {

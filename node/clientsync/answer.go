@@ -57,3 +57,10 @@ type Summary struct {
 	Heroes          []id.UserID // nil where the room has a name
 	Joined, Invited int
 }
+
+// What the answers are made of, for packages that take no part in storing it.
+type (
+	EventRow    = store.EventRow
+	AccountData = store.AccountData
+	Receipt     = store.Receipt
+)
