@@ -75,7 +75,7 @@ func newOutbox(s *Store) *outbox {
 	}
 }
 
-// QueueEDUs makes EDUs durable for the servers they are for.
+// QueueEDUs makes EDUs durable for the servers they are for. The feed does not tell of them: who queues wakes the sender.
 func (s *Store) QueueEDUs(ctx context.Context, edus ...QueuedEDU) error {
 	return s.commit.write(ctx, func(t *writeTx) error { return s.outbox.addEDUs(t, edus) })
 }

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+)
+
+// roomWrite is a commit made ready in the caller's goroutine, so that the committer only writes rows.
+type roomWrite struct {
+	store   *Store
+	commit  room.Commit
+	opts    CommitOptions
+	nodes   []nodeRow
+	members []memberRow
+	gaps    []Gap
+	filled  []id.EventID // gaps that this commit fills
+	now     time.Time
+
+	ref      *roomRef // set by write
+	position Position // set by write
+}
+
+// memberRow is a change of the membership table.
+type memberRow struct {
+	user       id.UserID
+	membership string
+	eventID    id.EventID
+	sender     id.UserID
+	local      bool
+}
+
+func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) (*roomWrite, error) {
+	w := &roomWrite{store: s, commit: c, opts: opts, now: time.Now()}
+	var states []roomstate.Map
+	seen := map[roomstate.Hash]bool{{}: true}
+	add := func(m roomstate.Map) {
+		if h := m.Hash(); !seen[h] {
+			seen[h] = true
+			states = append(states, m)
+		}
+	}
+	for _, e := range c.Events {
+		if !e.Outlier {
+			add(e.Before)
+			add(e.After)
+		}
+	}
+	add(c.Current)
+	ref, err := s.rooms.find(ctx, c.RoomID)
+	if err != nil {
+		return nil, err
+	}
+	if w.nodes, err = s.newNodes(ctx, states, ref == nil); err != nil {
+		return nil, err
+	}
+	if w.members, err = s.memberRows(ctx, c); err != nil {
+		return nil, err
+	}
+	if err = w.findGaps(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// memberRows reads the membership changes out of the change of the current state.
+func (s *Store) memberRows(ctx context.Context, c room.Commit) ([]memberRow, error) {
+	events := map[id.EventID]*event.Event{}
+	var missing []id.EventID
+	for _, change := range c.Changes {
+		if change.Key.Type == memberType && change.New != "" {
+			events[change.New] = nil
+		}
+	}
+	if len(events) == 0 && len(c.Changes) == 0 {
+		return nil, nil
+	}
+	for _, e := range c.Events {
+		if _, wanted := events[e.Event.ID()]; wanted {
+			events[e.Event.ID()] = e.Event
+		}
+	}
+	for e, have := range events {
+		if have == nil {
+			missing = append(missing, e)
+		}
+	}
+	older, err := s.stored(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	var rows []memberRow
+	for _, change := range c.Changes {
+		user, err := id.ParseUserID(change.Key.StateKey)
+		if change.Key.Type != memberType || err != nil {
+			continue // a member event whose state key is no user is nobody's membership
+		}
+		row := memberRow{user: user, local: user.Server() == s.self, membership: "leave"}
+		if change.New != "" {
+			e := events[change.New]
+			if e == nil {
+				if old := older[change.New]; old != nil {
+					e = old.event
+				}
+			}
+			if e == nil {
+				return nil, fmt.Errorf("store: the member event %s is neither stored nor part of the commit", change.New)
+			}
+			row.membership, row.eventID, row.sender = e.Membership(), e.ID(), e.Sender()
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// findGaps lists the prev events that are not stored, and the known gaps that this commit fills.
+func (w *roomWrite) findGaps(ctx context.Context) error {
+	placed := map[id.EventID]bool{}
+	var wanted, placedIDs []id.EventID
+	for _, e := range w.commit.Events {
+		if !e.Outlier {
+			placed[e.Event.ID()] = true
+			placedIDs = append(placedIDs, e.Event.ID())
+		}
+	}
+	for _, e := range w.commit.Events {
+		if e.Gap && placeable(e) {
+			wanted = append(wanted, e.Event.PrevEvents()...)
+		}
+	}
+	rows, err := w.store.stored(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	for _, e := range w.commit.Events {
+		if !e.Gap || !placeable(e) {
+			continue
+		}
+		for _, prev := range e.Event.PrevEvents() {
+			if row := rows[prev]; !placed[prev] && (row == nil || row.outlier()) {
+				w.gaps = append(w.gaps, Gap{Missing: prev, Child: e.Event.ID(), Depth: e.Event.Depth()})
+			}
+		}
+	}
+	w.filled, err = w.store.knownGaps(ctx, w.commit.RoomID, placedIDs)
+	return err
+}
+
+// placeable says whether an event counts in the room's graph: what it names as prev events is then referenced, and
+// missed if it is not there.
+func placeable(e room.Committed) bool { return !e.Outlier && e.Status == room.Accepted }
