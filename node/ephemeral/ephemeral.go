@@ -22,6 +22,9 @@ type Config struct {
 	Store *store.Store
 	// Send hands a volatile EDU to the sender; it must not block. Nil: nothing is sent.
 	Send func(destinations []id.ServerName, edu federation.EDU)
+	// Wake tells the sender that servers have something waiting in the outbox; it must not block. Nil: receipts go out
+	// with what is sent next.
+	Wake func(servers ...id.ServerName)
 	// Allowed tells whether the room's access control list (m.room.server_acl) lets a server in; nil: all.
 	Allowed func(ctx context.Context, room id.RoomID, server id.ServerName) (bool, error)
 	// Log may be nil: silent.

@@ -38,8 +38,15 @@ func (e *Ephemeral) SetReceipt(ctx context.Context, room id.RoomID, user id.User
 		}
 		edus = edu
 	}
-	_, err := e.config.Store.SaveReceipts(ctx, []store.Receipt{receipt}, edus...)
-	return err
+	if _, err := e.config.Store.SaveReceipts(ctx, []store.Receipt{receipt}, edus...); err != nil {
+		return err
+	}
+	if e.config.Wake != nil {
+		for _, edu := range edus {
+			e.config.Wake(edu.Destinations...)
+		}
+	}
+	return nil
 }
 
 // receiptEDU makes the EDU for the other servers in the room, if there are any.

@@ -51,6 +51,7 @@ type world struct {
 	room   id.RoomID
 	events []id.EventID // messages of alice, oldest first
 	sent   chan sent
+	woken  []id.ServerName
 }
 
 // nothing is the source of a room that is being made.
@@ -75,7 +76,9 @@ func newWorld(allowed func(context.Context, id.RoomID, id.ServerName) (bool, err
 		Expect(s.Close()).To(Succeed())
 	})
 	w := &world{store: s, sent: make(chan sent, 100)}
-	w.Ephemeral, err = ephemeral.New(ephemeral.Config{Self: self, Store: s, Allowed: allowed, Send: func(to []id.ServerName, edu federation.EDU) {
+	w.Ephemeral, err = ephemeral.New(ephemeral.Config{Self: self, Store: s, Allowed: allowed, Wake: func(servers ...id.ServerName) {
+		w.woken = append(w.woken, servers...)
+	}, Send: func(to []id.ServerName, edu federation.EDU) {
 		w.sent <- sent{to, edu}
 	}})
 	Expect(err).NotTo(HaveOccurred())
@@ -208,6 +211,7 @@ var _ = Describe("receipts", func() {
 		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[0], "main")).To(Succeed())
 		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.ReadPrivate, w.events[2], "")).To(Succeed())
 		Expect(w.receipts(alice)).To(Equal(map[string]id.EventID{"m.read main": w.events[0], "m.read.private ": w.events[2]}))
+		Expect(w.woken).To(Equal([]id.ServerName{far}))
 		batch, err := w.store.Next(ctx, far, 50, 100)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(batch.EDUs).To(HaveLen(1))
