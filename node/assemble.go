@@ -60,7 +60,7 @@ func (n *Node) assemble(ctx context.Context) error {
 		return err
 	}
 	if n.ephemeral, err = ephemeral.New(ephemeral.Config{
-		Self: n.name, Store: n.store, Allowed: n.rooms.Allowed, Log: n.log,
+		Self: n.name, Store: n.store, Allowed: n.rooms.Allowed, Wake: n.sender.Wake, Log: n.log,
 		Send: func(destinations []id.ServerName, edu federation.EDU) { n.sender.EDU(edu, destinations...) },
 	}); err != nil {
 		return err
