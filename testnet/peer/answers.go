@@ -28,6 +28,7 @@ func (p *Peer) serveKeys(w http.ResponseWriter, _ Request) {
 
 // KeyDocument is the peer's signed list of keys.
 func (p *Peer) KeyDocument(validUntil time.Time) (json.RawMessage, error) {
+	current := p.Key()
 	p.mu.Lock()
 	old := map[id.KeyID]any{}
 	for keyID, key := range p.oldKeys {
@@ -36,8 +37,8 @@ func (p *Peer) KeyDocument(validUntil time.Time) (json.RawMessage, error) {
 	p.mu.Unlock()
 	return signedjson.Sign(encode(map[string]any{
 		"server_name": p.Name, "valid_until_ts": validUntil.UnixMilli(), "old_verify_keys": old,
-		"verify_keys": map[id.KeyID]any{p.Key.ID: map[string]any{"key": publicText(p.Key)}},
-	}), string(p.Name), p.Key)
+		"verify_keys": map[id.KeyID]any{current.ID: map[string]any{"key": publicText(current)}},
+	}), string(p.Name), current)
 }
 
 func publicText(key signedjson.Key) string {
@@ -104,7 +105,7 @@ func (p *Peer) serveSendJoin(w http.ResponseWriter, r Request) {
 	state, chain := room.stateBefore(join.ID())
 	room.mu.Unlock()
 	answer := map[string]any{"origin": p.Name, "state": raws(state), "auth_chain": raws(chain), "members_omitted": false}
-	if signed, err := join.CoSign(p.Name, p.Key); err == nil {
+	if signed, err := join.CoSign(p.Name, p.Key()); err == nil {
 		answer["event"] = json.RawMessage(signed.JSON())
 	}
 	answerJSON(w, answer)
@@ -182,7 +183,7 @@ func (p *Peer) sign(w http.ResponseWriter, body federation.InviteRequestV2) *eve
 	}
 	invite, err := event.Parse(rules, body.Event)
 	if err == nil {
-		invite, err = invite.CoSign(p.Name, p.Key)
+		invite, err = invite.CoSign(p.Name, p.Key())
 	}
 	if err != nil {
 		answerError(w, http.StatusBadRequest, federation.CodeBadJSON, err.Error())
@@ -350,4 +351,13 @@ func (p *Peer) serveProfile(w http.ResponseWriter, r Request) {
 		profile.DisplayName = ""
 	}
 	answerJSON(w, profile)
+}
+
+// RotateKey takes a new signing key: the one before is published as old from now on. Client goes on with the key that
+// it was made with; requests by hand and new events use the new one.
+func (p *Peer) RotateKey(key signedjson.Key) {
+	p.AddOldKey(p.Key(), time.Now())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.key = key
 }

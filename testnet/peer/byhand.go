@@ -56,7 +56,7 @@ func (p *Peer) Do(ctx context.Context, to id.ServerName, r ByHand) (ByHandAnswer
 		request.Header.Set("Content-Type", "application/json")
 	}
 	if r.Authorization == nil {
-		authorization, err := p.Authorization(r, p.Key, p.Name, to)
+		authorization, err := p.Authorization(r, p.Key(), p.Name, to)
 		if err != nil {
 			return ByHandAnswer{}, err
 		}

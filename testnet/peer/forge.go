@@ -48,7 +48,7 @@ func (r *Room) Forge(e *event.Event, alter func(fields map[string]any), f Forger
 	if f.Unsigned {
 		return canonical(fields), eventID
 	}
-	key, server := r.peer.Key, r.peer.Name
+	key, server := r.peer.Key(), r.peer.Name
 	if f.Key.ID != "" {
 		key = f.Key
 	}

@@ -96,7 +96,7 @@ func (p *Peer) Join(ctx context.Context, via id.ServerName, roomID id.RoomID, us
 		return joined, fmt.Errorf("the template of make_join: %w", err)
 	}
 	draft.OriginServerTS = time.Now().UnixMilli()
-	if joined.Join, err = draft.Sign(rules, p.Name, p.Key); err != nil {
+	if joined.Join, err = draft.Sign(rules, p.Name, p.Key()); err != nil {
 		return joined, err
 	}
 	joined.Answer, err = p.Client.SendJoin(ctx, via, roomID, joined.Join.ID(), joined.Join.JSON(), false)
@@ -202,7 +202,7 @@ func (p *Peer) Leave(ctx context.Context, via id.ServerName, rules *roomversion.
 		return nil, errors.New("the template of make_leave is about somebody else")
 	}
 	draft.OriginServerTS = time.Now().UnixMilli()
-	leave, err := draft.Sign(rules, p.Name, p.Key)
+	leave, err := draft.Sign(rules, p.Name, p.Key())
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,6 @@ type Config struct {
 // Peer is a running remote server. Safe for concurrent use.
 type Peer struct {
 	Name   id.ServerName
-	Key    signedjson.Key
 	Client *client.Client // calls others in this peer's name, as it should be done
 
 	resolver *resolver.Resolver
@@ -59,6 +58,7 @@ type Peer struct {
 	served   chan struct{}
 
 	mu       sync.Mutex
+	key      signedjson.Key              // guarded by mu
 	hooks    map[string]Hook             // guarded by mu; by endpoint
 	requests []Request                   // guarded by mu; all that came in
 	inbox    []Received                  // guarded by mu; events that came in transactions
@@ -115,7 +115,7 @@ func Start(cfg Config) (*Peer, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	p := &Peer{
-		Name: cfg.Name, Key: NewKey(cfg.KeyID), listener: listener, served: make(chan struct{}),
+		Name: cfg.Name, key: NewKey(cfg.KeyID), listener: listener, served: make(chan struct{}),
 		hooks: map[string]Hook{}, rooms: map[id.RoomID]*Room{}, aliases: map[id.RoomAlias]id.RoomID{},
 		profiles: map[id.UserID]Profile{}, keys: map[id.ServerName]verifiers{}, oldKeys: map[id.KeyID]OldKey{},
 		roots: &tls.Config{RootCAs: cfg.CA.Pool()},
@@ -124,7 +124,7 @@ func Start(cfg Config) (*Peer, error) {
 		DNSServer: cfg.DNSServer, Roots: cfg.CA.Pool(), UserAgent: "peer",
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	})
-	p.Client = client.New(client.Config{Origin: p.Name, Key: p.Key, Resolver: p.resolver, TLS: p.roots, UserAgent: "peer"})
+	p.Client = client.New(client.Config{Origin: p.Name, Key: p.key, Resolver: p.resolver, TLS: p.roots, UserAgent: "peer"})
 	p.http = &http.Client{Transport: &http.Transport{DialTLSContext: p.dialByHand, MaxIdleConnsPerHost: 4}, Timeout: requestTimeout}
 	p.server = &http.Server{
 		Handler: p.handler(), ReadHeaderTimeout: requestTimeout,
@@ -152,6 +152,13 @@ func (p *Peer) Close() {
 	<-p.served
 	p.Client.Close()
 	p.http.CloseIdleConnections()
+}
+
+// Key is what the peer signs with.
+func (p *Peer) Key() signedjson.Key {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.key
 }
 
 // Addr is where the peer listens, as "ip:port".

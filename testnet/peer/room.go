@@ -136,7 +136,7 @@ func (r *Room) build(d event.Draft, signer *Peer) (*event.Event, error) {
 	if err := r.fill(&d); err != nil {
 		return nil, err
 	}
-	return d.Sign(r.Rules, signer.Name, signer.Key)
+	return d.Sign(r.Rules, signer.Name, signer.Key())
 }
 
 // fill needs mu.
