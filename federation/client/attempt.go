@@ -17,7 +17,7 @@ import (
 
 // How far an attempt has come.
 const (
-	connecting int32 = iota // no connection yet: it has time-outs of its own
+	connecting int32 = iota // no connection yet
 	connected               // from here on it is the server that counts
 	wrote                   // the request is out
 	answered                // the answer's header is there
@@ -32,7 +32,8 @@ type attempt struct {
 	targets []resolver.Target
 
 	phase  atomic.Int32
-	timer  *time.Timer // runs while the server is expected to do something
+	timer  *time.Timer // runs while something is expected to happen
+	queue  time.Duration
 	header time.Duration
 	stall  time.Duration
 }
@@ -48,11 +49,12 @@ type errSlow struct {
 
 func (e errSlow) Error() string { return fmt.Sprintf("%s for %v", e.what, e.time) }
 
-func newAttempt(ctx context.Context, server id.ServerName, targets []resolver.Target, header, stall time.Duration) *attempt {
-	a := &attempt{server: server, targets: targets, header: header, stall: stall}
+// newAttempt begins an attempt. Connecting has time-outs of its own (dialTLS); queue bounds the wait for a connection
+// where a server has so many that no more are made.
+func newAttempt(ctx context.Context, server id.ServerName, targets []resolver.Target, queue, header, stall time.Duration) *attempt {
+	a := &attempt{server: server, targets: targets, queue: queue, header: header, stall: stall}
 	ctx, a.cancel = context.WithCancelCause(context.WithValue(ctx, attemptKey{}, a))
-	a.timer = time.AfterFunc(header, func() { a.cancel(a.slow()) })
-	a.timer.Stop()
+	a.timer = time.AfterFunc(queue, func() { a.cancel(a.slow()) })
 	a.ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) {
 			a.phase.Store(connected)
@@ -73,8 +75,10 @@ func (a *attempt) slow() error {
 		return errSlow{"the answer stood still", a.stall}
 	case wrote:
 		return errSlow{"no answer", a.header}
+	case connected:
+		return errSlow{"it did not take the request", a.header}
 	}
-	return errSlow{"it did not take the request", a.header}
+	return errSlow{"no free connection", a.queue}
 }
 
 // gotHeader notes that the answer began.
@@ -100,6 +104,9 @@ func (a *attempt) failed(e *Error, err error, body *answerBody) {
 		return
 	case errors.As(context.Cause(a.ctx), &slow):
 		e.Stage, e.Err, e.Timeout = StageResponse, slow, true
+		if a.phase.Load() == connecting {
+			e.Stage = StageConnect
+		}
 		return
 	}
 	e.Err, e.Timeout = plain(err), isTimeout(err)

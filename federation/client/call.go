@@ -48,7 +48,7 @@ func (c *Client) do(ctx context.Context, server id.ServerName, q call, read func
 		fail.Timeout = isTimeout(err)
 		return fail
 	}
-	attempt := newAttempt(ctx, server, targets, q.timeout, c.timeouts.Stall)
+	attempt := newAttempt(ctx, server, targets, 2*c.timeouts.Connecting, q.timeout, c.timeouts.Stall)
 	defer attempt.end()
 	response, err := c.send(attempt, targets[0].Host, server, q)
 	if err != nil {

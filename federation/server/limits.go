@@ -7,6 +7,9 @@ type Limits struct {
 	// InFlight bounds the requests worked on at once, PerOrigin those of one server. More are answered with 429.
 	// Defaults 1,000 and 100: deployed servers send one transaction at a time and ask some tens of questions.
 	InFlight, PerOrigin int
+	// Unproven bounds the requests under check of servers that never showed a good signature. Default 200: each may
+	// wait for keys that don't come.
+	Unproven int
 	// BodyMemory bounds the bytes of request bodies held at once. Default 256 MiB.
 	BodyMemory int64
 	// BodyTime bounds how long reading one body may take. Default 60 s: the largest at 2 Mbit/s.
@@ -18,6 +21,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orElse(&l.InFlight, 1000)
 	orElse(&l.PerOrigin, 100)
+	orElse(&l.Unproven, 200)
 	orElse(&l.BodyMemory, 256<<20)
 	orElse(&l.BodyTime, time.Minute)
 	orElse(&l.RetryAfter, 2*time.Second)
@@ -42,6 +46,8 @@ const (
 
 	// maxAuthorizations bounds how many X-Matrix headers of one request are looked at: one for each key of a server.
 	maxAuthorizations = 8
+	// maxProven bounds how many servers are remembered to have shown a good signature: some hundred bytes each.
+	maxProven = 50_000
 	// maxTransactionID bounds a transaction's ID, in bytes: it is stored.
 	maxTransactionID = 255
 	// maxParameter bounds free query parameters (since, third_party_instance_id, field), in bytes.

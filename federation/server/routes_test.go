@@ -272,6 +272,32 @@ var _ = Describe("handlers", func() {
 		Expect(w.call("GET", "/_matrix/federation/v1/query/profile?user_id=@a:b", "").status).To(Equal(200))
 	})
 
+	It("are reached by known servers while strangers wait for their keys", func() {
+		keysCome := make(chan struct{})
+		waiting := new(atomic.Int64)
+		w.config.Verifier = slow{w.config.Verifier.(ring), keysCome, waiting}
+		w.config.Limits = server.Limits{Unproven: 2}
+		w.start()
+		Expect(w.call("PUT", uri, `{}`).status).To(Equal(200)) // now it is known
+		stranger := w.sign(0, "PUT", uri, `{}`)
+		var calls sync.WaitGroup
+		for _, name := range []id.ServerName{"x.example", "y.example"} {
+			stranger.Origin = name
+			header := stranger.String()
+			calls.Go(func() {
+				defer GinkgoRecover()
+				Expect(w.do("PUT", uri, `{}`, header).status).To(Equal(401))
+			})
+		}
+		stranger.Origin = "z.example"
+		Eventually(waiting.Load).Should(BeEquivalentTo(2))
+		Expect(w.do("PUT", uri, `{}`, stranger.String()).status).To(Equal(429))
+		Expect(w.call("PUT", uri, `{}`).status).To(Equal(200))
+		close(keysCome)
+		calls.Wait()
+		Expect(w.do("PUT", uri, `{}`, stranger.String()).status).To(Equal(401))
+	})
+
 	It("are shielded from too much at once, and say when to come again", func() {
 		release := make(chan struct{})
 		var entered atomic.Int64
@@ -300,3 +326,18 @@ var _ = Describe("handlers", func() {
 		Expect(w.call("PUT", uri, `{}`).status).To(Equal(200))
 	})
 })
+
+// slow is a ring that waits for keys it doesn't have.
+type slow struct {
+	ring
+	come    chan struct{}
+	waiting *atomic.Int64
+}
+
+func (s slow) Verify(ctx context.Context, reqs []keys.Request) []error {
+	if _, known := s.ring[reqs[0].Server]; !known {
+		s.waiting.Add(1)
+		<-s.come
+	}
+	return s.ring.Verify(ctx, reqs)
+}

@@ -31,11 +31,6 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, name string, e endpo
 			a.answerError(w, r, name, federation.Unknown())
 		}
 	}()
-	defer a.inFlight.Add(-1)
-	if a.inFlight.Add(1) > int64(a.limit.InFlight) {
-		a.answerError(w, r, name, federation.LimitExceeded(a.limit.RetryAfter))
-		return
-	}
 	q := &request{Request: r}
 	answer, err := a.handle(w, q, e)
 	if err != nil {
@@ -45,55 +40,64 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, name string, e endpo
 	a.answer(w, r, name, answer)
 }
 
-// handle checks and decodes a request as far as all endpoints have in common, and calls the endpoint.
+// handle takes a request through what all endpoints have in common, and calls the endpoint.
 func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error) {
-	var authorizations []federation.Authorization
-	if !e.open {
-		var err error
-		if authorizations, err = a.authorizations(q.Request); err != nil { // before the body: it costs nothing
-			return nil, err
-		}
+	if e.open {
+		return a.handleOpen(w, q, e)
 	}
-	if e.body > 0 {
-		body, release, err := a.readBody(w, q.Request, e.body)
-		if err != nil {
-			return nil, err
-		}
+	authorizations, err := a.authorizations(q.Request) // before the body: it costs nothing
+	if err != nil {
+		return nil, err
+	}
+	origin := authorizations[0].Origin
+	proven, ok := a.gate.arrive(origin)
+	if !ok {
+		return nil, federation.LimitExceeded(a.limit.RetryAfter)
+	}
+	release, err := a.prepare(w, q, e)
+	if err == nil {
 		defer release()
-		q.body = body
+		err = a.authenticate(q, authorizations)
 	}
-	if !e.open {
-		if err := a.authenticate(q, authorizations); err != nil {
-			return nil, err
-		}
-		if a.OnRequest != nil {
-			a.OnRequest(q.origin)
-		}
-		if !a.enter(q.origin) {
-			return nil, federation.LimitExceeded(a.limit.RetryAfter)
-		}
-		defer a.leave(q.origin)
+	a.gate.checked(origin, proven, err == nil)
+	if err != nil {
+		return nil, err
 	}
+	if a.OnRequest != nil {
+		a.OnRequest(origin)
+	}
+	if !a.gate.enter(origin) {
+		return nil, federation.LimitExceeded(a.limit.RetryAfter)
+	}
+	defer a.gate.leave(origin)
 	return e.handle(q)
 }
 
-// enter counts a request of a server; false means that it has too many under way.
-func (a *api) enter(origin id.ServerName) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.origins[origin] >= a.limit.PerOrigin {
-		return false
+// handleOpen is handle for endpoints that ask for no signature.
+func (a *api) handleOpen(w http.ResponseWriter, q *request, e endpoint) (any, error) {
+	release, err := a.prepare(w, q, e)
+	if err != nil {
+		return nil, err
 	}
-	a.origins[origin]++
-	return true
+	defer release()
+	return e.handle(q)
 }
 
-func (a *api) leave(origin id.ServerName) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.origins[origin]--; a.origins[origin] == 0 {
-		delete(a.origins, origin)
+// prepare reads the body and makes room for the request among those in flight, until release. One whose body is still
+// coming is not in flight: peers that send slowly must not keep others out.
+func (a *api) prepare(w http.ResponseWriter, q *request, e endpoint) (release func(), err error) {
+	free := func() {}
+	if e.body > 0 {
+		if q.body, free, err = a.readBody(w, q.Request, e.body); err != nil {
+			return nil, err
+		}
 	}
+	if a.inFlight.Add(1) > int64(a.limit.InFlight) {
+		a.inFlight.Add(-1)
+		free()
+		return nil, federation.LimitExceeded(a.limit.RetryAfter)
+	}
+	return func() { a.inFlight.Add(-1); free() }, nil
 }
 
 // wireError is what the peer is told about an error.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"sync"
 	"sync/atomic"
 
 	"hanse/federation"
@@ -44,11 +43,9 @@ type api struct {
 	limit Limits
 	log   *slog.Logger
 
+	gate     *gate
 	inFlight atomic.Int64
 	bodies   atomic.Int64 // bytes of request bodies held
-
-	mu      sync.Mutex
-	origins map[id.ServerName]int // requests under way
 }
 
 // New makes the handler of the server-server API. It answers everything below /_matrix/federation/ and /_matrix/key/,
@@ -59,8 +56,9 @@ func New(cfg Config) http.Handler {
 	}
 	a := &api{
 		Config: cfg, mux: http.NewServeMux(), limit: cfg.Limits.withDefaults(),
-		log: cfg.Log.With("part", "federation/server"), origins: make(map[id.ServerName]int),
+		log: cfg.Log.With("part", "federation/server"),
 	}
+	a.gate = newGate(a.limit)
 	for path, endpoints := range a.routes() {
 		a.mux.Handle(path, a.dispatch(path, endpoints))
 	}
