@@ -134,6 +134,9 @@ func (s *server) note(in room.Input, r room.Result) {
 		s.n.trace("  %s: %s %s duplicate=%v %s", s.name, v.EventID, v.Status, v.Duplicate, v.Reason)
 	}
 	for _, c := range r.Commit.Events {
+		if c.Event.Is("m.room.member", string(s.steward())) && c.Event.Membership() == "leave" && !c.Outlier {
+			s.leave = c.Event.ID()
+		}
 		key, _ := c.Event.StateKey()
 		s.n.trace("  %s stores %s %s %s by %s %s, prev %v: %s outlier=%v gap=%v", s.name, c.Event.ID(), c.Event.Type(), key,
 			c.Event.Sender(), c.Event.Content(), c.Event.PrevEvents(), c.Status, c.Outlier, c.Gap)

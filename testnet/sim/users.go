@@ -180,9 +180,6 @@ func (s *server) leaveAll() error {
 			}
 		}
 	}
-	if e, ok := s.store.current.Get("m.room.member", string(s.steward())); ok && !s.resident() {
-		s.leave = e
-	}
 	return nil
 }
 
@@ -216,10 +213,14 @@ func (n *network) forge(s *server) error {
 	d := n.anything(s, user)
 	d.RoomID, d.PrevEvents, d.Depth = s.store.roomID, []id.EventID{at.Event.ID()}, at.Event.Depth()+1
 	d.OriginServerTS = n.now.Add(s.skew).UnixMilli()
+	auth := at.After
+	if n.rand.IntN(4) == 0 {
+		auth = s.store.current // auth events of another branch, which others may not know
+	}
 	d.AuthEvents = nil
 	for _, key := range authrules.Selection(n.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-		if auth, ok := at.After.Get(key.Type, key.StateKey); ok && n.rand.IntN(30) > 0 {
-			d.AuthEvents = append(d.AuthEvents, auth)
+		if a, ok := auth.Get(key.Type, key.StateKey); ok && n.rand.IntN(30) > 0 {
+			d.AuthEvents = append(d.AuthEvents, a)
 		}
 	}
 	s.hashes(&d)
