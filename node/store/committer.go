@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -25,8 +26,9 @@ type committer struct {
 
 	transactions, operations, failures atomic.Int64
 
-	tx     writeTx // owned by run
-	ailing bool    // owned by run: the last transaction failed for want of storage or connection
+	tx     writeTx  // owned by run
+	last   Position // owned by run, set before: the position of the last durable transaction
+	ailing bool     // owned by run: the last transaction failed for want of storage or connection
 }
 
 // operation is one caller's write.
@@ -211,6 +213,7 @@ func (c *committer) once(ops []*operation) (err error) {
 	if err := c.finalize(); err != nil {
 		return err
 	}
+	c.last = t.position
 	c.durable(t.position, t.after, t.notices)
 	return nil
 }
@@ -227,7 +230,11 @@ func (c *committer) fill(ops []*operation) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	_, err := t.run("UPDATE counters SET position = $1, history = $2", t.position, t.history)
+	n, err := t.run("UPDATE counters SET position = $1, history = $2 WHERE position = $3",
+		int64(t.position), int64(t.history), int64(c.last))
+	if err == nil && n == 0 {
+		err = ErrOtherWriter
+	}
 	return err
 }
 
@@ -295,7 +302,8 @@ func (c *committer) disconnect() {
 }
 
 func (c *committer) failing(class ErrorClass, err error) {
-	if class != StorageError && class != ConnectionError || c.ailing {
+	lasting := class == StorageError || class == ConnectionError || errors.Is(err, ErrOtherWriter)
+	if !lasting || c.ailing {
 		return
 	}
 	c.ailing = true

@@ -85,6 +85,20 @@ var _ = onEach("The committer", func(db *fixture) {
 		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: time.Now()}, "")).To(MatchError(store.ErrClosed))
 	})
 
+	It("stops when another process writes to its database", func(ctx SpecContext) {
+		other := &fixture{dialect: db.dialect}
+		other.start()
+		must(other.SetAccountData(ctx, alice, "", "t", []byte(`1`)))
+		other.stop()
+		for range 2 {
+			_, err := db.SetAccountData(ctx, alice, "", "t", []byte(`2`))
+			Expect(err).To(MatchError(store.ErrOtherWriter))
+		}
+		entry, _, err := db.AccountData(ctx, alice, "", "t")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(entry.Content)).To(Equal("1"))
+	})
+
 	It("makes a client's transaction once", func(ctx SpecContext) {
 		a := must(create(db.Store, roomversion.V12))
 		txn := store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: "1"}

@@ -58,6 +58,7 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	s.position.Store(position)
+	s.commit.last = Position(position)
 	return s.outbox.load(ctx)
 }
 
