@@ -39,12 +39,24 @@ func (r *Rooms) propose(ctx context.Context, roomID id.RoomID, opts store.Commit
 		return result, err
 	}
 	for _, v := range result.Verdicts {
-		if v.Status != room.Accepted {
+		switch {
+		case v.Status == room.Accepted:
+		case v.Rejection == nil && len(drafts[v.Draft].Content) > largeContent:
+			return result, federation.TooLarge(why(v))
+		case v.Rejection == nil:
+			return result, federation.BadJSON(why(v))
+		default:
 			return result, refusal(v)
 		}
 	}
 	return result, nil
 }
+
+// largeContent is from how many bytes of content on an event that can't be made is taken for too large: an event has
+// 65,536 at most, and what isn't content of it takes some thousand.
+//
+// spec:client-server-api#size-limits
+const largeContent = 60_000
 
 // Send sends one event of a user of ours and returns its ID once it is on disk. Membership events take the way of
 // Join, Invite, Leave and the others, with the given content.

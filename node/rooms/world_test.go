@@ -68,6 +68,9 @@ type host struct {
 
 	stopStore func() // ends the committer alone
 
+	// tamper, if set, may change what the server answers to a path, or do something before it does.
+	tamper func(path string, answer []byte) []byte
+
 	commits, inputs atomic.Int64
 }
 
@@ -120,11 +123,31 @@ func (h *host) boot() {
 		Self: h.name, Verifier: h.ring, Handlers: h.inbound.Handlers(), Log: log,
 		OnRequest: func(origin id.ServerName) { h.sender.Retry(origin) },
 	})
+	api = h.tampered(api)
 	handler.Store(&api)
 	h.run()
 	h.w.mu.Lock()
 	h.w.servers[h.name] = h
 	h.w.mu.Unlock()
+}
+
+// tampered gives tamper its chance.
+func (h *host) tampered(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if h.tamper == nil {
+			api.ServeHTTP(w, q)
+			return
+		}
+		answer := httptest.NewRecorder()
+		api.ServeHTTP(answer, q)
+		body := h.tamper(q.URL.Path, answer.Body.Bytes())
+		for key, values := range answer.Header() {
+			w.Header()[key] = values
+		}
+		w.Header().Del("Content-Length")
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(body)
+	})
 }
 
 // run runs the parts, and sets stop, which ends them in the reverse order of the data's way.

@@ -1,0 +1,119 @@
+package rooms_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/node/rooms"
+)
+
+// answer is a send_join answer that can be changed.
+type answer map[string]json.RawMessage
+
+func (a answer) list(key string) []json.RawMessage {
+	var list []json.RawMessage
+	Expect(json.Unmarshal(a[key], &list)).To(Succeed())
+	return list
+}
+
+func (a answer) set(key string, value any) {
+	raw, err := json.Marshal(value)
+	Expect(err).NotTo(HaveOccurred())
+	a[key] = raw
+}
+
+// without leaves the events of a type out of a list.
+func (a answer) without(key, typ string) {
+	var kept []json.RawMessage
+	for _, raw := range a.list(key) {
+		if !strings.Contains(string(raw), `"type":"`+typ+`"`) {
+			kept = append(kept, raw)
+		}
+	}
+	a.set(key, kept)
+}
+
+var _ = Describe("a resident server", func() {
+	var (
+		w        *world
+		one, two *host
+		bob      id.UserID
+		roomID   id.RoomID
+		ctx      = context.Background()
+	)
+	BeforeEach(func() {
+		w = newWorld()
+		one, two = w.start("one.test"), w.start("two.test")
+		bob = two.user("bob")
+		roomID = one.create(rooms.CreateRequest{Version: "10", Name: "A room"})
+	})
+	onSendJoin := func(change func(a answer)) {
+		one.tamper = func(path string, body []byte) []byte {
+			if !strings.Contains(path, "/send_join/") {
+				return body
+			}
+			defer GinkgoRecover()
+			a := answer{}
+			Expect(json.Unmarshal(body, &a)).To(Succeed())
+			change(a)
+			out, err := json.Marshal(a)
+			Expect(err).NotTo(HaveOccurred())
+			return out
+		}
+	}
+	join := func() error {
+		return two.rooms.Join(ctx, rooms.JoinRequest{User: bob, Room: roomID, Via: []id.ServerName{one.name}})
+	}
+
+	It("may give events that can't be verified: they are left out, and the join works", func() {
+		key := ""
+		forged, err := event.Draft{
+			RoomID: roomID, Type: "m.room.topic", StateKey: &key, Sender: "@alice:one.test", Content: json.RawMessage(`{"topic":"forged"}`), Depth: 5,
+			PrevEvents: []id.EventID{"$x"}, AuthEvents: []id.EventID{"$x"},
+		}.Sign(one.current(roomID, "m.room.create", "").Rules(), two.name, two.key.Current)
+		Expect(err).NotTo(HaveOccurred())
+		onSendJoin(func(a answer) {
+			a.set("state", append(a.list("state"), json.RawMessage(`7`), json.RawMessage(`{}`), forged.JSON()))
+		})
+		Expect(join()).To(Succeed())
+		Expect(two.current(roomID, "m.room.topic", "")).To(BeNil())
+		agree(roomID, one, two)
+	})
+
+	DescribeTable("can't make us take a room without what it must have", func(change func(a answer)) {
+		onSendJoin(change)
+		Expect(join()).NotTo(Succeed())
+		Expect(two.membership(roomID, bob)).NotTo(Equal("join"))
+		// It isn't left in a state in which nothing goes any more.
+		one.tamper = nil
+		Eventually(join).Should(Succeed())
+		one.sees(two.say(bob, roomID, "now"))
+	},
+		Entry("create event", func(a answer) { a.without("state", "m.room.create"); a.without("auth_chain", "m.room.create") }),
+		Entry("the power of its members", func(a answer) { a.without("auth_chain", "m.room.member"); a.without("state", "m.room.member") }),
+		Entry("state", func(a answer) { delete(a, "state") }),
+		Entry("rules that let us in", func(a answer) {
+			a.without("state", "m.room.join_rules")
+			a.without("auth_chain", "m.room.join_rules")
+		}),
+	)
+
+	It("may send us the room's events before we have the room", func() {
+		var early atomic.Value
+		onSendJoin(func(answer) {
+			early.Store(one.say("@alice:one.test", roomID, "so soon"))
+			time.Sleep(100 * time.Millisecond) // time for it to be delivered
+		})
+		Expect(join()).To(Succeed())
+		two.sees(early.Load().(id.EventID))
+		agree(roomID, one, two)
+	})
+})
