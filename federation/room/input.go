@@ -12,7 +12,7 @@ type Input interface{ input() }
 // Propose makes own events, in order, each on top of the one before, all or nothing. The machine fills room ID (but for a create
 // event), prev_events, auth_events, depth and, where it is zero, origin_server_ts; it signs, and checks the rules before anything
 // leaves it. Refused: the Commit is empty and Result.Verdicts has one entry, whose Draft is the index of the refused one.
-// Done: one Accepted verdict a draft in their order, the events in Commit.Events.
+// Done: one Accepted verdict a draft in their order, the events in Commit.Events. There are no other verdicts.
 //
 // Invites to users of other servers (whose servers sign too), and joins of rooms in which we have no user, are not made here:
 // node/rooms makes them with [Machine.Template].
@@ -48,7 +48,7 @@ type Accept struct {
 //
 // Unverifiable events have been left out by the caller. Events that fail the rules are left out here, with a verdict each. If
 // the answer doesn't hold what it must (create event of this room and version; a state that lets us in) the Commit is
-// empty and the last verdict, for Event, tells why.
+// empty and the verdict for Event tells why.
 type Adopt struct {
 	Event     *event.Event // our membership event
 	State     []*event.Event
@@ -80,7 +80,7 @@ type StateAt struct {
 	AuthChain []id.EventID
 }
 
-// Resume has the events that were staged when the machine was loaded received again. Any other input does so too.
+// Resume has the events that were staged when the machine was loaded received again. Any other input but Propose does so too.
 type Resume struct{}
 
 func (Propose) input()  {}

@@ -1,6 +1,8 @@
 package room
 
 import (
+	"slices"
+
 	"hanse/federation/authrules"
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -50,6 +52,16 @@ type Result struct {
 	Send     []Send
 	Verdicts []Verdict     // of all events decided in this Step: also of those that waited and of those fetched
 	Before   roomstate.Map // Accept only: the state before the event
+}
+
+// Verdict finds the last verdict on an event.
+func (r Result) Verdict(e id.EventID) (Verdict, bool) {
+	for _, v := range slices.Backward(r.Verdicts) {
+		if v.EventID == e {
+			return v, true
+		}
+	}
+	return Verdict{}, false
 }
 
 // Verdict tells what became of an event.

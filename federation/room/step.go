@@ -52,6 +52,13 @@ func newStep(m *Machine, now time.Time, src Source) *step {
 }
 
 func (s *step) run(in Input) error {
+	if own, ok := in.(Propose); ok {
+		// What waits has no part in it: its verdicts are those of the drafts alone.
+		if err := s.propose(own); err != nil {
+			return err
+		}
+		return s.finish()
+	}
 	if err := s.resume(); err != nil {
 		return err
 	}
@@ -66,8 +73,6 @@ func (s *step) run(in Input) error {
 
 func (s *step) input(in Input) error {
 	switch in := in.(type) {
-	case Propose:
-		return s.propose(in)
 	case Receive:
 		return s.receive(in)
 	case Accept:

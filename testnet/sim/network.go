@@ -160,7 +160,7 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 	}
 	n.trace("%s joins %s through %s", s.name, user, resident.name)
 	result, durable, err := resident.step(room.Accept{Origin: s.name, Event: e})
-	if err != nil || !durable || len(result.Verdicts) == 0 || result.Verdicts[len(result.Verdicts)-1].Status != room.Accepted {
+	if v, ok := result.Verdict(e.ID()); err != nil || !durable || !ok || v.Status != room.Accepted {
 		return err
 	}
 	if n.chance(n.cfg.Faults.Lost) {
@@ -175,8 +175,8 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 	if err != nil || !durable {
 		return err
 	}
-	if last := result.Verdicts[len(result.Verdicts)-1]; last.Status != room.Accepted {
-		return n.fail("an honest answer to a join is refused", "%s: %s", s.name, last.Reason)
+	if v, ok := result.Verdict(e.ID()); !ok || v.Status != room.Accepted {
+		return n.fail("an honest answer to a join is refused", "%s: %+v", s.name, v)
 	}
 	n.report.Joins++
 	if s.leave != "" {

@@ -251,4 +251,3 @@ func (s *server) hashes(d *event.Draft) {
 		}
 	}
 }
-
