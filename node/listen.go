@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -62,11 +63,15 @@ func serveAll(ctx context.Context, endpoints []*endpoint) error {
 		<-serving.Done()
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
+		var ending sync.WaitGroup
 		for _, e := range endpoints {
-			if err := e.server.Shutdown(patience); err != nil {
-				_ = e.server.Close() // what hasn't ended by now is cut off
-			}
+			ending.Go(func() {
+				if err := e.server.Shutdown(patience); err != nil {
+					_ = e.server.Close() // what hasn't ended by now is cut off
+				}
+			})
 		}
+		ending.Wait()
 		return nil
 	})
 	return group.Wait()

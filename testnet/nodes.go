@@ -61,20 +61,28 @@ func (n *network) start(ctx context.Context, report *report) error {
 	for i, node := range n.plan.Nodes {
 		group.Go(func() error {
 			began := time.Now()
-			command, err := n.prepare(node)
-			if err != nil {
-				return fmt.Errorf("%s: prepare its data folder: %w", node.Name, err)
-			}
-			process, err := adapter.Start(ctx, command)
-			if err != nil {
+			if err := n.startNode(ctx, i); err != nil {
 				return err
 			}
-			n.processes[i] = process
 			report.step(node.Name, "started %s, ready in %s", node.ServerName, seconds(time.Since(began)))
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// startNode starts one node; the process of an earlier start must have ended.
+func (n *network) startNode(ctx context.Context, i int) error {
+	command, err := n.prepare(n.plan.Nodes[i])
+	if err != nil {
+		return fmt.Errorf("%s: prepare its data folder: %w", n.plan.Nodes[i].Name, err)
+	}
+	process, err := adapter.Start(ctx, command)
+	if err != nil {
+		return err
+	}
+	n.processes[i] = process
+	return nil
 }
 
 // prepare writes a node's certificate and configuration into its data folder.

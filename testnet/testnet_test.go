@@ -1,0 +1,305 @@
+package testnet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hanse/testnet/adapter"
+	"hanse/testnet/fabric"
+	"hanse/testnet/user"
+)
+
+// program builds hanse once for all tests of the package.
+var program = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "hanse-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "hanse")
+	if output, err := exec.Command("go", "build", "-o", path, "hanse").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, output)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := program(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+func hanse(t *testing.T) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestUp is the README's main job: the nodes start, their users meet, and a second start goes on with them.
+func TestUp(t *testing.T) {
+	dir := t.TempDir()
+	for run := range 2 {
+		var out bytes.Buffer
+		err := Up(t.Context(), Options{Once: true, Dir: dir, JSON: run == 1, Program: hanse(t), Out: &out})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out.String())
+		}
+		if want := fmt.Sprintf("all 3 nodes show the same %d messages", 3+3*run); !strings.Contains(out.String(), want) {
+			t.Errorf("run %d doesn't say %q:\n%s", run, want, out.String())
+		}
+		if run == 0 {
+			for _, want := range []string{"SRV record", "name and port", "@alice:node1.test", "joined by the alias", "joined by the invite"} {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("nothing is said of %q:\n%s", want, out.String())
+				}
+			}
+			continue
+		}
+		for line := range strings.Lines(out.String()) {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("not a line of JSON: %s", line)
+			}
+		}
+	}
+	for _, wrong := range []Options{{Dir: dir, Nodes: 4}, {Dir: dir, RoomVersion: "3"}, {Nodes: 51}, {RoomVersion: "13"}} {
+		wrong.Once, wrong.Program, wrong.Out = true, hanse(t), &bytes.Buffer{}
+		if err := Up(t.Context(), wrong); err == nil {
+			t.Errorf("%+v is taken", wrong)
+		}
+	}
+}
+
+func TestAnInterruptedTestnetLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &lockedBuffer{}
+	ended := make(chan error)
+	go func() { ended <- Up(ctx, Options{Nodes: 1, Dir: dir, Program: hanse(t), Out: out}) }()
+	for !strings.Contains(out.String(), "stays up until Ctrl-C") {
+		select {
+		case err := <-ended:
+			t.Fatalf("ended: %v\n%s", err, out.String())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if !strings.Contains(out.String(), "stopped all nodes") {
+		t.Errorf("no word of the end:\n%s", out.String())
+	}
+	log, err := os.ReadFile(filepath.Join(dir, "node1", "hanse.log"))
+	if err != nil || !bytes.Contains(log, []byte("hanse stops")) {
+		t.Errorf("the node did not stop in order: %v\n%s", err, log)
+	}
+}
+
+// lockedBuffer is a buffer that one goroutine writes and another reads.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer // guarded by mu
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
+// TestKilledNodesLoseNothing kills a node at random moments while its user and another node's talk. What was acknowledged is
+// there after the next start, once, and both nodes come to show the same room.
+func TestKilledNodesLoseNothing(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	plan, _, err := loadOrMakePlan(dir, 2, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := newNetwork(dir, hanse(t), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := network.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	report := &report{out: &bytes.Buffer{}, began: time.Now()}
+	if err := network.start(t.Context(), report); err != nil {
+		t.Fatal(err)
+	}
+	s := &scenario{network: network, report: report}
+	defer s.close()
+	if err := s.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	acknowledged := map[string]string{} // event ID → text
+	for round := range 4 {
+		for id, text := range talkUntilKilled(t, s, random, round) {
+			if acknowledged[id] != "" {
+				t.Errorf("%s was given to %q and to %q", id, acknowledged[id], text)
+			}
+			acknowledged[id] = text
+		}
+	}
+	if err := s.converge(t.Context()); err != nil {
+		t.Error(err)
+	}
+	v, err := look(t.Context(), s.users[0], s.roomID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, text := range acknowledged {
+		if v.messages[id] != text {
+			t.Errorf("%q was acknowledged as %s; the room has %q", text, id, v.messages[id])
+		}
+	}
+	count := map[string]int{}
+	for _, text := range v.messages {
+		count[text]++
+	}
+	for text, n := range count {
+		if n > 1 && strings.HasPrefix(text, "round") {
+			t.Errorf("%q is there %d times", text, n)
+		}
+	}
+	t.Logf("%d messages were acknowledged over 4 kills", len(acknowledged))
+}
+
+// talkUntilKilled lets both users talk, kills node1 meanwhile, starts it again, and returns what was acknowledged.
+func talkUntilKilled(t *testing.T, s *scenario, random *rand.Rand, round int) map[string]string {
+	t.Helper()
+	const talkers = 4
+	acknowledged := map[string]string{}
+	var mu sync.Mutex
+	ctx, cancel := context.WithCancel(t.Context())
+	var talking sync.WaitGroup
+	for i := range talkers {
+		talking.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				text := fmt.Sprintf("round %d talker %d message %d", round, i, n)
+				id, err := s.users[i%2].Say(ctx, s.roomID, text)
+				if err != nil {
+					if i%2 == 0 {
+						return // killed
+					}
+					var refusal *user.Error
+					if errors.As(err, &refusal) {
+						t.Errorf("the node that lives refuses: %v", err)
+					}
+					return
+				}
+				mu.Lock()
+				acknowledged[id] = text
+				mu.Unlock()
+			}
+		})
+	}
+	time.Sleep(time.Duration(50+random.IntN(400)) * time.Millisecond)
+	s.network.processes[0].Kill()
+	cancel()
+	talking.Wait()
+	if err := s.network.startNode(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	return acknowledged
+}
+
+func TestPlansAreKept(t *testing.T) {
+	dir := t.TempDir()
+	plan, kept, err := loadOrMakePlan(dir, 7, "11")
+	if err != nil || kept {
+		t.Fatal(kept, err)
+	}
+	again, kept, err := loadOrMakePlan(dir, 0, "10")
+	if err == nil || kept {
+		t.Errorf("another room version is taken: %v", again)
+	}
+	again, kept, err = loadOrMakePlan(dir, 7, "11")
+	if err != nil || !kept || !slices.Equal(plan.Nodes, again.Nodes) || plan.SharedSecret != again.SharedSecret {
+		t.Errorf("kept %v, %v: %+v, not %+v", kept, err, again, plan)
+	}
+	names := map[string]bool{}
+	for _, node := range plan.Nodes {
+		names[node.ServerName] = true
+	}
+	if len(names) != 7 {
+		t.Errorf("%v", names)
+	}
+	if err := os.WriteFile(planFile(dir), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := loadOrMakePlan(dir, 0, ""); err == nil || !strings.Contains(err.Error(), "another --dir") {
+		t.Errorf("a broken plan: %v", err)
+	}
+}
+
+func TestDifferencesAreNamed(t *testing.T) {
+	plan := makePlan(make([]fabric.Place, 2), "")
+	same := view{messages: map[string]string{"$1": "a"}, state: map[string]string{"m.room.create": "$0"}}
+	for want, other := range map[string]view{
+		"":                                     same,
+		`node2 lacks the message "$1"`:         {state: same.state},
+		`node1 lacks the message "$2"`:         {messages: map[string]string{"$1": "a", "$2": "b"}, state: same.state},
+		`the state "m.room.create" is $0 on n`: {messages: same.messages, state: map[string]string{"m.room.create": "$9"}},
+	} {
+		if got := compare(plan, []view{same, other}); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestNodeConfigFollowsTheOrders(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := fabric.LoadOrCreateCA(dir); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{
+		"SERVER_NAME": "[::1]:8448", "BIND_ADDR": "127.0.0.9", "DATA_DIR": filepath.Join(dir, "data"), "CA_CERT": filepath.Join(dir, "ca.crt"),
+		"CA_KEY": filepath.Join(dir, "ca.key"), "CA_BUNDLE": filepath.Join(dir, "ca.crt"), "DNS_SERVER": "127.0.0.1:53", "SHARED_SECRET": "s",
+	}
+	config, err := NodeConfig(func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Validate(); err != nil {
+		t.Error(err)
+	}
+	if config.Rooms.DefaultVersion != "10" || !config.Registration.Open || config.Federation.DNSServer != "127.0.0.1:53" ||
+		config.Client.Listen[0] != "127.0.0.9:8008" || config.Federation.Listen[0] != "127.0.0.9:8448" {
+		t.Errorf("%+v", config)
+	}
+	orders, err := adapter.OrdersFrom(func(name string) string { return env[name] })
+	if err != nil || !slices.Contains(orders.Environ(), "SERVER_NAME=[::1]:8448") {
+		t.Errorf("%+v, %v", orders, err)
+	}
+	delete(env, "CA_KEY")
+	if _, err := NodeConfig(func(name string) string { return env[name] }); err == nil || !strings.Contains(err.Error(), "CA_KEY") {
+		t.Errorf("without CA_KEY: %v", err)
+	}
+}
