@@ -90,16 +90,17 @@ func (n systemNetwork) Addresses(ctx context.Context, host string) ([]netip.Addr
 }
 
 func (n systemNetwork) Services(ctx context.Context, name string) ([]Service, time.Duration, error) {
-	return dnsNetwork{servers: systemServers}.Services(ctx, name)
+	return dnsNetwork{servers: func() ([]string, error) { return systemServers("/etc/resolv.conf") }}.Services(ctx, name)
 }
 
 func (n systemNetwork) Dial(ctx context.Context, dialer *net.Dialer, network, address string) (net.Conn, error) {
 	return dialer.DialContext(ctx, network, address)
 }
 
-// systemServers are the DNS servers that the system names; the file may change while we run.
-func systemServers() ([]string, error) {
-	config, err := dns.ClientConfigFromFile("/etc/resolv.conf")
+// systemServers are the DNS servers that the system names in the file. It is read each time: it may change while we
+// run.
+func systemServers(file string) ([]string, error) {
+	config, err := dns.ClientConfigFromFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("no DNS server is known: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/miekg/dns"
@@ -129,6 +131,18 @@ var _ = Describe("DNS", func() {
 			servers, err := realNetwork(given).(dnsNetwork).servers()
 			Expect(err).NotTo(HaveOccurred())
 			Expect(servers).To(Equal([]string{want}))
+		}
+	})
+	It("reads the system's servers", func() {
+		file := filepath.Join(GinkgoT().TempDir(), "resolv.conf")
+		_, err := systemServers(file)
+		Expect(err).To(MatchError(ContainSubstring("no DNS server is known")))
+		for text, want := range map[string][]string{
+			"nameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch x.test\n": {"192.0.2.1:53", "[2001:db8::1]:53"},
+			"# nothing\n": {"127.0.0.1:53"},
+		} {
+			Expect(os.WriteFile(file, []byte(text), 0o600)).To(Succeed())
+			Expect(systemServers(file)).To(Equal(want))
 		}
 	})
 	It("bounds lifetimes", func() {

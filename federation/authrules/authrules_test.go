@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/roomversion"
 )
@@ -190,6 +191,36 @@ func TestEventsState(t *testing.T) {
 	if e, err := state.StateEvent("y", ""); e != nil || err != nil {
 		t.Errorf("a message counts as state: %v, %v", e, err)
 	}
+}
+
+// FuzzCheck looks for contents that break a rule's code, and for verdicts that aren't the same twice.
+func FuzzCheck(f *testing.F) {
+	f.Add(uint8(11), uint8(0), `{"membership":"join"}`, `{"join_rule":"restricted"}`)
+	f.Add(uint8(1), uint8(1), basePowerLevels, `{"users":{"@mod:two.test":"7"},"ban":1.5}`)
+	f.Add(uint8(12), uint8(0), `{"membership":"invite","third_party_invite":{"signed":{"mxid":"@u:x","token":""}}}`, `{"public_keys":[{"public_key":"x"}]}`)
+	types := []string{typeMember, typePowerLevels, typeThirdPartyInvite, typeRedaction, typeAliases, "m.room.topic"}
+	f.Fuzz(func(t *testing.T, version, typ uint8, content, state string) {
+		all := roomversion.All()
+		rules := all[int(version)%len(all)]
+		mode := canonicaljson.Lenient
+		if rules.StrictCanonicalJSON {
+			mode = canonicaljson.Strict
+		}
+		for _, text := range []string{content, state} {
+			if canonical, err := canonicaljson.Append(nil, []byte(text), mode); err != nil || canonical[0] != '{' || len(text) > 10_000 {
+				return
+			}
+		}
+		w := newWorld(t, rules)
+		for _, typ := range []string{typePowerLevels, typeJoinRules, typeThirdPartyInvite} {
+			w.set(w.event(mod, typ, key(""), state, nil))
+		}
+		e := w.event(mod, types[int(typ)%len(types)], key(user), content, nil)
+		first, second := Check(e, w), Check(e, NewMemo(w))
+		if fmt.Sprint(first) != fmt.Sprint(second) {
+			t.Errorf("once %v, once %v", first, second)
+		}
+	})
 }
 
 func BenchmarkCheckMessage(b *testing.B) {

@@ -160,6 +160,20 @@ func TestParseLevel(t *testing.T) {
 	}
 }
 
+func TestNullAndUnknownProperties(t *testing.T) {
+	for _, rules := range roomversion.All() {
+		for _, content := range []string{`{"events":null}`, `{"ban":null}`, `{"notifications":null}`} {
+			if _, err := ParsePowerLevels(rules, []byte(content)); (err != nil) != rules.IntegerPowerLevels {
+				t.Errorf("room version %s: %s: %v", rules.Version, content, err)
+			}
+		}
+		p, err := ParsePowerLevels(rules, []byte(`{"ban":7,"other":"x"}`))
+		if err != nil || p.named[ban] != (level{7, true}) {
+			t.Errorf("room version %s: %+v, %v", rules.Version, p, err)
+		}
+	}
+}
+
 func TestLevels(t *testing.T) {
 	for _, rules := range roomversion.All() {
 		w := newWorld(t, rules)
