@@ -49,6 +49,10 @@ type limitedError struct{ after time.Duration }
 
 func (e *limitedError) Error() string { return "too many requests, retry after " + e.after.String() }
 
+// statusGivenUp is the status of requests whose client has gone: nobody reads it, but it is counted, and it is not the
+// server's fault. 499 is what proxies use for that.
+const statusGivenUp = 499
+
 // answer is a response whose status is not 200, or whose body is not made from a Go value.
 type answer struct {
 	status int
@@ -83,7 +87,7 @@ func wireError(err error) (wire *federation.Error, ours bool) {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &federation.Error{Status: http.StatusGatewayTimeout, Code: "M_UNKNOWN", Message: "this took too long"}, false
 	case errors.Is(err, context.Canceled):
-		return &federation.Error{Status: http.StatusServiceUnavailable, Code: "M_UNKNOWN", Message: "the request was given up"}, false
+		return &federation.Error{Status: statusGivenUp, Code: "M_UNKNOWN", Message: "the request was given up"}, false
 	}
 	return &federation.Error{Status: http.StatusInternalServerError, Code: "M_UNKNOWN", Message: "internal server error"}, true
 }

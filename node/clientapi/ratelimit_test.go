@@ -76,3 +76,14 @@ func TestAddress(t *testing.T) {
 		}
 	}
 }
+
+// Every request takes from at least one bucket.
+func BenchmarkLimiterTake(b *testing.B) {
+	l := newLimiter(RateLimits{Requests: Limit{PerSecond: 1e9, Burst: 1e9}})
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.take(ordinary, "@alice:example.org", netip.Addr{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -70,3 +70,19 @@ func TestTokenCacheIsBounded(t *testing.T) {
 		t.Error("the oldest is still there")
 	}
 }
+
+// Every request of a client comes through here.
+func BenchmarkTokenCacheFind(b *testing.B) {
+	c := newTokenCache()
+	hashes := make([]store.TokenHash, 1000)
+	for i := range hashes {
+		hashes[i] = store.HashToken(fmt.Sprint(i))
+		c.add(hashes[i], Session{User: "@alice:example.org"}, c.generation())
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, _, ok := c.find(hashes[i%len(hashes)]); !ok {
+			b.Fatal("forgotten")
+		}
+	}
+}
