@@ -38,13 +38,12 @@ func (s *step) passOn(c *Committed, origin id.ServerName) error {
 		if !n.until.After(s.now) || n.server == origin || n.server == c.Event.Sender().Server() {
 			continue
 		}
-		member, _ := c.Before.Get(typeMember, string(n.user))
-		if err := s.load([]id.EventID{member}); member != "" && err != nil {
+		member, _ := c.Before.Get(typeMember, string(n.user)) // "": the sender knew of no membership
+		known, err := s.isJoin(member)
+		if err != nil {
 			return err
 		}
-		if known, err := s.isJoin(member); err != nil {
-			return err
-		} else if !known {
+		if !known {
 			to = append(to, n.server)
 		}
 	}

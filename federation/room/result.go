@@ -115,7 +115,8 @@ type Fetch struct {
 }
 
 // Send is an event and the servers that get it: those with joined users before or after it, and of the user who was kicked, banned
-// or had an invite or knock taken back; not ourselves, not where it came from. Servers is shared: it must not be changed.
+// or had an invite or knock taken back; not ourselves, not where it came from. These are our events, those that we accepted as the
+// resident server, and what is passed on to newcomers. Servers is shared: it must not be changed.
 type Send struct {
 	Event   *event.Event
 	Servers []id.ServerName

@@ -115,7 +115,8 @@ func (m *Machine) Rules() *roomversion.Rules { return m.rules }
 // Current is the current state: the resolution of the states after all forward extremities.
 func (m *Machine) Current() roomstate.Map { return m.current }
 
-// Forward are the forward extremities in order of their IDs.
+// Forward are the forward extremities in order of their IDs. Each that isn't merged makes the next resolution larger: when there are more
+// than MaxPrevEvents, it is time to say something, as deployed servers do by a dummy event.
 func (m *Machine) Forward() []id.EventID { return m.forward.ids() }
 
 // Resident tells whether a user of this server is joined.
