@@ -12,6 +12,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/node/store"
 )
 
 // place is a room that a transaction has events for.
@@ -134,10 +135,21 @@ func (d *delivery) submit(ctx context.Context, p *place) error {
 		}
 		return nil
 	}
-	verdicts, err := d.in.cfg.Rooms.Submit(ctx, d.origin, p.room, p.events)
-	if err != nil {
+	if !d.alone {
+		verdicts, err := d.in.cfg.Rooms.Submit(ctx, d.origin, p.room, p.events)
+		d.judged(p, verdicts)
 		return retryLater(err)
 	}
+	_, saved, err := d.in.cfg.Rooms.SubmitAll(ctx, d.origin, p.room, p.events, func(verdicts []room.Verdict) (store.TransactionAnswer, error) {
+		d.judged(p, verdicts)
+		return d.answer()
+	})
+	d.saved = saved
+	return retryLater(err)
+}
+
+// judged notes what the room made of its events.
+func (d *delivery) judged(p *place, verdicts []room.Verdict) {
 	sent := make(map[id.EventID]bool, len(p.events))
 	for _, e := range p.events {
 		sent[e.ID()] = true
@@ -147,13 +159,12 @@ func (d *delivery) submit(ctx context.Context, p *place) error {
 			continue // one that waited, or was fetched
 		}
 		// Waiting, soft-failed and rejected events were handled: the sender has nothing to mend.
+		problem := ""
 		if v.Status == room.Dropped {
-			d.result(v.EventID, v.Reason)
-			continue
+			problem = v.Reason
 		}
-		d.result(v.EventID, "")
+		d.result(v.EventID, problem)
 	}
-	return nil
 }
 
 // rescind handles an event of a room that we aren't in: it may end an invite or a knock.

@@ -10,6 +10,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/node/store"
 )
 
 // Transaction handles a transaction: its events in their rooms, different rooms at a time, then its EDUs. When it
@@ -42,35 +43,45 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 		}
 		return answer.PDUs, nil
 	}
-	results, err := i.pdus(ctx, origin, txn.PDUs)
-	if err != nil {
+	d := &delivery{
+		in: i, origin: origin, txnID: txnID, alone: len(txn.EDUs) == 0,
+		results: make(federation.PDUResults, len(txn.PDUs)), rooms: make(map[id.RoomID]*place),
+	}
+	if err := d.pdus(ctx, txn.PDUs); err != nil {
 		return nil, err
 	}
 	i.edus(ctx, origin, txn.EDUs)
-	answer, err := json.Marshal(federation.SendResponse{PDUs: results})
-	if err != nil {
-		return nil, fmt.Errorf("inbound: answer: %w", err)
+	if d.saved {
+		return d.results, nil
 	}
-	if err := i.cfg.Store.SaveTransaction(ctx, origin, txnID, answer); err != nil {
+	answer, err := d.answer()
+	if err != nil {
+		return nil, err
+	}
+	if err := i.cfg.Store.SaveTransaction(ctx, origin, txnID, answer.Response); err != nil {
 		return nil, fmt.Errorf("inbound: %w", err)
 	}
-	return results, nil
+	return d.results, nil
 }
 
 // pdus handles the events of a transaction.
-func (i *Inbound) pdus(ctx context.Context, origin id.ServerName, raws []json.RawMessage) (federation.PDUResults, error) {
-	d := &delivery{in: i, origin: origin, results: make(federation.PDUResults, len(raws)), rooms: make(map[id.RoomID]*place)}
+func (d *delivery) pdus(ctx context.Context, raws []json.RawMessage) error {
 	if err := d.parse(ctx, raws); err != nil {
-		return nil, err
+		return err
 	}
 	d.verify(ctx)
-	var group errgroup.Group
+	var places []*place
 	for _, p := range d.rooms {
 		if len(p.events) > 0 {
-			group.Go(func() error { return d.submit(ctx, p) })
+			places = append(places, p)
 		}
 	}
-	return d.results, group.Wait()
+	d.alone = d.alone && len(places) == 1
+	var group errgroup.Group
+	for _, p := range places {
+		group.Go(func() error { return d.submit(ctx, p) })
+	}
+	return group.Wait()
 }
 
 // edus hands the EDUs to who is registered for them. The room's server ACL is looked at by the handlers, which know the
@@ -94,10 +105,13 @@ func (i *Inbound) edus(ctx context.Context, origin id.ServerName, edus []federat
 type delivery struct {
 	in     *Inbound
 	origin id.ServerName
+	txnID  string
 	rooms  map[id.RoomID]*place
+	alone  bool // the transaction is events of one room and nothing else: its answer can be saved with their commit
+	saved  bool // it was
 
 	mu      sync.Mutex
-	results federation.PDUResults // guarded by mu
+	results federation.PDUResults // guarded by mu until pdus returns
 }
 
 // result notes what became of an event; "" is success.
@@ -105,4 +119,15 @@ func (d *delivery) result(eventID id.EventID, problem string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.results[eventID] = federation.PDUResult{Error: problem}
+}
+
+// answer is the transaction's answer with the results so far.
+func (d *delivery) answer() (store.TransactionAnswer, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	response, err := json.Marshal(federation.SendResponse{PDUs: d.results})
+	if err != nil {
+		return store.TransactionAnswer{}, fmt.Errorf("inbound: answer: %w", err)
+	}
+	return store.TransactionAnswer{Origin: d.origin, TxnID: d.txnID, Response: response}, nil
 }

@@ -21,6 +21,8 @@ type task struct {
 	fresh  func() *room.Machine                   // makes the machine if the store has none; nil: M_NOT_FOUND
 	of     *room.Machine                          // set: the input is meant for this machine only (Provide)
 	settle bool                                   // answer when the input's events have been decided, fetches included
+	// decide, if set, adds to opts what depends on the result. It is called in the room's turn, so it must be quick.
+	decide func(room.Result, *store.CommitOptions)
 
 	answer chan answer // capacity 1; nil: nobody asks
 }
@@ -124,6 +126,9 @@ func (a *actor) do(ctx context.Context, t *task) {
 	if err != nil {
 		a.failed(t, err)
 		return
+	}
+	if t.decide != nil {
+		t.decide(result, &opts)
 	}
 	a.fetch(result.Fetch)
 	a.filling.add(t, result, opts)

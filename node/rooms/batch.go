@@ -67,6 +67,7 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 	}
 	b.opts.ClientTxns = append(b.opts.ClientTxns, opts.ClientTxns...)
 	b.opts.Redactions = append(b.opts.Redactions, opts.Redactions...)
+	b.opts.Answers = append(b.opts.Answers, opts.Answers...)
 }
 
 func (b *batch) addEvents(events []room.Committed) {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 
 	"hanse/federation/event"
@@ -23,6 +24,16 @@ type CommitOptions struct {
 	Aliases []Alias
 	// Publish sets whether the room is listed in the directory; nil leaves it.
 	Publish *bool
+	// Answers are those to other servers' transactions of which all of the room's commit is the outcome: the same as
+	// [Store.SaveTransaction] without a write of its own.
+	Answers []TransactionAnswer
+}
+
+// TransactionAnswer is what was answered to another server's transaction.
+type TransactionAnswer struct {
+	Origin   id.ServerName
+	TxnID    string
+	Response json.RawMessage
 }
 
 // Redaction says that an accepted redaction event may redact its target (spec: the sender's power or server).
