@@ -17,7 +17,10 @@ func readReferences(rules *roomversion.Rules, f *fields) (prev, auth []id.EventI
 	}
 	n := len(ids)
 	ids, err = appendReferences(ids, rules, "auth_events", f.authEvents, MaxAuthEvents)
-	return ids[:n:n], ids[n:len(ids):len(ids)], err
+	if err != nil {
+		return nil, nil, err
+	}
+	return ids[:n:n], ids[n:len(ids):len(ids)], nil
 }
 
 // appendReferences reads a list of event IDs; in room versions 1 and 2, of pairs of an ID and
