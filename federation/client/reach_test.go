@@ -173,7 +173,7 @@ var _ = Describe("reaching a server", func() {
 		DeferCleanup(func() { close(release) })
 		ctx, cancel := context.WithCancel(ctx)
 		w.peer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			cancel()
+			time.AfterFunc(50*time.Millisecond, cancel) // the client has noticed by then that its request is out
 			<-release
 		}))
 		e := failure(second(w.client().Version(ctx, peer)))

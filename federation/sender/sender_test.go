@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -47,6 +48,40 @@ func TestBatchesAndOrder(t *testing.T) {
 		if got := s.Stats(); got.Transactions != 4 || got.PDUs != 120 || got.Busy != 0 {
 			t.Errorf("stats %+v", got)
 		}
+	})
+}
+
+// late is an outbox into which an event comes just after Next has looked.
+type late struct {
+	*box
+	come func()
+}
+
+func (l *late) Next(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (Batch, error) {
+	batch, err := l.box.Next(ctx, server, maxPDUs, maxEDUs)
+	if come := l.come; batch.Empty() && come != nil {
+		l.come = nil
+		come()
+	}
+	return batch, err
+}
+
+func TestNothingIsOverlooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, w := &late{box: newBox()}, &wire{}
+		s := New(Config{Origin: self, Client: w, Outbox: b})
+		b.come = func() {
+			b.put(peer, 2)
+			s.Wake(peer)
+		}
+		stop := run(t, s)
+		b.put(peer, 1)
+		s.Wake(peer)
+		sleep(time.Second)
+		if log := w.takeLog(); len(log) != 2 {
+			t.Errorf("got %+v", log)
+		}
+		stop()
 	})
 }
 
