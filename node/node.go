@@ -114,7 +114,7 @@ func (n *Node) Run(ctx context.Context) error {
 	// What writes outlives what asks it to: each stage has a context of its own, ended after the one before.
 	life := context.WithoutCancel(ctx)
 	committer := stage(life, n.store.Run)
-	if err := n.store.SetOwnKeyUsed(ctx, n.keyID); err != nil {
+	if err := n.store.SetOwnKeyUsed(life, n.keyID); err != nil {
 		return errors.Join(err, committer.stop(), n.store.Close())
 	}
 	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.ephemeral.Run, n.users.Run)

@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hanse/testnet/fabric"
+)
+
+// testConfig is a node on free loopback ports with a certificate.
+func testConfig(t *testing.T) Config {
+	t.Helper()
+	dir := t.TempDir()
+	ca, err := fabric.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM, keyPEM, err := ca.Issue("example.test", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := Config{ServerName: "example.test", DataDir: filepath.Join(dir, "data")}
+	config.Client.Listen = []string{"127.0.0.1:0"}
+	config.Client.PublicURL = "https://matrix.example.test"
+	config.Federation.Listen = []string{"127.0.0.1:0"}
+	config.Federation.Certificate = filepath.Join(dir, "tls.crt")
+	config.Federation.Key = filepath.Join(dir, "tls.key")
+	config.Federation.WellKnown = "matrix.example.test:443"
+	config.Monitor.Listen = "127.0.0.1:0"
+	config.Registration.Open = true
+	for path, data := range map[string][]byte{config.Federation.Certificate: certPEM, config.Federation.Key: keyPEM} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return config
+}
+
+// start runs a node until stop is called; stop returns Run's error.
+func start(t *testing.T, config Config) (n *Node, stop func() error) {
+	t.Helper()
+	n, err := New(t.Context(), config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	return n, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+func (n *Node) address(setting string) string {
+	for _, e := range n.endpoints {
+		if e.setting == setting {
+			return e.listener.Addr().String()
+		}
+	}
+	return ""
+}
+
+func fetch(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(data)
+}
+
+func TestANodeAnswersAndStops(t *testing.T) {
+	n, stop := start(t, testConfig(t))
+	client, monitor := "http://"+n.address("client.listen"), "http://"+n.address("monitor.listen")
+	for path, want := range map[string]string{
+		client + "/_matrix/client/versions":            `"versions":`,
+		client + "/.well-known/matrix/client":          `"base_url":"https://matrix.example.test"`,
+		client + "/.well-known/matrix/server":          `{"m.server":"matrix.example.test:443"}`,
+		client + "/_matrix/federation/v1/version":      `"Hanse"`,
+		client + "/_matrix/key/v2/server":              `"server_name":"example.test"`,
+		client + "/_matrix/nonsense":                   `M_UNRECOGNIZED`,
+		monitor + "/health":                            "ok",
+		monitor + "/ready":                             "ready",
+		monitor + "/metrics":                           "go_goroutines",
+		monitor + "/debug/pprof/goroutine?debug=1":     "goroutine profile",
+		client + "/_matrix/client/v3/register/availab": "M_UNRECOGNIZED",
+	} {
+		if _, body := fetch(t, path); !strings.Contains(body, want) {
+			t.Errorf("%s answers %s", path, body)
+		}
+	}
+	began := time.Now()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > shutdownTimeout {
+		t.Errorf("the stop took %s", took)
+	}
+}
+
+// TestASecondStartGoesOn: accounts and keys outlive a restart.
+func TestASecondStartGoesOn(t *testing.T) {
+	config := testConfig(t)
+	var documents [2]struct {
+		VerifyKeys map[string]any `json:"verify_keys"`
+	}
+	for i := range documents {
+		n, stop := start(t, config)
+		_, body := fetch(t, "http://"+n.address("client.listen")+"/_matrix/key/v2/server")
+		if err := json.Unmarshal([]byte(body), &documents[i]); err != nil {
+			t.Fatal(err)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for key := range documents[0].VerifyKeys {
+		if _, same := documents[1].VerifyKeys[key]; !same {
+			t.Errorf("the second start has other keys: %v, %v", documents[0], documents[1])
+		}
+	}
+}
+
+func TestAStartThatCanNotBeIsRefusedClearly(t *testing.T) {
+	used := testConfig(t)
+	_, stop := start(t, used)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"a taken port":            {func(c *Config) { c.Client.Listen = []string{taken.Addr().String()} }, "is taken by another program"},
+		"another server name":     {func(c *Config) { c.ServerName = "other.test" }, "example.test"},
+		"a lost key":              {func(c *Config) { c.SigningKey = filepath.Join(c.DataDir, "nowhere.key") }, "restore the file from a backup"},
+		"a data folder in a file": {func(c *Config) { c.DataDir = c.Federation.Key }, "data_dir"},
+		"a broken setting":        {func(c *Config) { c.Log.Level = "loud" }, "log.level"},
+		"no such database":        {func(c *Config) { c.Database.URL = "postgres://nobody@127.0.0.1:1/none?connect_timeout=1" }, "database"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := used
+			c.change(&config)
+			n, err := New(t.Context(), config, slog.New(slog.DiscardHandler))
+			if err == nil {
+				t.Fatalf("it starts: %v", n.addresses())
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v; it should speak of %q", err, c.want)
+			}
+		})
+	}
+}
