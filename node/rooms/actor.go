@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -114,7 +115,7 @@ func (a *actor) do(ctx context.Context, t *task) {
 	if used, err := a.usedTxn(ctx, t); used || err != nil {
 		return
 	}
-	result, err := a.machine.Step(time.Now(), t.input, src)
+	result, err := a.step(t.input, src)
 	if err != nil {
 		a.failed(t, err)
 		return
@@ -132,6 +133,16 @@ func (a *actor) do(ctx context.Context, t *task) {
 	}
 	a.fetch(result.Fetch)
 	a.filling.add(t, result, opts)
+}
+
+// step steps the machine. What other servers send must never stop more than their own room: a panic is this step's error.
+func (a *actor) step(in room.Input, src room.Source) (result room.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return a.machine.Step(time.Now(), in, src)
 }
 
 // failed drops the machine, which can't go on. What it decided before is good and is committed.

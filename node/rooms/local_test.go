@@ -363,6 +363,26 @@ var _ = Describe("one server", func() {
 		Expect(one.state(roomID).Len()).To(BeNumerically(">", 0))
 	})
 
+	It("loads a room anew when its machine fails, without losing what was decided", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		var all sync.WaitGroup
+		for i := range 30 {
+			all.Go(func() {
+				defer GinkgoRecover()
+				if i%10 == 5 {
+					Expect(one.rooms.Break(ctx, roomID)).To(MatchError(ContainSubstring("panic")))
+					return
+				}
+				one.say(alice, roomID, "x")
+			})
+		}
+		all.Wait()
+		Expect(bodies(scroll(one, alice, roomID, 50))).To(HaveLen(27))
+		info, _, err := one.rooms.Info(ctx, roomID)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(info.Forward).To(HaveLen(1))
+	})
+
 	It("keeps few rooms in memory, and all in order", func() {
 		small := w.start("small.test", silent, limited(rooms.Limits{Loaded: 2, Idle: 20 * time.Millisecond}))
 		user := small.user("alice")

@@ -96,7 +96,7 @@ func (r *Rooms) take(a *actor, n int) (tasks []*task, more bool) {
 func (r *Rooms) retire(a *actor) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(a.queue) > 0 || a.fetching > 0 || a.flying != nil || !a.filling.idle() {
+	if len(a.queue) > 0 || a.fetching > 0 || a.flying != nil || !a.filling.idle() || len(a.unsettled) > 0 {
 		return false
 	}
 	delete(r.actors, a.room)
