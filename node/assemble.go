@@ -54,6 +54,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	n.rooms = rooms.New(rooms.Config{
 		Self: n.name, Key: file.Current, Store: n.store, Client: n.client, Ring: ring, Sender: n.sender,
 		Profiles: n.users, Invitees: n.users, DefaultVersion: roomversion.Version(n.config.Rooms.DefaultVersion), Log: n.log,
+		Observe: newMetrics(n.telemetry.Registry).observeCommit,
 	})
 	aliases, err := directory.New(directory.Config{Self: n.name, Store: n.store, Client: n.client, Log: n.log})
 	if err != nil {
@@ -78,6 +79,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.registerStats()
 	servers, err := n.servers(file, ring, aliases)
 	if err != nil {
 		return err

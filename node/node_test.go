@@ -96,7 +96,7 @@ func TestANodeAnswersAndStops(t *testing.T) {
 		client + "/_matrix/nonsense":                   `M_UNRECOGNIZED`,
 		monitor + "/health":                            "ok",
 		monitor + "/ready":                             "ready",
-		monitor + "/metrics":                           "go_goroutines",
+		monitor + "/metrics":                           "hanse_sender_pdus_total",
 		monitor + "/debug/pprof/goroutine?debug=1":     "goroutine profile",
 		client + "/_matrix/client/v3/register/availab": "M_UNRECOGNIZED",
 	} {
