@@ -238,8 +238,8 @@ func status(err error) int {
 }
 
 // eachVersion makes an entry of a table for every room version, with its label.
-func eachVersion() []any {
-	var entries []any
+func eachVersion() []TableEntry {
+	var entries []TableEntry
 	for _, version := range peer.Versions() {
 		entries = append(entries, Entry("in room version "+string(version), Label("rooms:v"+string(version)), version))
 	}

@@ -363,9 +363,12 @@ func (r *Room) Check(e *event.Event) error {
 	if err := authrules.CheckAuthEvents(e, auth, func(id.EventID) bool { return false }); err != nil {
 		return err
 	}
-	before, err := r.stateAfter(e.PrevEvents())
-	if err != nil {
-		return err
+	before, ok := r.before[e.ID()]
+	if !ok {
+		var err error
+		if before, err = r.stateAfter(e.PrevEvents()); err != nil {
+			return err
+		}
 	}
 	return authrules.Check(e, stateOf{before, r.events})
 }
@@ -393,4 +396,15 @@ func (r *Room) chain(of []id.EventID) []*event.Event {
 		chain = append(chain, e)
 	}
 	return dag.SortTopologically(chain)
+}
+
+// All is every event of the room, with the outliers, in no order.
+func (r *Room) All() []*event.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*event.Event, 0, len(r.events))
+	for _, e := range r.events {
+		all = append(all, e)
+	}
+	return all
 }
