@@ -205,6 +205,50 @@ var _ = Describe("two servers", func() {
 		one.sees(two.say(bob, roomID, "back"))
 	})
 
+	It("can be invited again to a room it has left, and reject or accept that", func() {
+		roomID := one.create(rooms.CreateRequest{Preset: "private_chat", Invite: []id.UserID{bob}})
+		two.join(bob, roomID)
+		again := func() {
+			GinkgoHelper()
+			Eventually(func() string { return one.membership(roomID, bob) }).Should(Equal("leave"))
+			Expect(one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: alice, Target: bob})).To(Succeed())
+			Expect(two.membership(roomID, bob)).To(Equal("invite"))
+		}
+		Expect(two.rooms.Leave(ctx, bob, roomID, "")).To(Succeed())
+		again()
+		Expect(two.rooms.Leave(ctx, bob, roomID, "")).To(Succeed())
+		again()
+		two.join(bob, roomID)
+		agree(roomID, one, two)
+	})
+
+	It("gets the invite of a second user through the room", func() {
+		roomID := one.create(rooms.CreateRequest{Preset: "private_chat", Invite: []id.UserID{bob}})
+		two.join(bob, roomID)
+		carol := two.user("carol")
+		Expect(one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: alice, Target: carol})).To(Succeed())
+		Eventually(func() string { return two.membership(roomID, carol) }).Should(Equal("invite"))
+		two.join(carol, roomID)
+		agree(roomID, one, two)
+	})
+
+	DescribeTable("comes to the same state after a partition in which both changed it", func(version roomversion.Version) {
+		roomID := one.create(rooms.CreateRequest{Version: version, PowerLevelOverride: json.RawMessage(`{"state_default":0,"ban":0,"kick":0,"events":{}}`)})
+		two.join(bob, roomID, one.name)
+		agree(roomID, one, two)
+		w.cut(two)
+		one.set(alice, roomID, "m.room.topic", "", `{"topic":"one"}`)
+		two.set(bob, roomID, "m.room.topic", "", `{"topic":"two"}`)
+		one.set(alice, roomID, "m.room.name", "", `{"name":"one"}`)
+		two.join(two.user("dan"), roomID)
+		two.say(two.user("dan"), roomID, "nobody hears me")
+		w.heal(two)
+		one.sees(two.say(bob, roomID, "hello"))
+		two.sees(one.say(alice, roomID, "hello"))
+		agree(roomID, one, two)
+		Expect(one.membership(roomID, two.user("dan"))).To(Equal("join"))
+	}, Entry("1", roomversion.V1), Entry("6", roomversion.V6), Entry("11", roomversion.V11), Entry("12", roomversion.V12))
+
 	It("says which room can't be found, and where nobody is known to be", func() {
 		err := two.rooms.Join(ctx, rooms.JoinRequest{User: bob, Room: "!nowhere:one.test"})
 		Expect(code(err)).To(Equal("M_NOT_FOUND"))
