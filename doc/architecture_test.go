@@ -235,3 +235,28 @@ func TestCitationsExist(t *testing.T) {
 	}
 	t.Logf("%d citations of %d of the specification's %d sections", citations, cited, len(anchors))
 }
+
+// TestDependenciesHaveAReason: each direct requirement of go.mod has its line in dependencies.md, and no other has.
+func TestDependenciesHaveAReason(t *testing.T) {
+	text, err := os.ReadFile("dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	requirements, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := map[string]bool{}
+	for _, match := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| [^|]+ \\|$").FindAllStringSubmatch(string(text), -1) {
+		reasons[match[1]] = true
+	}
+	for _, match := range regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(string(requirements), -1) {
+		if !reasons[match[1]] {
+			t.Errorf("go.mod requires %s; dependencies.md doesn't say why", match[1])
+		}
+		delete(reasons, match[1])
+	}
+	for module := range reasons {
+		t.Errorf("dependencies.md has %s, which go.mod doesn't require", module)
+	}
+}
