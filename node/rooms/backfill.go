@@ -26,11 +26,7 @@ const (
 // spec:server-server-api#backfilling-and-retrieving-missing-events
 func (r *Rooms) backfill(ctx context.Context, roomID id.RoomID, missing []id.EventID) (bool, error) {
 	missing = missing[:min(len(missing), maxGaps)]
-	before, err := r.unknown(ctx, missing)
-	if err != nil {
-		return false, err
-	}
-	err = r.detached(ctx, fmt.Sprintf("backfill %s %s", roomID, missing[0]), func(ctx context.Context) error {
+	err := r.detached(ctx, fmt.Sprintf("backfill %s %s", roomID, missing[0]), func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, backfillTime)
 		defer cancel()
 		return r.askHistory(ctx, roomID, missing)
@@ -39,15 +35,17 @@ func (r *Rooms) backfill(ctx context.Context, roomID id.RoomID, missing []id.Eve
 		r.log.Info("history could not be had from other servers", "room", roomID, "err", err)
 		return false, ctx.Err()
 	}
-	after, err := r.unknown(ctx, before)
-	return len(after) < len(before), err
+	return true, nil
 }
 
 // askHistory asks the servers of the room in turn until one gives events of which some can be used.
 func (r *Rooms) askHistory(ctx context.Context, roomID id.RoomID, missing []id.EventID) error {
 	info, ok, err := r.store.Room(ctx, roomID)
-	if err != nil || !ok {
+	if err != nil {
 		return err
+	}
+	if !ok {
+		return errUnknownRoom(roomID)
 	}
 	joined, err := r.store.JoinedServers(ctx, roomID)
 	if err != nil {
@@ -80,14 +78,15 @@ func (r *Rooms) askHistory(ctx context.Context, roomID id.RoomID, missing []id.E
 	return last
 }
 
-// used tells whether any of the events is stored now.
+// used tells whether any of the events has got its place in the room by this. Some may have been known before without
+// one, as state.
 func used(result room.Result, events []*event.Event) bool {
 	of := make(map[id.EventID]bool, len(events))
 	for _, e := range events {
 		of[e.ID()] = true
 	}
 	for _, v := range result.Verdicts {
-		if of[v.EventID] && (v.Status == room.Accepted || v.Status == room.SoftFailed || v.Status == room.Rejected) {
+		if of[v.EventID] && !v.Duplicate && (v.Status == room.Accepted || v.Status == room.SoftFailed || v.Status == room.Rejected) {
 			return true
 		}
 	}

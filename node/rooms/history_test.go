@@ -128,6 +128,10 @@ var _ = Describe("history", func() {
 			one.say(alice, roomID, fmt.Sprint(i))
 			want = append(want, fmt.Sprint(i))
 		}
+		// These come with the join, as state, and get their place in the history only later.
+		for i := range 30 {
+			one.join(one.user(fmt.Sprint("member", i)), roomID)
+		}
 		two.join(bob, roomID, one.name)
 		slices.Reverse(want)
 		all := scroll(two, bob, roomID, 25)
