@@ -147,7 +147,7 @@ func ids(events []*event.Event) []id.EventID {
 type Invited struct {
 	Event       *event.Event
 	RoomVersion roomversion.Version
-	State       []json.RawMessage // stripped
+	State       []json.RawMessage // as it came
 }
 
 func (p *Peer) serveInvite(w http.ResponseWriter, r Request) {

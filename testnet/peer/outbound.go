@@ -155,7 +155,7 @@ func (r *Room) Invite(ctx context.Context, sender, user id.UserID) (*event.Event
 		return nil, err
 	}
 	raw, err := r.peer.Client.Invite(ctx, user.Server(), federation.InviteRequest{
-		RoomID: r.ID, EventID: e.ID(), RoomVersion: r.Rules.Version, Event: e.JSON(), InviteRoomState: r.Stripped(),
+		RoomID: r.ID, EventID: e.ID(), RoomVersion: r.Rules.Version, Event: e.JSON(), InviteRoomState: r.InviteState(),
 	})
 	r.peer.note("sent   an invite to %s: %s\n  got  %.300s %v", user.Server(), e.JSON(), raw, err)
 	if err != nil {
@@ -171,16 +171,14 @@ func (r *Room) Invite(ctx context.Context, sender, user id.UserID) (*event.Event
 	return signed, r.Add(signed)
 }
 
-// Stripped is what invited users may see of the room.
-func (r *Room) Stripped() []json.RawMessage {
+// InviteState is what invited users may see of the room, in the form of the room's version.
+//
+// spec:server-server-api#put_matrixfederationv2inviteroomideventid
+func (r *Room) InviteState() []json.RawMessage {
 	var state []json.RawMessage
 	for _, eventType := range []string{"m.room.create", "m.room.join_rules", "m.room.name", "m.room.canonical_alias", "m.room.encryption"} {
 		if e := r.State(eventType, ""); e != nil {
-			if r.Rules.RoomIDIsCreateEvent && eventType == "m.room.create" {
-				state = append(state, e.JSON()) // spec:rooms/v12#event-format
-				continue
-			}
-			state = append(state, event.Stripped(e))
+			state = append(state, e.JSON())
 		}
 	}
 	return state
