@@ -329,7 +329,12 @@ func (b *builder) leftRoom(ctx context.Context, m store.Membership) (*LeftRoom, 
 // stripped is the state that an invited or knocking user is shown. spec:client-server-api#stripped-state
 func (b *builder) stripped(ctx context.Context, m store.Membership) ([]json.RawMessage, error) {
 	if m.OutOfRoom {
-		return m.Stripped, nil
+		// What came along describes the room; who invited the user is in the membership event itself.
+		row, ok, err := b.store.Event(ctx, m.EventID)
+		if err != nil || !ok {
+			return m.Stripped, err
+		}
+		return append(slices.Clip(m.Stripped), event.Stripped(row.Event)), nil
 	}
 	current, err := b.store.CurrentStateAt(ctx, m.RoomID, b.now.Position)
 	if err != nil {
