@@ -3,7 +3,7 @@
 .PHONY: build test race bench fuzz lint interop clean
 
 GO ?= go
-STATICCHECK = honnef.co/go/tools/cmd/staticcheck@2026.2.2
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # How long `make fuzz` runs each fuzz target, and how long `make bench` measures each benchmark.
 FUZZTIME ?= 30s
