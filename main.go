@@ -17,6 +17,7 @@ import (
 
 	"hanse/node"
 	"hanse/testnet"
+	"hanse/testnet/bench"
 )
 
 func main() {
@@ -180,6 +181,51 @@ func testnetCommand() *cobra.Command {
 		},
 	}
 	group := &cobra.Command{Use: "testnet", Short: "A small Matrix on one machine"}
-	group.AddCommand(up, oneNode)
+	group.AddCommand(up, oneNode, benchCommand())
 	return group
+}
+
+func benchCommand() *cobra.Command {
+	options := bench.Options{}
+	var list, others bool
+	measure := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure this homeserver, or any other, as its clients and its peers see it",
+		Long: "Start a homeserver through an adapter (doc/adapter.md), this one first, play the other servers and the\n" +
+			"clients, check what arrives, and print a table: a column a server, beside it what this machine does at best with\n" +
+			"the same events. A figure whose events were wrong, missing, doubled or out of order is void: the exit code is 1.",
+		Example: "  hanse testnet bench\n  hanse testnet bench --quick --scenario inbound --scenario sync\n" +
+			"  hanse testnet bench --adapter conformance/adapters/synapse.sh",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			options.Out, options.Progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if list {
+				for _, scenario := range bench.Scenarios() {
+					fmt.Fprintf(options.Out, "%-10s %s\n", scenario.Name, scenario.What)
+				}
+				return nil
+			}
+			if !others {
+				if options.Program, err = os.Executable(); err != nil {
+					return err
+				}
+			}
+			return bench.Run(cmd.Context(), options)
+		},
+	}
+	flags := measure.Flags()
+	flags.BoolVar(&list, "list", false, "list the scenarios")
+	flags.StringArrayVar(&options.Adapters, "adapter", nil, "an executable by the adapter contract; may be given several times")
+	flags.BoolVar(&others, "others-only", false, "measure the adapters' servers alone, without this hanse")
+	flags.StringArrayVar(&options.Scenarios, "scenario", nil, "only this scenario; may be given several times")
+	flags.IntVar(&options.Members, "members", 0, "members of the large room (default 10000)")
+	flags.IntVar(&options.Destinations, "destinations", 0, "other servers in the room that is sent to (default 20)")
+	flags.IntVar(&options.Clients, "clients", 0, "clients that wait in /sync (default 50)")
+	flags.IntVar(&options.Branches, "branches", 0, "branches of the fork (default 50)")
+	flags.DurationVar(&options.Duration, "duration", 0, "of the overload (default 20s)")
+	flags.Uint64Var(&options.Seed, "seed", 0, "of texts, keys and orders (default 1)")
+	flags.BoolVar(&options.Quick, "quick", false, "a tenth of everything: to see whether it works")
+	flags.StringVar(&options.Dir, "dir", "", "keep the servers' data and logs in this folder")
+	flags.BoolVar(&options.JSON, "json", false, "print JSON in place of the table")
+	return measure
 }

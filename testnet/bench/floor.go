@@ -1,0 +1,168 @@
+package bench
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ed25519"
+	"modernc.org/sqlite" // the embedded database of the server under test, alone
+
+	"hanse/federation/event"
+)
+
+// floors are what this machine does with the same events and nothing else, on all cores, with the same libraries.
+type floors struct {
+	dir string
+	n   int
+}
+
+// floorTime is how long a rate is measured.
+const floorTime = 400 * time.Millisecond
+
+// signed is an event's signature, taken apart.
+type signed struct {
+	public             ed25519.PublicKey
+	message, signature []byte
+}
+
+func signatures(events []*event.Event, servers []*server) []signed {
+	keys := map[string]*server{}
+	for _, s := range servers {
+		keys[string(s.name)] = s
+	}
+	var all []signed
+	for _, e := range events {
+		server := e.Sender().Server()
+		for keyID, signature := range e.SignaturesOf(server) {
+			if s := keys[string(server)]; s != nil && s.key.ID == keyID {
+				all = append(all, signed{s.key.Public(), e.SignedBytes(), signature})
+			}
+		}
+	}
+	return all
+}
+
+// verify is how many signatures a second all cores check.
+func (f *floors) verify(events []*event.Event, servers []*server) (float64, error) {
+	all := signatures(events, servers)
+	if len(all) == 0 {
+		return 0, fmt.Errorf("there are no signatures to check")
+	}
+	return onAllCores(func(i int) error {
+		s := all[i%len(all)]
+		if !ed25519.Verify(s.public, s.message, s.signature) {
+			return fmt.Errorf("a signature of the bench's own is not good")
+		}
+		return nil
+	})
+}
+
+// check is how many events a second all cores parse, hash and verify.
+func (f *floors) check(events []*event.Event, servers []*server) (float64, error) {
+	all := signatures(events, servers)
+	if len(all) != len(events) {
+		return 0, fmt.Errorf("%d events have %d signatures", len(events), len(all))
+	}
+	return onAllCores(func(i int) error {
+		i %= len(all)
+		e, err := event.Parse(events[i].Rules(), events[i].JSON())
+		if err != nil {
+			return err
+		}
+		if !e.ContentHashMatches() || !ed25519.Verify(all[i].public, e.SignedBytes(), all[i].signature) {
+			return fmt.Errorf("an event of the bench's own is not good")
+		}
+		return nil
+	})
+}
+
+// onAllCores does something again and again on every core for a while and tells how often a second.
+func onAllCores(do func(i int) error) (float64, error) {
+	var wait sync.WaitGroup
+	cores := runtime.GOMAXPROCS(0)
+	counts, errs := make([]int, cores), make([]error, cores)
+	began := time.Now()
+	for c := range cores {
+		wait.Go(func() {
+			for i := c; errs[c] == nil && time.Since(began) < floorTime; i += cores {
+				errs[c] = do(i)
+				counts[c]++
+			}
+		})
+	}
+	wait.Wait()
+	total := 0
+	for c := range cores {
+		if errs[c] != nil {
+			return 0, errs[c]
+		}
+		total += counts[c]
+	}
+	return float64(total) / time.Since(began).Seconds(), nil
+}
+
+// write commits the events' bytes as rows to a database of the kind that is embedded in Hanse, group rows a
+// transaction, each transaction waiting for the disk, and tells how long all of them took. It goes on for at least
+// floorTime if again is set, and tells the time of one round.
+func (f *floors) write(ctx context.Context, events []*event.Event, group int) (took time.Duration, err error) {
+	f.n++
+	path := filepath.Join(f.dir, fmt.Sprintf("floor-%d.db", f.n))
+	query := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "cache_size(-8192)", "wal_autocheckpoint(4000)"}}
+	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return 0, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(1)
+	defer func() {
+		_ = db.Close()
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			_ = os.Remove(path + suffix) // the folder goes at the end
+		}
+	}()
+	if _, err := db.ExecContext(ctx, `CREATE TABLE event (position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, json BLOB NOT NULL)`); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	for start := 0; start < len(events); start += group {
+		if err := writeGroup(ctx, db, events[start:min(start+group, len(events))], start); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(began), nil
+}
+
+func writeGroup(ctx context.Context, db *sql.DB, events []*event.Event, first int) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit there is nothing left to roll back
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO event (position, id, json) VALUES ($1, $2, $3)`)
+	if err != nil {
+		return err
+	}
+	defer insert.Close()
+	for i, e := range events {
+		if _, err := insert.ExecContext(ctx, first+i, string(e.ID()), e.JSON()); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// commitRate is how many rows a second the database alone commits.
+func (f *floors) commitRate(ctx context.Context, events []*event.Event, group int) (float64, error) {
+	took, err := f.write(ctx, events, group)
+	if err != nil {
+		return 0, err
+	}
+	return float64(len(events)) / took.Seconds(), nil
+}

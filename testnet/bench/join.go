@@ -1,0 +1,306 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomversion"
+	"hanse/testnet/user"
+)
+
+// joinServers is how many servers the members of a large room come from.
+const joinServers = 20
+
+// bigRoom is the large room, made once a run; every trial gets a copy.
+func (t *trial) bigRoom() (*room, []*server, error) {
+	servers, err := t.firstServers(min(joinServers, t.Destinations))
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.big == nil {
+		t.say("signing the members of a room")
+		r, err := newRoom(servers[0], "large")
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := populate(r, servers, t.Members-1, t.random("members")); err != nil {
+			return nil, nil, err
+		}
+		r.prepare()
+		t.big = r
+	}
+	r := t.big.clone()
+	t.world.add(r)
+	return r, servers, nil
+}
+
+// joinBig boots the server and lets a user join the large room. answered is when the answer to send_join was out.
+func (t *trial) joinBig(ctx context.Context) (r *room, s *session, answered time.Time, w window, err error) {
+	r, servers, err := t.bigRoom()
+	if err != nil {
+		return nil, nil, answered, w, err
+	}
+	if _, err := t.boot(ctx); err != nil {
+		return nil, nil, answered, w, err
+	}
+	if s, err = t.target.newSession(ctx, "newcomer"); err != nil {
+		return nil, nil, answered, w, err
+	}
+	if err := t.acquaint(ctx, s, servers); err != nil {
+		return nil, nil, answered, w, err
+	}
+	out := make(chan time.Time, 1)
+	t.world.onJoin(func(joined *room, at time.Time) {
+		if joined == r {
+			select {
+			case out <- at:
+			default: // it was asked twice: the first answer counts
+			}
+		}
+	})
+	resetPeak(t.target.process.PID())
+	w = t.window()
+	if err := s.joinRoom(ctx, r); err != nil {
+		return nil, nil, answered, w, err
+	}
+	select {
+	case answered = <-out:
+		return r, s, answered, w, nil
+	case <-time.After(time.Second):
+		return nil, nil, answered, w, fmt.Errorf("the server said that it joined %s, but did not ask to", r.id)
+	}
+}
+
+// join measures the join of a large room.
+func join(ctx context.Context, t *trial) error {
+	floor, err := t.joinFloor(ctx)
+	if err != nil {
+		return err
+	}
+	r, s, answered, w, err := t.joinBig(ctx)
+	if err != nil {
+		return err
+	}
+	usable := time.Since(answered)
+	if _, err := s.say(ctx, string(r.id), "Hello, all of you", 0); err != nil {
+		return fmt.Errorf("the room is not usable after the join: %w", err)
+	}
+	if err := t.complete(ctx, r, s); err != nil {
+		return err
+	}
+	ended := time.Now()
+	const floorOf = "the signature checks on all cores, and the rows written by the database alone"
+	t.seconds("from the send_join answer to usable", usable, floor, floorOf)
+	t.seconds("from the send_join answer to complete", ended.Sub(answered), floor, floorOf)
+	if usageKnown {
+		_, peak := resident(t.target.process.PID())
+		t.amount("CPU time of the server", "s", (cpuTime(t.target.process.PID()) - w.server).Seconds())
+		t.amount("peak memory", "MB", megabytes(peak))
+	}
+	t.spent("join", w, ended)
+	if err := t.again(ctx); err != nil {
+		return err
+	}
+	return t.complete(ctx, r, s)
+}
+
+// joinFloor is the time to check every member's signature on all cores and to write the events.
+func (t *trial) joinFloor(ctx context.Context) (time.Duration, error) {
+	r, servers, err := t.bigRoom()
+	if err != nil {
+		return 0, err
+	}
+	_, state := r.end()
+	events, _ := r.stateEvents(state)
+	rate, err := t.floors.verify(events, servers)
+	if err != nil {
+		return 0, err
+	}
+	check, err := t.floors.check(events, servers)
+	if err != nil {
+		return 0, err
+	}
+	write, err := t.floors.write(ctx, events, len(events))
+	if err != nil {
+		return 0, err
+	}
+	verify := time.Duration(float64(len(events)) / rate * float64(time.Second))
+	t.say("floors: %d signatures checked in %.2f s on %d cores (parsed and hashed too: %.2f s), written in %.2f s",
+		len(events), verify.Seconds(), runtime.GOMAXPROCS(0), float64(len(events))/check, write.Seconds())
+	return verify + write, nil
+}
+
+// complete waits until a client sees every member, and checks them. A server that has the members later lets the client
+// wait for them.
+func (t *trial) complete(ctx context.Context, r *room, s *session) error {
+	_, state := r.end()
+	wanted := map[string]id.EventID{}
+	for stateKey, eventID := range state.ByType("m.room.member") {
+		wanted[stateKey] = eventID
+	}
+	deadline := time.Now().Add(requestTimeout)
+	for {
+		var answer struct {
+			Chunk []user.Event `json:"chunk"`
+		}
+		if err := s.get(ctx, roomPath(string(r.id), "members?membership=join"), &answer); err != nil {
+			return err
+		}
+		if len(answer.Chunk) < len(wanted) && time.Now().Before(deadline) {
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		if len(answer.Chunk) != len(wanted) {
+			return fmt.Errorf("the room has %d members, and the server shows %d", len(wanted), len(answer.Chunk))
+		}
+		for _, e := range answer.Chunk {
+			if e.StateKey == nil || wanted[*e.StateKey] != id.EventID(e.ID) {
+				return fmt.Errorf("the server shows %s as a member event, which the room's state doesn't have", e.ID)
+			}
+			if want := r.event(id.EventID(e.ID)); want == nil || !sameJSON(e.Content, want.Content()) {
+				return fmt.Errorf("the server's %s is not what the room has", e.ID)
+			}
+		}
+		return nil
+	}
+}
+
+func sameJSON(a, b json.RawMessage) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && string(encode(x)) == string(encode(y))
+}
+
+// handedIn is a join by way of the server under test.
+type handedIn struct {
+	join             *event.Event
+	state, authChain []*event.Event
+	make, send       time.Duration // of make_join and send_join
+}
+
+// handIn joins a room by way of the server under test and checks what it answers.
+func (t *trial) handIn(ctx context.Context, s *server, roomID string, user id.UserID) (handedIn, error) {
+	var h handedIn
+	var template struct {
+		Version roomversion.Version `json:"room_version"`
+		Event   json.RawMessage     `json:"event"`
+	}
+	began := time.Now()
+	uri := "/_matrix/federation/v1/make_join/" + url.PathEscape(roomID) + "/" + url.PathEscape(string(user)) + "?ver=" + string(roomVersion)
+	if err := s.ask(ctx, t.target.name, http.MethodGet, uri, nil, &template); err != nil {
+		return h, err
+	}
+	h.make = time.Since(began)
+	rules, ok := roomversion.Lookup(template.Version)
+	if !ok {
+		return h, fmt.Errorf("make_join says that the room has version %q", template.Version)
+	}
+	draft, err := event.ParseDraft(rules, template.Event)
+	if err != nil {
+		return h, fmt.Errorf("the template of make_join: %w", err)
+	}
+	draft.OriginServerTS = time.Now().UnixMilli()
+	if h.join, err = draft.Sign(rules, s.name, s.key); err != nil {
+		return h, err
+	}
+	c, err := s.sign(http.MethodPut, "/_matrix/federation/v2/send_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(string(h.join.ID())), t.target.name, h.join.JSON())
+	if err != nil {
+		return h, err
+	}
+	began = time.Now()
+	raw, err := s.do(ctx, t.target.name, c)
+	if err != nil {
+		return h, fmt.Errorf("send_join: %w", err)
+	}
+	h.send = time.Since(began)
+	var answer struct {
+		State     []json.RawMessage `json:"state"`
+		AuthChain []json.RawMessage `json:"auth_chain"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return h, fmt.Errorf("the answer to send_join: %w", err)
+	}
+	if h.state, err = t.checked(answer.State); err != nil {
+		return h, err
+	}
+	h.authChain, err = t.checked(answer.AuthChain)
+	return h, err
+}
+
+// checked reads events of the server under test, of others, and of the bench's own servers.
+func (t *trial) checked(raws []json.RawMessage) ([]*event.Event, error) {
+	events := make([]*event.Event, len(raws))
+	for i, raw := range raws {
+		e, err := checkedEvent(raw, t.target.name, t.target.keys)
+		if err != nil {
+			return nil, fmt.Errorf("in the answer to send_join: %w", err)
+		}
+		events[i] = e
+	}
+	return events, nil
+}
+
+// answerJoin measures how the server answers another server's join of a large room.
+func answerJoin(ctx context.Context, t *trial) error {
+	r, s, _, _, err := t.joinBig(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.complete(ctx, r, s); err != nil {
+		return err
+	}
+	_, state := r.end()
+	var makes, sends []time.Duration
+	resetPeak(t.target.process.PID())
+	w := t.window()
+	newcomer, err := t.server(min(joinServers, t.Destinations))
+	if err != nil {
+		return err
+	}
+	for i := range 3 {
+		h, err := t.handIn(ctx, newcomer, string(r.id), newcomer.user(fmt.Sprintf("newcomer%d", i)))
+		if err != nil {
+			return err
+		}
+		makes, sends = append(makes, h.make), append(sends, h.send)
+		if err := sameState(r, ids(h.state), state.Len()+i); err != nil {
+			return err
+		}
+	}
+	slices.Sort(makes)
+	slices.Sort(sends)
+	t.seconds("make_join, median of 3", makes[1], 0, "")
+	t.seconds("send_join of the whole room, median of 3", sends[1], 0, "")
+	if usageKnown {
+		_, peak := resident(t.target.process.PID())
+		t.amount("peak memory", "MB", megabytes(peak))
+		t.amount("CPU time of the server", "s", (cpuTime(t.target.process.PID()) - w.server).Seconds())
+	}
+	return nil
+}
+
+// sameState checks that an answer has every event of the room's state, and as many as it should have.
+func sameState(r *room, answered []id.EventID, size int) error {
+	_, state := r.end()
+	got := make(map[id.EventID]bool, len(answered))
+	for _, eventID := range answered {
+		got[eventID] = true
+	}
+	if len(answered) != size || len(got) != size {
+		return fmt.Errorf("the answer to send_join has %d state events, and the room %d", len(answered), size)
+	}
+	for key, eventID := range state.All() {
+		if !got[eventID] {
+			return fmt.Errorf("the answer to send_join lacks the %s of %s", strings.TrimPrefix(key.Type, "m.room."), key.StateKey)
+		}
+	}
+	return nil
+}

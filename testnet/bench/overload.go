@@ -1,0 +1,302 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+)
+
+const (
+	// overloadServers is how many servers send at once in an overload, ten times those that a server is measured at its
+	// best with; overloadClients the same for clients.
+	overloadServers = 100
+	overloadClients = 640
+	// overloadPDUs is how many events a transaction of the overload has.
+	overloadPDUs = 10
+	// overloadRate is how many events a second are signed before: no server of today takes more on two cores.
+	overloadRate = 2500
+	// bestFor is how long the best rate is measured.
+	bestFor = 4 * time.Second
+	// atRest is how much of a core a server may use that is at rest again.
+	atRest = 0.1
+	// restTimeout is how long the bench waits for that.
+	restTimeout = 60 * time.Second
+	// shortestRetry and longestRetry bound what the bench makes of a time to retry.
+	shortestRetry, longestRetry = 20 * time.Millisecond, 5 * time.Second
+)
+
+// tally is what came of the requests of a phase. Safe for concurrent use.
+type tally struct {
+	mu       sync.Mutex
+	took     []time.Duration // guarded by mu; of requests that were accepted
+	events   int             // guarded by mu
+	refused  int             // guarded by mu; 429 and 503
+	untimed  int             // guarded by mu; of them, those without a time to retry
+	failures int             // guarded by mu; anything else
+	failure  error           // guarded by mu; the first
+}
+
+// note tells whether the request was accepted, and how long to wait before the next one.
+func (y *tally) note(began time.Time, events int, err error) (accepted bool, wait time.Duration) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if err == nil {
+		y.took, y.events = append(y.took, time.Since(began)), y.events+events
+		return true, 0
+	}
+	if refused, ok := asRefusal(err); ok && refused.temporary() {
+		y.refused++
+		if refused.retryAfter == 0 {
+			y.untimed++
+		}
+		return false, min(max(refused.retryAfter, shortestRetry), longestRetry)
+	}
+	y.failures++
+	if y.failure == nil {
+		y.failure = err
+	}
+	return false, shortestRetry
+}
+
+// crowd is who asks the server for too much.
+type crowd struct {
+	trial    *trial
+	sessions []*session
+	roomID   string
+	rooms    []*room
+	events   [][]*event.Event
+	lanes    []lane
+	sent     []int // transactions of each lane that were accepted; owned by the lane's goroutine in a phase
+
+	mu   sync.Mutex
+	said []sent // guarded by mu
+}
+
+// overload measures the best rate of clients and servers together, then lets ten times as many ask at once.
+func overload(ctx context.Context, t *trial) error {
+	c, err := t.newCrowd(ctx)
+	if err != nil {
+		return err
+	}
+	best := c.phase(ctx, atOnce, len(c.lanes)/10, min(bestFor, t.Duration))
+	if best.failure != nil {
+		return fmt.Errorf("at its best: %w", best.failure)
+	}
+	bestRate := float64(best.events) / min(bestFor, t.Duration).Seconds()
+	t.rate("64 clients and a tenth of the servers: accepted", "events", bestRate, 0, "")
+	pid := t.target.process.PID()
+	calm, _ := resident(pid)
+	resetPeak(pid)
+	w := t.window()
+	much := c.phase(ctx, overloadClients, len(c.lanes), t.Duration)
+	used := t.spentFigures("ten times as many", w, time.Now())
+	rest := t.restAgain(ctx, c)
+	_, p99, most := spread(much.took)
+	t.rate("ten times as many: accepted", "events", float64(much.events)/t.Duration.Seconds(), bestRate, "its own best rate")
+	t.seconds("ten times as many: an accepted request, 99 % within", p99, 0, "")
+	t.seconds("ten times as many: an accepted request, the slowest", most, 0, "")
+	t.amount("ten times as many: refused with 429 or 503", "requests", float64(much.refused))
+	t.amount("ten times as many: of them without a time to retry", "requests", float64(much.untimed))
+	t.amount("ten times as many: other failures", "requests", float64(much.failures))
+	if much.failure != nil {
+		t.say("%s: the first failure: %v", t.target.label(), much.failure)
+	}
+	for _, f := range used {
+		t.figure(f)
+	}
+	if usageKnown {
+		_, peak := resident(pid)
+		t.amount("memory before", "MB", megabytes(calm))
+		t.amount("peak memory", "MB", megabytes(peak))
+	}
+	if rest != nil {
+		return rest
+	}
+	return c.check(ctx)
+}
+
+// newCrowd boots the server and makes everybody ready.
+func (t *trial) newCrowd(ctx context.Context) (*crowd, error) {
+	n := t.scaled(overloadServers, 20)
+	servers, err := t.firstServers(n)
+	if err != nil {
+		return nil, err
+	}
+	c := &crowd{trial: t, lanes: make([]lane, n), events: make([][]*event.Event, n), rooms: make([]*room, n), sent: make([]int, n)}
+	for i, s := range servers {
+		if c.rooms[i], err = newRoom(s, "overload"+strconv.Itoa(i)); err != nil {
+			return nil, err
+		}
+	}
+	t.world.add(c.rooms...)
+	if _, err := t.boot(ctx); err != nil {
+		return nil, err
+	}
+	if c.sessions, c.roomID, err = t.roomful(ctx, 8); err != nil {
+		return nil, err
+	}
+	if err := parallel(n, 4, func(i int) error { return c.sessions[0].joinRoom(ctx, c.rooms[i]) }); err != nil {
+		return nil, err
+	}
+	// The tenth that is there from the beginning has more to say.
+	perLane := int(overloadRate*(t.Duration+bestFor).Seconds())/n/overloadPDUs + 1
+	t.say("%s: signing events of %d servers", t.target.label(), n)
+	err = parallel(n, 2, func(i int) error {
+		transactions := perLane
+		if i < n/10 {
+			transactions *= 4
+		}
+		random := t.random("overload" + strconv.Itoa(i))
+		made, err := c.rooms[i].talk(servers[i], transactions*overloadPDUs, func(n int) string { return words(random, strconv.Itoa(n)) })
+		if err != nil {
+			return err
+		}
+		c.events[i] = made
+		for start := 0; start < len(made); start += overloadPDUs {
+			b, err := newBatch(servers[i], t.target.name, "o"+strconv.Itoa(start), made[start:start+overloadPDUs])
+			if err != nil {
+				return err
+			}
+			c.lanes[i] = append(c.lanes[i], b)
+		}
+		return nil
+	})
+	return c, err
+}
+
+// phase lets clients and servers ask for a while.
+func (c *crowd) phase(ctx context.Context, clients, servers int, duration time.Duration) *tally {
+	ctx, cancel := context.WithTimeout(ctx, duration+requestTimeout)
+	defer cancel()
+	y, until := &tally{}, time.Now().Add(duration)
+	var wait sync.WaitGroup
+	for i := range clients {
+		wait.Go(func() { c.client(ctx, i, y, until) })
+	}
+	for i := range servers {
+		wait.Go(func() { c.server(ctx, i, y, until) })
+	}
+	wait.Wait()
+	return y
+}
+
+// client sends one message after another; one that was refused is sent again after the time the server names.
+func (c *crowd) client(ctx context.Context, index int, y *tally, until time.Time) {
+	s := c.sessions[index%len(c.sessions)]
+	for n := 0; time.Now().Before(until) && ctx.Err() == nil; n++ {
+		txn := s.target.txns.Add(1)
+		text := fmt.Sprintf("message %d of client %d, of the usual length of a message", txn, index)
+		for accepted := false; !accepted && time.Now().Before(until) && ctx.Err() == nil; {
+			began := time.Now()
+			said, err := s.say(ctx, c.roomID, text, txn)
+			var pause time.Duration
+			if accepted, pause = y.note(began, 1, err); accepted {
+				c.mu.Lock()
+				c.said = append(c.said, said)
+				c.mu.Unlock()
+				break
+			}
+			time.Sleep(min(pause, max(0, time.Until(until))))
+		}
+	}
+}
+
+// server sends one transaction after another.
+func (c *crowd) server(ctx context.Context, index int, y *tally, until time.Time) {
+	for c.sent[index] < len(c.lanes[index]) && time.Now().Before(until) && ctx.Err() == nil {
+		b := c.lanes[index][c.sent[index]]
+		began := time.Now()
+		accepted, pause := y.note(began, len(b.events), b.server.send(ctx, c.trial.target.name, b.call))
+		if accepted {
+			c.sent[index]++
+			continue
+		}
+		time.Sleep(min(pause, max(0, time.Until(until))))
+	}
+}
+
+// restAgain waits until the server is at rest after an overload: a bystander is answered at once, and no work is left.
+func (t *trial) restAgain(ctx context.Context, c *crowd) error {
+	began := time.Now()
+	for time.Since(began) < restTimeout && ctx.Err() == nil {
+		w, call := t.window(), time.Now()
+		_, err := c.sessions[0].call(ctx, "GET", roomPath(c.roomID, "state/m.room.name"), nil)
+		answered := time.Since(call)
+		time.Sleep(250 * time.Millisecond)
+		busy := (cpuTime(t.target.process.PID()) - w.server).Seconds() / time.Since(w.began).Seconds()
+		if err == nil && answered < 100*time.Millisecond && busy < atRest {
+			t.seconds("at rest again after", w.began.Sub(began), 0, "")
+			return nil
+		}
+	}
+	return errors.Join(ctx.Err(), fmt.Errorf("the server is not at rest again %s after the overload", restTimeout))
+}
+
+// check looks whether what was accepted is there.
+func (c *crowd) check(ctx context.Context) error {
+	history, err := c.sessions[0].history(ctx, c.roomID, nil)
+	if err != nil {
+		return err
+	}
+	times := map[string]int{}
+	texts := map[string]string{}
+	for _, e := range history {
+		times[e.ID]++
+		texts[e.ID] = e.Body()
+	}
+	for _, s := range c.said {
+		if n := times[string(s.id)]; n != 1 {
+			return fmt.Errorf("%s was accepted, and is in the history %d times", s.id, n)
+		}
+		if texts[string(s.id)] != s.text {
+			return fmt.Errorf("%s is not what was sent", s.id)
+		}
+	}
+	// Every room's newest event that was accepted is there, and some rooms are read as a whole.
+	for i, r := range c.rooms {
+		chain := c.events[i][:c.sent[i]*overloadPDUs]
+		if len(chain) == 0 {
+			continue
+		}
+		if err := c.sessions[0].visible(ctx, string(r.id), chain[len(chain)-1].ID()); err != nil {
+			return err
+		}
+		if i%10 == 0 {
+			if err := c.sessions[0].hasAll(ctx, r, chain); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hasAll is hasChain for a room in which the transaction after the last accepted one may have arrived too: nobody
+// waited for its answer.
+func (s *session) hasAll(ctx context.Context, r *room, chain []*event.Event) error {
+	history, err := s.history(ctx, string(r.id), nil)
+	if err != nil {
+		return err
+	}
+	there := map[id.EventID]int{}
+	var order []id.EventID
+	for _, e := range history {
+		there[id.EventID(e.ID)]++
+		order = append(order, id.EventID(e.ID))
+	}
+	at := -1
+	for _, e := range chain {
+		place := slices.Index(order, e.ID())
+		if there[e.ID()] != 1 || place < at {
+			return fmt.Errorf("%s was accepted, and is in the history of %s %d times, or out of order", e.ID(), r.id, there[e.ID()])
+		}
+		at = place
+	}
+	return nil
+}
