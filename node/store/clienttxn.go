@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"hanse/federation/id"
 )
@@ -15,15 +16,91 @@ type ClientTxn struct {
 	EventID  id.EventID
 }
 
+// findTxn is where a client's transaction is found that the tail doesn't have.
+const findTxn = "SELECT event_id FROM client_txns WHERE txn_key = $1"
+
 // ClientTxn tells which event a client's transaction made; false when the transaction is not known.
 //
 // spec:client-server-api#transaction-identifiers
 func (s *Store) ClientTxn(ctx context.Context, user id.UserID, device, endpoint, txnID string) (id.EventID, bool, error) {
+	return s.clientTxn(ctx, ClientTxn{User: user, Device: device, Endpoint: endpoint, TxnID: txnID}.key())
+}
+
+func (s *Store) clientTxn(ctx context.Context, key txnKey) (id.EventID, bool, error) {
+	// The tail first: what leaves it meanwhile is in the table.
+	if e, ok := s.tail.txn(key); ok {
+		return e, true, nil
+	}
 	var e id.EventID
-	found, err := s.read.found(ctx, `SELECT event_id FROM client_txns
-		WHERE user_id = $1 AND device_id = $2 AND endpoint = $3 AND txn_id = $4`,
-		[]any{string(user), []byte(device), []byte(endpoint), []byte(txnID)}, &e)
+	found, err := s.read.found(ctx, findTxn, []any{key[:]}, &e)
 	return e, found, err
+}
+
+// unusedTxns checks that no client transaction of a commit was used before, as far as it can be seen before the
+// commit's turn; txnsStillUnused has the last word.
+func (w *roomWrite) unusedTxns(ctx context.Context) error {
+	w.indexed = w.store.tail.upto()
+	w.txnOf = map[id.EventID]int{}
+	for i, c := range w.opts.ClientTxns {
+		key := c.key()
+		w.txnKeys, w.txnOf[c.EventID] = append(w.txnKeys, key), i
+		if _, used, err := w.store.clientTxn(ctx, key); err != nil || used {
+			return txnUsed(c, err)
+		}
+	}
+	return nil
+}
+
+func txnUsed(c ClientTxn, err error) error {
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrClientTxnUsed, c.TxnID)
+}
+
+// txnsStillUnused looks for the transactions among those that were written since the commit was prepared, before the
+// commit writes anything.
+func (w *roomWrite) txnsStillUnused(t *writeTx) error {
+	for i, key := range w.txnKeys {
+		_, used := t.txns[key]
+		if !used {
+			_, used = w.store.tail.txn(key)
+		}
+		if !used && w.store.tail.upto() != w.indexed { // it may have been in the tail and have left it
+			var e id.EventID
+			var err error
+			if used, err = t.found(findTxn, []any{key[:]}, &e); err != nil {
+				return err
+			}
+		}
+		if used {
+			return txnUsed(w.opts.ClientTxns[i], nil)
+		}
+		t.txns[key] = struct{}{}
+	}
+	return nil
+}
+
+// writeTxns writes the client transactions that are in no row of an event of the tail.
+func (w *roomWrite) writeTxns(t *writeTx) error {
+	if len(w.opts.ClientTxns) == 0 {
+		return nil
+	}
+	inRow := map[int]bool{}
+	for _, e := range w.commit.Events {
+		if i, ok := w.txnOf[e.Event.ID()]; ok && inTail(e) {
+			inRow[i] = true
+		}
+	}
+	for i, c := range w.opts.ClientTxns {
+		if inRow[i] {
+			continue
+		}
+		if err := t.insert(insertClientTxn, w.txnKeys[i][:], string(c.EventID), w.now.UnixMilli()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ClientTxnIDs tells which of the events this device sent, and under which transaction IDs: unsigned.transaction_id. Rows of

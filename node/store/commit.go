@@ -58,6 +58,9 @@ func (s *Store) refused(ctx context.Context, opts CommitOptions, err error) erro
 // write is the operation.
 func (w *roomWrite) write(t *writeTx) error {
 	var err error
+	if err = w.txnsStillUnused(t); err != nil {
+		return err
+	}
 	if w.ref, err = w.store.rooms.inTx(t, w.commit.RoomID, w.commit.Rules); err != nil {
 		return err
 	}
@@ -95,42 +98,9 @@ func (w *roomWrite) positions(t *writeTx) []Position {
 
 func (w *roomWrite) writeEvents(t *writeTx) error {
 	places := w.positions(t)
-	txns := map[id.EventID]ClientTxn{}
-	for _, c := range w.opts.ClientTxns {
-		txns[c.EventID] = c
-	}
 	for i, e := range w.commit.Events {
-		var before, after, why []byte
-		if !e.Outlier {
-			before = hashBytes(e.Before)
-			if !e.After.Equal(e.Before) {
-				after = hashBytes(e.After)
-			}
-		}
-		if e.Status != room.Accepted {
-			why = encodeVerdict(e.Rejection, e.Reason)
-		}
-		row := &storedEvent{
-			event: e.Event, room: w.ref, position: places[i], status: e.Status, rejection: e.Rejection, reason: e.Reason,
-			backfilled: e.Backfilled,
-		}
-		var device, txnID []byte
-		if txn, ok := txns[e.Event.ID()]; ok {
-			row.txnDevice, row.txnID = txn.Device, txn.TxnID
-			device, txnID = []byte(txn.Device), []byte(txn.TxnID)
-		}
-		err := t.insert(insertEvent, string(e.Event.ID()), w.ref.number, int64(row.position), e.Event.Depth(),
-			int64(e.Status), flag(e.Backfilled), before, after, why, device, txnID, e.Event.JSON())
-		if err != nil {
+		if err := w.writeEvent(t, e, places[i]); err != nil {
 			return err
-		}
-		if target, ok := e.Event.Redacts(); ok && e.Status == room.Accepted && !e.Outlier {
-			if err := t.insert(insertRedaction, string(target), string(e.Event.ID())); err != nil {
-				return err
-			}
-		}
-		if !e.Outlier { // an outlier may be stored with its place already: then this row isn't what is stored
-			t.then(func() { w.store.events.put(row) })
 		}
 	}
 	for _, g := range w.gaps {
@@ -139,9 +109,64 @@ func (w *roomWrite) writeEvents(t *writeTx) error {
 		}
 	}
 	for _, e := range w.filled {
-		if _, err := t.exec("DELETE FROM gaps WHERE missing = $1", string(e)); err != nil {
+		if err := t.remove(removeGap, string(e)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) error {
+	var before, after, why []byte
+	if !e.Outlier {
+		before = hashBytes(e.Before)
+		if !e.After.Equal(e.Before) {
+			after = hashBytes(e.After)
+		}
+	}
+	if e.Status != room.Accepted {
+		why = encodeVerdict(e.Rejection, e.Reason)
+	}
+	row := &storedEvent{
+		event: e.Event, room: w.ref, position: place, status: e.Status, rejection: e.Rejection, reason: e.Reason,
+		backfilled: e.Backfilled,
+	}
+	var key, device, txnID []byte
+	if i, ok := w.txnOf[e.Event.ID()]; ok {
+		txn := w.opts.ClientTxns[i]
+		row.txnDevice, row.txnID = txn.Device, txn.TxnID
+		key, device, txnID = w.txnKeys[i][:], []byte(txn.Device), []byte(txn.TxnID)
+	}
+	number := place
+	if e.Outlier {
+		number = t.next()
+	}
+	err := t.insert(insertEvent, string(e.Event.ID()), int64(number), w.ref.number, int64(place), int64(t.position), e.Event.Depth(),
+		int64(e.Status), flag(e.Backfilled), before, after, why, key, device, txnID, e.Event.JSON())
+	if err != nil {
+		return err
+	}
+	if !e.Outlier { // an outlier may be stored with its place already: then this row isn't what is stored
+		t.then(func() { w.store.events.put(row) })
+	}
+	if err := w.writePlace(t, e, place, key); err != nil {
+		return err
+	}
+	return w.writeCitations(t, e)
+}
+
+// writePlace makes an event findable by its place, and by what it redacts.
+func (w *roomWrite) writePlace(t *writeTx, e room.Committed, place Position, key []byte) error {
+	if !placeable(e) {
+		return nil
+	}
+	if inTail(e) {
+		t.then(func() { w.store.tail.add(w.ref.number, tailEntry{place, e.Event.Depth(), e.Event.ID()}, key) })
+	} else if err := t.insert(insertTimeline, w.ref.number, int64(place), e.Event.Depth()); err != nil {
+		return err
+	}
+	if target, ok := e.Event.Redacts(); ok {
+		return t.insert(insertRedaction, string(target), string(e.Event.ID()))
 	}
 	return nil
 }
@@ -152,14 +177,17 @@ func (w *roomWrite) writeRoom(t *writeTx) error {
 	if len(c.Events) == 0 && len(c.Changes) == 0 {
 		return nil
 	}
-	state := hashBytes(c.Current)
-	err := t.insert(insertRoom, w.ref.number, string(c.RoomID), string(c.Rules.Version), 1, int64(w.position),
-		encodeIDs(c.Forward), c.Depth, state, flag(c.Resident))
+	state, cited := hashBytes(c.Current), int64(0)
+	if w.bulk {
+		cited = int64(t.position)
+	}
+	err := t.insert(insertRoom, w.ref.number, string(c.RoomID), string(c.Rules.Version), int64(1), int64(w.position),
+		encodeIDs(c.Forward), c.Depth, state, flag(c.Resident), cited)
 	if err != nil {
 		return err
 	}
 	for server, joined := range c.Servers {
-		if err := t.insert(insertRoomServer, w.ref.number, string(server), joined); err != nil {
+		if err := t.insert(insertRoomServer, w.ref.number, string(server), int64(joined)); err != nil {
 			return err
 		}
 	}
@@ -172,7 +200,7 @@ func (w *roomWrite) writeRoom(t *writeTx) error {
 func (w *roomWrite) writeMembers(t *writeTx) error {
 	for _, m := range w.members {
 		err := t.insert(insertMember, w.ref.number, string(m.user), m.membership, string(m.eventID), string(m.sender),
-			int64(w.position), flag(m.local), 0, 0, []byte(nil))
+			int64(w.position), flag(m.local), int64(0), int64(0), []byte(nil))
 		if err != nil {
 			return err
 		}
@@ -180,7 +208,7 @@ func (w *roomWrite) writeMembers(t *writeTx) error {
 			continue
 		}
 		err = t.insert(insertMemberHistory, string(m.user), int64(w.position), w.ref.number, m.membership,
-			string(m.eventID), string(m.sender), 0, []byte(nil))
+			string(m.eventID), string(m.sender), int64(0), []byte(nil))
 		if err != nil {
 			return err
 		}
@@ -195,7 +223,7 @@ func (w *roomWrite) writeStaged(t *writeTx) error {
 		}
 	}
 	for _, e := range w.commit.Unstage {
-		if _, err := t.exec("DELETE FROM staged WHERE event_id = $1", string(e)); err != nil {
+		if err := t.remove(removeStaged, string(e)); err != nil {
 			return err
 		}
 	}
@@ -203,12 +231,8 @@ func (w *roomWrite) writeStaged(t *writeTx) error {
 }
 
 func (w *roomWrite) writeOptions(t *writeTx) error {
-	for _, c := range w.opts.ClientTxns {
-		err := t.insert(insertClientTxn, string(c.User), []byte(c.Device), []byte(c.Endpoint), []byte(c.TxnID),
-			string(c.EventID), w.now.UnixMilli())
-		if err != nil {
-			return err
-		}
+	if err := w.writeTxns(t); err != nil {
+		return err
 	}
 	for _, a := range w.opts.Aliases {
 		if err := t.insert(insertAlias, string(a.Alias), string(a.RoomID), string(a.Creator)); err != nil {
@@ -255,7 +279,10 @@ func (w *roomWrite) writeOutbox(t *writeTx) error {
 	if len(w.commit.Events) == 0 && len(w.commit.Changes) == 0 {
 		return nil
 	}
-	t.notify(Notice{Position: w.position, Kind: KindEvents, Room: w.commit.RoomID, Users: users, Servers: servers})
+	t.notify(Notice{
+		Position: w.position, Kind: KindEvents, Room: w.commit.RoomID, Users: users, Servers: servers,
+		Redacts: len(w.opts.Redactions) > 0,
+	})
 	return nil
 }
 

@@ -22,6 +22,7 @@ type committer struct {
 	closed  chan struct{} // closed when no more operations are taken
 	drained chan struct{} // closed when the last one was run
 
+	begin   func(*writeTx) error               // called at the beginning of each transaction
 	durable func(Position, []func(), []Notice) // called when a transaction is durable, before its waiters are released
 
 	transactions, operations, failures atomic.Int64
@@ -221,6 +222,9 @@ func (c *committer) once(ops []*operation) (err error) {
 // fill runs the operations and writes the counters.
 func (c *committer) fill(ops []*operation) error {
 	t := &c.tx
+	if err := c.begin(t); err != nil {
+		return err
+	}
 	for _, op := range ops {
 		if err := op.run(t); err != nil {
 			return err
@@ -278,7 +282,7 @@ func (c *committer) connect() error {
 	}
 	c.tx.conn, c.tx.stmts = conn, map[string]*sql.Stmt{}
 	if c.tx.byText == nil {
-		c.tx.byText = map[*insertion]*pendingRows{}
+		c.tx.byText, c.tx.txns, c.tx.unnumbered = map[*insertion]*pendingRows{}, map[txnKey]struct{}{}, c.dialect.Unnumbered
 	}
 	err = conn.QueryRowContext(ctx, "SELECT position, history FROM counters").Scan(&c.tx.position, &c.tx.history)
 	if err != nil {

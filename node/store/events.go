@@ -31,34 +31,6 @@ type EventRow struct {
 	TxnDevice, TxnID string
 }
 
-// Topological is a place in a room's order of depth, the order of /messages. Depth comes from events, so from
-// other servers: it orders, it proves nothing. Position decides among equal depths.
-type Topological struct {
-	Depth    int64
-	Position Position
-}
-
-// Topological is the row's place.
-func (r EventRow) Topological() Topological { return Topological{r.Event.Depth(), r.Position} }
-
-// Before says whether t comes before o.
-func (t Topological) Before(o Topological) bool {
-	if t.Depth != o.Depth {
-		return t.Depth < o.Depth
-	}
-	return t.Position < o.Position
-}
-
-// Direction is the way [Store.Page] walks.
-type Direction int
-
-const (
-	// Backward goes to older events.
-	Backward Direction = iota
-	// Forward goes to newer events.
-	Forward
-)
-
 // Gap is an event we have heard of as a parent and do not have: a backward extremity.
 type Gap struct {
 	Missing id.EventID
@@ -67,7 +39,8 @@ type Gap struct {
 }
 
 // eventColumns are what scanEvent reads.
-const eventColumns = "event_id, room, position, status, backfilled, verdict, redacted_by, txn_device, txn_id, json"
+const eventColumns = `events.event_id, events.room, events.position, events.status, events.backfilled, events.verdict,
+	events.redacted_by, events.txn_device, events.txn_id, events.json`
 
 func (s *Store) scanEvent(ctx context.Context, rows *sql.Rows) (*storedEvent, error) {
 	var (
@@ -180,27 +153,6 @@ func (s *Store) readIDs(ctx context.Context, query string, ids []id.EventID, use
 	})
 }
 
-// Timeline reads the accepted events of a room with positions in (after, upto], as /sync shows them: history that came
-// later has no part in it (give a negative after to see that too). Of more than limit events the newest are given
-// if newestFirst, else the oldest, in that order; more says that there were others.
-func (s *Store) Timeline(ctx context.Context, r id.RoomID, after, upto Position, limit int, newestFirst bool) (events []EventRow, more bool, err error) {
-	order := "ASC"
-	if newestFirst {
-		order = "DESC"
-	}
-	ref, err := s.rooms.find(ctx, r)
-	if err != nil || ref == nil {
-		return nil, false, err
-	}
-	query := `SELECT ` + eventColumns + ` FROM events WHERE room = $1 AND position > $2 AND position <= $3
-		AND status = 0 AND position <> 0 ORDER BY position ` + order + ` LIMIT $4`
-	events, err = s.eventRows(ctx, query, ref.number, int64(after), int64(upto), limit+1)
-	if len(events) > limit {
-		return events[:limit], true, err
-	}
-	return events, false, err
-}
-
 // eventRows reads whole rows. Those in the cache are not parsed again.
 func (s *Store) eventRows(ctx context.Context, query string, args ...any) ([]EventRow, error) {
 	var events []EventRow
@@ -215,77 +167,6 @@ func (s *Store) eventRows(ctx context.Context, query string, args ...any) ([]Eve
 		return nil
 	})
 	return events, err
-}
-
-// Page reads the accepted events of a room in order of depth, then position: strictly beyond from in the direction
-// given, not beyond to (the zero to is no end). next is where the following page starts; no events: from.
-func (s *Store) Page(ctx context.Context, r id.RoomID, from Topological, dir Direction, limit int, to Topological) (events []EventRow, next Topological, err error) {
-	ref, err := s.rooms.find(ctx, r)
-	if err != nil || ref == nil {
-		return nil, from, err
-	}
-	// Row values compare the pair in one go, in both databases.
-	bounds, order := "(depth, position) < ($2, $3) AND (depth, position) >= ($4, $5)", "depth DESC, position DESC"
-	if dir == Forward {
-		bounds, order = "(depth, position) > ($2, $3) AND (depth, position) <= ($4, $5)", "depth ASC, position ASC"
-	}
-	if to == (Topological{}) {
-		to = first
-		if dir == Forward {
-			to = last
-		}
-	}
-	query := `SELECT ` + eventColumns + ` FROM events WHERE room = $1 AND ` + bounds + `
-		AND status = 0 AND position <> 0 ORDER BY ` + order + ` LIMIT $6`
-	events, err = s.eventRows(ctx, query, ref.number, from.Depth, int64(from.Position), to.Depth, int64(to.Position), limit)
-	if len(events) == 0 {
-		return nil, from, err
-	}
-	return events, events[len(events)-1].Topological(), err
-}
-
-// first and last are before and after everything.
-var (
-	first = Topological{Depth: -1 << 62, Position: -1 << 62}
-	last  = Topological{Depth: 1 << 62, Position: 1 << 62}
-)
-
-// Beginning and End are the places before and after all events of a room, to start a page from.
-func Beginning() Topological { return first }
-
-// End is the place after all events; see Beginning.
-func End() Topological { return last }
-
-// TopologicalAt is the place just after the newest accepted event at or before a position: paging backwards from it
-// begins with that event, unless deeper ones came before it. Without such an event it is [Beginning].
-func (s *Store) TopologicalAt(ctx context.Context, r id.RoomID, at Position) (Topological, error) {
-	rows, _, err := s.Timeline(ctx, r, -1<<62, at, 1, true)
-	if err != nil || len(rows) == 0 {
-		return first, err
-	}
-	t := rows[0].Topological()
-	return Topological{Depth: t.Depth, Position: t.Position + 1}, nil
-}
-
-// RoomsWithEvents tells which of the rooms have accepted live events in (after, upto], so that /sync needn't look into
-// the others.
-func (s *Store) RoomsWithEvents(ctx context.Context, rooms []id.RoomID, after, upto Position) ([]id.RoomID, error) {
-	return s.roomsWith(ctx, `SELECT room_id FROM rooms WHERE position > $1 AND room_id IN (%s) AND EXISTS (
-		SELECT 1 FROM events WHERE events.room = rooms.room AND events.position > $1 AND events.position <= $2
-		AND events.status = 0 AND events.position <> 0)`, rooms, after, upto)
-}
-
-func (s *Store) roomsWith(ctx context.Context, query string, rooms []id.RoomID, after, upto Position) ([]id.RoomID, error) {
-	var found []id.RoomID
-	err := list(query, []any{int64(after), int64(upto)}, rooms, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var r id.RoomID
-			err := rows.Scan(&r)
-			found = append(found, r)
-			return err
-		})
-	})
-	return found, err
 }
 
 // source is a room.Source.

@@ -27,6 +27,8 @@ type Notice struct {
 	Kind     Kind
 	Room     id.RoomID   // "" when not about a room
 	Users    []id.UserID // local users concerned beside the room's joined ones: new members, invited, left; the owner of account data
+	// Redacts says that the commit redacted an event of the room, whichever.
+	Redacts bool
 	// Servers are those that get an event or a receipt of this commit, for the sender.
 	Servers []id.ServerName
 }
@@ -34,8 +36,68 @@ type Notice struct {
 // Feed hands notices to subscribers, in commit order, each after its commit is durable. It never waits for a
 // subscriber: one that is slow loses notices, learns that it did, and reads the tables.
 type Feed struct {
-	mu   sync.Mutex
-	subs map[*Subscription]struct{} // guarded by mu
+	mu        sync.Mutex
+	subs      map[*Subscription]struct{} // guarded by mu
+	followers map[*Follower]struct{}     // guarded by mu
+}
+
+// Follower is a reader that takes what was published whenever it wants to, all at once: also just before it answers
+// somebody, who then finds whatever was acknowledged before.
+type Follower struct {
+	// Wake has a value when there is something to take.
+	Wake <-chan struct{}
+	wake chan struct{}
+	feed *Feed
+
+	limit    int      // immutable
+	notices  []Notice // guarded by feed.mu
+	position Position // guarded by feed.mu
+	lost     bool     // guarded by feed.mu
+}
+
+// Follow gives a follower that begins now. When more than limit notices wait to be taken, they are lost.
+func (s *Store) Follow(limit int) *Follower {
+	c := make(chan struct{}, 1)
+	w := &Follower{Wake: c, wake: c, feed: s.feed, limit: limit}
+	s.feed.mu.Lock()
+	defer s.feed.mu.Unlock()
+	w.position = s.Position()
+	if s.feed.followers == nil {
+		s.feed.followers = map[*Follower]struct{}{}
+	}
+	s.feed.followers[w] = struct{}{}
+	return w
+}
+
+// Take gives what was published since the last call, and the position up to which that is all there is. lost says that
+// there was more than the limit, of which nothing is given.
+func (w *Follower) Take() (notices []Notice, upto Position, lost bool) {
+	w.feed.mu.Lock()
+	defer w.feed.mu.Unlock()
+	notices, lost = w.notices, w.lost
+	w.notices, w.lost = nil, false
+	return notices, w.position, lost
+}
+
+// Close ends it; it may be called more than once.
+func (w *Follower) Close() {
+	w.feed.mu.Lock()
+	defer w.feed.mu.Unlock()
+	delete(w.feed.followers, w)
+}
+
+// add is for the feed, which holds its mu.
+func (w *Follower) add(position Position, notices []Notice) {
+	w.position = position
+	if len(w.notices)+len(notices) > w.limit {
+		w.notices, w.lost = nil, true
+	} else {
+		w.notices = append(w.notices, notices...)
+	}
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Subscription is one reader of the feed.
@@ -74,9 +136,12 @@ func (s *Subscription) Close() {
 	}
 }
 
-func (f *Feed) publish(notices []Notice) {
+func (f *Feed) publish(position Position, notices []Notice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for w := range f.followers {
+		w.add(position, notices)
+	}
 	for sub := range f.subs {
 		for _, n := range notices {
 			select {

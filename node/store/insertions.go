@@ -1,13 +1,20 @@
 package store
 
+// The DELETEs that are gathered like INSERTs; see writeTx.remove.
+var (
+	removeGap    = &removal{from: "gaps", column: "missing", inserts: insertGap}
+	removeStaged = &removal{from: "staged", column: "event_id", inserts: insertStaged}
+)
+
 // The INSERTs whose rows are gathered over the operations of a transaction; see writeTx.insert. They are constants
 // in all but the language's sense.
 var (
 	insertRoom = &insertion{
-		into:    "rooms (room, room_id, version, created, position, forward, depth, state, resident)",
-		columns: 9, key: 1,
+		into:    "rooms (room, room_id, version, created, position, forward, depth, state, resident, cited)",
+		columns: 10, key: 1,
 		conflict: `ON CONFLICT (room) DO UPDATE SET created = excluded.created, position = excluded.position,
-			forward = excluded.forward, depth = excluded.depth, state = excluded.state, resident = excluded.resident`,
+			forward = excluded.forward, depth = excluded.depth, state = excluded.state, resident = excluded.resident,
+			cited = CASE WHEN excluded.cited > 0 THEN excluded.cited ELSE rooms.cited END`,
 	}
 	insertRoomServer = &insertion{
 		into: "room_servers (room, server, joined)", columns: 3, key: 2,
@@ -15,13 +22,22 @@ var (
 	}
 	// An event that is known only as an outlier gets its place; one that has its place keeps what it is.
 	insertEvent = &insertion{
-		into: `events (event_id, room, position, depth, status, backfilled, state_before, state_after, verdict,
-			txn_device, txn_id, json)`,
-		columns: 12, key: 1,
-		conflict: `ON CONFLICT (event_id) DO UPDATE SET position = excluded.position, depth = excluded.depth,
-			status = excluded.status, backfilled = excluded.backfilled, state_before = excluded.state_before,
-			state_after = excluded.state_after, verdict = excluded.verdict, json = excluded.json
-			WHERE events.position = 0`,
+		into: `events (event_id, number, room, position, stored, depth, status, backfilled, state_before, state_after,
+			verdict, txn_key, txn_device, txn_id, json)`,
+		columns: 15, key: 1,
+		conflict: `ON CONFLICT (event_id) DO UPDATE SET number = excluded.number, position = excluded.position,
+			depth = excluded.depth, status = excluded.status, backfilled = excluded.backfilled,
+			state_before = excluded.state_before, state_after = excluded.state_after, verdict = excluded.verdict,
+			txn_key = excluded.txn_key, json = excluded.json
+			WHERE events.position = 0 AND excluded.position <> 0`,
+	}
+	insertTimeline = &insertion{
+		into: "timeline (room, position, depth)", columns: 3, key: 0,
+		conflict: "ON CONFLICT DO NOTHING",
+	}
+	insertCitation = &insertion{
+		into: "citations (cited, stored, citing)", columns: 3, key: 0,
+		conflict: "ON CONFLICT DO NOTHING",
 	}
 	insertGap = &insertion{
 		into: "gaps (missing, child, room, depth)", columns: 4, key: 0,
@@ -53,8 +69,7 @@ var (
 	}
 	insertAlias     = &insertion{into: "aliases (alias, room_id, creator)", columns: 3, key: 0}
 	insertClientTxn = &insertion{
-		into:    "client_txns (user_id, device_id, endpoint, txn_id, event_id, created)",
-		columns: 6, key: 0,
+		into: "client_txns (txn_key, event_id, created)", columns: 3, key: 0,
 	}
 	insertReceipt = &insertion{
 		into: "receipts (room, user_id, type, thread, event_id, ts, position)", columns: 7, key: 4,

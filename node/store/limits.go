@@ -27,6 +27,15 @@ const (
 	knownNodes = 1 << 16
 	// roomCache is how many rooms' numbers and versions are kept in memory.
 	roomCache = 1 << 14
+	// tailLength is how many events are written to the indexes at once: enough that a page of an index takes several even
+	// with some hundred busy rooms, few enough that the transaction that writes them takes 10 ms longer, and that a start
+	// reads them in as long.
+	tailLength = 2048
+	// citedOutliers is how many outliers a commit may have before they are left out of citations: the state of a room that
+	// was joined would be a third longer to write, for questions that may never be asked.
+	citedOutliers = 256
+	// citedBatch is how many citing events are read at once.
+	citedBatch = 256
 	// walkEvents bounds how many events one walk along prev events reads, whatever a peer asks for.
 	walkEvents = 2000
 	// outboxLog is how many rows of the outbox are kept for destinations that are behind. One that is further behind

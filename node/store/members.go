@@ -200,9 +200,13 @@ func (s *Store) SaveOutOfRoom(ctx context.Context, m OutOfRoom) (Position, error
 		if err != nil {
 			return err
 		}
-		err = t.insert(insertEvent, string(m.Event.ID()), ref.number, 0, m.Event.Depth(), 0, 0, []byte(nil), []byte(nil),
-			[]byte(nil), []byte(nil), []byte(nil), m.Event.JSON())
+		number := int64(t.next())
+		err = t.insert(insertEvent, string(m.Event.ID()), number, ref.number, int64(0), number, m.Event.Depth(), int64(0), int64(0),
+			[]byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), m.Event.JSON())
 		if err != nil {
+			return err
+		}
+		if err := cite(t, m.Event, ""); err != nil {
 			return err
 		}
 		at = t.next()

@@ -25,7 +25,8 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s := &Store{dialect: dialect, log: opts.Log, self: opts.ServerName, feed: &Feed{}}
 	s.read = newReader(read)
 	s.commit = newCommitter(dialect, opts.Log, write)
-	s.commit.durable = s.durable
+	s.tail = newTail(s)
+	s.commit.begin, s.commit.durable = s.tail.indexLong, s.durable
 	s.rooms = newRoomIndex(s.read)
 	s.events = newEventCache(orDefault(opts.EventCache, defaultEventCache))
 	s.state = newStateCache(orDefault(opts.StateCache, defaultStateCache))
@@ -53,12 +54,15 @@ func (s *Store) start(ctx context.Context) error {
 	if err := checkServerName(ctx, s.commit.db, s.self); err != nil {
 		return err
 	}
-	var position int64
-	if err := s.read.row(ctx, "SELECT position FROM counters", nil, &position); err != nil {
+	var position, indexed int64
+	if err := s.read.row(ctx, "SELECT position, indexed FROM counters", nil, &position, &indexed); err != nil {
 		return err
 	}
 	s.position.Store(position)
 	s.commit.last = Position(position)
+	if err := s.tail.load(ctx, Position(indexed)); err != nil {
+		return err
+	}
 	return s.outbox.load(ctx)
 }
 
@@ -69,7 +73,7 @@ func (s *Store) durable(position Position, after []func(), notices []Notice) {
 		f()
 	}
 	s.position.Store(int64(position))
-	s.feed.publish(notices)
+	s.feed.publish(position, notices)
 }
 
 // Run writes what is queued until ctx ends, then finishes what is queued and returns; later writes get [ErrClosed].
@@ -115,6 +119,9 @@ func (s *Store) cleanRegularly(ctx context.Context) {
 // Clean deletes answers to inbound transactions and client transaction IDs that have expired, and rows of the outbox
 // that went out. Run does it now and then.
 func (s *Store) Clean(ctx context.Context, now time.Time) error {
+	if err := s.commit.write(ctx, func(t *writeTx) error { return s.tail.index(t, 1) }); err != nil {
+		return err // client transactions expire in the table
+	}
 	expired := []struct {
 		query  string
 		before time.Time

@@ -22,6 +22,11 @@ type roomWrite struct {
 	filled  []id.EventID // gaps that this commit fills
 	now     time.Time
 
+	txnKeys []txnKey           // of opts.ClientTxns
+	txnOf   map[id.EventID]int // the index of an event's client transaction
+	indexed Position           // where the tail began when the client transactions were looked for
+	bulk    bool               // its outliers are too many for citations
+
 	ref      *roomRef // set by write
 	position Position // set by write
 }
@@ -65,6 +70,10 @@ func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) 
 	if err = w.findGaps(ctx); err != nil {
 		return nil, err
 	}
+	if err = w.unusedTxns(ctx); err != nil {
+		return nil, err
+	}
+	w.bulk = outliers(c) > citedOutliers
 	return w, nil
 }
 
@@ -154,3 +163,6 @@ func (w *roomWrite) findGaps(ctx context.Context) error {
 // placeable says whether an event counts in the room's graph: what it names as prev events is then referenced, and
 // missed if it is not there.
 func placeable(e room.Committed) bool { return !e.Outlier && e.Status == room.Accepted }
+
+// inTail says whether an event is found by its place through the tail, at first.
+func inTail(e room.Committed) bool { return placeable(e) && !e.Backfilled }

@@ -93,7 +93,8 @@ func (x *roomIndex) inTx(t *writeTx, roomID id.RoomID, rules *roomversion.Rules)
 		}
 	} else {
 		number = int64(t.next())
-		err := t.insert(insertRoom, number, string(roomID), string(rules.Version), 0, 0, []byte("[]"), 0, hashBytes(roomstate.Map{}), 0)
+		err := t.insert(insertRoom, number, string(roomID), string(rules.Version), int64(0), int64(0),
+			[]byte("[]"), int64(0), hashBytes(roomstate.Map{}), int64(0), int64(0))
 		if err != nil {
 			return nil, err
 		}

@@ -64,16 +64,31 @@ type insertion struct {
 	key      int    // how many leading columns are the key of ON CONFLICT DO UPDATE; 0 = none: rows never clash in one statement
 }
 
-// text is the statement for so many rows.
-func (i *insertion) text(rows int) string {
+// text is the statement for so many rows, its parameters numbered, or, if unnumbered, in order: "?".
+func (i *insertion) text(rows int, unnumbered bool) string {
 	var b strings.Builder
 	b.WriteString("INSERT INTO " + i.into + " VALUES ")
 	for row := range rows {
 		if row > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString("(" + placeholders(row*i.columns+1, i.columns) + ")")
+		if unnumbered {
+			b.WriteString("(?" + strings.Repeat(",?", i.columns-1) + ")")
+		} else {
+			b.WriteString("(" + placeholders(row*i.columns+1, i.columns) + ")")
+		}
 	}
 	b.WriteString(" " + i.conflict)
 	return b.String()
+}
+
+// removal is a DELETE of the rows with some values in a column, which the committer gathers.
+type removal struct {
+	from, column string
+	inserts      *insertion // into the same table
+}
+
+// text is the statement for so many values.
+func (r *removal) text(values int) string {
+	return "DELETE FROM " + r.from + " WHERE " + r.column + " IN (" + placeholders(1, values) + ")"
 }

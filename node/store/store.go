@@ -48,6 +48,7 @@ type Store struct {
 	feed   *Feed
 	rooms  *roomIndex
 	events *eventCache
+	tail   *tail
 	state  *stateCache
 	outbox *outbox
 	// gapless are rooms known to have no gap in their history; a commit that makes one takes its room out.

@@ -19,8 +19,12 @@ type writeTx struct {
 	position Position // the newest given out
 	history  Position // the oldest given out, ≤ 0
 
-	pending []*pendingRows
-	byText  map[*insertion]*pendingRows
+	unnumbered bool // Dialect.Unnumbered
+	pending    []*pendingRows
+	byText     map[*insertion]*pendingRows
+	removals   []*pendingRemoval
+
+	txns map[txnKey]struct{} // client transactions that operations of this transaction used
 
 	after   []func()
 	notices []Notice
@@ -34,13 +38,23 @@ type pendingRows struct {
 	rows  int
 	keys  map[string]struct{}
 	texts map[int]string // statements by number of rows
+
+	unnumbered bool
+	removal    *pendingRemoval // of the same table, once there was one
+}
+
+// pendingRemoval is a removal's values that are gathered.
+type pendingRemoval struct {
+	*removal
+	values  []any
+	inserts *pendingRows // of the same table
 }
 
 // statement is the text for so many rows, made once.
 func (p *pendingRows) statement(rows int) string {
 	text, ok := p.texts[rows]
 	if !ok {
-		text = p.text(rows)
+		text = p.text(rows, p.unnumbered)
 		p.texts[rows] = text
 	}
 	return text
@@ -90,11 +104,11 @@ func (t *writeTx) notify(n Notice) { t.notices = append(t.notices, n) }
 
 // insert adds a row.
 func (t *writeTx) insert(i *insertion, args ...any) error {
-	p := t.byText[i]
-	if p == nil {
-		p = &pendingRows{insertion: i, texts: map[int]string{}}
-		t.byText[i] = p
-		t.pending = append(t.pending, p)
+	p := t.gathered(i)
+	if p.removal != nil {
+		if err := t.writeRemoval(p.removal); err != nil {
+			return err
+		}
 	}
 	if i.key > 0 {
 		key := keyOf(args[:i.key])
@@ -114,6 +128,48 @@ func (t *writeTx) insert(i *insertion, args ...any) error {
 		return nil
 	}
 	return t.write(p)
+}
+
+func (t *writeTx) gathered(i *insertion) *pendingRows {
+	p := t.byText[i]
+	if p == nil {
+		p = &pendingRows{insertion: i, texts: map[int]string{}, unnumbered: t.unnumbered}
+		t.byText[i] = p
+		t.pending = append(t.pending, p)
+	}
+	return p
+}
+
+// remove deletes the rows with that value.
+func (t *writeTx) remove(r *removal, value any) error {
+	inserts := t.gathered(r.inserts)
+	if inserts.rows > 0 {
+		if err := t.write(inserts); err != nil {
+			return err
+		}
+	}
+	if inserts.removal == nil {
+		inserts.removal = &pendingRemoval{removal: r, inserts: inserts}
+		t.removals = append(t.removals, inserts.removal)
+	}
+	inserts.removal.values = append(inserts.removal.values, value)
+	return nil
+}
+
+// writeRemoval deletes what was gathered, in statements of 64, 32, … values.
+func (t *writeTx) writeRemoval(r *pendingRemoval) error {
+	values := r.values
+	for size := insertRows; len(values) > 0; values = values[size:] {
+		for size > len(values) {
+			size /= 2
+		}
+		if _, err := t.run(r.text(size), values[:size]...); err != nil {
+			return err
+		}
+	}
+	clear(r.values)
+	r.values = r.values[:0]
+	return nil
 }
 
 // write writes the gathered rows of one insertion, in statements of 64, 32, … rows.
@@ -143,6 +199,11 @@ func (t *writeTx) flush() error {
 			}
 		}
 	}
+	for _, r := range t.removals {
+		if err := t.writeRemoval(r); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -153,6 +214,11 @@ func (t *writeTx) forget() {
 		p.args, p.rows = p.args[:0], 0
 		clear(p.keys)
 	}
+	for _, r := range t.removals {
+		clear(r.values)
+		r.values = r.values[:0]
+	}
+	clear(t.txns)
 	clear(t.after)
 	t.after, t.notices, t.collapsed = t.after[:0], nil, false
 }

@@ -6,12 +6,14 @@ CREATE TABLE meta (
 	value CHARS NOT NULL
 );
 
--- One row: the newest position, and the oldest of the negative ones that history gets.
+-- One row: the newest position, the oldest of the negative ones that history gets, and the position up to which
+-- timeline and client_txns know the events (see tail.go).
 CREATE TABLE counters (
 	position INT64 NOT NULL,
-	history  INT64 NOT NULL
+	history  INT64 NOT NULL,
+	indexed  INT64 NOT NULL
 );
-INSERT INTO counters (position, history) VALUES (0, 0);
+INSERT INTO counters (position, history, indexed) VALUES (0, 0, 0);
 
 CREATE TABLE rooms (
 	room     INT64 PRIMARY KEY,
@@ -22,7 +24,8 @@ CREATE TABLE rooms (
 	forward  BYTES NOT NULL, -- JSON list of event IDs
 	depth    INT64 NOT NULL,
 	state    BYTES NOT NULL, -- hash of the root of the current state
-	resident INT64 NOT NULL
+	resident INT64 NOT NULL,
+	cited    INT64 NOT NULL  -- all that cites an event is in citations if that was stored later than this
 );
 
 CREATE TABLE room_servers (
@@ -36,10 +39,13 @@ CREATE TABLE directory (
 	room INT64 PRIMARY KEY
 );
 
+-- In the order of writing: a commit appends. The ways to find an event by its place are in timeline.
 CREATE TABLE events (
-	event_id     CHARS PRIMARY KEY,
+	number       INT64 PRIMARY KEY, -- the position; of an outlier, a number that no position has
+	event_id     CHARS NOT NULL,
 	room         INT64 NOT NULL,
 	position     INT64 NOT NULL, -- 0 outlier, negative history
+	stored       INT64 NOT NULL, -- the newest position when it was first stored
 	depth        INT64 NOT NULL,
 	status       INT64 NOT NULL, -- 0 accepted, 1 soft-failed, 2 rejected
 	backfilled   INT64 NOT NULL,
@@ -47,12 +53,29 @@ CREATE TABLE events (
 	state_after  BYTES,          -- NULL: the same as before
 	verdict      BYTES,          -- JSON: why it was not accepted
 	redacted_by  CHARS,
-	txn_device   BYTES,          -- of a local send: the sender's device and its transaction ID
+	txn_key      BYTES,          -- of a local send: the key in client_txns,
+	txn_device   BYTES,          -- the sender's device and its transaction ID
 	txn_id       BYTES,
 	json         BYTES NOT NULL  -- canonical, as received: never the redacted form of it
 );
-CREATE INDEX events_position ON events (room, position) WHERE status = 0 AND position <> 0;
-CREATE INDEX events_depth ON events (room, depth, position) WHERE status = 0 AND position <> 0;
+CREATE UNIQUE INDEX events_id ON events (event_id);
+
+-- The accepted events that have a place. The newest live ones are missing: see tail.go.
+CREATE TABLE timeline (
+	room     INT64 NOT NULL,
+	position INT64 NOT NULL,
+	depth    INT64 NOT NULL,
+	PRIMARY KEY (room, position)
+) KEYED;
+CREATE INDEX timeline_depth ON timeline (room, depth, position);
+
+-- Which state events have an event among their auth events; see citations.go.
+CREATE TABLE citations (
+	cited  INT64 NOT NULL, -- a hash of the ID
+	stored INT64 NOT NULL, -- the citing event's
+	citing CHARS NOT NULL,
+	PRIMARY KEY (cited, stored, citing)
+) KEYED;
 
 -- Parents we have heard of and do not have.
 CREATE TABLE gaps (

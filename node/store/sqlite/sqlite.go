@@ -51,12 +51,13 @@ func open(path, synchronous string) store.Dialect {
 		Connect: func(ctx context.Context) (*sql.DB, *sql.DB, error) {
 			return connect(ctx, path, synchronous)
 		},
-		Begin:    "BEGIN IMMEDIATE",
-		Integer:  "INTEGER",
-		Bytes:    "BLOB",
-		Text:     "TEXT",
-		TableEnd: "WITHOUT ROWID",
-		Classify: classify,
+		Begin:      "BEGIN IMMEDIATE",
+		Integer:    "INTEGER",
+		Bytes:      "BLOB",
+		Text:       "TEXT",
+		TableEnd:   "WITHOUT ROWID",
+		Unnumbered: true,
+		Classify:   classify,
 	}
 }
 
@@ -64,6 +65,9 @@ func connect(ctx context.Context, path, synchronous string) (write, read *sql.DB
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, nil, err
 	}
+	// As every Linux distribution builds SQLite: what a file's times are need not be on disk. Process-wide, but the same
+	// for every database of Hanse's; where there is no such call nothing changes.
+	_, _ = sqlite.Fdatasync(true)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, nil, err
