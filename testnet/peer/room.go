@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -407,4 +408,20 @@ func (r *Room) All() []*event.Event {
 		all = append(all, e)
 	}
 	return all
+}
+
+// Take adds events that were fetched, in whatever order they are; those whose prev events are missing wait.
+func (r *Room) Take(raws []json.RawMessage) error {
+	events := make([]*event.Event, 0, len(raws))
+	for _, raw := range raws {
+		e, err := event.Parse(r.Rules, raw)
+		if err != nil {
+			return fmt.Errorf("an event that was fetched: %w", err)
+		}
+		events = append(events, e)
+	}
+	for _, e := range dag.SortTopologically(events) {
+		r.receive(e)
+	}
+	return nil
 }
