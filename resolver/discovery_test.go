@@ -63,6 +63,14 @@ var _ = Describe("server discovery over a real network", func() {
 		Expect(failure.Steps).To(HaveLen(4))
 	})
 
+	It("doesn't dial a name without an address", func(ctx SpecContext) {
+		r, _, _ := newLab()
+		_, err := r.DialContext(ctx, "tcp", "nowhere.test:1")
+		Expect(err).To(MatchError("nowhere.test has no address"))
+		_, err = r.DialContext(ctx, "tcp", "nowhere.test")
+		Expect(err).To(HaveOccurred())
+	})
+
 	It("ends with its context", func(ctx SpecContext) {
 		r, l, _ := newLab("slow.test." + here)
 		l.web.handle("slow.test", func(_ http.ResponseWriter, in *http.Request) { <-in.Context().Done() })

@@ -140,6 +140,25 @@ func TestStepsAreToldToPeople(t *testing.T) {
 	}
 }
 
+func TestTargetsAreBounded(t *testing.T) {
+	b := book{addrs: map[string][]string{}, srv: map[string][]string{}}
+	for i := range 3 * maxServices {
+		host := fmt.Sprintf("s%d.test", i)
+		b.srv["_matrix-fed._tcp.few.test"] = append(b.srv["_matrix-fed._tcp.few.test"], fmt.Sprintf("%s:1 %d 0", host, i))
+		b.addrs[host] = []string{"192.0.2.1"}
+		b.srv["_matrix-fed._tcp.many.test"] = append(b.srv["_matrix-fed._tcp.many.test"], fmt.Sprintf("m%s:1 %d 0", host, i))
+		for n := range maxAddresses {
+			b.addrs["m"+host] = append(b.addrs["m"+host], fmt.Sprintf("192.0.2.%d", n))
+		}
+	}
+	for server, want := range map[id.ServerName]int{"few.test": maxServices, "many.test": maxTargets} {
+		w := walk{ask: b, random: func(int) int { return 0 }}
+		if got, err := w.find(t.Context(), server); err != nil || len(got) != want {
+			t.Errorf("%s: %d targets, %v; want %d", server, len(got), err, want)
+		}
+	}
+}
+
 func TestOrderServices(t *testing.T) {
 	services := []Service{{Host: "c", Priority: 2}, {Host: "a", Priority: 1, Weight: 30}, {Host: "b", Priority: 1, Weight: 10}, {Host: "z", Priority: 1}}
 	order := func(random func(int) int) string {

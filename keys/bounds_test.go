@@ -1,0 +1,87 @@
+package keys
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"hanse/federation/id"
+	"hanse/federation/signedjson"
+)
+
+func TestSignaturesTriedAreBounded(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		a := w.peers["a.test"]
+		for _, c := range []struct {
+			others int
+			want   Kind
+		}{{maxSignatures - 1, good}, {maxSignatures, NoSuchKey}} {
+			q := request("a.test", a.keys[0])
+			for i := range c.others {
+				q.Signatures[id.KeyID(fmt.Sprintf("ed25519:0%d", i))] = []byte("x") // sorts before the good one
+			}
+			w.expect(t, fmt.Sprint(c.others, " useless signatures"), q, c.want)
+		}
+	})
+}
+
+func TestOlderDocumentsAreBounded(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		a := w.peers["a.test"]
+		for i := range 3 * maxExtraDocuments {
+			a.keys = []SigningKey{signingKey(fmt.Sprint("k", i), byte(i+1))}
+			w.expect(t, "request", request("a.test", a.keys[0]), good)
+			time.Sleep(2 * minRefetch)
+		}
+		if n := len(w.ring.servers["a.test"].docs); n != 1+maxExtraDocuments {
+			t.Errorf("%d documents held", n)
+		}
+	})
+}
+
+func TestADocumentSaysUntilWhen(t *testing.T) {
+	for _, until := range []int64{0, -1} {
+		raw := mustCanonical(document{ServerName: "a.test", ValidUntilTS: until,
+			VerifyKeys: map[id.KeyID]wireKey{"ed25519:1": {signedjson.EncodeBase64(signingKey("1", 1).Public())}}})
+		if _, err := LoadServerKeys(raw, 0); err == nil || !strings.Contains(err.Error(), "until when") {
+			t.Errorf("valid until %d: %v", until, err)
+		}
+	}
+}
+
+func TestANotaryWhoseKeysHaveRunOut(t *testing.T) {
+	in(t, withNotary, func(t *testing.T, w *world) {
+		a, n := w.peers["a.test"], w.peers["n.test"]
+		n.notary["a.test"] = a.document("a.test")
+		n.valid, a.down = -time.Hour, true
+		w.expect(t, "event", request("a.test", a.keys[0]).at(time.Now()), Unreachable)
+		if len(n.queries) > 0 {
+			t.Error("it was asked although its answer couldn't be checked")
+		}
+	})
+}
+
+func TestWeAreNotOurOwnNotary(t *testing.T) {
+	in(t, func() *world { return newWorld(self) }, func(t *testing.T, w *world) {
+		w.peers[self] = &peer{keys: []SigningKey{signingKey("self", 42)}, valid: time.Hour, notary: map[id.ServerName]json.RawMessage{}}
+		w.expect(t, "event", request("c.test", signingKey("1", 1)).at(time.Now()), Unreachable)
+		if len(w.peers[self].queries) > 0 {
+			t.Error("we have asked ourselves")
+		}
+	})
+}
+
+func TestWithoutAnybodyToAsk(t *testing.T) {
+	ring := NewRing(RingConfig{Self: self, Notaries: []id.ServerName{"n.test"}})
+	errs := ring.Verify(t.Context(), []Request{request("a.test", signingKey("1", 1)), request("a.test", signingKey("1", 1)).at(time.Now())})
+	for _, err := range errs {
+		if kindOf(err) != Unreachable {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := ring.Answer(t.Context(), NotaryRequestFor("a.test", 0)); err == nil {
+		t.Error("a notary without a key")
+	}
+}
