@@ -48,7 +48,7 @@ var _ = Describe("DNS", func() {
 		Expect(ttl).To(Equal(20 * time.Second))
 	})
 	It("follows aliases within an answer", func(ctx SpecContext) {
-		z.special["a.test"] = func(request, reply *dns.Msg) {
+		z.answer("a.test", func(request, reply *dns.Msg) {
 			if request.Question[0].Qtype == dns.TypeA {
 				reply.Rcode = dns.RcodeSuccess
 				for _, line := range []string{"c.test. 9 IN A 192.0.2.7", "b.test. 9 IN CNAME c.test.", "a.test. 9 IN CNAME b.test.", "x.test. 9 IN A 192.0.2.8"} {
@@ -56,7 +56,7 @@ var _ = Describe("DNS", func() {
 					reply.Answer = append(reply.Answer, record)
 				}
 			}
-		}
+		})
 		Expect(addresses(ctx, "a.test")).To(Equal([]string{"192.0.2.7"}))
 		Expect(z.count("b.test A")).To(BeZero())
 	})
@@ -74,18 +74,18 @@ var _ = Describe("DNS", func() {
 		Expect(err).NotTo(HaveOccurred())
 	})
 	It("has an error for what can't be known", func(ctx SpecContext) {
-		z.special["broken.test"] = func(_, reply *dns.Msg) { reply.Rcode = dns.RcodeServerFailure }
+		z.answer("broken.test", func(_, reply *dns.Msg) { reply.Rcode = dns.RcodeServerFailure })
 		_, _, err := n.Addresses(ctx, "broken.test")
 		Expect(err).To(MatchError(ContainSubstring("SERVFAIL")))
 		Expect(z.count("broken.test A")).To(Equal(dnsTries))
 	})
 	It("takes one kind of address when the other can't be known", func(ctx SpecContext) {
 		z.add("half.test. 300 IN A 192.0.2.1")
-		z.special["half.test"] = func(request, reply *dns.Msg) {
+		z.answer("half.test", func(request, reply *dns.Msg) {
 			if request.Question[0].Qtype == dns.TypeAAAA {
 				reply.Rcode = dns.RcodeRefused
 			}
-		}
+		})
 		Expect(addresses(ctx, "half.test")).To(Equal([]string{"192.0.2.1"}))
 	})
 	It("takes long answers by TCP", func(ctx SpecContext) {
@@ -95,19 +95,19 @@ var _ = Describe("DNS", func() {
 		services, _, err := n.Services(ctx, "_matrix-fed._tcp.many.test")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(services).To(HaveLen(60))
-		Expect(z.tcp).To(Equal(1))
+		Expect(z.overTCP()).To(Equal(1))
 	})
 	It("asks without extensions where they aren't understood", func(ctx SpecContext) {
 		z.add("old.test. 300 IN A 192.0.2.1")
-		z.special["old.test"] = func(request, reply *dns.Msg) {
+		z.answer("old.test", func(request, reply *dns.Msg) {
 			if request.IsEdns0() != nil {
 				reply.Rcode, reply.Answer = dns.RcodeFormatError, nil
 			}
-		}
+		})
 		Expect(addresses(ctx, "old.test")).To(Equal([]string{"192.0.2.1"}))
 	})
 	It("takes no answer to another question", func(ctx SpecContext) {
-		z.special["a.test"] = func(_, reply *dns.Msg) { reply.Question[0].Name = "b.test." }
+		z.answer("a.test", func(_, reply *dns.Msg) { reply.Question[0].Name = "b.test." })
 		_, _, err := n.Addresses(ctx, "a.test")
 		Expect(err).To(MatchError(ContainSubstring("another question")))
 	})

@@ -158,6 +158,21 @@ func (z *zone) add(lines ...string) {
 	}
 }
 
+// answer lets edit change the answers to questions for a name.
+func (z *zone) answer(name string, edit func(request, reply *dns.Msg)) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.special[name] = edit
+}
+
+// overTCP is how many questions came by TCP.
+func (z *zone) overTCP() int {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.tcp
+}
+
+// count is how often a question, "name TYPE", was asked.
 func (z *zone) count(question string) int {
 	z.mu.Lock()
 	defer z.mu.Unlock()
