@@ -75,7 +75,7 @@ func connect(ctx context.Context, path, synchronous string) (write, read *sql.DB
 	if err := file.Close(); err != nil {
 		return nil, nil, err
 	}
-	write, err = database(path, "journal_mode(WAL)", "synchronous("+synchronous+")", "foreign_keys(1)",
+	write, err = database(path, "journal_mode(WAL)", "synchronous("+synchronous+")", "temp_store(MEMORY)",
 		fmt.Sprintf("cache_size(-%d)", writerCache), fmt.Sprintf("journal_size_limit(%d)", walLimit), fmt.Sprintf("wal_autocheckpoint(%d)", checkpoint))
 	if err != nil {
 		return nil, nil, err
