@@ -79,7 +79,7 @@ var _ = Describe("The client-server API", Label("c2s"), func() {
 	})
 
 	It("a sync is complete enough for strict clients", func(ctx SpecContext) {
-		says("client-server-api#get_matrixclientv3sync", "The client's current state and new messages: rooms.join.<room>.timeline: events Required")
+		follows("client-server-api#get_matrixclientv3sync", "the members that the definition of the answer requires, and those that clients page by")
 		m := meet(ctx, mainVersion)
 		m.marker(ctx)
 		filter := `{"room":{"rooms":["` + string(m.ID) + `"],"timeline":{"limit":3}}}`
@@ -114,7 +114,7 @@ var _ = Describe("The client-server API", Label("c2s"), func() {
 	})
 
 	It("a waiting sync returns when another server's event comes", func(ctx SpecContext) {
-		says("client-server-api#syncing", "clients … long-poll: the server holds the request until there is something new")
+		says("client-server-api#syncing", "Clients then receive new events by \"long-polling\" the homeserver")
 		m := meet(ctx, mainVersion)
 		filter := `{"room":{"rooms":["` + string(m.ID) + `"]}}`
 		first := raw(ctx, alice, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", filter), nil)
@@ -162,7 +162,7 @@ var _ = Describe("The client-server API", Label("c2s"), func() {
 	})
 
 	It("content that is not canonical JSON is refused where the room version says so", Label("rooms:v10"), func(ctx SpecContext) {
-		says("rooms/v6#canonical-json", "When creating an event that violates the format … servers MUST reject with M_BAD_JSON.")
+		says("rooms/v6#canonical-json", "400 M_BAD_JSON error on most endpoints, or discarding of events over")
 		m := meet(ctx, mainVersion)
 		path := "/_matrix/client/v3/rooms/" + url.PathEscape(string(m.ID)) + "/send/m.room.message/float"
 		err := alice.Call(ctx, http.MethodPut, path, nil, json.RawMessage(`{"msgtype":"m.text","body":"x","n":1.5}`), nil)

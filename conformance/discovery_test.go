@@ -143,7 +143,8 @@ var _ = Describe("Discovery", Label("s2s:discovery"), func() {
 	})
 
 	It("4. tries the next service record when the first leads nowhere", func(ctx SpecContext) {
-		says(discoverySection, "4. … a server is found by resolving an SRV record for _matrix-fed._tcp.<hostname>. (RFC 2782: a client MUST attempt to contact the target host with the lowest-numbered priority it can reach)")
+		says(discoverySection, "4. … a server is found by resolving an SRV record for _matrix-fed._tcp.<hostname>. ")
+		follows(discoverySection, "RFC 2782: a client must attempt to contact the target host with the lowest-numbered priority it can reach")
 		name := freshName()
 		p, port := listenAt(id.ServerName(name), 0)
 		zone.AddSRV("_matrix-fed._tcp", name, "machine."+name, 1, 10, 0)

@@ -110,7 +110,7 @@ var _ = Describe("Invites", Label("s2s:invites"), func() {
 	)
 
 	DescribeTable("a user here is invited", func(ctx SpecContext, version roomversion.Version) {
-		says(inviteV2, "Invites a remote user to a room. Once the event has been signed by both the inviting homeserver and the invited homeserver, it can be sent to all of the servers in the room.")
+		says(inviteV2, "Once the event has been signed by both the inviting homeserver and the invited homeserver, it can be sent to all of the servers in the room")
 		m := privateRoom(version)
 		carol := sut.newUser(ctx)
 		signed, err := m.Invite(ctx, m.user, id.UserID(carol.ID))
@@ -128,7 +128,7 @@ var _ = Describe("Invites", Label("s2s:invites"), func() {
 	}, eachVersion())
 
 	It("takes an invite in the first form of the request", Label("rooms:v1"), func(ctx SpecContext) {
-		says("server-server-api#put_matrixfederationv1inviteroomideventid", "Invites a remote user to a room … This endpoint uses the v1 format: [200, {event}].")
+		says("server-server-api#put_matrixfederationv1inviteroomideventid", "Servers which receive a v1 invite request must assume that the room version is either 1 or 2.")
 		m := privateRoom(roomversion.V1)
 		carol := sut.newUser(ctx)
 		invite, err := m.Build(peer.StateDraft(m.user, "m.room.member", carol.ID, map[string]any{"membership": "invite"}))
@@ -174,7 +174,7 @@ var _ = Describe("Invites", Label("s2s:invites"), func() {
 	})
 
 	It("an invite is withdrawn", func(ctx SpecContext) {
-		says("server-server-api#inviting-to-a-room", "the invited server learns of a withdrawn invite by the leave event in a transaction")
+		follows("server-server-api#inviting-to-a-room", "the invited server learns of a withdrawn invite by the leave event in a transaction")
 		m := privateRoom(mainVersion)
 		carol := sut.newUser(ctx)
 		_, err := m.Invite(ctx, m.user, id.UserID(carol.ID))

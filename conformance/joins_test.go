@@ -59,7 +59,7 @@ func verify(e *event.Event, keys keyDocument) {
 
 var _ = Describe("Joins", Label("s2s:joins"), func() {
 	DescribeTable("another server joins a room here", func(ctx SpecContext, version roomversion.Version) {
-		says(joinSection, "The resident server responds with … the full set of state for the room prior to the join event and all auth chain events for that state.")
+		says(joinSection, "The joining server receives the full set of state for the newly-joined room as well as the freshly signed membership event.")
 		p := newPeer()
 		roomID := roomOfAlice(ctx, version, map[string]any{"name": "Harbour", "topic": "ships"})
 		joined, err := p.Join(ctx, sut.name, roomID, p.User("bob"))
@@ -88,7 +88,7 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 	}, eachVersion())
 
 	DescribeTable("a user here joins a room on another server", func(ctx SpecContext, version roomversion.Version) {
-		says(joinSection, "The joining server then … adds or replaces the origin, origin_server_ts, and event_id … signs the event, and sends it to the resident server.")
+		says(joinSection, "It uses this information to construct an m.room.member event which it finally sends to a resident server.")
 		m := host(ctx, version, peer.RoomOptions{})
 		Expect(m.Membership(id.UserID(alice.ID))).To(Equal("join"))
 		join := m.State("m.room.member", alice.ID)
@@ -207,7 +207,7 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 	})
 
 	It("does not join a room of a version that it doesn't know", func(ctx SpecContext) {
-		says(joinSection, "The resident server then has the option to refuse … if the room version is not supported the joining server cannot take part.")
+		follows(joinSection, "who does not know a room's version can't take part in it")
 		p := newPeer()
 		room, err := p.CreateRoom(mainVersion, p.User("bob"), peer.RoomOptions{})
 		Expect(err).NotTo(HaveOccurred())
@@ -218,7 +218,7 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 	})
 
 	DescribeTable("a template that is not what was asked for is not signed", func(ctx SpecContext, alter func(template map[string]any)) {
-		says(joinSection, "The joining server … must check the template before it signs: type, room_id, sender, state_key and membership.")
+		says(joinSection, "The joining server MUST also verify that the type, room_id, sender, state_key and content.membership fields have the expected values.")
 		p := newPeer()
 		room, err := p.CreateRoom(mainVersion, p.User("bob"), peer.RoomOptions{})
 		Expect(err).NotTo(HaveOccurred())
@@ -245,7 +245,7 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 	)
 
 	DescribeTable("a resident server that lies about the room is not believed", func(ctx SpecContext, lie func(room *peer.Room, answer map[string]any)) {
-		says(joinSection, "The joining server must check that the events in the state and the auth chain pass the signature and authorisation checks, and that its join is allowed by that state.")
+		follows(joinSection, "the events of the answer are events from a remote server, on which the checks on receipt are performed; the join must be allowed by them")
 		p := newPeer()
 		room, err := p.CreateRoom(mainVersion, p.User("bob"), peer.RoomOptions{})
 		Expect(err).NotTo(HaveOccurred())
@@ -290,7 +290,7 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 	})
 
 	It("tries the next server when one is of no use", func(ctx SpecContext) {
-		says(joinSection, "The joining server … may try other servers in the room.")
+		says(joinSection, "though in principle any valid candidate may be used at each time")
 		dead, m := newPeer(), newPeer()
 		dead.Close()
 		room, err := m.CreateRoom(mainVersion, m.User("bob"), peer.RoomOptions{})
@@ -303,22 +303,32 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 	})
 
 	It("leaves a room on another server", func(ctx SpecContext) {
-		says("server-server-api#leaving-rooms-rejecting-invites", "the leaving server … sends a leave event")
+		says("server-server-api#leaving-rooms-rejecting-invites", "Normally homeservers can send appropriate m.room.member events to have users leave the room")
 		m := host(ctx, mainVersion, peer.RoomOptions{})
 		Expect(alice.Leave(ctx, string(m.ID))).To(Succeed())
 		Eventually(func() string { return m.Membership(id.UserID(alice.ID)) }).Should(Equal("leave"))
 	})
 
 	It("lets another server's user leave", func(ctx SpecContext) {
-		says("server-server-api#leaving-rooms-rejecting-invites", "make_leave and send_leave")
+		says("server-server-api#leaving-rooms-rejecting-invites", "the server which wishes to leave the room starts with sending a /make_leave request to a resident server.")
 		m := meet(ctx, mainVersion)
 		_, err := m.peer.Leave(ctx, sut.name, m.Rules, m.ID, m.user)
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(membership(ctx, m.ID, m.user)).Should(Equal("leave"))
 	})
 
+	It("tells the other servers in the room of a join", func(ctx SpecContext) {
+		says(joinSection, "The resident server must also send the event to other servers participating in the room.")
+		m := meet(ctx, mainVersion)
+		newcomer := newPeer()
+		joined, err := newcomer.Join(ctx, sut.name, m.ID, newcomer.User("carol"))
+		Expect(err).NotTo(HaveOccurred())
+		m.arrives(joined.Join.ID())
+		Expect(m.Membership(newcomer.User("carol"))).To(Equal("join"))
+	})
+
 	DescribeTable("a restricted room", func(ctx SpecContext, version roomversion.Version) {
-		says("server-server-api#restricted-rooms", "The resident server should … check the user meets one of the conditions … and sign the event (join_authorised_via_users_server).")
+		says("server-server-api#restricted-rooms", "A resident server processing a request to join a restricted room must ensure that the joining server satisfies at least one of the conditions specified by m.room.join_rules.")
 		p := newPeer()
 		space := roomOfAlice(ctx, version, nil)
 		roomID := roomOfAlice(ctx, version, map[string]any{"initial_state": []any{map[string]any{

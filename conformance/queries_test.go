@@ -85,7 +85,7 @@ var _ = Describe("Queries", Label("s2s:queries"), func() {
 	})
 
 	It("answers where its aliases lead", func(ctx SpecContext) {
-		says(section, "Performs a query to get the mapped room ID and resident homeservers for a given room alias.")
+		says(section, "Performs a query to get the mapped room ID and list of resident homeservers in the room for a given room alias.")
 		p := newPeer()
 		roomID := roomOfAlice(ctx, mainVersion, map[string]any{"room_alias_name": "queried"})
 		answer, err := p.Client.QueryDirectory(ctx, sut.name, "#queried:one.test")
@@ -100,7 +100,7 @@ var _ = Describe("Queries", Label("s2s:queries"), func() {
 	})
 
 	It("follows the aliases of other servers", func(ctx SpecContext) {
-		says(section, "Homeservers should only query room aliases that belong to the target server (identified by the DNS Name in the alias).")
+		says(section, "Homeservers should only query room aliases that belong to the target server (identified by the server name in the alias).")
 		p := newPeer()
 		room, err := p.CreateRoom(mainVersion, p.User("bob"), peer.RoomOptions{})
 		Expect(err).NotTo(HaveOccurred())
@@ -111,7 +111,7 @@ var _ = Describe("Queries", Label("s2s:queries"), func() {
 	})
 
 	It("publishes its public rooms", func(ctx SpecContext) {
-		says("server-server-api#published-room-directory", "Lists the server's published rooms.")
+		says("server-server-api#published-room-directory", "Lists the server's published room directory.")
 		p := newPeer()
 		roomID := roomOfAlice(ctx, mainVersion, map[string]any{"visibility": "public", "name": "A room for everybody"})
 		answer, err := p.Client.PublicRooms(ctx, sut.name, listAll())

@@ -52,7 +52,7 @@ func (m meeting) poke(ctx context.Context, s *server) {
 
 var _ = Describe("Restart", Label("s2s:restart"), Serial, func() {
 	It("SIGTERM ends the server in order, and what it had is there again", func(ctx SpecContext) {
-		says("server-server-api#transactions", "(the adapter contract: SIGTERM ends the server; its data is kept over restarts)")
+		follows("server-server-api#transactions", "(the adapter contract: SIGTERM ends the server; its data is kept over restarts)")
 		s, dora := second(ctx)
 		m := meetAt(ctx, s, dora)
 		_, err := dora.Sync(ctx, 0)
@@ -84,7 +84,7 @@ var _ = Describe("Restart", Label("s2s:restart"), Serial, func() {
 	})
 
 	It("SIGKILL loses nothing that was acknowledged", func(ctx SpecContext) {
-		says("server-server-api#transactions", "a transaction that was answered with 200, and a request of a client that was, are not repeated: they must have been kept")
+		follows("server-server-api#transactions", "a transaction that was answered with 200, and a request of a client that was, are not repeated: they must have been kept")
 		s, dora := second(ctx)
 		m := meetAt(ctx, s, dora)
 		var mu sync.Mutex
@@ -132,7 +132,7 @@ var _ = Describe("Restart", Label("s2s:restart"), Serial, func() {
 	})
 
 	It("what waits for a server that was down is sent after a restart", func(ctx SpecContext) {
-		says("server-server-api#transactions", "the sending server should retry until it gets a 200 response: The sending server must wait and retry for a 200 OK response before sending a transaction with a different txnId to the receiving server.")
+		says("server-server-api#transactions", "The sending server must wait and retry for a 200 OK response before sending a transaction with a different txnId to the receiving server.")
 		s, dora := second(ctx)
 		m := meetAt(ctx, s, dora)
 		up := m.peer.On("send", peer.Fail(http.StatusServiceUnavailable, "M_UNKNOWN"))

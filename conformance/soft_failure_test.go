@@ -33,7 +33,7 @@ var _ = Describe("Checks on receipt: soft-failed", Label("s2s:events", "s2s:soft
 	const section = "server-server-api#soft-failure"
 
 	It("an event that evades a ban is neither shown nor referred to", func(ctx SpecContext) {
-		says(section, "When an event is \"soft failed\" it should not be relayed to the client nor be referenced by new events created by the homeserver.")
+		says(section, "When an event is \"soft failed\" it should not be relayed to the client nor be referenced by new events created by the homeserver")
 		m, _, _, _, c := banned(ctx)
 		results := m.delivered(ctx, c.JSON())
 		Expect(results[c.ID()]).To(BeEmpty(), "a soft-failed event is handled as usual")

@@ -176,6 +176,14 @@ func says(anchor, sentence string) {
 	AddReportEntry("the specification", anchor+": "+sentence, ReportEntryVisibilityFailureOrVerbose)
 }
 
+// follows is says for what no single sentence of the specification says, but what follows from a section, from the
+// purpose of an endpoint, or from another document.
+func follows(anchor, reason string) {
+	GinkgoHelper()
+	Expect(anchors).To(HaveKey(anchor), "the suite cites a section that the specification doesn't have")
+	AddReportEntry("what follows from the specification", anchor+": "+reason, ReportEntryVisibilityFailureOrVerbose)
+}
+
 func readAnchors() {
 	text, err := os.ReadFile(filepath.Join("..", "doc", "spec-anchors.txt"))
 	Expect(err).NotTo(HaveOccurred())
