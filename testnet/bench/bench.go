@@ -46,6 +46,8 @@ type Options struct {
 	JSON     bool      // print JSON in place of the table
 	Out      io.Writer // the result
 	Progress io.Writer // what happens while it happens; nil: nothing
+
+	tiny bool // less than Quick, for tests
 }
 
 // Scenario is something that is measured.
@@ -207,12 +209,15 @@ func newBench(options Options) (*bench, error) {
 		return nil, err
 	}
 	// The server under test, a server a destination, one that comes to a large room, and those of the overload.
-	if b.places, err = fabric.Places(1 + max(options.Destinations+1, mixedServers+1, overloadServers)); err != nil {
+	if b.places, err = fabric.Places(1 + max(options.Destinations+1, joinServers+1, mixedServers+1, overloadServers)); err != nil {
 		return nil, err
 	}
 	b.world = &world{pool: &tls.Config{RootCAs: b.ca.Pool()}}
 	b.world.reset()
-	b.floors = &floors{dir: b.dir}
+	b.floors = &floors{dir: b.dir, time: floorTime}
+	if b.tiny {
+		b.floors.time = floorTime / 10
+	}
 	return b, nil
 }
 
@@ -287,7 +292,10 @@ func words(random *rand.Rand, prefix string) string {
 
 // scaled is n, or a tenth of it (at least least) in a quick run.
 func (b *bench) scaled(n, least int) int {
-	if b.Quick {
+	switch {
+	case b.tiny:
+		return least
+	case b.Quick:
 		return max(n/10, least)
 	}
 	return n
@@ -295,7 +303,10 @@ func (b *bench) scaled(n, least int) int {
 
 // patience is how long a scenario at full speed goes on.
 func (b *bench) patience() time.Duration {
-	if b.Quick {
+	switch {
+	case b.tiny:
+		return 300 * time.Millisecond
+	case b.Quick:
 		return time.Second
 	}
 	return 6 * time.Second

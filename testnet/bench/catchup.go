@@ -56,7 +56,7 @@ func (t *trial) peerAway(ctx context.Context) error {
 	}
 	duration, missed := outage, t.scaled(missedEvents, 50)
 	if t.Quick {
-		duration = 2 * time.Second
+		duration = outage / 10
 	}
 	away.down()
 	said, err := t.steady(ctx, sessions, roomID, max(1, int(float64(missed)/duration.Seconds())), missed)

@@ -19,11 +19,12 @@ import (
 
 // floors are what this machine does with the same events and nothing else, on all cores, with the same libraries.
 type floors struct {
-	dir string
-	n   int
+	dir  string
+	time time.Duration // how long a rate is measured
+	n    int
 }
 
-// floorTime is how long a rate is measured.
+// floorTime is how long a rate is measured in a run.
 const floorTime = 400 * time.Millisecond
 
 // signed is an event's signature, taken apart.
@@ -55,7 +56,7 @@ func (f *floors) verify(events []*event.Event, servers []*server) (float64, erro
 	if len(all) == 0 {
 		return 0, fmt.Errorf("there are no signatures to check")
 	}
-	return onAllCores(func(i int) error {
+	return f.onAllCores(func(i int) error {
 		s := all[i%len(all)]
 		if !ed25519.Verify(s.public, s.message, s.signature) {
 			return fmt.Errorf("a signature of the bench's own is not good")
@@ -70,7 +71,7 @@ func (f *floors) check(events []*event.Event, servers []*server) (float64, error
 	if len(all) != len(events) {
 		return 0, fmt.Errorf("%d events have %d signatures", len(events), len(all))
 	}
-	return onAllCores(func(i int) error {
+	return f.onAllCores(func(i int) error {
 		i %= len(all)
 		e, err := event.Parse(events[i].Rules(), events[i].JSON())
 		if err != nil {
@@ -84,14 +85,14 @@ func (f *floors) check(events []*event.Event, servers []*server) (float64, error
 }
 
 // onAllCores does something again and again on every core for a while and tells how often a second.
-func onAllCores(do func(i int) error) (float64, error) {
+func (f *floors) onAllCores(do func(i int) error) (float64, error) {
 	var wait sync.WaitGroup
 	cores := runtime.GOMAXPROCS(0)
 	counts, errs := make([]int, cores), make([]error, cores)
 	began := time.Now()
 	for c := range cores {
 		wait.Go(func() {
-			for i := c; errs[c] == nil && time.Since(began) < floorTime; i += cores {
+			for i := c; errs[c] == nil && time.Since(began) < f.time; i += cores {
 				errs[c] = do(i)
 				counts[c]++
 			}
@@ -109,8 +110,7 @@ func onAllCores(do func(i int) error) (float64, error) {
 }
 
 // write commits the events' bytes as rows to a database of the kind that is embedded in Hanse, group rows a
-// transaction, each transaction waiting for the disk, and tells how long all of them took. It goes on for at least
-// floorTime if again is set, and tells the time of one round.
+// transaction, each transaction waiting for the disk, and tells how long all of them took.
 func (f *floors) write(ctx context.Context, events []*event.Event, group int) (took time.Duration, err error) {
 	f.n++
 	path := filepath.Join(f.dir, fmt.Sprintf("floor-%d.db", f.n))

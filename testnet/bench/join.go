@@ -22,7 +22,7 @@ const joinServers = 20
 
 // bigRoom is the large room, made once a run; every trial gets a copy.
 func (t *trial) bigRoom() (*room, []*server, error) {
-	servers, err := t.firstServers(min(joinServers, t.Destinations))
+	servers, err := t.firstServers(joinServers)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -261,7 +261,7 @@ func answerJoin(ctx context.Context, t *trial) error {
 	var makes, sends []time.Duration
 	resetPeak(t.target.process.PID())
 	w := t.window()
-	newcomer, err := t.server(min(joinServers, t.Destinations))
+	newcomer, err := t.server(joinServers)
 	if err != nil {
 		return err
 	}

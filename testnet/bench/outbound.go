@@ -122,7 +122,11 @@ func describe(deliveries []delivery, said []sent) description {
 	first, last := map[id.EventID]time.Time{}, map[id.EventID]time.Time{}
 	took := make([]time.Duration, 0, len(deliveries))
 	for _, one := range deliveries {
-		took = append(took, one.at.Sub(began[one.event]))
+		at, known := began[one.event]
+		if !known {
+			continue // what nobody sent is judged elsewhere
+		}
+		took = append(took, one.at.Sub(at))
 		if at, ok := first[one.event]; !ok || one.at.Before(at) {
 			first[one.event] = one.at
 		}

@@ -34,6 +34,8 @@ const (
 
 // tally is what came of the requests of a phase. Safe for concurrent use.
 type tally struct {
+	until    time.Time     // when the load ended; immutable
+	lasted   time.Duration // until the last answer; set at the end
 	mu       sync.Mutex
 	took     []time.Duration // guarded by mu; of requests that were accepted
 	events   int             // guarded by mu
@@ -89,7 +91,7 @@ func overload(ctx context.Context, t *trial) error {
 	if best.failure != nil {
 		return fmt.Errorf("at its best: %w", best.failure)
 	}
-	bestRate := float64(best.events) / min(bestFor, t.Duration).Seconds()
+	bestRate := float64(best.events) / best.lasted.Seconds()
 	t.rate("64 clients and a tenth of the servers: accepted", "events", bestRate, 0, "")
 	pid := t.target.process.PID()
 	calm, _ := resident(pid)
@@ -97,9 +99,9 @@ func overload(ctx context.Context, t *trial) error {
 	w := t.window()
 	much := c.phase(ctx, overloadClients, len(c.lanes), t.Duration)
 	used := t.spentFigures("ten times as many", w, time.Now())
-	rest := t.restAgain(ctx, c)
+	rest := t.restAgain(ctx, c, much.until)
 	_, p99, most := spread(much.took)
-	t.rate("ten times as many: accepted", "events", float64(much.events)/t.Duration.Seconds(), bestRate, "its own best rate")
+	t.rate("ten times as many: accepted", "events", float64(much.events)/much.lasted.Seconds(), bestRate, "its own best rate")
 	t.seconds("ten times as many: an accepted request, 99 % within", p99, 0, "")
 	t.seconds("ten times as many: an accepted request, the slowest", most, 0, "")
 	t.amount("ten times as many: refused with 429 or 503", "requests", float64(much.refused))
@@ -175,15 +177,17 @@ func (t *trial) newCrowd(ctx context.Context) (*crowd, error) {
 func (c *crowd) phase(ctx context.Context, clients, servers int, duration time.Duration) *tally {
 	ctx, cancel := context.WithTimeout(ctx, duration+requestTimeout)
 	defer cancel()
-	y, until := &tally{}, time.Now().Add(duration)
+	began := time.Now()
+	y := &tally{until: began.Add(duration)}
 	var wait sync.WaitGroup
 	for i := range clients {
-		wait.Go(func() { c.client(ctx, i, y, until) })
+		wait.Go(func() { c.client(ctx, i, y, y.until) })
 	}
 	for i := range servers {
-		wait.Go(func() { c.server(ctx, i, y, until) })
+		wait.Go(func() { c.server(ctx, i, y, y.until) })
 	}
 	wait.Wait()
+	y.lasted = time.Since(began)
 	return y
 }
 
@@ -222,9 +226,9 @@ func (c *crowd) server(ctx context.Context, index int, y *tally, until time.Time
 	}
 }
 
-// restAgain waits until the server is at rest after an overload: a bystander is answered at once, and no work is left.
-func (t *trial) restAgain(ctx context.Context, c *crowd) error {
-	began := time.Now()
+// restAgain waits until the server is at rest after an overload that ended at a time: a bystander is answered at once,
+// and no work is left.
+func (t *trial) restAgain(ctx context.Context, c *crowd, began time.Time) error {
 	for time.Since(began) < restTimeout && ctx.Err() == nil {
 		w, call := t.window(), time.Now()
 		_, err := c.sessions[0].call(ctx, "GET", roomPath(c.roomID, "state/m.room.name"), nil)
@@ -236,7 +240,7 @@ func (t *trial) restAgain(ctx context.Context, c *crowd) error {
 			return nil
 		}
 	}
-	return errors.Join(ctx.Err(), fmt.Errorf("the server is not at rest again %s after the overload", restTimeout))
+	return errors.Join(ctx.Err(), fmt.Errorf("the server is not at rest %s after the overload", restTimeout))
 }
 
 // check looks whether what was accepted is there.

@@ -58,8 +58,12 @@ func fanOut(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
+	waiters := make([]*waiter, len(sessions))
+	for i, s := range sessions {
+		waiters[i] = &waiter{session: s, index: i}
+	}
 	t.part("at full speed", func() error {
-		a, err := listen(ctx, sessions, roomID)
+		a, err := listen(ctx, waiters, roomID)
 		if err != nil {
 			return err
 		}
@@ -70,7 +74,7 @@ func fanOut(ctx context.Context, t *trial) error {
 		return t.heard(ctx, "at full speed", a, slices.Concat(said...), w, err, true)
 	})
 	t.part("at a rate", func() error {
-		a, err := listen(ctx, sessions, roomID)
+		a, err := listen(ctx, waiters, roomID)
 		if err != nil {
 			return err
 		}
@@ -81,20 +85,12 @@ func fanOut(ctx context.Context, t *trial) error {
 	return nil
 }
 
-// listen lets every session wait for news of the room.
-func listen(ctx context.Context, sessions []*session, roomID string) (*audience, error) {
+// listen lets every client take what is there already, and wait for news of the room.
+func listen(ctx context.Context, waiters []*waiter, roomID string) (*audience, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &audience{roomID: roomID, stop: cancel, counts: make([]int, len(sessions))}
+	a := &audience{roomID: roomID, stop: cancel, counts: make([]int, len(waiters)), waiters: waiters}
 	a.behind = sync.NewCond(&a.mu)
-	for i, s := range sessions {
-		a.waiters = append(a.waiters, &waiter{session: s, index: i})
-	}
-	err := parallel(len(a.waiters), 8, func(i int) error {
-		_, err := a.waiters[i].sync(ctx, roomID, 0)
-		a.waiters[i].got, a.waiters[i].texts, a.waiters[i].senders = nil, nil, nil // what was there before
-		return err
-	})
-	if err != nil {
+	if err := parallel(len(waiters), 8, func(i int) error { return waiters[i].drain(ctx, roomID) }); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -122,6 +118,22 @@ func (a *audience) wait(ctx context.Context, w *waiter) {
 			return
 		}
 	}
+}
+
+// drain takes what is there before a measurement, and forgets it.
+func (w *waiter) drain(ctx context.Context, roomID string) error {
+	for more := true; more; more = len(w.got) > 0 {
+		w.got, w.texts, w.senders, w.wrong = nil, nil, nil, nil
+		first := w.since == ""
+		if _, err := w.sync(ctx, roomID, 0); err != nil {
+			return err
+		}
+		if first {
+			w.got = nil // a room's first answer holds its last messages
+		}
+	}
+	w.texts, w.senders = nil, nil
+	return nil
 }
 
 // let holds a sender back while too much is under way; sending is how many were let through.

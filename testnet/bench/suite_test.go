@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+// TestMain is a homeserver that lies where the test that started it says so, and otherwise the tests.
+func TestMain(m *testing.M) {
+	if lie, ok := os.LookupEnv(fakeLie); ok {
+		if err := serveFake(lie); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestBench(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "the bench")
+}
+
+// tinyOptions measure nothing well, but everything.
+func tinyOptions(scenarios ...string) Options {
+	return Options{
+		Scenarios: scenarios, Members: 100, Destinations: 3, Clients: 4, Branches: 5, Duration: time.Second, Quick: true, tiny: true,
+		JSON: true, Progress: GinkgoWriter,
+	}
+}
+
+// measured runs the bench and reads its JSON.
+func measured(ctx context.Context, options Options) (Result, error) {
+	GinkgoHelper()
+	var out bytes.Buffer
+	options.Out = &out
+	err := Run(ctx, options)
+	var result Result
+	Expect(json.Unmarshal(out.Bytes(), &result)).To(Succeed(), "%v", err)
+	return result, err
+}
+
+var _ = Describe("this build", Ordered, func() {
+	var program string
+	BeforeAll(func() {
+		program = filepath.Join(GinkgoT().TempDir(), "hanse")
+		output, err := exec.Command("go", "build", "-o", program, "hanse").CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(output))
+	})
+	for _, scenario := range Scenarios() {
+		It("is measured in "+scenario.Name, func(ctx SpecContext) {
+			options := tinyOptions(scenario.Name)
+			options.Program = program
+			result, err := measured(ctx, options)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(result.Servers).To(HaveLen(1))
+			Expect(len(result.Servers[0].Figures)).To(BeNumerically(">=", 2))
+			for _, f := range result.Servers[0].Figures {
+				Expect(f.Void).To(BeEmpty(), f.Name)
+				Expect(f.Scenario).To(Equal(scenario.Name))
+				Expect(f.Value).To(BeNumerically(">=", 0), f.Name)
+				if f.More {
+					Expect(f.Value).To(BeNumerically(">", 0), f.Name)
+				}
+			}
+		}, SpecTimeout(time.Minute))
+	}
+})
+
+var _ = Describe("a server that is no good", func() {
+	DescribeTable("has void figures", func(ctx SpecContext, lie, reason string) {
+		GinkgoT().Setenv(fakeLie, lie)
+		program, err := os.Executable()
+		Expect(err).NotTo(HaveOccurred())
+		options := tinyOptions("local")
+		options.Adapters = []string{program}
+		result, err := measured(ctx, options)
+		Expect(result.Servers[0].Figures).NotTo(BeEmpty())
+		for _, f := range result.Servers[0].Figures {
+			if reason == "" {
+				Expect(f.Void).To(BeEmpty())
+			} else {
+				Expect(f.Void).To(ContainSubstring(reason))
+			}
+		}
+		if reason == "" {
+			Expect(err).NotTo(HaveOccurred())
+		} else {
+			Expect(err).To(MatchError(ContainSubstring("figures are void")))
+		}
+	},
+		Entry("unless it is honest", "", "", SpecTimeout(time.Minute)),
+		Entry("when it drops an event", "drop", "lacks 1 of", SpecTimeout(time.Minute)),
+		Entry("when it changes an event", "corrupt", "is not what was sent", SpecTimeout(time.Minute)),
+		Entry("when it has an event twice", "double", "twice", SpecTimeout(time.Minute)),
+		Entry("when it forgets over a kill", "forget", "lacks", SpecTimeout(time.Minute)),
+		Entry("when it refuses", "refuse", "answered 500", SpecTimeout(time.Minute)),
+		Entry("when it does not keep the order", "reverse", "before", SpecTimeout(time.Minute)),
+	)
+
+	It("is told from one that is missing", func(ctx SpecContext) {
+		options := tinyOptions("local")
+		options.Adapters = []string{"/no/such/adapter"}
+		options.Out = GinkgoWriter
+		Expect(Run(ctx, options)).To(MatchError(ContainSubstring("--adapter")))
+	})
+})
+
+var _ = DescribeTable("orders that make no sense", func(change func(o *Options), says string) {
+	options := Options{Program: "hanse", Out: GinkgoWriter}
+	change(&options)
+	Expect(Run(context.Background(), options)).To(MatchError(ContainSubstring(says)))
+},
+	Entry("too many members", func(o *Options) { o.Members = maxMembers + 1 }, "--members"),
+	Entry("too few clients", func(o *Options) { o.Clients = -1 }, "--clients"),
+	Entry("an hour of overload", func(o *Options) { o.Duration = time.Hour }, "--duration"),
+	Entry("an unknown scenario", func(o *Options) { o.Scenarios = []string{"joyn"} }, "--scenario joyn"),
+	Entry("nobody to measure", func(o *Options) { o.Program = "" }, "no server to measure"),
+)
+
+var _ = It("shows servers side by side, with floors and what is void", func() {
+	r := newReport(&bench{began: time.Now()}, []candidate{{name: "hanse"}, {name: "other"}})
+	r.add("hanse", []Figure{
+		{Scenario: "local", Name: "sends", Value: 3000, Unit: "events/s", More: true, Floor: 6000, FloorOf: "the database"},
+		{Scenario: "start", Name: "ready", Value: 0.1, Unit: "s"},
+	})
+	r.add("other", []Figure{
+		{Scenario: "start", Name: "ready", Value: 1, Unit: "s"},
+		{Scenario: "local", Name: "sends", Value: 4000, Unit: "events/s", More: true, Void: "an event came twice"},
+	})
+	var out bytes.Buffer
+	Expect(r.write(&out, false)).To(Succeed())
+	lines := strings.Split(out.String(), "\n")
+	fields := func(line int) []string {
+		var found []string
+		for field := range strings.SplitSeq(lines[line], "  ") {
+			if field = strings.TrimSpace(field); field != "" {
+				found = append(found, field)
+			}
+		}
+		return found
+	}
+	Expect(fields(2)).To(Equal([]string{"scenario", "figure", "hanse", "other", "hanse : other", "floor"}))
+	Expect(fields(3)).To(Equal([]string{"start", "ready", "100 ms", "1 s", "10 ×", "–"}))
+	Expect(fields(4)).To(Equal([]string{"local", "sends", "3,000 events/s (50 %)", "void", "–", "6,000 events/s: the database"}))
+	Expect(out.String()).To(ContainSubstring("void: other, local, sends: an event came twice"))
+	Expect(r.voids()).To(Equal(1))
+})
