@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -46,10 +47,14 @@ func OrdersFrom(getenv func(string) string) (Orders, error) {
 		CABundle: getenv("CA_BUNDLE"), DNSServer: getenv("DNS_SERVER"), SharedSecret: getenv("SHARED_SECRET"),
 		AppserviceDir: getenv("APPSERVICE_DIR"), DatabaseURL: getenv("DATABASE_URL"), RoomVersion: getenv("ROOM_VERSION"),
 	}
-	for name, value := range map[string]string{"SERVER_NAME": o.ServerName, "DATA_DIR": o.DataDir, "CA_CERT": o.CACert, "CA_KEY": o.CAKey} {
-		if value == "" {
-			return o, fmt.Errorf("the environment lacks %s: this command takes its orders by the adapter contract (doc/adapter.md)", name)
+	var missing []string
+	for _, name := range []string{"SERVER_NAME", "BIND_ADDR", "DATA_DIR", "CA_CERT", "CA_KEY"} {
+		if getenv(name) == "" {
+			missing = append(missing, name)
 		}
+	}
+	if len(missing) > 0 {
+		return o, fmt.Errorf("the environment lacks %s: this command takes its orders by the adapter contract (doc/adapter.md)", strings.Join(missing, ", "))
 	}
 	var err error
 	if o.BindAddr, err = netip.ParseAddr(getenv("BIND_ADDR")); err != nil {
