@@ -35,7 +35,6 @@ func requires(object any, members map[string]types.GomegaMatcher) {
 var (
 	text   = BeAssignableToTypeOf("")
 	number = BeAssignableToTypeOf(1.0)
-	flag   = BeAssignableToTypeOf(true)
 	object = BeAssignableToTypeOf(map[string]any{})
 	list   = BeAssignableToTypeOf([]any{})
 )
