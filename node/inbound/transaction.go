@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"golang.org/x/sync/errgroup" // the rooms of one transaction at a time
@@ -20,7 +21,12 @@ import (
 // spec:server-server-api#transactions
 func (i *Inbound) Transaction(ctx context.Context, origin id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error) {
 	// The server that sent it may give up and send it again while we are at it.
-	result := i.flights.DoChan(string(origin)+"\x00"+txnID, func() (any, error) {
+	result := i.flights.DoChan(string(origin)+"\x00"+txnID, func() (answer any, err error) {
+		defer func() { // what a peer sends must never stop more than its own transaction
+			if p := recover(); p != nil {
+				err = fmt.Errorf("inbound: panic: %v\n%s", p, debug.Stack())
+			}
+		}()
 		return i.once(context.WithoutCancel(ctx), origin, txnID, txn)
 	})
 	select {
