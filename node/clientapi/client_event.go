@@ -2,6 +2,8 @@ package clientapi
 
 import (
 	"encoding/json"
+	"errors"
+	"strconv"
 	"time"
 
 	"hanse/federation/event"
@@ -70,17 +72,77 @@ func withRedacts(content []byte, target id.EventID) json.RawMessage {
 // decoratedEvent is an event with what the asking device is told beside it.
 func decoratedEvent(d clientsync.Decorated, now time.Time) *clientEvent {
 	formatted := plainEvent(d.Event, now)
-	formatted.Unsigned.Membership = d.Membership
-	formatted.Unsigned.TransactionID = d.TransactionID
+	formatted.Unsigned = unsignedOf(d, now)
+	return formatted
+}
+
+func unsignedOf(d clientsync.Decorated, now time.Time) *unsigned {
+	u := &unsigned{
+		Age: now.UnixMilli() - d.Event.OriginServerTS(), Membership: d.Membership, TransactionID: d.TransactionID,
+	}
 	if d.Previous != nil {
-		formatted.Unsigned.PrevContent = d.Previous.Content()
-		formatted.Unsigned.PrevSender = d.Previous.Sender()
-		formatted.Unsigned.ReplacesState = d.Previous.ID()
+		u.PrevContent, u.PrevSender, u.ReplacesState = d.Previous.Content(), d.Previous.Sender(), d.Previous.ID()
 	}
 	if d.RedactedBecause != nil {
-		formatted.Unsigned.RedactedBecause = plainEvent(d.RedactedBecause, now)
+		u.RedactedBecause = plainEvent(d.RedactedBecause, now)
 	}
-	return formatted
+	return u
+}
+
+// syncEvent encodes an event as it stands in an answer of /sync, which tells the room's ID elsewhere. All but unsigned is
+// encoded once for everybody who is told of the event.
+func syncEvent(d clientsync.Decorated, now time.Time) (json.RawMessage, error) {
+	build := func() []byte {
+		formatted := plainEvent(d.Event, now)
+		formatted.RoomID, formatted.Unsigned = "", nil
+		raw, err := marshal(formatted)
+		if err != nil {
+			return nil // an event's parts encode, since they were decoded
+		}
+		return raw
+	}
+	var common []byte
+	if d.Form != nil {
+		common = d.Form.Get(build)
+	} else {
+		common = build()
+	}
+	beside, err := appendUnsigned(nil, d, now)
+	if err != nil || len(common) == 0 {
+		return nil, errors.Join(err, errUnencodable(common))
+	}
+	raw := make([]byte, 0, len(common)+len(beside)+len(`,"unsigned":`))
+	raw = append(raw, common[:len(common)-1]...)
+	raw = append(append(append(raw, `,"unsigned":`...), beside...), '}')
+	return raw, nil
+}
+
+func errUnencodable(raw []byte) error {
+	if len(raw) == 0 {
+		return errors.New("clientapi: an event does not encode")
+	}
+	return nil
+}
+
+// appendUnsigned encodes unsigned. Most events have so little of it that it is written out here.
+func appendUnsigned(dst []byte, d clientsync.Decorated, now time.Time) ([]byte, error) {
+	if d.Previous != nil || d.RedactedBecause != nil || d.TransactionID != "" {
+		raw, err := marshal(unsignedOf(d, now))
+		return append(dst, raw...), err
+	}
+	dst = strconv.AppendInt(append(dst, `{"age":`...), now.UnixMilli()-d.Event.OriginServerTS(), 10)
+	switch d.Membership {
+	case "":
+	case "join", "invite", "knock", "leave", "ban":
+		dst = append(append(append(dst, `,"membership":"`...), d.Membership...), '"')
+	default:
+		raw, err := marshal(d.Membership)
+		if err != nil {
+			return nil, err
+		}
+		dst = append(append(dst, `,"membership":`...), raw...)
+	}
+	return append(dst, '}'), nil
 }
 
 func plainEvents(events []*event.Event) []*clientEvent {

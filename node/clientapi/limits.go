@@ -56,4 +56,7 @@ const (
 	// defaultPage and maxPage bound /messages and /context.
 	defaultPage = 10
 	maxPage     = 1000
+	// maxEventFields and maxFieldDepth bound a filter's event_fields, which is gone through for each event.
+	maxEventFields = 100
+	maxFieldDepth  = 20
 )

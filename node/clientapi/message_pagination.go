@@ -20,8 +20,8 @@ func point(name, text string) (rooms.Point, error) {
 	if text == "" {
 		return rooms.Point{}, nil
 	}
-	if place, err := stream.ParseTopological(text); err == nil {
-		return rooms.Point{Topological: place}, nil
+	if place, err := stream.ParsePlace(text); err == nil {
+		return rooms.Point{Topological: place.At, Below: place.Below}, nil
 	}
 	token, err := stream.ParseToken(text)
 	if err != nil {
@@ -34,7 +34,7 @@ func formatPoint(p rooms.Point) string {
 	if p.Stream > 0 {
 		return stream.Token{Position: p.Stream}.String()
 	}
-	return stream.FormatTopological(p.Topological)
+	return stream.Place{At: p.Topological, Below: p.Below}.String()
 }
 
 // eventFilter reads the filter parameter of a request about one room.
@@ -50,8 +50,12 @@ func (r *request) eventFilter() (clientsync.RoomEventFilter, error) {
 	return filter, nil
 }
 
-func matches(filter clientsync.RoomEventFilter) func(clientsync.EventRow) bool {
-	return func(row clientsync.EventRow) bool { return filter.MatchEvent(row.Event) }
+// matches chooses the events that a filter wants and whose senders the user doesn't ignore.
+func (r *request) matches(filter clientsync.RoomEventFilter) (func(clientsync.EventRow) bool, error) {
+	ignored, err := r.api.config.Sync.Ignored(r.Context(), r.user)
+	return func(row clientsync.EventRow) bool {
+		return filter.MatchEvent(row.Event) && (row.Event.IsState() || !ignored[row.Event.Sender()])
+	}, err
 }
 
 // spec:client-server-api#get_matrixclientv3roomsroomidmessages
@@ -88,7 +92,9 @@ func (a *API) messages(r *request) (any, error) {
 	if req.Limit, err = r.queryInt("limit", fallback, maxPage); err != nil {
 		return nil, err
 	}
-	req.Match = matches(filter)
+	if req.Match, err = r.matches(filter); err != nil {
+		return nil, err
+	}
 	page, err := a.config.Rooms.Messages(r.Context(), req)
 	if err != nil {
 		return nil, err
@@ -129,7 +135,11 @@ func (a *API) context(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	around, err := a.config.Rooms.Context(r.Context(), r.user, room, eventID, limit, matches(filter))
+	match, err := r.matches(filter)
+	if err != nil {
+		return nil, err
+	}
+	around, err := a.config.Rooms.Context(r.Context(), r.user, room, eventID, limit, match)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func (a *API) sync(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return formatSync(req, answer, time.Now()), nil
+	return formatSync(req, answer, time.Now())
 }
 
 // syncFilter reads the filter parameter: a filter itself, or the ID of a stored one.
@@ -86,23 +86,23 @@ type (
 	}
 	joinedForm struct {
 		Summary             map[string]any `json:"summary"`
-		State               *events        `json:"state,omitempty"`
-		StateAfter          *events        `json:"state_after,omitempty"`
+		State               *eventList     `json:"state,omitempty"`
+		StateAfter          *eventList     `json:"state_after,omitempty"`
 		Timeline            timelineForm   `json:"timeline"`
 		Ephemeral           events         `json:"ephemeral"`
 		AccountData         events         `json:"account_data"`
 		UnreadNotifications unreadForm     `json:"unread_notifications"`
 	}
 	leftForm struct {
-		State       *events      `json:"state,omitempty"`
-		StateAfter  *events      `json:"state_after,omitempty"`
+		State       *eventList   `json:"state,omitempty"`
+		StateAfter  *eventList   `json:"state_after,omitempty"`
 		Timeline    timelineForm `json:"timeline"`
 		AccountData events       `json:"account_data"`
 	}
 	timelineForm struct {
-		Events    []any  `json:"events"`
-		Limited   bool   `json:"limited"`
-		PrevBatch string `json:"prev_batch,omitempty"`
+		Events    []json.RawMessage `json:"events"`
+		Limited   bool              `json:"limited"`
+		PrevBatch string            `json:"prev_batch"`
 	}
 	// todo spec: counts by push rules
 	unreadForm struct {
@@ -112,6 +112,9 @@ type (
 	events struct {
 		Events []any `json:"events"`
 	}
+	eventList struct {
+		Events []json.RawMessage `json:"events"`
+	}
 )
 
 func newEvents() events { return events{Events: []any{}} }
@@ -120,10 +123,15 @@ func newEvents() events { return events{Events: []any{}} }
 type syncFormatter struct {
 	request clientsync.Request
 	now     time.Time
+	fields  [][]string // nil: all
+	err     error      // the first that happened
 }
 
-func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time) syncForm {
-	f := syncFormatter{request: req, now: now}
+func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time) (syncForm, error) {
+	f := &syncFormatter{request: req, now: now}
+	if req.Filter.EventFields != nil {
+		f.fields = fieldPaths(req.Filter.EventFields)
+	}
 	form := syncForm{
 		NextBatch: answer.Next.String(), AccountData: f.accountData(answer.AccountData), Presence: newEvents(), ToDevice: newEvents(),
 		DeviceLists:      deviceLists{Changed: []id.UserID{}, Left: []id.UserID{}},
@@ -150,7 +158,7 @@ func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time
 	for room, stripped := range answer.Knocked {
 		form.Rooms.Knock[room] = map[string]events{"knock_state": raws(stripped)}
 	}
-	return form
+	return form, f.err
 }
 
 func raws(list []json.RawMessage) events {
@@ -161,7 +169,7 @@ func raws(list []json.RawMessage) events {
 	return all
 }
 
-func (f syncFormatter) joined(room *clientsync.JoinedRoom) joinedForm {
+func (f *syncFormatter) joined(room *clientsync.JoinedRoom) joinedForm {
 	form := joinedForm{
 		Summary: map[string]any{}, Timeline: f.timeline(room.Timeline),
 		Ephemeral: newEvents(), AccountData: f.accountData(room.AccountData),
@@ -179,48 +187,53 @@ func (f syncFormatter) joined(room *clientsync.JoinedRoom) joinedForm {
 			"type": "m.typing", "content": map[string]any{"user_ids": append([]id.UserID{}, room.Typing...)},
 		})
 	}
-	if len(room.Receipts) > 0 {
-		form.Ephemeral.Events = append(form.Ephemeral.Events, map[string]any{"type": "m.receipt", "content": receiptContent(room.Receipts)})
+	for _, content := range receiptContents(room.Receipts) {
+		form.Ephemeral.Events = append(form.Ephemeral.Events, map[string]any{"type": "m.receipt", "content": content})
 	}
 	return form
 }
 
-func (f syncFormatter) left(room *clientsync.LeftRoom) leftForm {
+func (f *syncFormatter) left(room *clientsync.LeftRoom) leftForm {
 	form := leftForm{Timeline: f.timeline(room.Timeline), AccountData: f.accountData(room.AccountData)}
 	form.State, form.StateAfter = f.state(room.State)
 	return form
 }
 
 // state goes under one of two names: as the client asked.
-func (f syncFormatter) state(rows []clientsync.EventRow) (before, after *events) {
-	all := newEvents()
-	for _, row := range rows {
-		all.Events = append(all.Events, f.event(plainEvent(row.Event, f.now), row))
-	}
+func (f *syncFormatter) state(rows []clientsync.Decorated) (before, after *eventList) {
+	all := &eventList{Events: f.events(rows)}
 	if f.request.StateAfter {
-		return nil, &all
+		return nil, all
 	}
-	return &all, nil
+	return all, nil
 }
 
-func (f syncFormatter) timeline(t clientsync.Timeline) timelineForm {
-	form := timelineForm{Events: []any{}, Limited: t.Limited, PrevBatch: stream.FormatTopological(t.PrevBatch)}
-	for _, d := range t.Events {
-		form.Events = append(form.Events, f.event(decoratedEvent(d, f.now), d.EventRow))
-	}
-	return form
+func (f *syncFormatter) timeline(t clientsync.Timeline) timelineForm {
+	return timelineForm{Events: f.events(t.Events), Limited: t.Limited, PrevBatch: t.PrevBatch.String()}
 }
 
-// event is an event in the format that the filter asks for; the room's ID is told by where it stands.
-func (f syncFormatter) event(formatted *clientEvent, row clientsync.EventRow) any {
-	if f.request.Filter.EventFormat == "federation" {
-		return json.RawMessage(row.Event.JSON())
+// events are events in the format that the filter asks for.
+func (f *syncFormatter) events(rows []clientsync.Decorated) []json.RawMessage {
+	list := make([]json.RawMessage, 0, len(rows))
+	for _, d := range rows {
+		if f.request.Filter.EventFormat == "federation" {
+			list = append(list, d.Event.JSON())
+			continue
+		}
+		raw, err := syncEvent(d, f.now)
+		if err == nil && f.fields != nil {
+			raw, err = selectFields(raw, f.fields)
+		}
+		if err != nil {
+			f.err = err
+			return list
+		}
+		list = append(list, raw)
 	}
-	formatted.RoomID = ""
-	return formatted
+	return list
 }
 
-func (f syncFormatter) accountData(entries []clientsync.AccountData) events {
+func (f *syncFormatter) accountData(entries []clientsync.AccountData) events {
 	all := newEvents()
 	for _, entry := range entries {
 		all.Events = append(all.Events, map[string]any{"type": entry.Type, "content": entry.Content})
@@ -229,20 +242,32 @@ func (f syncFormatter) accountData(entries []clientsync.AccountData) events {
 }
 
 // receiptContent is the content of m.receipt: by event, type and user. spec:client-server-api/modules/receipts#client-behaviour
-func receiptContent(receipts []clientsync.Receipt) map[id.EventID]map[string]map[id.UserID]map[string]any {
-	content := map[id.EventID]map[string]map[id.UserID]map[string]any{}
-	for _, r := range receipts {
-		if content[r.Event] == nil {
-			content[r.Event] = map[string]map[id.UserID]map[string]any{}
+type receiptContent map[id.EventID]map[string]map[id.UserID]map[string]any
+
+// receiptContents are the contents of as many m.receipt as are needed to tell of all receipts: a user may have some of
+// different threads at the same event, which one can't hold.
+func receiptContents(receipts []clientsync.Receipt) []receiptContent {
+	var contents []receiptContent
+	for len(receipts) > 0 {
+		content, rest := receiptContent{}, receipts[:0:0]
+		for _, r := range receipts {
+			if content[r.Event] == nil {
+				content[r.Event] = map[string]map[id.UserID]map[string]any{}
+			}
+			if content[r.Event][r.Type] == nil {
+				content[r.Event][r.Type] = map[id.UserID]map[string]any{}
+			}
+			if _, taken := content[r.Event][r.Type][r.User]; taken {
+				rest = append(rest, r)
+				continue
+			}
+			data := map[string]any{"ts": r.TS}
+			if r.Thread != "" {
+				data["thread_id"] = r.Thread
+			}
+			content[r.Event][r.Type][r.User] = data
 		}
-		if content[r.Event][r.Type] == nil {
-			content[r.Event][r.Type] = map[id.UserID]map[string]any{}
-		}
-		data := map[string]any{"ts": r.TS}
-		if r.Thread != "" {
-			data["thread_id"] = r.Thread
-		}
-		content[r.Event][r.Type][r.User] = data
+		contents, receipts = append(contents, content), rest
 	}
-	return content
+	return contents
 }

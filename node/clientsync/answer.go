@@ -26,8 +26,8 @@ func (a *Answer) Empty() bool {
 // JoinedRoom is what is new in a room that the user is in.
 type JoinedRoom struct {
 	Timeline    Timeline
-	State       []store.EventRow // before the timeline, or after it if that was asked for
-	Summary     *Summary         // nil: unchanged
+	State       []Decorated // before the timeline, or after it if that was asked for
+	Summary     *Summary    // nil: unchanged
 	Typing      []id.UserID
 	HasTyping   bool // Typing has changed; it may have become empty
 	Receipts    []store.Receipt
@@ -41,15 +41,15 @@ func (r *JoinedRoom) empty() bool {
 // LeftRoom is what happened in a room until the user left it.
 type LeftRoom struct {
 	Timeline    Timeline
-	State       []store.EventRow
+	State       []Decorated
 	AccountData []store.AccountData
 }
 
 // Timeline is the newest events of a span.
 type Timeline struct {
-	Events    []Decorated // the oldest first
-	Limited   bool        // there are more between `since` and the first
-	PrevBatch store.Topological
+	Events    []Decorated  // the oldest first
+	Limited   bool         // there are more between `since` and the first
+	PrevBatch stream.Place // everything before is before Events, everything else is in them or comes later
 }
 
 // Summary helps a client to name a room. spec:client-server-api#get_matrixclientv3sync

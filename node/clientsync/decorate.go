@@ -16,91 +16,75 @@ type Decorated struct {
 	TransactionID   string       // the device's own transaction that made it
 	RedactedBecause *event.Event // the redaction of a redacted event
 	Previous        *event.Event // the state event that it replaced
-	Membership      string       // the asking user's at the time of the event
+	Membership      string       // the asking user's at the time of the event; "" if that is not known
+	Form            *Form        // what is the same for all who are told of the event; nil: nobody else is
 }
 
 // Decorate adds to events of one room what a user's device is told beside them.
 func (s *Syncer) Decorate(ctx context.Context, user id.UserID, device string, rows []store.EventRow) ([]Decorated, error) {
-	decorated := make([]Decorated, len(rows))
-	var own, others []id.EventID // by this user; needed for the decoration
-	previous := make([]id.EventID, len(rows))
-	members := make([]id.EventID, len(rows))
-	for i, row := range rows {
-		decorated[i].EventRow = row
-		if row.Event.Sender() == user {
-			own = append(own, row.Event.ID())
+	entries, err := s.entries(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	return s.decorate(ctx, user, device, entries)
+}
+
+func (s *Syncer) decorate(ctx context.Context, user id.UserID, device string, entries []*entry) ([]Decorated, error) {
+	decorated := make([]Decorated, len(entries))
+	for i, e := range entries {
+		d := Decorated{EventRow: e.EventRow, RedactedBecause: e.redaction, Previous: e.replaced, Form: e.form}
+		if e.TxnID != "" && e.TxnDevice == device && e.Event.Sender() == user {
+			d.TransactionID = e.TxnID
 		}
-		if row.RedactedBy != "" {
-			others = append(others, row.RedactedBy)
-		}
-		before, known, err := s.store.StateBefore(ctx, row.Event.ID())
-		if err != nil {
-			return nil, err
-		}
-		if !known {
-			continue
-		}
-		if stateKey, isState := row.Event.StateKey(); isState {
-			if replaced, ok := before.Get(row.Event.Type(), stateKey); ok && replaced != row.Event.ID() {
-				previous[i] = replaced
-				others = append(others, replaced)
+		switch {
+		case !e.placed:
+		case e.Event.Is("m.room.member", string(user)):
+			d.Membership = e.Event.Membership()
+		default:
+			member, err := s.member(ctx, e, user)
+			if err != nil {
+				return nil, err
+			}
+			if d.Membership = "leave"; member != nil {
+				d.Membership = member.Membership()
 			}
 		}
-		if row.Event.Is("m.room.member", string(user)) {
-			decorated[i].Membership = row.Event.Membership()
-		} else if member, ok := before.Get("m.room.member", string(user)); ok {
-			members[i] = member
-			others = append(others, member)
-		} else {
-			decorated[i].Membership = "leave"
-		}
-	}
-	transactions, err := s.transactionIDs(ctx, user, device, own)
-	if err != nil {
-		return nil, err
-	}
-	events, err := s.events(ctx, others)
-	if err != nil {
-		return nil, err
-	}
-	for i := range decorated {
-		d := &decorated[i]
-		d.TransactionID = transactions[d.Event.ID()]
-		d.RedactedBecause = events[d.RedactedBy].Event
-		d.Previous = events[previous[i]].Event
-		if member := events[members[i]].Event; member != nil {
-			d.Membership = member.Membership()
-		}
+		decorated[i] = d
 	}
 	return decorated, nil
 }
 
-func (s *Syncer) transactionIDs(ctx context.Context, user id.UserID, device string, own []id.EventID) (map[id.EventID]string, error) {
-	if len(own) == 0 {
-		return nil, nil
-	}
-	return s.store.ClientTxnIDs(ctx, user, device, own)
-}
-
-// events reads events by their IDs, in pieces.
+// events reads events by their IDs; "" is none.
 func (s *Syncer) events(ctx context.Context, ids []id.EventID) (map[id.EventID]store.EventRow, error) {
-	if len(ids) == 0 {
+	wanted := make([]id.EventID, 0, len(ids))
+	for _, eventID := range ids {
+		if eventID != "" {
+			wanted = append(wanted, eventID)
+		}
+	}
+	if len(wanted) == 0 {
 		return nil, nil
 	}
-	return s.store.Events(ctx, ids)
+	return s.store.Events(ctx, wanted)
 }
 
-// RowsOf reads the stored rows of events, in their order; those that are not stored are left out.
-func (s *Syncer) RowsOf(ctx context.Context, ids []id.EventID) ([]store.EventRow, error) {
+// stateRows reads events of a state, as they are told, in the order of the IDs; those that are not stored are left out.
+func (s *Syncer) stateRows(ctx context.Context, ids []id.EventID) ([]Decorated, error) {
 	found, err := s.events(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]store.EventRow, 0, len(ids))
+	var redactions []id.EventID
+	rows := make([]Decorated, 0, len(ids))
 	for row := range inOrder(ids, found) {
-		rows = append(rows, row)
+		rows = append(rows, Decorated{EventRow: row})
+		redactions = append(redactions, row.RedactedBy)
 	}
-	return rows, nil
+	because, err := s.events(ctx, redactions)
+	for i := range rows {
+		rows[i].RedactedBecause = because[rows[i].RedactedBy].Event
+	}
+	return rows, err
 }
 
 func inOrder(ids []id.EventID, found map[id.EventID]store.EventRow) iter.Seq[store.EventRow] {
@@ -114,19 +98,53 @@ func inOrder(ids []id.EventID, found map[id.EventID]store.EventRow) iter.Seq[sto
 }
 
 // Senders are the membership events of those who sent the events (all of one room), as they were before the first of
-// them. spec:client-server-api#lazy-loading-room-members
+// them, or, of those who came later, as they were after the last. spec:client-server-api#lazy-loading-room-members
 func (s *Syncer) Senders(ctx context.Context, rows []store.EventRow) ([]*event.Event, error) {
-	state, known, err := s.store.StateBefore(ctx, rows[0].Event.ID())
-	if err != nil || !known {
+	oldest, newest := rows[0], rows[0]
+	for _, row := range rows {
+		if row.Topological().Before(oldest.Topological()) {
+			oldest = row
+		}
+		if newest.Topological().Before(row.Topological()) {
+			newest = row
+		}
+	}
+	before, _, err := s.store.StateBefore(ctx, oldest.Event.ID())
+	if err != nil {
+		return nil, err
+	}
+	after, _, err := s.store.StateAfter(ctx, newest.Event.ID())
+	if err != nil {
 		return nil, err
 	}
 	seen := map[id.UserID]bool{}
-	var keys []roomstate.Key
+	var early, late []roomstate.Key
 	for _, row := range rows {
-		if sender := row.Event.Sender(); !seen[sender] {
-			seen[sender] = true
-			keys = append(keys, roomstate.Key{Type: "m.room.member", StateKey: string(sender)})
+		sender := row.Event.Sender()
+		if seen[sender] {
+			continue
+		}
+		seen[sender] = true
+		key := roomstate.Key{Type: "m.room.member", StateKey: string(sender)}
+		if _, there := before.Get(key.Type, key.StateKey); there {
+			early = append(early, key)
+		} else {
+			late = append(late, key)
 		}
 	}
-	return s.store.StateEvents(ctx, state, keys...)
+	var members []*event.Event
+	for _, part := range []struct {
+		state roomstate.Map
+		keys  []roomstate.Key
+	}{{before, early}, {after, late}} {
+		if len(part.keys) == 0 {
+			continue // no keys would mean all
+		}
+		events, err := s.store.StateEvents(ctx, part.state, part.keys...)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, events...)
+	}
+	return members, nil
 }

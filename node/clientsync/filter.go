@@ -88,14 +88,14 @@ func (f EventFilter) Match(typ string, sender id.UserID) bool {
 	switch {
 	case f.Types != nil && !slices.ContainsFunc(f.Types, func(p string) bool { return glob(p, typ) }):
 	case slices.ContainsFunc(f.NotTypes, func(p string) bool { return glob(p, typ) }):
-	case sender == "":
-		return true
-	case f.Senders != nil && !slices.Contains(f.Senders, sender):
-	case slices.Contains(f.NotSenders, sender):
 	default:
-		return true
+		return sender == "" || f.matchSender(sender)
 	}
 	return false
+}
+
+func (f EventFilter) matchSender(sender id.UserID) bool {
+	return (f.Senders == nil || slices.Contains(f.Senders, sender)) && !slices.Contains(f.NotSenders, sender)
 }
 
 // MatchRoom tells whether anything of a room is wanted.

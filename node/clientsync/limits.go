@@ -15,4 +15,13 @@ const (
 	maxRemembered = 10_000
 	// maxRememberedMembers bounds what is remembered of one of them.
 	maxRememberedMembers = 500
+	// maxUsers is of how many users the memberships are kept in memory: more than wait in /sync at a time on a node
+	// of this size.
+	maxUsers = 10_000
+	// maxRooms is of how many rooms the newest events are, maxRecent how many of each: what happens while a client is
+	// between two requests. They are mostly the events that the store's cache has anyway.
+	maxRooms  = 2000
+	maxRecent = 100
+	// maxStates is of how many recent places of a room the state is known without asking.
+	maxStates = 64
 )

@@ -23,11 +23,16 @@ type Syncer struct {
 	rooms     *rooms.Rooms
 	ephemeral *ephemeral.Ephemeral
 	sent      sentMembers
+	users     *cache[id.UserID, userFacts]
+	recents   *cache[id.RoomID, *recentRoom]
 }
 
 // New makes a Syncer.
 func New(s *store.Store, places *stream.Stream, r *rooms.Rooms, e *ephemeral.Ephemeral) *Syncer {
-	return &Syncer{store: s, stream: places, rooms: r, ephemeral: e}
+	return &Syncer{
+		store: s, stream: places, rooms: r, ephemeral: e,
+		users: newCache[id.UserID, userFacts](maxUsers), recents: newCache[id.RoomID, *recentRoom](maxRooms),
+	}
 }
 
 // Request is a /sync.
@@ -51,8 +56,12 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 	defer watch.Close()
 	timeout := time.NewTimer(r.Timeout)
 	defer timeout.Stop()
-	for {
-		now := s.stream.Now()
+	// A token of the future is from before the database was put back: what comes now is new.
+	first := s.stream.Now()
+	r.Since = stream.Token{
+		Position: min(r.Since.Position, first.Position), Typing: min(r.Since.Typing, first.Typing),
+	}
+	for now := first; ; now = s.stream.Now() {
 		b := &builder{Syncer: s, request: r, now: now, answer: &Answer{
 			Next: now, Joined: map[id.RoomID]*JoinedRoom{}, Left: map[id.RoomID]*LeftRoom{},
 			Invited: map[id.RoomID][]json.RawMessage{}, Knocked: map[id.RoomID][]json.RawMessage{},
@@ -63,7 +72,7 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 		if r.Initial || r.FullState || !b.answer.Empty() || r.Timeout <= 0 {
 			return b.answer, nil
 		}
-		watch.Rooms(b.joinedIDs)
+		watch.Rooms(b.facts.joined)
 		if s.stream.Now() != now {
 			continue // something came before the rooms were being watched
 		}
@@ -80,13 +89,13 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 // builder builds one answer. Owned by the call that made it.
 type builder struct {
 	*Syncer
-	request   Request
-	now       stream.Token
-	answer    *Answer
-	joinedIDs []id.RoomID
-	before    map[id.RoomID]string // memberships at since, of rooms where they changed
-	away      map[id.RoomID]bool   // the user was out of the room after since
-	data      map[id.RoomID][]store.AccountData
+	request Request
+	now     stream.Token
+	answer  *Answer
+	facts   userFacts
+	before  map[id.RoomID]string             // memberships at since, of rooms where they changed; "" if there was none
+	moves   map[id.RoomID][]store.Membership // what the user's memberships were, in order; read when needed
+	data    map[id.RoomID][]store.AccountData
 }
 
 // since is where the answer begins.
@@ -98,23 +107,18 @@ func (b *builder) since() store.Position {
 }
 
 func (b *builder) build(ctx context.Context) error {
-	memberships, err := b.memberships(ctx)
-	if err != nil {
+	var err error
+	if b.facts, err = b.Syncer.facts(ctx, b.request.User, b.now.Position); err != nil {
+		return err
+	}
+	if err := b.earlier(ctx); err != nil {
 		return err
 	}
 	if err := b.accountData(ctx); err != nil {
 		return err
 	}
-	for _, m := range memberships {
-		if m.Membership == "join" && !m.OutOfRoom {
-			b.joinedIDs = append(b.joinedIDs, m.RoomID)
-		}
-	}
-	active, err := b.active(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range memberships {
+	active := b.active()
+	for _, m := range b.facts.memberships {
 		if !wantsRoom(b.request.Filter.Room.Rooms, b.request.Filter.Room.NotRooms, m.RoomID) {
 			continue
 		}
@@ -139,7 +143,7 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 		}
 		return err
 	case "invite", "knock":
-		if !changed && !b.request.FullState {
+		if !changed && !b.request.FullState || m.Membership == "invite" && b.facts.ignored[m.Sender] {
 			return nil
 		}
 		stripped, err := b.stripped(ctx, m)
@@ -160,52 +164,55 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 	}
 }
 
-// memberships reads the user's memberships, and what those were at since that have changed.
-func (b *builder) memberships(ctx context.Context) ([]store.Membership, error) {
-	memberships, err := b.store.Memberships(ctx, b.request.User)
-	if err != nil || b.request.Initial {
-		return memberships, err
+// earlier finds out what those of the user's memberships were at since that have changed after it.
+func (b *builder) earlier(ctx context.Context) error {
+	if b.request.Initial {
+		return nil
 	}
-	changed := slices.ContainsFunc(memberships, func(m store.Membership) bool { return m.Position > b.since() })
+	changed := slices.ContainsFunc(b.facts.memberships, func(m store.Membership) bool { return m.Position > b.since() })
 	if !changed {
-		return memberships, nil
+		return nil
 	}
 	changes, err := b.store.MembershipChanges(ctx, b.request.User, b.since(), b.now.Position)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	earlier, err := b.store.MembershipsAt(ctx, b.request.User, b.since())
+	then, err := b.store.MembershipsAt(ctx, b.request.User, b.since())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	then := map[id.RoomID]string{}
-	for _, m := range earlier {
-		then[m.RoomID] = m.Membership
-	}
-	b.before, b.away = map[id.RoomID]string{}, map[id.RoomID]bool{}
+	b.before = map[id.RoomID]string{}
 	for _, m := range changes {
-		b.before[m.RoomID] = then[m.RoomID]
-		b.away[m.RoomID] = b.away[m.RoomID] || m.Membership != "join"
+		b.before[m.RoomID] = ""
 	}
-	return memberships, nil
+	for _, m := range then {
+		if _, moved := b.before[m.RoomID]; moved {
+			b.before[m.RoomID] = m.Membership
+		}
+	}
+	return nil
 }
 
-// fresh tells whether the client must get a joined room from the start.
+// fresh tells whether the client must get a joined room from the start: it was not joined at since. If it was, left and
+// came back, what happened since is enough.
 func (b *builder) fresh(room id.RoomID) bool {
 	before, changed := b.before[room]
-	return b.request.Initial || changed && (before != "join" || b.away[room])
+	return b.request.Initial || changed && before != "join"
 }
 
 func (b *builder) accountData(ctx context.Context) error {
+	b.data = map[id.RoomID][]store.AccountData{}
+	if _, changed := b.stream.UserSince(b.request.User, b.since()); !changed && !b.request.Initial {
+		return nil
+	}
 	entries, err := b.store.AccountDataChanges(ctx, b.request.User, b.since(), b.now.Position)
 	if err != nil {
 		return err
 	}
-	b.data = map[id.RoomID][]store.AccountData{}
 	for _, entry := range entries {
 		switch {
 		case entry.Room != "":
-			if b.request.Filter.Room.AccountData.Match(entry.Type, "") && b.request.Filter.Room.AccountData.MatchRoom(entry.Room) {
+			if b.wantsData(entry) {
 				b.data[entry.Room] = append(b.data[entry.Room], entry)
 			}
 		case b.request.Filter.AccountData.Match(entry.Type, ""):
@@ -215,31 +222,37 @@ func (b *builder) accountData(ctx context.Context) error {
 	return nil
 }
 
+// wantsData tells whether the client wants an entry of a room's account data.
+func (b *builder) wantsData(entry store.AccountData) bool {
+	filter := b.request.Filter.Room.AccountData
+	return filter.MatchRoom(entry.Room) && filter.Match(entry.Type, "")
+}
+
 // active are the joined rooms in which something may be new.
-func (b *builder) active(ctx context.Context) (map[id.RoomID]bool, error) {
-	active := make(map[id.RoomID]bool, len(b.joinedIDs))
+func (b *builder) active() map[id.RoomID]bool {
+	active := map[id.RoomID]bool{}
 	if b.request.Initial || b.request.FullState {
-		for _, room := range b.joinedIDs {
+		for _, room := range b.facts.joined {
 			active[room] = true
 		}
-		return active, nil
+		return active
 	}
-	withEvents, err := b.store.RoomsWithEvents(ctx, b.joinedIDs, b.since(), b.now.Position)
-	if err != nil {
-		return nil, err
-	}
-	withReceipts, err := b.store.RoomsWithReceipts(ctx, b.joinedIDs, b.since(), b.now.Position)
-	if err != nil {
-		return nil, err
-	}
-	for _, room := range slices.Concat(withEvents, withReceipts) {
+	for _, room := range b.stream.RoomsSince(b.facts.joined, b.since()) {
 		active[room] = true
 	}
-	for _, room := range b.joinedIDs {
-		_, serial := b.ephemeral.Typing(room)
-		if serial > b.request.Since.Typing || len(b.data[room]) > 0 || b.fresh(room) {
+	for room := range b.data {
+		active[room] = true
+	}
+	for room := range b.before {
+		active[room] = true
+	}
+	if b.now.Typing <= b.request.Since.Typing {
+		return active
+	}
+	for _, room := range b.facts.joined {
+		if _, serial := b.ephemeral.Typing(room); serial > b.request.Since.Typing {
 			active[room] = true
 		}
 	}
-	return active, nil
+	return active
 }

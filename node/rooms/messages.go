@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"math"
+	"slices"
 
 	"hanse/federation/id"
 	"hanse/node/store"
@@ -22,59 +23,85 @@ func (r *Rooms) Messages(ctx context.Context, req MessagesRequest) (Page, error)
 			return Page{}, err
 		}
 	}
-	from, err := r.place(ctx, req.Room, req.From, req.Backwards)
-	if err != nil {
-		return Page{}, err
-	}
-	to, err := r.place(ctx, req.Room, req.To, req.Backwards)
-	if err != nil {
-		return Page{}, err
-	}
-	if req.To == (Point{}) {
-		to = store.Topological{}
-	}
 	w := walk{
-		r: r, sight: s, room: req.Room, at: from, to: to, match: req.Match,
+		r: r, sight: s, room: req.Room, at: r.from(req), to: req.until(), match: req.Match,
 		limit: min(max(req.Limit, 1), r.limits.Page), scan: r.limits.Scan, remote: s.joined,
 	}
 	if !req.Backwards {
 		w.dir, w.remote = store.Forward, false
 	}
+	start := w.at
 	if err := w.run(ctx); err != nil {
 		return Page{}, err
 	}
-	return Page{Events: w.events, Start: Point{Topological: from}, End: Point{Topological: w.at}, More: !w.ended}, nil
+	return Page{Events: w.events, Start: start.point(), End: w.at.point(), More: !w.ended}, nil
 }
 
-// place turns a point into a place in the order of depth. Paging backwards from nowhere begins at the newest event.
-func (r *Rooms) place(ctx context.Context, roomID id.RoomID, p Point, backwards bool) (store.Topological, error) {
+// place is a point as a walk needs it: before it are the events before at in the order of depth whose positions are less
+// than below.
+type place struct {
+	at    store.Topological
+	below store.Position
+}
+
+// anywhere is the bound of a place that goes by depth alone.
+const anywhere = store.Position(math.MaxInt64)
+
+func (p Point) place() place {
 	switch {
 	case p.Stream > 0:
-		at, err := r.store.TopologicalAt(ctx, roomID, p.Stream)
-		if !backwards && err == nil {
-			at.Position-- // what comes next may have the same depth
-		}
-		return at, err
-	case p != Point{}:
-		return p.Topological, nil
-	case !backwards:
-		return store.Beginning(), nil
+		return place{store.End(), p.Stream + 1}
+	case p.Below > 0:
+		return place{p.Topological, p.Below}
 	}
-	rows, _, err := r.store.Page(ctx, roomID, store.End(), store.Backward, 1, store.Topological{})
-	if err != nil || len(rows) == 0 {
-		return store.End(), err
-	}
-	newest := rows[0].Topological()
-	return store.Topological{Depth: newest.Depth, Position: newest.Position + 1}, nil
+	return place{p.Topological, anywhere}
 }
 
-// walk reads a room's history in one direction until a page is full.
+func (p place) point() Point {
+	if p.below == anywhere {
+		return Point{Topological: p.at}
+	}
+	return Point{Topological: p.at, Below: p.below}
+}
+
+// follows tells whether an event is before the place.
+func (p place) follows(row store.EventRow) bool {
+	return row.Position < p.below && row.Topological().Before(p.at)
+}
+
+// byPosition tells whether the place is one in the commit order alone, as those of /sync are.
+func (p place) byPosition() bool { return p.at == store.End() && p.below < anywhere }
+
+// from is where a page begins: paging backwards from nowhere, behind the newest event.
+func (r *Rooms) from(req MessagesRequest) place {
+	switch {
+	case req.From != Point{}:
+		return req.From.place()
+	case req.Backwards:
+		return place{store.End(), r.store.Position() + 1}
+	}
+	return place{store.Beginning(), anywhere}
+}
+
+// until is where it ends at the latest.
+func (req MessagesRequest) until() place {
+	switch {
+	case req.To != Point{}:
+		return req.To.place()
+	case req.Backwards:
+		return place{store.Beginning(), anywhere}
+	}
+	return place{store.End(), anywhere}
+}
+
+// walk reads a room's history in one direction until a page is full: in the order of depth, except between two places
+// of the commit order, and forwards from one, where it goes by position, as /sync does.
 type walk struct {
 	r     *Rooms
 	sight sight
 	room  id.RoomID
-	at    store.Topological // where it stands
-	to    store.Topological // zero: no end
+	at    place // where it stands
+	to    place
 	dir   store.Direction
 	match func(store.EventRow) bool
 
@@ -93,34 +120,68 @@ const maxRemoteAsks = 3
 func (w *walk) run(ctx context.Context) error {
 	for !w.ended && len(w.events) < w.limit && w.scan > 0 {
 		n := min(w.limit-len(w.events), w.scan)
-		rows, next, err := w.r.store.Page(ctx, w.room, w.at, w.dir, n, w.to)
+		rows, next, ended, err := w.read(ctx, n)
 		if err != nil {
 			return err
 		}
-		short := len(rows) < n
-		if w.remote && w.asked < maxRemoteAsks {
-			filled, err := w.fill(ctx, rows, short)
+		if w.remote {
+			filled, err := w.fill(ctx, rows, ended)
 			if err != nil {
 				return err
 			}
-			if filled {
+			if filled && w.asked < maxRemoteAsks {
 				continue // the same page anew, now without the hole
 			}
+			ended = ended && !filled
 		}
-		w.scan -= len(rows)
+		w.scan -= max(len(rows), 1)
 		if err := w.take(ctx, rows); err != nil {
 			return err
 		}
-		w.ended = short
-		if len(rows) > 0 {
-			w.at = next
-		}
+		w.at, w.ended = next, ended
 	}
 	return nil
 }
 
-// take keeps those of the rows that the user may see and the filter wants.
+// read gives the next n events of the order, the place behind them, and whether they are the last. Not all of them are
+// between the places: take leaves the others out.
+func (w *walk) read(ctx context.Context, n int) (rows []store.EventRow, next place, ended bool, err error) {
+	next = w.at
+	switch {
+	case w.dir == store.Forward && w.at.byPosition():
+		rows, more, err := w.r.store.Timeline(ctx, w.room, w.at.below-1, w.to.below-1, n, false)
+		if len(rows) > 0 {
+			next.below = rows[len(rows)-1].Position + 1
+		}
+		return rows, next, !more, err
+	case w.at.byPosition() && w.to.byPosition():
+		rows, more, err := w.r.store.Timeline(ctx, w.room, w.to.below-1, w.at.below-1, n, true)
+		if len(rows) > 0 {
+			next.below = rows[len(rows)-1].Position
+		}
+		return rows, next, !more, err
+	}
+	bound := w.to.at
+	if w.dir == store.Backward && w.to.below < anywhere {
+		bound = store.Beginning() // what came later is wanted however deep it stands
+	}
+	rows, at, err := w.r.store.Page(ctx, w.room, w.at.at, w.dir, n, bound)
+	next, ended = place{at, w.at.below}, len(rows) < n
+	if ended && w.dir == store.Forward && w.at.below < anywhere {
+		next, ended = place{store.End(), w.at.below}, false // go on by position
+	}
+	return rows, next, ended, err
+}
+
+// take keeps those of the rows that are between the places, that the user may see and that the filter wants.
 func (w *walk) take(ctx context.Context, rows []store.EventRow) error {
+	from, to := w.at, w.to
+	rows = slices.DeleteFunc(rows, func(row store.EventRow) bool {
+		if w.dir == store.Backward {
+			return row.Position >= from.below || to.follows(row)
+		}
+		return !from.byPosition() && row.Position >= from.below || !to.follows(row)
+	})
 	visible, err := w.r.visible(ctx, w.sight, rows)
 	if err != nil {
 		return err
@@ -136,6 +197,9 @@ func (w *walk) take(ctx context.Context, rows []store.EventRow) error {
 // fill closes a hole in the part of the history that the rows cover, or goes on below its end. It reports whether
 // anything new came.
 func (w *walk) fill(ctx context.Context, rows []store.EventRow, short bool) (bool, error) {
+	if w.asked >= maxRemoteAsks || w.at.byPosition() && w.to.byPosition() {
+		return false, nil
+	}
 	gaps, err := w.r.store.BackwardExtremities(ctx, w.room, maxGaps)
 	if err != nil || len(gaps) == 0 {
 		return false, err
@@ -146,7 +210,7 @@ func (w *walk) fill(ctx context.Context, rows []store.EventRow, short bool) (boo
 	}
 	var missing []id.EventID
 	for _, gap := range gaps {
-		if gap.Depth >= lowest && gap.Depth <= w.at.Depth {
+		if gap.Depth >= lowest && gap.Depth <= w.at.at.Depth {
 			missing = append(missing, gap.Missing)
 		}
 	}
@@ -171,11 +235,11 @@ func (r *Rooms) Context(ctx context.Context, user id.UserID, roomID id.RoomID, e
 	}
 	limit = min(max(limit, 0), r.limits.Page)
 	before := walk{
-		r: r, sight: s, room: roomID, at: row.Topological(), dir: store.Backward, match: match,
+		r: r, sight: s, room: roomID, at: place{row.Topological(), anywhere}, to: place{store.Beginning(), anywhere}, match: match,
 		limit: limit / 2, scan: r.limits.Scan, remote: s.joined,
 	}
 	after := before
-	after.dir, after.limit, after.remote = store.Forward, limit-limit/2, false
+	after.dir, after.to, after.limit, after.remote = store.Forward, place{store.End(), anywhere}, limit-limit/2, false
 	// Forward from an event means from just behind it.
 	for _, w := range []*walk{&before, &after} {
 		if err := w.run(ctx); err != nil {
@@ -188,7 +252,7 @@ func (r *Rooms) Context(ctx context.Context, user id.UserID, roomID id.RoomID, e
 	}
 	c := Context{
 		Event: row, Before: before.events, After: after.events,
-		Start: Point{Topological: before.at}, End: Point{Topological: after.at},
+		Start: before.at.point(), End: after.at.point(),
 	}
 	state, ok, err := r.store.StateAfter(ctx, last.Event.ID())
 	if err != nil || !ok {

@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"hanse/federation"
 	"hanse/federation/event"
@@ -113,7 +114,8 @@ func (r *Rooms) Members(ctx context.Context, req MembersRequest) ([]*event.Event
 		if err != nil {
 			return nil, err
 		}
-		if ok && (s.joined || req.At.Stream > 0 && req.At.Stream <= s.shared) {
+		position := max(req.At.Stream, req.At.Below-1)
+		if ok && (s.joined || position > 0 && position <= s.shared) {
 			state = past
 		}
 	}
@@ -137,7 +139,13 @@ func (r *Rooms) stateAtPoint(ctx context.Context, roomID id.RoomID, at Point) (r
 		state, err := r.store.CurrentStateAt(ctx, roomID, at.Stream)
 		return state, err == nil, err
 	}
-	rows, _, err := r.store.Page(ctx, roomID, at.Topological, store.Backward, 1, store.Topological{})
+	var rows []store.EventRow
+	var err error
+	if place := at.place(); place.byPosition() {
+		rows, _, err = r.store.Timeline(ctx, roomID, math.MinInt64, place.below-1, 1, true)
+	} else {
+		rows, _, err = r.store.Page(ctx, roomID, place.at, store.Backward, 1, store.Topological{})
+	}
 	if err != nil || len(rows) == 0 {
 		return roomstate.Map{}, false, err
 	}

@@ -77,11 +77,14 @@ type MembershipRequest struct {
 	Direct bool // invites only: is_direct
 }
 
-// Point is a place in a room's history. Topological is used unless Stream is set; the zero Point is the room's end
-// when paging backwards, its beginning when paging forwards.
+// Point is a place in a room's history: events are before it or after it. The zero Point is the room's end when paging
+// backwards, its beginning when paging forwards.
 type Point struct {
+	// Topological is a place in the order of depth, unless Stream is set.
 	Topological store.Topological
-	Stream      store.Position // > 0: a place in the commit order (a sync token): just after that position
+	// Below, if > 0, makes all events at or after this position be after the point, whatever their depth.
+	Below  store.Position
+	Stream store.Position // > 0: a place in the commit order (a sync token): just after that position
 }
 
 // MessagesRequest asks for a page of a room's history.

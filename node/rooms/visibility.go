@@ -162,16 +162,22 @@ func (s sight) sees(row store.EventRow, before roomstate.Map, events map[id.Even
 		eventID, _ := before.Get(typ, stateKey)
 		return events[eventID].Event
 	}
-	joinedLater := s.joined || row.Position < s.shared
-	visibility := visibilityOf(get(typeHistoryVisibility, ""))
-	membership := membershipOf(get(typeMember, string(s.user)))
+	return MaySee(row.Event, s.user, get(typeHistoryVisibility, ""), get(typeMember, string(s.user)), s.joined || row.Position < s.shared)
+}
+
+// MaySee tells whether a user may see an event. visible and member are the room's history visibility and the user's
+// membership before it, nil where there is none; joinedLater says whether the user was joined at some time after it.
+//
+// spec:client-server-api/modules/history_visibility#server-behaviour
+func MaySee(e *event.Event, user id.UserID, visible, member *event.Event, joinedLater bool) bool {
+	visibility, membership := visibilityOf(visible), membershipOf(member)
 	if allows(visibility, membership, joinedLater) {
 		return true
 	}
-	switch e := row.Event; {
+	switch {
 	case e.Is(typeHistoryVisibility, ""):
 		return allows(visibilityOf(e), membership, joinedLater)
-	case e.Is(typeMember, string(s.user)):
+	case e.Is(typeMember, string(user)):
 		return allows(visibility, e.Membership(), joinedLater)
 	}
 	return false

@@ -1,5 +1,5 @@
-// Package stream knows the positions that clients hold as tokens, and wakes those who wait for something new. It tells
-// nobody what is new: who was woken reads.
+// Package stream knows the positions that clients hold as tokens, wakes those who wait for something new, and knows
+// where nothing is new. What is new it tells nobody: who was woken reads.
 package stream
 
 import (
@@ -12,8 +12,13 @@ import (
 	"hanse/node/store"
 )
 
-// feedBuffer is how many notices may wait for this package; when they are more, everybody is woken to look.
-const feedBuffer = 1024
+const (
+	// feedBuffer is how many notices may wait for this package; when they are more, everybody is woken to look, and
+	// what has changed so far is asked of the tables. Some groups of commits' worth.
+	feedBuffer = 8192
+	// typingBuffer is the same for typing.
+	typingBuffer = 1024
+)
 
 // Stream wakes waiting users. Make one with New and let Run run. Safe for concurrent use.
 type Stream struct {
@@ -21,25 +26,51 @@ type Stream struct {
 	ephemeral *ephemeral.Ephemeral
 	log       *slog.Logger
 
+	feed      *store.Follower
+
 	mu     sync.Mutex
+	upto   store.Position                    // guarded by mu: what is known of the feed
+	news   news                              // guarded by mu
 	byUser map[id.UserID]map[*Watch]struct{} // guarded by mu
 	byRoom map[id.RoomID]map[*Watch]struct{} // guarded by mu
 }
 
-// New makes a Stream; log may be nil.
+// New makes a Stream; log may be nil. It knows of what is committed from now on.
 func New(s *store.Store, e *ephemeral.Ephemeral, log *slog.Logger) *Stream {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Stream{
-		store: s, ephemeral: e, log: log,
+	places := &Stream{
+		store: s, ephemeral: e, log: log, feed: s.Follow(feedBuffer),
 		byUser: map[id.UserID]map[*Watch]struct{}{}, byRoom: map[id.RoomID]map[*Watch]struct{}{},
 	}
+	_, places.upto, _ = places.feed.Take()
+	places.news.forget(places.upto)
+	return places
 }
 
-// Now is the newest place: everything before it can be read.
+// Now is the newest place: everything before it can be read, and whatever was acknowledged to anybody is before it.
 func (s *Stream) Now() Token {
-	return Token{Position: s.store.Position(), Typing: s.ephemeral.TypingSerial()}
+	typing := s.ephemeral.TypingSerial()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.absorb()
+	return Token{Position: s.upto, Typing: typing}
+}
+
+// absorb takes what the feed has and wakes whom it concerns. The caller holds mu.
+func (s *Stream) absorb() {
+	notices, upto, lost := s.feed.Take()
+	s.upto = upto
+	if lost {
+		s.log.Debug("the commit feed was faster than its reader: everybody who waits in /sync looks for news")
+		s.news.forget(upto)
+		s.wakeAll()
+	}
+	for _, notice := range notices {
+		s.news.add(notice)
+		s.wake(notice.Room, notice.Users)
+	}
 }
 
 // Watch is one waiting request. C gets at most one wake-up ahead: who receives it looks at everything.
@@ -101,37 +132,35 @@ func remove[K comparable](watches map[K]map[*Watch]struct{}, key K, w *Watch) {
 
 // Run hands wake-ups from the commit feed and from typing to the watches, until ctx ends.
 func (s *Stream) Run(ctx context.Context) error {
-	feed := s.store.Feed().Subscribe(feedBuffer)
-	defer feed.Close()
-	typing := s.ephemeral.WatchTyping(feedBuffer)
+	defer s.feed.Close()
+	typing := s.ephemeral.WatchTyping(typingBuffer)
 	defer typing.Close()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case notice, open := <-feed.C:
-			if !open {
-				return nil
-			}
-			s.wake(notice.Room, notice.Users)
-			if feed.Lagged() {
-				s.wakeAll()
-			}
+		case <-s.feed.Wake:
+			s.locked(s.absorb)
 		case room, open := <-typing.C:
 			if !open {
 				return nil
 			}
-			s.wake(room, nil)
+			s.locked(func() { s.wake(room, nil) })
 			if typing.Lagged() {
-				s.wakeAll()
+				s.locked(s.wakeAll)
 			}
 		}
 	}
 }
 
-func (s *Stream) wake(room id.RoomID, users []id.UserID) {
+func (s *Stream) locked(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	f()
+}
+
+// wake rings who is in the room, and the users. The caller holds mu.
+func (s *Stream) wake(room id.RoomID, users []id.UserID) {
 	for w := range s.byRoom[room] {
 		w.ring()
 	}
@@ -142,10 +171,8 @@ func (s *Stream) wake(room id.RoomID, users []id.UserID) {
 	}
 }
 
+// wakeAll rings everybody. The caller holds mu.
 func (s *Stream) wakeAll() {
-	s.log.Debug("the commit feed was faster than its reader: everybody who waits in /sync looks for news")
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, watches := range s.byUser {
 		for w := range watches {
 			w.ring()

@@ -13,16 +13,19 @@ func TestTokensAreReadBack(t *testing.T) {
 			t.Errorf("%v: %v, %v", token, got, err)
 		}
 	}
-	for _, place := range []store.Topological{{}, {Depth: 5, Position: 9}, {Depth: 5, Position: -9}} {
-		if got, err := ParseTopological(FormatTopological(place)); err != nil || got != place {
+	for _, place := range []Place{
+		{}, {At: store.Topological{Depth: 5, Position: 9}}, {At: store.Topological{Depth: 5, Position: -9}, Below: 12},
+		PlaceBelow(7), {At: store.End()}, {At: store.Beginning()},
+	} {
+		if got, err := ParsePlace(place.String()); err != nil || got != place {
 			t.Errorf("%v: %v, %v", place, got, err)
 		}
 	}
-	for _, bad := range []string{"", "s", "s1", "s1_", "s_1", "s-1_2", "t1_2x", "12", "s99999999999999999999_1", "s1_2_3"} {
+	for _, bad := range []string{"", "s", "s1", "s1_", "s_1", "s-1_2", "t1_2x", "12", "s99999999999999999999_1", "s1_2_3", "t", "t_", "t_0", "t_-1", "t__1", "t1_2_0", "t1_2_-3", "t1_2_3_4"} {
 		if _, err := ParseToken(bad); err == nil {
 			t.Errorf("%q is taken for a token", bad)
 		}
-		if _, err := ParseTopological(bad); err == nil {
+		if _, err := ParsePlace(bad); err == nil {
 			t.Errorf("%q is taken for a place", bad)
 		}
 	}
@@ -31,14 +34,16 @@ func TestTokensAreReadBack(t *testing.T) {
 func FuzzTokens(f *testing.F) {
 	f.Add("s12_7")
 	f.Add("t5_-9")
+	f.Add("t5_-9_4")
+	f.Add("t_4")
 	f.Fuzz(func(t *testing.T, text string) {
 		if token, err := ParseToken(text); err == nil {
 			if again, err := ParseToken(token.String()); err != nil || again != token {
 				t.Errorf("%q: %v, %v", text, again, err)
 			}
 		}
-		if place, err := ParseTopological(text); err == nil {
-			if again, err := ParseTopological(FormatTopological(place)); err != nil || again != place {
+		if place, err := ParsePlace(text); err == nil {
+			if again, err := ParsePlace(place.String()); err != nil || again != place {
 				t.Errorf("%q: %v, %v", text, again, err)
 			}
 		}
@@ -55,7 +60,7 @@ func woken(w *Watch) bool {
 }
 
 func TestWakesWhoIsConcerned(t *testing.T) {
-	s := New(nil, nil, nil)
+	s := &Stream{byUser: map[id.UserID]map[*Watch]struct{}{}, byRoom: map[id.RoomID]map[*Watch]struct{}{}}
 	alice, bob := s.Watch("@alice:a"), s.Watch("@bob:a")
 	alice.Rooms([]id.RoomID{"!one:a", "!two:a"})
 	bob.Rooms([]id.RoomID{"!two:a"})

@@ -34,22 +34,54 @@ func ParseToken(text string) (Token, error) {
 	return Token{Position: store.Position(p), Typing: ephemeral.Serial(serial)}, nil
 }
 
-// FormatTopological is a place in a room's history as clients hold it: `prev_batch`, and `start` and `end` of /messages.
-func FormatTopological(t store.Topological) string {
-	return fmt.Sprintf("t%d_%d", t.Depth, t.Position)
+// Place is a place in a room's history: `prev_batch`, and `start` and `end` of /messages. Before it are the events that
+// come before At in the order of depth and whose position is below Below; 0: whatever their position. So the place before
+// a timeline, which is in order of position, has all events before it that the timeline and what comes later don't
+// have, each once, whatever their depth.
+type Place struct {
+	At    store.Topological
+	Below store.Position
 }
 
-// ParseTopological reads a token that FormatTopological made.
-func ParseTopological(text string) (store.Topological, error) {
-	rest, isTopological := strings.CutPrefix(text, "t")
-	depth, position, both := strings.Cut(rest, "_")
-	if !isTopological || !both {
-		return store.Topological{}, fmt.Errorf("%q is not a place in a room's history", text)
+// PlaceBelow is the place just before everything at or after a position.
+func PlaceBelow(position store.Position) Place { return Place{At: store.End(), Below: position} }
+
+// String is the place as clients hold it: t5_9 or t5_9_12; one with no bound in depth is t_12.
+func (p Place) String() string {
+	switch {
+	case p.At == store.End() && p.Below > 0:
+		return fmt.Sprintf("t_%d", p.Below)
+	case p.Below > 0:
+		return fmt.Sprintf("t%d_%d_%d", p.At.Depth, p.At.Position, p.Below)
 	}
-	d, err1 := strconv.ParseInt(depth, 10, 64)
-	p, err2 := strconv.ParseInt(position, 10, 64)
-	if err1 != nil || err2 != nil {
-		return store.Topological{}, fmt.Errorf("%q is not a place in a room's history", text)
+	return fmt.Sprintf("t%d_%d", p.At.Depth, p.At.Position)
+}
+
+// ParsePlace reads what String made.
+func ParsePlace(text string) (Place, error) {
+	wrong := fmt.Errorf("%q is not a place in a room's history", text)
+	rest, isPlace := strings.CutPrefix(text, "t")
+	if !isPlace {
+		return Place{}, wrong
 	}
-	return store.Topological{Depth: d, Position: store.Position(p)}, nil
+	parts := strings.Split(rest, "_")
+	if len(parts) == 2 && parts[0] == "" {
+		below, err := strconv.ParseInt(parts[1], 10, 64)
+		if err != nil || below <= 0 {
+			return Place{}, wrong
+		}
+		return PlaceBelow(store.Position(below)), nil
+	}
+	var numbers [3]int64
+	if len(parts) < 2 || len(parts) > len(numbers) {
+		return Place{}, wrong
+	}
+	for i, part := range parts {
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil || i == 2 && n <= 0 {
+			return Place{}, wrong
+		}
+		numbers[i] = n
+	}
+	return Place{store.Topological{Depth: numbers[0], Position: store.Position(numbers[1])}, store.Position(numbers[2])}, nil
 }

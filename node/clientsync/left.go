@@ -1,0 +1,105 @@
+package clientsync
+
+import (
+	"context"
+
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/node/store"
+	"hanse/node/stream"
+)
+
+// stay is the last time that a user was joined to a room.
+type stay struct {
+	was   bool
+	since store.Position // when it began
+	until store.Position // everything before this position happened while they were joined, or earlier
+	state roomstate.Map  // the room's state when it ended
+}
+
+// leftRoom is what happened until the user left, was removed, or turned an invite down.
+func (b *builder) leftRoom(ctx context.Context, m store.Membership) (*LeftRoom, error) {
+	room := &LeftRoom{AccountData: b.data[m.RoomID]}
+	if m.OutOfRoom {
+		room.Timeline.PrevBatch = stream.PlaceBelow(m.Position + 1)
+		row, ok, err := b.store.Event(ctx, m.EventID)
+		if err != nil || !ok {
+			return room, err
+		}
+		room.Timeline.Events, err = b.Decorate(ctx, b.request.User, b.request.Device, []store.EventRow{row})
+		return room, err
+	}
+	last, err := b.lastStay(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	whole := b.request.Initial || b.request.FullState
+	sp := span{room: m.RoomID, after: b.since(), upto: m.Position, joinedUntil: last.until, own: m.EventID, final: last.state}
+	if whole {
+		sp.after = 0
+	}
+	if row, ok, err := b.store.Event(ctx, m.EventID); err != nil {
+		return nil, err
+	} else if ok && row.Position > 0 {
+		sp.upto = row.Position // not what else came with it
+	}
+	if !last.was {
+		sp.after = max(sp.after, sp.upto-1) // nothing before it is the user's business
+	}
+	var timeline []*entry
+	if timeline, room.Timeline, err = b.timeline(ctx, sp); err != nil {
+		return nil, err
+	}
+	was := b.before[m.RoomID] == "join"
+	if !last.was || !whole && !was && last.since <= b.since() {
+		return room, nil // the client has never seen the room, or has seen its end
+	}
+	d := stateDelta{room: m.RoomID, timeline: timeline, final: last.state, whole: whole || !was}
+	if was && !whole {
+		if d.has, err = b.stateAt(ctx, m.RoomID, b.since()); err != nil {
+			return nil, err
+		}
+		d.known = d.has
+	}
+	room.State, err = b.state(ctx, d)
+	return room, err
+}
+
+// lastStay finds out when the user, who is out of a room, was last in it.
+func (b *builder) lastStay(ctx context.Context, m store.Membership) (stay, error) {
+	if b.moves == nil {
+		all, err := b.store.MembershipChanges(ctx, b.request.User, 0, b.now.Position)
+		if err != nil {
+			return stay{}, err
+		}
+		b.moves = map[id.RoomID][]store.Membership{}
+		for _, move := range all {
+			b.moves[move.RoomID] = append(b.moves[move.RoomID], move)
+		}
+	}
+	moves := b.moves[m.RoomID]
+	end := len(moves) - 1
+	for end > 0 && (moves[end-1].Membership != "join" || moves[end-1].OutOfRoom) {
+		end--
+	}
+	if end <= 0 || moves[end].Membership == "join" {
+		return stay{}, nil
+	}
+	begin := end - 1
+	for begin > 0 && moves[begin-1].Membership == "join" {
+		begin--
+	}
+	last := stay{was: true, since: moves[begin].Position, until: moves[end].Position}
+	row, ok, err := b.store.Event(ctx, moves[end].EventID)
+	if err != nil {
+		return last, err
+	}
+	if ok && row.Position > 0 {
+		last.until = row.Position
+		if last.state, ok, err = b.store.StateAfter(ctx, row.Event.ID()); err != nil || ok {
+			return last, err
+		}
+	}
+	last.state, err = b.store.CurrentStateAt(ctx, m.RoomID, moves[end].Position)
+	return last, err
+}

@@ -1,0 +1,114 @@
+package clientsync
+
+import (
+	"context"
+	"slices"
+
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// stateDelta is between what states a client is to be brought.
+type stateDelta struct {
+	room     id.RoomID
+	timeline []*entry
+	has      roomstate.Map // what the client has at since; empty if it has nothing
+	known    roomstate.Map // what it need not be told: has, or nothing if it wants the full state
+	final    roomstate.Map // where it is to arrive
+	whole    bool          // it begins anew, or wants the full state
+	heroes   []id.UserID
+}
+
+// state is what a client must be told besides the timeline, so that it arrives at the final state: it knows `known`,
+// then applies the answer's state, then the timeline's state events in their order. With StateAfter it applies the
+// answer's state alone.
+func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, error) {
+	filter := b.request.Filter.Room.State
+	if !filter.MatchRoom(d.room) {
+		return nil, nil
+	}
+	start := d.final // the state before the timeline
+	told := map[roomstate.Key]bool{}
+	if len(d.timeline) > 0 && !b.request.StateAfter {
+		if first := d.timeline[0]; first.placed {
+			start = first.before
+		}
+		for _, e := range d.timeline {
+			if key, isState := stateKey(e.Event); isState {
+				told[key] = true
+			}
+		}
+	}
+	wanted := map[roomstate.Key]id.EventID{}
+	for change := range d.known.Diff(d.final) { // whatever changed: also by resolution, without an event
+		if change.New != "" && !told[change.Key] {
+			wanted[change.Key] = change.New
+		}
+	}
+	if len(told) > 0 {
+		for change := range d.known.Diff(start) { // what the timeline's own state events replaced
+			if change.New != "" && told[change.Key] {
+				wanted[change.Key] = change.New
+			}
+		}
+	}
+	if filter.LazyLoadMembers {
+		b.lazyLoad(d, wanted, told, start)
+	}
+	ids := make([]id.EventID, 0, len(wanted))
+	for _, eventID := range wanted {
+		ids = append(ids, eventID)
+	}
+	rows, err := b.stateRows(ctx, ids)
+	rows = slices.DeleteFunc(rows, func(row Decorated) bool { return !filter.MatchEvent(row.Event) })
+	slices.SortFunc(rows, func(x, y Decorated) int {
+		if x.Topological().Before(y.Topological()) {
+			return -1
+		}
+		return 1
+	})
+	return rows, err
+}
+
+// lazyLoad leaves only those members in the wanted state whom the client needs to show the timeline and the room's name,
+// and whoever has changed since it last asked, and adds them where they were not there.
+//
+// spec:client-server-api#lazy-loading-room-members
+func (b *builder) lazyLoad(d stateDelta, wanted map[roomstate.Key]id.EventID, told map[roomstate.Key]bool, start roomstate.Map) {
+	needed := map[id.UserID]bool{}
+	if d.whole {
+		needed[b.request.User] = true
+	}
+	for _, e := range d.timeline {
+		needed[e.Event.Sender()] = true
+	}
+	for _, hero := range d.heroes {
+		needed[hero] = true
+	}
+	for key, eventID := range wanted {
+		if key.Type != "m.room.member" || needed[id.UserID(key.StateKey)] {
+			continue
+		}
+		if has, had := d.has.Get(key.Type, key.StateKey); d.has.Len() == 0 || had && has == eventID {
+			delete(wanted, key)
+		}
+	}
+	device := sentKey{b.request.User, b.request.Device, d.room}
+	for member := range needed {
+		key := roomstate.Key{Type: "m.room.member", StateKey: string(member)}
+		from := d.final
+		if told[key] {
+			from = start
+		}
+		eventID, ok := from.Get(key.Type, key.StateKey)
+		if !ok {
+			continue // the timeline tells when they came
+		}
+		_, there := wanted[key]
+		if known := b.sent.remember(device, member, eventID, b.now.Position); there {
+			continue
+		} else if !known || b.request.Filter.Room.State.IncludeRedundantMembers {
+			wanted[key] = eventID
+		}
+	}
+}

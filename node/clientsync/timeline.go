@@ -1,0 +1,137 @@
+package clientsync
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/node/rooms"
+	"hanse/node/store"
+	"hanse/node/stream"
+)
+
+// always is the bound of who has not left.
+const always = store.Position(math.MaxInt64)
+
+// span is what a timeline is to be made of.
+type span struct {
+	room        id.RoomID
+	after, upto store.Position
+	joinedUntil store.Position // the user was joined at some time after the events before it
+	own         id.EventID     // the user's own leave, which they are told of in any case
+	final       roomstate.Map  // the state at the end; empty if it is not the user's business
+}
+
+// timeline is the newest wanted and visible events of a span, the oldest first.
+func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, error) {
+	filter := b.request.Filter.Room.Timeline
+	limit := DefaultTimeline
+	if filter.Limit > 0 {
+		limit = min(filter.Limit, maxTimeline)
+	}
+	nothing := Timeline{PrevBatch: stream.PlaceBelow(sp.upto + 1)}
+	if !filter.MatchRoom(sp.room) {
+		return nil, nothing, nil
+	}
+	kept, limited, err := b.newest(ctx, sp, limit)
+	if err != nil {
+		return nil, nothing, err
+	}
+	t := nothing
+	t.Limited = limited
+	if len(kept) > 0 {
+		t.PrevBatch = stream.PlaceBelow(kept[0].Position)
+	}
+	if !b.request.StateAfter && sp.final.Len() > 0 {
+		if at := misleading(kept, sp.final); at >= 0 {
+			t.Limited, t.PrevBatch = true, stream.PlaceBelow(kept[at].Position+1)
+			kept = kept[at+1:]
+		}
+	}
+	t.Events, err = b.decorate(ctx, b.request.User, b.request.Device, kept)
+	return kept, t, err
+}
+
+// newest are the last events of a span that the user may see and the client wants, at most limit, and whether there
+// are, or may be, others before them.
+func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry, limited bool, err error) {
+	entries, from, err := b.recent(ctx, sp.room, sp.after, sp.upto)
+	if err != nil {
+		return nil, false, err
+	}
+	more := from > sp.after
+	for scanned := 0; ; {
+		for _, e := range slices.Backward(entries) {
+			wanted, err := b.wants(ctx, sp, e)
+			if err != nil {
+				return nil, false, err
+			}
+			if wanted && len(kept) == limit {
+				slices.Reverse(kept)
+				return kept, true, nil
+			}
+			if wanted {
+				kept = append(kept, e)
+			}
+		}
+		if scanned += len(entries); !more || scanned >= maxScan {
+			slices.Reverse(kept)
+			return kept, more, nil
+		}
+		var rows []store.EventRow
+		if rows, more, err = b.store.Timeline(ctx, sp.room, sp.after, from, limit+1, true); err != nil {
+			return nil, false, err
+		}
+		if slices.Reverse(rows); len(rows) > 0 {
+			from = rows[0].Position - 1
+		}
+		if entries, err = b.entries(ctx, rows); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+// wants tells whether an event belongs to the timeline.
+func (b *builder) wants(ctx context.Context, sp span, e *entry) (bool, error) {
+	if !b.request.Filter.Room.Timeline.MatchEvent(e.Event) || !e.Event.IsState() && b.facts.ignored[e.Event.Sender()] {
+		return false, nil
+	}
+	if e.Event.ID() == sp.own {
+		return true, nil
+	}
+	if !e.placed {
+		return false, nil
+	}
+	member, err := b.member(ctx, e, b.request.User)
+	if err != nil {
+		return false, err
+	}
+	return rooms.MaySee(e.Event, b.request.User, e.visibility, member, e.Position < sp.joinedUntil), nil
+}
+
+// misleading finds the last state event of a timeline that would leave the client with a state that is not the room's:
+// the last of its kind there, but not what state resolution took, or followed by one that the user may not see. -1: none.
+// A timeline that begins after it is right, with the rest told as state before it.
+func misleading(timeline []*entry, final roomstate.Map) int {
+	later := map[roomstate.Key]bool{}
+	for i, e := range slices.Backward(timeline) {
+		key, isState := stateKey(e.Event)
+		if !isState || later[key] {
+			continue
+		}
+		later[key] = true
+		if current, ok := final.Get(key.Type, key.StateKey); !ok || current != e.Event.ID() {
+			return i
+		}
+	}
+	return -1
+}
+
+// stateKey is what a state event sets.
+func stateKey(e *event.Event) (roomstate.Key, bool) {
+	key, isState := e.StateKey()
+	return roomstate.Key{Type: e.Type(), StateKey: key}, isState
+}

@@ -1,0 +1,102 @@
+package stream
+
+import (
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// maxNews is of how many rooms and users the newest changes are known, about 10 MB. Beyond it all are forgotten, and the
+// tables are asked until they are known anew.
+const maxNews = 100_000
+
+// news are the positions of the newest changes, learned from the commit feed. They save the question to the database
+// whether anything has changed: an answer of /sync mostly is about one thing in one room. Owned by the Stream.
+type news struct {
+	floor store.Position // what changed at or before it is not known
+	rooms map[id.RoomID]roomNews
+	users map[id.UserID]userNews
+}
+
+type roomNews struct{ events, receipts, redactions store.Position }
+
+type userNews struct{ memberships, accountData store.Position }
+
+// forget begins anew: what changed up to the position is not known any more.
+func (n *news) forget(upto store.Position) {
+	n.floor, n.rooms, n.users = upto, map[id.RoomID]roomNews{}, map[id.UserID]userNews{}
+}
+
+func (n *news) add(notice store.Notice) {
+	if len(n.rooms)+len(n.users) >= maxNews {
+		n.forget(notice.Position)
+	}
+	at := notice.Position
+	switch notice.Kind {
+	case store.KindEvents:
+		room := n.rooms[notice.Room]
+		room.events = at
+		if notice.Redacts {
+			room.redactions = at
+		}
+		n.rooms[notice.Room] = room
+	case store.KindReceipt:
+		room := n.rooms[notice.Room]
+		room.receipts = at
+		n.rooms[notice.Room] = room
+		return // the user it names has only read something
+	}
+	for _, name := range notice.Users {
+		user := n.users[name]
+		if notice.Kind == store.KindAccountData {
+			user.accountData = at
+		} else {
+			user.memberships = at
+		}
+		n.users[name] = user
+	}
+}
+
+// RoomChanges tells what may have changed in a room after a position.
+type RoomChanges struct {
+	Events     bool // events or state
+	Receipts   bool
+	Redactions bool // events that were there before may be redacted now
+}
+
+// RoomSince tells what may have changed in a room after a position. What it denies has not changed up to the last Now.
+func (s *Stream) RoomSince(room id.RoomID, after store.Position) RoomChanges {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if after < s.news.floor {
+		return RoomChanges{true, true, true}
+	}
+	n := s.news.rooms[room]
+	return RoomChanges{n.events > after, n.receipts > after, n.redactions > after}
+}
+
+// RoomsSince keeps those of the rooms in which events, state or receipts may have changed after a position.
+func (s *Stream) RoomsSince(rooms []id.RoomID, after store.Position) []id.RoomID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if after < s.news.floor {
+		return rooms
+	}
+	var changed []id.RoomID
+	for _, room := range rooms {
+		if n := s.news.rooms[room]; n.events > after || n.receipts > after {
+			changed = append(changed, room)
+		}
+	}
+	return changed
+}
+
+// UserSince tells whether a user's memberships and account data may have changed after a position.
+func (s *Stream) UserSince(user id.UserID, after store.Position) (memberships, accountData bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if after < s.news.floor {
+		return true, true
+	}
+	n := s.news.users[user]
+	return n.memberships > after, n.accountData > after
+}
