@@ -101,12 +101,25 @@ func newHasher(cost Passwords) (*hasher, error) {
 	}
 	cost = cost.withDefaults()
 	h := &hasher{cost: cost, slots: make(chan struct{}, cost.Parallel)}
-	decoy, err := h.compute(rand.Text())
-	if err != nil {
-		return nil, err
+	var err error
+	h.decoy, err = h.makeDecoy()
+	return h, err
+}
+
+// makeDecoy makes a hash that no password has. Where that needs no hashing it costs a server that starts, and one at
+// rest, neither time nor memory.
+func (h *hasher) makeDecoy() (string, error) {
+	if h.cost.Scheme == "bcrypt" {
+		return h.compute(rand.Text())
 	}
-	h.decoy = decoy
-	return h, nil
+	random := make([]byte, argonSaltBytes+argonKeyBytes)
+	_, _ = rand.Read(random) // never fails: crypto/rand ends the process first
+	return h.argonText(random[:argonSaltBytes], random[argonSaltBytes:]), nil
+}
+
+func (h *hasher) argonText(salt, key []byte) string {
+	b64 := base64.RawStdEncoding
+	return h.argonPrefix() + b64.EncodeToString(salt) + "$" + b64.EncodeToString(key)
 }
 
 // hash makes the text that is stored for a password.
@@ -170,8 +183,7 @@ func (h *hasher) compute(password string) (string, error) {
 	salt := make([]byte, argonSaltBytes)
 	_, _ = rand.Read(salt) // never fails: crypto/rand ends the process first
 	key := argon2.IDKey([]byte(password), salt, h.cost.Passes, h.cost.MemoryKiB, h.cost.Threads, argonKeyBytes)
-	b64 := base64.RawStdEncoding
-	return h.argonPrefix() + b64.EncodeToString(salt) + "$" + b64.EncodeToString(key), nil
+	return h.argonText(salt, key), nil
 }
 
 // matches checks a password against a stored hash of either scheme, in time that does not depend on how much of it
