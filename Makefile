@@ -1,6 +1,6 @@
 # make        builds ./hanse
 # make test   runs the tests; needs Go and nothing else
-.PHONY: build test race bench fuzz lint interop clean
+.PHONY: build test race bench torture fuzz lint interop clean
 
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -8,6 +8,8 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # How long `make fuzz` runs each fuzz target, and how long `make bench` measures each benchmark.
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
+# How often `make torture` kills a server on each database; HANSE_TORTURE_SEED repeats a campaign.
+KILLS ?= 1000
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
@@ -21,6 +23,10 @@ race:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./federation/... ./keys/... ./resolver/... ./node/...
+
+# kill -9 at work: on SQLite and, where HANSE_TEST_POSTGRES is set, on PostgreSQL. A second or so a kill.
+torture:
+	HANSE_TORTURE_KILLS=$(KILLS) $(GO) test -count=1 -timeout 0 -v ./testnet/torture
 
 fuzz:
 	@set -e; for package in $$($(GO) list ./...); do \
