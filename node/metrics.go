@@ -52,6 +52,12 @@ func (n *Node) registerStats() {
 		return func() float64 { return float64(read(n.sender.Stats())) }
 	}
 	gauge("hanse_rooms_loaded", "Rooms in memory.", func() float64 { return float64(n.rooms.Loaded()) })
+	counter("hanse_room_state_resets_total", "Current state events that gave way to older ones, or to nothing, when branches of a room met.",
+		func() float64 { return float64(n.rooms.Stats().Resets) })
+	counter("hanse_room_dummy_events_total", "Events sent only to merge forward extremities.",
+		func() float64 { return float64(n.rooms.Stats().Merged) })
+	counter("hanse_room_recovered_events_total", "Events found by asking other servers after an outage of ours.",
+		func() float64 { return float64(n.rooms.Stats().Recovered) })
 	counter("hanse_store_transactions_total", "Durable transactions of the database.", stored(func(s store.Stats) int64 { return s.Transactions }))
 	counter("hanse_store_operations_total", "Durable writes; several share a transaction.", stored(func(s store.Stats) int64 { return s.Operations }))
 	counter("hanse_store_failures_total", "Writes that failed or were refused.", stored(func(s store.Stats) int64 { return s.Failures }))

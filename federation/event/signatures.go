@@ -87,15 +87,31 @@ func (e *Event) CoSign(server id.ServerName, key signedjson.Key) (*Event, error)
 	if err != nil {
 		return nil, err
 	}
-	if len(signed) > MaxSize {
-		return nil, wrong("", "is too large with one more signature")
-	}
-	cosigned, err := Load(e.rules, e.id, signed)
+	return e.signedAs(signed)
+}
+
+// WithSignature is the event with a signature that another server made, as a policy server's; it isn't checked. One by the
+// same key is replaced. It fails if the event becomes too large.
+func (e *Event) WithSignature(server id.ServerName, key id.KeyID, signature []byte) (*Event, error) {
+	signatures, _ := canonicaljson.Get(e.json, "signatures")
+	signatures, err := signedjson.AddSignature(signatures, string(server), key, signature)
 	if err != nil {
 		return nil, err
 	}
-	cosigned.redacted = e.redacted
-	return cosigned, nil
+	return e.signedAs(canonicaljson.SetMember(nil, e.json, "signatures", signatures))
+}
+
+// signedAs is the same event with other signatures.
+func (e *Event) signedAs(signed []byte) (*Event, error) {
+	if len(signed) > MaxSize {
+		return nil, wrong("", "is too large with one more signature")
+	}
+	same, err := Load(e.rules, e.id, signed)
+	if err != nil {
+		return nil, err
+	}
+	same.redacted = e.redacted
+	return same, nil
 }
 
 // addSignature signs an event and puts the signature into it.

@@ -16,9 +16,15 @@ type Input interface{ input() }
 //
 // Invites to users of other servers (whose servers sign too), and joins of rooms in which we have no user, are not made here:
 // node/rooms makes them with [Machine.Template].
+//
+// Check 7 is not made either: where the room has a policy server, node/rooms makes the event with Template, has it signed, and
+// hands it in as [Accept].
 type Propose struct {
 	Drafts []event.Draft
 	Key    signedjson.Key
+	// Quiet events are sent to nobody: others find them below the next event. For events that only merge extremities: if each
+	// server that merges told all others at once, these would have more to merge than before.
+	Quiet bool
 }
 
 // Receive hands in events which another server sent, in any order. Each gets a verdict: decided, Waiting, Duplicate or Dropped.

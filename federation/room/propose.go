@@ -31,7 +31,9 @@ func (s *step) propose(in Propose) error {
 		if err := s.commit(c); err != nil {
 			return err
 		}
-		s.sends = append(s.sends, sending{c: s.batch[c.Event.ID()]})
+		if !in.Quiet {
+			s.sends = append(s.sends, sending{c: s.batch[c.Event.ID()]})
+		}
 	}
 	return nil
 }

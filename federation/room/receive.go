@@ -206,7 +206,7 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 		{"4. its auth events", Rejected, s.checkAuthEvents},
 		{"5. the state before it", Rejected, s.checkStateBefore},
 		{"6. the current state", SoftFailed, s.checkCurrentState},
-		// todo spec:server-server-api#validating-policy-server-signatures check 7 comes with policy servers
+		{"7. the policy server", SoftFailed, s.checkPolicy},
 	}
 	if backfill {
 		checks = checks[:2] // history isn't judged by what came later

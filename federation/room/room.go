@@ -7,7 +7,7 @@
 //
 //   - The caller (node/rooms: one goroutine a room; testnet/sim: many machines in one) has made checks 1 to 3 on receipt of a
 //     PDU before it hands events in: format ([event.Parse]), signatures, content hash (an event with a wrong one comes redacted).
-//   - The machine does checks 4 to 6, computes states, keeps the extremities, decides what to ask other servers for.
+//   - The machine does checks 4 to 7, computes states, keeps the extremities, decides what to ask other servers for.
 //   - The caller makes Result.Commit durable, and only then answers the peer or client, releases Result.Send and calls Step
 //     again. Result.Fetch may start at once. The machine already holds the new state: if the commit fails, or Step returns an
 //     error, drop the machine and [Load] anew from what is stored.

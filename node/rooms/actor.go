@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"hanse/federation/id"
@@ -50,6 +51,9 @@ type actor struct {
 	filling   *batch        // decided, waits for flying
 	unsettled []*unsettled  // on disk, but events of theirs still wait for fetches
 	done      chan error    // capacity 1: flying's commit has ended
+
+	mergeAfter time.Time   // owned by the actor: until then its extremities are left alone
+	merging    atomic.Bool // a goroutine of bound runs
 }
 
 func newActor(r *Rooms, roomID id.RoomID) *actor {
@@ -131,6 +135,7 @@ func (a *actor) do(ctx context.Context, t *task) {
 	if t.decide != nil {
 		t.decide(result, &opts)
 	}
+	a.noteResets(t.input, result.Commit)
 	a.fetch(result.Fetch)
 	a.filling.add(t, result, opts)
 }
@@ -242,6 +247,7 @@ func (a *actor) committed(err error) {
 		a.filling = newBatch()
 	} else {
 		a.wakeSender(b.commit)
+		a.bound(b.commit)
 	}
 	for _, w := range b.waiting {
 		switch {

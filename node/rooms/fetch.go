@@ -76,7 +76,9 @@ func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.R
 		raws, err := r.cfg.Client.MissingEvents(ctx, server, federation.MissingEventsRequest{
 			RoomID: roomID, LatestEvents: f.Latest, EarliestEvents: f.Earliest, MinDepth: f.MinDepth, Limit: f.Limit,
 		})
-		return r.usable(ctx, rules, roomID, raws, err)
+		provide, err := r.usable(ctx, rules, roomID, raws, err)
+		provide.Events = r.policed(ctx, roomID, provide.Events)
+		return provide, err
 	case room.FetchAuth:
 		return r.fetchAuth(ctx, server, roomID, rules, f)
 	case room.FetchState:

@@ -61,6 +61,9 @@ func (r *Rooms) inviteOnce(ctx context.Context, roomID id.RoomID, draft event.Dr
 	if err != nil {
 		return "", false, err
 	}
+	if ours.Event, err = r.recommended(ctx, roomID, ours.Event); err != nil {
+		return "", false, err
+	}
 	// 2. The other server signs it.
 	raw, err := r.cfg.Client.Invite(ctx, server, federation.InviteRequest{
 		RoomID: roomID, EventID: ours.Event.ID(), RoomVersion: ours.Event.Rules().Version,
@@ -72,6 +75,9 @@ func (r *Rooms) inviteOnce(ctx context.Context, roomID id.RoomID, draft event.Dr
 	signed, err := r.coSigned(ctx, ours.Event, server, raw)
 	if err != nil {
 		return "", false, federation.NewError(502, federation.CodeUnknown, fmt.Sprintf("the invited user's server %s answered wrongly: %v", server, err))
+	}
+	if signed, err = r.recommended(ctx, roomID, signed); err != nil { // should the other server have left out what it got
+		return "", false, err
 	}
 	// 3. It goes into the room.
 	result, err := r.step(ctx, roomID, room.Accept{Origin: r.self, Event: signed}, store.CommitOptions{})

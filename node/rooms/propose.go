@@ -34,7 +34,18 @@ func (r *Rooms) propose(ctx context.Context, roomID id.RoomID, opts store.Commit
 	for i := range drafts {
 		drafts[i].RoomID = roomID
 	}
-	result, err := r.ask(ctx, roomID, &task{input: room.Propose{Drafts: drafts, Key: r.cfg.Key}, opts: opts, look: check})
+	result, err := r.ask(ctx, roomID, &task{input: room.Propose{Drafts: drafts, Key: r.cfg.Key}, opts: opts,
+		look: func(m *room.Machine, src room.Source) error {
+			if check != nil {
+				if err := check(m, src); err != nil {
+					return err
+				}
+			}
+			return unpoliced(m, src, drafts)
+		}})
+	if err == errPoliced {
+		return r.proposePoliced(ctx, roomID, opts, drafts)
+	}
 	if err != nil {
 		return result, err
 	}

@@ -184,6 +184,7 @@ func (r *Rooms) enter(ctx context.Context, origin id.ServerName, req federation.
 	if err := r.cfg.Ring.VerifyEvents(ctx, []*event.Event{e})[0]; err != nil {
 		return nil, room.Result{}, invalidSignature(err)
 	}
+	e = r.policed(ctx, req.RoomID, []*event.Event{e})[0]
 	result, err := r.step(ctx, req.RoomID, room.Accept{Origin: origin, Event: e}, store.CommitOptions{})
 	if err != nil {
 		return nil, result, err

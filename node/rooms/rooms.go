@@ -85,6 +85,8 @@ type Rooms struct {
 	acls    aclCache
 	created atomic.Int64 // the newest create event's time
 
+	resets, merged, recovered atomic.Int64 // see Stats
+
 	mu      sync.Mutex
 	actors  map[id.RoomID]*actor // guarded by mu
 	quiet   quietList            // guarded by mu: loaded rooms, the one used longest ago first

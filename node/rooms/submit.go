@@ -13,7 +13,7 @@ import (
 // Submit hands in events that another server sent in a transaction; they are valid and verified, and of this room. The
 // verdicts come when what was decided is on disk; one that is Waiting is on disk too, and decided later.
 //
-// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 4 to 6
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 4 to 7
 func (r *Rooms) Submit(ctx context.Context, origin id.ServerName, roomID id.RoomID, events []*event.Event) ([]room.Verdict, error) {
 	verdicts, _, err := r.SubmitAll(ctx, origin, roomID, events, nil)
 	return verdicts, err
@@ -24,6 +24,7 @@ func (r *Rooms) Submit(ctx context.Context, origin id.ServerName, roomID id.Room
 // nothing is saved. answer may be nil.
 func (r *Rooms) SubmitAll(ctx context.Context, origin id.ServerName, roomID id.RoomID, events []*event.Event,
 	answer func([]room.Verdict) (store.TransactionAnswer, error)) ([]room.Verdict, bool, error) {
+	events = r.policed(ctx, roomID, events)
 	saved := false // written in the room's turn, read after its answer
 	t := &task{input: room.Receive{Origin: origin, Events: events}}
 	if answer != nil {

@@ -70,6 +70,8 @@ type host struct {
 
 	// tamper, if set, may change what the server answers to a path, or do something before it does.
 	tamper func(path string, answer []byte) []byte
+	// sign, if set, makes the server a policy server.
+	sign http.HandlerFunc
 
 	commits, inputs atomic.Int64
 }
@@ -134,6 +136,10 @@ func (h *host) boot() {
 // tampered gives tamper its chance.
 func (h *host) tampered(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if h.sign != nil && q.URL.Path == "/_matrix/policy/v1/sign" {
+			h.sign(w, q)
+			return
+		}
 		if h.tamper == nil {
 			api.ServeHTTP(w, q)
 			return
