@@ -16,6 +16,9 @@ type chase struct {
 	rounds  int        // get_missing_events asked
 	jump    bool       // get_missing_events has closed what it could: from now on fetch states
 	fetches int        // all that were asked
+	// answered: an answer is being taken in. What it brings goes on with the same bounds: a server can't keep us asking by
+	// giving us something new to ask for with each answer.
+	answered bool
 }
 
 // chaseKey tells chases apart. History has its own: it never delays what is new.

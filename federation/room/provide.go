@@ -17,9 +17,13 @@ func (s *step) provide(in Provide) error {
 		return nil
 	}
 	f := *c.fetch
-	c.fetch = nil
+	c.fetch, c.answered = nil, true
+	defer func() {
+		if c.answered = false; len(c.events) == 0 && c.fetch == nil {
+			delete(s.m.waiting.chases, c.chaseKey)
+		}
+	}()
 	if len(c.events) == 0 { // all decided meanwhile
-		delete(s.m.waiting.chases, c.chaseKey)
 		return nil
 	}
 	if in.Err != nil {

@@ -75,7 +75,7 @@ func (w *waitingEvents) remove(e *waiting) {
 	w.release(e)
 	if c := w.chases[e.chase()]; c != nil {
 		c.events = slices.DeleteFunc(c.events, func(x *waiting) bool { return x == e })
-		if len(c.events) == 0 && c.fetch == nil {
+		if len(c.events) == 0 && c.fetch == nil && !c.answered {
 			delete(w.chases, e.chase())
 		}
 	}
