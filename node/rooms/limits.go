@@ -43,6 +43,9 @@ type Limits struct {
 	StrippedState int
 	// Invites is how many users one /createRoom may invite (default 100): each on another server is a handshake.
 	Invites int
+	// CatchUpAfter is how long after its start this server asks others for what it missed (default 2 s): they may ask for
+	// its keys first, so it must be answering.
+	CatchUpAfter time.Duration
 	// InitialState is how many events of initial_state one /createRoom may bring (default 200).
 	InitialState int
 }
@@ -64,6 +67,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.StateEvents, 500_000)
 	def(&l.StrippedState, 50)
 	def(&l.Invites, 100)
+	def(&l.CatchUpAfter, 2*time.Second)
 	def(&l.InitialState, 200)
 	return l
 }

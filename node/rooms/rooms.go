@@ -120,7 +120,10 @@ func New(cfg Config) *Rooms {
 // waits is answered with ErrStopped. The store must run longer.
 func (r *Rooms) Run(ctx context.Context) error {
 	var running sync.WaitGroup
-	running.Go(func() { r.resumeStaged(ctx) })
+	running.Go(func() {
+		r.resumeStaged(ctx)
+		r.catchUp(ctx)
+	})
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
