@@ -3,6 +3,9 @@ package clientapi
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
+
+	"hanse/federation/id"
 )
 
 func (a *API) filterRoutes() []route {
@@ -35,9 +38,46 @@ type eventsForm struct {
 	NotTypes    []string `json:"not_types"`
 	Senders     []string `json:"senders"`
 	NotSenders  []string `json:"not_senders"`
+	Rooms       []string `json:"rooms"`
+	NotRooms    []string `json:"not_rooms"`
 	LazyMembers bool     `json:"lazy_load_members"`
 	Redundant   bool     `json:"include_redundant_members"`
 	ContainsURL *bool    `json:"contains_url"`
+}
+
+// check refuses lists of rooms and users that hold something else: such a filter would never match, and whoever wrote it
+// meant something.
+func (f *filterForm) check() error {
+	parts := []*eventsForm{f.Presence, f.AccountData}
+	if f.Room != nil {
+		parts = append(parts, f.Room.Ephemeral, f.Room.State, f.Room.Timeline, f.Room.AccountData)
+		if err := checkRooms(f.Room.Rooms, f.Room.NotRooms); err != nil {
+			return err
+		}
+	}
+	for _, part := range parts {
+		if part == nil {
+			continue
+		}
+		if err := checkRooms(part.Rooms, part.NotRooms); err != nil {
+			return err
+		}
+		for _, text := range slices.Concat(part.Senders, part.NotSenders) {
+			if _, err := id.ParseUserID(text); err != nil {
+				return badJSON("senders and not_senders must be user IDs: %q is none", text)
+			}
+		}
+	}
+	return nil
+}
+
+func checkRooms(rooms, notRooms []string) error {
+	for _, text := range slices.Concat(rooms, notRooms) {
+		if _, err := id.ParseRoomID(text); err != nil {
+			return badJSON("rooms and not_rooms must be room IDs: %q is none", text)
+		}
+	}
+	return nil
 }
 
 // spec:client-server-api#post_matrixclientv3useruseridfilter
@@ -57,6 +97,9 @@ func (a *API) saveFilter(r *request) (any, error) {
 	case "", "client", "federation":
 	default:
 		return nil, badJSON("event_format must be client or federation")
+	}
+	if err := form.check(); err != nil {
+		return nil, err
 	}
 	filterID, err := a.config.Users.SaveFilter(r.Context(), r.user, raw)
 	return map[string]any{"filter_id": filterID}, err

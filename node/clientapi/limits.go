@@ -32,6 +32,8 @@ const (
 	maxInvites      = 500
 	maxInitialState = 1000
 	maxVia          = 20
+	// maxBansAtOnce is how many bans of a replaced room are written in one step: the room is another's between two.
+	maxBansAtOnce = 50
 	// maxDeleteDevices bounds one delete_devices.
 	maxDeleteDevices = 5000
 	// profileParallel is how many rooms learn of a new display name at once.

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"hanse/federation"
+	"hanse/federation/authrules"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
@@ -96,10 +98,14 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 			}
 		case e.Type() == "m.room.power_levels":
 			var err error
-			if levels, err = levelsFor(rules, user, creators, e.Content()); err != nil {
+			if levels, err = levelsFor(rules, user, creators, createdBy(user, state), e.Content()); err != nil {
 				return "", err
 			}
 			create.PowerLevelOverride = levels.first
+		case e.Type() == canonicalAlias:
+			if aliases, ok := a.movedAliases(e.Content()); ok {
+				create.InitialState = append(create.InitialState, rooms.StateEvent{Type: e.Type(), Content: aliases})
+			}
 		case transferred(e.Type()):
 			create.InitialState = append(create.InitialState, rooms.StateEvent{Type: e.Type(), Content: json.RawMessage(e.Content())})
 		}
@@ -109,6 +115,9 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 		return "", err
 	}
 	replacement, err := a.config.Rooms.Create(ctx, create)
+	if err == nil {
+		err = a.moveBans(ctx, user, replacement, state)
+	}
 	if err != nil || levels.final == nil {
 		return replacement, err
 	}
@@ -124,9 +133,56 @@ type newLevels struct {
 	final json.RawMessage // what holds then, if it is something else: the maker's level as it was
 }
 
+// moveBans repeats the old room's bans. "Membership events should not be transferred", since servers can't speak for others'
+// users; but a ban is the moderators' own word, and a room that lost them by an upgrade would have to be cleared again.
+func (a *API) moveBans(ctx context.Context, user id.UserID, replacement id.RoomID, state []*event.Event) error {
+	var bans []event.Draft
+	for _, e := range state {
+		if target, isState := e.StateKey(); isState && e.Type() == "m.room.member" && e.Membership() == "ban" {
+			bans = append(bans, event.Draft{Type: e.Type(), StateKey: &target, Sender: user, Content: json.RawMessage(e.Content())})
+		}
+	}
+	for some := range slices.Chunk(bans, maxBansAtOnce) {
+		if _, err := a.config.Rooms.Propose(ctx, replacement, some...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// movedAliases is m.room.canonical_alias for the new room: those of the shown aliases that go along, which are ours. False
+// if there is none.
+func (a *API) movedAliases(content []byte) (json.RawMessage, bool) {
+	var form aliasesForm
+	if json.Unmarshal(content, &form) != nil {
+		return nil, false
+	}
+	ours := func(text string) bool {
+		alias, err := id.ParseRoomAlias(text)
+		return err == nil && alias.Server() == a.config.Self
+	}
+	moved := map[string]any{}
+	if form.Alias != nil && ours(*form.Alias) {
+		moved["alias"] = *form.Alias
+	}
+	if others := slices.DeleteFunc(form.AltAliases, func(text string) bool { return !ours(text) }); len(others) > 0 {
+		moved["alt_aliases"] = others
+	}
+	raw, err := marshal(moved)
+	return raw, err == nil && len(moved) > 0
+}
+
+// createdBy tells whether a user is one of those who stand above all power levels in a room.
+func createdBy(user id.UserID, state []*event.Event) bool {
+	return slices.ContainsFunc(state, func(e *event.Event) bool {
+		return e.Is("m.room.create", "") && e.Rules().PrivilegedCreators && slices.Contains(authrules.Creators(e), user)
+	})
+}
+
 // levelsFor makes the old power levels fit for the new room. Where creators stand above all levels they must not be
-// listed, and an upgrade must need more than other state; elsewhere the one who makes the room needs the level for it.
-func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, content []byte) (newLevels, error) {
+// listed, and an upgrade must need more than other state; elsewhere the one who makes the room needs the level for it, and
+// keeps it if they stood above all levels (above) in the old one.
+func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, above bool, content []byte) (newLevels, error) {
 	levels, err := parseLevels(content)
 	if err != nil {
 		return newLevels{}, err
@@ -145,6 +201,10 @@ func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, cont
 		return newLevels{first: first}, err
 	}
 	own, need := level(users[string(user)], level(levels["users_default"], 0)), levels.needed()
+	if above {
+		own = max(own, need, 100)
+		users[string(user)] = json.RawMessage(strconv.FormatInt(own, 10))
+	}
 	final, err := levels.with(map[string]levelMap{"users": users})
 	if err != nil || own >= need {
 		return newLevels{first: final}, err

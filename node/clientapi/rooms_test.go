@@ -189,7 +189,8 @@ var _ = Describe("sending", func() {
 		alice, bob := w.register("alice"), w.register("bob")
 		room := alice.room(obj{"room_alias_name": "tea", "room_version": "8"})
 		path := "/rooms/" + esc(room) + "/state/"
-		fine(alice.put(path+"m.room.topic", obj{"topic": "1"}), "event_id")
+		first := fine(alice.put(path+"m.room.topic", obj{"topic": "1"})).text("event_id")
+		Expect(fine(alice.put(path+"m.room.topic", `{ "topic":"1" }`)).text("event_id")).To(Equal(first), "set to what it is")
 		fine(alice.put(path+"m.room.topic/", obj{"topic": "2"}), "event_id")
 		Expect(alice.state(room, "m.room.topic", "")).To(HaveKeyWithValue("topic", "2"))
 		fine(alice.put(path+"org.example/"+esc("a/b c"), obj{"x": 1}))
@@ -214,17 +215,23 @@ var _ = Describe("sending", func() {
 var _ = Describe("upgrades", func() {
 	It("replace a room by one of another version", func() {
 		w := newWorld(nil)
-		alice, bob := w.register("alice"), w.register("bob")
+		alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
 		for from, to := range map[string]string{"10": "12", "12": "11", "6": "9"} {
 			alias := "tea" + from
 			old := alice.room(obj{"room_version": from, "room_alias_name": alias, "name": "Tea", "visibility": "public", "creation_content": obj{"type": "m.space"}})
 			fine(bob.post("/join/"+esc(old), obj{}))
+			fine(alice.post("/rooms/"+esc(old)+"/ban", obj{"user_id": carol.id, "reason": "spam"}))
 			refused(bob.post("/rooms/"+esc(old)+"/upgrade", obj{"new_version": to}), 403, "M_FORBIDDEN")
 			fresh := fine(alice.post("/rooms/"+esc(old)+"/upgrade", obj{"new_version": to})).text("replacement_room")
 			Expect(alice.state(old, "m.room.tombstone", "")).To(HaveKeyWithValue("replacement_room", fresh))
 			create := alice.state(fresh, "m.room.create", "")
 			Expect(create).To(And(HaveKeyWithValue("type", "m.space"), HaveKeyWithValue("predecessor", HaveKeyWithValue("room_id", old))))
 			Expect(alice.state(fresh, "m.room.name", "")).To(HaveKeyWithValue("name", "Tea"))
+			if to != "12" {
+				Expect(alice.state(fresh, "m.room.power_levels", "")["users"]).To(HaveKeyWithValue(alice.id, BeNumerically(">=", 100)))
+			}
+			Expect(alice.state(fresh, "m.room.canonical_alias", "")).To(Equal(obj{"alias": "#" + alias + ":hanse.test"}))
+			Expect(alice.state(fresh, "m.room.member", carol.id)).To(Equal(obj{"membership": "ban", "reason": "spam"}))
 			Expect(fine(bob.get("/directory/room/" + esc("#"+alias+":hanse.test"))).body).To(HaveKeyWithValue("room_id", fresh))
 			Expect(fine(bob.get("/directory/list/room/" + esc(fresh))).body).To(HaveKeyWithValue("visibility", "public"))
 			Expect(fine(bob.get("/directory/list/room/" + esc(old))).body).To(HaveKeyWithValue("visibility", "private"))

@@ -127,5 +127,11 @@ var _ = Describe("account data", func() {
 		refused(alice.post(base, obj{"event_format": "poem"}), 400, "M_BAD_JSON")
 		refused(alice.post(base, "[]"), 400, "M_BAD_JSON")
 		refused(alice.post("/user/"+esc("@bob:hanse.test")+"/filter", filter), 403, "M_FORBIDDEN")
+		for _, nonsense := range []obj{
+			{"room": obj{"rooms": []string{"tea"}}}, {"room": obj{"state": obj{"not_rooms": []string{"#tea:hanse.test"}}}},
+			{"presence": obj{"senders": []string{"bob"}}}, {"room": obj{"timeline": obj{"not_senders": []string{""}}}},
+		} {
+			refused(alice.post(base, nonsense), 400, "M_BAD_JSON")
+		}
 	})
 })

@@ -1,12 +1,15 @@
 package rooms
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"hanse/federation"
 	"hanse/federation/authrules"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -70,7 +73,8 @@ func (r *Rooms) propose(ctx context.Context, roomID id.RoomID, opts store.Commit
 const largeContent = 60_000
 
 // Send sends one event of a user of ours and returns its ID once it is on disk. Membership events take the way of
-// Join, Invite, Leave and the others, with the given content.
+// Join, Invite, Leave and the others, with the given content. State that the user has set to the same content already is
+// left as it is, and its event's ID returned: bots that set it again and again don't make the room longer.
 func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 	if err := checkContent(req.Type, req.Content); err != nil {
 		return "", err
@@ -86,11 +90,44 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 	if req.Type == typeRedaction && req.Redacts != "" {
 		check = mayAskRedaction(req.Sender, req.Redacts)
 	}
+	var unchanged *event.Event
+	if req.StateKey != nil {
+		check = func(m *room.Machine, src room.Source) (err error) {
+			if unchanged, err = sameState(m, src, draft); err == nil && unchanged != nil {
+				err = errUnchanged
+			}
+			return err
+		}
+	}
 	result, err := r.propose(ctx, req.Room, req.options(), check, draft)
-	if err != nil {
+	switch {
+	case errors.Is(err, errUnchanged):
+		return unchanged.ID(), nil
+	case err != nil:
 		return "", err
 	}
 	return lastAccepted(result), nil
+}
+
+// errUnchanged ends the proposal of state that is there already.
+var errUnchanged = errors.New("the state is so already")
+
+// sameState is the room's current event of a draft's type and state key, if it has the same sender, who is still in the
+// room, and the same content; nil otherwise.
+func sameState(m *room.Machine, src room.Source, draft event.Draft) (*event.Event, error) {
+	now, err := stateOf{m.Current(), src}.StateEvent(draft.Type, *draft.StateKey)
+	if err != nil || now == nil || now.Sender() != draft.Sender {
+		return nil, err
+	}
+	content, err := canonicaljson.Append(nil, draft.Content, canonicaljson.Lenient)
+	if err != nil || !bytes.Equal(content, now.Content()) {
+		return nil, nil // what is wrong with it is found when the event is made
+	}
+	membership, err := membershipIn(m, src, draft.Sender)
+	if err != nil || membership != join {
+		return nil, err
+	}
+	return now, nil
 }
 
 // options makes the request idempotent.
