@@ -30,6 +30,8 @@ type committer struct {
 	tx     writeTx  // owned by run
 	last   Position // owned by run, set before: the position of the last durable transaction
 	ailing bool     // owned by run: the last transaction failed for want of storage or connection
+
+	slowSaid time.Time // owned by run: when the log last said that the database is slow
 }
 
 // operation is one caller's write.
@@ -169,16 +171,18 @@ func (c *committer) fatal(err error) bool {
 func (c *committer) attempt(ops []*operation) error {
 	pause := retryPause
 	for started := time.Now(); ; {
+		tried := time.Now()
 		err := c.once(ops)
 		if err == nil {
 			c.recovered()
+			c.noteSlow(time.Since(tried), len(ops))
 			c.transactions.Add(1)
 			c.operations.Add(int64(len(ops)))
 			return nil
 		}
 		class := c.dialect.Classify(err)
-		if class == ConnectionError {
-			c.disconnect()
+		if class == ConnectionError || class == StorageError {
+			c.disconnect() // a connection may remember that its disk was full or read-only: the next try gets a new one
 		}
 		if class != RetryError && class != ConnectionError || time.Since(started) > retryFor {
 			c.failing(class, err)
@@ -312,6 +316,16 @@ func (c *committer) failing(class ErrorClass, err error) {
 	}
 	c.ailing = true
 	c.log.Error("the database takes no writes; nothing is acknowledged until it does", "database", c.dialect.Name, "error", err)
+}
+
+// noteSlow says that the disk is slow, now and then.
+func (c *committer) noteSlow(took time.Duration, operations int) {
+	if took < slowTransaction || time.Since(c.slowSaid) < slowPause {
+		return
+	}
+	c.slowSaid = time.Now()
+	c.log.Error("the database is slow: who waits for a write to be stored waits so long", "database", c.dialect.Name,
+		"took", took.Round(time.Millisecond), "writes", operations)
 }
 
 func (c *committer) recovered() {

@@ -76,3 +76,152 @@ var _ = onEach("A connection that is lost", func(db *fixture) {
 		}).Should(BeEquivalentTo(made.Load()))
 	})
 })
+
+var _ = Describe("A database that fails", func() {
+	var (
+		db     *fixture
+		broken *faults
+		log    *logged
+	)
+	BeforeEach(func() {
+		broken, log = &faults{}, &logged{}
+		db = &fixture{dialect: broken.in(sqliteFile(GinkgoT().TempDir())), log: log.logger()}
+		db.start()
+		DeferCleanup(func() { db.stop() })
+	})
+	write := func(ctx context.Context, value string) error {
+		_, err := db.SetAccountData(ctx, alice, "", "t", []byte(value))
+		return err
+	}
+	stored := func(ctx context.Context) string {
+		GinkgoHelper()
+		entry, _, err := db.AccountData(ctx, alice, "", "t")
+		Expect(err).NotTo(HaveOccurred())
+		return string(entry.Content)
+	}
+	on := func(words string, times int, err error) func(string) error {
+		return func(query string) error {
+			if strings.HasPrefix(query, words) && times != 0 {
+				times--
+				return err
+			}
+			return nil
+		}
+	}
+
+	for _, at := range []string{"BEGIN", "INSERT", "UPDATE counters", "COMMIT"} {
+		It("on a read-only or full disk, at "+at+", acknowledges nothing, says it once, and goes on by itself", func(ctx SpecContext) {
+			Expect(write(ctx, "1")).To(Succeed())
+			broken.set(nil, on(at, -1, fault{store.StorageError, "disk I/O error: read-only"}))
+			for range 3 {
+				Expect(write(ctx, "2")).To(MatchError(ContainSubstring("read-only")))
+				Expect(stored(ctx)).To(Equal("1"))
+			}
+			Expect(strings.Count(log.String(), "level=ERROR")).To(Equal(1), log.String())
+			Expect(log.String()).To(ContainSubstring("the database takes no writes"))
+			broken.set(nil, nil)
+			Expect(write(ctx, "3")).To(Succeed())
+			Expect(stored(ctx)).To(Equal("3"))
+			Expect(log.String()).To(ContainSubstring("takes writes again"))
+			db.restart()
+			Expect(stored(ctx)).To(Equal("3"))
+		})
+
+		It("and asks for another try, at "+at+", writes once", func(ctx SpecContext) {
+			broken.set(nil, on(at, 3, fault{store.RetryError, "could not serialize access"}))
+			before := db.Position()
+			Expect(write(ctx, "1")).To(Succeed())
+			Expect(stored(ctx)).To(Equal("1"))
+			Expect(db.Position()).To(Equal(before + 2)) // one of the data's, one of the transaction's
+			Expect(log.String()).NotTo(ContainSubstring("level=ERROR"))
+		})
+	}
+
+	It("and goes away and comes back is waited for", func(ctx SpecContext) {
+		Expect(write(ctx, "1")).To(Succeed())
+		gone := fault{store.ConnectionError, "connection refused"}
+		broken.set(func() error { return gone }, func(string) error { return gone })
+		result := make(chan error, 1)
+		go func() { result <- write(ctx, "2") }()
+		Consistently(result, "300ms").ShouldNot(Receive())
+		Expect(stored(ctx)).To(Equal("1"), "reads go on")
+		broken.set(nil, nil)
+		Eventually(result, "5s").Should(Receive(Succeed()))
+		Expect(stored(ctx)).To(Equal("2"))
+	})
+
+	It("and went away while committing writes once, whether it had committed or not", func(ctx SpecContext) {
+		Expect(write(ctx, "1")).To(Succeed())
+		broken.set(nil, on("COMMIT", 1, fault{store.ConnectionError, "connection reset"}))
+		before := db.Position()
+		Expect(write(ctx, "2")).To(Succeed())
+		Expect(stored(ctx)).To(Equal("2"))
+		Expect(db.Position()).To(Equal(before + 2))
+	})
+
+	It("is waited for when it is slow, and the log says so", func(ctx SpecContext) {
+		broken.set(nil, func(query string) error {
+			if query == "COMMIT" {
+				time.Sleep(2100 * time.Millisecond)
+			}
+			return nil
+		})
+		result := make(chan error, 1)
+		go func() { result <- write(ctx, "1") }()
+		Consistently(result, "1s").ShouldNot(Receive())
+		Expect(stored(ctx)).To(BeEmpty())
+		Eventually(result, "10s").Should(Receive(Succeed()))
+		Expect(stored(ctx)).To(Equal("1"))
+		Expect(log.String()).To(ContainSubstring("the database is slow"))
+	})
+})
+
+var _ = Describe("A read-only PostgreSQL", func() {
+	It("refuses writes, and takes them again once it isn't", func(ctx SpecContext) {
+		kinds := databases()
+		if len(kinds) < 2 {
+			Skip("HANSE_TEST_POSTGRES is not set")
+		}
+		log := &logged{}
+		dialect, err := kinds[1].fresh(ctx, GinkgoT().TempDir())
+		Expect(err).NotTo(HaveOccurred())
+		db := &fixture{dialect: dialect, log: log.logger()}
+		db.start()
+		defer db.stop()
+		write, read, err := dialect.Connect(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		defer write.Close() //nolint:errcheck // a test
+		defer read.Close()  //nolint:errcheck // a test
+		run := func(query string) {
+			GinkgoHelper()
+			_, err := write.ExecContext(ctx, query)
+			Expect(err).NotTo(HaveOccurred())
+		}
+		var name string
+		Expect(write.QueryRowContext(ctx, "SELECT current_database()").Scan(&name)).To(Succeed())
+		run("ALTER DATABASE " + name + " SET default_transaction_read_only = on")
+		run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+		_, err = db.SetAccountData(ctx, alice, "", "t", []byte("1"))
+		Expect(err).To(MatchError(ContainSubstring("read-only")))
+		Expect(log.String()).To(ContainSubstring("takes no writes"))
+		run("ALTER DATABASE " + name + " RESET default_transaction_read_only")
+		_, err = db.SetAccountData(ctx, alice, "", "t", []byte("2"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(log.String()).To(ContainSubstring("takes writes again"))
+	})
+})
+
+var _ = Describe("SQLite's writer", func() {
+	It("waits for the disk with each commit", func(ctx SpecContext) {
+		write, read, err := sqliteFile(GinkgoT().TempDir()).Connect(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		defer write.Close() //nolint:errcheck // a test
+		defer read.Close()  //nolint:errcheck // a test
+		var synchronous int
+		var mode string
+		Expect(write.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous)).To(Succeed())
+		Expect(write.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode)).To(Succeed())
+		Expect(synchronous).To(Equal(2), "FULL")
+		Expect(mode).To(Equal("wal"))
+	})
+})

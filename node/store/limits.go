@@ -20,6 +20,10 @@ const (
 	// retryPause is the first pause between such tries; it doubles up to retryPauseMax.
 	retryPause    = 10 * time.Millisecond
 	retryPauseMax = time.Second
+	// slowTransaction is how long a transaction takes that an operator must hear of: a healthy disk needs milliseconds. The
+	// log says it once in slowPause.
+	slowTransaction = 2 * time.Second
+	slowPause       = time.Minute
 	// defaultEventCache and defaultStateCache bound the memory of a busy small node; both are empty at rest.
 	defaultEventCache = 16 << 20
 	defaultStateCache = 16 << 20

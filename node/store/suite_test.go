@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -95,6 +96,7 @@ func onEach(what string, body func(db *fixture)) bool {
 type fixture struct {
 	*store.Store
 	dialect store.Dialect
+	log     *slog.Logger // nil: silence
 	cancel  context.CancelFunc
 	ended   chan error
 }
@@ -102,7 +104,7 @@ type fixture struct {
 func (f *fixture) start() {
 	GinkgoHelper()
 	var err error
-	f.Store, err = store.Open(context.Background(), f.dialect, store.Options{ServerName: self})
+	f.Store, err = store.Open(context.Background(), f.dialect, store.Options{ServerName: self, Log: f.log})
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel, f.ended = cancel, make(chan error, 1)
