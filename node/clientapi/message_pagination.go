@@ -104,6 +104,9 @@ func (a *API) messages(r *request) (any, error) {
 		return nil, err
 	}
 	answer := map[string]any{"start": formatPoint(page.Start), "chunk": chunk}
+	if from := query.Get("from"); from != "" {
+		answer["start"] = from
+	}
 	if page.More {
 		answer["end"] = formatPoint(page.End)
 	}

@@ -34,10 +34,8 @@ func (b *builder) leftRoom(ctx context.Context, m store.Membership) (*LeftRoom, 
 		return nil, err
 	}
 	whole := b.request.Initial || b.request.FullState
+	b.sent.got(sentKey{b.request.User, b.request.Device, m.RoomID}, b.since())
 	sp := span{room: m.RoomID, after: b.since(), upto: m.Position, joinedUntil: last.until, own: m.EventID, final: last.state}
-	if whole {
-		sp.after = 0
-	}
 	if row, ok, err := b.store.Event(ctx, m.EventID); err != nil {
 		return nil, err
 	} else if ok && row.Position > 0 {

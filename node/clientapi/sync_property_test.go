@@ -1,0 +1,112 @@
+package clientapi
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/id"
+)
+
+// town is users who do anything in rooms of all kinds.
+type town struct {
+	w      *world
+	random *rand.Rand
+	people []*person
+	rooms  []string
+	serial int
+}
+
+func (t *town) person() *person { return t.people[t.random.IntN(len(t.people))] }
+func (t *town) room() string    { return t.rooms[t.random.IntN(len(t.rooms))] }
+func (t *town) text() string    { t.serial++; return fmt.Sprint("text ", t.serial) }
+
+// event is some event of a room.
+func (t *town) event(room string) string {
+	rows, _, err := t.w.store.Timeline(context.Background(), id.RoomID(room), 0, t.w.store.Position(), 30, true)
+	Expect(err).NotTo(HaveOccurred())
+	return string(rows[t.random.IntN(len(rows))].Event.ID())
+}
+
+// act does something; much of it is refused, which is fine.
+func (t *town) act() {
+	p, room := t.person(), t.room()
+	path := "/rooms/" + esc(room)
+	other := t.person().id
+	switch t.random.IntN(24) {
+	default:
+		for range 1 + t.random.IntN(6) {
+			t.serial++
+			p.put(fmt.Sprintf("%s/send/m.room.message/t%d", path, t.serial), obj{"msgtype": "m.text", "body": t.text()})
+		}
+	case 0, 1:
+		p.put(path+"/state/m.room.topic/", obj{"topic": t.text()})
+	case 2:
+		p.put(fmt.Sprintf("%s/state/org.example.thing/%d", path, t.random.IntN(3)), obj{"v": t.text()})
+	case 3:
+		if t.random.IntN(2) == 0 {
+			p.put("/profile/"+esc(p.id)+"/displayname", obj{"displayname": t.text()})
+		}
+	case 4, 5, 6, 7:
+		p.post(path+"/join", obj{})
+	case 8:
+		p.post(path+"/leave", obj{})
+	case 9:
+		t.people[0].post(path+"/kick", obj{"user_id": other})
+	case 10:
+		t.people[0].post(path+"/ban", obj{"user_id": other})
+	case 11:
+		t.people[0].post(path+"/unban", obj{"user_id": other})
+	case 12:
+		p.post(path+"/invite", obj{"user_id": other})
+	case 13:
+		t.serial++
+		p.put(fmt.Sprintf("%s/redact/%s/t%d", path, esc(t.event(room)), t.serial), obj{})
+	case 14:
+		visibility := []string{"shared", "joined", "invited", "world_readable"}[t.random.IntN(4)]
+		t.people[0].put(path+"/state/m.room.history_visibility/", obj{"history_visibility": visibility})
+	case 15:
+		p.put("/user/"+esc(p.id)+"/rooms/"+esc(room)+"/account_data/org.example.note", obj{"v": t.text()})
+	case 16:
+		p.put("/user/"+esc(p.id)+"/account_data/org.example.global", obj{"v": t.text()})
+	case 17, 18:
+		typ := []string{"m.read", "m.read.private"}[t.random.IntN(2)]
+		body := []obj{{}, {"thread_id": "main"}}[t.random.IntN(2)]
+		p.post(path+"/receipt/"+typ+"/"+esc(t.event(room)), body)
+	case 19:
+		p.put(path+"/typing/"+esc(p.id), obj{"typing": t.random.IntN(2) == 0, "timeout": 100_000})
+	}
+}
+
+var _ = Describe("clients that sync", func() {
+	It("arrive at the server's state and have every visible event once, in order", func() {
+		seed := uint64(GinkgoRandomSeed())
+		AddReportEntry("seed", seed, ReportEntryVisibilityFailureOrVerbose)
+		random := rand.New(rand.NewPCG(seed, 1))
+		t := &town{w: newWorld(nil), random: random}
+		for _, name := range []string{"alice", "bob", "carol", "dave"} {
+			t.people = append(t.people, t.w.register(name))
+		}
+		for _, options := range []obj{
+			{"preset": "public_chat", "room_version": "11"}, {"preset": "public_chat", "name": "named"}, {"preset": "private_chat"},
+		} {
+			t.rooms = append(t.rooms, t.people[0].room(options))
+		}
+		var clients []*model
+		for _, p := range t.people {
+			clients = append(clients, newModel(p, random))
+		}
+		for range 400 {
+			t.act()
+			if random.IntN(3) == 0 {
+				clients[random.IntN(len(clients))].sync()
+			}
+		}
+		for _, client := range clients {
+			client.sync()
+		}
+	})
+})
