@@ -50,11 +50,18 @@ func signatures(events []*event.Event, servers []*server) []signed {
 	return all
 }
 
+// pace is how often a second something is done, and the CPU time that each takes: where others use the machine too, it
+// is the CPU time that can be compared.
+type pace struct {
+	rate float64
+	cpu  time.Duration // 0 where CPU time can't be read
+}
+
 // verify is how many signatures a second all cores check.
-func (f *floors) verify(events []*event.Event, servers []*server) (float64, error) {
+func (f *floors) verify(events []*event.Event, servers []*server) (pace, error) {
 	all := signatures(events, servers)
 	if len(all) == 0 {
-		return 0, fmt.Errorf("there are no signatures to check")
+		return pace{}, fmt.Errorf("there are no signatures to check")
 	}
 	return f.onAllCores(func(i int) error {
 		s := all[i%len(all)]
@@ -66,10 +73,10 @@ func (f *floors) verify(events []*event.Event, servers []*server) (float64, erro
 }
 
 // check is how many events a second all cores parse, hash and verify.
-func (f *floors) check(events []*event.Event, servers []*server) (float64, error) {
+func (f *floors) check(events []*event.Event, servers []*server) (pace, error) {
 	all := signatures(events, servers)
 	if len(all) != len(events) {
-		return 0, fmt.Errorf("%d events have %d signatures", len(events), len(all))
+		return pace{}, fmt.Errorf("%d events have %d signatures", len(events), len(all))
 	}
 	return f.onAllCores(func(i int) error {
 		i %= len(all)
@@ -85,11 +92,11 @@ func (f *floors) check(events []*event.Event, servers []*server) (float64, error
 }
 
 // onAllCores does something again and again on every core for a while and tells how often a second.
-func (f *floors) onAllCores(do func(i int) error) (float64, error) {
+func (f *floors) onAllCores(do func(i int) error) (pace, error) {
 	var wait sync.WaitGroup
 	cores := runtime.GOMAXPROCS(0)
 	counts, errs := make([]int, cores), make([]error, cores)
-	began := time.Now()
+	began, used := time.Now(), ownTime()
 	for c := range cores {
 		wait.Go(func() {
 			for i := c; errs[c] == nil && time.Since(began) < f.time; i += cores {
@@ -102,22 +109,22 @@ func (f *floors) onAllCores(do func(i int) error) (float64, error) {
 	total := 0
 	for c := range cores {
 		if errs[c] != nil {
-			return 0, errs[c]
+			return pace{}, errs[c]
 		}
 		total += counts[c]
 	}
-	return float64(total) / time.Since(began).Seconds(), nil
+	return pace{float64(total) / time.Since(began).Seconds(), (ownTime() - used) / time.Duration(total)}, nil
 }
 
 // write commits the events' bytes as rows to a database of the kind that is embedded in Hanse, group rows a
-// transaction, each transaction waiting for the disk, and tells how long all of them took.
-func (f *floors) write(ctx context.Context, events []*event.Event, group int) (took time.Duration, err error) {
+// transaction, each transaction waiting for the disk, and tells how long all of them took, and how much CPU time.
+func (f *floors) write(ctx context.Context, events []*event.Event, group int) (took, cpu time.Duration, err error) {
 	f.n++
 	path := filepath.Join(f.dir, fmt.Sprintf("floor-%d.db", f.n))
 	query := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "cache_size(-8192)", "wal_autocheckpoint(4000)"}}
 	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1)
@@ -128,15 +135,15 @@ func (f *floors) write(ctx context.Context, events []*event.Event, group int) (t
 		}
 	}()
 	if _, err := db.ExecContext(ctx, `CREATE TABLE event (position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, json BLOB NOT NULL)`); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	began := time.Now()
+	began, used := time.Now(), ownTime()
 	for start := 0; start < len(events); start += group {
 		if err := writeGroup(ctx, db, events[start:min(start+group, len(events))], start); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	return time.Since(began), nil
+	return time.Since(began), ownTime() - used, nil
 }
 
 func writeGroup(ctx context.Context, db *sql.DB, events []*event.Event, first int) error {
@@ -158,11 +165,11 @@ func writeGroup(ctx context.Context, db *sql.DB, events []*event.Event, first in
 	return tx.Commit()
 }
 
-// commitRate is how many rows a second the database alone commits.
-func (f *floors) commitRate(ctx context.Context, events []*event.Event, group int) (float64, error) {
-	took, err := f.write(ctx, events, group)
+// commit is how many rows a second the database alone commits.
+func (f *floors) commit(ctx context.Context, events []*event.Event, group int) (pace, error) {
+	took, cpu, err := f.write(ctx, events, group)
 	if err != nil {
-		return 0, err
+		return pace{}, err
 	}
-	return float64(len(events)) / took.Seconds(), nil
+	return pace{float64(len(events)) / took.Seconds(), cpu / time.Duration(len(events))}, nil
 }

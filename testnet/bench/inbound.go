@@ -149,7 +149,7 @@ func newBatch(s *server, to id.ServerName, txnID string, events []*event.Event) 
 
 // receive sends the lanes for as long as patience lasts, waits until all is there, and checks it.
 func (t *trial) receive(ctx context.Context, name string, s *session, rooms []*room, lanes []lane, events [][]*event.Event, servers []*server) error {
-	floor, floorOf, err := t.inboundFloor(ctx, events[0], servers)
+	floor, floorOf, floorCPU, err := t.inboundFloor(ctx, events[0], servers)
 	if err != nil {
 		return err
 	}
@@ -190,10 +190,17 @@ func (t *trial) receive(ctx context.Context, name string, s *session, rooms []*r
 	}
 	ended := time.Now()
 	p50, p99, _ := spread(answered)
+	used := t.spentFigures(name, w, ended)
+	each := (cpuTime(t.target.process.PID()) - w.server) / time.Duration(max(total, 1))
 	t.rate(name, "events", float64(total)/ended.Sub(w.began).Seconds(), floor, floorOf)
 	t.seconds(name+": a transaction, median", p50, 0, "")
 	t.seconds(name+": a transaction, 99 % within", p99, 0, "")
-	t.spent(name, w, ended)
+	if usageKnown {
+		t.seconds(name+": CPU time of the server an event", each, floorCPU, "CPU time of a signature check and a row")
+	}
+	for _, f := range used {
+		t.figure(f)
+	}
 	if err := t.again(ctx); err != nil {
 		return err
 	}
@@ -206,24 +213,25 @@ func (t *trial) receive(ctx context.Context, name string, s *session, rooms []*r
 }
 
 // inboundFloor is the slower of what the cores check and what the database commits.
-func (t *trial) inboundFloor(ctx context.Context, events []*event.Event, servers []*server) (float64, string, error) {
+func (t *trial) inboundFloor(ctx context.Context, events []*event.Event, servers []*server) (rate float64, of string, cpu time.Duration, err error) {
 	verify, err := t.floors.verify(events, servers)
 	if err != nil {
-		return 0, "", err
+		return 0, "", 0, err
 	}
 	check, err := t.floors.check(events, servers)
 	if err != nil {
-		return 0, "", err
+		return 0, "", 0, err
 	}
-	commit, err := t.floors.commitRate(ctx, events, transactionPDUs)
+	commit, err := t.floors.commit(ctx, events, transactionPDUs)
 	if err != nil {
-		return 0, "", err
+		return 0, "", 0, err
 	}
-	t.say("floors: %.0f signature checks/s, %.0f events/s parsed, hashed and verified, %.0f rows/s committed 50 at a time", verify, check, commit)
-	if commit < verify {
-		return commit, "rows committed by the database alone, 50 at a time", nil
+	t.say("floors: %.0f signature checks/s, %.0f events/s parsed, hashed and verified, %.0f rows/s committed 50 at a time", verify.rate, check.rate, commit.rate)
+	cpu = verify.cpu + commit.cpu
+	if commit.rate < verify.rate {
+		return commit.rate, "rows committed by the database alone, 50 at a time", cpu, nil
 	}
-	return verify, "signature checks on all cores", nil
+	return verify.rate, "signature checks on all cores", cpu, nil
 }
 
 // hasChain checks that a room's history has the events of a chain, once each, whole, in their order, and no others.

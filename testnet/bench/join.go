@@ -82,7 +82,7 @@ func (t *trial) joinBig(ctx context.Context) (r *room, s *session, answered time
 
 // join measures the join of a large room.
 func join(ctx context.Context, t *trial) error {
-	floor, err := t.joinFloor(ctx)
+	floor, floorCPU, err := t.joinFloor(ctx)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func join(ctx context.Context, t *trial) error {
 	t.seconds("from the send_join answer to complete", ended.Sub(answered), floor, floorOf)
 	if usageKnown {
 		_, peak := resident(t.target.process.PID())
-		t.amount("CPU time of the server", "s", (cpuTime(t.target.process.PID()) - w.server).Seconds())
+		t.seconds("CPU time of the server", cpuTime(t.target.process.PID())-w.server, floorCPU, "CPU time of the same")
 		t.amount("peak memory", "MB", megabytes(peak))
 	}
 	t.spent("join", w, ended)
@@ -114,29 +114,29 @@ func join(ctx context.Context, t *trial) error {
 }
 
 // joinFloor is the time to check every member's signature on all cores and to write the events.
-func (t *trial) joinFloor(ctx context.Context) (time.Duration, error) {
+func (t *trial) joinFloor(ctx context.Context) (took, cpu time.Duration, err error) {
 	r, servers, err := t.bigRoom()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	_, state := r.end()
 	events, _ := r.stateEvents(state)
-	rate, err := t.floors.verify(events, servers)
+	verify, err := t.floors.verify(events, servers)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	check, err := t.floors.check(events, servers)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	write, err := t.floors.write(ctx, events, len(events))
+	write, writeCPU, err := t.floors.write(ctx, events, len(events))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	verify := time.Duration(float64(len(events)) / rate * float64(time.Second))
+	verifyTime := time.Duration(float64(len(events)) / verify.rate * float64(time.Second))
 	t.say("floors: %d signatures checked in %.2f s on %d cores (parsed and hashed too: %.2f s), written in %.2f s",
-		len(events), verify.Seconds(), runtime.GOMAXPROCS(0), float64(len(events))/check, write.Seconds())
-	return verify + write, nil
+		len(events), verifyTime.Seconds(), runtime.GOMAXPROCS(0), float64(len(events))/check.rate, write.Seconds())
+	return verifyTime + write, time.Duration(len(events))*verify.cpu + writeCPU, nil
 }
 
 // complete waits until a client sees every member, and checks them. A server that has the members later lets the client

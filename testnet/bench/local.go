@@ -35,11 +35,15 @@ func local(ctx context.Context, t *trial) error {
 		return err
 	}
 	used := t.spentFigures("sends", w, ended)
+	each := (cpuTime(t.target.process.PID()) - w.server) / time.Duration(len(slices.Concat(said...)))
 	all := slices.Concat(said...)
 	p50, p99, _ := spread(latencies(all))
-	t.rate("sends of 64 clients at once", "events", float64(len(all))/ended.Sub(w.began).Seconds(), floor, "rows committed by the database alone, 64 at a time")
+	t.rate("sends of 64 clients at once", "events", float64(len(all))/ended.Sub(w.began).Seconds(), floor.rate, "rows committed by the database alone, 64 at a time")
 	t.seconds("a send, median", p50, 0, "")
 	t.seconds("a send, 99 % within", p99, 0, "")
+	if usageKnown {
+		t.seconds("CPU time of the server a send", each, floor.cpu, "CPU time of a row")
+	}
 	for _, f := range used {
 		t.figure(f)
 	}
@@ -57,12 +61,12 @@ func local(ctx context.Context, t *trial) error {
 }
 
 // localFloor commits events of the same size.
-func (t *trial) localFloor(ctx context.Context) (float64, error) {
+func (t *trial) localFloor(ctx context.Context) (pace, error) {
 	events, _, err := t.chain("floor", t.scaled(6000, 500))
 	if err != nil {
-		return 0, err
+		return pace{}, err
 	}
-	return t.floors.commitRate(ctx, events, atOnce)
+	return t.floors.commit(ctx, events, atOnce)
 }
 
 // chain is a room of a server's with messages, for the floors.

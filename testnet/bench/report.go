@@ -199,7 +199,10 @@ func (f Figure) text() string {
 }
 
 func number(value float64, unit string) string {
-	if unit == "s" && value < 1 {
+	switch {
+	case unit == "s" && value > 0 && value < 0.001:
+		value, unit = value*1e6, "µs"
+	case unit == "s" && value < 1:
 		value, unit = value*1000, "ms"
 	}
 	switch {

@@ -135,16 +135,16 @@ func (t *trial) amount(name, unit string, value float64) {
 
 // window is a stretch of time in which CPU is counted.
 type window struct {
-	began         time.Time
-	server, bench time.Duration
+	began                  time.Time
+	server, bench, machine time.Duration
 }
 
 func (t *trial) window() window {
-	return window{time.Now(), cpuTime(t.target.process.PID()), ownTime()}
+	return window{time.Now(), cpuTime(t.target.process.PID()), ownTime(), machineTime()}
 }
 
 // spent notes how many cores the server and the bench used in a window: where both together have the machine, the
-// bench is part of what is measured.
+// bench is part of what is measured; and what others use meanwhile, both lack.
 func (t *trial) spent(name string, w window, ended time.Time) {
 	for _, f := range t.spentFigures(name, w, ended) {
 		t.figure(f)
@@ -156,7 +156,9 @@ func (t *trial) spentFigures(name string, w window, ended time.Time) []Figure {
 		return nil
 	}
 	wall, now := max(ended.Sub(w.began).Seconds(), 0.001), t.window()
+	ours := now.server - w.server + now.bench - w.bench
 	return []Figure{
+		{Name: name + ": CPU of others", Unit: "cores", Value: max(0, (now.machine-w.machine-ours).Seconds()/wall)},
 		{Name: name + ": CPU of the server", Unit: "cores", Value: (now.server - w.server).Seconds() / wall},
 		{Name: name + ": CPU of the bench", Unit: "cores", Value: (now.bench - w.bench).Seconds() / wall},
 	}

@@ -59,6 +59,21 @@ func processTime(process string, fields int) time.Duration {
 	return total
 }
 
+// machineTime is the CPU time that everybody on this machine has used.
+func machineTime() time.Duration {
+	stat, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(stat), "\n")
+	var total time.Duration
+	for i, field := range strings.Fields(line) {
+		if i == 0 || i == 4 || i == 5 || i > 8 {
+			continue // the name; idle and waiting for the disk; guests, who are counted above
+		}
+		ticks, _ := strconv.ParseInt(field, 10, 64)
+		total += time.Duration(ticks) * clockTick
+	}
+	return total
+}
+
 // resident is the memory that a process and all below it hold now, and the most since resetPeak, in bytes.
 func resident(pid int) (now, peak int64) {
 	for _, process := range processTree(pid) {

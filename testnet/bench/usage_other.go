@@ -9,5 +9,6 @@ const usageKnown = false
 
 func cpuTime(int) time.Duration      { return 0 }
 func ownTime() time.Duration         { return 0 }
+func machineTime() time.Duration     { return 0 }
 func resident(int) (now, peak int64) { return 0, 0 }
 func resetPeak(int)                  {}
