@@ -251,6 +251,18 @@ func TestPairs(t *testing.T) {
 	}
 }
 
+func TestTimestampResponse(t *testing.T) {
+	var r TimestampResponse
+	if err := json.Unmarshal([]byte(`{"event_id":"$e:a","origin_server_ts":5}`), &r); err != nil || r.EventID != "$e:a" || r.OriginServerTS != 5 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, bad := range []string{`{"event_id":"$e:a"}`, `{"origin_server_ts":5}`, `{"event_id":"e","origin_server_ts":5}`, `{"event_id":"$e","origin_server_ts":"5"}`, `[]`} {
+		if json.Unmarshal([]byte(bad), &r) == nil {
+			t.Errorf("%s was read", bad)
+		}
+	}
+}
+
 func TestMissingEvents(t *testing.T) {
 	var got MissingEventsRequest
 	if err := json.Unmarshal([]byte(`{"earliest_events":[],"latest_events":["$a"]}`), &got); err != nil || got.Limit != DefaultMissingEvents {

@@ -94,6 +94,11 @@ func (e *echo) EventAuth(_ context.Context, origin id.ServerName, q federation.E
 	return federation.EventAuthResponse{AuthChain: raws(`{"a":1}`)}, nil
 }
 
+func (e *echo) TimestampToEvent(_ context.Context, origin id.ServerName, q federation.TimestampRequest) (federation.TimestampResponse, error) {
+	e.note(origin, q)
+	return federation.TimestampResponse{EventID: oddEvent, OriginServerTS: 7}, nil
+}
+
 func (e *echo) Backfill(_ context.Context, origin id.ServerName, q federation.BackfillRequest) ([]json.RawMessage, error) {
 	e.note(origin, q)
 	return raws(`{"b":1}`, `{"b":2}`), nil
@@ -262,6 +267,11 @@ var _ = Describe("every endpoint, against our server", func() {
 				Expect(err).NotTo(HaveOccurred())
 				Expect(events).To(Equal(raws(`{"b":1}`, `{"b":2}`)))
 				asked(federation.BackfillRequest{RoomID: oddRoom, V: []id.EventID{oddEvent, "$x"}, Limit: 20})
+				when := federation.TimestampRequest{RoomID: oddRoom, TS: 1432684800000, Forward: true}
+				found, err := c.TimestampToEvent(ctx, peer, when)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(found).To(Equal(federation.TimestampResponse{EventID: oddEvent, OriginServerTS: 7}))
+				asked(when)
 				q := federation.MissingEventsRequest{RoomID: oddRoom, EarliestEvents: []id.EventID{"$a"},
 					LatestEvents: []id.EventID{oddEvent}, Limit: 5, MinDepth: 3}
 				events, err = c.MissingEvents(ctx, peer, q)

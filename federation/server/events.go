@@ -131,3 +131,25 @@ func (a *api) missingEvents(q *request) (any, error) {
 	events, err := a.Handlers.Events.MissingEvents(q.ctx(), q.origin, wanted)
 	return federation.MissingEventsResponse{Events: events}, err
 }
+
+// timestampToEvent is GET /timestamp_to_event/{roomID}.
+//
+// spec:server-server-api#get_matrixfederationv1timestamp_to_eventroomid
+func (a *api) timestampToEvent(q *request) (any, error) {
+	room, err := q.roomID()
+	if err != nil {
+		return nil, err
+	}
+	ts, given, err := q.number("ts")
+	if err != nil {
+		return nil, err
+	}
+	if !given {
+		return nil, federation.MissingParam("ts is missing")
+	}
+	dir := q.URL.Query().Get("dir")
+	if dir != "f" && dir != "b" {
+		return nil, federation.InvalidParam("dir must be f or b")
+	}
+	return a.Handlers.Events.TimestampToEvent(q.ctx(), q.origin, federation.TimestampRequest{RoomID: room, TS: ts, Forward: dir == "f"})
+}

@@ -22,6 +22,7 @@ type Handlers struct {
 	Leaves       LeaveHandler
 	Knocks       KnockHandler
 	Invites      InviteHandler
+	ThirdParty   ThirdPartyHandler
 	Events       EventHandler
 	Directory    DirectoryHandler
 	Profiles     ProfileHandler
@@ -59,6 +60,14 @@ type InviteHandler interface {
 	Invite(ctx context.Context, origin id.ServerName, q federation.InviteRequest) (json.RawMessage, error)
 }
 
+// ThirdPartyHandler makes invites of addresses into invites of users.
+type ThirdPartyHandler interface {
+	// ExchangeThirdPartyInvite makes the invite, for a user of the origin's.
+	ExchangeThirdPartyInvite(ctx context.Context, origin id.ServerName, q federation.ThirdPartyInvite) error
+	// Bound takes an identity server's notice. Its request is not signed: what it brings proves itself or not.
+	Bound(ctx context.Context, q federation.BoundNotice) error
+}
+
 // EventHandler hands out events of rooms in which the asking server is.
 type EventHandler interface {
 	Event(ctx context.Context, origin id.ServerName, event id.EventID) (json.RawMessage, error)
@@ -67,6 +76,8 @@ type EventHandler interface {
 	EventAuth(ctx context.Context, origin id.ServerName, q federation.EventAuthRequest) (federation.EventAuthResponse, error)
 	Backfill(ctx context.Context, origin id.ServerName, q federation.BackfillRequest) ([]json.RawMessage, error)
 	MissingEvents(ctx context.Context, origin id.ServerName, q federation.MissingEventsRequest) ([]json.RawMessage, error)
+	// TimestampToEvent is M_NOT_FOUND where there is no such event.
+	TimestampToEvent(ctx context.Context, origin id.ServerName, q federation.TimestampRequest) (federation.TimestampResponse, error)
 }
 
 // DirectoryHandler answers about aliases and published rooms.

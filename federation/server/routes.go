@@ -54,11 +54,16 @@ func (a *api) routes() map[string]methods {
 		routes[v1+"/invite/{roomID}/{eventID}"] = methods{http.MethodPut: {body: maxEvent, handle: a.inviteV1}}
 		routes[v2+"/invite/{roomID}/{eventID}"] = methods{http.MethodPut: {body: maxEvent, handle: a.inviteV2}}
 	}
+	if a.Handlers.ThirdParty != nil {
+		routes[v1+"/exchange_third_party_invite/{roomID}"] = methods{http.MethodPut: {body: maxEvent, handle: a.exchangeThirdPartyInvite}}
+		routes[v1+"/3pid/onbind"] = methods{http.MethodPut: {open: true, body: maxQuestion, handle: a.onBind}}
+	}
 	if a.Handlers.Events != nil {
 		routes[v1+"/event/{eventID}"] = methods{http.MethodGet: {handle: a.event}}
 		routes[v1+"/state/{roomID}"] = methods{http.MethodGet: {handle: a.state}}
 		routes[v1+"/state_ids/{roomID}"] = methods{http.MethodGet: {handle: a.stateIDs}}
 		routes[v1+"/event_auth/{roomID}/{eventID}"] = methods{http.MethodGet: {handle: a.eventAuth}}
+		routes[v1+"/timestamp_to_event/{roomID}"] = methods{http.MethodGet: {handle: a.timestampToEvent}}
 		routes[v1+"/backfill/{roomID}"] = methods{http.MethodGet: {handle: a.backfill}}
 		routes[v1+"/get_missing_events/{roomID}"] = methods{http.MethodPost: {body: maxQuestion, handle: a.missingEvents}}
 	}

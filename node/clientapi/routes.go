@@ -69,6 +69,7 @@ func (a *API) routes() []route {
 		a.receiptRoutes(),
 		a.syncRoutes(),
 		a.messageRoutes(),
+		a.timestampRoutes(),
 		a.readRoutes(),
 	)
 }

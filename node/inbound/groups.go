@@ -48,6 +48,10 @@ func (h events) MissingEvents(ctx context.Context, origin id.ServerName, q feder
 	return h.rooms.ServerMissingEvents(ctx, origin, q)
 }
 
+func (h events) TimestampToEvent(ctx context.Context, origin id.ServerName, q federation.TimestampRequest) (federation.TimestampResponse, error) {
+	return h.rooms.ServerTimestampToEvent(ctx, origin, q)
+}
+
 // directory is server.DirectoryHandler. What is published is published to all servers alike.
 type directory struct{ of Directory }
 

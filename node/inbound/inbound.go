@@ -88,7 +88,7 @@ func New(cfg Config) (*Inbound, error) {
 func (i *Inbound) Handlers() server.Handlers {
 	h := server.Handlers{
 		Transactions: i, Joins: i.cfg.Rooms, Leaves: i.cfg.Rooms, Knocks: i.cfg.Rooms,
-		Invites: invites{i.cfg.Rooms}, Events: events{i.cfg.Rooms},
+		Invites: invites{i.cfg.Rooms}, ThirdParty: i.cfg.Rooms, Events: events{i.cfg.Rooms},
 	}
 	if i.cfg.Directory != nil {
 		h.Directory = directory{i.cfg.Directory}

@@ -82,6 +82,7 @@ type Rooms struct {
 	flights singleflight.Group // handshakes, by kind, room and user
 	entry   keyedLock          // one remote join of a room at a time
 	fetches chan struct{}      // a slot a running fetch
+	bound   chan struct{}      // a slot a notice of an identity server that is worked on
 	acls    aclCache
 	created atomic.Int64 // the newest create event's time
 
@@ -111,6 +112,7 @@ func New(cfg Config) *Rooms {
 		cfg: cfg, limits: limits, self: cfg.Self, store: cfg.Store,
 		log:     cfg.Log.With("part", "rooms"),
 		fetches: make(chan struct{}, limits.Fetches),
+		bound:   make(chan struct{}, boundNotices),
 		actors:  make(map[id.RoomID]*actor),
 		wake:    make(chan struct{}, 1),
 	}

@@ -1,0 +1,103 @@
+package rooms_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/rooms"
+)
+
+var _ = Describe("jumping to a date", func() {
+	var (
+		w          *world
+		one, two   *host
+		alice, bob id.UserID
+		roomID     id.RoomID
+		said       []id.EventID
+		ctx        = context.Background()
+	)
+	const apart = int64(4)
+	var first int64
+	// fill sends messages some milliseconds apart, later than the room's own events, and waits for the time of the last one.
+	fill := func(n int) {
+		GinkgoHelper()
+		said, first = nil, time.Now().UnixMilli()+2
+		for i := range n {
+			req := message(alice, roomID, fmt.Sprint(i))
+			req.TS = first + int64(i)*apart
+			eventID, err := one.rooms.Send(ctx, req)
+			Expect(err).NotTo(HaveOccurred())
+			said = append(said, eventID)
+		}
+		time.Sleep(time.Until(time.UnixMilli(first + int64(n)*apart)))
+	}
+	at := func(h *host, user id.UserID, ts int64, forward bool) (id.EventID, error) {
+		answer, err := h.rooms.TimestampToEvent(ctx, user, federation.TimestampRequest{RoomID: roomID, TS: ts, Forward: forward})
+		return answer.EventID, err
+	}
+	BeforeEach(func() {
+		w = newWorld()
+		one, two = w.start("one.test"), w.start("two.test", limited(rooms.Limits{Backfill: 20}))
+		alice, bob = one.user("alice"), two.user("bob")
+		roomID = one.create(rooms.CreateRequest{})
+	})
+
+	It("finds the closest event in either direction", func() {
+		fill(40)
+		for _, i := range []int{0, 1, 17, 39} {
+			Expect(at(one, alice, first+int64(i)*apart, true)).To(Equal(said[i]))
+			Expect(at(one, alice, first+int64(i)*apart, false)).To(Equal(said[i]))
+			Expect(at(one, alice, first+int64(i)*apart-1, true)).To(Equal(said[i]))
+			Expect(at(one, alice, first+int64(i)*apart+1, false)).To(Equal(said[i]))
+		}
+		_, err := at(one, alice, first+100_000, true)
+		Expect(code(err)).To(Equal("M_NOT_FOUND"))
+		_, err = at(one, alice, 1, false)
+		Expect(code(err)).To(Equal("M_NOT_FOUND"))
+		_, err = at(one, one.user("eve"), first, true)
+		Expect(code(err)).To(Equal("M_FORBIDDEN"))
+	})
+
+	It("finds an event whose clock went wrong", func() {
+		fill(10)
+		req := message(alice, roomID, "from the past")
+		req.TS = first + 3*apart + 2
+		odd, err := one.rooms.Send(ctx, req)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(at(one, alice, first+3*apart+1, true)).To(Equal(odd))
+		Expect(at(one, alice, first+3*apart+3, false)).To(Equal(odd))
+	})
+
+	It("asks other servers where history is missing, and fetches it", func() {
+		fill(60)
+		two.join(bob, roomID, one.name)
+		Expect(two.has(said[30])).To(BeFalse())
+		Expect(at(two, bob, first+30*apart-1, true)).To(Equal(said[30]))
+		Expect(two.has(said[30])).To(BeTrue(), "a client can go on from there")
+		w.cut(one)
+		Expect(at(two, bob, first+20*apart+1, true)).NotTo(BeEmpty(), "what is there is answered when nobody can be asked")
+	})
+
+	It("tells a server only of what it may see", func() {
+		one.set(alice, roomID, "m.room.history_visibility", "", `{"history_visibility":"joined"}`)
+		fill(10)
+		two.join(bob, roomID, one.name)
+		answer, err := one.rooms.ServerTimestampToEvent(ctx, two.name, federation.TimestampRequest{RoomID: roomID, TS: first + 5*apart, Forward: true})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(said).NotTo(ContainElement(answer.EventID))
+		answer, err = one.rooms.ServerTimestampToEvent(ctx, one.name, federation.TimestampRequest{RoomID: roomID, TS: first + 5*apart, Forward: false})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(answer.EventID).To(Equal(said[5]))
+		_, err = one.rooms.ServerTimestampToEvent(ctx, "stranger.test", federation.TimestampRequest{RoomID: roomID, TS: first, Forward: true})
+		Expect(code(err)).To(Equal("M_FORBIDDEN"))
+		shown, err := at(two, bob, first+5*apart, true)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(said).NotTo(ContainElement(shown))
+	})
+})
