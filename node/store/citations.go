@@ -114,8 +114,7 @@ func (s source) citations(cited id.EventID, after citation) ([]citation, error) 
 
 func (s source) citationsKnown(cited id.EventID) (bool, error) {
 	var stored, begin int64
-	found, err := s.store.read.found(s.ctx, `SELECT events.stored, rooms.cited FROM events JOIN rooms ON rooms.room = events.room
-		WHERE event_id = $1`, []any{string(cited)}, &stored, &begin)
+	found, err := s.store.eventColumns(s.ctx, cited, "stored, (SELECT cited FROM rooms WHERE rooms.room = events.room)", &stored, &begin)
 	if err != nil || !found {
 		return false, err
 	}

@@ -39,7 +39,6 @@ func (s *Store) clientTxn(ctx context.Context, key txnKey) (id.EventID, bool, er
 // unusedTxns checks that no client transaction of a commit was used before, as far as it can be seen before the
 // commit's turn; txnsStillUnused has the last word.
 func (w *roomWrite) unusedTxns(ctx context.Context) error {
-	w.indexed = w.store.tail.upto()
 	w.txnOf = map[id.EventID]int{}
 	for i, c := range w.opts.ClientTxns {
 		key := c.key()
@@ -83,17 +82,8 @@ func (w *roomWrite) txnsStillUnused(t *writeTx) error {
 
 // writeTxns writes the client transactions that are in no row of an event of the tail.
 func (w *roomWrite) writeTxns(t *writeTx) error {
-	if len(w.opts.ClientTxns) == 0 {
-		return nil
-	}
-	inRow := map[int]bool{}
-	for _, e := range w.commit.Events {
-		if i, ok := w.txnOf[e.Event.ID()]; ok && inTail(e) {
-			inRow[i] = true
-		}
-	}
 	for i, c := range w.opts.ClientTxns {
-		if inRow[i] {
+		if w.inRow[i] {
 			continue
 		}
 		if err := t.insert(insertClientTxn, w.txnKeys[i][:], string(c.EventID), w.now.UnixMilli()); err != nil {

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"hanse/federation/authrules"
 	"hanse/federation/id"
@@ -98,10 +100,14 @@ func (w *roomWrite) positions(t *writeTx) []Position {
 
 func (w *roomWrite) writeEvents(t *writeTx) error {
 	places := w.positions(t)
+	w.direct, w.inRow = nil, map[int]bool{}
 	for i, e := range w.commit.Events {
 		if err := w.writeEvent(t, e, places[i]); err != nil {
 			return err
 		}
+	}
+	if err := w.writeDirect(t); err != nil {
+		return err
 	}
 	for _, g := range w.gaps {
 		if err := t.insert(insertGap, string(g.Missing), string(g.Child), w.ref.number, g.Depth); err != nil {
@@ -116,8 +122,43 @@ func (w *roomWrite) writeEvents(t *writeTx) error {
 	return nil
 }
 
+// writeEvent writes an event that isn't stored, or gives one its place that is stored without; one that has its place
+// keeps what it is.
 func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) error {
-	var before, after, why []byte
+	number, stored, err := w.number(t, e.Event.ID())
+	if err != nil {
+		return err
+	}
+	row := &storedEvent{
+		event: e.Event, room: w.ref, position: place, status: e.Status, rejection: e.Rejection, reason: e.Reason,
+		backfilled: e.Backfilled,
+	}
+	var key []byte
+	switch {
+	case stored && e.Outlier:
+		return nil
+	case stored:
+		if moved, err := w.moveEvent(t, e, number, place); err != nil || !moved {
+			return err
+		}
+		t.then(func() { w.store.events.rows.drop(e.Event.ID()) }) // it may be redacted
+	default:
+		if number = place; e.Outlier {
+			number = t.next()
+		}
+		if key, err = w.insertEvent(t, e, number, row); err != nil {
+			return err
+		}
+		t.then(func() { w.store.events.put(row) })
+		if err := w.writeCitations(t, e); err != nil {
+			return err
+		}
+	}
+	return w.writePlace(t, e, tailEntry{position: place, depth: e.Event.Depth(), number: number, eventID: e.Event.ID()}, key)
+}
+
+// columns are the root hashes of the states before and after an event, and why it was not accepted.
+func columns(e room.Committed) (before, after, why []byte) {
 	if !e.Outlier {
 		before = hashBytes(e.Before)
 		if !e.After.Equal(e.Before) {
@@ -127,42 +168,74 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 	if e.Status != room.Accepted {
 		why = encodeVerdict(e.Rejection, e.Reason)
 	}
-	row := &storedEvent{
-		event: e.Event, room: w.ref, position: place, status: e.Status, rejection: e.Rejection, reason: e.Reason,
-		backfilled: e.Backfilled,
-	}
-	var key, device, txnID []byte
+	return before, after, why
+}
+
+// insertEvent writes a new row. It returns the key of the client transaction that made the event, if there was one.
+func (w *roomWrite) insertEvent(t *writeTx, e room.Committed, number Position, row *storedEvent) (key []byte, err error) {
+	before, after, why := columns(e)
+	var device, txnID []byte
 	if i, ok := w.txnOf[e.Event.ID()]; ok {
 		txn := w.opts.ClientTxns[i]
 		row.txnDevice, row.txnID = txn.Device, txn.TxnID
 		key, device, txnID = w.txnKeys[i][:], []byte(txn.Device), []byte(txn.TxnID)
 	}
-	number := place
-	if e.Outlier {
-		number = t.next()
-	}
-	err := t.insert(insertEvent, string(e.Event.ID()), int64(number), w.ref.number, int64(place), int64(t.position), e.Event.Depth(),
+	err = t.insert(insertEvent, int64(number), string(e.Event.ID()), w.ref.number, int64(row.position), int64(t.position), e.Event.Depth(),
 		int64(e.Status), flag(e.Backfilled), before, after, why, key, device, txnID, e.Event.JSON())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !e.Outlier { // an outlier may be stored with its place already: then this row isn't what is stored
-		t.then(func() { w.store.events.put(row) })
+	if w.bulk || number < 0 {
+		t.ids[e.Event.ID()] = number
+		w.direct = append(w.direct, tailEntry{number: number, eventID: e.Event.ID()})
+		return key, nil
 	}
-	if err := w.writePlace(t, e, place, key); err != nil {
-		return err
+	w.store.tail.wrote(t, e.Event.ID(), number)
+	if i, ok := w.txnOf[e.Event.ID()]; ok && inTail(e) {
+		w.inRow[i] = true
 	}
-	return w.writeCitations(t, e)
+	return key, nil
+}
+
+// writeDirect makes events findable by ID that are so many, or so old, that the tail has no use for them.
+func (w *roomWrite) writeDirect(t *writeTx) error {
+	if len(w.direct) == 0 {
+		return nil
+	}
+	slices.SortFunc(w.direct, func(a, b tailEntry) int { return cmp.Compare(a.eventID, b.eventID) })
+	for _, e := range w.direct {
+		if err := t.insert(insertEventID, string(e.eventID), int64(e.number)); err != nil {
+			return err
+		}
+	}
+	passed := len(w.direct)
+	t.then(func() { w.store.tail.pass(passed) })
+	return nil
+}
+
+// moveEvent gives an outlier its place; false if it has one.
+func (w *roomWrite) moveEvent(t *writeTx, e room.Committed, number, place Position) (bool, error) {
+	before, after, why := columns(e)
+	n, err := t.exec(`UPDATE events SET position = $1, depth = $2, status = $3, backfilled = $4, state_before = $5, state_after = $6,
+		verdict = $7, json = $8 WHERE number = $9 AND position = 0`, int64(place), e.Event.Depth(), int64(e.Status), flag(e.Backfilled),
+		before, after, why, e.Event.JSON(), int64(number))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	if place > 0 {
+		return true, t.insert(insertMoved, int64(place), int64(number))
+	}
+	return true, nil
 }
 
 // writePlace makes an event findable by its place, and by what it redacts.
-func (w *roomWrite) writePlace(t *writeTx, e room.Committed, place Position, key []byte) error {
+func (w *roomWrite) writePlace(t *writeTx, e room.Committed, entry tailEntry, key []byte) error {
 	if !placeable(e) {
 		return nil
 	}
 	if inTail(e) {
-		t.then(func() { w.store.tail.add(w.ref.number, tailEntry{place, e.Event.Depth(), e.Event.ID()}, key) })
-	} else if err := t.insert(insertTimeline, w.ref.number, int64(place), e.Event.Depth()); err != nil {
+		t.then(func() { w.store.tail.add(w.ref.number, entry, key) })
+	} else if err := t.insert(insertTimeline, w.ref.number, int64(entry.position), entry.depth, int64(entry.number)); err != nil {
 		return err
 	}
 	if target, ok := e.Event.Redacts(); ok {

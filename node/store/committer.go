@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"hanse/federation/id"
 )
 
 // committer is the one writer: it takes what has gathered in its queue, runs it in one transaction, and releases
@@ -286,7 +288,8 @@ func (c *committer) connect() error {
 	}
 	c.tx.conn, c.tx.stmts = conn, map[string]*sql.Stmt{}
 	if c.tx.byText == nil {
-		c.tx.byText, c.tx.txns, c.tx.unnumbered = map[*insertion]*pendingRows{}, map[txnKey]struct{}{}, c.dialect.Unnumbered
+		c.tx.byText, c.tx.unnumbered = map[*insertion]*pendingRows{}, c.dialect.Unnumbered
+		c.tx.ids, c.tx.txns = map[id.EventID]Position{}, map[txnKey]struct{}{}
 	}
 	err = conn.QueryRowContext(ctx, "SELECT position, history FROM counters").Scan(&c.tx.position, &c.tx.history)
 	if err != nil {

@@ -17,6 +17,9 @@ type Dialect struct {
 	// Integer, Bytes and Text are the words for a 64-bit integer, a byte string and a text that is compared
 	// byte by byte. TableEnd ends a CREATE TABLE whose rows are found by their primary key alone.
 	Integer, Bytes, Text, TableEnd string
+	// Lock locks a table ("%s") for the rest of a transaction against all other writers, and waits for those under way: a
+	// process that was killed may leave a transaction that its database server still ends. Empty where there are none.
+	Lock string
 	// Unnumbered says that "?" may stand for a parameter, and is read faster than "$1" where there are hundreds.
 	Unnumbered bool
 	// Classify tells what kind of failure a driver's error is.

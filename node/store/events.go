@@ -89,8 +89,8 @@ func (s *Store) stored(ctx context.Context, ids []id.EventID) (map[id.EventID]*s
 	if len(missing) == 0 {
 		return found, nil
 	}
-	query := "SELECT " + eventColumns + " FROM events WHERE event_id IN (%s)"
-	err := list(query, nil, missing, func(query string, args []any) error {
+	numbers, missing := s.tail.numbers(missing)
+	read := func(query string, args []any) error {
 		version := s.events.version.Load()
 		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 			e, err := s.scanEvent(ctx, rows)
@@ -100,8 +100,21 @@ func (s *Store) stored(ctx context.Context, ids []id.EventID) (map[id.EventID]*s
 			}
 			return err
 		})
-	})
-	return found, err
+	}
+	if err := listPositions("SELECT "+eventColumns+" FROM events WHERE number IN (%s)", nil, numbers, read); err != nil {
+		return nil, err
+	}
+	return found, list("SELECT "+eventColumns+` FROM event_ids JOIN events ON events.number = event_ids.number
+		WHERE event_ids.event_id IN (%s)`, nil, missing, read)
+}
+
+// eventColumns reads columns of one event; false when it is not stored.
+func (s *Store) eventColumns(ctx context.Context, e id.EventID, columns string, dest ...any) (bool, error) {
+	if number, ok := s.tail.number(e); ok {
+		return s.read.found(ctx, "SELECT "+columns+" FROM events WHERE number = $1", []any{int64(number)}, dest...)
+	}
+	return s.read.found(ctx, "SELECT "+columns+` FROM event_ids JOIN events ON events.number = event_ids.number
+		WHERE event_ids.event_id = $1`, []any{string(e)}, dest...)
 }
 
 // Event reads one event; false when it is not stored. Staged events are not stored.
@@ -131,13 +144,17 @@ func (s *Store) Known(ctx context.Context, ids []id.EventID) (map[id.EventID]boo
 	known := make(map[id.EventID]bool, len(ids))
 	var rest []id.EventID
 	for _, e := range ids {
-		if _, ok := s.events.rows.get(e); ok {
+		_, ok := s.events.rows.get(e)
+		if !ok {
+			_, ok = s.tail.number(e)
+		}
+		if ok {
 			known[e] = true
 		} else {
 			rest = append(rest, e)
 		}
 	}
-	err := s.readIDs(ctx, "SELECT event_id FROM events WHERE event_id IN (%s)", rest, func(e id.EventID) { known[e] = true })
+	err := s.readIDs(ctx, "SELECT event_id FROM event_ids WHERE event_id IN (%s)", rest, func(e id.EventID) { known[e] = true })
 	return known, err
 }
 

@@ -20,21 +20,20 @@ var (
 		into: "room_servers (room, server, joined)", columns: 3, key: 2,
 		conflict: "ON CONFLICT (room, server) DO UPDATE SET joined = excluded.joined",
 	}
-	// An event that is known only as an outlier gets its place; one that has its place keeps what it is.
 	insertEvent = &insertion{
-		into: `events (event_id, number, room, position, stored, depth, status, backfilled, state_before, state_after,
+		into: `events (number, event_id, room, position, stored, depth, status, backfilled, state_before, state_after,
 			verdict, txn_key, txn_device, txn_id, json)`,
-		columns: 15, key: 1,
-		conflict: `ON CONFLICT (event_id) DO UPDATE SET number = excluded.number, position = excluded.position,
-			depth = excluded.depth, status = excluded.status, backfilled = excluded.backfilled,
-			state_before = excluded.state_before, state_after = excluded.state_after, verdict = excluded.verdict,
-			txn_key = excluded.txn_key, json = excluded.json
-			WHERE events.position = 0 AND excluded.position <> 0`,
+		columns: 15, key: 0,
 	}
-	insertTimeline = &insertion{
-		into: "timeline (room, position, depth)", columns: 3, key: 0,
+	insertEventID = &insertion{
+		into: "event_ids (event_id, number)", columns: 2, key: 0,
 		conflict: "ON CONFLICT DO NOTHING",
 	}
+	insertTimeline = &insertion{
+		into: "timeline (room, position, depth, number)", columns: 4, key: 0,
+		conflict: "ON CONFLICT DO NOTHING",
+	}
+	insertMoved    = &insertion{into: "moved (position, number)", columns: 2, key: 0}
 	insertCitation = &insertion{
 		into: "citations (cited, stored, citing)", columns: 3, key: 0,
 		conflict: "ON CONFLICT DO NOTHING",

@@ -200,19 +200,29 @@ func (s *Store) SaveOutOfRoom(ctx context.Context, m OutOfRoom) (Position, error
 		if err != nil {
 			return err
 		}
-		number := int64(t.next())
-		err = t.insert(insertEvent, string(m.Event.ID()), number, ref.number, int64(0), number, m.Event.Depth(), int64(0), int64(0),
-			[]byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), m.Event.JSON())
-		if err != nil {
-			return err
-		}
-		if err := cite(t, m.Event, ""); err != nil {
+		if err := s.storeOutlier(t, ref, m.Event); err != nil {
 			return err
 		}
 		at = t.next()
 		return s.outOfRoom(t, ref, at, m.User, m.Event.Membership(), m.Event.ID(), m.Event.Sender(), stripped)
 	})
 	return at, err
+}
+
+// storeOutlier stores an event without a place, unless it is stored already.
+func (s *Store) storeOutlier(t *writeTx, ref *roomRef, e *event.Event) error {
+	_, found, err := s.tail.numberInTx(t, e.ID())
+	if err != nil || found {
+		return err
+	}
+	number := t.next()
+	err = t.insert(insertEvent, int64(number), string(e.ID()), ref.number, int64(0), int64(number), e.Depth(), int64(0), int64(0),
+		[]byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), e.JSON())
+	if err != nil {
+		return err
+	}
+	s.tail.wrote(t, e.ID(), number)
+	return cite(t, e, "")
 }
 
 // RemoveOutOfRoom turns a local user's invite to, or knock on, a room this server takes no part in into a leave without

@@ -71,38 +71,48 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 	}
 	create := "CREATE TABLE IF NOT EXISTS schema_version (version " + d.Integer + " NOT NULL)"
 	if _, err := db.ExecContext(ctx, create); err != nil {
-		return fmt.Errorf("store: %w", err)
+		// A process that was killed may have been about to make it.
+		if _, err = db.ExecContext(ctx, create); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
 	}
-	var have int
-	if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&have); err != nil {
-		return fmt.Errorf("store: reading the schema version: %w", err)
-	}
-	if have > len(steps) {
-		return &SchemaError{Stored: have, Known: len(steps)}
-	}
-	for _, step := range steps[have:] {
-		if err := step.apply(ctx, db); err != nil {
+	for _, step := range steps {
+		have, err := step.apply(ctx, db, d)
+		if err != nil {
 			return fmt.Errorf("store: migration to schema version %d: %w", step.version, err)
+		}
+		if have > len(steps) {
+			return &SchemaError{Stored: have, Known: len(steps)}
 		}
 	}
 	return nil
 }
 
-func (m migration) apply(ctx context.Context, db *sql.DB) error {
+// apply makes the step unless the database has it; have is the version that it had.
+func (m migration) apply(ctx context.Context, db *sql.DB, d Dialect) (have int, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
+	if err := lock(ctx, tx, d, "schema_version"); err != nil {
+		return 0, err
+	}
+	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&have); err != nil {
+		return 0, fmt.Errorf("reading the schema version: %w", err)
+	}
+	if have >= m.version {
+		return have, nil
+	}
 	for _, statement := range m.statements {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("%w, in: %s", err, statement)
+			return have, fmt.Errorf("%w, in: %s", err, statement)
 		}
 	}
 	if _, err := tx.ExecContext(ctx, "INSERT INTO schema_version (version) VALUES ($1)", m.version); err != nil {
-		return err
+		return have, err
 	}
-	return tx.Commit()
+	return have, tx.Commit()
 }
 
 // checkServerName compares the configured name with the database's, and writes it to a new one.
@@ -111,11 +121,15 @@ func checkServerName(ctx context.Context, db *sql.DB, self id.ServerName) error 
 		return nil
 	}
 	var stored string
-	err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'server_name'").Scan(&stored)
+	const read = "SELECT value FROM meta WHERE name = 'server_name'"
+	err := db.QueryRowContext(ctx, read).Scan(&stored)
+	if errors.Is(err, sql.ErrNoRows) {
+		_, err = db.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('server_name', $1) ON CONFLICT DO NOTHING", string(self))
+		if err == nil {
+			err = db.QueryRowContext(ctx, read).Scan(&stored)
+		}
+	}
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		_, err = db.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('server_name', $1)", string(self))
-		return err
 	case err != nil:
 		return fmt.Errorf("store: reading the server name: %w", err)
 	case stored != string(self):

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"time"
@@ -54,6 +55,9 @@ func (s *Store) start(ctx context.Context) error {
 	if err := checkServerName(ctx, s.commit.db, s.self); err != nil {
 		return err
 	}
+	if err := settle(ctx, s.commit.db, s.dialect); err != nil {
+		return err
+	}
 	var position, indexed int64
 	if err := s.read.row(ctx, "SELECT position, indexed FROM counters", nil, &position, &indexed); err != nil {
 		return err
@@ -64,6 +68,27 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	return s.outbox.load(ctx)
+}
+
+// settle waits until transactions of a process before this one, which may have been killed, have ended.
+func settle(ctx context.Context, db *sql.DB, d Dialect) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // there is nothing to keep
+	return lock(ctx, tx, d, "counters")
+}
+
+// lock locks a table until the transaction's end.
+func lock(ctx context.Context, tx *sql.Tx, d Dialect, table string) error {
+	if d.Lock == "" {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf(d.Lock, table)); err != nil {
+		return fmt.Errorf("store: waiting for the database's other writers: %w", err)
+	}
+	return nil
 }
 
 // durable is called by the committer when a transaction is: readers see it from now on.

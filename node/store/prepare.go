@@ -22,13 +22,16 @@ type roomWrite struct {
 	filled  []id.EventID // gaps that this commit fills
 	now     time.Time
 
-	txnKeys []txnKey           // of opts.ClientTxns
-	txnOf   map[id.EventID]int // the index of an event's client transaction
-	indexed Position           // where the tail began when the client transactions were looked for
-	bulk    bool               // its outliers are too many for citations
+	txnKeys []txnKey                // of opts.ClientTxns
+	txnOf   map[id.EventID]int      // the index of an event's client transaction
+	indexed Position                // where the tail began when numbers and client transactions were looked for
+	numbers map[id.EventID]Position // of the events that are stored already
+	bulk    bool                    // its outliers are too many for citations
 
-	ref      *roomRef // set by write
-	position Position // set by write
+	direct   []tailEntry  // set by write: events that go to event_ids past the tail
+	inRow    map[int]bool // set by write: client transactions that are in the row of an event of the tail
+	ref      *roomRef     // set by write
+	position Position     // set by write
 }
 
 // memberRow is a change of the membership table.
@@ -41,7 +44,7 @@ type memberRow struct {
 }
 
 func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) (*roomWrite, error) {
-	w := &roomWrite{store: s, commit: c, opts: opts, now: time.Now()}
+	w := &roomWrite{store: s, commit: c, opts: opts, now: time.Now(), indexed: s.tail.upto()}
 	var states []roomstate.Map
 	seen := map[roomstate.Hash]bool{{}: true}
 	add := func(m roomstate.Map) {
@@ -74,7 +77,10 @@ func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) 
 		return nil, err
 	}
 	w.bulk = outliers(c) > citedOutliers
-	return w, nil
+	if ref != nil { // else none is stored
+		w.numbers, err = s.numbers(ctx, eventIDs(c))
+	}
+	return w, err
 }
 
 // memberRows reads the membership changes out of the change of the current state.
@@ -166,3 +172,11 @@ func placeable(e room.Committed) bool { return !e.Outlier && e.Status == room.Ac
 
 // inTail says whether an event is found by its place through the tail, at first.
 func inTail(e room.Committed) bool { return placeable(e) && !e.Backfilled }
+
+func eventIDs(c room.Commit) []id.EventID {
+	ids := make([]id.EventID, len(c.Events))
+	for i, e := range c.Events {
+		ids[i] = e.Event.ID()
+	}
+	return ids
+}

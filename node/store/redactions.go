@@ -14,8 +14,14 @@ func (s *Store) ApplyRedactions(ctx context.Context, redactions []Redaction) err
 
 func (s *Store) redact(t *writeTx, redactions []Redaction) error {
 	for _, r := range redactions {
-		_, err := t.exec("UPDATE events SET redacted_by = $1 WHERE event_id = $2 AND redacted_by IS NULL",
-			string(r.By), string(r.Target))
+		number, found, err := s.tail.numberInTx(t, r.Target)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		_, err = t.exec("UPDATE events SET redacted_by = $1 WHERE number = $2 AND redacted_by IS NULL", string(r.By), int64(number))
 		if err != nil {
 			return err
 		}

@@ -140,17 +140,17 @@ func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, newRoom bo
 
 // StateBefore is the state before a stored event; false when it is an outlier or not stored.
 func (s *Store) StateBefore(ctx context.Context, e id.EventID) (roomstate.Map, bool, error) {
-	return s.stateAt(ctx, e, "SELECT state_before FROM events WHERE event_id = $1")
+	return s.stateAt(ctx, e, "state_before")
 }
 
 // StateAfter is the state after a stored event; false when it is an outlier or not stored.
 func (s *Store) StateAfter(ctx context.Context, e id.EventID) (roomstate.Map, bool, error) {
-	return s.stateAt(ctx, e, "SELECT COALESCE(state_after, state_before) FROM events WHERE event_id = $1")
+	return s.stateAt(ctx, e, "COALESCE(state_after, state_before)")
 }
 
-func (s *Store) stateAt(ctx context.Context, e id.EventID, query string) (roomstate.Map, bool, error) {
+func (s *Store) stateAt(ctx context.Context, e id.EventID, column string) (roomstate.Map, bool, error) {
 	var root []byte
-	found, err := s.read.found(ctx, query, []any{string(e)}, &root)
+	found, err := s.eventColumns(ctx, e, column, &root)
 	if err != nil || !found || root == nil {
 		return roomstate.Map{}, false, err
 	}

@@ -12,9 +12,9 @@ import (
 	"hanse/federation/id"
 )
 
-// tail is the newest events, those that are not in the indexes timeline and client_txns yet.
+// tail is the newest events, those that are not in the indexes event_ids, timeline and client_txns yet.
 //
-// An index that is up to date costs each commit some pages, one a room and index, wherever in the file they are. So the
+// An index that is up to date costs each commit some pages, one an entry at worst, wherever in the file they are. So the
 // indexes are written a few thousand events at a time, in their order: a page then takes many entries at once. What is
 // not in them is here, in memory; a start reads it from the events, which are stored in the order of their positions.
 // The counter indexed tells where the indexes end and the tail begins. History, which is stored many events of a room at
@@ -23,16 +23,18 @@ type tail struct {
 	store *Store
 
 	mu      sync.RWMutex
-	rooms   map[int64][]tailEntry // guarded by mu: in order of position; appended to, never changed in place
-	events  int                   // guarded by mu
-	indexed Position              // guarded by mu
-	txns    map[txnKey]tailTxn    // guarded by mu
+	rooms   map[int64][]tailEntry   // guarded by mu: in order of position; appended to, never changed in place
+	ids     map[id.EventID]Position // guarded by mu: their numbers; outliers' and rejected ones' too
+	passed  int                     // guarded by mu: events that went past the tail since it was emptied; a start reads them too
+	indexed Position                // guarded by mu
+	txns    map[txnKey]tailTxn      // guarded by mu
 }
 
 // tailEntry is an accepted live event.
 type tailEntry struct {
 	position Position
 	depth    int64
+	number   Position // the position, unless it was an outlier first
 	eventID  id.EventID
 }
 
@@ -48,7 +50,7 @@ type tailTxn struct {
 type txnKey [16]byte
 
 func newTail(s *Store) *tail {
-	return &tail{store: s, rooms: map[int64][]tailEntry{}, txns: map[txnKey]tailTxn{}}
+	return &tail{store: s, ids: map[id.EventID]Position{}, rooms: map[int64][]tailEntry{}, txns: map[txnKey]tailTxn{}}
 }
 
 // entries are a room's, and the position up to which the indexes have what is not among them. The slice must not be
@@ -85,7 +87,6 @@ func (l *tail) add(room int64, e tailEntry, key []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rooms[room] = append(l.rooms[room], e)
-	l.events++
 	if len(key) == len(txnKey{}) {
 		l.txns[txnKey(key)] = tailTxn{e.eventID, e.position}
 	}
@@ -98,15 +99,20 @@ func (l *tail) indexLong(t *writeTx) error { return l.index(t, tailLength) }
 func (l *tail) index(t *writeTx, least int) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if l.events < least {
+	if len(l.ids)+l.passed < least {
 		return nil
 	}
 	upto := t.position
 	for _, number := range sortedKeys(l.rooms, cmp.Compare) {
 		for _, e := range l.rooms[number] {
-			if err := t.insert(insertTimeline, number, int64(e.position), e.depth); err != nil {
+			if err := t.insert(insertTimeline, number, int64(e.position), e.depth, int64(e.number)); err != nil {
 				return err
 			}
+		}
+	}
+	for _, e := range sortedKeys(l.ids, cmp.Compare) {
+		if err := t.insert(insertEventID, string(e), int64(l.ids[e])); err != nil {
+			return err
 		}
 	}
 	now := time.Now().UnixMilli()
@@ -114,6 +120,9 @@ func (l *tail) index(t *writeTx, least int) error {
 		if err := t.insert(insertClientTxn, key[:], string(l.txns[key].eventID), now); err != nil {
 			return err
 		}
+	}
+	if _, err := t.exec("DELETE FROM moved WHERE position <= $1", int64(upto)); err != nil {
+		return err
 	}
 	if _, err := t.exec("UPDATE counters SET indexed = $1", int64(upto)); err != nil {
 		return err
@@ -135,13 +144,18 @@ func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
 func (l *tail) cut(upto Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.indexed, l.events = upto, 0
+	l.indexed, l.passed = upto, 0
 	rooms := map[int64][]tailEntry{} // new ones: maps and slices don't shrink
 	for number, entries := range l.rooms {
 		i := slices.IndexFunc(entries, func(e tailEntry) bool { return e.position > upto })
 		if i >= 0 {
 			rooms[number] = slices.Clone(entries[i:])
-			l.events += len(rooms[number])
+		}
+	}
+	ids := map[id.EventID]Position{}
+	for e, number := range l.ids {
+		if number > upto {
+			ids[e] = number
 		}
 	}
 	txns := map[txnKey]tailTxn{}
@@ -150,23 +164,118 @@ func (l *tail) cut(upto Position) {
 			txns[key] = txn
 		}
 	}
-	l.rooms, l.txns = rooms, txns
+	l.ids, l.rooms, l.txns = ids, rooms, txns
 }
 
 // load reads the tail at the start.
 func (l *tail) load(ctx context.Context, indexed Position) error {
 	l.indexed = indexed
-	return l.store.read.each(ctx, `SELECT room, position, depth, event_id, txn_key FROM events
-		WHERE number > $1 AND position > 0 AND status = 0 ORDER BY number`, []any{int64(indexed)}, func(rows *sql.Rows) error {
+	return l.store.read.each(ctx, `SELECT number, room, position, depth, status, event_id, txn_key FROM events
+		WHERE number > $1 OR number IN (SELECT number FROM moved) ORDER BY position`, []any{int64(indexed)}, func(rows *sql.Rows) error {
 		var e tailEntry
-		var room int64
+		var room, status int64
 		var key []byte
-		if err := rows.Scan(&room, &e.position, &e.depth, &e.eventID, &key); err != nil {
+		if err := rows.Scan(&e.number, &room, &e.position, &e.depth, &status, &e.eventID, &key); err != nil {
 			return err
 		}
-		l.add(room, e, key)
+		l.ids[e.eventID] = e.number
+		if e.position > indexed && status == 0 {
+			l.add(room, e, key)
+		}
 		return nil
 	})
+}
+
+// wrote notes an event that is written with this transaction.
+func (l *tail) wrote(t *writeTx, e id.EventID, number Position) {
+	t.ids[e] = number
+	t.then(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ids[e] = number
+	})
+}
+
+// pass counts events that are in event_ids already.
+func (l *tail) pass(events int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.passed += events
+}
+
+// number finds an event of the tail.
+func (l *tail) number(e id.EventID) (Position, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	number, ok := l.ids[e]
+	return number, ok
+}
+
+// numbers finds events of the tail; rest are the others.
+func (l *tail) numbers(ids []id.EventID) (numbers []Position, rest []id.EventID) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, e := range ids {
+		if number, ok := l.ids[e]; ok {
+			numbers = append(numbers, number)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	return numbers, rest
+}
+
+// findNumber is where an event is found that the tail doesn't have.
+const findNumber = "SELECT number FROM event_ids WHERE event_id = $1"
+
+// numberInTx finds an event that is stored, or was written by this transaction.
+func (l *tail) numberInTx(t *writeTx, e id.EventID) (number Position, found bool, err error) {
+	if number, found = t.ids[e]; found {
+		return number, true, nil
+	}
+	if number, found = l.number(e); found {
+		return number, true, nil
+	}
+	found, err = t.found(findNumber, []any{string(e)}, &number)
+	return number, found, err
+}
+
+// number is numberInTx for an event of the commit: what was looked for when the commit was prepared isn't looked for again,
+// unless it may have come and left the tail since.
+func (w *roomWrite) number(t *writeTx, e id.EventID) (number Position, found bool, err error) {
+	if number, found = w.numbers[e]; found {
+		return number, true, nil
+	}
+	if w.store.tail.upto() != w.indexed {
+		return w.store.tail.numberInTx(t, e)
+	}
+	if number, found = t.ids[e]; !found {
+		number, found = w.store.tail.number(e)
+	}
+	return number, found, nil
+}
+
+// numbers finds those events that are stored.
+func (s *Store) numbers(ctx context.Context, ids []id.EventID) (map[id.EventID]Position, error) {
+	found := map[id.EventID]Position{}
+	var rest []id.EventID
+	for _, e := range ids {
+		if number, ok := s.tail.number(e); ok {
+			found[e] = number
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	err := list("SELECT event_id, number FROM event_ids WHERE event_id IN (%s)", nil, rest, func(query string, args []any) error {
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			var e id.EventID
+			var number Position
+			err := rows.Scan(&e, &number)
+			found[e] = number
+			return err
+		})
+	})
+	return found, err
 }
 
 // key is what a client's transaction is found by.

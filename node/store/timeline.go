@@ -80,7 +80,7 @@ func (s *Store) indexedTimeline(ctx context.Context, ref *roomRef, after, upto P
 	if newestFirst {
 		order = "DESC"
 	}
-	return s.eventRows(ctx, `SELECT `+eventColumns+` FROM timeline JOIN events ON events.number = timeline.position
+	return s.eventRows(ctx, `SELECT `+eventColumns+` FROM timeline JOIN events ON events.number = timeline.number
 		WHERE timeline.room = $1 AND timeline.position > $2 AND timeline.position <= $3
 		ORDER BY timeline.position `+order+` LIMIT $4`, ref.number, int64(after), int64(upto), limit)
 }
@@ -127,8 +127,8 @@ func (s *Store) Page(ctx context.Context, r id.RoomID, from Topological, dir Dir
 	if dir == Forward {
 		bounds, order = "(depth, position) > ($2, $3) AND (depth, position) <= ($4, $5)", "depth ASC, position ASC"
 	}
-	older, err := s.eventRows(ctx, `SELECT `+eventColumns+` FROM (SELECT depth, position FROM timeline WHERE room = $1 AND `+bounds+`
-		AND position <= $6 ORDER BY `+order+` LIMIT $7) AS page JOIN events ON events.number = page.position`,
+	older, err := s.eventRows(ctx, `SELECT `+eventColumns+` FROM (SELECT number FROM timeline WHERE room = $1 AND `+bounds+`
+		AND position <= $6 ORDER BY `+order+` LIMIT $7) AS page JOIN events ON events.number = page.number`,
 		ref.number, from.Depth, int64(from.Position), to.Depth, int64(to.Position), int64(indexed), limit)
 	if err != nil {
 		return nil, from, err

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"hanse/federation/id"
 )
 
 // writeTx is the committer's transaction, shared by the operations of a group. Owned by the committer.
@@ -24,7 +26,8 @@ type writeTx struct {
 	byText     map[*insertion]*pendingRows
 	removals   []*pendingRemoval
 
-	txns map[txnKey]struct{} // client transactions that operations of this transaction used
+	ids  map[id.EventID]Position // the numbers of events that operations of this transaction wrote
+	txns map[txnKey]struct{}     // client transactions that operations of this transaction used
 
 	after   []func()
 	notices []Notice
@@ -218,6 +221,7 @@ func (t *writeTx) forget() {
 		clear(r.values)
 		r.values = r.values[:0]
 	}
+	clear(t.ids)
 	clear(t.txns)
 	clear(t.after)
 	t.after, t.notices, t.collapsed = t.after[:0], nil, false

@@ -7,7 +7,7 @@ CREATE TABLE meta (
 );
 
 -- One row: the newest position, the oldest of the negative ones that history gets, and the position up to which
--- timeline and client_txns know the events (see tail.go).
+-- event_ids, timeline and client_txns know the events (see tail.go).
 CREATE TABLE counters (
 	position INT64 NOT NULL,
 	history  INT64 NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE directory (
 
 -- In the order of writing: a commit appends. The ways to find an event by its place are in timeline.
 CREATE TABLE events (
-	number       INT64 PRIMARY KEY, -- the position; of an outlier, a number that no position has
+	number       INT64 PRIMARY KEY, -- the position; of what was an outlier first, a number that no position has
 	event_id     CHARS NOT NULL,
 	room         INT64 NOT NULL,
 	position     INT64 NOT NULL, -- 0 outlier, negative history
@@ -58,16 +58,28 @@ CREATE TABLE events (
 	txn_id       BYTES,
 	json         BYTES NOT NULL  -- canonical, as received: never the redacted form of it
 );
-CREATE UNIQUE INDEX events_id ON events (event_id);
 
--- The accepted events that have a place. The newest live ones are missing: see tail.go.
+-- The newest events are missing here and in timeline: see tail.go.
+CREATE TABLE event_ids (
+	event_id CHARS PRIMARY KEY,
+	number   INT64 NOT NULL
+) KEYED;
+
+-- The accepted events that have a place.
 CREATE TABLE timeline (
 	room     INT64 NOT NULL,
 	position INT64 NOT NULL,
 	depth    INT64 NOT NULL,
+	number   INT64 NOT NULL,
 	PRIMARY KEY (room, position)
 ) KEYED;
 CREATE INDEX timeline_depth ON timeline (room, depth, position);
+
+-- The events of the tail that were outliers before.
+CREATE TABLE moved (
+	position INT64 PRIMARY KEY,
+	number   INT64 NOT NULL
+);
 
 -- Which state events have an event among their auth events; see citations.go.
 CREATE TABLE citations (

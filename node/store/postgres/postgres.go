@@ -39,6 +39,7 @@ func Open(url string) store.Dialect {
 		Connect: func(ctx context.Context) (*sql.DB, *sql.DB, error) { return connect(ctx, url) },
 		// The only writer needs no stronger isolation.
 		Begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
+		Lock:     "LOCK TABLE %s IN EXCLUSIVE MODE",
 		Integer:  "BIGINT",
 		Bytes:    "BYTEA",
 		Text:     `TEXT COLLATE "C"`,
