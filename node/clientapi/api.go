@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"hanse/federation"
@@ -62,6 +63,8 @@ type API struct {
 	limiter *limiter
 	uia     *uiaSessions
 	nonces  *nonces
+	lanes   lanes
+	bodies  atomic.Int64 // bytes of request bodies held
 }
 
 // New makes the handler.
@@ -88,6 +91,7 @@ func New(config Config) (*API, error) {
 		limiter: newLimiter(config.RateLimits),
 		uia:     newUIASessions(),
 		nonces:  newNonces(),
+		lanes:   newLanes(),
 	}
 	for pattern, methods := range table(a.routes()) {
 		a.mux.Handle(pattern, a.handler(pattern, methods))
@@ -146,7 +150,8 @@ func (a *API) handler(pattern string, m methods) http.Handler {
 	})
 }
 
-// serve is the way of a request: method, limit by address, authentication, limit by user, the handler, the answer.
+// serve is the way of a request: method, limit by address, authentication, limit by user, its body, its turn, the handler,
+// the answer.
 func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusNoContent)
@@ -168,6 +173,16 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		return a.writeError(w, r, err)
 	}
 	r.Request.Body = http.MaxBytesReader(w, r.Request.Body, maxBodyBytes)
+	release, err := a.readAhead(r)
+	if err != nil {
+		return a.writeError(w, r, err)
+	}
+	defer release()
+	lane := a.lane(r, route)
+	if err := lane.enter(r.Context()); err != nil {
+		return a.writeError(w, r, err)
+	}
+	defer lane.leave()
 	body, err := route.serve(r)
 	if err != nil {
 		return a.writeError(w, r, err)

@@ -7,6 +7,22 @@ const (
 	// maxBodyBytes is what a request may weigh: an event is at most 64 KiB, the greatest legitimate bodies are
 	// createRoom with a long initial_state and large account data.
 	maxBodyBytes = 2 << 20
+	// maxBodyMemory bounds the bytes of all request bodies held at once: 64 of the largest.
+	maxBodyMemory = 128 << 20
+	// maxQueue is how many requests of a kind may wait for their turn, and maxQueueWait for how long: with the work
+	// itself it must stay below what a user takes for an answer. busyRetry is when those sent away may come again.
+	maxQueue     = 1024
+	maxQueueWait = time.Second
+	busyRetry    = 2 * time.Second
+	// maxSends is how many sends are worked on at once: several commits' worth, so that groups are full.
+	maxSends = 256
+	// maxOrdinary is how many other requests are: most take a millisecond, some wait for a disk or another server.
+	maxOrdinary = 256
+	// maxRemote is how many joins and the like are under way at once: each may wait minutes for other servers and take
+	// in a room.
+	maxRemote = 200
+	// maxSyncs is how many clients may wait in /sync: each is a connection and two goroutines, some 30 KiB.
+	maxSyncs = 20_000
 	// maxEventBytes is the specification's size of a whole event; a longer content can't be in one.
 	maxEventBytes = 65536
 	// maxNameBytes is the specification's bound of event types and state keys.

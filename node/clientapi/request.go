@@ -89,7 +89,8 @@ func (r *request) body() ([]byte, error) {
 
 func bodyError(err error) error {
 	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	var limited *limitedError
+	if errors.As(err, &tooLarge) || errors.As(err, &limited) {
 		return err
 	}
 	return badRequest("M_NOT_JSON", "the request body could not be read")

@@ -36,6 +36,8 @@ const (
 	lastSeenEvery = 5 * time.Minute
 	// maxHashQueue is how many password checks may wait for a hashing slot before new ones are refused.
 	maxHashQueue = 256
+	// maxHashWait is how long a check may wait for a slot: who logs in waits for an answer.
+	maxHashWait = time.Second
 	// maxSeenQueue is how many devices may wait to be marked as used: a lost mark costs nothing.
 	maxSeenQueue = 1024
 	// madeUpLength and deviceIDLength are the characters (of 32) of a user name and a device ID made by us: beyond

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
@@ -161,9 +162,13 @@ func (h *hasher) acquire(ctx context.Context) error {
 		return errBusy
 	}
 	defer h.waiting.Add(-1)
+	patience := time.NewTimer(maxHashWait)
+	defer patience.Stop()
 	select {
 	case h.slots <- struct{}{}:
 		return nil
+	case <-patience.C:
+		return errBusy
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -1,0 +1,121 @@
+package clientapi
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// lane bounds how many requests of a kind are worked on at once. Others wait for their turn in the order in which they
+// came, for a bounded time, and are then told to come again: what is taken on stays quick, whatever is asked for.
+// Safe for concurrent use.
+type lane struct {
+	slots   chan struct{} // holds a value for each request being worked on
+	most    int64         // requests that may wait
+	waiting atomic.Int64
+}
+
+func newLane(slots, most int) *lane {
+	return &lane{slots: make(chan struct{}, slots), most: int64(most)}
+}
+
+// enter waits for a slot; leave must follow unless there is an error.
+func (l *lane) enter(ctx context.Context) error {
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	defer l.waiting.Add(-1)
+	if l.waiting.Add(1) > l.most {
+		return &limitedError{after: busyRetry}
+	}
+	patience := time.NewTimer(maxQueueWait)
+	defer patience.Stop()
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	case <-patience.C:
+		return &limitedError{after: busyRetry}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *lane) leave() { <-l.slots }
+
+// lanes are the kinds of work. None can take what another needs.
+type lanes struct {
+	sends    *lane // waits for the room and the disk most of its time
+	large    *lane // answers made of whole rooms: memory and processors
+	ordinary *lane
+	remote   *lane // may wait for other servers, for minutes
+	waiting  *lane // /sync, for news: a connection and little more
+}
+
+func newLanes() lanes {
+	processors := runtime.GOMAXPROCS(0)
+	return lanes{
+		sends: newLane(maxSends, maxQueue), large: newLane(max(4, 2*processors), maxQueue), ordinary: newLane(maxOrdinary, maxQueue),
+		remote: newLane(maxRemote, 0), waiting: newLane(maxSyncs, 0),
+	}
+}
+
+// lane is the one of a request.
+func (a *API) lane(r *request, route route) *lane {
+	switch {
+	case route.class == sendsEvent:
+		return a.lanes.sends
+	case route.class == joins:
+		return a.lanes.remote
+	case route.path == "/sync":
+		query := r.URL.Query()
+		timeout := query.Get("timeout")
+		switch {
+		case query.Get("since") == "" || query.Get("full_state") == "true":
+			return a.lanes.large
+		case timeout != "" && timeout != "0":
+			return a.lanes.waiting
+		}
+	case strings.HasSuffix(route.path, "/members"), strings.HasSuffix(route.path, "/joined_members"), route.path == "/rooms/{roomId}/state":
+		return a.lanes.large
+	}
+	return a.lanes.ordinary
+}
+
+// readAhead reads the body before the request takes a place in its lane: clients that send slowly keep nobody out. The
+// bytes of all bodies are bounded together; release gives them back.
+func (a *API) readAhead(r *request) (release func(), err error) {
+	if r.Request.Body == nil || r.Request.Body == http.NoBody {
+		return func() {}, nil
+	}
+	counted := &countedBody{ReadCloser: r.Request.Body, bodies: &a.bodies}
+	r.Request.Body = counted
+	if _, err := r.body(); err != nil {
+		counted.release()
+		return nil, err
+	}
+	return counted.release, nil
+}
+
+// countedBody counts what is read of a body against what all bodies may take.
+type countedBody struct {
+	io.ReadCloser
+	bodies *atomic.Int64
+	held   int64
+}
+
+func (b *countedBody) Read(into []byte) (int, error) {
+	n, err := b.ReadCloser.Read(into)
+	b.held += int64(n)
+	if b.bodies.Add(int64(n)) > maxBodyMemory {
+		return n, &limitedError{after: busyRetry}
+	}
+	return n, err
+}
+
+func (b *countedBody) release() { b.bodies.Add(-b.held) }
