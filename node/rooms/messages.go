@@ -165,7 +165,16 @@ func (w *walk) read(ctx context.Context, n int) (rows []store.EventRow, next pla
 	if w.dir == store.Backward && w.to.below < anywhere {
 		bound = store.Beginning() // what came later is wanted however deep it stands
 	}
-	rows, at, err := w.r.store.Page(ctx, w.room, w.at.at, w.dir, n, bound)
+	from := w.at.at
+	if w.dir == store.Forward && from != store.Beginning() {
+		from.Position-- // a place is before the event that it is named by, whichever way one goes
+	}
+	rows, at, err := w.r.store.Page(ctx, w.room, from, w.dir, n, bound)
+	if len(rows) == 0 {
+		at = w.at.at
+	} else if w.dir == store.Forward {
+		at.Position++
+	}
 	next, ended = place{at, w.at.below}, len(rows) < n
 	if ended && w.dir == store.Forward && w.at.below < anywhere {
 		next, ended = place{store.End(), w.at.below}, false // go on by position
@@ -240,7 +249,7 @@ func (r *Rooms) Context(ctx context.Context, user id.UserID, roomID id.RoomID, e
 	}
 	after := before
 	after.dir, after.to, after.limit, after.remote = store.Forward, place{store.End(), anywhere}, limit-limit/2, false
-	// Forward from an event means from just behind it.
+	after.at.at.Position++ // just behind the event
 	for _, w := range []*walk{&before, &after} {
 		if err := w.run(ctx); err != nil {
 			return Context{}, err

@@ -1,0 +1,56 @@
+package clientapi
+
+import (
+	"fmt"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+// bodies are the texts of the messages in a part of an answer.
+func bodies(a answered, part string) []string {
+	GinkgoHelper()
+	Expect(a.body).To(HaveKey(part), a.raw)
+	texts := []string{}
+	for _, e := range a.body[part].([]any) {
+		if text, ok := e.(obj)["content"].(obj)["body"].(string); ok {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+var _ = Describe("a token of /messages or /context", func() {
+	It("is a place between two events, for both directions", func() {
+		w := newWorld(nil)
+		alice := w.register("alice")
+		path := "/rooms/" + esc(alice.room(obj{}))
+		var events []string
+		for i := range 10 {
+			events = append(events, fine(alice.put(fmt.Sprintf("%s/send/m.room.message/%d", path, i), obj{"body": fmt.Sprint(i)})).text("event_id"))
+		}
+		page := func(dir, from string) answered {
+			return fine(alice.get(path + "/messages?limit=2&dir=" + dir + "&from=" + esc(from)))
+		}
+		first := fine(alice.get(path + "/messages?limit=3&dir=b"))
+		Expect(bodies(first, "chunk")).To(Equal([]string{"9", "8", "7"}))
+		second := page("b", first.text("end"))
+		Expect(bodies(second, "chunk")).To(Equal([]string{"6", "5"}))
+		Expect(bodies(page("f", second.text("start")), "chunk")).To(Equal([]string{"7", "8"}), "back to where the page began")
+		up := page("f", second.text("end"))
+		Expect(bodies(up, "chunk")).To(Equal([]string{"5", "6"}))
+		Expect(bodies(page("f", up.text("end")), "chunk")).To(Equal([]string{"7", "8"}))
+		Expect(bodies(page("b", up.text("end")), "chunk")).To(Equal([]string{"6", "5"}))
+
+		around := fine(alice.get(path + "/context/" + esc(events[5]) + "?limit=2"))
+		Expect(bodies(around, "events_before")).To(Equal([]string{"4"}))
+		Expect(bodies(around, "events_after")).To(Equal([]string{"6"}))
+		Expect(bodies(page("b", around.text("start")), "chunk")).To(Equal([]string{"3", "2"}))
+		Expect(bodies(page("f", around.text("start")), "chunk")).To(Equal([]string{"4", "5"}))
+		Expect(bodies(page("f", around.text("end")), "chunk")).To(Equal([]string{"7", "8"}))
+		Expect(bodies(page("b", around.text("end")), "chunk")).To(Equal([]string{"6", "5"}))
+		alone := fine(alice.get(path + "/context/" + esc(events[5]) + "?limit=0"))
+		Expect(bodies(page("f", alone.text("end")), "chunk")).To(Equal([]string{"6", "7"}))
+		Expect(bodies(page("b", alone.text("start")), "chunk")).To(Equal([]string{"4", "3"}))
+	})
+})
