@@ -102,8 +102,11 @@ func (a *API) join(r *request, room id.RoomID, via []id.ServerName, req joinRequ
 			return nil, err
 		}
 	}
-	err := a.config.Rooms.Join(r.Context(), rooms.JoinRequest{User: r.user, Room: room, Via: via, Content: content})
-	return map[string]any{"room_id": room}, err
+	if err := a.config.Rooms.Join(r.Context(), rooms.JoinRequest{User: r.user, Room: room, Via: via, Content: content}); err != nil {
+		return nil, err
+	}
+	a.inherit(r.Context(), r.user, room)
+	return map[string]any{"room_id": room}, nil
 }
 
 // spec:client-server-api#post_matrixclientv3knockroomidoralias

@@ -74,6 +74,7 @@ func (a *API) upgradeRoom(r *request) (any, error) {
 	if err := a.entomb(ctx, r.user, room, replacement, state); err != nil {
 		return nil, err
 	}
+	a.inherit(ctx, r.user, replacement)
 	return map[string]any{"replacement_room": replacement}, nil
 }
 
