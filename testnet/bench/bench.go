@@ -140,10 +140,9 @@ func Run(ctx context.Context, options Options) (err error) {
 	report := newReport(b, candidates)
 	for _, scenario := range scenarios {
 		for _, c := range candidates {
-			if ctx.Err() != nil {
-				break // what was measured until then is shown
-			}
-			report.add(c.name, b.trial(ctx, scenario, c))
+			if figures := b.trial(ctx, scenario, c); ctx.Err() == nil {
+				report.add(c.name, figures)
+			} // what was measured until somebody ended it is shown
 		}
 	}
 	if err := errors.Join(report.write(options.Out, options.JSON), ctx.Err()); err != nil {

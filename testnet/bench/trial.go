@@ -40,6 +40,9 @@ type trial struct {
 
 // trial runs a scenario on a server that starts with nothing.
 func (b *bench) trial(ctx context.Context, scenario Scenario, c candidate) []Figure {
+	if ctx.Err() != nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, scenarioTimeout)
 	defer cancel()
 	b.say("%s: %s", c.name, scenario.Name)
