@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -240,7 +239,10 @@ func (t *trial) restAgain(ctx context.Context, c *crowd, began time.Time) error 
 			return nil
 		}
 	}
-	return errors.Join(ctx.Err(), fmt.Errorf("the server is not at rest %s after the overload", restTimeout))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("the server is not at rest %s after the overload", restTimeout)
 }
 
 // check looks whether what was accepted is there.
