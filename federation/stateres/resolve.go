@@ -15,7 +15,8 @@
 //   - The auth events of a power event are followed as long as they are in the full conflicted set.
 //   - An event that the source does not have counts as absent from the conflicted set and from all auth chains.
 //   - A rejected event is checked like any other, but never used to authorise another one.
-//   - In v1 a key that is in only some of the states is no conflict.
+//   - In v1 a key that is in only some of the states is no conflict, and a rejected event counts as one that the source
+//     does not have: nothing checks whether the first candidate for a key is allowed, so that it could win by rank.
 //
 // The package decides nothing about events outside a conflict, and keeps nothing between calls.
 package stateres

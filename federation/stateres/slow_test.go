@@ -295,7 +295,7 @@ func (s *slow) v1(states []plain) plain {
 	conflicts := map[roomstate.Key][]id.EventID{}
 	for key, list := range values {
 		if len(list) > 1 {
-			list = slices.DeleteFunc(list, func(e id.EventID) bool { return s.events[e] == nil })
+			list = slices.DeleteFunc(list, func(e id.EventID) bool { return s.events[e] == nil || s.w.rejected[e] })
 		}
 		switch len(list) {
 		case 0:
@@ -305,7 +305,7 @@ func (s *slow) v1(states []plain) plain {
 			conflicts[key] = list
 		}
 	}
-	known := &plainState{w: &world{events: s.events}}
+	known := &plainState{w: &world{events: s.events, rejected: s.w.rejected}}
 	allowed := func(e id.EventID, state plain) bool {
 		known.state = state
 		return authrules.Check(s.events[e], known) == nil

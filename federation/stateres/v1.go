@@ -52,7 +52,7 @@ type v1State struct {
 }
 
 // conflicts returns the keys for which states have different events, with these. Events that the source does not have
-// don't count.
+// and rejected ones don't count.
 func (s *v1State) conflicts() map[roomstate.Key][]*event.Event {
 	s.alone = map[roomstate.Key]id.EventID{}
 	conflicts := map[roomstate.Key][]*event.Event{}
@@ -63,7 +63,7 @@ func (s *v1State) conflicts() map[roomstate.Key][]*event.Event {
 		}
 		var events []*event.Event
 		for _, eventID := range ids {
-			if e := s.r.pool.events[eventID]; e != nil {
+			if e := s.r.pool.events[eventID]; e != nil && !s.r.pool.rejected(eventID) {
 				events = append(events, e)
 			}
 		}
@@ -181,10 +181,15 @@ func (s *v1State) StateEvent(typ, stateKey string) (*event.Event, error) {
 	if e := s.resolved[key]; e != nil {
 		return e, nil
 	}
-	if value, ok := s.unresolved(key); ok {
-		return s.r.pool.event(value)
+	value, ok := s.unresolved(key)
+	if !ok {
+		return nil, nil
 	}
-	return nil, nil
+	e, err := s.r.pool.event(value)
+	if e != nil && s.r.pool.rejected(value) {
+		return nil, nil
+	}
+	return e, err
 }
 
 // result returns R.
