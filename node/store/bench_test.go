@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,7 +13,6 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
-	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
 )
@@ -259,32 +257,14 @@ func BenchmarkJoin(b *testing.B) {
 	const members = 10_000
 	s, stop := openBench(b, durable(b, databases()[0]))
 	defer stop()
-	rules := rulesOf(roomversion.V10)
 	var size int64
 	for b.Loop() {
 		b.StopTimer()
-		r := id.RoomID(fmt.Sprintf("!join%d:there.example", time.Now().UnixNano()))
-		c := room.Commit{RoomID: r, Rules: rules, Depth: 1, Resident: true, Servers: map[id.ServerName]int{"there.example": members}}
-		entries := map[roomstate.Key]id.EventID{}
+		c, events := joinOf(id.RoomID(fmt.Sprintf("!join%d:there.example", time.Now().UnixNano())), members)
 		size = 0
-		for i := range members {
-			user := id.UserID(fmt.Sprintf("@user%d:there.example", i))
-			draft := member(user, "join", user)
-			draft.RoomID, draft.PrevEvents, draft.AuthEvents = r, []id.EventID{"$a"}, []id.EventID{"$b"}
-			e, err := draft.Sign(rules, "there.example", testKey())
-			if err != nil {
-				b.Fatal(err)
-			}
+		for _, e := range events {
 			size += int64(e.Size())
-			key := roomstate.Key{Type: "m.room.member", StateKey: string(user)}
-			entries[key] = e.ID()
-			c.Events = append(c.Events, room.Committed{Event: e, Outlier: true})
-			c.Changes = append(c.Changes, room.StateChange{Key: key, New: e.ID()})
 		}
-		c.Current = roomstate.Build(maps.All(entries))
-		last := &c.Events[members-1]
-		last.Outlier, last.Before, last.After = false, c.Current, c.Current
-		c.Forward = []id.EventID{last.Event.ID()}
 		b.StartTimer()
 		if _, err := s.Commit(context.Background(), c, store.CommitOptions{}); err != nil {
 			b.Fatal(err)
