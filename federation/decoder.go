@@ -11,17 +11,45 @@ import (
 // the first error; after one, every method does nothing.
 type decoder struct {
 	json *json.Decoder
+	in   *valueReader
 	err  error
 }
 
-func newDecoder(from io.Reader) *decoder { return &decoder{json: json.NewDecoder(from)} }
+func newDecoder(from io.Reader) *decoder {
+	in := &valueReader{from: from, left: maxValue}
+	return &decoder{json: json.NewDecoder(in), in: in}
+}
+
+// valueReader reads no more than a value may have until next is called: json.Decoder holds the whole of each value, so one
+// that doesn't end would take as much memory as the whole answer may have, twice.
+type valueReader struct {
+	from io.Reader
+	left int
+}
+
+func (r *valueReader) next() { r.left = maxValue }
+
+// Read reads what is left of the value.
+func (r *valueReader) Read(into []byte) (int, error) {
+	if r.left == 0 {
+		return 0, fmt.Errorf("the answer holds a value of more than %d bytes", maxValue)
+	}
+	n, err := r.from.Read(into[:min(len(into), r.left)])
+	r.left -= n
+	return n, err
+}
+
+func (d *decoder) token() (json.Token, error) {
+	d.in.next()
+	return d.json.Token()
+}
 
 // delim reads one of []{}.
 func (d *decoder) delim(want json.Delim) bool {
 	if d.err != nil {
 		return false
 	}
-	token, err := d.json.Token()
+	token, err := d.token()
 	switch {
 	case err != nil:
 		d.fail(err)
@@ -29,6 +57,12 @@ func (d *decoder) delim(want json.Delim) bool {
 		d.err = fmt.Errorf("the answer has not the expected form: %v instead of %v", token, want)
 	}
 	return d.err == nil
+}
+
+// more tells whether there is another member or element.
+func (d *decoder) more() bool {
+	d.in.next()
+	return d.json.More()
 }
 
 func (d *decoder) fail(err error) {
@@ -50,8 +84,8 @@ func (d *decoder) object(member func(name string)) {
 	if !d.delim('{') {
 		return
 	}
-	for d.err == nil && d.json.More() {
-		token, err := d.json.Token()
+	for d.err == nil && d.more() {
+		token, err := d.token()
 		if err != nil {
 			d.fail(err)
 			return
@@ -67,7 +101,7 @@ func (d *decoder) list(most int) []json.RawMessage {
 	if d.err != nil {
 		return nil
 	}
-	token, err := d.json.Token()
+	token, err := d.token()
 	if err != nil {
 		d.fail(err)
 		return nil
@@ -80,7 +114,7 @@ func (d *decoder) list(most int) []json.RawMessage {
 		return nil
 	}
 	var list []json.RawMessage
-	for d.err == nil && d.json.More() {
+	for d.err == nil && d.more() {
 		if len(list) == most {
 			d.err = fmt.Errorf("the answer has more than %d events", most)
 			return nil
@@ -101,6 +135,7 @@ func (d *decoder) value(into any) {
 	if d.err != nil {
 		return
 	}
+	d.in.next()
 	if err := d.json.Decode(into); err != nil {
 		d.fail(err)
 	}

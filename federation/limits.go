@@ -11,6 +11,10 @@ const (
 	// state and its auth chain; an entry costs 24 bytes besides its text.
 	MaxListPDUs = 1_000_000
 
+	// maxValue bounds one value of a large answer, in bytes: an event has 64 KiB, up to six times as much where it is escaped
+	// more than it must be; servers_in_room of the largest rooms stays below 1 MiB.
+	maxValue = 4 << 20
+
 	// MaxRoomVersions bounds the `ver` parameters of make_join: twelve versions exist, unstable ones are strings of
 	// the same kind.
 	MaxRoomVersions = 100
