@@ -68,6 +68,8 @@ func newLanes() lanes {
 // lane is the one of a request.
 func (a *API) lane(r *request, route route) *lane {
 	switch {
+	case len(r.read) > largeBody:
+		return a.lanes.large
 	case route.class == sendsEvent:
 		return a.lanes.sends
 	case route.class == joins:

@@ -18,6 +18,8 @@ const (
 	maxSends = 256
 	// maxOrdinary is how many other requests are: most take a millisecond, some wait for a disk or another server.
 	maxOrdinary = 256
+	// largeBody is from how many bytes on a body is work for the processors: no single event has as many.
+	largeBody = 256 << 10
 	// maxRemote is how many joins and the like are under way at once: each may wait minutes for other servers and take
 	// in a room.
 	maxRemote = 200
