@@ -13,7 +13,8 @@ import (
 )
 
 // NodeConfig is the configuration of one Hanse node by the orders of the adapter contract. It writes the node's
-// certificate into its data folder.
+// certificate into its data folder. Two variables that the contract doesn't know may be set for tests and benchmarks:
+// HANSE_MONITOR, the address of the node's metrics and profiles, and HANSE_LOG, what is logged (debug without it).
 func NodeConfig(getenv func(string) string) (node.Config, error) {
 	orders, err := adapter.OrdersFrom(getenv)
 	if err != nil {
@@ -43,7 +44,10 @@ func NodeConfig(getenv func(string) string) (node.Config, error) {
 	if orders.RoomVersion == "" {
 		config.Rooms.DefaultVersion = "10"
 	}
-	config.Log.Level = "debug"
+	config.Monitor.Listen = getenv("HANSE_MONITOR")
+	if config.Log.Level = getenv("HANSE_LOG"); config.Log.Level == "" {
+		config.Log.Level = "debug"
+	}
 	return config, nil
 }
 

@@ -1,0 +1,83 @@
+package hostile
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/roomversion"
+	"hanse/testnet/peer"
+)
+
+// endless begins an answer and goes on with the same until nobody listens.
+func endless(begin, more string) peer.Hook {
+	chunk := strings.Repeat(more, 1+32<<10/len(more))
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		_, err := io.WriteString(w, begin)
+		for err == nil && r.Context().Err() == nil {
+			_, err = io.WriteString(w, chunk)
+		}
+		panic(http.ErrAbortHandler)
+	}
+}
+
+var _ = Describe("servers", Serial, func() {
+	DescribeTable("that answer a join with", func(ctx SpecContext, endpoint string, hook peer.Hook) {
+		n := startNode()
+		alice := n.newUser(ctx)
+		p := newPeer()
+		room, err := p.CreateRoom(roomversion.V10, p.User("mallory"), peer.RoomOptions{})
+		Expect(err).NotTo(HaveOccurred())
+		p.On(endpoint, hook)
+		calm(ctx, n, 200e6, 3*time.Second, func() {
+			_, err := alice.Join(ctx, string(room.ID), string(p.Name))
+			Expect(err).To(HaveOccurred())
+		})
+	},
+		Entry("a template that doesn't end", "make_join", endless(`{"room_version":"10","event":{"type":"`, "x")),
+		Entry("a state of one event that doesn't end", "send_join", endless(`{"state":[{"type":"`, "x")),
+		Entry("something unknown that doesn't end", "send_join", endless(`{"x":"`, "x")),
+		Entry("lists in lists that don't end", "send_join", endless(`{"state":`, "[")),
+		Entry("a state that is nothing", "send_join", peer.Answer(200, `{"state":null,"auth_chain":null}`)),
+		Entry("a lie about its members", "send_join", peer.Lie(func(a map[string]any) { a["members_omitted"], a["state"] = true, []any{} })),
+		Entry("a state without what it needs", "send_join", peer.Lie(func(a map[string]any) { a["state"] = a["state"].([]any)[1:]; a["auth_chain"] = []any{} })),
+		Entry("another room's template", "make_join", peer.Lie(func(a map[string]any) { a["event"].(map[string]any)["room_id"] = "!other:x.test" })),
+		Entry("key documents that don't end", "server", endless(`{"server_name":"`, "x")),
+		Entry("bombs", "send_join", bomb()),
+	)
+
+	It("that can't be reached, a thousand of them", func(ctx SpecContext) {
+		n := startNode()
+		alice := n.newUser(ctx)
+		roomID, err := alice.CreateRoom(ctx, map[string]any{"preset": "public_chat"})
+		Expect(err).NotTo(HaveOccurred())
+		calm(ctx, n, 200e6, 2*time.Second, func() {
+			var asking sync.WaitGroup
+			for worker := range 20 {
+				asking.Go(func() {
+					for i := range 50 {
+						_ = alice.Invite(ctx, roomID, fmt.Sprintf("@x:gone%d-%d.test", worker, i)) // it can't be
+					}
+				})
+			}
+			asking.Wait()
+		})
+	})
+})
+
+// bomb is an answer that is small on the wire: it says that it is compressed, and is 400 MB of zeros then.
+func bomb() peer.Hook {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "gzip")
+		zip := zipped(400 << 20)
+		_, _ = w.Write(zip) // who went away misses it
+	}
+}

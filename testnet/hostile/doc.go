@@ -1,0 +1,12 @@
+// Package hostile is the suite of hostile inputs: what a stranger, a client or another server could do to a node to stop
+// it, fill it or make it lie, over real HTTP against a whole node process. While it does, the node's memory, goroutines and
+// file descriptors are watched, and a bystander (a client who sends and syncs, a server that sends transactions) must not
+// be kept waiting.
+//
+// It is tests only. `go test ./testnet/hostile` runs a short version of everything; the long ones have flags:
+//
+//	go test ./testnet/hostile -timeout 30m -args -overload 1m   # overload for a minute
+//	go test ./testnet/hostile -timeout 30m -args -soak 10m      # mixed load with restarts of peers
+//
+// HANSE_BIN names a hanse that was built already; without it the suite builds one.
+package hostile

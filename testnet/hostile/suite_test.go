@@ -1,0 +1,149 @@
+package hostile
+
+import (
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/id"
+	"hanse/testnet/adapter"
+	"hanse/testnet/fabric"
+	"hanse/testnet/peer"
+	"hanse/testnet/user"
+)
+
+const (
+	sharedSecret = "hostile"
+	// patience is how long a node may take for what should be a moment, on a loaded machine.
+	patience = 20 * time.Second
+)
+
+// The lengths of the long tests: seconds unless the command line says otherwise.
+var (
+	overloadTime = flag.Duration("overload", 4*time.Second, "how long each kind of overload lasts")
+	soakTime     = flag.Duration("soak", 12*time.Second, "how long the mixed load lasts")
+)
+
+// The world of the suite: made once, used by all.
+var (
+	folder string
+	ca     *fabric.CA
+	zone   = &fabric.Zone{}
+	dns    *fabric.DNS
+	places []fabric.Place
+	binary string
+	peers  int // how many were started
+)
+
+func TestHostile(t *testing.T) {
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	RunSpecs(t, "Hostile inputs")
+}
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	folder = GinkgoT().TempDir()
+	var err error
+	ca, err = fabric.LoadOrCreateCA(folder)
+	Expect(err).NotTo(HaveOccurred())
+	places, err = fabric.Places(4)
+	Expect(err).NotTo(HaveOccurred())
+	if places[0].ClientPort != adapter.ClientPort || places[0].FederationPort != adapter.FederationPort {
+		Skip("the adapter contract needs loopback addresses of its own for each server (127.0.0.0/8), which this machine doesn't have")
+	}
+	dns, err = fabric.ListenDNS(net.JoinHostPort(places[2].IP.String(), "0"), zone)
+	Expect(err).NotTo(HaveOccurred())
+	running, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- dns.Run(running) }()
+	DeferCleanup(func() {
+		stop()
+		<-ended
+	})
+	if binary = os.Getenv("HANSE_BIN"); binary == "" {
+		binary = filepath.Join(folder, "hanse")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "hanse")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		output, err := build.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(output))
+	}
+}, NodeTimeout(4*time.Minute))
+
+// node is the node under attack, a process of its own.
+type node struct {
+	name    id.ServerName
+	orders  adapter.Orders
+	monitor string // "ip:port"
+	process *adapter.Process
+	users   int
+}
+
+// startNode starts a node with an empty database, until the test ends.
+func startNode() *node {
+	GinkgoHelper()
+	peers++
+	name := fmt.Sprintf("one%d.test", peers)
+	zone.AddSRV("_matrix-fed._tcp", name, "host."+name, places[0].FederationPort, 10, 0)
+	zone.AddAddress("host."+name, places[0].IP)
+	DeferCleanup(zone.Remove, name)
+	n := &node{
+		name: id.ServerName(name), monitor: net.JoinHostPort(places[0].IP.String(), "9008"),
+		orders: adapter.Orders{
+			ServerName: name, BindAddr: places[0].IP, DataDir: filepath.Join(folder, name),
+			CACert: filepath.Join(folder, "ca.crt"), CAKey: filepath.Join(folder, "ca.key"), CABundle: filepath.Join(folder, "ca.crt"),
+			DNSServer: dns.Addr(), SharedSecret: sharedSecret,
+		},
+	}
+	command, err := n.orders.Command(binary, "testnet", "node")
+	Expect(err).NotTo(HaveOccurred())
+	command.Env = append(command.Env, "HANSE_MONITOR="+n.monitor, "HANSE_LOG=info")
+	n.process, err = adapter.Start(context.Background(), command)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(n.process.Kill)
+	return n
+}
+
+// newUser registers a user.
+func (n *node) newUser(ctx context.Context) *user.User {
+	GinkgoHelper()
+	n.users++
+	u := user.New(n.orders.ClientURL())
+	DeferCleanup(u.Close)
+	Expect(u.Register(ctx, fmt.Sprintf("user%d", n.users), "a long password", sharedSecret)).To(Succeed())
+	return u
+}
+
+// newPeer starts a remote server that is found by its name and port, until the test ends.
+func newPeer() *peer.Peer {
+	GinkgoHelper()
+	peers++
+	name := fmt.Sprintf("peer%d.test", peers)
+	zone.AddAddress(name, places[2].IP)
+	DeferCleanup(zone.Remove, name)
+	listener, err := net.Listen("tcp", net.JoinHostPort(places[2].IP.String(), "0"))
+	Expect(err).NotTo(HaveOccurred())
+	address := listener.Addr().String()
+	Expect(listener.Close()).To(Succeed())
+	_, port, err := net.SplitHostPort(address)
+	Expect(err).NotTo(HaveOccurred())
+	p, err := peer.Start(peer.Config{Name: id.ServerName(name + ":" + port), Listen: address, CA: ca, DNSServer: dns.Addr()})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(p.Close)
+	return p
+}
+
+// tlsConfig is for connections to the node's federation port.
+func (n *node) tlsConfig() *tls.Config {
+	return &tls.Config{RootCAs: ca.Pool(), ServerName: "host." + string(n.name), InsecureSkipVerify: true} // whose it is doesn't matter here
+}
