@@ -7,10 +7,12 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation/event"
 	"hanse/federation/id"
 )
 
@@ -94,6 +96,11 @@ func (m *model) sync() {
 		m.ephemeral(m.now.rooms[name], joined.(obj)["ephemeral"], since, full)
 	}
 	m.joinedRight()
+	for _, section := range []string{"invite", "knock"} {
+		for name := range sections[section].(obj) {
+			delete(m.now.rooms, name) // who is invited is out, however they came to be
+		}
+	}
 	for name, left := range sections["leave"].(obj) {
 		m.leave(name, left.(obj), since, full)
 	}
@@ -158,6 +165,7 @@ func (m *model) room(name string, answer obj, since string, full bool) {
 		set(events)
 	}
 	news := ids(events)
+	fmt.Fprintf(GinkgoWriter, "%s in %s since %s, full %v: limited %v, prev_batch %v, %d events %s", m.p.id, name, since, full, timeline["limited"], timeline["prev_batch"], len(news), m.describe(news))
 	if m.lazy {
 		for _, e := range events {
 			Expect(room.state).To(HaveKey([2]string{"m.room.member", e.(obj)["sender"].(string)}), "the sender of %s", e)
@@ -200,6 +208,7 @@ func (m *model) gap(name string, known []string, since, prevBatch string) []stri
 		}
 		page := fine(m.p.get(path), "start", "chunk")
 		Expect(page.text("start")).To(Equal(from))
+		fmt.Fprintf(GinkgoWriter, "page %s: %s end %v\n", path, m.describe(ids(page.body["chunk"].([]any))), page.body["end"])
 		for _, eventID := range ids(page.body["chunk"].([]any)) {
 			if since != "" && slices.Contains(known, eventID) {
 				Expect(eventID).To(Equal(known[len(known)-1]), "the first known event is the last one: %s%s", m.describe([]string{eventID}), m.describe(known[len(known)-3:]))
@@ -249,7 +258,11 @@ func (m *model) right(name string, room *modelRoom, events []*clientEvent) {
 		}
 		want[key] = string(e.EventID)
 	}
-	Expect(room.state).To(Equal(want), "%s's state of %s, filter %s, state_after %v", m.p.id, name, m.filter, m.after)
+	for key := range want {
+		Expect(room.state[key]).To(Equal(want[key]), "%v in %s's state of %s, filter %s, state_after %v: %s", key, m.p.id, name, m.filter, m.after,
+			m.describe([]string{room.state[key], want[key]}))
+	}
+	Expect(room.state).To(HaveLen(len(want)), "%s's state of %s", m.p.id, name)
 	m.rightTimeline(name, room.timeline, m.visible(name))
 }
 
@@ -269,7 +282,10 @@ func (m *model) rightTimeline(name string, have, want []string) {
 func (m *model) describe(events []string) string {
 	text := ""
 	for _, eventID := range events {
-		row, _, _ := m.p.w.store.Event(context.Background(), id.EventID(eventID))
+		row, ok, _ := m.p.w.store.Event(context.Background(), id.EventID(eventID))
+		if !ok {
+			continue
+		}
 		text += fmt.Sprintf("%s: position %d, depth %d, %s by %s: %s\n", eventID, row.Position, row.Event.Depth(), row.Event.Type(), row.Event.Sender(), row.Event.Content())
 	}
 	return text
@@ -312,20 +328,42 @@ func (m *model) joinedRight() {
 	}
 }
 
+// leftRight holds a room that the user has left against what it was then.
+func (m *model) leftRight(name string, room *modelRoom) {
+	GinkgoHelper()
+	ctx := context.Background()
+	membership, _, err := m.p.w.store.Membership(ctx, id.RoomID(name), id.UserID(m.p.id))
+	Expect(err).NotTo(HaveOccurred())
+	own := string(membership.EventID)
+	visible := m.visible(name)
+	if n := len(room.timeline); n > 0 && room.timeline[n-1] == own && !slices.Equal(room.timeline, visible) {
+		room.timeline = room.timeline[:n-1] // what ended it is told in any case, though it may come after what is not
+	}
+	// A room that was world readable for a while goes on being seen by who asks; what was told ends with the leaving.
+	m.rightTimeline(name, room.timeline, visible[:min(len(room.timeline), len(visible))])
+	room.timeline = visible
+	visibility, err := m.p.w.store.CurrentState(ctx, id.RoomID(name))
+	Expect(err).NotTo(HaveOccurred())
+	if eventID, _ := visibility.Get("m.room.history_visibility", ""); true {
+		row, _, err := m.p.w.store.Event(ctx, eventID)
+		Expect(err).NotTo(HaveOccurred())
+		if strings.Contains(string(row.Event.Content()), "world_readable") {
+			return // then /state gives the newest
+		}
+	}
+	state, err := m.p.w.config.Rooms.State(ctx, id.UserID(m.p.id), id.RoomID(name))
+	Expect(err).NotTo(HaveOccurred())
+	delete(room.state, [2]string{"m.room.member", m.p.id}) // may be the ban after the leaving
+	state = slices.DeleteFunc(state, func(e *event.Event) bool { return e.Is("m.room.member", m.p.id) })
+	m.right(name, room, plainEvents(state))
+}
+
 // leave takes over what happened until the user left, and forgets the room.
 func (m *model) leave(name string, answer obj, since string, full bool) {
 	GinkgoHelper()
 	if m.now.rooms[name] != nil {
 		m.room(name, answer, since, full)
-		state, err := m.p.w.config.Rooms.State(context.Background(), id.UserID(m.p.id), id.RoomID(name))
-		Expect(err).NotTo(HaveOccurred())
-		// What came after the leaving is no part of it, though a world readable room would show it.
-		room := m.now.rooms[name]
-		if visible := m.visible(name); len(visible) > len(room.timeline) {
-			m.rightTimeline(name, room.timeline, visible[:len(room.timeline)])
-		} else {
-			m.right(name, room, plainEvents(state))
-		}
+		m.leftRight(name, m.now.rooms[name])
 	}
 	delete(m.now.rooms, name)
 	delete(m.now.data, name)

@@ -13,7 +13,8 @@ import (
 type stay struct {
 	was   bool
 	since store.Position // when it began
-	until store.Position // everything before this position happened while they were joined, or earlier
+	until store.Position // when it ended
+	end   id.EventID     // what ended it
 	state roomstate.Map  // the room's state when it ended
 }
 
@@ -21,13 +22,7 @@ type stay struct {
 func (b *builder) leftRoom(ctx context.Context, m store.Membership) (*LeftRoom, error) {
 	room := &LeftRoom{AccountData: b.data[m.RoomID]}
 	if m.OutOfRoom {
-		room.Timeline.PrevBatch = stream.PlaceBelow(m.Position + 1)
-		row, ok, err := b.store.Event(ctx, m.EventID)
-		if err != nil || !ok {
-			return room, err
-		}
-		room.Timeline.Events, err = b.Decorate(ctx, b.request.User, b.request.Device, []store.EventRow{row})
-		return room, err
+		return room, b.addOwn(ctx, &room.Timeline, m)
 	}
 	last, err := b.lastStay(ctx, m)
 	if err != nil {
@@ -35,32 +30,53 @@ func (b *builder) leftRoom(ctx context.Context, m store.Membership) (*LeftRoom, 
 	}
 	whole := b.request.Initial || b.request.FullState
 	b.sent.got(sentKey{b.request.User, b.request.Device, m.RoomID}, b.since())
-	sp := span{room: m.RoomID, after: b.since(), upto: m.Position, joinedUntil: last.until, own: m.EventID, final: last.state}
-	if row, ok, err := b.store.Event(ctx, m.EventID); err != nil {
-		return nil, err
-	} else if ok && row.Position > 0 {
-		sp.upto = row.Position // not what else came with it
-	}
-	if !last.was {
-		sp.after = max(sp.after, sp.upto-1) // nothing before it is the user's business
-	}
+	sp := span{room: m.RoomID, after: b.since(), upto: last.until, joinedUntil: last.until + 1, own: last.end, final: last.state}
 	var timeline []*entry
-	if timeline, room.Timeline, err = b.timeline(ctx, sp); err != nil {
+	if last.was {
+		if timeline, room.Timeline, err = b.timeline(ctx, sp); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.addOwn(ctx, &room.Timeline, m); err != nil {
 		return nil, err
 	}
 	was := b.before[m.RoomID] == "join"
 	if !last.was || !whole && !was && last.since <= b.since() {
 		return room, nil // the client has never seen the room, or has seen its end
 	}
-	d := stateDelta{room: m.RoomID, timeline: timeline, final: last.state, whole: whole || !was}
-	if was && !whole {
+	d := stateDelta{
+		room: m.RoomID, timeline: timeline, final: last.state, whole: whole || !was,
+		heroes: []id.UserID{m.Sender}, // who ended it is shown too
+	}
+	if was && !b.request.Initial {
 		if d.has, err = b.stateAt(ctx, m.RoomID, b.since()); err != nil {
 			return nil, err
 		}
+	}
+	if !whole {
 		d.known = d.has
 	}
 	room.State, err = b.state(ctx, d)
 	return room, err
+}
+
+// addOwn ends a timeline with what made the user's membership what it is, if it is not there yet: an invite or knock that
+// was turned down or taken back, a ban after a leave. The room's history is not theirs to see, but this is.
+func (b *builder) addOwn(ctx context.Context, timeline *Timeline, m store.Membership) error {
+	filter := b.request.Filter.Room.Timeline
+	if timeline.PrevBatch == (stream.Place{}) {
+		timeline.PrevBatch = stream.PlaceBelow(m.Position + 1)
+	}
+	if n := len(timeline.Events); n > 0 && timeline.Events[n-1].Event.ID() == m.EventID || m.Position <= b.since() {
+		return nil
+	}
+	row, ok, err := b.store.Event(ctx, m.EventID)
+	if err != nil || !ok || !filter.MatchEvent(row.Event) {
+		return err
+	}
+	own, err := b.Decorate(ctx, b.request.User, b.request.Device, []store.EventRow{row})
+	timeline.Events = append(timeline.Events, own...)
+	return err
 }
 
 // lastStay finds out when the user, who is out of a room, was last in it.
@@ -87,7 +103,7 @@ func (b *builder) lastStay(ctx context.Context, m store.Membership) (stay, error
 	for begin > 0 && moves[begin-1].Membership == "join" {
 		begin--
 	}
-	last := stay{was: true, since: moves[begin].Position, until: moves[end].Position}
+	last := stay{was: true, since: moves[begin].Position, until: moves[end].Position, end: moves[end].EventID}
 	row, ok, err := b.store.Event(ctx, moves[end].EventID)
 	if err != nil {
 		return last, err

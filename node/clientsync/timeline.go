@@ -46,7 +46,7 @@ func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, er
 		t.PrevBatch = stream.PlaceBelow(kept[0].Position)
 	}
 	if !b.request.StateAfter && sp.final.Len() > 0 {
-		if at := misleading(kept, sp.final); at >= 0 {
+		if at := misleading(kept, sp); at >= 0 {
 			t.Limited, t.PrevBatch = true, stream.PlaceBelow(kept[at].Position+1)
 			kept = kept[at+1:]
 		}
@@ -115,15 +115,15 @@ func (b *builder) wants(ctx context.Context, sp span, e *entry) (bool, error) {
 // misleading finds the last state event of a timeline that would leave the client with a state that is not the room's:
 // the last of its kind there, but not what state resolution took, or followed by one that the user may not see. -1: none.
 // A timeline that begins after it is right, with the rest told as state before it.
-func misleading(timeline []*entry, final roomstate.Map) int {
+func misleading(timeline []*entry, sp span) int {
 	later := map[roomstate.Key]bool{}
 	for i, e := range slices.Backward(timeline) {
 		key, isState := stateKey(e.Event)
-		if !isState || later[key] {
+		if !isState || later[key] || e.Event.ID() == sp.own {
 			continue
 		}
 		later[key] = true
-		if current, ok := final.Get(key.Type, key.StateKey); !ok || current != e.Event.ID() {
+		if current, ok := sp.final.Get(key.Type, key.StateKey); !ok || current != e.Event.ID() {
 			return i
 		}
 	}
