@@ -3,7 +3,6 @@ package clientapi
 import (
 	"context"
 	"io"
-	"net/http"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -92,7 +91,7 @@ func (a *API) lane(r *request, route route) *lane {
 // readAhead reads the body before the request takes a place in its lane: clients that send slowly keep nobody out. The
 // bytes of all bodies are bounded together; release gives them back.
 func (a *API) readAhead(r *request) (release func(), err error) {
-	if r.Request.Body == nil || r.Request.Body == http.NoBody {
+	if r.ContentLength == 0 {
 		return func() {}, nil
 	}
 	counted := &countedBody{ReadCloser: r.Request.Body, bodies: &a.bodies}
@@ -114,7 +113,7 @@ type countedBody struct {
 func (b *countedBody) Read(into []byte) (int, error) {
 	n, err := b.ReadCloser.Read(into)
 	b.held += int64(n)
-	if b.bodies.Add(int64(n)) > maxBodyMemory {
+	if b.bodies.Add(int64(n)) > maxBodyMemory && n > 0 {
 		return n, &limitedError{after: busyRetry}
 	}
 	return n, err

@@ -3,6 +3,9 @@ package clientapi
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,4 +43,33 @@ func TestLanesBoundWhatIsWorkedOnAndWhoWaits(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Requests without a body go on while the bodies of others take all that bodies may take.
+func TestBodiesAreBoundedTogether(t *testing.T) {
+	a := &API{}
+	a.bodies.Store(maxBodyMemory)
+	read := func(body string) error {
+		r := &request{Request: httptest.NewRequest("PUT", "/", strings.NewReader(body)), api: a}
+		r.Request.Body = http.MaxBytesReader(nil, r.Request.Body, maxBodyBytes)
+		release, err := a.readAhead(r)
+		if err == nil {
+			release()
+		}
+		return err
+	}
+	if err := read(""); err != nil {
+		t.Error(err)
+	}
+	var limited *limitedError
+	if err := read("{}"); !errors.As(err, &limited) {
+		t.Error(err)
+	}
+	if held := a.bodies.Load(); held != maxBodyMemory {
+		t.Errorf("%d bytes are still held", held-maxBodyMemory)
+	}
+	a.bodies.Store(0)
+	if err := read("{}"); err != nil || a.bodies.Load() != 0 {
+		t.Error(err, a.bodies.Load())
+	}
 }
