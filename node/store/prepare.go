@@ -45,6 +45,9 @@ type memberRow struct {
 
 func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) (*roomWrite, error) {
 	w := &roomWrite{store: s, commit: c, opts: opts, now: time.Now(), indexed: s.tail.upto()}
+	if err := w.unusedTxns(ctx); err != nil {
+		return nil, err
+	}
 	var states []roomstate.Map
 	seen := map[roomstate.Hash]bool{{}: true}
 	add := func(m roomstate.Map) {
@@ -73,12 +76,9 @@ func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) 
 	if err = w.findGaps(ctx); err != nil {
 		return nil, err
 	}
-	if err = w.unusedTxns(ctx); err != nil {
-		return nil, err
-	}
 	w.bulk = outliers(c) > citedOutliers
 	if ref != nil { // else none is stored
-		w.numbers, err = s.numbers(ctx, eventIDs(c))
+		w.numbers, err = s.numbers(ctx, w.foreignIDs())
 	}
 	return w, err
 }
@@ -173,10 +173,13 @@ func placeable(e room.Committed) bool { return !e.Outlier && e.Status == room.Ac
 // inTail says whether an event is found by its place through the tail, at first.
 func inTail(e room.Committed) bool { return placeable(e) && !e.Backfilled }
 
-func eventIDs(c room.Commit) []id.EventID {
-	ids := make([]id.EventID, len(c.Events))
-	for i, e := range c.Events {
-		ids[i] = e.Event.ID()
+// foreignIDs are the events that may be stored already: all but those that a client's transaction has just made.
+func (w *roomWrite) foreignIDs() []id.EventID {
+	var ids []id.EventID
+	for _, e := range w.commit.Events {
+		if _, made := w.txnOf[e.Event.ID()]; !made {
+			ids = append(ids, e.Event.ID())
+		}
 	}
 	return ids
 }
