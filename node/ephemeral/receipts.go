@@ -105,6 +105,9 @@ func (e *Ephemeral) receiveReceipts(ctx context.Context, origin id.ServerName, c
 	var good []store.Receipt
 	seen := 0
 	for roomText, types := range edu {
+		if seen++; seen > maxReceiptsInEDU { // each room costs a look into the store, with receipts or without
+			break
+		}
 		room, err := id.ParseRoomID(roomText)
 		if err != nil {
 			continue

@@ -1,0 +1,45 @@
+package clientsync
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzParseFilter reads filters that clients send. One that is read can be used, and is the same when written and read again.
+func FuzzParseFilter(f *testing.F) {
+	f.Add([]byte(`{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":20,"not_types":["m.room.*"],"contains_url":true}},"event_format":"client"}`))
+	f.Add([]byte(`{"presence":{"types":[]},"account_data":{"senders":["@a:b"],"limit":-1},"room":{"rooms":["!a:b"],"include_leave":true}}`))
+	f.Add([]byte(`{"room":{"timeline":{"types":["*a*b*","**"]}}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		_, _ = ParseRoomEventFilter(raw) // must only not panic
+		filter, err := ParseFilter(raw)
+		if err != nil {
+			return
+		}
+		filter.Room.Timeline.Match("m.room.message", "@a:b")
+		filter.AccountData.Match("m.push_rules", "")
+		filter.Room.State.MatchRoom("!a:b")
+		again, err := json.Marshal(filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second, err := ParseFilter(again); err != nil || !reflect.DeepEqual(filter, second) {
+			t.Errorf("%s: %v", again, err)
+		}
+	})
+}
+
+// A pattern of a hostile client doesn't cost more than its length times the type's.
+func TestPatternsAreQuick(t *testing.T) {
+	filter := EventFilter{Types: []string{strings.Repeat("*a", 5000) + "*b"}}
+	started := time.Now()
+	if filter.Match(strings.Repeat("a", 255), "") {
+		t.Error("it matches")
+	}
+	if took := time.Since(started); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
