@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -223,5 +225,48 @@ var _ = Describe("SQLite's writer", func() {
 		Expect(write.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode)).To(Succeed())
 		Expect(synchronous).To(Equal(2), "FULL")
 		Expect(mode).To(Equal("wal"))
+	})
+})
+
+var _ = Describe("A PostgreSQL that is stopped and started", func() {
+	It("has each write once that was acknowledged", func(ctx SpecContext) {
+		// The command stops the server of HANSE_TEST_POSTGRES and starts it again: pg_ctl -m immediate restart …
+		command := os.Getenv("HANSE_TEST_POSTGRES_RESTART")
+		kinds := databases()
+		if command == "" || len(kinds) < 2 {
+			Skip("HANSE_TEST_POSTGRES_RESTART is not set")
+		}
+		log := &logged{}
+		dialect, err := kinds[1].fresh(ctx, GinkgoT().TempDir())
+		Expect(err).NotTo(HaveOccurred())
+		db := &fixture{dialect: dialect, log: log.logger()}
+		db.start()
+		defer db.stop()
+		var wait sync.WaitGroup
+		working, end := context.WithCancel(ctx)
+		made := make([]int, 8)
+		for i := range made {
+			wait.Go(func() {
+				defer GinkgoRecover()
+				for ; working.Err() == nil; made[i]++ {
+					user := id.UserID(fmt.Sprintf("@u%d-%d:here.example", i, made[i]))
+					Expect(db.CreateUser(ctx, store.User{ID: user, Created: time.Now()}, "")).To(Succeed())
+				}
+			})
+		}
+		for range 3 {
+			time.Sleep(300 * time.Millisecond)
+			output, err := exec.Command("sh", "-c", command).CombinedOutput()
+			Expect(err).NotTo(HaveOccurred(), string(output))
+		}
+		time.Sleep(300 * time.Millisecond)
+		end()
+		wait.Wait()
+		total := 0
+		for _, n := range made {
+			total += n
+		}
+		Expect(must(db.Users(ctx, "", 1_000_000))).To(HaveLen(total))
+		fmt.Fprintln(GinkgoWriter, total, "writes over 3 restarts")
 	})
 })
