@@ -109,6 +109,7 @@ var _ = Describe("history", func() {
 		after := one.say(alice, roomID, "and now?")
 		deliver(one, two, "2", after)
 		two.sees(after, last)
+		one.sees(two.say(bob, roomID, "merges what the gap left behind")) // if the state was fetched, not the events
 		agree(roomID, one, two)
 	})
 

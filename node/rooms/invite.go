@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hanse/federation"
@@ -228,11 +229,20 @@ func (r *Rooms) ReceiveInvite(ctx context.Context, origin id.ServerName, req fed
 }
 
 // checkInviteState validates invite_room_state where the room version's events prove the room's ID: there it must hold
-// the create event, and all of its events must be valid ones of the room. In older versions servers send stripped
-// state, and their word is taken for it.
+// the create event, and all of its events must be valid ones of the room. In older versions many servers still send
+// stripped state: their word is taken for it, and the operator can see who they are.
+//
+// spec:server-server-api#inviting-to-a-room
 func (r *Rooms) checkInviteState(ctx context.Context, rules *roomversion.Rules, req federation.InviteRequest) error {
 	if !rules.RoomIDIsCreateEvent {
+		whole := parseAll(rules, req.InviteRoomState[:min(len(req.InviteRoomState), r.limits.StrippedState)])
+		if !slices.ContainsFunc(whole, func(e *event.Event) bool { return e != nil && e.Is(typeCreate, "") }) || slices.Contains(whole, nil) {
+			r.log.Info("an invite came with state of the old, stripped form, or without the create event", "room", req.RoomID, "version", rules.Version)
+		}
 		return nil
+	}
+	if len(req.InviteRoomState) > r.limits.StrippedState {
+		return federation.InvalidParam(fmt.Sprintf("invite_room_state holds more than %d events", r.limits.StrippedState))
 	}
 	events := r.verified(ctx, rules, req.RoomID, req.InviteRoomState)
 	if len(events) != len(req.InviteRoomState) {

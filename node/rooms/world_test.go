@@ -56,6 +56,8 @@ type host struct {
 	limits rooms.Limits
 	silent bool // its sender doesn't run
 
+	notaries []id.ServerName
+
 	key     *keys.KeyFile
 	store   *store.Store
 	client  *client.Client
@@ -112,7 +114,7 @@ func (h *host) boot() {
 	h.client = client.New(client.Config{
 		Origin: h.name, Key: h.key.Current, Resolver: road{h.w, h.name}, Dial: new(net.Dialer).DialContext, TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, Log: log,
 	})
-	h.ring = keys.NewRing(keys.RingConfig{Self: h.name, Own: h.key, Store: h.store, Fetcher: h.client, Log: log})
+	h.ring = keys.NewRing(keys.RingConfig{Self: h.name, Own: h.key, Store: h.store, Fetcher: h.client, Notaries: h.notaries, Log: log})
 	h.sender = sender.New(sender.Config{Origin: h.name, Client: h.client, Outbox: h.store, Log: log})
 	h.rooms = rooms.New(rooms.Config{
 		Self: h.name, Key: h.key.Current, Store: h.store, Client: h.client, Ring: h.ring, Sender: h.sender,

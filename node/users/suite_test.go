@@ -112,6 +112,14 @@ var _ = Describe("accounts", func() {
 		u, _ := newUsers(cheap())
 		alice := register(u, "alice")
 		Expect(u.AcceptsInvite(ctx, alice, "@zoe:far.test")).To(Succeed())
+		for _, config := range []string{`{"default_action":"block"}`, `{"default_action":["block"]}`, `{"default_action":"allow"}`, `{}`} {
+			Expect(u.SetAccountData(ctx, alice, "", "m.invite_permission_config", json.RawMessage(config))).To(Succeed())
+			matcher := Succeed()
+			if config == `{"default_action":"block"}` {
+				matcher = MatchError(ContainSubstring("M_INVITE_BLOCKED"))
+			}
+			Expect(u.AcceptsInvite(ctx, alice, "@zoe:far.test")).To(matcher, config)
+		}
 		Expect(u.AcceptsInvite(ctx, "@nobody:example.org", "@zoe:far.test")).To(MatchError(ContainSubstring("M_NOT_FOUND")))
 		Expect(u.AcceptsInvite(ctx, "@yan:far.test", "@zoe:far.test")).To(MatchError(ContainSubstring("M_NOT_FOUND")))
 		Expect(u.Deactivate(ctx, alice)).To(Succeed())

@@ -7,6 +7,7 @@ package users
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"hash/maphash"
 	"log/slog"
@@ -105,10 +106,28 @@ func (u *Users) local(ctx context.Context, user id.UserID) error {
 	return nil
 }
 
-// AcceptsInvite is nil if the user has an account here that can be invited.
-func (u *Users) AcceptsInvite(ctx context.Context, user, from id.UserID) error {
-	return u.local(ctx, user)
+// AcceptsInvite is nil if the user has an account here that can be invited, and doesn't block invites.
+//
+// spec:client-server-api/modules/invite_permission#server-behaviour
+func (u *Users) AcceptsInvite(ctx context.Context, user, _ id.UserID) error {
+	if err := u.local(ctx, user); err != nil {
+		return err
+	}
+	data, ok, err := u.store.AccountData(ctx, user, "", invitePermission)
+	if err != nil || !ok {
+		return err
+	}
+	var config struct {
+		DefaultAction any `json:"default_action"`
+	}
+	if json.Unmarshal(data.Content, &config) == nil && config.DefaultAction == "block" {
+		return federation.NewError(403, federation.CodeInviteBlocked, "this user does not take invites")
+	}
+	return nil
 }
+
+// invitePermission is the account data in which users say whether they take invites.
+const invitePermission = "m.invite_permission_config"
 
 // OpenRooms are the rooms the user is joined to, invited to or knocking on.
 func (u *Users) OpenRooms(ctx context.Context, user id.UserID) ([]id.RoomID, error) {
