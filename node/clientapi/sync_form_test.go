@@ -1,0 +1,64 @@
+package clientapi
+
+import (
+	"fmt"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+var _ = Describe("the form of /sync", func() {
+	It("has what strict clients require, empty or not", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{"invite": []string{bob.id}})
+		answer := fine(alice.get("/sync"), "next_batch", "account_data", "presence", "to_device", "device_lists", "device_one_time_keys_count")
+		joined := answer.body["rooms"].(obj)["join"].(obj)[room].(obj)
+		for _, list := range []string{"state", "timeline", "ephemeral", "account_data"} {
+			Expect(joined[list]).To(HaveKeyWithValue("events", BeAssignableToTypeOf([]any{})), list)
+		}
+		Expect(joined["timeline"]).To(And(HaveKey("prev_batch"), HaveKeyWithValue("limited", false)))
+		Expect(joined["summary"]).To(HaveKeyWithValue("m.heroes", ConsistOf(bob.id)))
+		for _, e := range joined["timeline"].(obj)["events"].([]any) {
+			for _, key := range []string{"content", "event_id", "origin_server_ts", "sender", "type", "unsigned"} {
+				Expect(e).To(HaveKey(key))
+			}
+			Expect(e).NotTo(HaveKey("room_id"))
+		}
+		invited := fine(bob.get("/sync")).body["rooms"].(obj)["invite"].(obj)[room].(obj)["invite_state"].(obj)["events"].([]any)
+		Expect(invited).NotTo(BeEmpty())
+	})
+
+	It("takes a token of the future for now, and refuses what is no token", func() {
+		alice := newWorld(nil).register("alice")
+		Expect(fine(alice.get("/sync?since=s999999999_0")).text("next_batch")).NotTo(HavePrefix("s999999999"))
+		refused(alice.get("/sync?since=nonsense"), 400, "M_INVALID_PARAM")
+	})
+
+	It("has only the fields of event_fields", func() {
+		alice := newWorld(nil).register("alice")
+		room := alice.room(obj{"name": "n"})
+		filter := esc(`{"event_fields":["type","content.name"]}`)
+		joined := fine(alice.get("/sync?filter=" + filter)).body["rooms"].(obj)["join"].(obj)[room].(obj)
+		Expect(joined["timeline"].(obj)["events"]).To(ContainElement(obj{"type": "m.room.name", "content": obj{"name": "n"}}))
+	})
+
+	It("leaves out what ignored users say, and their invites, but not the state they set", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{"preset": "public_chat"})
+		fine(bob.post("/join/"+esc(room), nil))
+		fine(alice.put("/user/"+esc(alice.id)+"/account_data/m.ignored_user_list", obj{"ignored_users": obj{bob.id: obj{}}}))
+		since := fine(alice.get("/sync")).text("next_batch")
+		fine(bob.put("/rooms/"+esc(room)+"/send/m.room.message/1", obj{"msgtype": "m.text", "body": "x"}))
+		fine(bob.put(fmt.Sprintf("/rooms/%s/state/m.room.member/%s", esc(room), esc(bob.id)), obj{"membership": "join", "displayname": "B"}))
+		other := bob.room(obj{"invite": []string{alice.id}})
+		answer := fine(alice.get("/sync?since=" + since)).body["rooms"].(obj)
+		events := answer["join"].(obj)[room].(obj)["timeline"].(obj)["events"].([]any)
+		Expect(events).To(HaveLen(1))
+		Expect(events[0]).To(HaveKeyWithValue("type", "m.room.member"))
+		Expect(answer["invite"]).NotTo(HaveKey(other))
+		page := fine(alice.get("/rooms/"+esc(room)+"/messages?dir=b"), "start", "chunk")
+		Expect(page.body["chunk"]).NotTo(ContainElement(HaveKeyWithValue("type", "m.room.message")))
+	})
+})
