@@ -17,6 +17,7 @@
 //   - A rejected event is checked like any other, but never used to authorise another one.
 //   - In v1 a key that is in only some of the states is no conflict, and a rejected event counts as one that the source
 //     does not have: nothing checks whether the first candidate for a key is allowed, so that it could win by rank.
+//   - In v1 a candidate whose rivals the source does not have is taken unchecked, but authorises no other candidate.
 //
 // The package decides nothing about events outside a conflict, and keeps nothing between calls.
 package stateres

@@ -293,14 +293,17 @@ func (s *slow) v1(states []plain) plain {
 	}
 	state := plain{}
 	conflicts := map[roomstate.Key][]id.EventID{}
+	left := plain{} // the only known candidates of conflicts
 	for key, list := range values {
-		if len(list) > 1 {
-			list = slices.DeleteFunc(list, func(e id.EventID) bool { return s.events[e] == nil || s.w.rejected[e] })
+		if len(list) == 1 {
+			state[key] = list[0]
+			continue
 		}
+		list = slices.DeleteFunc(list, func(e id.EventID) bool { return s.events[e] == nil || s.w.rejected[e] })
 		switch len(list) {
 		case 0:
 		case 1:
-			state[key] = list[0]
+			left[key] = list[0]
 		default:
 			conflicts[key] = list
 		}
@@ -342,6 +345,7 @@ func (s *slow) v1(states []plain) plain {
 			}
 		}
 	}
+	maps.Copy(state, left)
 	return state
 }
 

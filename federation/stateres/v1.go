@@ -47,6 +47,7 @@ func (r *resolution) resolveV1() (roomstate.Map, error) {
 type v1State struct {
 	r        *resolution
 	alone    map[roomstate.Key]id.EventID   // in some states, and the same in these: no conflict
+	left     map[roomstate.Key]id.EventID   // the only candidate of a conflict that is known; nothing is checked against it
 	resolved map[roomstate.Key]*event.Event // by the passes so far
 	trial    map[roomstate.Key]*event.Event // of the key that is being resolved
 }
@@ -54,7 +55,7 @@ type v1State struct {
 // conflicts returns the keys for which states have different events, with these. Events that the source does not have
 // and rejected ones don't count.
 func (s *v1State) conflicts() map[roomstate.Key][]*event.Event {
-	s.alone = map[roomstate.Key]id.EventID{}
+	s.alone, s.left = map[roomstate.Key]id.EventID{}, map[roomstate.Key]id.EventID{}
 	conflicts := map[roomstate.Key][]*event.Event{}
 	for key, ids := range s.r.conflict.values {
 		if len(ids) == 1 {
@@ -70,7 +71,7 @@ func (s *v1State) conflicts() map[roomstate.Key][]*event.Event {
 		switch len(events) {
 		case 0:
 		case 1:
-			s.alone[key] = events[0].ID()
+			s.left[key] = events[0].ID()
 		default:
 			conflicts[key] = events
 		}
@@ -199,6 +200,8 @@ func (s *v1State) result() roomstate.Map {
 		if e := s.resolved[key]; e != nil {
 			result = result.With(key.Type, key.StateKey, e.ID())
 		} else if value, ok := s.alone[key]; ok {
+			result = result.With(key.Type, key.StateKey, value)
+		} else if value, ok := s.left[key]; ok {
 			result = result.With(key.Type, key.StateKey, value)
 		} else {
 			result = result.Without(key.Type, key.StateKey)
