@@ -1,6 +1,8 @@
 package authrules
 
 import (
+	"strings"
+
 	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
 
 	"hanse/federation/canonicaljson"
@@ -81,34 +83,44 @@ func (c *check) redeemedInvite(target, membership string, invite []byte) (verdic
 	return next, c.reject("member.invite.third_party.bad_signature", "no key of the m.room.third_party_invite has signed the invite")
 }
 
-// signedByAny tells whether one of the signatures on the signed object was made with one of the keys. Who made it is
-// not asked: the keys in the room's event decide.
+// signedByAny tells whether one of the signatures on the signed object was made with one of the keys. Who made it, and
+// under what name of a key, is not asked: the keys in the room's event decide. Names that are no key IDs count too, as
+// with deployed servers.
 func signedByAny(signed []byte, keys []ed25519.PublicKey) bool {
-	signatures, err := signedjson.Signatures(signed)
-	if err != nil {
-		return false
-	}
 	message, err := signedjson.SignedBytes(signed)
 	if err != nil {
 		return false
 	}
-	count := 0
-	for _, byKey := range signatures {
-		count += len(byKey)
-	}
-	if count*len(keys) > maxInviteChecks {
+	signatures := inviteSignatures(signed)
+	if len(signatures)*len(keys) > maxInviteChecks {
 		return false
 	}
-	for _, byKey := range signatures {
-		for keyID, signature := range byKey {
-			for _, key := range keys {
-				if keyID.Algorithm() == signedjson.Algorithm && ed25519.Verify(key, message, signature) {
-					return true
-				}
+	for _, signature := range signatures {
+		for _, key := range keys {
+			if ed25519.Verify(key, message, signature) {
+				return true
 			}
 		}
 	}
 	return false
+}
+
+// inviteSignatures are all ed25519 signatures on the signed object; unreadable ones are left out.
+func inviteSignatures(signed []byte) [][]byte {
+	var signatures [][]byte
+	all, _ := member(signed, "signatures")
+	for _, byKey := range canonicaljson.Members(all) {
+		for name, value := range canonicaljson.Members(byKey) {
+			encoded, ok := canonicaljson.String(value)
+			if !ok || !strings.HasPrefix(canonicaljson.Unescape(name), signedjson.Algorithm+":") {
+				continue
+			}
+			if signature, err := signedjson.DecodeBase64(encoded); err == nil {
+				signatures = append(signatures, signature)
+			}
+		}
+	}
+	return signatures
 }
 
 // inviteKeys are the public keys in an m.room.third_party_invite event; unreadable ones are left out.

@@ -70,6 +70,9 @@ func inviteCases() []ruleCase {
 		{rule: "member.invite.third_party.bad_signature", why: "keys that are none", good: good, bad: redeemed{event: `{"public_key":"AAAA","public_keys":"%s"}`}.try},
 		{rule: "member.invite.third_party.bad_signature", why: "more keys than anybody needs", good: good,
 			bad: redeemed{event: `{"public_keys":[{"public_key":"%s"}` + strings.Repeat(`,{"public_key":"%s"}`, maxInviteChecks) + `]}`}.try},
+		{rule: "member.invite.third_party.bad_signature", why: "whatever the key is called",
+			good: redeemed{key: signedjson.Key{ID: "ed25519:a b", Private: testKey(7).Private}}.try,
+			bad:  redeemed{key: signedjson.Key{ID: "ed25519:a b", Private: testKey(8).Private}}.try},
 		{rule: "member.invite.third_party.bad_signature", why: "the algorithm is ed25519", good: good,
 			bad: redeemed{key: signedjson.Key{ID: "rsa:1", Private: testKey(7).Private}}.try},
 

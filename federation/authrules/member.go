@@ -1,6 +1,8 @@
 package authrules
 
 import (
+	"strings"
+
 	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
 )
@@ -16,6 +18,11 @@ func (c *check) member() (verdict, error) {
 	value, hasMembership := member(c.e.Content(), "membership")
 	if !isState || !hasMembership {
 		return next, c.reject("member.malformed", "a membership event needs a state key and a membership")
+	}
+	// The rules call the state key a user and don't say what follows if it is none. Deployed servers ask for its domain
+	// and drop the event when there is none.
+	if !strings.Contains(target, ":") {
+		return next, c.reject("member.malformed", "the state key %q is not a user", target)
 	}
 	// spec:rooms/v12#authorisation-rules 5.2
 	if c.rules.RestrictedJoins {

@@ -45,6 +45,8 @@ func joinCases() []ruleCase {
 	cases := []ruleCase{
 		{rule: "member.malformed", why: "no state key", good: malformed(key(invited), `{"membership":"join"}`), bad: malformed(nil, `{"membership":"join"}`)},
 		{rule: "member.malformed", why: "no membership", good: malformed(key(invited), `{"membership":"leave"}`), bad: malformed(key(invited), `{}`)},
+		{rule: "member.malformed", why: "the state key is a user", good: becomes("", mod, stranger, "invite"), bad: becomes("", mod, "stranger", "invite")},
+		{rule: "member.malformed", why: "nobody is no user", good: becomes("", mod, stranger, "ban"), bad: becomes("", mod, "", "ban")},
 		{rule: "member.unknown", why: "no such membership", good: malformed(key(invited), `{"membership":"leave"}`), bad: malformed(key(invited), `{"membership":"visit"}`)},
 		{rule: "member.unknown", why: "not a string", good: malformed(key(invited), `{"membership":"leave"}`), bad: malformed(key(invited), `{"membership":["join"]}`)},
 
