@@ -1,6 +1,6 @@
 # make        builds ./hanse
 # make test   runs the tests; needs Go and nothing else
-.PHONY: build test race bench torture fuzz lint interop clean
+.PHONY: hostile build test race bench torture fuzz lint interop clean
 
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -51,6 +51,10 @@ vulncheck:
 interop:
 	./conformance/adapters/synapse-install.sh
 	HANSE_INTEROP=1 $(GO) test -count=1 -v ./conformance/interop
+
+# Hostile inputs, overload for a minute of each kind, ten minutes of mixed load (make test has seconds of each).
+hostile:
+	$(GO) test -count=1 -timeout 40m -v ./testnet/hostile -overload 1m -soak 10m
 
 clean:
 	rm -rf hanse .build

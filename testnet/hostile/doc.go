@@ -5,8 +5,8 @@
 //
 // It is tests only. `go test ./testnet/hostile` runs a short version of everything; the long ones have flags:
 //
-//	go test ./testnet/hostile -timeout 30m -args -overload 1m   # overload for a minute
-//	go test ./testnet/hostile -timeout 30m -args -soak 10m      # mixed load with restarts of peers
+//	go test -timeout 30m ./testnet/hostile -overload 1m   # overload for a minute
+//	go test -timeout 30m ./testnet/hostile -soak 10m      # mixed load with restarts of peers
 //
 // HANSE_BIN names a hanse that was built already; without it the suite builds one.
 package hostile

@@ -91,9 +91,9 @@ var _ = Describe("requests", Serial, func() {
 	It("of clients, huge and many at once", func(ctx SpecContext) {
 		n := startNode()
 		u := n.newUser(ctx)
-		calm(ctx, n, 450e6, 2*time.Second, func() {
+		calm(ctx, n, 450e6, 4*time.Second, func() {
 			huge := appendRequest(nil, "PUT", "/_matrix/client/v3/user/"+url.PathEscape(u.ID)+"/account_data/x", "Bearer "+u.Token, []byte(`{"a":"`+strings.Repeat("x", 1900<<10)+`"}`))
-			got := load(ctx, slicesOf(100, func(int) caller { return &asker{n, huge} }), 2*time.Second, 0)
+			got := load(ctx, slicesOf(30, func(int) caller { return &asker{n, huge} }), 2*time.Second, 0)
 			AddReportEntry("2 MB bodies", got.String())
 			Expect(got.refused[http.StatusInternalServerError]).To(BeZero())
 		})
