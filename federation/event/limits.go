@@ -21,6 +21,12 @@ const (
 	MaxPrevEvents = 20
 	MaxAuthEvents = 10
 
+	// maxNesting is how deep arrays and objects may stand in each other in an event. The
+	// specification is silent; the parsers of deployed servers refuse the 128th level and the
+	// event is dropped, so that we don't build on events that others never get. It is far
+	// beyond any real event.
+	maxNesting = 127
+
 	// maxRaw bounds what is read at all, before unsigned is dropped and escapes are decoded:
 	// six times MaxSize for an event written in \u escapes alone, and room for unsigned,
 	// where invites carry state.

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -34,6 +35,9 @@ func parseCanonical(rules *roomversion.Rules, canonical []byte) (*Event, error) 
 	if len(canonical) > MaxSize {
 		return nil, wrong("", fmt.Sprintf("has %d bytes, %d are allowed", len(canonical), MaxSize))
 	}
+	if tooDeep(canonical) {
+		return nil, wrong("", fmt.Sprintf("has more than %d arrays and objects in each other", maxNesting))
+	}
 	e := &Event{rules: rules, json: canonical}
 	f, err := e.read()
 	if err != nil {
@@ -55,6 +59,30 @@ func parseCanonical(rules *roomversion.Rules, canonical []byte) (*Event, error) 
 		return nil, err
 	}
 	return e, nil
+}
+
+// tooDeep tells whether arrays and objects stand deeper in each other than maxNesting.
+func tooDeep(canonical []byte) bool {
+	if bytes.Count(canonical, []byte{'['})+bytes.Count(canonical, []byte{'{'}) <= maxNesting {
+		return false // as nearly always, at next to no cost
+	}
+	nesting, inString := 0, false
+	for i := 0; i < len(canonical); i++ {
+		switch c := canonical[i]; {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\':
+			i++
+		case inString:
+		case c == '[' || c == '{':
+			if nesting++; nesting > maxNesting {
+				return true
+			}
+		case c == ']' || c == '}':
+			nesting--
+		}
+	}
+	return false
 }
 
 // Load makes an event of what [Event.JSON] gave, and its ID. It is for our own store: the
@@ -235,7 +263,8 @@ func (e *Event) readContent(f *fields) {
 // readRoomID comes after the ID is known, since a create event may take its room ID from it.
 func (e *Event) readRoomID(value []byte) error {
 	e.hasRoomID = value != nil
-	if !e.hasRoomID && e.rules.RoomIDIsCreateEvent && e.typ == "m.room.create" {
+	// Deployed servers take a create event of another state key, or of none, for an event that lacks its room ID.
+	if !e.hasRoomID && e.rules.RoomIDIsCreateEvent && e.Is("m.room.create", "") {
 		e.roomID = "!" + id.RoomID(strings.TrimPrefix(string(e.id), "$"))
 		return nil
 	}

@@ -194,6 +194,14 @@ func TestRoomIDOfCreateEvent(t *testing.T) {
 			t.Errorf("version %s: create event %s", rules.Version, create)
 		}
 		checkEvent(t, e)
+		for _, stateKey := range []string{"", `"x"`} { // no state event, another state event
+			if delete(members, "state_key"); stateKey != "" {
+				members["state_key"] = stateKey
+			}
+			if _, err := Parse(rules, text(members)); err == nil {
+				t.Errorf("version %s: a create event with state key %s needs no room_id", rules.Version, stateKey)
+			}
+		}
 	}
 }
 

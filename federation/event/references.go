@@ -24,7 +24,8 @@ func readReferences(rules *roomversion.Rules, f *fields) (prev, auth []id.EventI
 }
 
 // appendReferences reads a list of event IDs; in room versions 1 and 2, of pairs of an ID and
-// an object of hashes. Nobody uses the hashes, and some servers leave them out.
+// an object of hashes. Nobody uses the hashes, and some servers leave them out; but deployed
+// servers drop an event in which one is not a string.
 func appendReferences(ids []id.EventID, rules *roomversion.Rules, field string, list []byte, limit int) ([]id.EventID, error) {
 	if !canonicaljson.IsArray(list) {
 		return nil, wrong(field, "is not an array")
@@ -36,8 +37,8 @@ func appendReferences(ids []id.EventID, rules *roomversion.Rules, field string, 
 		}
 		if rules.ReferencesWithHashes {
 			first, hashes, ok := pair(value)
-			if value = first; !ok || !canonicaljson.IsObject(hashes) {
-				return nil, wrong(field, "has an entry that is not a pair of an event ID and an object")
+			if value = first; !ok || !areHashes(hashes) {
+				return nil, wrong(field, "has an entry that is not a pair of an event ID and an object of strings")
 			}
 		}
 		text, ok := canonicaljson.String(value)
@@ -65,4 +66,18 @@ func pair(array []byte) (first, second []byte, ok bool) {
 		}
 	}
 	return first, second, n == 2
+}
+
+// areHashes tells whether the value is an object of strings.
+func areHashes(value []byte) bool {
+	if !canonicaljson.IsObject(value) {
+		return false
+	}
+	hashes := canonicaljson.Walk(value)
+	for _, hash, ok := hashes.Next(); ok; _, hash, ok = hashes.Next() {
+		if !canonicaljson.IsString(hash) {
+			return false
+		}
+	}
+	return true
 }
