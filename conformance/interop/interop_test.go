@@ -35,7 +35,7 @@ var _ = Describe("users of Hanse and Synapse", func() {
 		{"in a room on Hanse", direction{&hanse, &synapse}},
 		{"in a room on Synapse", direction{&synapse, &hanse}},
 	} {
-		for _, version := range []string{"6", "10", "11", "12"} {
+		for _, version := range []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"} {
 			Context(fmt.Sprintf("%s, version %s", d.name, version), Ordered, func() { meet(d.direction, version) })
 		}
 		Context(d.name+", over an outage", Ordered, func() { outage(d.direction) })
