@@ -162,8 +162,8 @@ func (e *Event) read() (fields, error) {
 	if e.content = f.content; !canonicaljson.IsObject(e.content) {
 		return f, wrong("content", "is not an object")
 	}
-	if e.hashes = f.hashes; !canonicaljson.IsObject(e.hashes) {
-		return f, wrong("hashes", "is not an object")
+	if e.hashes = f.hashes; !areHashes(e.hashes) {
+		return f, wrong("hashes", "is not an object of strings")
 	}
 	if hash, _ := canonicaljson.Get(e.hashes, "sha256"); !canonicaljson.IsString(hash) {
 		return f, wrong("hashes", "has no string sha256")
