@@ -10,8 +10,9 @@ const (
 	// maxBodyMemory bounds the bytes of all request bodies held at once: 64 of the largest.
 	maxBodyMemory = 128 << 20
 	// maxQueue is how many requests of a kind may wait for their turn, and maxQueueWait for how long: with the work
-	// itself it must stay below what a user takes for an answer. busyRetry is when those sent away may come again.
-	maxQueue     = 1024
+	// itself it must stay below what a user takes for an answer. Waiting costs some 10 KiB; being sent away at once costs
+	// processors, since those who don't heed it are back at once. busyRetry is when those sent away may come again.
+	maxQueue     = 4096
 	maxQueueWait = time.Second
 	busyRetry    = 2 * time.Second
 	// maxSends is how many sends are worked on at once: several commits' worth, so that groups are full.
