@@ -35,20 +35,20 @@ func outliers(c room.Commit) int {
 
 // writeCitations notes what a state event cites: for state resolution, which asks from above. Left out are the create
 // event, which all cite and nothing doubts, and what a bulk of outliers cites; rooms.cited remembers that.
-func (w *roomWrite) writeCitations(t *writeTx, e room.Committed) error {
+func (w *roomWrite) writeCitations(t *writeTx, e room.Committed, number Position) error {
 	if !e.Event.IsState() || w.bulk && e.Outlier {
 		return nil
 	}
 	create, _ := w.commit.Current.Get(createType, "")
-	return cite(t, e.Event, create)
+	return cite(t, e.Event, number, create)
 }
 
-func cite(t *writeTx, e *event.Event, create id.EventID) error {
+func cite(t *writeTx, e *event.Event, number Position, create id.EventID) error {
 	for _, cited := range e.AuthEvents() {
 		if cited == create {
 			continue
 		}
-		if err := t.insert(insertCitation, citedKey(cited), int64(t.position), string(e.ID())); err != nil {
+		if err := t.insert(insertCitation, citedKey(cited), int64(number)); err != nil {
 			return err
 		}
 	}
@@ -60,27 +60,19 @@ func cite(t *writeTx, e *event.Event, create id.EventID) error {
 func (s source) CitedBy(cited id.EventID) iter.Seq2[id.EventID, error] {
 	return func(yield func(id.EventID, error) bool) {
 		known, err := s.citationsKnown(cited)
-		for last := (citation{stored: math.MinInt64}); err == nil; {
-			var rows []citation
-			if rows, err = s.citations(cited, last); err != nil || len(rows) == 0 {
+		last := Position(math.MinInt64)
+		for limit := citedFirst; err == nil; limit = citedBatch { // the caller often stops after a few
+			var citing []*storedEvent
+			var more bool
+			if citing, last, more, err = s.citing(cited, last, limit); err != nil {
 				break
 			}
-			var ids []id.EventID
-			for _, row := range rows {
-				ids = append(ids, row.citing)
-			}
-			var events map[id.EventID]*storedEvent
-			if events, err = s.store.stored(s.ctx, ids); err != nil {
-				break
-			}
-			for _, e := range ids {
-				row := events[e]
-				if row != nil && slices.Contains(row.event.AuthEvents(), cited) && !yield(e, nil) {
+			for _, e := range citing {
+				if slices.Contains(e.event.AuthEvents(), cited) && !yield(e.event.ID(), nil) {
 					return
 				}
 			}
-			last = rows[len(rows)-1]
-			if len(rows) < citedBatch {
+			if !more {
 				break
 			}
 		}
@@ -93,23 +85,22 @@ func (s source) CitedBy(cited id.EventID) iter.Seq2[id.EventID, error] {
 	}
 }
 
-type citation struct {
-	stored int64
-	citing id.EventID
-}
-
-// citations are those after the given one, at most citedBatch.
-func (s source) citations(cited id.EventID, after citation) ([]citation, error) {
-	var found []citation
-	err := s.store.read.each(s.ctx, `SELECT stored, citing FROM citations WHERE cited = $1 AND (stored, citing) > ($2, $3)
-		ORDER BY stored, citing LIMIT $4`, []any{citedKey(cited), after.stored, string(after.citing), int64(citedBatch)},
-		func(rows *sql.Rows) error {
-			var c citation
-			err := rows.Scan(&c.stored, &c.citing)
-			found = append(found, c)
+// citing reads events that cite one (or one with the same key), those with numbers after the given one; last is the
+// greatest number, more says that there may be more.
+func (s source) citing(cited id.EventID, after Position, limit int) (events []*storedEvent, last Position, more bool, err error) {
+	numbers, err := readAll[Position](s.ctx, s.store, "SELECT citing FROM citations WHERE cited = $1 AND citing > $2 ORDER BY citing LIMIT $3",
+		citedKey(cited), int64(after), int64(limit))
+	if err != nil || len(numbers) == 0 {
+		return nil, after, false, err
+	}
+	err = listPositions("SELECT "+eventColumns+" FROM events WHERE number IN (%s)", nil, numbers, func(query string, args []any) error {
+		return s.store.read.each(s.ctx, query, args, func(rows *sql.Rows) error {
+			e, err := s.store.scanEvent(s.ctx, rows)
+			events = append(events, e)
 			return err
 		})
-	return found, err
+	})
+	return events, numbers[len(numbers)-1], len(numbers) == limit, err
 }
 
 func (s source) citationsKnown(cited id.EventID) (bool, error) {

@@ -150,7 +150,7 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 			return err
 		}
 		t.then(func() { w.store.events.put(row) })
-		if err := w.writeCitations(t, e); err != nil {
+		if err := w.writeCitations(t, e, number); err != nil {
 			return err
 		}
 	}

@@ -35,7 +35,7 @@ var (
 	}
 	insertMoved    = &insertion{into: "moved (position, number)", columns: 2, key: 0}
 	insertCitation = &insertion{
-		into: "citations (cited, stored, citing)", columns: 3, key: 0,
+		into: "citations (cited, citing)", columns: 2, key: 0,
 		conflict: "ON CONFLICT DO NOTHING",
 	}
 	insertGap = &insertion{

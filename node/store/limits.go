@@ -38,8 +38,9 @@ const (
 	// citedOutliers is how many outliers a commit may have before they are left out of citations: the state of a room that
 	// was joined would be a third longer to write, for questions that may never be asked.
 	citedOutliers = 256
-	// citedBatch is how many citing events are read at once.
+	// citedBatch is how many citing events are read at once, citedFirst how many at first: the search mostly ends there.
 	citedBatch = 256
+	citedFirst = 8
 	// walkEvents bounds how many events one walk along prev events reads, whatever a peer asks for.
 	walkEvents = 2000
 	// outboxLog is how many rows of the outbox are kept for destinations that are behind. One that is further behind

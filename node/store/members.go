@@ -222,7 +222,7 @@ func (s *Store) storeOutlier(t *writeTx, ref *roomRef, e *event.Event) error {
 		return err
 	}
 	s.tail.wrote(t, e.ID(), number)
-	return cite(t, e, "")
+	return cite(t, e, number, "")
 }
 
 // RemoveOutOfRoom turns a local user's invite to, or knock on, a room this server takes no part in into a leave without

@@ -60,6 +60,7 @@ type campaign struct {
 
 	victim, peer *server
 	births       int
+	data, next   int // of the account data, which outlives the generations: the newest acknowledged and sent
 }
 
 // Run runs a campaign. The error says what was found wrong; the servers' data is left in Options.Dir.

@@ -39,7 +39,7 @@ type talker struct {
 
 // newWork makes the rooms of a generation.
 func (c *campaign) newWork(ctx context.Context) (*work, error) {
-	g := &work{campaign: c}
+	g := &work{campaign: c, data: c.data, next: c.next}
 	options := map[string]any{"preset": "public_chat"}
 	var err error
 	if g.shared, err = c.victim.user.CreateRoom(ctx, options); err != nil {
@@ -87,8 +87,9 @@ func (g *work) begin(ctx context.Context) (ended func() error) {
 	}
 	return func() error {
 		working.Wait()
-		g.campaign.report.Acknowledged += g.told - before
-		g.told = 0
+		c := g.campaign
+		c.report.Acknowledged += g.told - before
+		g.told, c.data, c.next = 0, g.data, g.next
 		for _, t := range g.talkers {
 			g.campaign.report.Acknowledged += len(t.sent)
 			g.campaign.report.Retried += t.retried

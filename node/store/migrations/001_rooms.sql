@@ -84,9 +84,8 @@ CREATE TABLE moved (
 -- Which state events have an event among their auth events; see citations.go.
 CREATE TABLE citations (
 	cited  INT64 NOT NULL, -- a hash of the ID
-	stored INT64 NOT NULL, -- the citing event's
-	citing CHARS NOT NULL,
-	PRIMARY KEY (cited, stored, citing)
+	citing INT64 NOT NULL, -- the number
+	PRIMARY KEY (cited, citing)
 ) KEYED;
 
 -- Parents we have heard of and do not have.
