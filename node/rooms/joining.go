@@ -83,10 +83,15 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 	return nil
 }
 
-// withCoSignature is our event with the resident server's signature, where the room needs one.
+// withCoSignature is our event with the signatures that it got: the resident server's where the room needs one, a policy
+// server's where the resident asked for it.
 func (r *Rooms) withCoSignature(ctx context.Context, rules *roomversion.Rules, ours *event.Event, raw json.RawMessage) (*event.Event, error) {
 	if len(ours.RequiredSigners()) <= 1 {
-		return ours, nil
+		if e, err := event.Parse(rules, raw); err == nil && e.ID() == ours.ID() && e.ContentHashMatches() &&
+			len(e.Signatures()[r.self]) > 0 && r.cfg.Ring.VerifyEvents(ctx, []*event.Event{e})[0] == nil {
+			return e, nil
+		}
+		return ours, nil // what came back is of no use
 	}
 	if len(raw) == 0 {
 		return nil, fmt.Errorf("the answer lacks our event with the resident server's signature")

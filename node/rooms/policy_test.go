@@ -151,6 +151,7 @@ var _ = Describe("a room with a policy server", func() {
 		four := w.start("four.test")
 		dora := four.user("dora")
 		four.join(dora, roomID, one.name)
+		Expect(four.current(roomID, "m.room.member", string(dora)).Signatures()[g.name]).To(HaveKey(room.PolicyKeyID), "the resident server asked")
 		two.sees(four.say(dora, roomID, "hello"))
 		Expect(one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: alice, Target: four.user("emil")})).To(Succeed())
 		Eventually(func() string { return two.membership(roomID, four.user("emil")) }).WithTimeout(patience).Should(Equal("invite"))
