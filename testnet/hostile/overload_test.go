@@ -130,6 +130,12 @@ func (h *hall) talker(i int) caller {
 }
 
 var _ = Describe("overload", Serial, func() {
+	BeforeEach(func() {
+		if !measuring() {
+			Skip("needs -overload, as in `make hostile`")
+		}
+	})
+
 	It("by clients who send", func(ctx SpecContext) {
 		h := newHall(ctx, 10, 8)
 		few, many := slicesOf(80, h.talker), slicesOf(1500, h.talker)

@@ -57,10 +57,15 @@ var _ = Describe("a node", Serial, func() {
 		time.Sleep(time.Second)
 		AddReportEntry("at rest", fmt.Sprintf("binary %.1f MB, ready after %v, %v; after its first user and room: %v", float64(info.Size())/1e6, ready, n.use(), busy))
 		Expect(n.resident()).To(BeNumerically("<=", 40<<20))
-		Expect(ready).To(BeNumerically("<=", 2*time.Second)) // 200 ms on a machine that does nothing else
+		if measuring() {
+			Expect(ready).To(BeNumerically("<=", 200*time.Millisecond))
+		}
 	})
 
 	It("stays as it is under mixed load, while servers come and go", func(ctx SpecContext) {
+		if *soakTime == 0 {
+			Skip("needs -soak, as in `make hostile`")
+		}
 		h := newHall(ctx, 5, 4)
 		life, cancel := context.WithTimeout(ctx, *soakTime)
 		defer cancel()

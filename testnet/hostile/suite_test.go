@@ -28,11 +28,15 @@ const (
 	patience = 20 * time.Second
 )
 
-// The lengths of the long tests: seconds unless the command line says otherwise.
+// The long tests and their lengths. They tell something of rates and times on a machine that does nothing else; without
+// them nothing is held against the clock.
 var (
-	overloadTime = flag.Duration("overload", 4*time.Second, "how long each kind of overload lasts")
-	soakTime     = flag.Duration("soak", 12*time.Second, "how long the mixed load lasts")
+	overloadTime = flag.Duration("overload", 0, "how long each kind of overload lasts; 0: not at all")
+	soakTime     = flag.Duration("soak", 0, "how long the mixed load lasts; 0: not at all")
 )
+
+// measuring tells that times are held against their marks.
+func measuring() bool { return *overloadTime > 0 }
 
 // The world of the suite: made once, used by all.
 var (

@@ -160,7 +160,8 @@ func (b *bystander) repeat(ctx context.Context, what string, pause time.Duration
 	})
 }
 
-// end stops the bystander, who must have been served all the time, and almost always within the given time.
+// end stops the bystander, who must have been served all the time, and, when measuring, almost always within
+// the given time.
 func (b *bystander) end(within time.Duration) {
 	GinkgoHelper()
 	b.cancel()
@@ -170,7 +171,9 @@ func (b *bystander) end(within time.Duration) {
 		times := b.times[what]
 		Expect(times).NotTo(BeEmpty(), what)
 		AddReportEntry("the bystander's "+what, fmt.Sprintf("%d, p50 %v, p95 %v, max %v", len(times), quantile(times, .5), quantile(times, .95), quantile(times, 1)))
-		Expect(quantile(times, .95)).To(BeNumerically("<", within), what)
+		if measuring() {
+			Expect(quantile(times, .95)).To(BeNumerically("<", within), what)
+		}
 	}
 }
 
