@@ -31,7 +31,4 @@ const (
 	// six times MaxSize for an event written in \u escapes alone, and room for unsigned,
 	// where invites carry state.
 	maxRaw = 1 << 20
-
-	// maxErrorText bounds what an error repeats of an event.
-	maxErrorText = 64
 )

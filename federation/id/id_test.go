@@ -169,7 +169,7 @@ func TestUncheckedValues(t *testing.T) {
 		UserID(s).Strict()
 		ServerName(s).Host()
 		ServerName(s).Literal()
-		RoomID(s).CreateEvent()
+		_, _ = RoomID(s).CreateEvent()
 		KeyID(s).Name()
 	}
 }

@@ -200,8 +200,8 @@ func TestTemplate(t *testing.T) {
 }
 
 func TestStepFails(t *testing.T) {
-	m, store := founded(t, roomversion.V10)
-	m = room.Load("a", store.snapshot()) // nothing cached
+	_, store := founded(t, roomversion.V10)
+	m := room.Load("a", store.snapshot()) // nothing cached
 	store.err = errors.New("disk on fire")
 	if _, err := m.Step(start, room.Propose{Drafts: []event.Draft{message("@alice:a", "x")}, Key: testKey()}, store); !errors.Is(err, store.err) {
 		t.Fatalf("got %v", err)

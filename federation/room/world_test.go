@@ -199,7 +199,7 @@ func (w *world) draft(sender id.UserID, what string, content string) (event.Draf
 	d := event.Draft{Sender: sender, Content: json.RawMessage(content)}
 	state := func(typ, key string, content any) {
 		d.Type, d.StateKey = typ, &key
-		if d.Content == nil || len(d.Content) == 0 {
+		if len(d.Content) == 0 {
 			d.Content, _ = json.Marshal(content)
 		}
 	}

@@ -32,6 +32,4 @@ const (
 	maxPages = 2000
 	// pageSize is how many events are asked of /messages at a time; servers may give fewer.
 	pageSize = 500
-	// maxEventBytes bounds an event. spec:client-server-api#size-limits
-	maxEventBytes = 65536
 )

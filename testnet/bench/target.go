@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -246,19 +244,4 @@ func parallel(n, limit int, do func(i int) error) error {
 	}
 	wait.Wait()
 	return errors.Join(errs...)
-}
-
-// folderSize is how many bytes the files below a folder have.
-func folderSize(folder string) int64 {
-	var size int64
-	_ = filepath.WalkDir(folder, func(_ string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return nil // a file that is gone has no size
-		}
-		if info, err := entry.Info(); err == nil {
-			size += info.Size()
-		}
-		return nil
-	})
-	return size
 }
