@@ -96,10 +96,6 @@ var (
 		into: "outbox_catchup (destination, room, event_id, position)", columns: 4, key: 2,
 		conflict: "ON CONFLICT (destination, room) DO UPDATE SET event_id = excluded.event_id, position = excluded.position",
 	}
-	insertKept = &insertion{
-		into: "outbox_kept (destination, position, edu)", columns: 3, key: 0,
-		conflict: "ON CONFLICT DO NOTHING",
-	}
 	insertBackoff = &insertion{
 		into: "backoffs (destination, backoff)", columns: 2, key: 1,
 		conflict: "ON CONFLICT (destination) DO UPDATE SET backoff = excluded.backoff",

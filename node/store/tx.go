@@ -282,25 +282,3 @@ func (t *writeTx) found(query string, args []any, dest ...any) (bool, error) {
 	}
 	return true, nil
 }
-
-// each reads rows.
-func (t *writeTx) each(query string, args []any, scan func(*sql.Rows) error) error {
-	if err := t.flush(); err != nil {
-		return err
-	}
-	stmt, err := t.prepare(query)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(context.Background(), args...)
-	if err != nil {
-		return fmt.Errorf("store: reading: %w", err)
-	}
-	defer rows.Close() //nolint:errcheck // Err tells what matters
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return fmt.Errorf("store: reading: %w", err)
-		}
-	}
-	return rows.Err()
-}
