@@ -26,7 +26,7 @@ type Stream struct {
 	ephemeral *ephemeral.Ephemeral
 	log       *slog.Logger
 
-	feed      *store.Follower
+	feed *store.Follower
 
 	mu     sync.Mutex
 	upto   store.Position                    // guarded by mu: what is known of the feed
