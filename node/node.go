@@ -38,6 +38,7 @@ type Node struct {
 	keyID     id.KeyID // of the key that signs
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
+	lock      *os.File // held while the data folder is ours
 
 	store     *store.Store
 	client    *client.Client
@@ -61,14 +62,17 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Node, error) {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
 	var err error
+	if n.lock, err = lockFolder(config.DataDir); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
 	if n.store, err = openStore(ctx, config, log); err != nil {
-		return nil, err
+		return nil, errors.Join(err, n.lock.Close())
 	}
 	if err := n.assemble(ctx); err != nil {
 		for _, e := range n.endpoints {
 			err = errors.Join(err, e.listener.Close())
 		}
-		return nil, errors.Join(err, n.store.Close())
+		return nil, errors.Join(err, n.store.Close(), n.lock.Close())
 	}
 	return n, nil
 }
@@ -115,7 +119,7 @@ func (n *Node) Run(ctx context.Context) error {
 	life := context.WithoutCancel(ctx)
 	committer := stage(life, n.store.Run)
 	if err := n.store.SetOwnKeyUsed(life, n.keyID); err != nil {
-		return errors.Join(err, committer.stop(), n.store.Close())
+		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 	}
 	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.ephemeral.Run, n.users.Run)
 
@@ -134,7 +138,7 @@ func (n *Node) Run(ctx context.Context) error {
 	err := serveAll(serving, n.endpoints)
 	n.telemetry.SetReady(false)
 	n.log.Info("hanse stops", "server_name", n.name)
-	err = errors.Join(err, parts.stop(), committer.stop(), n.store.Close())
+	err = errors.Join(err, parts.stop(), committer.stop(), n.store.Close(), n.lock.Close())
 	n.client.Close()
 	return err
 }

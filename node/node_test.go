@@ -136,6 +136,22 @@ func TestASecondStartGoesOn(t *testing.T) {
 	}
 }
 
+func TestADataFolderHasOneServer(t *testing.T) {
+	config := testConfig(t)
+	_, stop := start(t, config)
+	if n, err := New(t.Context(), config, slog.New(slog.DiscardHandler)); err == nil {
+		t.Errorf("a second server starts: %v", n.addresses())
+	} else if !strings.Contains(err.Error(), "in use by another hanse") {
+		t.Errorf("a second server: %v", err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, stop := start(t, config); stop() != nil {
+		t.Error("the folder is not free after the stop")
+	}
+}
+
 func TestAStartThatCanNotBeIsRefusedClearly(t *testing.T) {
 	used := testConfig(t)
 	_, stop := start(t, used)
