@@ -25,8 +25,6 @@ func membership(e user.Event) string {
 // direction is which server has the room and which one comes to it.
 type direction struct{ resident, visitor **server }
 
-func (d direction) String() string { return (*d.resident).kind + " → " + (*d.visitor).kind }
-
 var _ = Describe("users of Hanse and Synapse", func() {
 	for _, d := range []struct {
 		name string
