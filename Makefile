@@ -14,8 +14,9 @@ KILLS ?= 1000
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
 
+# One package at a time: several of them start servers, which share the processors.
 test:
-	$(GO) test ./...
+	$(GO) test -p 1 ./...
 
 # The race detector needs a C compiler. The suites that are left out start hanse as a process, which it doesn't look into.
 race:
