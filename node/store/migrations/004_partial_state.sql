@@ -1,0 +1,1 @@
+-- Rooms whose state is not whole yet.

@@ -1,0 +1,1 @@
+-- Device keys, one-time keys, messages to devices, key backups.

@@ -1,0 +1,1 @@
+-- Media, ours and others'.

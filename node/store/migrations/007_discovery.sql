@@ -1,0 +1,1 @@
+-- Finding rooms, people and events.

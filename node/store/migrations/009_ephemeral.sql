@@ -1,0 +1,1 @@
+-- Receipts, presence and what else is ephemeral.
