@@ -30,6 +30,8 @@ const (
 	CodeUnableToGrantJoin       = "M_UNABLE_TO_GRANT_JOIN"
 	CodeInviteBlocked           = "M_INVITE_BLOCKED"
 	CodeBadState                = "M_BAD_STATE"
+	CodeNotYetUploaded          = "M_NOT_YET_UPLOADED"
+	CodeCannotOverwriteMedia    = "M_CANNOT_OVERWRITE_MEDIA"
 )
 
 // Error is the standard error response of every Matrix API: what a server tells a peer or a client. Its message is

@@ -26,6 +26,12 @@ const (
 	// extremities than this are broken; asking for some of them is enough.
 	MaxEventIDs = 1000
 
+	// MaxMediaHead bounds what an answer with media has before the media's bytes: two heads and an empty object.
+	MaxMediaHead = 64 << 10
+
+	// maxBoundary bounds the boundary of such an answer: 70 characters are allowed (RFC 2046), some write more.
+	maxBoundary = 256
+
 	// MaxAuthorization bounds one Authorization header value, in bytes: two server names of 255 bytes, a key ID and
 	// a signature stay below 1,000.
 	MaxAuthorization = 4096
