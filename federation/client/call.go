@@ -26,6 +26,8 @@ type call struct {
 	unsigned bool       // no X-Matrix: the key endpoints and version
 	timeout  time.Duration
 	limit    int64
+	accept   string            // the Accept header; "": application/json
+	header   func(http.Header) // gets the answer's header, if the status is 2xx, before read; may be nil
 }
 
 // uri is the request's target as it is sent and signed.
@@ -64,6 +66,9 @@ func (c *Client) do(ctx context.Context, server id.ServerName, q call, read func
 		fail.refused(response, body)
 		return fail
 	}
+	if q.header != nil {
+		q.header(response.Header)
+	}
 	body := attempt.body(response, q.limit)
 	defer body.finish()
 	if err := read(body); err != nil {
@@ -84,6 +89,9 @@ func (c *Client) send(attempt *attempt, host string, server id.ServerName, q cal
 			return nil, fmt.Errorf("the request's body is not good: %w", err)
 		}
 		request.SetHeader("Authorization", authorization.String())
+	}
+	if q.accept != "" {
+		request.SetHeader("Accept", q.accept)
 	}
 	if q.body != nil {
 		request.SetHeader("Content-Type", "application/json").SetBody(bytes.NewReader(q.body))

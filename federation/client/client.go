@@ -50,6 +50,7 @@ type Client struct {
 	resolver  Resolver
 	transport *transport
 	http      *resty.Client
+	web       *http.Client // for where other servers say that media is
 	timeouts  Timeouts
 	limits    Limits
 	log       *slog.Logger
@@ -78,7 +79,7 @@ func New(cfg Config) *Client {
 		SetHeader("Accept", "application/json").
 		SetPreRequestHook(repeatable)
 	return &Client{
-		origin: cfg.Origin, key: cfg.Key, resolver: cfg.Resolver, transport: t, http: requests,
+		origin: cfg.Origin, key: cfg.Key, resolver: cfg.Resolver, transport: t, http: requests, web: newWeb(t),
 		timeouts: timeouts, limits: cfg.Limits.withDefaults(), log: log,
 	}
 }
@@ -91,7 +92,10 @@ func repeatable(_ *resty.Client, r *http.Request) error {
 }
 
 // Close closes the idle connections. Calls under way go on.
-func (c *Client) Close() { c.transport.close() }
+func (c *Client) Close() {
+	c.transport.close()
+	c.web.CloseIdleConnections()
+}
 
 // dialer is the configured dialer, the resolver's guarded one, or one that refuses: never an unguarded one by accident.
 func dialer(cfg Config) DialFunc {

@@ -72,6 +72,11 @@ const (
 	// maxHeader bounds an answer's header, in bytes.
 	maxHeader = 64 << 10
 
+	// maxWebRedirects bounds the redirects of media that is elsewhere, which may go in circles.
+	maxWebRedirects = 5
+	// maxWebIdle bounds the connections kept to where media is elsewhere.
+	maxWebIdle = 20
+
 	// maxIdle and maxIdlePerServer bound the connections kept open without a call on them. A busy destination needs
 	// one for transactions and one for questions; HTTP/2 needs one for all.
 	maxIdle          = 2000

@@ -6,6 +6,7 @@ const (
 	federationV1 = "/_matrix/federation/v1"
 	federationV2 = "/_matrix/federation/v2"
 	keyV2        = "/_matrix/key/v2"
+	mediaV3      = "/_matrix/media/v3"
 )
 
 // path joins a prefix, an endpoint's name and its parameters, each escaped as one segment.

@@ -18,6 +18,10 @@ type pair struct{ answer any }
 
 // answer writes an endpoint's answer.
 func (a *api) answer(w http.ResponseWriter, r *http.Request, name string, answer any) {
+	if content, isMedia := answer.(MediaContent); isMedia {
+		a.sendMedia(w, r, name, content)
+		return
+	}
 	inner, old := answer, false
 	if p, isPair := answer.(pair); isPair {
 		inner, old = p.answer, true

@@ -27,6 +27,8 @@ type Handlers struct {
 	Directory    DirectoryHandler
 	Profiles     ProfileHandler
 	Keys         KeyHandler
+	Media        MediaHandler
+	OpenID       OpenIDHandler
 }
 
 // TransactionHandler takes transactions.

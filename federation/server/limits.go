@@ -52,4 +52,13 @@ const (
 	maxTransactionID = 255
 	// maxParameter bounds free query parameters (since, third_party_instance_id, field), in bytes.
 	maxParameter = 1024
+
+	// maxPixels bounds a thumbnail's sides as they are asked for, in pixels; what is served is the handler's choice.
+	maxPixels = 1 << 16
+	// defaultMediaWait is the specification's, maxMediaWait the longest a peer may have us wait for an upload.
+	defaultMediaWait = 20 * time.Second
+	maxMediaWait     = time.Minute
+	// mediaPatience and mediaPace bound how long sending media may take: a minute, and a second for each 16 KiB.
+	mediaPatience = time.Minute
+	mediaPace     = 16 << 10
 )

@@ -77,6 +77,13 @@ func (a *api) routes() map[string]methods {
 	if a.Handlers.Profiles != nil {
 		routes[v1+"/query/profile"] = methods{http.MethodGet: {handle: a.profile}}
 	}
+	if a.Handlers.Media != nil {
+		routes[v1+"/media/download/{mediaID}"] = methods{http.MethodGet: {handle: a.media}}
+		routes[v1+"/media/thumbnail/{mediaID}"] = methods{http.MethodGet: {handle: a.thumbnail}}
+	}
+	if a.Handlers.OpenID != nil {
+		routes[v1+"/openid/userinfo"] = methods{http.MethodGet: {open: true, handle: a.openID}}
+	}
 	return routes
 }
 
