@@ -94,7 +94,7 @@ func (a *api) sendMedia(w http.ResponseWriter, r *http.Request, name string, con
 	defer func() { _ = content.Body.Close() }() // it was only read
 	control := http.NewResponseController(w)
 	patience := mediaPatience + time.Duration(content.Size/mediaPace)*time.Second
-	_ = control.SetWriteDeadline(time.Now().Add(patience))      // not every ResponseWriter can, in tests
+	_ = control.SetWriteDeadline(time.Now().Add(patience))       // not every ResponseWriter can, in tests
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // as above
 	boundary := rand.Text() + rand.Text()
 	header := w.Header()
