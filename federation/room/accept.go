@@ -33,6 +33,9 @@ func (s *step) accept(in Accept) error {
 	case !s.m.resident:
 		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "we aren't in the room"})
 		return nil
+	case s.partial != nil && in.Origin != s.m.self:
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "we don't have the whole state of the room yet"})
+		return nil
 	case !ready:
 		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "it stands on events that we don't know: ask for a new template"})
 		return nil

@@ -29,6 +29,10 @@ func (s *step) adopt(in Adopt) error {
 		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: fmt.Sprintf("it belongs to room %s", e.RoomID())})
 		return nil
 	}
+	if in.Partial && s.m.resident {
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "members were left out of the state of a room that we are in"})
+		return nil
+	}
 	if reason := s.wrongCreate(in.State); reason != "" {
 		refuse(reason, nil)
 		return nil
@@ -52,7 +56,7 @@ func (s *step) adopt(in Adopt) error {
 		return nil
 	}
 	// 3. Our event on top.
-	entered, err := s.enter(e, state, refuse)
+	entered, err := s.enter(in, state, refuse)
 	if err != nil || !entered {
 		return err
 	}
@@ -60,7 +64,8 @@ func (s *step) adopt(in Adopt) error {
 }
 
 // enter puts our membership event into the room, with the state given before it.
-func (s *step) enter(e *event.Event, state roomstate.Map, refuse func(string, *authrules.Rejection)) (bool, error) {
+func (s *step) enter(in Adopt, state roomstate.Map, refuse func(string, *authrules.Rejection)) (bool, error) {
+	e := in.Event
 	if err := s.prefetch([]*event.Event{e}); err != nil {
 		return false, err
 	}
@@ -80,7 +85,7 @@ func (s *step) enter(e *event.Event, state roomstate.Map, refuse func(string, *a
 			return false, nil
 		}
 	}
-	c := Committed{Event: e, Before: state, After: stateWith(state, e)}
+	c := Committed{Event: e, Before: state, After: stateWith(state, e), Given: true}
 	for _, p := range e.PrevEvents() {
 		placed, err := s.placed(p)
 		if err != nil {
@@ -103,6 +108,7 @@ func (s *step) enter(e *event.Event, state roomstate.Map, refuse func(string, *a
 		s.forward = forward{}
 		s.stale = true
 	}
+	s.begin(in)
 	s.verdict(verdictOf(&c))
 	return true, s.commit(c)
 }

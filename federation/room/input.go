@@ -6,7 +6,8 @@ import (
 	"hanse/federation/signedjson"
 )
 
-// Input is what a machine is stepped with: one of [Propose], [Receive], [Accept], [Adopt], [Backfill], [Provide], [Resume].
+// Input is what a machine is stepped with: one of [Propose], [Receive], [Accept], [Adopt], [Complete], [Outliers], [Backfill],
+// [Provide], [Resume].
 type Input interface{ input() }
 
 // Propose makes own events, in order, each on top of the one before, all or nothing. The machine fills room ID (but for a create
@@ -59,7 +60,28 @@ type Adopt struct {
 	Event     *event.Event // our membership event
 	State     []*event.Event
 	AuthChain []*event.Event
+	// Partial says that members were left out of State: see [PartialState]. Only for rooms that we aren't in. Servers are those
+	// that the answer names.
+	Partial bool
+	Servers []id.ServerName
 }
+
+// Complete hands in the whole state before our join, of a room with a partial state. Where it fits, what was judged without it is
+// judged again, and the verdict for Join is Accepted; those on events that are something else now come with it. Otherwise Join is
+// Dropped, with the reason, and nothing has changed: another server may give a better answer. For a room whose state is whole, or
+// partial by another join, it does nothing.
+type Complete struct {
+	Join  id.EventID   // PartialState.Join
+	State []id.EventID // all events of the state before Join; those that aren't stored must be in Events
+	// Events are those of the state and its auth chain that weren't handed in as Outliers.
+	Events []*event.Event
+	// Strict refuses a state that differs from the one that we joined with in what that has.
+	Strict bool
+}
+
+// Outliers hands in events of the room without a place in its graph: parts of a large state that is fetched for a [Complete]. Those
+// that are known already change nothing; those whose auth events aren't known yet are dropped, with a verdict.
+type Outliers struct{ Events []*event.Event }
 
 // Backfill hands in history: events below those we have. They are stored as Backfilled, never become forward extremities and
 // never change the current state; check 6 isn't made. Clients may see an event or not by the state at it, so each needs a state:
@@ -93,6 +115,8 @@ func (Propose) input()  {}
 func (Receive) input()  {}
 func (Accept) input()   {}
 func (Adopt) input()    {}
+func (Complete) input() {}
+func (Outliers) input() {}
 func (Backfill) input() {}
 func (Provide) input()  {}
 func (Resume) input()   {}

@@ -52,6 +52,12 @@ const (
 	maxDepth       = 1<<63 - 1
 	maxDepthStrict = 1<<53 - 1
 
+	// maxUnsure bounds the events that are judged while the state isn't whole. They are judged again in one step, of about a second
+	// at this number; what comes beyond it is dropped, and asked for when the state is whole.
+	maxUnsure = 20_000
+	// maxTold bounds the servers of a room that we believe another server's word for; the largest rooms known have some 10,000.
+	maxTold = 50_000
+
 	// Caches, in entries a generation of two. Events: those that authorise the next ones (create, power levels, join rules, members
 	// who talk). States and resolutions: of forward extremities and of recent merges; nodes are shared, entries are small.
 	cachedEvents      = 64

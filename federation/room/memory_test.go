@@ -18,12 +18,14 @@ type memory struct {
 	events   map[id.EventID]room.Stored
 	after    map[id.EventID]roomstate.Map
 	above    map[id.EventID]bool
+	placed   map[id.EventID]bool
 	staged   []*event.Event
 	forward  []id.EventID
 	depth    int64
 	current  roomstate.Map
 	servers  map[id.ServerName]int
 	resident bool
+	partial  *room.PartialState
 	err      error // what reads give
 	reads    int   // events asked for
 }
@@ -31,7 +33,7 @@ type memory struct {
 func newMemory() *memory {
 	return &memory{
 		events: make(map[id.EventID]room.Stored), after: make(map[id.EventID]roomstate.Map),
-		above: make(map[id.EventID]bool), servers: make(map[id.ServerName]int),
+		above: make(map[id.EventID]bool), placed: make(map[id.EventID]bool), servers: make(map[id.ServerName]int),
 	}
 }
 
@@ -70,12 +72,17 @@ func (m *memory) apply(c room.Commit) {
 			continue
 		}
 		m.after[e.Event.ID()] = e.After
+		if e.Again != m.placed[e.Event.ID()] && m.rules != nil {
+			panic("an event is judged again that has no place, or anew that has one")
+		}
+		m.placed[e.Event.ID()] = true
 		if e.Status == room.Accepted {
 			for _, p := range e.Event.PrevEvents() {
 				m.above[p] = true
 			}
 		}
 	}
+	m.keepPartial(c)
 	m.forward, m.depth, m.current, m.resident = c.Forward, c.Depth, c.Current, c.Resident
 	m.staged = append(m.staged, c.Stage...)
 	m.staged = slices.DeleteFunc(m.staged, func(e *event.Event) bool { return slices.Contains(c.Unstage, e.ID()) })
@@ -91,6 +98,35 @@ func (m *memory) apply(c room.Commit) {
 func (m *memory) snapshot() room.Snapshot {
 	return room.Snapshot{
 		RoomID: m.roomID, Rules: m.rules, Forward: m.forward, Depth: m.depth, Current: m.current,
-		Staged: m.staged, Servers: maps.Clone(m.servers), Resident: m.resident,
+		Staged: m.staged, Servers: maps.Clone(m.servers), Resident: m.resident, Partial: m.partialState(),
 	}
+}
+
+// keepPartial keeps what is to be judged again.
+func (m *memory) keepPartial(c room.Commit) {
+	if c.Partial != nil {
+		m.partial = &room.PartialState{Join: c.Partial.Join, Servers: c.Partial.Servers}
+	}
+	for _, e := range c.Events {
+		if e.Unsure && !e.Outlier && m.partial != nil {
+			u := room.Unsure{Event: e.Event.ID(), Backfilled: e.Backfilled, Given: e.Given}
+			if e.Given {
+				u.Before = e.Before
+			}
+			m.partial.Unsure = append(m.partial.Unsure, u)
+		}
+	}
+	if c.Whole {
+		m.partial = nil
+	}
+}
+
+// partialState is a copy for a machine.
+func (m *memory) partialState() *room.PartialState {
+	if m.partial == nil {
+		return nil
+	}
+	p := *m.partial
+	p.Unsure = slices.Clone(p.Unsure)
+	return &p
 }

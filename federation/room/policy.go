@@ -2,6 +2,7 @@ package room
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ed25519" // policy servers sign with it
@@ -92,6 +93,9 @@ func (s *step) policy() (Policy, bool, error) {
 		return Policy{}, false, nil
 	}
 	joined, err := s.joinedNow(p.Server, current)
+	if joined == 0 && s.partial != nil { // its user may be among the members that we don't know yet
+		return p, slices.Contains(s.partial.Servers, p.Server), err
+	}
 	return p, joined > 0, err
 }
 

@@ -17,6 +17,11 @@ import (
 func (s *step) propose(in Propose) error {
 	undo := s.mark()
 	for i, d := range in.Drafts {
+		if s.full() {
+			undo()
+			s.verdict(Verdict{Status: Rejected, Reason: "too much has happened for a room whose state isn't whole yet", Draft: i})
+			return nil
+		}
 		c, err := s.make(d, in.Key)
 		if err != nil {
 			return err

@@ -110,6 +110,12 @@ func (s *step) settle(first *waiting, stage bool) error {
 		if w != first && s.m.waiting.byID[w.event.ID()] != w {
 			continue // decided meanwhile
 		}
+		if s.full() {
+			s.m.waiting.remove(w)
+			s.unstage(w)
+			s.verdict(Verdict{EventID: w.event.ID(), Status: Dropped, Reason: "too much has happened for a room whose state isn't whole yet"})
+			continue
+		}
 		ready, err := s.needs(w)
 		if err != nil {
 			return err
@@ -166,11 +172,17 @@ func (s *step) needs(w *waiting) (bool, error) {
 		}
 	}
 	for _, a := range authEvents(w.event) {
-		_, ok, err := s.stored(a)
+		stored, ok, err := s.stored(a)
 		if err != nil {
 			return false, err
 		}
-		if !ok {
+		doubtful := false
+		if ok && !w.asked {
+			if doubtful, err = s.doubtful(stored); err != nil {
+				return false, err
+			}
+		}
+		if !ok || doubtful {
 			w.auth = append(w.auth, a)
 		}
 	}
@@ -202,14 +214,16 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 	if err := s.states(&c); err != nil {
 		return c, err
 	}
+	before := c.Before
 	checks := []check{
 		{"4. its auth events", Rejected, s.checkAuthEvents},
+		{"the members that it names", Rejected, s.claim},
 		{"5. the state before it", Rejected, s.checkStateBefore},
 		{"6. the current state", SoftFailed, s.checkCurrentState},
 		{"7. the policy server", SoftFailed, s.checkPolicy},
 	}
 	if backfill {
-		checks = checks[:2] // history isn't judged by what came later
+		checks = checks[:3] // history isn't judged by what came later
 	}
 	for _, check := range checks {
 		err := check.pass(&c)
@@ -224,7 +238,9 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 		c.Reason = fmt.Sprintf("it fails the check against %s: %v", check.against, rejection)
 		break
 	}
-	if c.Status != Rejected {
+	if c.Status == Rejected {
+		c.Before, c.After = before, before // what it claimed counts for nothing
+	} else {
 		c.After = stateWith(c.Before, e)
 	}
 	return c, nil
@@ -253,7 +269,7 @@ func (s *step) states(c *Committed) error {
 			return err
 		}
 	}
-	c.Before, c.After = before, before
+	c.Before, c.After, c.Given = before, before, ok
 	return nil
 }
 
@@ -307,6 +323,15 @@ func authEvents(e *event.Event) []id.EventID {
 	return append(list[:len(list):len(list)], create)
 }
 
+// claim adds the members that an event names to a state before it that isn't whole: see PartialState. It never fails an event.
+func (s *step) claim(c *Committed) (err error) {
+	if !c.Given {
+		c.Before, err = s.claimed(c.Event, c.Before)
+		c.After = c.Before
+	}
+	return err
+}
+
 // checkStateBefore is check 5.
 //
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 5
@@ -320,6 +345,9 @@ func (s *step) checkStateBefore(c *Committed) error {
 func (s *step) checkCurrentState(c *Committed) error {
 	current, err := s.currentState()
 	if err != nil {
+		return err
+	}
+	if current, err = s.claimed(c.Event, current); err != nil {
 		return err
 	}
 	if current.Equal(c.Before) {

@@ -136,6 +136,8 @@ type Commit struct {
 	Send     []Send                // the same as Result.Send: outbox rows
 	Servers  map[id.ServerName]int // joined members, of only those servers whose number changed; 0: none left
 	Resident bool                  // after this commit
+	Partial  *PartialState         // the room has a partial state from this commit on; its Unsure is to be made of Events
+	Whole    bool                  // the state is whole from this commit on: nothing is unsure any more
 }
 
 // StateChange is a change of the current state. Old or New is "" for absent.
@@ -146,10 +148,12 @@ type StateChange struct {
 
 // Empty tells that there is nothing to write.
 func (c Commit) Empty() bool {
-	return len(c.Events) == 0 && len(c.Stage) == 0 && len(c.Unstage) == 0 && len(c.Changes) == 0
+	return len(c.Events) == 0 && len(c.Stage) == 0 && len(c.Unstage) == 0 && len(c.Changes) == 0 && !c.Whole
 }
 
-// Committed is an event to be stored. An event may be stored already as an outlier; what is said here then replaces that.
+// Committed is an event to be stored. An event may be stored already as an outlier; what is said here then replaces that: the copy
+// of the event too. An outlier replaces an outlier if that was rejected for a bad copy of itself or of its auth events, and a new
+// answer brought a good one. A rejected event that has its place in the graph keeps it and its verdict.
 type Committed struct {
 	Event      *event.Event
 	Status     Status               // Accepted, SoftFailed, Rejected
@@ -158,6 +162,9 @@ type Committed struct {
 	Outlier    bool                 // no place in the graph: no states
 	Backfilled bool                 // history: older than what we have, not to be shown as new
 	Gap        bool                 // some of its prev events aren't stored: history has a hole below it
+	Unsure     bool                 // judged by a partial state: to be kept for PartialState.Unsure, in the order of the commit
+	Given      bool                 // another server gave the state before it
+	Again      bool                 // stored with its place; was unsure: what is said here replaces what was said of it
 	// Before and After are the states before and after the event, unset for outliers. After a rejected event: the one before it.
 	Before, After roomstate.Map
 }

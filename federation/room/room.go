@@ -69,6 +69,7 @@ type Snapshot struct {
 	Staged   []*event.Event        // received and acknowledged but undecided before the last stop, oldest first
 	Servers  map[id.ServerName]int // joined members a server; the machine takes the map over
 	Resident bool                  // we take part in the room (a user of ours is joined). Not so: what is stored may be stale
+	Partial  *PartialState         // nil: the state is whole. The machine takes it over
 }
 
 // Machine is the state machine of one room. Not safe for concurrent use.
@@ -80,6 +81,7 @@ type Machine struct {
 	current  roomstate.Map
 	servers  servers
 	resident bool
+	partial  *PartialState // nil: the state is whole
 	waiting  waitingEvents
 	cache    cache
 	// newcomers are kept in memory alone: after a restart the gap they bridge has most likely closed.
@@ -100,7 +102,10 @@ func Load(self id.ServerName, s Snapshot) *Machine {
 		self: self, roomID: s.RoomID, rules: s.Rules,
 		forward: newForward(s.Forward, s.Depth), current: s.Current,
 		servers: newServers(s.Servers), resident: s.Resident,
-		cache: newCache(),
+		cache: newCache(), partial: s.Partial,
+	}
+	if s.Partial != nil {
+		m.servers.tell(s.Partial.Servers)
 	}
 	m.waiting = newWaiting(s.Staged)
 	return m
@@ -122,8 +127,8 @@ func (m *Machine) Forward() []id.EventID { return m.forward.ids() }
 // Resident tells whether a user of this server is joined.
 func (m *Machine) Resident() bool { return m.resident }
 
-// Servers are the servers with joined users, ourselves included, most joined users first, then by name. The slice must not be
-// changed; it costs nothing unless membership changed since the last call.
+// Servers are the servers with joined users, ourselves included, most joined users first, then by name; while the state isn't whole,
+// those that we were told of as the last. The slice must not be changed; it costs nothing unless membership changed since the last call.
 func (m *Machine) Servers() []id.ServerName { return m.servers.list() }
 
 // Waiting is the number of events that wait for a fetch.

@@ -10,6 +10,7 @@ import (
 // servers counts the joined members of each server in the current state.
 type servers struct {
 	count  map[id.ServerName]int
+	told   []id.ServerName // others that are in the room by another server's word, while the state isn't whole
 	sorted []id.ServerName // nil: to be made
 	remote []id.ServerName // sorted without ourselves; nil: to be made
 }
@@ -31,8 +32,24 @@ func (v *servers) list() []id.ServerName {
 		slices.SortFunc(v.sorted, func(a, b id.ServerName) int {
 			return cmp.Or(cmp.Compare(v.count[b], v.count[a]), cmp.Compare(a, b))
 		})
+		for _, s := range v.told {
+			if v.count[s] == 0 {
+				v.sorted = append(v.sorted, s)
+			}
+		}
 	}
 	return v.sorted
+}
+
+// tell sets the servers that we are told of, sorted; nil when we know them all.
+func (v *servers) tell(told []id.ServerName) {
+	v.told, v.sorted, v.remote = told, nil, nil
+}
+
+// known tells whether a server is in the list.
+func (v *servers) known(server id.ServerName) bool {
+	_, told := slices.BinarySearch(v.told, server)
+	return told || v.count[server] > 0
 }
 
 // others is the list without self.
@@ -129,7 +146,7 @@ func (s *step) receivers(c *Committed, changed map[id.ServerName]int, origin id.
 	list := members.others(s.m.self)
 	var more []id.ServerName
 	add := func(server id.ServerName) {
-		if server != s.m.self && members.count[server] == 0 && !slices.Contains(more, server) {
+		if server != s.m.self && !members.known(server) && !slices.Contains(more, server) {
 			more = append(more, server)
 		}
 	}

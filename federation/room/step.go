@@ -35,6 +35,9 @@ type step struct {
 	forward forward
 	current roomstate.Map
 	stale   bool // current isn't resolved yet from forward
+	partial *PartialState
+	// replaying: events are judged again, so nothing is unsure.
+	replaying bool
 }
 
 // sending is an event to be sent but to where it came from.
@@ -45,7 +48,7 @@ type sending struct {
 
 func newStep(m *Machine, now time.Time, src Source) *step {
 	return &step{
-		m: m, now: now, src: src, forward: m.forward, current: m.current,
+		m: m, now: now, src: src, forward: m.forward, current: m.current, partial: m.partial,
 		batch: make(map[id.EventID]*Committed), read: make(map[id.EventID]Stored),
 		asked: make(map[id.EventID]bool), above: make(map[id.EventID]bool), given: make(map[id.EventID]roomstate.Map),
 	}
@@ -79,6 +82,14 @@ func (s *step) input(in Input) error {
 		return s.accept(in)
 	case Adopt:
 		return s.adopt(in)
+	case Complete:
+		return s.complete(in)
+	case Outliers:
+		since := len(s.order)
+		if err := s.outliers(in.Events); err != nil {
+			return err
+		}
+		return s.wakeAll(since)
 	case Backfill:
 		return s.backfill(in)
 	case Provide:
@@ -294,6 +305,7 @@ func (s *step) commit(c Committed) error {
 	if old := s.batch[e]; old != nil {
 		s.order[slices.Index(s.order, old)] = nil
 	}
+	c.Unsure = s.partial != nil && !c.Outlier && !c.Again
 	kept := &c
 	s.batch[e] = kept
 	s.order = append(s.order, kept)
@@ -346,7 +358,14 @@ func (s *step) finish() error {
 	s.m.servers.apply(c.Servers)
 	s.m.resident = s.m.servers.count[s.m.self] > 0
 	c.Resident = s.m.resident
-	s.m.forward, s.m.current = s.forward, current
+	if s.partial != nil {
+		s.partial.Unsure = append(s.partial.Unsure, s.unsure()...)
+	}
+	s.m.forward, s.m.current, s.m.partial = s.forward, current, s.partial
+	if c.Whole {
+		s.m.cache = newCache() // verdicts and states in it may be those of before
+		return nil
+	}
 	s.remember()
 	return nil
 }
@@ -360,6 +379,9 @@ func (s *step) remember() {
 		}
 	}
 	committed := s.result.Commit.Events
+	for _, c := range committed {
+		cache.events.drop(c.Event.ID()) // an outlier got its place, or another verdict
+	}
 	for _, c := range committed[max(0, len(committed)-cachedEvents):] {
 		cache.events.put(c.Event.ID(), Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier})
 		if !c.Outlier {

@@ -1,0 +1,231 @@
+package room
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"hanse/federation/authrules"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// A server that joins a large room may get its state without the members (send_join with omit_members). The room is used at
+// once; what is decided meanwhile is decided by what is known, and is decided again, from the join on and in the same order, when
+// the state before the join is there as a whole ([Complete]). So the room ends as if it had been joined with the whole state.
+//
+// Meanwhile:
+//
+//   - An event is allowed by the members that it names itself: where the state has no membership for a user, that among the event's
+//     auth events counts, and becomes part of the state with the event. It is what the sender's server said of the members that it
+//     took, signed by them; a ban that it leaves out shows when the state is whole. Deployed servers do it alike.
+//   - The servers of the room are those that the resident server told, with those of the members known by now.
+//   - We can't answer for the room: joins, leaves and knocks that come to us (Accept) are dropped.
+//
+// spec:server-server-api#joining-rooms
+
+// PartialState is what a room has while its state isn't whole.
+type PartialState struct {
+	// Join is our membership event, before which the state isn't whole.
+	Join id.EventID
+	// Servers are those that had joined members before Join, by the word of the server that we joined through.
+	Servers []id.ServerName
+	// Unsure are the events that have got their place since, in the order in which they got it, Join first: they are judged again
+	// when the state is whole. At most maxUnsure.
+	Unsure []Unsure
+}
+
+// Unsure is an event that was judged while the state wasn't whole.
+type Unsure struct {
+	Event      id.EventID
+	Backfilled bool
+	// Given says that another server gave the state before the event, which is Before: whole, though that at our join isn't.
+	Given  bool
+	Before roomstate.Map
+}
+
+// Partial is what there is to know while the state isn't whole; nil when it is. It must not be changed, nor kept over a Step.
+func (m *Machine) Partial() *PartialState { return m.partial }
+
+// begin notes that the room has a partial state from this step on, or none any more.
+func (s *step) begin(in Adopt) {
+	switch {
+	case in.Partial:
+		told := slices.Clone(in.Servers[:min(len(in.Servers), maxTold)])
+		slices.Sort(told)
+		s.partial = &PartialState{Join: in.Event.ID(), Servers: slices.Compact(told)}
+		s.result.Commit.Partial = s.partial
+		s.m.servers.tell(s.partial.Servers)
+	case !s.m.resident && s.partial != nil: // left before it was whole, and joined anew
+		s.end()
+	}
+}
+
+// end has the state be whole.
+func (s *step) end() {
+	s.partial = nil
+	s.result.Commit.Whole = true
+	s.m.servers.tell(nil)
+}
+
+// unsure are the step's events that are to be judged again, in their order.
+func (s *step) unsure() []Unsure {
+	var list []Unsure
+	for _, c := range s.order {
+		if c == nil || !c.Unsure {
+			continue
+		}
+		u := Unsure{Event: c.Event.ID(), Backfilled: c.Backfilled, Given: c.Given}
+		if c.Given {
+			u.Before = c.Before
+		}
+		list = append(list, u)
+	}
+	return list
+}
+
+// full tells whether no more events can be judged before the state is whole.
+func (s *step) full() bool {
+	return s.partial != nil && len(s.partial.Unsure)+len(s.order) >= maxUnsure
+}
+
+// claimed is a state with the memberships that an event's auth events tell, for those users of whom the state knows none.
+func (s *step) claimed(e *event.Event, state roomstate.Map) (roomstate.Map, error) {
+	if s.partial == nil || s.replaying {
+		return state, nil
+	}
+	for _, a := range e.AuthEvents() {
+		stored, ok, err := s.stored(a)
+		if err != nil {
+			return state, err
+		}
+		if !ok || stored.Status == Rejected || stored.Event.Type() != typeMember {
+			continue
+		}
+		key, isState := stored.Event.StateKey()
+		if !isState {
+			continue
+		}
+		if _, known := state.Get(typeMember, key); !known {
+			state = state.With(typeMember, key, a)
+		}
+	}
+	return state, nil
+}
+
+// complete takes in the state before our join, and judges again what was judged without it.
+func (s *step) complete(in Complete) error {
+	if s.partial == nil || s.partial.Join != in.Join {
+		return nil // it came too late
+	}
+	drop := func(reason string, args ...any) error {
+		s.verdict(Verdict{EventID: in.Join, Status: Dropped, Reason: fmt.Sprintf(reason, args...)})
+		return nil
+	}
+	since := len(s.order)
+	if err := s.outliers(in.Events); err != nil {
+		return err
+	}
+	if err := s.wakeAll(since); err != nil {
+		return err
+	}
+	if len(in.State) > maxState {
+		return drop("the state given has %d events", len(in.State))
+	}
+	state, ok, err := s.stateOf(in.State)
+	if err != nil || !ok {
+		return errors.Join(err, drop("the state given has no valid create event"))
+	}
+	join, reason, err := s.fitting(in, state)
+	if err != nil {
+		return err
+	}
+	if reason != "" {
+		return drop("%s", reason)
+	}
+	s.verdict(Verdict{EventID: in.Join, Status: Accepted, Duplicate: true})
+	return s.replay(join, state)
+}
+
+// fitting tells what speaks against a state as that before our join; "" for nothing.
+func (s *step) fitting(in Complete, state roomstate.Map) (join *event.Event, reason string, err error) {
+	stored, ok, err := s.stored(in.Join)
+	if err != nil || !ok {
+		return nil, "our join is not stored", err
+	}
+	join = stored.Event
+	known, err := s.after(in.Join)
+	if err != nil {
+		return nil, "", err
+	}
+	ours, _ := join.StateKey()
+	for key, e := range known.All() {
+		if key.Type == typeMember && (key.StateKey == ours || !in.Strict) {
+			continue
+		}
+		if got, _ := state.Get(key.Type, key.StateKey); got != e && (in.Strict || key.Type == typeCreate) {
+			return nil, fmt.Sprintf("it has another %s than the state that we joined with", key.Type), nil
+		}
+	}
+	c := Committed{Event: join, Before: state}
+	if err := s.checkStateBefore(&c); err != nil {
+		rejection, ok := errors.AsType[*authrules.Rejection](err)
+		if !ok {
+			return nil, "", err
+		}
+		return nil, "our join isn't allowed in it: " + rejection.Error(), nil
+	}
+	return join, "", nil
+}
+
+// replay judges the unsure events again, as they came, on top of our join with the whole state before it.
+func (s *step) replay(join *event.Event, state roomstate.Map) error {
+	log := s.partial.Unsure
+	log = append(log[:len(log):len(log)], s.unsure()...) // with what the state's events have woken just now
+	ids := make([]id.EventID, 0, len(log))
+	for _, u := range log {
+		ids = append(ids, u.Event)
+		s.above[u.Event] = false // by what is judged again, that is
+	}
+	if err := s.load(ids); err != nil {
+		return err
+	}
+	s.end()
+	s.replaying = true
+	s.m.cache = newCache() // its states are those of before
+	s.forward, s.stale = forward{}, true
+	for _, u := range log {
+		if err := s.again(u, join, state); err != nil {
+			return err
+		}
+	}
+	s.replaying = false
+	return nil
+}
+
+// again judges one event anew.
+func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
+	stored, ok, err := s.stored(u.Event)
+	if err != nil {
+		return err
+	}
+	if !ok || stored.Outlier {
+		return fmt.Errorf("room: the event %s, to be judged again, has no place", u.Event)
+	}
+	if u.Event == join.ID() {
+		return s.commit(Committed{Event: join, Before: state, After: stateWith(state, join), Again: true})
+	}
+	if u.Given {
+		s.given[u.Event] = u.Before
+	}
+	c, err := s.judge(stored.Event, u.Backfilled)
+	if err != nil {
+		return err
+	}
+	c.Again = true
+	if c.Status != stored.Status {
+		s.verdict(verdictOf(&c))
+	}
+	return s.commit(c)
+}
