@@ -19,6 +19,10 @@ const (
 	KindReceipt
 	// KindAccountData is a user's account data, of a room or global; tags too.
 	KindAccountData
+	// KindDevices is a change of a user's devices or keys; Servers get an EDU about it.
+	KindDevices
+	// KindToDevice is a message to a device of a user, or a change of the device's own one-time keys.
+	KindToDevice
 )
 
 // Notice says that something is durable. It is a wake-up, not the data: the tables are the truth.

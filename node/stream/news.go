@@ -15,11 +15,13 @@ type news struct {
 	floor store.Position // what changed at or before it is not known
 	rooms map[id.RoomID]roomNews
 	users map[id.UserID]userNews
+	// devices is when somebody's devices changed last.
+	devices store.Position
 }
 
 type roomNews struct{ events, receipts, redactions store.Position }
 
-type userNews struct{ memberships, accountData store.Position }
+type userNews struct{ memberships, accountData, toDevice store.Position }
 
 // forget begins anew: what changed up to the position is not known any more.
 func (n *news) forget(upto store.Position) {
@@ -45,11 +47,18 @@ func (n *news) add(notice store.Notice) {
 		n.rooms[notice.Room] = room
 		return // the user it names has only read something
 	}
+	if notice.Kind == store.KindDevices {
+		n.devices = at
+		return
+	}
 	for _, name := range notice.Users {
 		user := n.users[name]
-		if notice.Kind == store.KindAccountData {
+		switch notice.Kind {
+		case store.KindAccountData:
 			user.accountData = at
-		} else {
+		case store.KindToDevice:
+			user.toDevice = at
+		default:
 			user.memberships = at
 		}
 		n.users[name] = user
@@ -99,4 +108,15 @@ func (s *Stream) UserSince(user id.UserID, after store.Position) (memberships, a
 	}
 	n := s.news.users[user]
 	return n.memberships > after, n.accountData > after
+}
+
+// DevicesSince tells whether the devices of anybody may have changed after a position, and whether there may be something
+// for a user's own ones: messages, or a change of their one-time keys.
+func (s *Stream) DevicesSince(user id.UserID, after store.Position) (anybody, own bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if after < s.news.floor {
+		return true, true
+	}
+	return s.news.devices > after, s.news.users[user].toDevice > after
 }

@@ -1,0 +1,284 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"hanse/federation/id"
+)
+
+// OneTimeKey is a one-time or fallback key of a device.
+type OneTimeKey struct {
+	Algorithm, ID string // "signed_curve25519", "AAAAHg"
+	Key           json.RawMessage
+}
+
+// KeyUpload is what a device uploads.
+type KeyUpload struct {
+	User       id.UserID
+	Device     string
+	DeviceKeys json.RawMessage // nil: none
+	OneTime    []OneTimeKey
+	Fallback   []OneTimeKey
+	MaxOneTime int // how many one-time keys are kept; what is above is not taken
+}
+
+// ErrKeyExists says that a one-time key's ID is in use with another content.
+var ErrKeyExists = fmt.Errorf("one-time key: %w", ErrExists)
+
+// DeviceChange makes the EDUs that tell other servers of a change: prev is the stream_id of the change before, 0 if there
+// was none. It is called in the writing transaction and must do nothing else.
+type DeviceChange func(stream, prev int64) ([]QueuedEDU, error)
+
+// changed notes that a user's devices or keys have changed, and queues what other servers are told.
+func (s *Store) changed(t *writeTx, user id.UserID, tell ...DeviceChange) error {
+	at := t.next()
+	var prev int64
+	if _, err := t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &prev); err != nil {
+		return err
+	}
+	notice := Notice{Position: at, Kind: KindDevices, Users: []id.UserID{user}}
+	for _, announce := range tell {
+		stream := int64(t.next())
+		edus, err := announce(stream, prev)
+		if err != nil {
+			return err
+		}
+		if err := s.outbox.addEDUs(t, edus); err != nil {
+			return err
+		}
+		for _, edu := range edus {
+			notice.Servers = append(notice.Servers, edu.Destinations...)
+		}
+		prev = stream
+	}
+	_, err := t.exec(`INSERT INTO device_changes (user_id, position, stream) VALUES ($1, $2, $3)
+		ON CONFLICT (user_id) DO UPDATE SET position = excluded.position, stream = excluded.stream`, string(user), int64(at), prev)
+	t.notify(notice)
+	return err
+}
+
+// UploadKeys stores keys; changed device keys are told to others. It returns the numbers of one-time keys by algorithm.
+func (s *Store) UploadKeys(ctx context.Context, u KeyUpload, tell DeviceChange) (map[string]int, error) {
+	var counts map[string]int
+	err := s.commit.write(ctx, func(t *writeTx) (err error) {
+		if err = s.saveDeviceKeys(t, u, tell); err != nil {
+			return err
+		}
+		if err = t.saveOneTimeKeys(u); err != nil {
+			return err
+		}
+		for _, k := range u.Fallback {
+			if err = t.saveFallbackKey(u, k); err != nil {
+				return err
+			}
+		}
+		at := t.next()
+		t.notify(Notice{Position: at, Kind: KindToDevice, Users: []id.UserID{u.User}})
+		counts, err = t.countKeys(u.User, u.Device)
+		return err
+	})
+	return counts, err
+}
+
+func (s *Store) saveDeviceKeys(t *writeTx, u KeyUpload, tell DeviceChange) error {
+	if u.DeviceKeys == nil {
+		return nil
+	}
+	var old []byte
+	found, err := t.found("SELECT keys FROM device_keys WHERE user_id = $1 AND device_id = $2",
+		[]any{string(u.User), []byte(u.Device)}, &old)
+	if err != nil || found && bytes.Equal(old, u.DeviceKeys) {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO device_keys (user_id, device_id, keys) VALUES ($1, $2, $3)
+		ON CONFLICT (user_id, device_id) DO UPDATE SET keys = excluded.keys`, string(u.User), []byte(u.Device), []byte(u.DeviceKeys))
+	if err != nil {
+		return err
+	}
+	return s.changed(t, u.User, tell)
+}
+
+func (t *writeTx) saveOneTimeKeys(u KeyUpload) error {
+	counts, err := t.countKeys(u.User, u.Device)
+	if err != nil {
+		return err
+	}
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	for _, k := range u.OneTime {
+		var old []byte
+		found, err := t.found(`SELECT content FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND algorithm = $3
+			AND key_id = $4`, []any{string(u.User), []byte(u.Device), []byte(k.Algorithm), []byte(k.ID)}, &old)
+		switch {
+		case err != nil:
+			return err
+		case found && !bytes.Equal(old, k.Key):
+			return fmt.Errorf("%s:%s: %w", k.Algorithm, k.ID, ErrKeyExists)
+		case found:
+			continue
+		case total >= u.MaxOneTime:
+			return nil
+		}
+		_, err = t.exec(`INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, content, position)
+			VALUES ($1, $2, $3, $4, $5, $6)`, string(u.User), []byte(u.Device), []byte(k.Algorithm), []byte(k.ID), []byte(k.Key), int64(t.next()))
+		if err != nil {
+			return err
+		}
+		total++
+	}
+	return nil
+}
+
+func (t *writeTx) saveFallbackKey(u KeyUpload, k OneTimeKey) error {
+	_, err := t.exec(`INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, content, used)
+		VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (user_id, device_id, algorithm) DO UPDATE SET
+		used = CASE WHEN fallback_keys.content = excluded.content THEN fallback_keys.used ELSE 0 END,
+		key_id = excluded.key_id, content = excluded.content`,
+		string(u.User), []byte(u.Device), []byte(k.Algorithm), []byte(k.ID), []byte(k.Key))
+	return err
+}
+
+const countOneTimeKeys = `SELECT algorithm, COUNT(*) FROM one_time_keys WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm`
+
+func (t *writeTx) countKeys(user id.UserID, device string) (map[string]int, error) {
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	stmt, err := t.prepare(countOneTimeKeys)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := stmt.QueryContext(context.Background(), string(user), []byte(device))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	counts := map[string]int{}
+	for rows.Next() {
+		if err := scanCount(rows, counts); err != nil {
+			return nil, err
+		}
+	}
+	return counts, rows.Err()
+}
+
+func scanCount(rows *sql.Rows, counts map[string]int) error {
+	var algorithm []byte
+	var n int
+	err := rows.Scan(&algorithm, &n)
+	counts[string(algorithm)] = n
+	return err
+}
+
+// KeyCounts are the numbers of a device's one-time keys by algorithm, and the algorithms of its unused fallback keys.
+func (s *Store) KeyCounts(ctx context.Context, user id.UserID, device string) (map[string]int, []string, error) {
+	counts, unused := map[string]int{}, []string{}
+	args := []any{string(user), []byte(device)}
+	err := s.read.each(ctx, countOneTimeKeys, args, func(rows *sql.Rows) error { return scanCount(rows, counts) })
+	if err != nil {
+		return nil, nil, err
+	}
+	err = s.read.each(ctx, "SELECT algorithm FROM fallback_keys WHERE user_id = $1 AND device_id = $2 AND used = 0", args,
+		func(rows *sql.Rows) error {
+			var algorithm []byte
+			err := rows.Scan(&algorithm)
+			unused = append(unused, string(algorithm))
+			return err
+		})
+	return counts, unused, err
+}
+
+// KeyClaim asks for a one-time key of a device.
+type KeyClaim struct {
+	User              id.UserID
+	Device, Algorithm string
+}
+
+// ClaimKeys takes one-time keys, each handed out once and for all, or the fallback key when they have run out. What can't
+// be had is left out.
+func (s *Store) ClaimKeys(ctx context.Context, claims []KeyClaim) (map[KeyClaim]OneTimeKey, error) {
+	var taken map[KeyClaim]OneTimeKey
+	err := s.commit.write(ctx, func(t *writeTx) error {
+		taken = map[KeyClaim]OneTimeKey{}
+		for _, c := range claims {
+			if _, twice := taken[c]; twice {
+				continue
+			}
+			key, found, err := t.claim(c)
+			if err != nil {
+				return err
+			}
+			if found {
+				taken[c] = key
+			}
+		}
+		return nil
+	})
+	return taken, err
+}
+
+func (t *writeTx) claim(c KeyClaim) (key OneTimeKey, found bool, err error) {
+	args := []any{string(c.User), []byte(c.Device), []byte(c.Algorithm)}
+	var keyID, content []byte
+	found, err = t.found(`SELECT key_id, content FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND algorithm = $3
+		ORDER BY position LIMIT 1`, args, &keyID, &content)
+	if err != nil {
+		return key, false, err
+	}
+	if found {
+		_, err = t.exec(`DELETE FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND algorithm = $3 AND key_id = $4`,
+			append(args, keyID)...)
+	} else if found, err = t.found(`SELECT key_id, content FROM fallback_keys WHERE user_id = $1 AND device_id = $2
+		AND algorithm = $3`, args, &keyID, &content); found && err == nil {
+		_, err = t.exec("UPDATE fallback_keys SET used = 1 WHERE user_id = $1 AND device_id = $2 AND algorithm = $3", args...)
+	}
+	if found && err == nil { // its device learns by /sync that it has one less
+		t.notify(Notice{Position: t.next(), Kind: KindToDevice, Users: []id.UserID{c.User}})
+	}
+	return OneTimeKey{Algorithm: c.Algorithm, ID: string(keyID), Key: content}, found, err
+}
+
+// DeviceKeys is a device's keys with its name.
+type DeviceKeys struct {
+	User        id.UserID
+	Device      string
+	DisplayName string
+	Keys        json.RawMessage // nil: none were uploaded
+}
+
+// DeviceKeys reads the devices of this server's users, also those without keys, in order.
+func (s *Store) DeviceKeys(ctx context.Context, users []id.UserID) ([]DeviceKeys, error) {
+	var all []DeviceKeys
+	err := list(`SELECT devices.user_id, devices.device_id, display_name, keys FROM devices LEFT JOIN device_keys
+		ON device_keys.user_id = devices.user_id AND device_keys.device_id = devices.device_id
+		WHERE devices.user_id IN (%s) ORDER BY devices.user_id, devices.device_id`, nil, users, func(query string, args []any) error {
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			var d DeviceKeys
+			var device, name, keys []byte
+			err := rows.Scan(&d.User, &device, &name, &keys)
+			d.Device, d.DisplayName, d.Keys = string(device), string(name), keys
+			all = append(all, d)
+			return err
+		})
+	})
+	return all, err
+}
+
+// DeviceStream is the stream_id of a user's newest change, 0 if there was none.
+func (s *Store) DeviceStream(ctx context.Context, user id.UserID) (int64, error) {
+	var stream int64
+	_, err := s.read.found(ctx, "SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &stream)
+	return stream, err
+}
+
+// ServersSharing are the other servers with joined users in the rooms a user is joined to.
+func (s *Store) ServersSharing(ctx context.Context, user id.UserID) ([]id.ServerName, error) {
+	return readAll[id.ServerName](ctx, s, `SELECT DISTINCT server FROM members JOIN room_servers ON room_servers.room = members.room
+		WHERE user_id = $1 AND membership = 'join' AND joined > 0 AND server <> $2 ORDER BY server`, string(user), string(s.self))
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"hanse/federation/id"
+)
+
+// KeyBackup is a version of a user's backup of room keys.
+type KeyBackup struct {
+	Version   int64
+	Algorithm string
+	AuthData  json.RawMessage
+	ETag      int64 // changes with its keys
+	Count     int
+}
+
+// BackedUp is the backup of one session's key.
+type BackedUp struct {
+	Room, Session string
+	Data          json.RawMessage
+}
+
+// NewKeyBackup makes a version, which is the user's newest.
+func (s *Store) NewKeyBackup(ctx context.Context, user id.UserID, algorithm string, authData json.RawMessage) (int64, error) {
+	var version int64
+	err := s.commit.write(ctx, func(t *writeTx) error {
+		if _, err := t.found("SELECT COALESCE(MAX(version), 0) FROM key_backups WHERE user_id = $1", []any{string(user)}, &version); err != nil {
+			return err
+		}
+		version++
+		_, err := t.exec(`INSERT INTO key_backups (user_id, version, algorithm, auth_data, etag, deleted) VALUES ($1, $2, $3, $4, 0, 0)`,
+			string(user), version, []byte(algorithm), []byte(authData))
+		return err
+	})
+	return version, err
+}
+
+const keyBackupQuery = `SELECT version, algorithm, auth_data, etag, (SELECT COUNT(*) FROM key_backup_sessions AS k
+	WHERE k.user_id = b.user_id AND k.version = b.version) FROM key_backups AS b WHERE user_id = $1 AND deleted = 0`
+
+// KeyBackup reads a version, 0 for the newest; false when there is none.
+func (s *Store) KeyBackup(ctx context.Context, user id.UserID, version int64) (KeyBackup, bool, error) {
+	query, args := keyBackupQuery+" ORDER BY version DESC LIMIT 1", []any{string(user)}
+	if version != 0 {
+		query, args = keyBackupQuery+" AND version = $2", append(args, version)
+	}
+	var b KeyBackup
+	var algorithm, auth []byte
+	found, err := s.read.found(ctx, query, args, &b.Version, &algorithm, &auth, &b.ETag, &b.Count)
+	b.Algorithm, b.AuthData = string(algorithm), auth
+	return b, found, err
+}
+
+// UpdateKeyBackup replaces a version's auth_data; [ErrNotFound] without it.
+func (s *Store) UpdateKeyBackup(ctx context.Context, user id.UserID, version int64, authData json.RawMessage) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("UPDATE key_backups SET auth_data = $1 WHERE user_id = $2 AND version = $3 AND deleted = 0",
+			[]byte(authData), string(user), version)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the backup %d: %w", version, ErrNotFound)
+		}
+		return err
+	})
+}
+
+// DeleteKeyBackup deletes a version with its keys; its number is not used again. [ErrNotFound] without it.
+func (s *Store) DeleteKeyBackup(ctx context.Context, user id.UserID, version int64) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("UPDATE key_backups SET deleted = 1 WHERE user_id = $1 AND version = $2 AND deleted = 0", string(user), version)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("the backup %d: %w", version, ErrNotFound)
+		}
+		_, err = t.exec("DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", string(user), version)
+		return err
+	})
+}
+
+// BackedUp reads the keys of a version; room and session "" mean all.
+func (s *Store) BackedUp(ctx context.Context, user id.UserID, version int64, room, session string) ([]BackedUp, error) {
+	query, args := "SELECT room_id, session_id, session FROM key_backup_sessions WHERE user_id = $1 AND version = $2", []any{string(user), version}
+	if room != "" {
+		query, args = query+" AND room_id = $3", append(args, []byte(room))
+		if session != "" {
+			query, args = query+" AND session_id = $4", append(args, []byte(session))
+		}
+	}
+	var all []BackedUp
+	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+		var r, id, data []byte
+		err := rows.Scan(&r, &id, &data)
+		all = append(all, BackedUp{string(r), string(id), data})
+		return err
+	})
+	return all, err
+}
+
+// BackUp stores keys in the newest version, which must be version ([ErrNotFound] otherwise). better tells whether a key is
+// better than the one there is. It returns the backup as it is then.
+func (s *Store) BackUp(ctx context.Context, user id.UserID, version int64, keys []BackedUp, better func(old, fresh json.RawMessage) bool) error {
+	return s.changeBackup(ctx, user, version, true, func(t *writeTx) (changed bool, err error) {
+		for _, k := range keys {
+			args := []any{string(user), version, []byte(k.Room), []byte(k.Session)}
+			var old []byte
+			found, err := t.found(`SELECT session FROM key_backup_sessions WHERE user_id = $1 AND version = $2 AND room_id = $3
+				AND session_id = $4`, args, &old)
+			if err != nil {
+				return false, err
+			}
+			if found && !better(old, k.Data) {
+				continue
+			}
+			changed = true
+			_, err = t.exec(`INSERT INTO key_backup_sessions (user_id, version, room_id, session_id, session) VALUES ($1, $2, $3, $4, $5)
+				ON CONFLICT (user_id, version, room_id, session_id) DO UPDATE SET session = excluded.session`, append(args, []byte(k.Data))...)
+			if err != nil {
+				return false, err
+			}
+		}
+		return changed, nil
+	})
+}
+
+// DeleteBackedUp deletes keys of a version; room and session "" mean all.
+func (s *Store) DeleteBackedUp(ctx context.Context, user id.UserID, version int64, room, session string) error {
+	return s.changeBackup(ctx, user, version, false, func(t *writeTx) (bool, error) {
+		query, args := "DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", []any{string(user), version}
+		if room != "" {
+			query, args = query+" AND room_id = $3", append(args, []byte(room))
+			if session != "" {
+				query, args = query+" AND session_id = $4", append(args, []byte(session))
+			}
+		}
+		n, err := t.exec(query, args...)
+		return n > 0, err
+	})
+}
+
+// changeBackup changes a version's keys, and its etag if they did change.
+func (s *Store) changeBackup(ctx context.Context, user id.UserID, version int64, newest bool, change func(*writeTx) (bool, error)) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		var last, there int64
+		_, err := t.found(`SELECT COALESCE(MAX(version), 0), COALESCE(SUM(CASE WHEN version = $2 THEN 1 ELSE 0 END), 0)
+			FROM key_backups WHERE user_id = $1 AND deleted = 0`, []any{string(user), version}, &last, &there)
+		if err != nil {
+			return err
+		}
+		if there == 0 || newest && last != version {
+			return fmt.Errorf("the backup %d is not the newest: %w", version, ErrNotFound)
+		}
+		changed, err := change(t)
+		if err != nil || !changed {
+			return err
+		}
+		_, err = t.exec("UPDATE key_backups SET etag = etag + 1 WHERE user_id = $1 AND version = $2", string(user), version)
+		return err
+	})
+}
