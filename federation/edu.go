@@ -6,6 +6,10 @@ import "hanse/federation/id"
 const (
 	EDUTyping  = "m.typing"
 	EDUReceipt = "m.receipt"
+
+	EDUDeviceListUpdate = "m.device_list_update"
+	EDUSigningKeyUpdate = "m.signing_key_update"
+	EDUDirectToDevice   = "m.direct_to_device"
 )
 
 // TypingEDU is the content of m.typing: one user began or stopped typing in a room. Its identifiers are as the peer

@@ -29,6 +29,7 @@ type Handlers struct {
 	Keys         KeyHandler
 	Media        MediaHandler
 	OpenID       OpenIDHandler
+	Devices      DeviceHandler
 }
 
 // TransactionHandler takes transactions.

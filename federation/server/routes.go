@@ -81,6 +81,11 @@ func (a *api) routes() map[string]methods {
 		routes[v1+"/media/download/{mediaID}"] = methods{http.MethodGet: {handle: a.media}}
 		routes[v1+"/media/thumbnail/{mediaID}"] = methods{http.MethodGet: {handle: a.thumbnail}}
 	}
+	if a.Handlers.Devices != nil {
+		routes[v1+"/user/devices/{userID}"] = methods{http.MethodGet: {handle: a.userDevices}}
+		routes[v1+"/user/keys/query"] = methods{http.MethodPost: {body: maxQuestion, handle: a.queryDeviceKeys}}
+		routes[v1+"/user/keys/claim"] = methods{http.MethodPost: {body: maxQuestion, handle: a.claimDeviceKeys}}
+	}
 	if a.Handlers.OpenID != nil {
 		routes[v1+"/openid/userinfo"] = methods{http.MethodGet: {open: true, handle: a.openID}}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"hanse/federation"
 	"hanse/federation/id"
 )
 
@@ -117,44 +118,67 @@ func (s *Store) Devices(ctx context.Context, user id.UserID) ([]Device, error) {
 	return s.eachDevice(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 ORDER BY device_id", string(user))
 }
 
-// RenameDevice sets a device's display name; [ErrNotFound] if there is no such device.
+// RenameDevice sets a device's display name and tells other servers; [ErrNotFound] if there is no such device.
 func (s *Store) RenameDevice(ctx context.Context, user id.UserID, device, name string) error {
+	servers, err := s.ServersSharing(ctx, user)
+	if err != nil {
+		return err
+	}
 	return s.commit.write(ctx, func(t *writeTx) error {
 		n, err := t.exec("UPDATE devices SET display_name = $1 WHERE user_id = $2 AND device_id = $3",
 			[]byte(name), string(user), []byte(device))
 		if err == nil && n == 0 {
 			err = fmt.Errorf("the device %q: %w", device, ErrNotFound)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		var keys []byte
+		_, err = t.found("SELECT keys FROM device_keys WHERE user_id = $1 AND device_id = $2", []any{string(user), []byte(device)}, &keys)
+		if err != nil {
+			return err
+		}
+		return s.changed(t, user, AnnounceDevice(federation.DeviceListUpdate{
+			UserID: user, DeviceID: device, DisplayName: name, Keys: keys,
+		}, servers))
 	})
 }
 
-// DeleteDevices removes devices with their tokens. Unknown ones are passed over.
+// DeleteDevices removes devices with their tokens, keys and messages, and tells other servers. Unknown ones are passed
+// over.
 func (s *Store) DeleteDevices(ctx context.Context, user id.UserID, devices ...string) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		for _, table := range []string{"access_tokens", "devices"} {
-			for _, device := range devices {
-				_, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id = $2", string(user), []byte(device))
-				if err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
+	servers, err := s.ServersSharing(ctx, user)
+	if err != nil {
+		return err
+	}
+	return s.commit.write(ctx, func(t *writeTx) error { return s.endDevices(t, user, devices, servers) })
 }
 
-// DeleteOtherDevices removes all of a user's devices but one, with their tokens; keep "" removes all.
+// DeleteOtherDevices removes all of a user's devices but one, like DeleteDevices; keep "" removes all.
 func (s *Store) DeleteOtherDevices(ctx context.Context, user id.UserID, keep string) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		for _, table := range []string{"access_tokens", "devices"} {
-			_, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id <> $2", string(user), []byte(keep))
-			if err != nil {
-				return err
+	servers, err := s.ServersSharing(ctx, user)
+	if err != nil {
+		return err
+	}
+	for { // one may log in meanwhile
+		all, err := s.Devices(ctx, user)
+		if err != nil {
+			return err
+		}
+		var others []string
+		for _, d := range all {
+			if d.ID != keep {
+				others = append(others, d.ID)
 			}
 		}
-		return nil
-	})
+		if len(others) == 0 {
+			return nil
+		}
+		err = s.commit.write(ctx, func(t *writeTx) error { return s.endDevices(t, user, others, servers) })
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // SeenDevices notes when and from where devices were last seen: User, ID, LastSeen, LastSeenIP and UserAgent of each

@@ -102,7 +102,7 @@ func (s *Store) BackedUp(ctx context.Context, user id.UserID, version int64, roo
 }
 
 // BackUp stores keys in the newest version, which must be version ([ErrNotFound] otherwise). better tells whether a key is
-// better than the one there is. It returns the backup as it is then.
+// better than the one there is.
 func (s *Store) BackUp(ctx context.Context, user id.UserID, version int64, keys []BackedUp, better func(old, fresh json.RawMessage) bool) error {
 	return s.changeBackup(ctx, user, version, true, func(t *writeTx) (changed bool, err error) {
 		for _, k := range keys {
@@ -146,8 +146,8 @@ func (s *Store) DeleteBackedUp(ctx context.Context, user id.UserID, version int6
 func (s *Store) changeBackup(ctx context.Context, user id.UserID, version int64, newest bool, change func(*writeTx) (bool, error)) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
 		var last, there int64
-		_, err := t.found(`SELECT COALESCE(MAX(version), 0), COALESCE(SUM(CASE WHEN version = $2 THEN 1 ELSE 0 END), 0)
-			FROM key_backups WHERE user_id = $1 AND deleted = 0`, []any{string(user), version}, &last, &there)
+		_, err := t.found(`SELECT COALESCE(MAX(version), 0), COALESCE(SUM(CASE WHEN version = $1 THEN 1 ELSE 0 END), 0)
+			FROM key_backups WHERE user_id = $2 AND deleted = 0`, []any{version, string(user)}, &last, &there)
 		if err != nil {
 			return err
 		}
