@@ -55,3 +55,26 @@ func FuzzReceiptEDU(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTypingEDU reads what other servers say of who types, up to where the store would be asked.
+func FuzzTypingEDU(f *testing.F) {
+	f.Add([]byte(`{"room_id":"!a:far.test","user_id":"@zoe:far.test","typing":true}`))
+	f.Add([]byte(`{"room_id":"!a:far.test","user_id":"@zoe:example.org","typing":false}`))
+	f.Add([]byte(`{"room_id":[],"user_id":null,"typing":1e400}`))
+	end := errors.New("the end of what is tested")
+	f.Fuzz(func(t *testing.T, content []byte) {
+		e := &Ephemeral{config: Config{Self: "example.org", Allowed: func(_ context.Context, room id.RoomID, server id.ServerName) (bool, error) {
+			if _, err := id.ParseRoomID(string(room)); err != nil || server != "far.test" {
+				t.Errorf("%q is asked about %q: %v", server, room, err)
+			}
+			var edu federation.TypingEDU
+			if err := json.Unmarshal(content, &edu); err != nil || id.UserID(edu.UserID).Server() != "far.test" {
+				t.Errorf("%s is not of the server that spoke (%v)", edu.UserID, err)
+			}
+			return false, end
+		}}}
+		if err := e.HandleEDU(t.Context(), "far.test", federation.EDU{Type: federation.EDUTyping, Content: content}); err != nil && !errors.Is(err, end) {
+			t.Errorf("what another server says is no trouble of ours: %v", err)
+		}
+	})
+}
