@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"hanse/federation"
 	"hanse/federation/id"
 )
 
@@ -53,7 +54,9 @@ func (s *Store) changed(t *writeTx, user id.UserID, tell ...DeviceChange) error 
 		for _, edu := range edus {
 			notice.Servers = append(notice.Servers, edu.Destinations...)
 		}
-		prev = stream
+		if len(edus) == 0 || edus[0].Type == federation.EDUDeviceListUpdate { // others take no part in the chain
+			prev = stream
+		}
 	}
 	_, err := t.exec(`INSERT INTO device_changes (user_id, position, stream) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id) DO UPDATE SET position = excluded.position, stream = excluded.stream`, string(user), int64(at), prev)
