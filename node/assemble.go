@@ -18,6 +18,7 @@ import (
 	"hanse/node/clientapi"
 	"hanse/node/clientsync"
 	"hanse/node/directory"
+	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/inbound"
 	"hanse/node/rooms"
@@ -66,9 +67,14 @@ func (n *Node) assemble(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if n.encryption, err = e2ee.New(e2ee.Config{
+		Self: n.name, Store: n.store, Client: n.client, Wake: n.sender.Wake, Log: n.log,
+	}); err != nil {
+		return err
+	}
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
 	clients, err := clientapi.New(clientapi.Config{
-		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral,
+		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Sync: clientsync.New(n.store, n.stream, n.rooms, n.ephemeral), Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
@@ -91,14 +97,21 @@ func (n *Node) assemble(ctx context.Context) error {
 func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.Directory) (http.Handler, error) {
 	in, err := inbound.New(inbound.Config{
 		Self: n.name, Rooms: n.rooms, Store: n.store, Verifier: ring, Directory: aliases, Profiles: n.users, Log: n.log,
-		EDUs: map[string]inbound.EDUHandler{"m.typing": n.ephemeral, "m.receipt": n.ephemeral},
-		Keys: &keyHandler{Ring: ring, file: file, name: n.name},
+		EDUs: map[string]inbound.EDUHandler{
+			federation.EDUTyping: n.ephemeral, federation.EDUReceipt: n.ephemeral, federation.EDUDirectToDevice: n.encryption,
+			federation.EDUDeviceListUpdate: n.encryption, federation.EDUSigningKeyUpdate: n.encryption,
+		},
+		Devices: n.encryption,
+		Keys:    &keyHandler{Ring: ring, file: file, name: n.name},
 	})
 	if err != nil {
 		return nil, err
 	}
 	return server.New(server.Config{
-		Self: n.name, Verifier: ring, Handlers: in.Handlers(), Log: n.log, OnRequest: n.sender.Retry,
+		Self: n.name, Verifier: ring, Handlers: in.Handlers(), Log: n.log, OnRequest: func(origin id.ServerName) {
+			n.sender.Retry(origin)
+			n.encryption.Retry(origin)
+		},
 		Version: federation.ServerVersion{Name: "Hanse", Version: Version()},
 	}), nil
 }

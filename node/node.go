@@ -20,6 +20,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/sender"
 	"hanse/keys"
+	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/rooms"
 	"hanse/node/store"
@@ -40,14 +41,15 @@ type Node struct {
 	telemetry *telemetry.Telemetry
 	lock      *os.File // held while the data folder is ours
 
-	store     *store.Store
-	client    *client.Client
-	sender    *sender.Sender
-	rooms     *rooms.Rooms
-	users     *users.Users
-	ephemeral *ephemeral.Ephemeral
-	stream    *stream.Stream
-	endpoints []*endpoint
+	store      *store.Store
+	client     *client.Client
+	sender     *sender.Sender
+	rooms      *rooms.Rooms
+	users      *users.Users
+	ephemeral  *ephemeral.Ephemeral
+	encryption *e2ee.E2EE
+	stream     *stream.Stream
+	endpoints  []*endpoint
 }
 
 // New opens the database and the keys, puts the parts together and binds the addresses; nothing answers before Run.
@@ -121,7 +123,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.store.SetOwnKeyUsed(life, n.keyID); err != nil {
 		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 	}
-	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.ephemeral.Run, n.users.Run)
+	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.ephemeral.Run, n.encryption.Run, n.users.Run)
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())

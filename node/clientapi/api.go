@@ -17,6 +17,7 @@ import (
 	"hanse/federation/roomversion"
 	"hanse/node/clientsync"
 	"hanse/node/directory"
+	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/rooms"
 	"hanse/node/users"
@@ -35,6 +36,8 @@ type Config struct {
 	Rooms     *rooms.Rooms
 	Directory *directory.Directory
 	Ephemeral *ephemeral.Ephemeral
+	// Encryption is the server's side of end-to-end encryption; nil: its endpoints are not there.
+	Encryption *e2ee.E2EE
 	// Sync builds the answers of /sync and what stands beside events.
 	Sync *clientsync.Syncer
 	// Profiles asks other servers; nil: profiles of their users are not found.

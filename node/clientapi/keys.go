@@ -1,42 +1,137 @@
 package clientapi
 
 import (
+	"encoding/json"
 	"net/http"
+	"time"
+
+	"hanse/federation/id"
+	"hanse/node/e2ee"
+	"hanse/node/stream"
 )
 
-// Encryption is not there yet. Reading answers truthfully that nobody has keys, which clients need to go on without
-// encryption; uploading is no known path (404 M_UNRECOGNIZED), as keys taken and lost would be worse than refused.
-//
-// todo spec: end-to-end encryption: keys, to-device messages, cross-signing, key backup
 func (a *API) keysRoutes() []route {
+	if a.config.Encryption == nil {
+		return nil
+	}
 	return []route{
+		{http.MethodPost, "/keys/upload", stable, withUser, ordinary, a.uploadKeys},
 		{http.MethodPost, "/keys/query", stable, withUser, ordinary, a.queryKeys},
 		{http.MethodPost, "/keys/claim", stable, withUser, ordinary, a.claimKeys},
 		{http.MethodGet, "/keys/changes", stable, withUser, ordinary, a.keyChanges},
-		{http.MethodGet, "/room_keys/version", stable, withUser, ordinary, a.keyBackup},
+		{http.MethodPost, "/keys/signatures/upload", stable, withUser, ordinary, a.uploadSignatures},
+		{http.MethodPost, "/keys/device_signing/upload", stable, withUser, ordinary, a.uploadSigningKeys},
+		{http.MethodPut, "/sendToDevice/{eventType}/{txnId}", stable, withUser, ordinary, a.sendToDevice},
 	}
 }
 
-// spec:client-server-api#post_matrixclientv3keysquery
+// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysupload
+func (a *API) uploadKeys(r *request) (any, error) {
+	var req e2ee.Upload
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	counts, err := a.config.Encryption.UploadKeys(r.Context(), r.user, r.device, req)
+	return map[string]any{"one_time_key_counts": counts}, err
+}
+
+// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysquery
 func (a *API) queryKeys(r *request) (any, error) {
-	if _, err := r.object(); err != nil {
+	var req struct {
+		DeviceKeys map[id.UserID][]string `json:"device_keys"`
+		Timeout    int64                  `json:"timeout"`
+	}
+	if err := r.decode(&req); err != nil {
 		return nil, err
 	}
-	return map[string]any{"device_keys": map[string]any{}, "failures": map[string]any{}}, nil
+	return a.config.Encryption.Query(r.Context(), r.user, req.DeviceKeys, milliseconds(req.Timeout))
 }
 
-// spec:client-server-api#post_matrixclientv3keysclaim
+// milliseconds is a client's timeout, whatever it says.
+func milliseconds(ms int64) time.Duration {
+	return time.Duration(min(max(ms, 0), maxSyncTimeout.Milliseconds())) * time.Millisecond
+}
+
+// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysclaim
 func (a *API) claimKeys(r *request) (any, error) {
-	if _, err := r.object(); err != nil {
+	var req struct {
+		OneTimeKeys map[id.UserID]map[string]string `json:"one_time_keys"`
+		Timeout     int64                           `json:"timeout"`
+	}
+	if err := r.decode(&req); err != nil {
 		return nil, err
 	}
-	return map[string]any{"one_time_keys": map[string]any{}, "failures": map[string]any{}}, nil
+	return a.config.Encryption.Claim(r.Context(), req.OneTimeKeys, milliseconds(req.Timeout))
 }
 
-// spec:client-server-api#get_matrixclientv3keyschanges
-func (a *API) keyChanges(*request) (any, error) {
-	return map[string]any{"changed": []string{}, "left": []string{}}, nil
+// spec:client-server-api/modules/end_to_end_encryption#get_matrixclientv3keyschanges
+func (a *API) keyChanges(r *request) (any, error) {
+	from, err := stream.ParseToken(r.URL.Query().Get("from"))
+	if err != nil {
+		return nil, invalidParam("from: %v", err)
+	}
+	to, err := stream.ParseToken(r.URL.Query().Get("to"))
+	if err != nil {
+		return nil, invalidParam("to: %v", err)
+	}
+	lists, err := a.config.Sync.DeviceLists(r.Context(), r.user, from.Position, to.Position)
+	return deviceListsForm(lists), err
 }
 
-// spec:client-server-api#get_matrixclientv3room_keysversion
-func (a *API) keyBackup(*request) (any, error) { return nil, notFound("there is no key backup") }
+// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keyssignaturesupload
+func (a *API) uploadSignatures(r *request) (any, error) {
+	var req map[id.UserID]map[string]json.RawMessage
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	refused, err := a.config.Encryption.UploadSignatures(r.Context(), r.user, req)
+	return map[string]any{"failures": refused}, err
+}
+
+// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysdevice_signingupload
+func (a *API) uploadSigningKeys(r *request) (any, error) {
+	var req struct {
+		e2ee.SigningKeys
+		Auth json.RawMessage `json:"auth"`
+	}
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	replaces, err := a.config.Encryption.Replaces(r.Context(), r.user, req.SigningKeys)
+	if err != nil {
+		return nil, err
+	}
+	if replaces {
+		session, ask, err := a.interactively(r, req.Auth, passwordFlow())
+		if err != nil {
+			return nil, err
+		}
+		if ask != nil {
+			return *ask, nil
+		}
+		defer a.uia.close(session.id)
+	}
+	return nil, a.config.Encryption.UploadSigningKeys(r.Context(), r.user, req.SigningKeys)
+}
+
+// spec:client-server-api/modules/send_to_device#put_matrixclientv3sendtodeviceeventtypetxnid
+func (a *API) sendToDevice(r *request) (any, error) {
+	typ, err := r.name("eventType")
+	if err != nil {
+		return nil, err
+	}
+	txn, err := r.txnID()
+	if err != nil {
+		return nil, err
+	}
+	var req struct {
+		Messages e2ee.Messages `json:"messages"`
+	}
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	if req.Messages == nil {
+		return nil, missingParam("messages")
+	}
+	return nil, a.config.Encryption.Send(r.Context(), r.user, r.device, typ, txn, req.Messages)
+}

@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -134,8 +135,8 @@ func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time
 	}
 	form := syncForm{
 		NextBatch: answer.Next.String(), AccountData: f.accountData(answer.AccountData), Presence: newEvents(), ToDevice: newEvents(),
-		DeviceLists:      deviceLists{Changed: []id.UserID{}, Left: []id.UserID{}},
-		OneTimeKeysCount: map[string]int{"signed_curve25519": 0}, UnusedFallbackKeyTypes: []string{},
+		DeviceLists:      deviceListsForm(answer.Devices.Lists),
+		OneTimeKeysCount: map[string]int{"signed_curve25519": 0}, UnusedFallbackKeyTypes: append([]string{}, answer.Devices.Unused...),
 		Rooms: roomsForm{
 			Join: map[id.RoomID]joinedForm{}, Leave: map[id.RoomID]leftForm{},
 			Invite: map[id.RoomID]map[string]events{}, Knock: map[id.RoomID]map[string]events{},
@@ -145,6 +146,10 @@ func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time
 		form.AccountData.Events = append(form.AccountData.Events, map[string]any{
 			"type": "m.push_rules", "content": map[string]any{"global": push.DefaultRules(req.User)},
 		})
+	}
+	maps.Copy(form.OneTimeKeysCount, answer.Devices.OneTimeKeys)
+	for _, m := range answer.Devices.ToDevice {
+		form.ToDevice.Events = append(form.ToDevice.Events, m.Message)
 	}
 	for room, joined := range answer.Joined {
 		form.Rooms.Join[room] = f.joined(joined)
@@ -159,6 +164,11 @@ func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time
 		form.Rooms.Knock[room] = map[string]events{"knock_state": raws(stripped)}
 	}
 	return form, f.err
+}
+
+// deviceListsForm has both lists, also where they are empty.
+func deviceListsForm(lists clientsync.DeviceLists) deviceLists {
+	return deviceLists{Changed: append([]id.UserID{}, lists.Changed...), Left: append([]id.UserID{}, lists.Left...)}
 }
 
 func raws(list []json.RawMessage) events {

@@ -16,11 +16,12 @@ type Answer struct {
 	Knocked     map[id.RoomID][]json.RawMessage
 	Left        map[id.RoomID]*LeftRoom
 	AccountData []store.AccountData
+	Devices     Devices
 }
 
 // Empty tells that there is nothing in it.
 func (a *Answer) Empty() bool {
-	return len(a.Joined)+len(a.Invited)+len(a.Knocked)+len(a.Left)+len(a.AccountData) == 0
+	return len(a.Joined)+len(a.Invited)+len(a.Knocked)+len(a.Left)+len(a.AccountData) == 0 && !a.Devices.news
 }
 
 // JoinedRoom is what is new in a room that the user is in.

@@ -60,6 +60,7 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 	first := s.stream.Now()
 	r.Since = stream.Token{
 		Position: min(r.Since.Position, first.Position), Typing: min(r.Since.Typing, first.Typing),
+		ToDevice: min(r.Since.ToDevice, first.Position),
 	}
 	for now := first; ; now = s.stream.Now() {
 		b := &builder{Syncer: s, request: r, now: now, answer: &Answer{
@@ -115,6 +116,9 @@ func (b *builder) build(ctx context.Context) error {
 		return err
 	}
 	if err := b.accountData(ctx); err != nil {
+		return err
+	}
+	if err := b.devices(ctx); err != nil {
 		return err
 	}
 	active := b.active()

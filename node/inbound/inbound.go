@@ -28,7 +28,8 @@ type Verifier interface {
 }
 
 // EDUHandler takes EDUs of the types it is registered for. It is called in the order of the transaction, and bounds its
-// own work. What a server may not say it ignores; an error is our own trouble, logged, and the EDU is lost.
+// own work. What a server may not say it ignores; an error is our own trouble: of what must not be lost (devices and messages
+// to them) the transaction fails and is sent again, other EDUs are lost.
 type EDUHandler interface {
 	HandleEDU(ctx context.Context, origin id.ServerName, edu federation.EDU) error
 }
@@ -62,6 +63,8 @@ type Config struct {
 	Directory Directory
 	Profiles  Profiles
 	Keys      Keys
+	// Devices answers about our users' devices and their keys.
+	Devices server.DeviceHandler
 	// Log may be nil: silent.
 	Log *slog.Logger
 }
@@ -95,6 +98,9 @@ func (i *Inbound) Handlers() server.Handlers {
 	}
 	if i.cfg.Profiles != nil {
 		h.Profiles = profiles{i.cfg.Profiles, i.cfg.Self}
+	}
+	if i.cfg.Devices != nil {
+		h.Devices = i.cfg.Devices
 	}
 	if i.cfg.Keys != nil {
 		h.Keys = i.cfg.Keys

@@ -56,7 +56,9 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 	if err := d.pdus(ctx, txn.PDUs); err != nil {
 		return nil, err
 	}
-	i.edus(ctx, origin, txn.EDUs)
+	if err := i.edus(ctx, origin, txn.EDUs); err != nil {
+		return nil, err
+	}
 	if d.saved {
 		return d.results, nil
 	}
@@ -94,7 +96,7 @@ func (d *delivery) pdus(ctx context.Context, raws []json.RawMessage) error {
 // rooms that an EDU is about.
 //
 // spec:server-server-api#edus
-func (i *Inbound) edus(ctx context.Context, origin id.ServerName, edus []federation.EDU) {
+func (i *Inbound) edus(ctx context.Context, origin id.ServerName, edus []federation.EDU) error {
 	for _, edu := range edus {
 		handler := i.cfg.EDUs[edu.Type]
 		if handler == nil {
@@ -102,9 +104,14 @@ func (i *Inbound) edus(ctx context.Context, origin id.ServerName, edus []federat
 			continue
 		}
 		if err := handler.HandleEDU(ctx, origin, edu); err != nil {
+			switch edu.Type {
+			case federation.EDUDirectToDevice, federation.EDUDeviceListUpdate, federation.EDUSigningKeyUpdate:
+				return fmt.Errorf("inbound: an EDU of type %s: %w", edu.Type, err)
+			}
 			i.log.Warn("an EDU was lost", "origin", origin, "type", edu.Type, "err", err)
 		}
 	}
+	return nil
 }
 
 // delivery is the events of one transaction on their way.

@@ -55,7 +55,7 @@ func (s *Stream) Now() Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.absorb()
-	return Token{Position: s.upto, Typing: typing}
+	return Token{Position: s.upto, Typing: typing, ToDevice: s.upto}
 }
 
 // absorb takes what the feed has and wakes whom it concerns. The caller holds mu.
@@ -69,6 +69,9 @@ func (s *Stream) absorb() {
 	}
 	for _, notice := range notices {
 		s.news.add(notice)
+		if notice.Kind == store.KindDevices { // whoever shares a room with the user
+			s.wakeAll()
+		}
 		s.wake(notice.Room, notice.Users)
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func TestTokensAreReadBack(t *testing.T) {
-	for _, token := range []Token{{}, {Position: 12, Typing: 7}, {Position: 1 << 60, Typing: 1 << 61}} {
+	for _, token := range []Token{{}, {Position: 12, Typing: 7, ToDevice: 12}, {Position: 12, Typing: 7, ToDevice: 9}, {Position: 1 << 60, Typing: 1 << 61}} {
 		if got, err := ParseToken(token.String()); err != nil || got != token {
 			t.Errorf("%v: %v, %v", token, got, err)
 		}
@@ -21,7 +21,7 @@ func TestTokensAreReadBack(t *testing.T) {
 			t.Errorf("%v: %v, %v", place, got, err)
 		}
 	}
-	for _, bad := range []string{"", "s", "s1", "s1_", "s_1", "s-1_2", "t1_2x", "12", "s99999999999999999999_1", "s1_2_3", "t", "t_", "t_0", "t_-1", "t__1", "t1_2_0", "t1_2_-3", "t1_2_3_4"} {
+	for _, bad := range []string{"", "s", "s1", "s1_", "s_1", "s-1_2", "t1_2x", "12", "s99999999999999999999_1", "s1_2_3_4", "s1_2_-3", "t", "t_", "t_0", "t_-1", "t__1", "t1_2_0", "t1_2_-3", "t1_2_3_4"} {
 		if _, err := ParseToken(bad); err == nil {
 			t.Errorf("%q is taken for a token", bad)
 		}

@@ -14,10 +14,17 @@ import (
 type Token struct {
 	Position store.Position
 	Typing   ephemeral.Serial
+	// ToDevice is up to where messages to the device were handed out: before Position if there were too many for one answer.
+	ToDevice store.Position
 }
 
-// String is the token as clients hold it: s12_7.
-func (t Token) String() string { return fmt.Sprintf("s%d_%d", t.Position, t.Typing) }
+// String is the token as clients hold it: s12_7, or s12_7_9 with messages to the device left.
+func (t Token) String() string {
+	if t.ToDevice == t.Position {
+		return fmt.Sprintf("s%d_%d", t.Position, t.Typing)
+	}
+	return fmt.Sprintf("s%d_%d_%d", t.Position, t.Typing, t.ToDevice)
+}
 
 // ParseToken reads a token that String made.
 func ParseToken(text string) (Token, error) {
@@ -26,12 +33,20 @@ func ParseToken(text string) (Token, error) {
 	if !isStream || !both {
 		return Token{}, fmt.Errorf("%q is not a token of /sync", text)
 	}
+	typing, messages, apart := strings.Cut(typing, "_")
+	if !apart {
+		messages = position
+	}
+	m, err3 := strconv.ParseInt(messages, 10, 64)
+	if err3 != nil || m < 0 {
+		return Token{}, fmt.Errorf("%q is not a token of /sync", text)
+	}
 	p, err1 := strconv.ParseInt(position, 10, 64)
 	serial, err2 := strconv.ParseInt(typing, 10, 64)
 	if err1 != nil || err2 != nil || p < 0 || serial < 0 {
 		return Token{}, fmt.Errorf("%q is not a token of /sync", text)
 	}
-	return Token{Position: store.Position(p), Typing: ephemeral.Serial(serial)}, nil
+	return Token{Position: store.Position(p), Typing: ephemeral.Serial(serial), ToDevice: store.Position(m)}, nil
 }
 
 // Place is a place in a room's history: `prev_batch`, and `start` and `end` of /messages. Before it are the events that
