@@ -33,6 +33,11 @@ func (r *recent[K, V]) put(k K, v V) {
 	r.young[k] = v
 }
 
+func (r *recent[K, V]) drop(k K) {
+	delete(r.young, k)
+	delete(r.old, k)
+}
+
 // cache holds what the next step is likely to read. It only ever holds what is committed, or what never changes.
 type cache struct {
 	events   recent[id.EventID, Stored]

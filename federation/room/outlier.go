@@ -24,18 +24,27 @@ func (s *step) outliers(events []*event.Event) error {
 			s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: fmt.Sprintf("it belongs to room %s", e.RoomID())})
 			continue
 		}
-		if _, ok, err := s.stored(e.ID()); err != nil {
-			return err
-		} else if ok {
-			continue
-		}
-		c, ok, err := s.judgeOutlier(e)
+		known, ok, err := s.stored(e.ID())
 		if err != nil {
 			return err
 		}
-		if !ok {
+		again := known.Outlier && known.Status == Rejected // see [Committed]
+		if ok && !again {
+			continue
+		}
+		c, judged, err := s.judgeOutlier(e)
+		if err != nil {
+			return err
+		}
+		if again && (!judged || c.Status != Accepted) {
+			continue
+		}
+		if !judged {
 			s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "its auth events aren't known"})
 			continue
+		}
+		if again {
+			s.mended(c)
 		}
 		if c.Status != Accepted {
 			s.verdict(verdictOf(&c))
@@ -45,6 +54,43 @@ func (s *step) outliers(events []*event.Event) error {
 		}
 	}
 	return nil
+}
+
+// mended tells of an outlier that was rejected and is not any more.
+func (s *step) mended(c Committed) {
+	s.verdict(verdictOf(&c))
+	// What was resolved may have left out what rests on it.
+	s.m.cache.resolved = newRecent[string, roomstate.Map](cachedResolutions)
+}
+
+// doubtful tells whether a rejected outlier may have been rejected for its copy: a hostile or broken server gave it, or one of its auth
+// events, with content that doesn't fit the hash, so that it was judged redacted. Another copy may be whole. A whole event that was
+// judged by whole auth events is rejected for good.
+func (s *step) doubtful(e Stored) (bool, error) {
+	seen := make(map[id.EventID]bool)
+	for queue := []Stored{e}; len(queue) > 0 && len(seen) < maxWalk; queue = queue[1:] {
+		at := queue[0]
+		if !at.Outlier || at.Status != Rejected {
+			continue
+		}
+		if !at.Event.ContentHashMatches() {
+			return true, nil
+		}
+		for _, a := range authEvents(at.Event) {
+			if seen[a] {
+				continue
+			}
+			seen[a] = true
+			stored, ok, err := s.stored(a)
+			if err != nil {
+				return false, err
+			}
+			if ok {
+				queue = append(queue, stored)
+			}
+		}
+	}
+	return false, nil
 }
 
 // wakeAll settles those that waited for the events committed since then.

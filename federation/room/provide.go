@@ -27,8 +27,7 @@ func (s *step) provide(in Provide) error {
 		return nil
 	}
 	if in.Err != nil {
-		s.giveUp(c, f, fmt.Sprintf("no server answered: %v", in.Err))
-		return nil
+		return s.giveUp(c, f, fmt.Sprintf("no server answered: %v", in.Err), false)
 	}
 	var helped bool
 	var err error
@@ -60,8 +59,7 @@ func (w *waitingEvents) asking(f Fetch) *chase {
 func (s *step) retry(c *chase, f Fetch, answered id.ServerName) error {
 	i := slices.Index(f.From, answered)
 	if i < 0 || i+1 >= len(f.From) || c.fetches >= c.bound() {
-		s.giveUp(c, f, "no server's answer held what was asked for")
-		return nil
+		return s.giveUp(c, f, "no server's answer held what was asked for", true)
 	}
 	f.From = f.From[i+1:]
 	if f.Kind == FetchAuth {
@@ -77,14 +75,23 @@ func (s *step) retry(c *chase, f Fetch, answered id.ServerName) error {
 // those (the only server that did has left the room, all others have jumped the gap too) the state before the waiting event itself will do.
 // An event whose auth events, or the state below which, can't be had is dropped, as deployed servers do: nothing can be
 // said about it. Should it come again, by a later event that stands on it, it gets another chance.
-func (s *step) giveUp(c *chase, f Fetch, why string) {
+//
+// An event whose auth events we have, but in copies that may be bad, is judged by these when servers have answered and none had better ones.
+func (s *step) giveUp(c *chase, f Fetch, why string, answered bool) error {
 	switch f.Kind {
 	case FetchMissing:
 		c.jump = true
 	case FetchAuth:
-		if w := s.m.waiting.byID[f.At]; w != nil {
-			s.drop(w, "its auth events can't be had: "+why)
+		w := s.m.waiting.byID[f.At]
+		if w == nil {
+			return nil
 		}
+		if answered && !w.asked {
+			if w.asked = true; slices.IndexFunc(w.auth, s.unknown) < 0 {
+				return s.settle(w, false)
+			}
+		}
+		s.drop(w, "its auth events can't be had: "+why)
 	case FetchState:
 		for _, w := range slices.Clone(c.events) {
 			switch {
@@ -95,6 +102,13 @@ func (s *step) giveUp(c *chase, f Fetch, why string) {
 			}
 		}
 	}
+	return nil
+}
+
+// unknown tells whether an event that was looked up in this step is stored in no form.
+func (s *step) unknown(e id.EventID) bool {
+	_, ok, err := s.stored(e)
+	return err != nil || !ok
 }
 
 // provideMissing takes in events below those that wait. It helped if any was new.

@@ -28,6 +28,7 @@ import (
 //	event NAME @user WHAT…        an event made elsewhere; WHAT is create, join, leave, knock, invite @u, ban @u, kick @u, nick X,
 //	                              rules R, topic X, power {…}, message X. Options: prev=A,B (default: the event of the line before),
 //	                              auth=A,B (default: what the spec selects), ts=N, depth=N, {…} content
+//	copy NAME A                   A as it comes with content that doesn't fit its hash: redacted. It has A's ID, and is shown as A
 //	propose NAME @user WHAT…      an own event
 //	refuse @user WHAT…            an own event that should be refused
 //	receive SERVER A B …          a transaction
@@ -127,6 +128,13 @@ func (s *scene) line(line string) error {
 		return nil
 	case "event":
 		return s.event(args)
+	case "copy":
+		events, err := s.events(args[1:])
+		if err != nil {
+			return err
+		}
+		s.names[args[0]] = events[0].Redacted()
+		return nil
 	case "propose":
 		d, err := s.draft(args[1:])
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ed25519"
 
 	"hanse/federation/authrules"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -94,6 +95,12 @@ func (w *world) make(d event.Draft) *event.Event {
 	e, err := d.Sign(w.rules, d.Sender.Server(), testKey())
 	if err != nil {
 		w.t.Fatalf("making an event: %v", err)
+	}
+	if via, ok := canonicaljson.Get(e.Content(), "join_authorised_via_users_server"); ok { // a restricted join has a second signature
+		user, _ := canonicaljson.String(via)
+		if e, err = e.CoSign(id.UserID(user).Server(), testKey()); err != nil {
+			w.t.Fatalf("signing a restricted join: %v", err)
+		}
 	}
 	w.add(e, before)
 	return e
