@@ -2,7 +2,6 @@ package store
 
 import (
 	"crypto/sha256"
-	"database/sql"
 	"encoding/binary"
 	"iter"
 	"math"
@@ -94,11 +93,7 @@ func (s source) citing(cited id.EventID, after Position, limit int) (events []*s
 		return nil, after, false, err
 	}
 	err = listPositions("SELECT "+eventColumns+" FROM events WHERE number IN (%s)", nil, numbers, func(query string, args []any) error {
-		return s.store.read.each(s.ctx, query, args, func(rows *sql.Rows) error {
-			e, err := s.store.scanEvent(s.ctx, rows)
-			events = append(events, e)
-			return err
-		})
+		return s.store.eachEvent(s.ctx, query, args, func(e *storedEvent) { events = append(events, e) })
 	})
 	return events, numbers[len(numbers)-1], len(numbers) == limit, err
 }

@@ -38,41 +38,61 @@ type Gap struct {
 	Depth   int64      // Child's
 }
 
-// eventColumns are what scanEvent reads.
+// eventColumns are what eachEvent reads.
 const eventColumns = `events.event_id, events.room, events.position, events.status, events.backfilled, events.verdict,
 	events.redacted_by, events.txn_device, events.txn_id, events.json`
 
-func (s *Store) scanEvent(ctx context.Context, rows *sql.Rows) (*storedEvent, error) {
-	var (
-		e          storedEvent
-		eventID    id.EventID
-		number     int64
-		status     int64
-		backfilled int64
-		why, json  []byte
-		redactedBy sql.NullString
-		device     []byte
-		txnID      []byte
-	)
-	err := rows.Scan(&eventID, &number, &e.position, &status, &backfilled, &why, &redactedBy, &device, &txnID, &json)
+// eachEvent reads rows of eventColumns. The rows are read to their end before rooms are looked up: a statement that
+// asked for a second connection while it holds one could wait for ever.
+func (s *Store) eachEvent(ctx context.Context, query string, args []any, use func(*storedEvent)) error {
+	var all []eventRow
+	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+		var r eventRow
+		err := rows.Scan(&r.eventID, &r.number, &r.position, &r.status, &r.backfilled, &r.verdict, &r.redactedBy, &r.device, &r.txnID, &r.json)
+		all = append(all, r)
+		return err
+	})
 	if err != nil {
+		return err
+	}
+	for i := range all {
+		e, err := s.loaded(ctx, &all[i])
+		if err != nil {
+			return fmt.Errorf("store: reading: %w", err)
+		}
+		use(e)
+	}
+	return nil
+}
+
+// eventRow is a row of eventColumns as the database has it.
+type eventRow struct {
+	eventID            id.EventID
+	number             int64
+	position           Position
+	status, backfilled int64
+	verdict, json      []byte
+	redactedBy         sql.NullString
+	device, txnID      []byte
+}
+
+func (s *Store) loaded(ctx context.Context, r *eventRow) (*storedEvent, error) {
+	e := &storedEvent{position: r.position, status: room.Status(r.status), backfilled: r.backfilled != 0,
+		txnDevice: string(r.device), txnID: string(r.txnID)}
+	var err error
+	if e.room, err = s.rooms.numbered(ctx, r.number); err != nil {
 		return nil, err
 	}
-	if e.room, err = s.rooms.numbered(ctx, number); err != nil {
+	if e.event, err = event.Load(e.room.rules, r.eventID, r.json); err != nil {
+		return nil, fmt.Errorf("the stored event %s: %w", r.eventID, err)
+	}
+	if e.rejection, e.reason, err = decodeVerdict(r.verdict); err != nil {
 		return nil, err
 	}
-	if e.event, err = event.Load(e.room.rules, eventID, json); err != nil {
-		return nil, fmt.Errorf("the stored event %s: %w", eventID, err)
+	if r.redactedBy.Valid {
+		e.redactedBy, e.redacted = id.EventID(r.redactedBy.String), e.event.Redacted()
 	}
-	if e.rejection, e.reason, err = decodeVerdict(why); err != nil {
-		return nil, err
-	}
-	e.status, e.backfilled = room.Status(status), backfilled != 0
-	e.txnDevice, e.txnID = string(device), string(txnID)
-	if redactedBy.Valid {
-		e.redactedBy, e.redacted = id.EventID(redactedBy.String), e.event.Redacted()
-	}
-	return &e, nil
+	return e, nil
 }
 
 // stored finds events, in memory or in the database; what is not stored is absent.
@@ -92,13 +112,9 @@ func (s *Store) stored(ctx context.Context, ids []id.EventID) (map[id.EventID]*s
 	numbers, missing := s.tail.numbers(missing)
 	read := func(query string, args []any) error {
 		version := s.events.version.Load()
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			e, err := s.scanEvent(ctx, rows)
-			if err == nil {
-				found[e.event.ID()] = e
-				s.events.fill(e, version)
-			}
-			return err
+		return s.eachEvent(ctx, query, args, func(e *storedEvent) {
+			found[e.event.ID()] = e
+			s.events.fill(e, version)
 		})
 	}
 	if err := listPositions("SELECT "+eventColumns+" FROM events WHERE number IN (%s)", nil, numbers, read); err != nil {
@@ -174,14 +190,9 @@ func (s *Store) readIDs(ctx context.Context, query string, ids []id.EventID, use
 func (s *Store) eventRows(ctx context.Context, query string, args ...any) ([]EventRow, error) {
 	var events []EventRow
 	version := s.events.version.Load()
-	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-		e, err := s.scanEvent(ctx, rows)
-		if err != nil {
-			return err
-		}
+	err := s.eachEvent(ctx, query, args, func(e *storedEvent) {
 		s.events.fill(e, version)
 		events = append(events, e.row())
-		return nil
 	})
 	return events, err
 }

@@ -47,9 +47,10 @@ type OutOfRoom struct {
 
 const memberColumns = "room, user_id, membership, event_id, sender, position, forgotten, out_of_room, stripped"
 
-// eachMember reads rows of memberColumns.
+// eachMember reads rows of memberColumns. Rooms are looked up when the rows have been read: see eachEvent.
 func (s *Store) eachMember(ctx context.Context, query string, args ...any) ([]Membership, error) {
 	var all []Membership
+	var numbers []int64
 	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 		var (
 			m                Membership
@@ -61,20 +62,26 @@ func (s *Store) eachMember(ctx context.Context, query string, args ...any) ([]Me
 		if err != nil {
 			return err
 		}
-		ref, err := s.rooms.numbered(ctx, number)
-		if err != nil {
-			return err
-		}
-		m.RoomID, m.Forgotten, m.OutOfRoom = ref.roomID, forgotten != 0, outOf != 0
+		m.Forgotten, m.OutOfRoom = forgotten != 0, outOf != 0
 		if stripped != nil {
 			if err := json.Unmarshal(stripped, &m.Stripped); err != nil {
 				return fmt.Errorf("a stored stripped state: %w", err)
 			}
 		}
-		all = append(all, m)
+		all, numbers = append(all, m), append(numbers, number)
 		return nil
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	for i, number := range numbers {
+		ref, err := s.rooms.numbered(ctx, number)
+		if err != nil {
+			return nil, err
+		}
+		all[i].RoomID = ref.roomID
+	}
+	return all, nil
 }
 
 // Memberships are all of a user's: rooms joined, left and forgotten, invites and knocks. Of other servers' users only

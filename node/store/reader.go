@@ -31,14 +31,16 @@ func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if ok {
 		return stmt, nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if stmt, ok := r.stmts[query]; ok {
-		return stmt, nil
-	}
+	// Not under mu: preparing waits for a connection, and whoever has them all may be about to ask for a statement.
 	stmt, err := r.db.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w, in: %s", err, query)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if first, ok := r.stmts[query]; ok { // two prepared it at once
+		stmt.Close() //nolint:errcheck // the first one is used
+		return first, nil
 	}
 	r.stmts[query] = stmt
 	return stmt, nil
@@ -68,7 +70,8 @@ func (r *reader) found(ctx context.Context, query string, args []any, dest ...an
 	return err == nil, err
 }
 
-// each calls scan for every row.
+// each calls scan for every row. scan must not read: a statement that asks for a second connection while it holds one
+// waits for ever where all who hold one do so.
 func (r *reader) each(ctx context.Context, query string, args []any, scan func(rows *sql.Rows) error) error {
 	stmt, err := r.prepare(ctx, query)
 	if err != nil {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -47,14 +48,28 @@ type database struct {
 // databases are SQLite and, if HANSE_TEST_POSTGRES names a server where databases may be made, PostgreSQL.
 func databases() []database {
 	all := []database{{"SQLite", func(_ context.Context, dir string) (store.Dialect, error) {
-		return sqlite.OpenUnsynced(filepath.Join(dir, "hanse.db")), nil
+		return oneReader(sqlite.OpenUnsynced(filepath.Join(dir, "hanse.db"))), nil
 	}}}
 	if server := os.Getenv("HANSE_TEST_POSTGRES"); server != "" {
 		all = append(all, database{"PostgreSQL", func(ctx context.Context, _ string) (store.Dialect, error) {
-			return freshPostgres(ctx, server)
+			dialect, err := freshPostgres(ctx, server)
+			return oneReader(dialect), err
 		}})
 	}
 	return all
+}
+
+// oneReader gives the store a single connection for reading: a read inside a read would wait for ever.
+func oneReader(d store.Dialect) store.Dialect {
+	connect := d.Connect
+	d.Connect = func(ctx context.Context) (write, read *sql.DB, err error) {
+		write, read, err = connect(ctx)
+		if err == nil {
+			read.SetMaxOpenConns(1)
+		}
+		return write, read, err
+	}
+	return d
 }
 
 // freshPostgres makes a database on a server. It stays: the server is a test's own.

@@ -148,13 +148,15 @@ func (t *trial) complete(ctx context.Context, r *room, s *session) error {
 		wanted[stateKey] = eventID
 	}
 	deadline := time.Now().Add(requestTimeout)
+	shown := 0
 	for {
 		var answer struct {
 			Chunk []user.Event `json:"chunk"`
 		}
 		if err := s.get(ctx, roomPath(string(r.id), "members?membership=join"), &answer); err != nil {
-			return err
+			return fmt.Errorf("the room has %d members, the server showed %d of them last: %w", len(wanted), shown, err)
 		}
+		shown = len(answer.Chunk)
 		if len(answer.Chunk) < len(wanted) && time.Now().Before(deadline) {
 			time.Sleep(100 * time.Millisecond)
 			continue
