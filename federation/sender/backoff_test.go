@@ -170,7 +170,7 @@ func TestFailedBatchIsSentAgainAsItWas(t *testing.T) {
 		w.says(nil)
 		sleep(time.Minute)
 		log := w.takeLog()
-		if len(log) != 3 || !slices.Equal(log[1].pdus, []int{1, 2}) || log[1].txnID != log[0].txnID || !slices.Equal(log[2].pdus, []int{3, 4}) {
+		if len(log) != 3 || !slices.Equal(log[1].pdus, []int{1, 2}) || log[1].txnID != log[0].txnID || log[1].ts != log[0].ts || !slices.Equal(log[2].pdus, []int{3, 4}) {
 			t.Errorf("got %+v", log)
 		}
 	})

@@ -112,6 +112,7 @@ type delivery struct {
 	at    time.Time
 	to    id.ServerName
 	txnID string
+	ts    int64 // origin_server_ts
 	pdus  []int
 	edus  []string
 	err   error
@@ -130,7 +131,7 @@ type wire struct {
 }
 
 func (w *wire) SendTransaction(ctx context.Context, server id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error) {
-	d := delivery{at: time.Now(), to: server, txnID: txnID}
+	d := delivery{at: time.Now(), to: server, txnID: txnID, ts: txn.OriginServerTS}
 	for _, raw := range txn.PDUs {
 		var n int
 		_ = json.Unmarshal(raw, &n)

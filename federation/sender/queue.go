@@ -22,6 +22,10 @@ type queue struct {
 	// again under the same ID; after a refusal it is smaller, to find what is refused.
 	next     bounds
 	refusals int // in a row, of a batch of one
+	// tried is the ID of the last transaction with something durable in it, and triedAt its origin_server_ts: one that is
+	// sent again under its ID is the same to the byte, but for volatile EDUs of its first try.
+	tried   string
+	triedAt int64 // milliseconds since 1970
 }
 
 // bounds are the arguments of Outbox.Next.
@@ -95,6 +99,16 @@ func (s *Sender) takeVolatile(q *queue, most int) []federation.EDU {
 	}
 	s.loose -= n
 	return taken
+}
+
+// stamp gives the time that a transaction says it started at: that of its first try.
+func (s *Sender) stamp(q *queue, txnID string, now time.Time) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q.tried != txnID {
+		q.tried, q.triedAt = txnID, now.UnixMilli()
+	}
+	return q.triedAt
 }
 
 // rest ends the work on a queue if nothing came meanwhile.

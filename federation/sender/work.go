@@ -72,9 +72,10 @@ func (s *Sender) round(ctx context.Context, q *queue) step {
 	if batch.Empty() && len(volatile) == 0 {
 		return s.lookFurther(q, most)
 	}
-	txn := federation.Transaction{Origin: s.origin, OriginServerTS: time.Now().UnixMilli(), PDUs: batch.PDUs}
+	txnID := s.txnID(q, batch)
+	txn := federation.Transaction{Origin: s.origin, OriginServerTS: s.stamp(q, txnID, time.Now()), PDUs: batch.PDUs}
 	txn.EDUs = append(append(make([]federation.EDU, 0, len(batch.EDUs)+len(volatile)), batch.EDUs...), volatile...)
-	results, err := s.client.SendTransaction(ctx, q.server, s.txnID(q, batch), txn)
+	results, err := s.client.SendTransaction(ctx, q.server, txnID, txn)
 	if err != nil {
 		s.note(func(stats *Stats) { stats.Failures++; stats.Dropped += int64(len(volatile)) })
 		if ctx.Err() != nil {

@@ -2,12 +2,13 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -20,6 +21,12 @@ type catchup struct {
 	edus  int
 	rooms []catchupRow
 	kept  []Position
+}
+
+// answers says whether the batch is what these bounds ask for: those it was made for, or, as after a failure, its own
+// size. So a batch that failed is tried again as it was, under the same ID.
+func (c *catchup) answers(maxPDUs, maxEDUs int) bool {
+	return c.pdus == maxPDUs && c.edus == maxEDUs || len(c.batch.PDUs) == maxPDUs && len(c.batch.EDUs) == maxEDUs
 }
 
 // catchupRow says that a server lacks the events of a room up to one that was to be sent to it.
@@ -114,7 +121,7 @@ func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 	o.mu.Lock()
 	behind, outstanding := o.behind[server], o.outstanding[server]
 	o.mu.Unlock()
-	if outstanding != nil && outstanding.pdus == maxPDUs && outstanding.edus == maxEDUs {
+	if outstanding != nil && outstanding.answers(maxPDUs, maxEDUs) {
 		return outstanding.batch, true, nil
 	}
 	if !behind && outstanding == nil {
@@ -138,8 +145,7 @@ func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 // makeCatchup takes the rooms that wait longest: of each the forward extremities, since from them the server finds all
 // it lacks, or, if it has left the room, the last event that was to be sent to it.
 func (s *Store) makeCatchup(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (*catchup, error) {
-	// The time makes the mark: it stands for this batch alone, over restarts too.
-	c := &catchup{batch: federation.Batch{Upto: -time.Now().UnixNano()}, pdus: maxPDUs, edus: maxEDUs}
+	c := &catchup{pdus: maxPDUs, edus: maxEDUs}
 	var rows []catchupRow
 	err := s.read.each(ctx, `SELECT room, event_id, position FROM outbox_catchup WHERE destination = $1
 		ORDER BY position LIMIT $2`, []any{string(server), maxPDUs}, func(r *sql.Rows) error {
@@ -175,7 +181,23 @@ func (s *Store) makeCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 	if err != nil || c.batch.Empty() && len(c.rooms) == 0 {
 		return nil, err
 	}
+	c.batch.Upto = c.mark()
 	return c, nil
+}
+
+// mark names what a batch was made from, so that a batch that is made again after a restart is the same, and goes out
+// under the same ID, unless its rooms went on meanwhile. Below 0, where no position is.
+func (c *catchup) mark() int64 {
+	var from []byte
+	for _, row := range c.rooms {
+		from = binary.BigEndian.AppendUint64(from, uint64(row.room))
+		from = binary.BigEndian.AppendUint64(from, uint64(row.position))
+	}
+	for _, position := range c.kept { // no two rows have a position in common
+		from = binary.BigEndian.AppendUint64(from, uint64(position))
+	}
+	sum := sha256.Sum256(from)
+	return -1 - int64(binary.BigEndian.Uint64(sum[:])>>1)
 }
 
 // heads are the events of a room that a server which was away gets.
