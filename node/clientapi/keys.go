@@ -25,7 +25,7 @@ func (a *API) keysRoutes() []route {
 	}
 }
 
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysupload
+// spec:client-server-api#post_matrixclientv3keysupload
 func (a *API) uploadKeys(r *request) (any, error) {
 	var req e2ee.Upload
 	if err := r.decode(&req); err != nil {
@@ -35,7 +35,7 @@ func (a *API) uploadKeys(r *request) (any, error) {
 	return map[string]any{"one_time_key_counts": counts}, err
 }
 
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysquery
+// spec:client-server-api#post_matrixclientv3keysquery
 func (a *API) queryKeys(r *request) (any, error) {
 	var req struct {
 		DeviceKeys map[id.UserID][]string `json:"device_keys"`
@@ -52,7 +52,7 @@ func milliseconds(ms int64) time.Duration {
 	return time.Duration(min(max(ms, 0), maxSyncTimeout.Milliseconds())) * time.Millisecond
 }
 
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysclaim
+// spec:client-server-api#post_matrixclientv3keysclaim
 func (a *API) claimKeys(r *request) (any, error) {
 	var req struct {
 		OneTimeKeys map[id.UserID]map[string]string `json:"one_time_keys"`
@@ -64,7 +64,7 @@ func (a *API) claimKeys(r *request) (any, error) {
 	return a.config.Encryption.Claim(r.Context(), req.OneTimeKeys, milliseconds(req.Timeout))
 }
 
-// spec:client-server-api/modules/end_to_end_encryption#get_matrixclientv3keyschanges
+// spec:client-server-api#get_matrixclientv3keyschanges
 func (a *API) keyChanges(r *request) (any, error) {
 	from, err := stream.ParseToken(r.URL.Query().Get("from"))
 	if err != nil {
@@ -78,7 +78,7 @@ func (a *API) keyChanges(r *request) (any, error) {
 	return deviceListsForm(lists), err
 }
 
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keyssignaturesupload
+// spec:client-server-api#post_matrixclientv3keyssignaturesupload
 func (a *API) uploadSignatures(r *request) (any, error) {
 	var req map[id.UserID]map[string]json.RawMessage
 	if err := r.decode(&req); err != nil {
@@ -88,7 +88,7 @@ func (a *API) uploadSignatures(r *request) (any, error) {
 	return map[string]any{"failures": refused}, err
 }
 
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysdevice_signingupload
+// spec:client-server-api#post_matrixclientv3keysdevice_signingupload
 func (a *API) uploadSigningKeys(r *request) (any, error) {
 	var req struct {
 		e2ee.SigningKeys
@@ -114,7 +114,7 @@ func (a *API) uploadSigningKeys(r *request) (any, error) {
 	return nil, a.config.Encryption.UploadSigningKeys(r.Context(), r.user, req.SigningKeys)
 }
 
-// spec:client-server-api/modules/send_to_device#put_matrixclientv3sendtodeviceeventtypetxnid
+// spec:client-server-api#put_matrixclientv3sendtodeviceeventtypetxnid
 func (a *API) sendToDevice(r *request) (any, error) {
 	typ, err := r.name("eventType")
 	if err != nil {

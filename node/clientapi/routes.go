@@ -56,6 +56,7 @@ func (a *API) routes() []route {
 		a.pushRuleRoutes(),
 		a.presenceRoutes(),
 		a.keysRoutes(),
+		a.roomKeysRoutes(),
 		a.createRoomRoutes(),
 		a.joiningRoutes(),
 		a.leavingRoutes(),

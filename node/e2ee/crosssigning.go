@@ -69,7 +69,7 @@ func (s SigningKeys) byUsage() map[string]json.RawMessage {
 // Replaces tells whether an upload would replace keys the user has, for which the user must prove to be it: the first
 // upload, and the same again, needn't be authenticated.
 //
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysdevice_signingupload
+// spec:client-server-api#post_matrixclientv3keysdevice_signingupload
 func (e *E2EE) Replaces(ctx context.Context, user id.UserID, upload SigningKeys) (bool, error) {
 	have, err := e.store.CrossSigningKeys(ctx, []id.UserID{user})
 	if err != nil || !slices.ContainsFunc(have, func(k store.CrossSigningKey) bool { return k.Usage == usageMaster }) {
@@ -86,7 +86,7 @@ func (e *E2EE) Replaces(ctx context.Context, user id.UserID, upload SigningKeys)
 
 // UploadSigningKeys stores a user's cross-signing keys and tells other servers.
 //
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysdevice_signingupload
+// spec:client-server-api#post_matrixclientv3keysdevice_signingupload
 func (e *E2EE) UploadSigningKeys(ctx context.Context, user id.UserID, upload SigningKeys) error {
 	have, err := e.crossSigning(ctx, []id.UserID{user})
 	if err != nil {

@@ -21,7 +21,7 @@ type Upload struct {
 
 // UploadKeys stores a device's keys and returns the numbers of its one-time keys by algorithm.
 //
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysupload
+// spec:client-server-api#post_matrixclientv3keysupload
 func (e *E2EE) UploadKeys(ctx context.Context, user id.UserID, device string, upload Upload) (map[string]int, error) {
 	u := store.KeyUpload{User: user, Device: device, MaxOneTime: maxOneTimeKeys}
 	var err error

@@ -42,7 +42,7 @@ func byServer[T any](self id.ServerName, wanted map[id.UserID]T) (local map[id.U
 // Query answers with the keys of devices, asking other servers for what is not known of their users. One that does not
 // answer in time is a failure and takes nothing from the others.
 //
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysquery
+// spec:client-server-api#post_matrixclientv3keysquery
 func (e *E2EE) Query(ctx context.Context, asker id.UserID, wanted map[id.UserID][]string, timeout time.Duration) (*Keys, error) {
 	if len(wanted) > maxUsers {
 		return nil, federation.TooLarge("these are too many users at once")
@@ -221,7 +221,7 @@ type Claimed struct {
 // Claim takes one-time keys, of our users' devices and of other servers'. A server that does not answer in time is a
 // failure and takes nothing from the others.
 //
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keysclaim
+// spec:client-server-api#post_matrixclientv3keysclaim
 func (e *E2EE) Claim(ctx context.Context, wanted map[id.UserID]map[string]string, timeout time.Duration) (*Claimed, error) {
 	if len(wanted) > maxUsers {
 		return nil, federation.TooLarge("these are too many users at once")

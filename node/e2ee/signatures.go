@@ -19,7 +19,7 @@ type Refusals map[id.UserID]map[string]*federation.Error
 // UploadSignatures stores signatures that a user made of the own devices and master key, and of other users' master keys.
 // What is not good is told; the rest counts.
 //
-// spec:client-server-api/modules/end_to_end_encryption#post_matrixclientv3keyssignaturesupload
+// spec:client-server-api#post_matrixclientv3keyssignaturesupload
 func (e *E2EE) UploadSignatures(ctx context.Context, signer id.UserID, upload map[id.UserID]map[string]json.RawMessage) (Refusals, error) {
 	refused := Refusals{}
 	var good []store.KeySignature

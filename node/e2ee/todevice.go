@@ -16,7 +16,7 @@ type Messages map[id.UserID]map[string]json.RawMessage
 
 // Send sends messages of a user of ours to devices; the same device and txn is the same request, which is done once.
 //
-// spec:client-server-api/modules/send_to_device#put_matrixclientv3sendtodeviceeventtypetxnid
+// spec:client-server-api#put_matrixclientv3sendtodeviceeventtypetxnid
 func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn string, messages Messages) error {
 	local, remote := Messages{}, map[id.ServerName]Messages{}
 	for text, devices := range messages {

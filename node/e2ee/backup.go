@@ -1,0 +1,155 @@
+package e2ee
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// Backup is a version of a user's backup of room keys, and BackedUp a key in it.
+type (
+	Backup   = store.KeyBackup
+	BackedUp = store.BackedUp
+)
+
+// NewBackup makes a version, which is the user's newest.
+func (e *E2EE) NewBackup(ctx context.Context, user id.UserID, algorithm string, auth json.RawMessage) (string, error) {
+	switch {
+	case algorithm == "" || !isObject(auth):
+		return "", federation.MissingParam("algorithm and auth_data are needed")
+	case len(algorithm) > maxNameBytes || len(auth) > maxKeyBytes:
+		return "", federation.TooLarge("algorithm or auth_data is too long")
+	}
+	version, err := e.store.NewKeyBackup(ctx, user, algorithm, auth)
+	return strconv.FormatInt(version, 10), err
+}
+
+// Backup reads a version, "" for the newest; M_NOT_FOUND without it.
+func (e *E2EE) Backup(ctx context.Context, user id.UserID, version string) (Backup, error) {
+	number, err := backupNumber(version)
+	if err != nil {
+		return Backup{}, err
+	}
+	b, found, err := e.store.KeyBackup(ctx, user, number)
+	if err == nil && !found {
+		err = federation.NotFound("there is no such key backup")
+	}
+	return b, err
+}
+
+func backupNumber(version string) (int64, error) {
+	if version == "" {
+		return 0, nil
+	}
+	number, err := strconv.ParseInt(version, 10, 64)
+	if err != nil || number <= 0 {
+		return 0, federation.NotFound("there is no such key backup")
+	}
+	return number, nil
+}
+
+// UpdateBackup replaces a version's auth_data; its algorithm can't be changed.
+func (e *E2EE) UpdateBackup(ctx context.Context, user id.UserID, version, algorithm string, auth json.RawMessage) error {
+	b, err := e.Backup(ctx, user, version)
+	switch {
+	case err != nil:
+		return err
+	case b.Algorithm != algorithm:
+		return federation.InvalidParam("the algorithm of a backup can't be changed")
+	case !isObject(auth) || len(auth) > maxKeyBytes:
+		return federation.InvalidParam("auth_data is missing or too long")
+	}
+	return gone(e.store.UpdateKeyBackup(ctx, user, b.Version, auth))
+}
+
+func gone(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return federation.NotFound("there is no such key backup")
+	}
+	return err
+}
+
+// DeleteBackup deletes a version with its keys.
+func (e *E2EE) DeleteBackup(ctx context.Context, user id.UserID, version string) error {
+	number, err := backupNumber(version)
+	if err != nil {
+		return err
+	}
+	return gone(e.store.DeleteKeyBackup(ctx, user, number))
+}
+
+// BackedUp reads keys of a version; room and session "" mean all.
+func (e *E2EE) BackedUp(ctx context.Context, user id.UserID, version, room, session string) ([]BackedUp, error) {
+	b, err := e.Backup(ctx, user, version)
+	if err != nil {
+		return nil, err
+	}
+	return e.store.BackedUp(ctx, user, b.Version, room, session)
+}
+
+// BackUp stores keys in the newest version and returns it; M_WRONG_ROOM_KEYS_VERSION for an older one.
+func (e *E2EE) BackUp(ctx context.Context, user id.UserID, version string, keys []BackedUp) (Backup, error) {
+	number, err := backupNumber(version)
+	if err != nil {
+		return Backup{}, err
+	}
+	newest, err := e.Backup(ctx, user, "")
+	if err != nil {
+		return Backup{}, err
+	}
+	if newest.Version != number {
+		refused := federation.NewError(403, "M_WRONG_ROOM_KEYS_VERSION", "this is not the newest backup")
+		return Backup{}, refused
+	}
+	for _, k := range keys {
+		if !isObject(k.Data) || len(k.Data) > maxKeyBytes || len(k.Room) > maxNameBytes || len(k.Session) > maxNameBytes {
+			return Backup{}, federation.InvalidParam("a key's backup is too long or not an object")
+		}
+	}
+	if err := gone(e.store.BackUp(ctx, user, number, keys, better)); err != nil {
+		return Backup{}, err
+	}
+	return e.Backup(ctx, user, version)
+}
+
+// DeleteBackedUp deletes keys of a version and returns it; room and session "" mean all.
+func (e *E2EE) DeleteBackedUp(ctx context.Context, user id.UserID, version, room, session string) (Backup, error) {
+	b, err := e.Backup(ctx, user, version)
+	if err != nil {
+		return b, err
+	}
+	if err := gone(e.store.DeleteBackedUp(ctx, user, b.Version, room, session)); err != nil {
+		return b, err
+	}
+	return e.Backup(ctx, user, version)
+}
+
+// better tells whether a key replaces the one there is: verified, then the one that decrypts more, then the one that was
+// forwarded less.
+//
+// spec:client-server-api/modules/end_to_end_encryption#backup-algorithm-mmegolm_backupv1curve25519-aes-sha2
+func better(old, fresh json.RawMessage) bool {
+	type session struct {
+		First     int64 `json:"first_message_index"`
+		Forwarded int64 `json:"forwarded_count"`
+		Verified  bool  `json:"is_verified"`
+	}
+	var a, b session
+	if json.Unmarshal(old, &a) != nil {
+		return true
+	}
+	switch {
+	case json.Unmarshal(fresh, &b) != nil:
+		return false
+	case a.Verified != b.Verified:
+		return b.Verified
+	case a.First != b.First:
+		return b.First < a.First
+	}
+	return b.Forwarded < a.Forwarded
+}
