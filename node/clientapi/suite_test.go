@@ -26,6 +26,7 @@ import (
 	"hanse/federation/signedjson"
 	"hanse/node/clientsync"
 	"hanse/node/directory"
+	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/rooms"
 	"hanse/node/store"
@@ -145,10 +146,14 @@ func newWorld(change func(*Config)) *world {
 	Expect(err).NotTo(HaveOccurred())
 	run(momentary.Run)
 
+	encryption, err := e2ee.New(e2ee.Config{Self: self, Store: s})
+	Expect(err).NotTo(HaveOccurred())
+	run(encryption.Run)
 	waiters := stream.New(s, momentary, slog.New(slog.DiscardHandler))
 	run(waiters.Run)
 	w.config = Config{
 		Self: self, Users: accounts, Rooms: chat, Directory: names, Ephemeral: momentary, Profiles: w.peers,
+		Encryption:   encryption,
 		Sync:         clientsync.New(s, waiters, chat, momentary),
 		Registration: Registration{Open: true}, RateLimits: RateLimits{Off: true},
 	}

@@ -1,0 +1,88 @@
+package clientapi
+
+import (
+	"fmt"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+var _ = Describe("end-to-end encryption", func() {
+	It("hands messages to a device out in order, a hundred at a time, until they are acknowledged", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		since := fine(bob.get("/sync")).text("next_batch")
+		for i := range 120 {
+			for range 2 { // clients repeat what they are not sure of
+				fine(alice.put(fmt.Sprintf("/sendToDevice/m.test/%d", i), obj{"messages": obj{bob.id: obj{"*": obj{"n": i}}}}))
+			}
+		}
+		next := 0
+		read := func(since string) string {
+			GinkgoHelper()
+			answer := fine(bob.get("/sync?since=" + since))
+			for _, m := range answer.body["to_device"].(obj)["events"].([]any) {
+				Expect(m.(obj)["content"].(obj)).To(HaveKeyWithValue("n", BeNumerically("==", next)))
+				Expect(m.(obj)).To(HaveKeyWithValue("sender", alice.id))
+				next++
+			}
+			return answer.text("next_batch")
+		}
+		read(since)
+		Expect(next).To(Equal(100))
+		next = 0 // not acknowledged: the same again
+		since = read(since)
+		Expect(next).To(Equal(100))
+		since = read(since)
+		Expect(next).To(Equal(120))
+		read(since)
+		Expect(next).To(Equal(120))
+		initial := fine(bob.get("/sync")) // nothing acknowledged comes again
+		Expect(initial.body["to_device"].(obj)["events"]).To(BeEmpty())
+	})
+
+	It("tells who shares a room of new keys, and who joins and leaves", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := fine(alice.post("/createRoom", obj{"preset": "public_chat"})).text("room_id")
+		since := fine(alice.get("/sync")).text("next_batch")
+		lists := func() (changed, left any) {
+			GinkgoHelper()
+			answer := fine(alice.get("/sync?timeout=0&since=" + since))
+			since = answer.text("next_batch")
+			d := answer.body["device_lists"].(obj)
+			return d["changed"], d["left"]
+		}
+		fine(bob.post("/join/"+esc(room), nil))
+		changed, _ := lists()
+		Expect(changed).To(ContainElement(bob.id))
+		fine(bob.post("/keys/upload", obj{"fallback_keys": obj{"signed_curve25519:a": obj{"key": "k"}}}))
+		changed, left := lists()
+		Expect(changed).To(BeEmpty())
+		Expect(left).To(BeEmpty())
+		device := fine(bob.get("/account/whoami")).text("device_id")
+		fine(bob.post("/keys/upload", obj{"device_keys": obj{"user_id": bob.id, "device_id": device, "algorithms": []any{}, "keys": obj{}, "signatures": obj{}}}))
+		changed, _ = lists()
+		Expect(changed).To(ConsistOf(bob.id))
+		keys := fine(alice.post("/keys/query", obj{"device_keys": obj{bob.id: []any{}}})).body["device_keys"].(obj)
+		Expect(keys[bob.id]).To(HaveKey(device))
+		fine(bob.post("/rooms/"+esc(room)+"/leave", nil))
+		changed, left = lists()
+		Expect(left).To(ConsistOf(bob.id))
+		Expect(changed).To(BeEmpty())
+		fine(bob.post("/logout", nil))
+		keys = fine(alice.post("/keys/query", obj{"device_keys": obj{bob.id: []any{}}})).body["device_keys"].(obj)
+		Expect(keys).To(BeEmpty())
+	})
+
+	It("keeps backups of keys", func() {
+		w := newWorld(nil)
+		alice := w.register("alice")
+		refused(alice.get("/room_keys/version"), 404, "M_NOT_FOUND")
+		version := fine(alice.post("/room_keys/version", obj{"algorithm": "a", "auth_data": obj{}})).text("version")
+		session := obj{"first_message_index": 1, "forwarded_count": 0, "is_verified": false, "session_data": obj{}}
+		fine(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, session), "count", "etag")
+		Expect(fine(alice.get("/room_keys/keys?version=" + version)).body["rooms"].(obj)).To(HaveKey("!r:x"))
+		refused(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version=9", session), 403, "M_WRONG_ROOM_KEYS_VERSION")
+	})
+})
