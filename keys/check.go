@@ -24,6 +24,14 @@ type found struct {
 // usable are the key IDs of the request's signatures that can be tried at all, in order.
 func (q *Request) usable() []id.KeyID {
 	ids := make([]id.KeyID, 0, 2)
+	if len(q.Signatures) == 1 { // as nearly always
+		for keyID := range q.Signatures {
+			if keyID.Algorithm() == signedjson.Algorithm {
+				ids = append(ids, keyID)
+			}
+		}
+		return ids
+	}
 	for _, keyID := range slices.Sorted(maps.Keys(q.Signatures)) {
 		if keyID.Algorithm() == signedjson.Algorithm && len(ids) < maxSignatures {
 			ids = append(ids, keyID)
@@ -73,8 +81,22 @@ func satisfied(docs []ServerKeys, q *Request, now time.Time) bool {
 	return false
 }
 
-// verify checks one request with what is known of its server: nil, or an *Error.
-func verify(q *Request, f found, now time.Time) error {
+// first is the key that the request is tried with first, and its ID; none if it may be used with no key.
+func (q *Request) first(docs []ServerKeys, now time.Time) (id.KeyID, ed25519.PublicKey) {
+	if q.hopeless(now) {
+		return "", nil
+	}
+	for _, keyID := range q.usable() {
+		if public, _ := find(docs, keyID, q, now); public != nil {
+			return keyID, public
+		}
+	}
+	return "", nil
+}
+
+// verify checks one request with what is known of its server: nil, or an *Error. bad is the key by which its signature
+// was found not to be good already, or "".
+func verify(q *Request, f found, now time.Time, bad id.KeyID) error {
 	ids := q.usable()
 	if len(ids) == 0 {
 		return &Error{Server: q.Server, Kind: NoSuchKey, Err: errors.New("it has not signed")}
@@ -95,7 +117,7 @@ func verify(q *Request, f found, now time.Time) error {
 				verdict.Kind, verdict.Err = Unreachable, f.err // a newer document might list it
 			}
 		case key == nil:
-		case ed25519.Verify(key, q.Message, q.Signatures[keyID]):
+		case keyID != bad && goodSignature(key, q.Message, q.Signatures[keyID]):
 			return nil
 		default:
 			verdict = &Error{Server: q.Server, KeyID: keyID, Kind: BadSignature}

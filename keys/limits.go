@@ -24,6 +24,17 @@ const (
 	// maxExtraDocuments bounds the older documents held of one server, had from notaries for keys that the server
 	// doesn't publish any more.
 	maxExtraDocuments = 3
+	// usesPrepared is after how many checks a key gets a table: it costs what four checks do, and saves two thirds of
+	// each one after it.
+	usesPrepared = 8
+	// maxPrepared bounds the keys with a table, of 50 kB each: together some 6 MB.
+	maxPrepared = 128
+	// maxCounted bounds the keys whose uses are counted, of some 60 bytes each.
+	maxCounted = 4096
+	// groupSize is how many signatures by a key are checked at a time: more together hardly save more.
+	groupSize = 16
+	// minGroup is how many are not taken apart for the sake of another core.
+	minGroup = 4
 	// maxFetches bounds the requests for keys under way at once.
 	maxFetches = 64
 

@@ -26,6 +26,7 @@ type Ring struct {
 	cfg   RingConfig
 	log   *slog.Logger
 	slots chan struct{} // a place for each fetch under way
+	ready *prepared     // keys that are used often
 
 	mu      sync.Mutex
 	servers map[id.ServerName]*entry // guarded by mu
@@ -37,7 +38,7 @@ func NewRing(cfg RingConfig) *Ring {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Ring{cfg: cfg, log: log, slots: make(chan struct{}, maxFetches), servers: map[id.ServerName]*entry{}}
+	return &Ring{cfg: cfg, log: log, slots: make(chan struct{}, maxFetches), ready: newPrepared(), servers: map[id.ServerName]*entry{}}
 }
 
 // Request asks for one signature check: has Server signed Message?
@@ -60,8 +61,28 @@ type Request struct {
 func (r *Ring) Verify(ctx context.Context, reqs []Request) []error {
 	now := time.Now()
 	found := r.lookup(ctx, wantsOf(reqs, now), now)
+	// 1. The first key of each request: nearly always the only one, and good.
+	trials, which := make([]trial, 0, len(reqs)), make([]int, 0, len(reqs))
+	tried := make([]id.KeyID, len(reqs))
+	for i := range reqs {
+		q := &reqs[i]
+		if keyID, public := q.first(found[q.Server].docs, now); public != nil {
+			tried[i] = keyID
+			trials, which = append(trials, trial{public: public, message: q.Message, signature: q.Signatures[keyID]}), append(which, i)
+		}
+	}
+	r.ready.judge(trials)
+	// 2. What is not settled by that, each for itself.
+	settled := make([]bool, len(reqs))
+	for at, i := range which {
+		settled[i] = trials[at].good
+	}
 	errs := make([]error, len(reqs))
-	parallel(len(reqs), func(i int) { errs[i] = verify(&reqs[i], found[reqs[i].Server], now) })
+	for i := range reqs {
+		if !settled[i] {
+			errs[i] = verify(&reqs[i], found[reqs[i].Server], now, tried[i])
+		}
+	}
 	return errs
 }
 
