@@ -9,6 +9,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/federation/signedjson"
+	"hanse/federation/verifykey"
 )
 
 // vectorKey is the key of the specification's test vectors.
@@ -154,6 +155,44 @@ func BenchmarkCheckRatio(b *testing.B) {
 	}
 	b.ReportMetric(float64(least[0])/float64(least[1]), "×bare")
 	b.ReportMetric(float64(least[0]-least[1])/4, "ns-ours/op")
+}
+
+// BenchmarkCheckPreparedRatio is BenchmarkCheckRatio with a key that is used often, as package keys checks it, alone and
+// among sixteen events: against the bare ed25519.Verify, as the mark says.
+func BenchmarkCheckPreparedRatio(b *testing.B) {
+	rules, raw := typical(b)
+	public := vectorKey(b).Public()
+	bare := bare(b, rules, raw, public)
+	base, key := verifykey.NewBase(), verifykey.New(public)
+	checkAll := func(n int) func() {
+		checks := make([]verifykey.Check, n)
+		return func() {
+			for i := range checks {
+				e, err := Parse(rules, raw)
+				if err != nil || !e.ContentHashMatches() {
+					b.Fatal("not good", err)
+				}
+				checks[i] = verifykey.Check{Key: key, Message: e.SignedBytes(), Signature: e.SignaturesOf(e.RequiredSigners()[0])["ed25519:1"]}
+			}
+			base.Verify(checks)
+			for i := range checks {
+				if !checks[i].Good {
+					b.Fatal("wrong signature")
+				}
+			}
+		}
+	}
+	const many = 16
+	least := [3]time.Duration{time.Hour, time.Hour, time.Hour}
+	for b.Loop() {
+		for i, f := range []func(){bare, checkAll(1), checkAll(many)} {
+			start := time.Now()
+			f()
+			least[i] = min(least[i], time.Since(start))
+		}
+	}
+	b.ReportMetric(float64(least[1])/float64(least[0]), "×bare-alone")
+	b.ReportMetric(float64(least[2])/float64(least[0])/many, "×bare-of-16")
 }
 
 func BenchmarkSign(b *testing.B) {
