@@ -136,7 +136,7 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 	var key []byte
 	switch {
 	case stored && e.Outlier:
-		return nil
+		return w.mendOutlier(t, e, number)
 	case stored:
 		if moved, err := w.moveEvent(t, e, number, place); err != nil || !moved {
 			return err
@@ -181,7 +181,7 @@ func (w *roomWrite) insertEvent(t *writeTx, e room.Committed, number Position, r
 		key, device, txnID = w.txnKeys[i][:], []byte(txn.Device), []byte(txn.TxnID)
 	}
 	err = t.insert(insertEvent, int64(number), string(e.Event.ID()), w.ref.number, int64(row.position), int64(t.position), e.Event.Depth(),
-		int64(e.Status), flag(e.Backfilled), before, after, why, key, device, txnID, e.Event.JSON())
+		int64(e.Status), flag(e.Backfilled), before, after, why, key, device, txnID, e.Event.JSON(), w.came(e))
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +195,14 @@ func (w *roomWrite) insertEvent(t *writeTx, e room.Committed, number Position, r
 		w.inRow[i] = true
 	}
 	return key, nil
+}
+
+// came is how an event came, as stored. Of the state of a room that was joined it isn't kept: it came with the join.
+func (w *roomWrite) came(e room.Committed) []byte {
+	if w.bulk && e.Outlier {
+		return nil
+	}
+	return encodeArrival(w.opts.Arrivals[e.Event.ID()])
 }
 
 // writeDirect makes events findable by ID that are so many, or so old, that the tail has no use for them.
@@ -213,12 +221,25 @@ func (w *roomWrite) writeDirect(t *writeTx) error {
 	return nil
 }
 
+// mendOutlier has an accepted copy of an event replace a rejected one. An outlier that wasn't rejected, or has its place by now, stays.
+func (w *roomWrite) mendOutlier(t *writeTx, e room.Committed, number Position) error {
+	if e.Status != room.Accepted {
+		return nil
+	}
+	_, err := t.exec(`UPDATE events SET status = $1, verdict = NULL, json = $2 WHERE number = $3 AND position = 0 AND status = $4`,
+		int64(e.Status), e.Event.JSON(), int64(number), int64(room.Rejected))
+	if err == nil {
+		t.then(func() { w.store.events.rows.drop(e.Event.ID()) })
+	}
+	return err
+}
+
 // moveEvent gives an outlier its place; false if it has one.
 func (w *roomWrite) moveEvent(t *writeTx, e room.Committed, number, place Position) (bool, error) {
 	before, after, why := columns(e)
 	n, err := t.exec(`UPDATE events SET position = $1, depth = $2, status = $3, backfilled = $4, state_before = $5, state_after = $6,
-		verdict = $7, json = $8 WHERE number = $9 AND position = 0`, int64(place), e.Event.Depth(), int64(e.Status), flag(e.Backfilled),
-		before, after, why, e.Event.JSON(), int64(number))
+		verdict = $7, json = $8, came = COALESCE(came, $9) WHERE number = $10 AND position = 0`, int64(place), e.Event.Depth(), int64(e.Status), flag(e.Backfilled),
+		before, after, why, e.Event.JSON(), w.came(e), int64(number))
 	if err != nil || n == 0 {
 		return false, err
 	}
@@ -291,7 +312,7 @@ func (w *roomWrite) writeMembers(t *writeTx) error {
 
 func (w *roomWrite) writeStaged(t *writeTx) error {
 	for _, e := range w.commit.Stage {
-		if err := t.insert(insertStaged, string(e.ID()), w.ref.number, int64(t.next()), e.JSON()); err != nil {
+		if err := t.insert(insertStaged, string(e.ID()), w.ref.number, int64(t.next()), e.JSON(), encodeArrival(w.opts.Arrivals[e.ID()])); err != nil {
 			return err
 		}
 	}

@@ -22,8 +22,8 @@ var (
 	}
 	insertEvent = &insertion{
 		into: `events (number, event_id, room, position, stored, depth, status, backfilled, state_before, state_after,
-			verdict, txn_key, txn_device, txn_id, json)`,
-		columns: 15, key: 0,
+			verdict, txn_key, txn_device, txn_id, json, came)`,
+		columns: 16, key: 0,
 	}
 	insertEventID = &insertion{
 		into: "event_ids (event_id, number)", columns: 2, key: 0,
@@ -43,7 +43,7 @@ var (
 		conflict: "ON CONFLICT DO NOTHING",
 	}
 	insertStaged = &insertion{
-		into: "staged (event_id, room, position, json)", columns: 4, key: 0,
+		into: "staged (event_id, room, position, json, came)", columns: 5, key: 0,
 		conflict: "ON CONFLICT DO NOTHING",
 	}
 	insertRedaction = &insertion{

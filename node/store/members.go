@@ -224,7 +224,7 @@ func (s *Store) storeOutlier(t *writeTx, ref *roomRef, e *event.Event) error {
 	}
 	number := t.next()
 	err = t.insert(insertEvent, int64(number), string(e.ID()), ref.number, int64(0), int64(number), e.Depth(), int64(0), int64(0),
-		[]byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), e.JSON())
+		[]byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), []byte(nil), e.JSON(), []byte(nil))
 	if err != nil {
 		return err
 	}

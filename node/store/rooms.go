@@ -27,6 +27,8 @@ type CommitOptions struct {
 	// Answers are those to other servers' transactions of which all of the room's commit is the outcome: the same as
 	// [Store.SaveTransaction] without a write of its own.
 	Answers []TransactionAnswer
+	// Arrivals are how the events of the commit, the staged ones too, came here. Those left out are not known.
+	Arrivals map[id.EventID]Arrival
 }
 
 // TransactionAnswer is what was answered to another server's transaction.

@@ -1,1 +1,0 @@
--- Rooms whose state is not whole yet.

@@ -1,1 +1,0 @@
--- Media, ours and others'.

@@ -1,1 +1,0 @@
--- Finding rooms, people and events.

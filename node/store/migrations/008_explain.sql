@@ -1,1 +1,0 @@
--- What became of an event, and of a server.

@@ -1,1 +1,0 @@
--- Receipts, presence and what else is ephemeral.
