@@ -119,7 +119,7 @@ func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.D
 // bind listens on every configured address.
 func (n *Node) bind(clients, servers http.Handler) error {
 	add := func(setting, address string, handler http.Handler, certificate *tls.Config) error {
-		e, err := listen(setting, address, handler, certificate, n.log)
+		e, err := n.listen(setting, address, handler, certificate)
 		if err == nil {
 			n.endpoints = append(n.endpoints, e)
 		}

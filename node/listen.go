@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
+
+	"hanse/resolver"
 )
 
 // endpoint is one address on which the node answers.
@@ -22,9 +24,20 @@ type endpoint struct {
 	tls      bool
 }
 
+// Network is the network below a node, where it isn't the machine's: tests run whole nodes over one in memory.
+type Network interface {
+	resolver.Network
+	// Listen accepts connections at "ip:port", as [net.Listen] does.
+	Listen(network, address string) (net.Listener, error)
+}
+
 // listen binds an address, with a clear error where it can't.
-func listen(setting, address string, handler http.Handler, certificate *tls.Config, log *slog.Logger) (*endpoint, error) {
-	listener, err := net.Listen("tcp", address)
+func (n *Node) listen(setting, address string, handler http.Handler, certificate *tls.Config) (*endpoint, error) {
+	bind := net.Listen
+	if n.network != nil {
+		bind = n.network.Listen
+	}
+	listener, err := bind("tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s: %s is taken by another program; stop that program or choose another address", setting, address)
@@ -36,7 +49,7 @@ func listen(setting, address string, handler http.Handler, certificate *tls.Conf
 	return &endpoint{setting: setting, listener: listener, tls: certificate != nil, server: &http.Server{
 		Handler: handler, TLSConfig: certificate,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // handshakes and the like that strangers break
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug), // handshakes and the like that strangers break
 	}}, nil
 }
 

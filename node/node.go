@@ -36,6 +36,7 @@ import (
 type Node struct {
 	config    Config
 	name      id.ServerName
+	network   Network // nil: the machine's
 	keyID     id.KeyID // of the key that signs
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
@@ -55,11 +56,16 @@ type Node struct {
 // New opens the database and the keys, puts the parts together and binds the addresses; nothing answers before Run.
 // An error says what to change; nothing is left open then.
 func New(ctx context.Context, config Config, log *slog.Logger) (*Node, error) {
+	return NewOn(ctx, nil, config, log)
+}
+
+// NewOn is New on another network than the machine's.
+func NewOn(ctx context.Context, network Network, config Config, log *slog.Logger) (*Node, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	config = config.withDefaults()
-	n := &Node{config: config, name: id.ServerName(config.ServerName), log: log, telemetry: telemetry.New(Version())}
+	n := &Node{config: config, name: id.ServerName(config.ServerName), network: network, log: log, telemetry: telemetry.New(Version())}
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
@@ -191,7 +197,7 @@ func (n *Node) outbound(file *keys.KeyFile) error {
 	}
 	agent := "Hanse/" + Version()
 	finder := resolver.New(resolver.Config{
-		DNSServer: n.config.Federation.DNSServer, Roots: roots, Allow: allowed, UserAgent: agent, Log: n.log,
+		DNSServer: n.config.Federation.DNSServer, Roots: roots, Allow: allowed, UserAgent: agent, Network: n.network, Log: n.log,
 	})
 	n.client = client.New(client.Config{
 		Origin: n.name, Key: file.Current, Resolver: finder, TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
