@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	partialSeeds = flag.Int("partial-seeds", 6, "partial joins of each room version")
+	partialSeeds = flag.Int("partial-seeds", 15, "partial joins of each room version")
 	partialSeed  = flag.Uint64("partial-seed", 0, "the first seed; 0: by the clock")
 )
 
@@ -29,8 +29,9 @@ type joining struct {
 	m       *room.Machine
 	store   *memory
 	partial bool
-	rand    *rand.Rand // of faults, which only the partial one has
-	again   int        // verdicts that changed when the state was whole
+	rand    *rand.Rand     // of faults, which only the partial one has
+	again   int            // verdicts that changed when the state was whole
+	placed  []*event.Event // in the order in which they got their place
 }
 
 func (j *joining) step(in room.Input) room.Result {
@@ -40,13 +41,18 @@ func (j *joining) step(in room.Input) room.Result {
 		j.t.Fatalf("partial %v: %T: %v", j.partial, in, err)
 	}
 	j.store.apply(result.Commit)
+	for _, c := range result.Commit.Events {
+		if !c.Outlier && !c.Again {
+			j.placed = append(j.placed, c.Event)
+		}
+	}
 	for _, f := range result.Fetch {
 		j.step(j.w.provide(f))
 	}
 	return result
 }
 
-// receive hands in one event, and answers what is asked for at once, so that both machines take the events in the same order.
+// receive hands in one event, and answers what is asked for at once.
 func (j *joining) receive(e *event.Event) {
 	j.t.Helper()
 	j.step(room.Receive{Origin: e.Sender().Server(), Events: []*event.Event{e}})
@@ -167,7 +173,9 @@ func (l *life) next() *event.Event {
 	return e
 }
 
-// A partial join ends as the join with the whole state: the same verdicts, the same forward extremities, the same states.
+// A partial join ends as the join with the whole state: the same verdicts, the same forward extremities, the same states. What is
+// soft-failed depends on the order in which events get their place, and the one that lacks members has to ask for more before it can judge
+// an event: so the other takes them in the order that came of it.
 func TestPartialJoinIsAJoin(t *testing.T) {
 	first := *partialSeed
 	if first == 0 {
@@ -250,11 +258,15 @@ func partialJoin(t *testing.T, v roomversion.Version, seed uint64) int {
 		if i == ready {
 			part.complete(join, before)
 		}
-		whole.receive(e)
 		part.receive(e)
 	}
 	if ready == len(events) {
 		part.complete(join, before)
+	}
+	for _, e := range part.placed[1:] { // the first is the join
+		if whole.receive(e); !whole.m.Resident() {
+			return 0 // by the whole state we are out of the room, and what comes later is dropped
+		}
 	}
 	same(t, whole, part)
 	return part.again
