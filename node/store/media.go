@@ -193,10 +193,10 @@ func (s *Store) DeleteMedia(ctx context.Context, media []Media) error {
 			var disk int64
 			found, err := t.found("SELECT disk FROM media WHERE server = $1 AND media_id = $2 AND file = $3 AND used > 0",
 				[]any{string(m.Server), m.ID, m.File}, &disk)
-			if err != nil || !found {
-				if err != nil {
-					return err
-				}
+			if err != nil {
+				return err
+			}
+			if !found {
 				continue
 			}
 			if _, err := t.exec("DELETE FROM media WHERE server = $1 AND media_id = $2", string(m.Server), m.ID); err != nil {
@@ -210,13 +210,10 @@ func (s *Store) DeleteMedia(ctx context.Context, media []Media) error {
 	})
 }
 
-// DeleteExpiredMedia removes what was created and not uploaded in time, and OpenID tokens that have expired.
+// DeleteExpiredMedia removes what was created and not uploaded in time.
 func (s *Store) DeleteExpiredMedia(ctx context.Context, now time.Time) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
-		if _, err := t.exec("DELETE FROM media WHERE expires > 0 AND expires <= $1", millis(now)); err != nil {
-			return err
-		}
-		_, err := t.exec("DELETE FROM openid_tokens WHERE expires <= $1", millis(now))
+		_, err := t.exec("DELETE FROM media WHERE expires > 0 AND expires <= $1", millis(now))
 		return err
 	})
 }

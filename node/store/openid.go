@@ -22,3 +22,11 @@ func (s *Store) OpenIDToken(ctx context.Context, hash []byte, now time.Time) (id
 		[]any{hash, millis(now)}, &user)
 	return user, found, err
 }
+
+// DeleteExpiredOpenIDTokens removes the tokens that have expired.
+func (s *Store) DeleteExpiredOpenIDTokens(ctx context.Context, now time.Time) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		_, err := t.exec("DELETE FROM openid_tokens WHERE expires <= $1", millis(now))
+		return err
+	})
+}
