@@ -21,4 +21,7 @@ func (b Batch) Empty() bool { return len(b.PDUs) == 0 && len(b.EDUs) == 0 }
 type Backoff struct {
 	Failures int       // in a row
 	Until    time.Time // not before
+	// Since is when the first of the failures was, and Why what the last one was, for people.
+	Since time.Time `json:",omitzero"`
+	Why   string    `json:",omitempty"`
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -53,6 +54,8 @@ type Config struct {
 	Outbox Outbox
 	Limits Limits       // zero values: the defaults
 	Log    *slog.Logger // nil: silent
+	// Taken, if set, is told of what a server took, and how it answered. It must be quick and may be called concurrently.
+	Taken func(server id.ServerName, pdus []json.RawMessage, results federation.PDUResults)
 }
 
 // Sender delivers. It is safe for concurrent use; Wake, Retry and EDU never block and may be called before Run.
@@ -62,7 +65,8 @@ type Sender struct {
 	outbox Outbox
 	limits Limits
 	log    *slog.Logger
-	nonce  string // makes the IDs of transactions that hold nothing durable unique over restarts
+	taken  func(id.ServerName, []json.RawMessage, federation.PDUResults) // may be nil
+	nonce  string                                                        // makes the IDs of transactions that hold nothing durable unique over restarts
 	// slots bounds the sends under way. Servers that failed the last time have few of their own (doubtful), so that
 	// however many are down, they don't keep the others waiting.
 	slots    chan struct{}
@@ -71,6 +75,7 @@ type Sender struct {
 	mu      sync.Mutex
 	ctx     context.Context // set by Run
 	queues  map[id.ServerName]*queue
+	records map[id.ServerName]*record
 	loose   int   // volatile EDUs in all queues
 	counter int64 // of transactions without anything durable
 	stats   Stats
@@ -87,12 +92,13 @@ func New(cfg Config) *Sender {
 	_, _ = rand.Read(nonce[:]) // never fails, says its documentation
 	limits := cfg.Limits.withDefaults()
 	return &Sender{
-		origin: cfg.Origin, client: cfg.Client, outbox: cfg.Outbox, limits: limits,
+		origin: cfg.Origin, client: cfg.Client, outbox: cfg.Outbox, limits: limits, taken: cfg.Taken,
 		log:      cfg.Log.With("part", "federation/sender"),
 		nonce:    base64.RawURLEncoding.EncodeToString(nonce[:]),
 		slots:    make(chan struct{}, limits.Parallel),
 		doubtful: make(chan struct{}, max(limits.Parallel/4, 1)),
 		queues:   make(map[id.ServerName]*queue),
+		records:  make(map[id.ServerName]*record),
 	}
 }
 

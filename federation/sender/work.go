@@ -114,6 +114,10 @@ func (s *Sender) success(ctx context.Context, q *queue, batch Batch, txn federat
 		stats.EDUs += int64(len(txn.EDUs))
 		stats.Refused += int64(refused)
 	})
+	s.recordTaken(q.server, batch, results)
+	if s.taken != nil {
+		s.taken(q.server, txn.PDUs, results)
+	}
 	if !batch.Empty() {
 		if err := s.finish(ctx, q, batch); err != nil {
 			return s.outboxFailed(ctx, q, "noting that a batch went out failed; it is sent again", err)
@@ -167,6 +171,7 @@ func (s *Sender) failure(ctx context.Context, q *queue, batch Batch, err error) 
 	}
 	s.log.Warn("an event is not delivered: the server refuses it", "server", q.server, "reason", err)
 	s.note(func(stats *Stats) { stats.GivenUp++ })
+	s.recordGivenUp(q.server, err)
 	if err := s.finish(ctx, q, batch); err != nil {
 		return s.outboxFailed(ctx, q, "giving up an event failed", err)
 	}
@@ -224,7 +229,10 @@ func (s *Sender) resize(q *queue, to bounds) {
 // server asked for more.
 func (s *Sender) backOff(ctx context.Context, q *queue, atLeast time.Duration, err error) {
 	s.mu.Lock()
-	q.backoff.Failures++
+	if q.backoff.Failures++; q.backoff.Since.IsZero() {
+		q.backoff.Since = time.Now()
+	}
+	q.backoff.Why = clip(err.Error())
 	wait := max(delay(s.limits, q.backoff.Failures), min(atLeast, s.limits.MaxBackoff))
 	if q.spoke && atLeast == 0 {
 		wait = min(wait, s.limits.RetryGap)

@@ -32,6 +32,7 @@ type outbox struct {
 	cursors     map[id.ServerName]Position          // guarded by mu: up to where it went out
 	behind      map[id.ServerName]bool              // guarded by mu: has rows of catch-up or kept EDUs
 	outstanding map[id.ServerName]*catchup          // guarded by mu: catch-up batches not done yet
+	recent      []outboxRow                         // guarded by mu: events that left the log, for Deliveries
 
 	lastServers []id.ServerName // owned by the committer: the slice of the event before
 	lastSet     *destinations   // owned by the committer
@@ -333,6 +334,7 @@ func (o *outbox) cut(upto Position) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := sort.Search(len(o.log), func(i int) bool { return o.log[i].position > upto })
+	o.remember(o.log[:n])
 	o.log = slices.Clone(o.log[n:])
 	if len(o.sets) > destinationSets {
 		o.dropSets()
