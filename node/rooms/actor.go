@@ -22,6 +22,7 @@ type task struct {
 	look   func(*room.Machine, room.Source) error // reads the machine, before a step; an error ends the task
 	fresh  func() *room.Machine                   // makes the machine if the store has none; nil: M_NOT_FOUND
 	of     *room.Machine                          // set: the input is meant for this machine only (Provide)
+	from   id.ServerName                          // Adopt and what belongs to it: who gave the room
 	settle bool                                   // answer when the input's events have been decided, fetches included
 	// decide, if set, adds to opts what depends on the result. It is called in the room's turn, so it must be quick.
 	decide func(room.Result, *store.CommitOptions)
@@ -51,6 +52,8 @@ type actor struct {
 	filling   *batch        // decided, waits for flying
 	unsettled []*unsettled  // on disk, but events of theirs still wait for fetches
 	done      chan error    // capacity 1: flying's commit has ended
+
+	came map[id.EventID]store.Arrival // owned by the actor: how those came that wait
 
 	mergeAfter time.Time   // owned by the actor: until then its extremities are left alone
 	merging    atomic.Bool // a goroutine of bound runs
@@ -135,6 +138,8 @@ func (a *actor) do(ctx context.Context, t *task) {
 	if t.decide != nil {
 		t.decide(result, &opts)
 	}
+	opts.Arrivals = a.arrivals(t, result)
+	a.r.cfg.Judged(a.room, a.origin(t), result.Verdicts)
 	a.noteResets(t.input, result.Commit)
 	a.fetch(result.Fetch)
 	a.filling.add(t, result, opts)
@@ -172,6 +177,9 @@ func (a *actor) load(ctx context.Context, t *task) error {
 	case err != nil:
 		return fmt.Errorf("rooms: load %s: %w", a.room, err)
 	case ok:
+		if err := a.readArrivals(ctx, snapshot.Staged); err != nil {
+			return fmt.Errorf("rooms: load %s: %w", a.room, err)
+		}
 		a.machine = room.Load(a.r.self, snapshot)
 	case t.fresh != nil:
 		a.machine = t.fresh()
@@ -246,6 +254,7 @@ func (a *actor) committed(err error) {
 		b.waiting = append(b.waiting, a.filling.waiting...)
 		a.filling = newBatch()
 	} else {
+		a.r.cfg.Committed(b.commit)
 		a.wakeSender(b.commit)
 		a.bound(b.commit)
 	}

@@ -68,7 +68,7 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 	}
 	in := room.Adopt{Event: signed}
 	in.State, in.AuthChain = r.verifiedLists(ctx, rules, ours.RoomID(), answer.State, answer.AuthChain)
-	result, err := r.ask(ctx, ours.RoomID(), &task{input: in, fresh: func() *room.Machine { return room.New(r.self, rules) }})
+	result, err := r.ask(ctx, ours.RoomID(), &task{input: in, from: server, fresh: func() *room.Machine { return room.New(r.self, rules) }})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 
 	"hanse/federation/client"
 	"hanse/federation/id"
+	"hanse/federation/room"
 	"hanse/federation/roomversion"
 	"hanse/federation/signedjson"
 	"hanse/keys"
@@ -69,6 +70,10 @@ type Config struct {
 	Log *slog.Logger
 	// Observe, if set, is told of each commit: how many inputs shared it and how long it took.
 	Observe func(inputs int, took time.Duration)
+	// Judged, if set, is told what a room made of events, in the room's turn: from whom they came ("" for ours), not yet on
+	// disk. Committed is told of what is on disk. Both must be quick, keep nothing, and may be called concurrently.
+	Judged    func(roomID id.RoomID, origin id.ServerName, verdicts []room.Verdict)
+	Committed func(room.Commit)
 }
 
 // Rooms is the registry of this server's rooms. All methods are safe for concurrent use; those that reach a room's
@@ -106,6 +111,12 @@ func New(cfg Config) *Rooms {
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(int, time.Duration) {}
+	}
+	if cfg.Judged == nil {
+		cfg.Judged = func(id.RoomID, id.ServerName, []room.Verdict) {}
+	}
+	if cfg.Committed == nil {
+		cfg.Committed = func(room.Commit) {}
 	}
 	limits := cfg.Limits.withDefaults()
 	return &Rooms{
