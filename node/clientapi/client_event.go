@@ -31,6 +31,7 @@ type unsigned struct {
 	PrevContent     json.RawMessage `json:"prev_content,omitempty"`
 	PrevSender      id.UserID       `json:"prev_sender,omitempty"` // not in the specification; deployed clients read it
 	RedactedBecause *clientEvent    `json:"redacted_because,omitempty"`
+	Relations       *relationsForm  `json:"m.relations,omitempty"`
 	ReplacesState   id.EventID      `json:"replaces_state,omitempty"` // likewise
 	TransactionID   string          `json:"transaction_id,omitempty"`
 }
@@ -86,6 +87,9 @@ func unsignedOf(d clientsync.Decorated, now time.Time) *unsigned {
 	if d.RedactedBecause != nil {
 		u.RedactedBecause = plainEvent(d.RedactedBecause, now)
 	}
+	if d.Aggregations != nil {
+		u.Relations = formatRelations(*d.Aggregations, now)
+	}
 	return u
 }
 
@@ -126,7 +130,7 @@ func errUnencodable(raw []byte) error {
 
 // appendUnsigned encodes unsigned. Most events have so little of it that it is written out here.
 func appendUnsigned(dst []byte, d clientsync.Decorated, now time.Time) ([]byte, error) {
-	if d.Previous != nil || d.RedactedBecause != nil || d.TransactionID != "" {
+	if d.Previous != nil || d.RedactedBecause != nil || d.TransactionID != "" || d.Aggregations != nil {
 		raw, err := marshal(unsignedOf(d, now))
 		return append(dst, raw...), err
 	}

@@ -71,6 +71,7 @@ func (a *API) routes() []route {
 		a.syncRoutes(),
 		a.messageRoutes(),
 		a.timestampRoutes(),
+		a.relationRoutes(),
 		a.readRoutes(),
 	)
 }

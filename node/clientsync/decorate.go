@@ -13,20 +13,25 @@ import (
 // Decorated is an event with what a client is told beside it, in `unsigned`.
 type Decorated struct {
 	store.EventRow
-	TransactionID   string       // the device's own transaction that made it
-	RedactedBecause *event.Event // the redaction of a redacted event
-	Previous        *event.Event // the state event that it replaced
-	Membership      string       // the asking user's at the time of the event; "" if that is not known
-	Form            *Form        // what is the same for all who are told of the event; nil: nobody else is
+	TransactionID   string        // the device's own transaction that made it
+	RedactedBecause *event.Event  // the redaction of a redacted event
+	Previous        *event.Event  // the state event that it replaced
+	Membership      string        // the asking user's at the time of the event; "" if that is not known
+	Aggregations    *Aggregations // what relates to it; nil: nothing, or it isn't told here
+	Form            *Form         // what is the same for all who are told of the event; nil: nobody else is
 }
 
-// Decorate adds to events of one room what a user's device is told beside them.
+// Decorate adds to events of one room what a user's device is told beside them, what relates to them included.
 func (s *Syncer) Decorate(ctx context.Context, user id.UserID, device string, rows []store.EventRow) ([]Decorated, error) {
 	entries, err := s.entries(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
-	return s.decorate(ctx, user, device, entries)
+	decorated, err := s.decorate(ctx, user, device, entries)
+	if err != nil {
+		return nil, err
+	}
+	return decorated, s.Aggregate(ctx, user, device, decorated)
 }
 
 func (s *Syncer) decorate(ctx context.Context, user id.UserID, device string, entries []*entry) ([]Decorated, error) {

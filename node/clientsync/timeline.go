@@ -51,7 +51,13 @@ func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, er
 			kept = kept[at+1:]
 		}
 	}
-	t.Events, err = b.decorate(ctx, b.request.User, b.request.Device, kept)
+	if t.Events, err = b.decorate(ctx, b.request.User, b.request.Device, kept); err != nil {
+		return nil, nothing, err
+	}
+	if t.Limited || sp.after == 0 {
+		// A client that gets everything adds up what relates to what itself. spec:client-server-api#aggregations-of-child-events
+		err = b.Aggregate(ctx, b.request.User, b.request.Device, t.Events)
+	}
 	return kept, t, err
 }
 

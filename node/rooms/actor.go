@@ -113,14 +113,14 @@ func (a *actor) do(ctx context.Context, t *task) {
 		return
 	}
 	src := a.source(ctx)
+	if used, err := a.usedTxn(ctx, t); used || err != nil {
+		return
+	}
 	if t.look != nil {
 		if err := t.look(a.machine, src); err != nil || t.input == nil {
 			t.reply(answer{err: err})
 			return
 		}
-	}
-	if used, err := a.usedTxn(ctx, t); used || err != nil {
-		return
 	}
 	result, err := a.step(t.input, src)
 	if err != nil {

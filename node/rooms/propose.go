@@ -90,6 +90,9 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 	if req.Type == typeRedaction && req.Redacts != "" {
 		check = mayAskRedaction(req.Sender, req.Redacts)
 	}
+	if relation, relates := store.RelationIn(req.Content); relates {
+		check = func(*room.Machine, room.Source) error { return r.mayRelate(ctx, req, relation) }
+	}
 	var unchanged *event.Event
 	if req.StateKey != nil {
 		check = func(m *room.Machine, src room.Source) (err error) {

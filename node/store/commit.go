@@ -260,9 +260,10 @@ func (w *roomWrite) writePlace(t *writeTx, e room.Committed, entry tailEntry, ke
 		return err
 	}
 	if target, ok := e.Event.Redacts(); ok {
+		w.store.unheard.hear(t, target)
 		return t.insert(insertRedaction, string(target), string(e.Event.ID()))
 	}
-	return nil
+	return w.store.writeRelation(t, w.ref, e.Event, entry)
 }
 
 // writeRoom writes the room's row and, if the state has changed, its history.

@@ -25,6 +25,9 @@ func (s *Store) redact(t *writeTx, redactions []Redaction) error {
 		if err != nil {
 			return err
 		}
+		if err := s.breakRelation(t, number); err != nil {
+			return err
+		}
 		t.then(func() { s.events.rows.drop(r.Target) })
 	}
 	return nil
