@@ -65,6 +65,8 @@ type Config struct {
 	Keys      Keys
 	// Devices answers about our users' devices and their keys.
 	Devices server.DeviceHandler
+	// Watch is told what becomes of events before they reach their room; its functions may be nil.
+	Watch Watch
 	// Log may be nil: silent.
 	Log *slog.Logger
 }

@@ -37,7 +37,7 @@ func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
 		_ = json.Unmarshal(raw, &head) // members of the wrong kind stay empty
 		roomID, err := id.ParseRoomID(head.RoomID)
 		if err != nil {
-			d.drop(head.EventID, "", "it has no valid room_id")
+			d.drop(CheckFormat, head.EventID, "", "it has no valid room_id")
 			continue
 		}
 		p, err := d.place(ctx, roomID)
@@ -45,18 +45,18 @@ func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
 			return err
 		}
 		if p.rules == nil {
-			d.drop(head.EventID, roomID, "this server is not in its room")
+			d.drop(CheckRoom, head.EventID, roomID, "this server is not in its room")
 			continue
 		}
 		e, err := event.Parse(p.rules, raw)
 		switch {
 		case err != nil:
-			d.drop(head.EventID, roomID, fmt.Sprintf("it is not a valid event: %v", err))
+			d.drop(CheckFormat, head.EventID, roomID, fmt.Sprintf("it is not a valid event: %v", err))
 		case p.denied:
 			// spec:server-server-api#server-access-control-lists-acls
-			d.result(e.ID(), "your server is denied access to this room by its server ACL")
+			d.refuse(CheckACL, e, "your server is denied access to this room by its server ACL")
 		case !p.resident && !p.outside:
-			d.result(e.ID(), "this server is not in its room")
+			d.refuse(CheckRoom, e, "this server is not in its room")
 		default:
 			p.events = append(p.events, e)
 		}
@@ -65,11 +65,19 @@ func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
 }
 
 // drop notes that something was dropped before it was an event. Its ID is known only where events carry it.
-func (d *delivery) drop(eventID string, roomID id.RoomID, why string) {
+func (d *delivery) drop(check Check, eventID string, roomID id.RoomID, why string) {
 	d.in.log.Debug("a PDU was dropped", "origin", d.origin, "room", roomID, "why", why)
-	if parsed, err := id.ParseEventID(eventID); err == nil {
+	parsed, err := id.ParseEventID(eventID)
+	if err == nil {
 		d.result(parsed, why)
 	}
+	d.in.cfg.Watch.dropped(Dropped{Origin: d.origin, Room: roomID, Event: parsed, Check: check, Why: why})
+}
+
+// refuse notes that an event isn't handed to its room.
+func (d *delivery) refuse(check Check, e *event.Event, why string) {
+	d.result(e.ID(), why)
+	d.in.cfg.Watch.dropped(Dropped{Origin: d.origin, Room: e.RoomID(), Event: e.ID(), Check: check, Why: why})
 }
 
 // place looks a room up, once a transaction.
@@ -115,9 +123,10 @@ func (d *delivery) verify(ctx context.Context) {
 	}
 	for i, err := range d.in.cfg.Verifier.VerifyEvents(ctx, all) {
 		e := all[i]
+		d.in.cfg.Watch.verified(d.origin, e, err)
 		if err != nil {
 			d.in.log.Debug("a PDU was dropped: its signatures are not good", "origin", d.origin, "room", e.RoomID(), "event", e.ID(), "err", err)
-			d.result(e.ID(), fmt.Sprintf("its signatures are not good: %v", err))
+			d.refuse(CheckSignature, e, fmt.Sprintf("its signatures are not good: %v", err))
 			continue
 		}
 		if !e.ContentHashMatches() {
@@ -169,11 +178,11 @@ func (d *delivery) judged(p *place, verdicts []room.Verdict) {
 
 // rescind handles an event of a room that we aren't in: it may end an invite or a knock.
 func (d *delivery) rescind(ctx context.Context, e *event.Event) {
-	problem := ""
 	if err := d.in.cfg.Rooms.Rescind(ctx, d.origin, e); err != nil {
-		problem = "this server is not in its room"
+		d.refuse(CheckRoom, e, "this server is not in its room")
+		return
 	}
-	d.result(e.ID(), problem)
+	d.result(e.ID(), "")
 }
 
 // retryLater turns what keeps us from handling events now into an answer after which servers send again: a room that

@@ -49,6 +49,7 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 		}
 		return answer.PDUs, nil
 	}
+	i.cfg.Watch.received(len(txn.PDUs), len(txn.EDUs))
 	d := &delivery{
 		in: i, origin: origin, txnID: txnID, alone: len(txn.EDUs) == 0,
 		results: make(federation.PDUResults, len(txn.PDUs)), rooms: make(map[id.RoomID]*place),
