@@ -35,7 +35,8 @@ type Handlers struct {
 // TransactionHandler takes transactions.
 type TransactionHandler interface {
 	// Transaction handles a transaction. The same origin may send the same txnID again: then the same answer is due.
-	// What is wrong with one event is a result, not an error. Every event is durable, or refused, when it returns.
+	// What is wrong with one event is a result, not an error. Every event is durable, or refused, when it returns. The
+	// events and EDUs are canonical JSON.
 	Transaction(ctx context.Context, origin id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error)
 }
 

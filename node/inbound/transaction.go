@@ -67,6 +67,11 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 	if err != nil {
 		return nil, err
 	}
+	if len(txn.EDUs) == 0 {
+		// If the answer is lost and the transaction comes again, its events are found done.
+		i.cfg.Store.NoteTransaction(origin, txnID, answer.Response)
+		return d.results, nil
+	}
 	if err := i.cfg.Store.SaveTransaction(ctx, origin, txnID, answer.Response); err != nil {
 		return nil, fmt.Errorf("inbound: %w", err)
 	}
@@ -76,6 +81,9 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 // pdus handles the events of a transaction.
 func (d *delivery) pdus(ctx context.Context, raws []json.RawMessage) error {
 	if err := d.parse(ctx, raws); err != nil {
+		return err
+	}
+	if err := d.expect(ctx); err != nil {
 		return err
 	}
 	d.verify(ctx)

@@ -113,6 +113,7 @@ func (w *roomWrite) writeEvents(t *writeTx) error {
 		if err := t.insert(insertGap, string(g.Missing), string(g.Child), w.ref.number, g.Depth); err != nil {
 			return err
 		}
+		w.store.unheard.hear(t, g.Missing)
 	}
 	for _, e := range w.filled {
 		if err := t.remove(removeGap, string(e)); err != nil {
@@ -211,11 +212,14 @@ func (w *roomWrite) writeDirect(t *writeTx) error {
 		return nil
 	}
 	slices.SortFunc(w.direct, func(a, b tailEntry) int { return cmp.Compare(a.eventID, b.eventID) })
-	for _, e := range w.direct {
+	ids := make([]id.EventID, len(w.direct))
+	for i, e := range w.direct {
 		if err := t.insert(insertEventID, string(e.eventID), int64(e.number)); err != nil {
 			return err
 		}
+		ids[i] = e.eventID
 	}
+	w.store.unheard.hear(t, ids...)
 	passed := len(w.direct)
 	t.then(func() { w.store.tail.pass(passed) })
 	return nil
@@ -260,6 +264,7 @@ func (w *roomWrite) writePlace(t *writeTx, e room.Committed, entry tailEntry, ke
 		return err
 	}
 	if target, ok := e.Event.Redacts(); ok {
+		w.store.unheard.hear(t, target)
 		w.store.unheard.hear(t, target)
 		return t.insert(insertRedaction, string(target), string(e.Event.ID()))
 	}

@@ -91,6 +91,19 @@ func (c *committer) write(ctx context.Context, run func(*writeTx) error) error {
 	return op.err
 }
 
+// post is write for what may be lost: nobody waits for it, and it isn't done where the queue is full.
+func (c *committer) post(run func(*writeTx) error) {
+	select {
+	case <-c.closed:
+		return
+	default:
+	}
+	select {
+	case c.queue <- &operation{run: run, done: make(chan struct{})}:
+	default:
+	}
+}
+
 // run works until ctx ends, then finishes what is queued.
 func (c *committer) run(ctx context.Context) {
 	defer close(c.drained)

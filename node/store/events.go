@@ -102,7 +102,7 @@ func (s *Store) stored(ctx context.Context, ids []id.EventID) (map[id.EventID]*s
 	for _, e := range ids {
 		if row, ok := s.events.rows.get(e); ok {
 			found[e] = row
-		} else if _, twice := found[e]; !twice {
+		} else if !s.unheard.has(e) {
 			missing = append(missing, e)
 		}
 	}
@@ -166,7 +166,7 @@ func (s *Store) Known(ctx context.Context, ids []id.EventID) (map[id.EventID]boo
 		}
 		if ok {
 			known[e] = true
-		} else {
+		} else if !s.unheard.has(e) {
 			rest = append(rest, e)
 		}
 	}
@@ -227,7 +227,7 @@ func (s source) StateAfter(e id.EventID) (roomstate.Map, bool, error) {
 // event that isn't is a gap.
 func (s source) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 	found := map[id.EventID]bool{}
-	err := s.store.readIDs(s.ctx, "SELECT missing FROM gaps WHERE missing IN (%s)", ids, func(e id.EventID) { found[e] = true })
+	err := s.store.readIDs(s.ctx, "SELECT missing FROM gaps WHERE missing IN (%s)", s.store.unheard.heard(ids), func(e id.EventID) { found[e] = true })
 	return found, err
 }
 

@@ -28,7 +28,10 @@ func (s *Store) BackwardExtremities(ctx context.Context, r id.RoomID, limit int)
 
 // knownGaps tells which of the events are missing so far.
 func (s *Store) knownGaps(ctx context.Context, r id.RoomID, ids []id.EventID) ([]id.EventID, error) {
-	if _, none := s.gapless.get(r); none || len(ids) == 0 {
+	if _, none := s.gapless.get(r); none {
+		return nil, nil
+	}
+	if ids = s.unheard.heard(ids); len(ids) == 0 {
 		return nil, nil
 	}
 	gaps, err := s.BackwardExtremities(ctx, r, 1)

@@ -41,6 +41,8 @@ const (
 	// citedBatch is how many citing events are read at once, citedFirst how many at first: the search mostly ends there.
 	citedBatch = 256
 	citedFirst = 8
+	// unheardIDs is how many IDs are remembered that nothing names: those of the transactions that are under way.
+	unheardIDs = 1 << 14
 	// walkEvents bounds how many events one walk along prev events reads, whatever a peer asks for.
 	walkEvents = 2000
 	// outboxLog is how many rows of the outbox are kept for destinations that are behind. One that is further behind

@@ -36,5 +36,8 @@ func (s *Store) redact(t *writeTx, redactions []Redaction) error {
 // PendingRedactions are the accepted redaction events that name the target, in no order, whether applied or not. Who
 // gets an event that was redacted before it came decides about them and applies one with the event's commit.
 func (s *Store) PendingRedactions(ctx context.Context, target id.EventID) ([]id.EventID, error) {
+	if s.unheard.has(target) {
+		return nil, nil
+	}
 	return readAll[id.EventID](ctx, s, "SELECT event_id FROM redactions WHERE target = $1", string(target))
 }

@@ -7,7 +7,8 @@ import (
 	"hanse/federation/roomstate"
 )
 
-// list makes the statements that look for several values: "… IN (%s) …" with placeholders from number first on.
+// list makes the statements that look for several values: "… IN (%s) …" with placeholders from number first on; "%[1]s"
+// where the same values stand in several places.
 // Lengths are powers of two (the last value repeats), so that there are few texts to prepare. use is called with
 // each part's statement and arguments; fixed arguments come first.
 func list[T ~string](format string, fixed []any, values []T, use func(query string, args []any) error) error {
@@ -36,7 +37,8 @@ func listOf[T any](format string, fixed []any, values []T, arg func(T) any, use 
 		for i := range size {
 			args = append(args, arg(part[min(i, len(part)-1)]))
 		}
-		query := strings.Replace(format, "%s", placeholders(len(fixed)+1, size), 1)
+		places := placeholders(len(fixed)+1, size)
+		query := strings.NewReplacer("%s", places, "%[1]s", places).Replace(format)
 		if err := use(query, args); err != nil {
 			return err
 		}

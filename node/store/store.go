@@ -49,8 +49,10 @@ type Store struct {
 	rooms  *roomIndex
 	events *eventCache
 	tail   *tail
-	state  *stateCache
-	outbox *outbox
+	// unheard are events that nothing names yet; see Expect.
+	unheard *unheard
+	state   *stateCache
+	outbox  *outbox
 	// gapless are rooms known to have no gap in their history; a commit that makes one takes its room out.
 	gapless *generations[id.RoomID, struct{}]
 

@@ -191,8 +191,9 @@ func (l *tail) wrote(t *writeTx, e id.EventID, number Position) {
 	t.ids[e] = number
 	t.then(func() {
 		l.mu.Lock()
-		defer l.mu.Unlock()
 		l.ids[e] = number
+		l.mu.Unlock()
+		l.store.unheard.ids.drop(e) // after it is found here: see unheard.keep
 	})
 }
 
@@ -262,7 +263,7 @@ func (s *Store) numbers(ctx context.Context, ids []id.EventID) (map[id.EventID]P
 	for _, e := range ids {
 		if number, ok := s.tail.number(e); ok {
 			found[e] = number
-		} else {
+		} else if !s.unheard.has(e) {
 			rest = append(rest, e)
 		}
 	}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"sync/atomic"
+
+	"hanse/federation/id"
+)
+
+// unheard remembers IDs of events that nothing in the database names: no event, no gap, no redaction. Each event that
+// another server sends is looked for by its room's machine, by who applies redactions and by the commit, and is nearly
+// always new: one question for all events of a transaction, whatever their rooms, then stands for all of these.
+type unheard struct {
+	tail *tail
+	ids  *generations[id.EventID, struct{}]
+	// version counts the writes that name events by another way than the tail. What a reader didn't find is kept only if
+	// none came meanwhile.
+	version atomic.Int64
+}
+
+func newUnheard(l *tail) *unheard {
+	return &unheard{tail: l, ids: newGenerations[id.EventID, struct{}](unheardIDs, nil)}
+}
+
+// has tells whether nothing names an event.
+func (u *unheard) has(e id.EventID) bool {
+	_, ok := u.ids.get(e)
+	return ok
+}
+
+// heard leaves out of ids those that nothing names.
+func (u *unheard) heard(ids []id.EventID) []id.EventID {
+	heard := make([]id.EventID, 0, len(ids))
+	for _, e := range ids {
+		if !u.has(e) {
+			heard = append(heard, e)
+		}
+	}
+	return heard
+}
+
+// hear notes that a transaction names events by another way than the tail.
+func (u *unheard) hear(t *writeTx, ids ...id.EventID) {
+	t.then(func() {
+		u.version.Add(1)
+		for _, e := range ids {
+			u.ids.drop(e)
+		}
+	})
+}
+
+// keep remembers IDs that were not found since the version and the tail's beginning were as given.
+func (u *unheard) keep(ids []id.EventID, version int64, indexed Position) {
+	u.ids.mu.Lock()
+	defer u.ids.mu.Unlock()
+	if u.version.Load() != version || u.tail.upto() != indexed {
+		return
+	}
+	for _, e := range ids {
+		if _, came := u.tail.number(e); !came {
+			u.ids.add(e, struct{}{})
+		}
+	}
+}
+
+// Expect looks for events that are about to be handed to their rooms, all at once, so that what follows needs not ask the
+// database for each.
+func (s *Store) Expect(ctx context.Context, ids []id.EventID) error {
+	version, indexed := s.unheard.version.Load(), s.tail.upto()
+	var wanted []id.EventID
+	for _, e := range ids {
+		if _, stored := s.tail.number(e); !stored && !s.unheard.has(e) {
+			wanted = append(wanted, e)
+		}
+	}
+	named := map[id.EventID]bool{}
+	err := s.readIDs(ctx, `SELECT event_id FROM event_ids WHERE event_id IN (%[1]s)
+		UNION ALL SELECT missing FROM gaps WHERE missing IN (%[1]s)
+		UNION ALL SELECT target FROM redactions WHERE target IN (%[1]s)`, wanted, func(e id.EventID) { named[e] = true })
+	if err != nil {
+		return err
+	}
+	unnamed := wanted[:0]
+	for _, e := range wanted {
+		if !named[e] {
+			unnamed = append(unnamed, e)
+		}
+	}
+	s.unheard.keep(unnamed, version, indexed)
+	return nil
+}
