@@ -14,6 +14,7 @@ import (
 type request struct {
 	*http.Request
 	origin id.ServerName // who signed it; "" where no signature is asked for
+	claims id.ServerName // who says to have signed it
 	body   []byte        // the JSON object that came, canonical if it was signed; nil where there is none
 }
 
@@ -34,7 +35,11 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, name string, e endpo
 	q := &request{Request: r}
 	answer, err := a.handle(w, q, e)
 	if err != nil {
-		a.answerError(w, r, name, a.wireError(q, name, err))
+		wire := a.wireError(q, name, err)
+		if a.Refused != nil && q.ctx().Err() == nil {
+			a.Refused(q.claims, name, wire)
+		}
+		a.answerError(w, r, name, wire)
 		return
 	}
 	a.answer(w, r, name, answer)
@@ -50,6 +55,7 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 		return nil, err
 	}
 	origin := authorizations[0].Origin
+	q.claims = origin
 	proven, ok := a.gate.arrive(origin)
 	if !ok {
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)

@@ -34,6 +34,9 @@ type Config struct {
 	// Observe is told of every request that was answered: the endpoint as in its route ("PUT /_matrix/federation/v1/
 	// send/{txnID}", "" if there is none) and the status. It may be called concurrently. It may be nil.
 	Observe func(endpoint string, status int)
+	// Refused is told of every request that was refused: the endpoint as in Observe, and who says to have made it, which is
+	// proved only where the refusal isn't about that ("" if nobody does). It may be called concurrently. It may be nil.
+	Refused func(origin id.ServerName, endpoint string, why *federation.Error)
 }
 
 // api is the handler of all endpoints.
