@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"hanse/federation"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -30,14 +31,10 @@ type place struct {
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1
 func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
 	for _, raw := range raws {
-		var head struct {
-			RoomID  string `json:"room_id"`
-			EventID string `json:"event_id"` // room versions 1 and 2
-		}
-		_ = json.Unmarshal(raw, &head) // members of the wrong kind stay empty
-		roomID, err := id.ParseRoomID(head.RoomID)
+		room, eventID := head(raw)
+		roomID, err := id.ParseRoomID(room)
 		if err != nil {
-			d.drop(CheckFormat, head.EventID, "", "it has no valid room_id")
+			d.drop(CheckFormat, eventID, "", "it has no valid room_id")
 			continue
 		}
 		p, err := d.place(ctx, roomID)
@@ -45,13 +42,13 @@ func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
 			return err
 		}
 		if p.rules == nil {
-			d.drop(CheckRoom, head.EventID, roomID, "this server is not in its room")
+			d.drop(CheckRoom, eventID, roomID, "this server is not in its room")
 			continue
 		}
 		e, err := event.Parse(p.rules, raw)
 		switch {
 		case err != nil:
-			d.drop(CheckFormat, head.EventID, roomID, fmt.Sprintf("it is not a valid event: %v", err))
+			d.drop(CheckFormat, eventID, roomID, fmt.Sprintf("it is not a valid event: %v", err))
 		case p.denied:
 			// spec:server-server-api#server-access-control-lists-acls
 			d.refuse(CheckACL, e, "your server is denied access to this room by its server ACL")
@@ -62,6 +59,20 @@ func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
 		}
 	}
 	return nil
+}
+
+// head is what tells an event from others before it is parsed: its room and, in room versions 1 and 2, its ID. What isn't a
+// string is empty.
+func head(canonical []byte) (room, eventID string) {
+	for key, value := range canonicaljson.Members(canonical) {
+		switch string(key) {
+		case "room_id":
+			room, _ = canonicaljson.String(value)
+		case "event_id":
+			eventID, _ = canonicaljson.String(value)
+		}
+	}
+	return room, eventID
 }
 
 // drop notes that something was dropped before it was an event. Its ID is known only where events carry it.
@@ -103,6 +114,17 @@ func (d *delivery) place(ctx context.Context, roomID id.RoomID) (*place, error) 
 	}
 	d.rooms[roomID] = p
 	return p, nil
+}
+
+// expect has the store look for all events at once, before each room does for its own.
+func (d *delivery) expect(ctx context.Context) error {
+	var ids []id.EventID
+	for _, p := range d.rooms {
+		for _, e := range p.events {
+			ids = append(ids, e.ID())
+		}
+	}
+	return d.in.cfg.Store.Expect(ctx, ids)
 }
 
 // verify checks the signatures of all events together, so that all keys are looked up at once, and redacts what has a

@@ -265,7 +265,6 @@ func (w *roomWrite) writePlace(t *writeTx, e room.Committed, entry tailEntry, ke
 	}
 	if target, ok := e.Event.Redacts(); ok {
 		w.store.unheard.hear(t, target)
-		w.store.unheard.hear(t, target)
 		return t.insert(insertRedaction, string(target), string(e.Event.ID()))
 	}
 	return w.store.writeRelation(t, w.ref, e.Event, entry)
