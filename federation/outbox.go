@@ -24,4 +24,6 @@ type Backoff struct {
 	// Since is when the first of the failures was, and Why what the last one was, for people.
 	Since time.Time `json:",omitzero"`
 	Why   string    `json:",omitempty"`
+	// Kind says of which kind the last one was, in a word: "DNS", "TCP", "TLS", "slow", "signature", "HTTP 502".
+	Kind string `json:",omitempty"`
 }

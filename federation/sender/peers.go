@@ -2,11 +2,15 @@ package sender
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"time"
 	"unicode/utf8"
 
 	"hanse/federation"
+	"hanse/federation/client"
 	"hanse/federation/id"
 )
 
@@ -168,6 +172,28 @@ func (r *record) refuse(refused Refused) {
 	if len(r.refused) > recordedRefusals {
 		r.refused = slices.Delete(r.refused, 0, 1)
 	}
+}
+
+// kindOf says in a word why a transaction was not taken.
+func kindOf(err error) string {
+	failed, ok := errors.AsType[*client.Error](err)
+	switch {
+	case !ok:
+		return "other"
+	case failed.Status == http.StatusUnauthorized:
+		return "signature"
+	case failed.Status != 0:
+		return fmt.Sprintf("HTTP %d", failed.Status)
+	case failed.Stage == client.StageResolve:
+		return "DNS"
+	case failed.Stage == client.StageConnect:
+		return "TCP"
+	case failed.Stage == client.StageTLS:
+		return "TLS"
+	case failed.Timeout:
+		return "slow"
+	}
+	return "HTTP"
 }
 
 // clip bounds a text that another server may have written.

@@ -232,7 +232,7 @@ func (s *Sender) backOff(ctx context.Context, q *queue, atLeast time.Duration, e
 	if q.backoff.Failures++; q.backoff.Since.IsZero() {
 		q.backoff.Since = time.Now()
 	}
-	q.backoff.Why = clip(err.Error())
+	q.backoff.Why, q.backoff.Kind = clip(err.Error()), kindOf(err)
 	wait := max(delay(s.limits, q.backoff.Failures), min(atLeast, s.limits.MaxBackoff))
 	if q.spoke && atLeast == 0 {
 		wait = min(wait, s.limits.RetryGap)

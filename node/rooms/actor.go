@@ -57,6 +57,8 @@ type actor struct {
 
 	mergeAfter time.Time   // owned by the actor: until then its extremities are left alone
 	merging    atomic.Bool // a goroutine of bound runs
+
+	resets, merges atomic.Int64 // since it was loaded; see Live
 }
 
 func newActor(r *Rooms, roomID id.RoomID) *actor {
@@ -141,6 +143,7 @@ func (a *actor) do(ctx context.Context, t *task) {
 	opts.Arrivals = a.arrivals(t, result)
 	a.r.cfg.Judged(a.room, a.origin(t), result.Verdicts)
 	a.noteResets(t.input, result.Commit)
+	a.merges.Add(merges(result.Commit))
 	a.fetch(result.Fetch)
 	a.filling.add(t, result, opts)
 }

@@ -35,6 +35,7 @@ func (a *actor) noteResets(in room.Input, c room.Commit) {
 		return
 	}
 	a.r.resets.Add(int64(len(keys)))
+	a.resets.Add(int64(len(keys)))
 	a.r.log.Warn("state reset: resolution brought older state back", "room", a.room, "count", len(keys),
 		"first", keys[:min(len(keys), maxResetKeys)], "extremities", len(c.Forward))
 }

@@ -63,6 +63,33 @@ func (s *Store) StagedArrivals(ctx context.Context, r id.RoomID) (map[id.EventID
 	return all, err
 }
 
+// Children lists stored events that name a missing one as their parent, at most so many.
+func (s *Store) Children(ctx context.Context, missing id.EventID, limit int) ([]id.EventID, error) {
+	return readAll[id.EventID](ctx, s, "SELECT child FROM gaps WHERE missing = $1 ORDER BY child LIMIT $2", string(missing), limit)
+}
+
+// Undecided counts, by room, the events that were received and can't be judged yet.
+func (s *Store) Undecided(ctx context.Context) (map[id.RoomID]int, error) {
+	return s.countByRoom(ctx, "SELECT room_id, COUNT(*) FROM staged JOIN rooms ON rooms.room = staged.room GROUP BY room_id")
+}
+
+// Gaps counts, by room, the events that we have heard of as parents and don't have.
+func (s *Store) Gaps(ctx context.Context) (map[id.RoomID]int, error) {
+	return s.countByRoom(ctx, "SELECT room_id, COUNT(DISTINCT missing) FROM gaps JOIN rooms ON rooms.room = gaps.room GROUP BY room_id")
+}
+
+func (s *Store) countByRoom(ctx context.Context, query string) (map[id.RoomID]int, error) {
+	all := map[id.RoomID]int{}
+	err := s.read.each(ctx, query, nil, func(rows *sql.Rows) error {
+		var r id.RoomID
+		var n int
+		err := rows.Scan(&r, &n)
+		all[r] = n
+		return err
+	})
+	return all, err
+}
+
 // RoomCounts are what an operator asks of a room.
 type RoomCounts struct {
 	Events     int // that have their place
@@ -122,18 +149,18 @@ func (s *Store) Superseded(ctx context.Context, r id.RoomID, after Position, key
 	return positions[i], at(i), failed == nil, failed
 }
 
-// Delivery says whether an event went out to a server.
-type Delivery struct {
+// Shipment says whether an event went out to a server.
+type Shipment struct {
 	Server   id.ServerName
 	Position int64 // of the event in the outbox, as Batch.Upto has it
 	Done     bool  // it went out, or was given up
 	Behind   bool  // the server was away for so long that it gets the room's newest events first, and asks for this one then
 }
 
-// Deliveries tells to which servers an event of the outbox goes, in order of their names. Of events that all servers have
+// Shipments tells to which servers an event of the outbox goes, in order of their names. Of events that all servers have
 // taken only the last are remembered, since the start: then there are none.
-func (s *Store) Deliveries(ctx context.Context, e id.EventID) ([]Delivery, error) {
-	all, room := s.outbox.deliveries(e)
+func (s *Store) Shipments(ctx context.Context, e id.EventID) ([]Shipment, error) {
+	all, room := s.outbox.shipments(e)
 	if len(all) == 0 {
 		return nil, nil
 	}
@@ -147,7 +174,7 @@ func (s *Store) Deliveries(ctx context.Context, e id.EventID) ([]Delivery, error
 	return all, nil
 }
 
-// recentRows is how many rows that left the log are remembered, for Deliveries.
+// recentRows is how many rows that left the log are remembered, for Shipments.
 const recentRows = 4096
 
 // remember keeps rows that leave the log; mu is held.
@@ -162,7 +189,7 @@ func (o *outbox) remember(rows []outboxRow) {
 	}
 }
 
-func (o *outbox) deliveries(e id.EventID) (all []Delivery, room int64) {
+func (o *outbox) shipments(e id.EventID) (all []Shipment, room int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, rows := range [][]outboxRow{o.recent, o.log} {
@@ -172,11 +199,11 @@ func (o *outbox) deliveries(e id.EventID) (all []Delivery, room int64) {
 			}
 			room = row.room
 			for _, server := range row.set.servers {
-				all = append(all, Delivery{Server: server, Position: int64(row.position), Done: o.cursors[server] >= row.position})
+				all = append(all, Shipment{Server: server, Position: int64(row.position), Done: o.cursors[server] >= row.position})
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Delivery) int { return cmp.Compare(a.Server, b.Server) })
+	slices.SortStableFunc(all, func(a, b Shipment) int { return cmp.Compare(a.Server, b.Server) })
 	return all, room
 }
 

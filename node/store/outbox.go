@@ -32,7 +32,7 @@ type outbox struct {
 	cursors     map[id.ServerName]Position          // guarded by mu: up to where it went out
 	behind      map[id.ServerName]bool              // guarded by mu: has rows of catch-up or kept EDUs
 	outstanding map[id.ServerName]*catchup          // guarded by mu: catch-up batches not done yet
-	recent      []outboxRow                         // guarded by mu: events that left the log, for Deliveries
+	recent      []outboxRow                         // guarded by mu: events that left the log, for Shipments
 
 	lastServers []id.ServerName // owned by the committer: the slice of the event before
 	lastSet     *destinations   // owned by the committer
