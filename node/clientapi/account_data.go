@@ -23,8 +23,8 @@ func (a *API) getAccountData(r *request) (any, error) {
 	if err := r.ownUser(); err != nil {
 		return nil, err
 	}
-	if r.PathValue("type") == "m.push_rules" {
-		return map[string]any{"global": push.DefaultRules(r.user)}, nil
+	if r.PathValue("type") == push.AccountDataType {
+		return a.pushRules(r)
 	}
 	return a.config.Users.AccountData(r.Context(), r.user, "", r.PathValue("type"))
 }

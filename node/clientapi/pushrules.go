@@ -1,64 +1,137 @@
 package clientapi
 
 import (
+	"context"
+	"encoding/json"
 	"net/http"
 
 	"hanse/federation"
+	"hanse/federation/id"
 	"hanse/node/push"
 )
 
-// The server's default rules are what everybody has; they can be read, not changed.
-//
-// todo spec: rules of the user's own, enabling and disabling, changing actions, pushers, notification counts
 func (a *API) pushRuleRoutes() []route {
+	const one = "/pushrules/global/{kind}/{ruleId}"
 	return []route{
 		{http.MethodGet, "/pushrules/{$}", stable, withUser, ordinary, a.pushRules},
 		{http.MethodGet, "/pushrules", stable, withUser, ordinary, a.pushRules},
 		{http.MethodGet, "/pushrules/global/{$}", stable, withUser, ordinary, a.globalPushRules},
 		{http.MethodGet, "/pushrules/global", stable, withUser, ordinary, a.globalPushRules},
-		{http.MethodGet, "/pushrules/global/{kind}/{ruleId}", stable, withUser, ordinary, a.pushRule},
-		{http.MethodGet, "/pushrules/global/{kind}/{ruleId}/enabled", stable, withUser, ordinary, a.pushRuleEnabled},
-		{http.MethodGet, "/pushrules/global/{kind}/{ruleId}/actions", stable, withUser, ordinary, a.pushRuleActions},
-		{http.MethodGet, "/pushers", stable, withUser, ordinary, a.pushers},
+		{http.MethodGet, one, stable, withUser, ordinary, a.pushRule},
+		{http.MethodPut, one, stable, withUser, ordinary, a.putPushRule},
+		{http.MethodDelete, one, stable, withUser, ordinary, a.deletePushRule},
+		{http.MethodGet, one + "/enabled", stable, withUser, ordinary, a.pushRuleEnabled},
+		{http.MethodPut, one + "/enabled", stable, withUser, ordinary, a.enablePushRule},
+		{http.MethodGet, one + "/actions", stable, withUser, ordinary, a.pushRuleActions},
+		{http.MethodPut, one + "/actions", stable, withUser, ordinary, a.setPushRuleActions},
 	}
+}
+
+// rulesOf are a user's push rules.
+func (a *API) rulesOf(ctx context.Context, user id.UserID) (push.Ruleset, error) {
+	stored, err := a.config.Users.AccountData(ctx, user, "", push.AccountDataType)
+	if wire, ok := err.(*federation.Error); ok && wire.Status == http.StatusNotFound {
+		stored, err = nil, nil
+	}
+	return push.Read(user, stored), err
+}
+
+// changeRules changes the push rules of who asks, in one step.
+func (r *request) changeRules(change func(push.Ruleset) (push.Ruleset, error)) (any, error) {
+	return nil, r.api.config.Users.UpdateAccountData(r.Context(), r.user, "", push.AccountDataType,
+		func(old json.RawMessage) (json.RawMessage, error) {
+			rules, err := change(push.Read(r.user, old))
+			if err != nil {
+				return nil, err
+			}
+			return rules.Encode()
+		})
 }
 
 // spec:client-server-api#get_matrixclientv3pushrules
 func (a *API) pushRules(r *request) (any, error) {
-	return map[string]any{"global": push.DefaultRules(r.user)}, nil
+	rules, err := a.rulesOf(r.Context(), r.user)
+	return push.Content{Global: rules}, err
 }
 
 // spec:client-server-api#get_matrixclientv3pushrulesglobal
-func (a *API) globalPushRules(r *request) (any, error) { return push.DefaultRules(r.user), nil }
+func (a *API) globalPushRules(r *request) (any, error) { return a.rulesOf(r.Context(), r.user) }
 
-// findPushRule finds the rule the path names.
-func (a *API) findPushRule(r *request) (push.Rule, error) {
-	rules, ok := push.DefaultRules(r.user).Kind(r.PathValue("kind"))
-	if !ok {
-		return push.Rule{}, invalidParam("%q is not a kind of push rule", r.PathValue("kind"))
-	}
-	for _, rule := range rules {
-		if rule.ID == r.PathValue("ruleId") {
-			return rule, nil
-		}
-	}
-	return push.Rule{}, federation.NotFound("no such push rule")
-}
-
+// spec:client-server-api#get_matrixclientv3pushrulesglobalkindruleid
 func (a *API) pushRule(r *request) (any, error) {
-	rule, err := a.findPushRule(r)
-	return rule, err
+	rules, err := a.rulesOf(r.Context(), r.user)
+	if err != nil {
+		return nil, err
+	}
+	rule, ok := rules.Rule(r.PathValue("kind"), r.PathValue("ruleId"))
+	if !ok {
+		return nil, federation.NotFound("no such push rule")
+	}
+	return rule, nil
 }
 
+// spec:client-server-api#put_matrixclientv3pushrulesglobalkindruleid
+func (a *API) putPushRule(r *request) (any, error) {
+	var change push.Change
+	if err := r.decode(&change); err != nil {
+		return nil, err
+	}
+	query := r.URL.Query()
+	return r.changeRules(func(rules push.Ruleset) (push.Ruleset, error) {
+		return rules.Put(r.PathValue("kind"), r.PathValue("ruleId"), change, query.Get("before"), query.Get("after"))
+	})
+}
+
+// spec:client-server-api#delete_matrixclientv3pushrulesglobalkindruleid
+func (a *API) deletePushRule(r *request) (any, error) {
+	return r.changeRules(func(rules push.Ruleset) (push.Ruleset, error) {
+		return rules.Delete(r.PathValue("kind"), r.PathValue("ruleId"))
+	})
+}
+
+// spec:client-server-api#get_matrixclientv3pushrulesglobalkindruleidenabled
 func (a *API) pushRuleEnabled(r *request) (any, error) {
-	rule, err := a.findPushRule(r)
-	return map[string]any{"enabled": rule.Enabled}, err
+	rule, err := a.pushRule(r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"enabled": rule.(push.Rule).Enabled}, nil
 }
 
+// spec:client-server-api#put_matrixclientv3pushrulesglobalkindruleidenabled
+func (a *API) enablePushRule(r *request) (any, error) {
+	var req struct {
+		Enabled *bool `json:"enabled"`
+	}
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	if req.Enabled == nil {
+		return nil, missingParam("enabled")
+	}
+	return r.changeRules(func(rules push.Ruleset) (push.Ruleset, error) {
+		return rules.Enable(r.PathValue("kind"), r.PathValue("ruleId"), *req.Enabled)
+	})
+}
+
+// spec:client-server-api#get_matrixclientv3pushrulesglobalkindruleidactions
 func (a *API) pushRuleActions(r *request) (any, error) {
-	rule, err := a.findPushRule(r)
-	return map[string]any{"actions": rule.Actions}, err
+	rule, err := a.pushRule(r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"actions": rule.(push.Rule).Actions}, nil
 }
 
-// pushers: nothing is pushed yet, so there are none, and setting one answers 405.
-func (a *API) pushers(*request) (any, error) { return map[string]any{"pushers": []any{}}, nil }
+// spec:client-server-api#put_matrixclientv3pushrulesglobalkindruleidactions
+func (a *API) setPushRuleActions(r *request) (any, error) {
+	var req struct {
+		Actions json.RawMessage `json:"actions"`
+	}
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	return r.changeRules(func(rules push.Ruleset) (push.Ruleset, error) {
+		return rules.SetActions(r.PathValue("kind"), r.PathValue("ruleId"), req.Actions)
+	})
+}

@@ -126,6 +126,8 @@ type syncFormatter struct {
 	now     time.Time
 	fields  [][]string // nil: all
 	err     error      // the first that happened
+
+	rulesTold bool // the push rules are in the account data
 }
 
 func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time) (syncForm, error) {
@@ -142,10 +144,8 @@ func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time
 			Invite: map[id.RoomID]map[string]events{}, Knock: map[id.RoomID]map[string]events{},
 		},
 	}
-	if req.Initial && req.Filter.AccountData.Match("m.push_rules", "") {
-		form.AccountData.Events = append(form.AccountData.Events, map[string]any{
-			"type": "m.push_rules", "content": map[string]any{"global": push.DefaultRules(req.User)},
-		})
+	if req.Initial && req.Filter.AccountData.Match(push.AccountDataType, "") && !f.rulesTold {
+		form.AccountData.Events = append(form.AccountData.Events, f.pushRules(nil))
 	}
 	maps.Copy(form.OneTimeKeysCount, answer.Devices.OneTimeKeys)
 	for _, m := range answer.Devices.ToDevice {
@@ -246,9 +246,21 @@ func (f *syncFormatter) events(rows []clientsync.Decorated) []json.RawMessage {
 func (f *syncFormatter) accountData(entries []clientsync.AccountData) events {
 	all := newEvents()
 	for _, entry := range entries {
+		if entry.Type == push.AccountDataType && entry.Room == "" {
+			all.Events = append(all.Events, f.pushRules(entry.Content))
+			continue
+		}
 		all.Events = append(all.Events, map[string]any{"type": entry.Type, "content": entry.Content})
 	}
 	return all
+}
+
+// pushRules are the user's push rules, those of the server among them; stored is what is the user's own.
+//
+// spec:client-server-api/modules/push#push-rules-events
+func (f *syncFormatter) pushRules(stored json.RawMessage) map[string]any {
+	f.rulesTold = true
+	return map[string]any{"type": push.AccountDataType, "content": push.Content{Global: push.Read(f.request.User, stored)}}
 }
 
 // receiptContent is the content of m.receipt: by event, type and user. spec:client-server-api/modules/receipts#client-behaviour

@@ -1,14 +1,16 @@
-// Package push is the push rules. For now these are the server's default ones, which are all that a user has: rules
-// can't be changed yet, nothing is counted and nothing is pushed.
+// Package push is the push rules: what a user wants to be notified of, and how. It reads and changes them, and tells what
+// they make of an event. Counting what is unread is node/clientsync's part.
 package push
 
 import (
 	"encoding/json"
 
+	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
 )
 
-// Ruleset is a user's rules: five lists, each in the order in which they are tried.
+// Ruleset is a user's rules: five lists, each in the order in which they are tried. Immutable once it is handed out: the
+// methods that change something give a new one.
 //
 // spec:client-server-api/modules/push#push-rules
 type Ruleset struct {
@@ -21,20 +23,30 @@ type Ruleset struct {
 
 // Rule is one rule.
 type Rule struct {
-	ID         string            `json:"rule_id"`
-	Default    bool              `json:"default"`
-	Enabled    bool              `json:"enabled"`
-	Conditions []Condition       `json:"conditions"`
+	ID      string `json:"rule_id"`
+	Default bool   `json:"default"`
+	Enabled bool   `json:"enabled"`
+	// Pattern is of content rules alone, Conditions of override and underride rules: what they don't know is kept too.
+	Pattern    *string           `json:"pattern,omitempty"`
+	Conditions []json.RawMessage `json:"conditions,omitzero"`
 	Actions    []json.RawMessage `json:"actions"`
 }
 
-// Condition is what an event must have for a rule to apply. Which fields count depends on Kind.
-type Condition struct {
-	Kind    string  `json:"kind"`
-	Key     string  `json:"key,omitempty"`
-	Pattern *string `json:"pattern,omitempty"`
-	Value   any     `json:"value,omitempty"`
-	Is      string  `json:"is,omitempty"`
+// Content is the content of the account data m.push_rules, and the answer of /pushrules/.
+type Content struct {
+	Global Ruleset `json:"global"`
+}
+
+// AccountDataType is where a user's rules are kept.
+const AccountDataType = "m.push_rules"
+
+// condition is what an event must have for a rule to apply. Which fields count depends on Kind.
+type condition struct {
+	Kind    string          `json:"kind"`
+	Key     *string         `json:"key,omitempty"`
+	Pattern *string         `json:"pattern,omitempty"`
+	Value   json.RawMessage `json:"value,omitempty"`
+	Is      *string         `json:"is,omitempty"`
 }
 
 // DefaultRules are the rules the server gives a user.
@@ -58,7 +70,7 @@ func DefaultRules(user id.UserID) Ruleset {
 
 // spec:client-server-api/modules/push#default-override-rules
 func overrides(user id.UserID) []Rule {
-	master := rule(".m.rule.master", acts())
+	master := rule(masterRule, acts())
 	master.Enabled = false
 	return []Rule{
 		master,
@@ -67,17 +79,18 @@ func overrides(user id.UserID) []Rule {
 			match("type", "m.room.member"), match("content.membership", "invite"), match("state_key", string(user))),
 		rule(".m.rule.member_event", acts(), match("type", "m.room.member")),
 		rule(".m.rule.is_user_mention", acts(notify, sound("default"), highlight),
-			Condition{Kind: "event_property_contains", Key: `content.m\.mentions.user_ids`, Value: user}),
+			property("event_property_contains", `content.m\.mentions.user_ids`, string(user))),
 		rule(".m.rule.is_room_mention", acts(notify, highlight),
-			Condition{Kind: "event_property_is", Key: `content.m\.mentions.room`, Value: true},
-			Condition{Kind: "sender_notification_permission", Key: "room"}),
+			property("event_property_is", `content.m\.mentions.room`, true), sender("room")),
 		rule(".m.rule.tombstone", acts(notify, highlight), match("type", "m.room.tombstone"), match("state_key", "")),
 		rule(".m.rule.reaction", acts(), match("type", "m.reaction")),
 		rule(".m.rule.room.server_acl", acts(), match("type", "m.room.server_acl"), match("state_key", "")),
-		rule(".m.rule.suppress_edits", acts(),
-			Condition{Kind: "event_property_is", Key: `content.m\.relates_to.rel_type`, Value: "m.replace"}),
+		rule(".m.rule.suppress_edits", acts(), property("event_property_is", `content.m\.relates_to.rel_type`, "m.replace")),
 	}
 }
+
+// masterRule switches everything off; unlike other default rules it comes before the user's.
+const masterRule = ".m.rule.master"
 
 // The actions that the default rules use.
 const (
@@ -95,32 +108,98 @@ func acts(actions ...string) []json.RawMessage {
 	return list
 }
 
-func match(key, pattern string) Condition {
-	return Condition{Kind: "event_match", Key: key, Pattern: &pattern}
+func match(key, pattern string) condition {
+	return condition{Kind: "event_match", Key: &key, Pattern: &pattern}
 }
 
-func two() Condition { return Condition{Kind: "room_member_count", Is: "2"} }
+func property(kind, key string, value any) condition {
+	raw, _ := canonicaljson.Marshal(value) // texts and truths always encode
+	return condition{Kind: kind, Key: &key, Value: raw}
+}
 
-func rule(ruleID string, actions []json.RawMessage, conditions ...Condition) Rule {
-	if conditions == nil {
-		conditions = []Condition{}
+func sender(key string) condition {
+	return condition{Kind: "sender_notification_permission", Key: &key}
+}
+
+func two() condition {
+	is := "2"
+	return condition{Kind: "room_member_count", Is: &is}
+}
+
+func rule(ruleID string, actions []json.RawMessage, conditions ...condition) Rule {
+	raws := make([]json.RawMessage, 0, len(conditions))
+	for _, c := range conditions {
+		raw, _ := json.Marshal(c) // texts always encode
+		raws = append(raws, raw)
 	}
-	return Rule{ID: ruleID, Default: true, Enabled: true, Conditions: conditions, Actions: actions}
+	return Rule{ID: ruleID, Default: true, Enabled: true, Conditions: raws, Actions: actions}
 }
 
-// Kind returns the list of a kind; false if there is no such kind.
-func (r Ruleset) Kind(kind string) ([]Rule, bool) {
+// The kinds of rules, in the order in which they are tried.
+const (
+	KindOverride  = "override"
+	KindContent   = "content"
+	KindRoom      = "room"
+	KindSender    = "sender"
+	KindUnderride = "underride"
+)
+
+// kinds are all of them.
+func kinds() [5]string {
+	return [...]string{KindOverride, KindContent, KindRoom, KindSender, KindUnderride}
+}
+
+// list is where a kind's rules are; nil if there is no such kind.
+func (r *Ruleset) list(kind string) *[]Rule {
 	switch kind {
-	case "override":
-		return r.Override, true
-	case "content":
-		return r.Content, true
-	case "room":
-		return r.Room, true
-	case "sender":
-		return r.Sender, true
-	case "underride":
-		return r.Underride, true
+	case KindOverride:
+		return &r.Override
+	case KindContent:
+		return &r.Content
+	case KindRoom:
+		return &r.Room
+	case KindSender:
+		return &r.Sender
+	case KindUnderride:
+		return &r.Underride
 	}
-	return nil, false
+	return nil
 }
+
+// Rule finds a rule; false if there is none of that kind and ID.
+func (r Ruleset) Rule(kind, ruleID string) (Rule, bool) {
+	list := r.list(kind)
+	if list == nil {
+		return Rule{}, false
+	}
+	if i := index(*list, ruleID); i >= 0 {
+		return (*list)[i], true
+	}
+	return Rule{}, false
+}
+
+// Read gives a user's rules: what is stored (nil: nothing) with the default rules as they are now, of which the user can
+// only change whether they hold and what they do. What is not readable counts as nothing.
+func Read(user id.UserID, stored json.RawMessage) Ruleset {
+	rules := DefaultRules(user)
+	var content Content
+	if len(stored) == 0 || json.Unmarshal(stored, &content) != nil {
+		return rules
+	}
+	for _, kind := range kinds() {
+		list, kept := rules.list(kind), *content.Global.list(kind)
+		var own []Rule
+		for _, k := range kept {
+			if !k.Default {
+				own = append(own, k)
+			} else if i := index(*list, k.ID); i >= 0 {
+				(*list)[i].Enabled, (*list)[i].Actions = k.Enabled, k.Actions
+			}
+		}
+		*list = insert(*list, firstPlace(*list), own...)
+	}
+	return rules
+}
+
+// Encode is how rules are stored.
+func (r Ruleset) Encode() (json.RawMessage, error) { return json.Marshal(Content{r}) }
