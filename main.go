@@ -28,6 +28,10 @@ func main() {
 	}()
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "hanse:", err)
+		var exit exitError
+		if errors.As(err, &exit) {
+			os.Exit(exit.code)
+		}
 		os.Exit(1)
 	}
 }
@@ -41,7 +45,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), testnetCommand(), configCommand())
+	root.AddCommand(serveCommand(), testnetCommand(), conformanceCommand(), configCommand())
 	return root
 }
 

@@ -3,6 +3,7 @@
 package adapter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/go-resty/resty/v2"
 )
@@ -83,6 +85,7 @@ func Start(ctx context.Context, command Command) (*Process, error) {
 	}
 	go func() {
 		p.waitErr = p.cmd.Wait()
+		killGroup(p.cmd.Process) // what an adapter started and didn't wait for
 		close(p.ended)
 	}()
 	if err := p.ready(ctx); err != nil {
@@ -158,15 +161,33 @@ func (p *Process) ClientURL() string { return p.command.ClientURL }
 
 // tail is the end of a log, for an error.
 func tail(file string) string {
-	data, err := os.ReadFile(file)
-	if err != nil || len(data) == 0 {
+	text := LogTail(file, 0, logTailBytes)
+	if text == "" {
 		return ""
 	}
-	if len(data) > logTailBytes {
-		data = data[len(data)-logTailBytes:]
-		if _, rest, ok := strings.Cut(string(data), "\n"); ok {
-			data = []byte(rest)
+	return ", which ends with:\n" + text
+}
+
+// LogTail is the end of a log for people, at most so many bytes of it and nothing before an offset: whole lines, without
+// what a terminal would take for orders.
+func LogTail(file string, from int64, most int) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	data = data[min(from, int64(len(data))):]
+	if len(data) > most {
+		data = data[len(data)-most:]
+		if _, rest, ok := bytes.Cut(data, []byte("\n")); ok {
+			data = rest
 		}
 	}
-	return ", which ends with:\n" + strings.TrimRight(string(data), "\n")
+	return strings.TrimRight(strings.Map(printable, strings.ToValidUTF8(string(data), "?")), "\n")
+}
+
+func printable(r rune) rune {
+	if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+		return '?'
+	}
+	return r
 }

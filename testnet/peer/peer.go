@@ -9,6 +9,7 @@ package peer
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -43,6 +44,12 @@ type Config struct {
 	DNSServer string
 	// KeyID of the signing key; empty: "ed25519:peer".
 	KeyID id.KeyID
+	// Public tells that other servers are found and trusted as on the internet: by the system's resolver, and by Roots
+	// (nil: the system's authorities) in place of CA.
+	Public bool
+	Roots  *x509.CertPool
+	// Intercept wraps what the peer serves, if set.
+	Intercept func(http.Handler) http.Handler
 }
 
 // Peer is a running remote server. Safe for concurrent use.
@@ -120,14 +127,21 @@ func Start(cfg Config) (*Peer, error) {
 		profiles: map[id.UserID]Profile{}, keys: map[id.ServerName]verifiers{}, oldKeys: map[id.KeyID]OldKey{},
 		roots: &tls.Config{RootCAs: cfg.CA.Pool()},
 	}
+	if cfg.Public {
+		p.roots.RootCAs = cfg.Roots
+	}
 	p.resolver = resolver.New(resolver.Config{
-		DNSServer: cfg.DNSServer, Roots: cfg.CA.Pool(), UserAgent: "peer",
+		DNSServer: cfg.DNSServer, Roots: p.roots.RootCAs, UserAgent: "peer",
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	})
 	p.Client = client.New(client.Config{Origin: p.Name, Key: p.key, Resolver: p.resolver, TLS: p.roots, UserAgent: "peer"})
 	p.http = &http.Client{Transport: &http.Transport{DialTLSContext: p.dialByHand, MaxIdleConnsPerHost: 4}, Timeout: requestTimeout}
+	handler := p.handler()
+	if cfg.Intercept != nil {
+		handler = cfg.Intercept(handler)
+	}
 	p.server = &http.Server{
-		Handler: p.handler(), ReadHeaderTimeout: requestTimeout,
+		Handler: handler, ReadHeaderTimeout: requestTimeout,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}},
 		ErrorLog:  silent(), // a failed handshake is what some tests are about
 	}

@@ -28,6 +28,9 @@ type User struct {
 	DeviceID string
 	URL      string // the client-server API of the user's homeserver
 
+	// Trace is told of each call and its outcome, in a line for people, if set. It is called from many goroutines.
+	Trace func(line string)
+
 	client *resty.Client
 	next   string // where the next Sync goes on; owned by the one who calls Sync
 	txn    transactionIDs
@@ -51,12 +54,35 @@ func New(url string) *User {
 	return &User{URL: url, client: resty.New().SetBaseURL(url), txn: newTransactionIDs()}
 }
 
+// NewOver is New over a given transport instead of the machine's network.
+func NewOver(url string, transport http.RoundTripper) *User {
+	u := New(url)
+	u.client.SetTransport(transport)
+	return u
+}
+
 // Close drops the user's idle connections.
 func (u *User) Close() { u.client.GetClient().CloseIdleConnections() }
 
 // Call makes one request: body (if not nil) is sent as JSON, the answer is read into result (if not nil).
 // The error is an *Error where the server refused.
 func (u *User) Call(ctx context.Context, method, path string, query url.Values, body, result any) error {
+	answer, err := u.call(ctx, method, path, query, body)
+	if u.Trace != nil {
+		sent, _ := json.Marshal(body) // for people: what can't be shown is not
+		u.Trace(fmt.Sprintf("%s asked %s %s?%s %.300s\n  got  %.300s %v", u.ID, method, path, query.Encode(), sent, answer, err))
+	}
+	if err != nil || result == nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, result); err != nil {
+		return fmt.Errorf("%s %s%s: the answer is not what was expected: %w", method, u.URL, path, err)
+	}
+	return nil
+}
+
+// call makes one request and reads its answer.
+func (u *User) call(ctx context.Context, method, path string, query url.Values, body any) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request := u.client.R().SetContext(ctx).SetQueryParamsFromValues(query).SetDoNotParseResponse(true)
@@ -70,12 +96,12 @@ func (u *User) Call(ctx context.Context, method, path string, query url.Values, 
 	}
 	response, err := request.Execute(method, path)
 	if err != nil {
-		return fmt.Errorf("%s %s%s: %w", method, u.URL, path, err)
+		return nil, fmt.Errorf("%s %s%s: %w", method, u.URL, path, err)
 	}
 	defer response.RawBody().Close()
 	answer, err := io.ReadAll(response.RawBody())
 	if err != nil {
-		return fmt.Errorf("%s %s%s: %w", method, u.URL, path, err)
+		return nil, fmt.Errorf("%s %s%s: %w", method, u.URL, path, err)
 	}
 	if response.IsError() || response.StatusCode() >= 300 {
 		refusal := &Error{}
@@ -83,15 +109,9 @@ func (u *User) Call(ctx context.Context, method, path string, query url.Values, 
 			refusal.Code, refusal.Message = "(no Matrix error)", string(answer[:min(len(answer), 300)])
 		}
 		refusal.Method, refusal.URL, refusal.Status = method, u.URL+path, response.StatusCode()
-		return refusal
+		return nil, refusal
 	}
-	if result == nil {
-		return nil
-	}
-	if err := json.Unmarshal(answer, result); err != nil {
-		return fmt.Errorf("%s %s%s: the answer is not what was expected: %w", method, u.URL, path, err)
-	}
-	return nil
+	return answer, nil
 }
 
 type session struct {

@@ -1,4 +1,4 @@
-package conformance
+package suite
 
 import (
 	"context"
@@ -28,15 +28,15 @@ func denied(ctx context.Context) meeting {
 }
 
 var _ = Describe("Server ACLs", Label("s2s:acl"), func() {
-	DescribeTable("protect the endpoints of a room", func(ctx SpecContext, request func(m meeting, room, user, e string) peer.ByHand) {
-		says(aclSection, "If the server is denied access to a room, the receiving server MUST reply with a 403 HTTP status code and an errcode of M_FORBIDDEN.")
-		m := denied(ctx)
-		e := url.PathEscape(string(m.create()))
-		answer, err := m.peer.Do(ctx, sut.name, request(m, url.PathEscape(string(m.ID)), url.PathEscape(string(m.user)), e))
-		Expect(err).NotTo(HaveOccurred())
-		Expect(answer.Status).To(Equal(http.StatusForbidden), answer.String())
-		Expect(answer.Code()).To(Equal("M_FORBIDDEN"))
-	},
+	DescribeTable("protect the endpoints of a room",
+		says(aclSection, "If the server is denied access to a room, the receiving server MUST reply with a 403 HTTP status code and an errcode of M_FORBIDDEN."), func(ctx SpecContext, request func(m meeting, room, user, e string) peer.ByHand) {
+			m := denied(ctx)
+			e := url.PathEscape(string(m.create()))
+			answer, err := m.peer.Do(ctx, sut.name, request(m, url.PathEscape(string(m.ID)), url.PathEscape(string(m.user)), e))
+			Expect(err).NotTo(HaveOccurred())
+			Expect(answer.Status).To(Equal(http.StatusForbidden), answer.String())
+			Expect(answer.Code()).To(Equal("M_FORBIDDEN"))
+		},
 		Entry("make_join", get(func(room, user, _ string) string { return "v1/make_join/" + room + "/" + user + "?ver=10" })),
 		Entry("make_leave", get(func(room, user, _ string) string { return "v1/make_leave/" + room + "/" + user })),
 		Entry("make_knock", get(func(room, user, _ string) string { return "v1/make_knock/" + room + "/" + user + "?ver=10" })),
@@ -54,27 +54,27 @@ var _ = Describe("Server ACLs", Label("s2s:acl"), func() {
 		}),
 	)
 
-	It("apply to each event of a transaction", func(ctx SpecContext) {
-		says(aclSection, "ACLs MUST be applied to all PDUs on a per-PDU basis. If the sending server is denied access to the room identified by room_id, the PDU MUST be ignored with an appropriate error included in the response for the respective event ID.")
-		m := denied(ctx)
-		other := visit(ctx, m.peer, roomOfAlice(ctx, mainVersion, nil))
-		bad, err := m.Put(peer.MessageDraft(m.user, "denied"))
-		Expect(err).NotTo(HaveOccurred())
-		good, err := other.Put(peer.MessageDraft(m.user, "allowed"))
-		Expect(err).NotTo(HaveOccurred())
-		results := m.delivered(ctx, bad.JSON(), good.JSON())
-		Expect(results[bad.ID()]).NotTo(BeEmpty(), "no error for the denied event")
-		Expect(results[good.ID()]).To(BeEmpty())
-		Eventually(timeline(ctx, alice, other.ID)).Should(ContainElement(good.ID()))
-		m.invisible(ctx, bad.ID())
-	})
+	It("apply to each event of a transaction",
+		says(aclSection, "ACLs MUST be applied to all PDUs on a per-PDU basis. If the sending server is denied access to the room identified by room_id, the PDU MUST be ignored with an appropriate error included in the response for the respective event ID."), func(ctx SpecContext) {
+			m := denied(ctx)
+			other := visit(ctx, m.peer, roomOfAlice(ctx, mainVersion, nil))
+			bad, err := m.Put(peer.MessageDraft(m.user, "denied"))
+			Expect(err).NotTo(HaveOccurred())
+			good, err := other.Put(peer.MessageDraft(m.user, "allowed"))
+			Expect(err).NotTo(HaveOccurred())
+			results := m.delivered(ctx, bad.JSON(), good.JSON())
+			Expect(results[bad.ID()]).NotTo(BeEmpty(), "no error for the denied event")
+			Expect(results[good.ID()]).To(BeEmpty())
+			Eventually(timeline(ctx, alice, other.ID)).Should(ContainElement(good.ID()))
+			m.invisible(ctx, bad.ID())
+		})
 
-	It("apply to typing", func(ctx SpecContext) {
-		says(aclSection, "For typing notifications (m.typing), if the sending server is denied access to the room identified by room_id, the EDU MUST be ignored.")
-		m := denied(ctx)
-		Expect(m.peer.SendEDU(ctx, sut.name, "m.typing", map[string]any{"room_id": m.ID, "user_id": m.user, "typing": true})).To(Succeed())
-		Consistently(ephemeral(ctx, m.ID)).ShouldNot(ContainSubstring(string(m.user)))
-	})
+	It("apply to typing",
+		says(aclSection, "For typing notifications (m.typing), if the sending server is denied access to the room identified by room_id, the EDU MUST be ignored."), func(ctx SpecContext) {
+			m := denied(ctx)
+			Expect(m.peer.SendEDU(ctx, sut.name, "m.typing", map[string]any{"room_id": m.ID, "user_id": m.user, "typing": true})).To(Succeed())
+			Consistently(ephemeral(ctx, m.ID)).ShouldNot(ContainSubstring(string(m.user)))
+		})
 })
 
 func get(uri func(room, user, e string) string) func(m meeting, room, user, e string) peer.ByHand {

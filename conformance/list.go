@@ -1,0 +1,53 @@
+package conformance
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+
+	"hanse/conformance/suite"
+	"hanse/testnet/peer"
+)
+
+// preview is the suite's tests, without running one.
+func preview(filter string, focus []string) types.SpecReports {
+	specs, reporter := ginkgo.GinkgoConfiguration()
+	specs.LabelFilter, specs.FocusStrings = filter, focus
+	return ginkgo.PreviewSpecs("Conformance", specs, reporter).SpecReports.WithLeafNodeType(types.NodeTypeIt)
+}
+
+// List prints the tests that a run with these options has, in the order of the suite, with their labels.
+func List(o Options) error {
+	filter, err := o.filter()
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, spec := range preview(filter, o.Focus) {
+		if spec.State == types.SpecStateSkipped {
+			continue
+		}
+		n++
+		if _, err := fmt.Fprintf(o.Out, "%s\n    %s\n", spec.FullText(), strings.Join(suite.PlainLabels(spec.Labels()), ", ")); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		return fmt.Errorf("nothing matches the labels, the focus and the room versions")
+	}
+	_, err = fmt.Fprintf(o.Out, "%d tests\n", n)
+	return err
+}
+
+func versionNames() []string {
+	var names []string
+	for _, version := range peer.Versions() {
+		names = append(names, string(version))
+	}
+	return names
+}
+
+func knownVersion(version string) bool { return slices.Contains(versionNames(), version) }

@@ -1,0 +1,220 @@
+package conformance
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2/reporters"
+	"github.com/onsi/ginkgo/v2/types"
+
+	"hanse/conformance/spec"
+	"hanse/conformance/suite"
+)
+
+// Outcomes of a test.
+const (
+	Passed          = "passed"
+	Failed          = "failed"
+	ExpectedFailure = "expected failure"
+	NewlyPassing    = "newly passing" // it was expected to fail
+	NotApplicable   = "not applicable"
+)
+
+// Report is what came of a run, as it is written with JSON.
+type Report struct {
+	Subject string    `json:"subject"` // the adapter, or the name of the deployed server
+	Spec    string    `json:"spec"`    // the version of the specification
+	Seed    int64     `json:"seed"`
+	Began   time.Time `json:"began"`
+	Seconds float64   `json:"seconds"`
+	Totals  Totals    `json:"totals"`
+	Tests   []Test    `json:"tests"`
+	// Unmet are the lines of the file of expected failures that are about no test that was run.
+	Unmet []string `json:"unmet,omitempty"`
+	// Trouble is what went wrong outside the tests.
+	Trouble string `json:"trouble,omitempty"`
+}
+
+// Totals count the tests by outcome. Those that were not chosen are in none.
+type Totals struct {
+	Passed           int `json:"passed"`
+	Failed           int `json:"failed"`
+	ExpectedFailures int `json:"expected_failures"`
+	NewlyPassing     int `json:"newly_passing"` // among those that passed
+	NotApplicable    int `json:"not_applicable"`
+}
+
+// Test is a test that was run.
+type Test struct {
+	Name        string     `json:"name"`
+	Outcome     string     `json:"outcome"`
+	Labels      []string   `json:"labels"`
+	RoomVersion string     `json:"room_version,omitempty"`
+	Sentences   []Sentence `json:"sentences,omitempty"`
+	Seconds     float64    `json:"seconds"`
+	Why         string     `json:"why,omitempty"` // it is not applicable, or was expected to fail
+	Failure     *Failure   `json:"failure,omitempty"`
+}
+
+// Sentence is what a test holds a server to.
+type Sentence struct {
+	Anchor  string `json:"anchor"`
+	URL     string `json:"url"`
+	Text    string `json:"text"`
+	Follows bool   `json:"follows,omitempty"` // from the section: no single sentence says it
+}
+
+// Failure is what went wrong.
+type Failure struct {
+	Message   string            `json:"message"`
+	Where     string            `json:"where"`               // in the suite's source
+	Exchanges map[string]string `json:"exchanges,omitempty"` // what was sent and what came back, by who sent or got it
+	Log       string            `json:"log,omitempty"`       // of the server, of that moment
+}
+
+func makeReport(o Options, run results, expected []*expectation) Report {
+	report := Report{
+		Subject: o.subject(), Spec: spec.Version(), Seed: o.Seed, Began: run.StartTime, Seconds: run.RunTime.Seconds(), Tests: []Test{},
+		Trouble: strings.Join(run.SpecialSuiteFailureReasons, "; "),
+	}
+	for _, one := range run.SpecReports {
+		if one.LeafNodeType != types.NodeTypeIt {
+			if one.Failed() && one.LeafNodeType != types.NodeTypeReportAfterSuite {
+				report.Trouble = one.Failure.Message
+			}
+			continue
+		}
+		test, chosen := makeTest(one, expected)
+		if !chosen {
+			continue
+		}
+		report.Totals.count(test.Outcome)
+		report.Tests = append(report.Tests, test)
+	}
+	for _, e := range expected {
+		if e.met == 0 {
+			report.Unmet = append(report.Unmet, fmt.Sprintf("line %d: %s", e.line, e.text))
+		}
+	}
+	return report
+}
+
+func (t *Totals) count(outcome string) {
+	switch outcome {
+	case Passed:
+		t.Passed++
+	case NewlyPassing:
+		t.Passed++
+		t.NewlyPassing++
+	case Failed:
+		t.Failed++
+	case ExpectedFailure:
+		t.ExpectedFailures++
+	case NotApplicable:
+		t.NotApplicable++
+	}
+}
+
+func makeTest(one types.SpecReport, expected []*expectation) (test Test, chosen bool) {
+	labels := one.Labels()
+	test = Test{
+		Name: one.FullText(), Labels: suite.PlainLabels(labels), RoomVersion: suite.VersionOf(labels), Seconds: one.RunTime.Seconds(),
+	}
+	for _, s := range suite.Sentences(labels) {
+		test.Sentences = append(test.Sentences, Sentence{Anchor: s.Anchor, URL: spec.URL(s.Anchor), Text: s.Text, Follows: s.Follows})
+	}
+	e := expects(expected, test.Name)
+	switch {
+	case one.State == types.SpecStateSkipped && one.Failure.Message == "", one.State == types.SpecStatePending:
+		return test, false
+	case one.State == types.SpecStateSkipped:
+		test.Outcome, test.Why = NotApplicable, one.Failure.Message
+	case one.Failed():
+		test.Outcome, test.Failure = Failed, makeFailure(one)
+		if e != nil {
+			test.Outcome, test.Why = ExpectedFailure, e.why
+		}
+	default:
+		test.Outcome = Passed
+		if e != nil {
+			test.Outcome, test.Why = NewlyPassing, e.why
+		}
+	}
+	if e != nil {
+		e.met++
+	}
+	return test, true
+}
+
+func makeFailure(one types.SpecReport) *Failure {
+	failure := &Failure{Message: one.Failure.Message, Exchanges: map[string]string{}}
+	if one.Failure.ForwardedPanic != "" {
+		failure.Message += ": " + one.Failure.ForwardedPanic
+	}
+	where := one.Failure.Location
+	failure.Where = fmt.Sprintf("%s:%d", where.FileName[strings.LastIndex(where.FileName, "/conformance/")+1:], where.LineNumber)
+	for _, entry := range one.ReportEntries {
+		text := strings.TrimSpace(entry.StringRepresentation())
+		switch {
+		case text == "":
+		case entry.Name == suite.EntryLog:
+			failure.Log = text
+		default:
+			failure.Exchanges[entry.Name] = text
+		}
+	}
+	return failure
+}
+
+// write writes the report in every form that was asked for.
+func (o Options) write(report Report, run results) error {
+	if o.JSON != "" {
+		text, err := json.MarshalIndent(report, "", "  ")
+		if err != nil {
+			return err
+		}
+		text = append(text, '\n')
+		if o.JSON == "-" {
+			if _, err := o.Out.Write(text); err != nil {
+				return err
+			}
+		} else if err := os.WriteFile(o.JSON, text, 0o644); err != nil {
+			return err
+		}
+	}
+	if o.JUnit != "" {
+		if err := writeJUnit(o.JUnit, report, run); err != nil {
+			return err
+		}
+	}
+	if o.JSON == "-" {
+		return nil
+	}
+	return report.forPeople(o.Out)
+}
+
+// writeJUnit writes Ginkgo's JUnit report, in which an expected failure is a skipped test.
+func writeJUnit(file string, report Report, run results) error {
+	why := map[string]string{}
+	for _, test := range report.Tests {
+		if test.Outcome == ExpectedFailure {
+			why[test.Name] = test.Why
+		}
+	}
+	changed := run.Report
+	changed.SpecReports = nil
+	for _, one := range run.SpecReports {
+		if one.LeafNodeType != types.NodeTypeIt {
+			continue
+		}
+		if reason, ok := why[one.FullText()]; ok {
+			one.State = types.SpecStateSkipped
+			one.Failure = types.Failure{Message: "expected failure: " + reason}
+		}
+		changed.SpecReports = append(changed.SpecReports, one)
+	}
+	return reporters.GenerateJUnitReportWithConfig(changed, file, reporters.JunitReportConfig{OmitSpecLabels: true, OmitLeafNodeType: true})
+}

@@ -1,0 +1,210 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/formatter"
+	"github.com/onsi/ginkgo/v2/types"
+	"github.com/onsi/gomega"
+
+	"hanse/conformance/suite"
+)
+
+// Options say what is run and what is told of it.
+type Options struct {
+	suite.Config
+
+	Labels       string   // a filter of labels: "s2s:joins && !rooms:v1"
+	Focus        []string // regular expressions: only tests whose text matches one of them
+	RoomVersions []string // of what is about room versions, only these
+	Seed         int64    // of the order of the tests; 0: by the clock
+
+	Expected string // a file of tests that are known to fail
+	JSON     string // where the report goes as JSON; "-": to Out, in place of the report for people
+	JUnit    string // where the report goes as JUnit XML
+
+	Out      io.Writer // the report
+	Progress io.Writer // what is going on
+}
+
+// FailedError says that tests failed which were not expected to: the exit code is 1. Every other error means that the
+// run could not be done: 2.
+type FailedError struct{ Failed int }
+
+// Error counts.
+func (e *FailedError) Error() string {
+	if e.Failed == 1 {
+		return "1 test failed that was not expected to"
+	}
+	return fmt.Sprintf("%d tests failed that were not expected to", e.Failed)
+}
+
+// ExitCode is the exit code of a run that ended so.
+func ExitCode(err error) int {
+	var failed *FailedError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &failed):
+		return 1
+	}
+	return 2
+}
+
+// Run runs the suite, once in a process. When it returns nothing that it started is running.
+func Run(ctx context.Context, o Options) (err error) {
+	expected, err := readExpected(o.Expected)
+	if err != nil {
+		return err
+	}
+	filter, err := o.filter()
+	if err != nil {
+		return err
+	}
+	if o.Folder == "" {
+		if o.Folder, err = os.MkdirTemp("", "hanse-conformance-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(o.Folder)
+	} else if err := os.MkdirAll(o.Folder, 0o700); err != nil {
+		return err
+	} else if o.Folder, err = filepath.Abs(o.Folder); err != nil {
+		return err
+	}
+	if o.Seed == 0 {
+		o.Seed = time.Now().Unix()
+	}
+	fmt.Fprintf(o.Progress, "Starting %s …\n", o.subject())
+	if err := suite.Open(ctx, o.Config); err != nil {
+		return err
+	}
+	defer suite.Close()
+	fmt.Fprintf(o.Progress, "It is ready. Seed %d.\n", o.Seed)
+
+	run := o.runSpecs(filter)
+	if ctx.Err() != nil {
+		return fmt.Errorf("stopped after %d tests: %w", run.ran(), ctx.Err())
+	}
+	report := makeReport(o, run, expected)
+	if err := o.write(report, run); err != nil {
+		return err
+	}
+	switch {
+	case report.Totals.Passed+report.Totals.Failed+report.Totals.ExpectedFailures == 0:
+		return errors.New("no test was run: nothing matches the labels, the focus and the room versions")
+	case report.Totals.Failed > 0:
+		return &FailedError{Failed: report.Totals.Failed}
+	case report.Trouble != "":
+		return errors.New(report.Trouble)
+	}
+	return nil
+}
+
+func (o Options) subject() string {
+	if o.Deployed != nil {
+		return string(o.Deployed.Name)
+	}
+	return o.Adapter
+}
+
+// filter is the label filter of the run.
+func (o Options) filter() (string, error) {
+	parts := []string{}
+	if o.Labels != "" {
+		if _, err := types.ParseLabelFilter(o.Labels); err != nil {
+			return "", fmt.Errorf("--label %q: %s", o.Labels, strings.TrimSpace(firstLine(err.Error())))
+		}
+		parts = append(parts, "("+o.Labels+")")
+	}
+	if len(o.RoomVersions) > 0 {
+		var versions []string
+		for _, version := range o.RoomVersions {
+			if !knownVersion(version) {
+				return "", fmt.Errorf("--room-version %q: the suite knows the versions %s", version, strings.Join(versionNames(), ", "))
+			}
+			versions = append(versions, "v"+version)
+		}
+		parts = append(parts, "rooms: isSubsetOf {"+strings.Join(versions, ", ")+"}")
+	}
+	if o.Deployed != nil {
+		parts = append(parts, suite.LabelDeployed)
+	}
+	return strings.Join(parts, " && "), nil
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+// results are a run as Ginkgo tells it.
+type results struct{ ginkgo.Report }
+
+func (r results) ran() int {
+	return r.SpecReports.WithLeafNodeType(types.NodeTypeIt).CountWithState(types.SpecStatePassed | types.SpecStateFailureStates)
+}
+
+type noTest struct{}
+
+// Fail is told by RunSpecs; the report says the same.
+func (noTest) Fail() {}
+
+// runSpecs hands the suite to Ginkgo.
+func (o Options) runSpecs(filter string) results {
+	var run results
+	specs, reporter := ginkgo.GinkgoConfiguration()
+	specs.LabelFilter, specs.FocusStrings, specs.RandomSeed = filter, o.Focus, o.Seed
+	specs.Timeout = 0
+	reporter.NoColor = true
+	gomega.RegisterFailHandler(ginkgo.Fail)
+	formatter.ColorableStdOut = io.Discard // the report is ours
+	progress := &progress{out: o.Progress}
+	ginkgo.ReportAfterEach(func(spec ginkgo.SpecReport) { progress.spec(spec) })
+	ginkgo.ReportAfterSuite("the report", func(report ginkgo.Report) { run.Report = report })
+	ginkgo.RunSpecs(noTest{}, "Conformance", specs, reporter)
+	progress.end()
+	return run
+}
+
+// progress shows a line for each part of the suite, with a sign for each test.
+type progress struct {
+	out  io.Writer
+	part string
+}
+
+func (p *progress) spec(spec ginkgo.SpecReport) {
+	part := spec.LeafNodeText
+	if len(spec.ContainerHierarchyTexts) > 0 {
+		part = spec.ContainerHierarchyTexts[0]
+	}
+	sign := "."
+	switch {
+	case spec.State == types.SpecStateSkipped && spec.Failure.Message == "" || spec.State == types.SpecStatePending:
+		return // it was not chosen
+	case spec.State == types.SpecStateSkipped:
+		sign = "-"
+	case spec.Failed():
+		sign = "F"
+	}
+	if part != p.part {
+		p.end()
+		p.part = part
+		fmt.Fprintf(p.out, "%s ", part)
+	}
+	fmt.Fprint(p.out, sign)
+}
+
+func (p *progress) end() {
+	if p.part != "" {
+		fmt.Fprintln(p.out)
+	}
+	p.part = ""
+}
