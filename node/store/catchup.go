@@ -203,8 +203,8 @@ func (c *catchup) mark() int64 {
 // heads are the events of a room that a server which was away gets.
 func (s *Store) heads(ctx context.Context, server id.ServerName, row catchupRow) ([]id.EventID, error) {
 	var forward []byte
-	found, err := s.read.found(ctx, `SELECT forward FROM rooms JOIN room_servers ON room_servers.room = rooms.room
-		WHERE rooms.room = $1 AND server = $2 AND joined > 0`, []any{row.room, string(server)}, &forward)
+	found, err := s.read.found(ctx, `SELECT forward FROM rooms WHERE room = $1
+		AND ($2 IN (SELECT server FROM room_servers WHERE room = $1 AND joined > 0) OR $2 IN (SELECT server FROM partial_servers WHERE room = $1))`, []any{row.room, string(server)}, &forward)
 	if err != nil || !found {
 		return []id.EventID{row.eventID}, err
 	}

@@ -71,7 +71,7 @@ func (w *roomWrite) write(t *writeTx) error {
 			return err
 		}
 	}
-	steps := []func(*writeTx) error{w.writeEvents, w.writeRoom, w.writeMembers, w.writeStaged, w.writeOptions, w.writeOutbox}
+	steps := []func(*writeTx) error{w.writeEvents, w.writePartial, w.writeRoom, w.writeMembers, w.writeStaged, w.writeOptions, w.writeOutbox}
 	for _, step := range steps {
 		if err := step(t); err != nil {
 			return err
@@ -85,12 +85,12 @@ func (w *roomWrite) write(t *writeTx) error {
 func (w *roomWrite) positions(t *writeTx) []Position {
 	places := make([]Position, len(w.commit.Events))
 	for i, e := range w.commit.Events {
-		if !e.Outlier && !e.Backfilled {
+		if !e.Outlier && !e.Backfilled && (!e.Again || w.shownAnew(e)) {
 			places[i] = t.next()
 		}
 	}
 	for i := len(places) - 1; i >= 0; i-- {
-		if e := w.commit.Events[i]; e.Backfilled && !e.Outlier {
+		if e := w.commit.Events[i]; e.Backfilled && !e.Outlier && !e.Again {
 			places[i] = t.nextHistory()
 		}
 	}
@@ -136,6 +136,8 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 	}
 	var key []byte
 	switch {
+	case stored && e.Again:
+		return w.writeAgain(t, e, number, place)
 	case stored && e.Outlier:
 		return w.mendOutlier(t, e, number)
 	case stored:

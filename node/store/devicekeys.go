@@ -30,32 +30,14 @@ type KeyUpload struct {
 // ErrKeyExists says that a one-time key's ID is in use with another content.
 var ErrKeyExists = fmt.Errorf("one-time key: %w", ErrExists)
 
-// DeviceChange makes the EDUs that tell other servers of a change: prev is the stream_id of the change before, 0 if there
-// was none. It is called in the writing transaction and must do nothing else.
-type DeviceChange func(stream, prev int64) ([]QueuedEDU, error)
-
-// changed notes that a user's devices or keys have changed, and queues what other servers are told.
-func (s *Store) changed(t *writeTx, user id.UserID, tell ...DeviceChange) error {
-	at := t.next()
-	var prev int64
-	if _, err := t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &prev); err != nil {
-		return err
-	}
-	notice := Notice{Position: at, Kind: KindDevices, Users: []id.UserID{user}}
-	for _, announce := range tell {
-		stream := int64(t.next())
-		edus, err := announce(stream, prev)
-		if err != nil {
-			return err
-		}
-		if err := s.outbox.addEDUs(t, edus); err != nil {
-			return err
-		}
-		for _, edu := range edus {
-			notice.Servers = append(notice.Servers, edu.Destinations...)
-		}
-		if len(edus) == 0 || edus[0].Type == federation.EDUDeviceListUpdate { // others take no part in the chain
-			prev = stream
+// UploadKeys stores keys; changed device keys are told to others. It returns the numbers of one-time keys by algorithm.
+// [ErrNotFound] if the device is gone.
+func (s *Store) UploadKeys(ctx context.Context, u KeyUpload) (map[string]int, error) {
+	var servers []id.ServerName
+	if u.DeviceKeys != nil {
+		var err error
+		if servers, err = s.ServersSharing(ctx, u.User); err != nil {
+			return nil, err
 		}
 	}
 	_, err := t.exec(`INSERT INTO device_changes (user_id, position, stream) VALUES ($1, $2, $3)
@@ -280,8 +262,11 @@ func (s *Store) DeviceStream(ctx context.Context, user id.UserID) (int64, error)
 	return stream, err
 }
 
-// ServersSharing are the other servers with joined users in the rooms a user is joined to.
+// ServersSharing are the other servers with joined users in the rooms a user is joined to, and those said to be in one whose state isn't
+// whole.
 func (s *Store) ServersSharing(ctx context.Context, user id.UserID) ([]id.ServerName, error) {
 	return readAll[id.ServerName](ctx, s, `SELECT DISTINCT server FROM members JOIN room_servers ON room_servers.room = members.room
-		WHERE user_id = $1 AND membership = 'join' AND joined > 0 AND server <> $2 ORDER BY server`, string(user), string(s.self))
+		WHERE user_id = $1 AND membership = 'join' AND joined > 0 AND server <> $2
+		UNION SELECT server FROM members JOIN partial_servers ON partial_servers.room = members.room
+		WHERE user_id = $1 AND membership = 'join' AND server <> $2 ORDER BY server`, string(user), string(s.self))
 }

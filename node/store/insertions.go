@@ -66,8 +66,11 @@ var (
 		into:    `member_history (user_id, position, room, membership, event_id, sender, out_of_room, stripped)`,
 		columns: 8, key: 0,
 	}
-	insertAlias     = &insertion{into: "aliases (alias, room_id, creator)", columns: 3, key: 0}
-	insertClientTxn = &insertion{
+	insertPartialRoom   = &insertion{into: "partial_rooms (room, join_id)", columns: 2, key: 0}
+	insertPartialServer = &insertion{into: "partial_servers (room, server)", columns: 2, key: 0}
+	insertUnsure        = &insertion{into: "unsure_events (room, ordinal, event_id, backfilled, given)", columns: 5, key: 0}
+	insertAlias         = &insertion{into: "aliases (alias, room_id, creator)", columns: 3, key: 0}
+	insertClientTxn     = &insertion{
 		into: "client_txns (txn_key, event_id, created)", columns: 3, key: 0,
 	}
 	insertReceipt = &insertion{

@@ -22,11 +22,12 @@ type roomWrite struct {
 	filled  []id.EventID // gaps that this commit fills
 	now     time.Time
 
-	txnKeys []txnKey                // of opts.ClientTxns
-	txnOf   map[id.EventID]int      // the index of an event's client transaction
-	indexed Position                // where the tail began when numbers and client transactions were looked for
-	numbers map[id.EventID]Position // of the events that are stored already
-	bulk    bool                    // its outliers are too many for citations
+	txnKeys []txnKey                    // of opts.ClientTxns
+	txnOf   map[id.EventID]int          // the index of an event's client transaction
+	indexed Position                    // where the tail began when numbers and client transactions were looked for
+	numbers map[id.EventID]Position     // of the events that are stored already
+	bulk    bool                        // its outliers are too many for citations
+	again   map[id.EventID]*storedEvent // events that were decided before, as they are stored
 
 	direct   []tailEntry  // set by write: events that go to event_ids past the tail
 	inRow    map[int]bool // set by write: client transactions that are in the row of an event of the tail
@@ -74,6 +75,9 @@ func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) 
 		return nil, err
 	}
 	if err = w.findGaps(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.findAgain(ctx); err != nil {
 		return nil, err
 	}
 	w.bulk = outliers(c) > citedOutliers

@@ -55,6 +55,8 @@ type RoomInfo struct {
 	// Position is of the newest commit. Public says whether the room is in the directory.
 	Position Position
 	Public   bool
+	// Partial says that the state isn't whole yet: see room.PartialState.
+	Partial bool
 }
 
 // PublishedRoom is a row of the room directory.
@@ -66,7 +68,8 @@ type PublishedRoom struct {
 const roomColumns = `rooms.room, room_id, version, created, position, forward, depth, resident,
 	(SELECT COALESCE(SUM(joined), 0) FROM room_servers WHERE room_servers.room = rooms.room),
 	(SELECT COALESCE(SUM(joined), 0) FROM room_servers WHERE room_servers.room = rooms.room AND server = $1),
-	(SELECT COUNT(*) FROM directory WHERE directory.room = rooms.room)`
+	(SELECT COUNT(*) FROM directory WHERE directory.room = rooms.room),
+	(SELECT COUNT(*) FROM partial_rooms WHERE partial_rooms.room = rooms.room)`
 
 func (s *Store) scanRoom(rows *sql.Rows) (RoomInfo, error) {
 	var (
@@ -75,10 +78,10 @@ func (s *Store) scanRoom(rows *sql.Rows) (RoomInfo, error) {
 		version           string
 		created, resident int64
 		forward           []byte
-		public            int64
+		public, partial   int64
 	)
 	err := rows.Scan(&number, &info.RoomID, &version, &created, &info.Position, &forward, &info.Depth, &resident,
-		&info.Joined, &info.Local, &public)
+		&info.Joined, &info.Local, &public, &partial)
 	if err != nil {
 		return info, err
 	}
@@ -87,6 +90,7 @@ func (s *Store) scanRoom(rows *sql.Rows) (RoomInfo, error) {
 		return info, err
 	}
 	info.Rules, info.Created, info.Resident, info.Public = ref.rules, created != 0, resident != 0, public != 0
+	info.Partial = partial != 0
 	info.Forward, err = decodeIDs[id.EventID](forward)
 	return info, err
 }
@@ -142,6 +146,9 @@ func (s *Store) LoadRoom(ctx context.Context, r id.RoomID) (room.Snapshot, bool,
 		return snap, false, err
 	}
 	if snap.Servers, err = s.JoinedServers(ctx, r); err != nil {
+		return snap, false, err
+	}
+	if snap.Partial, err = s.partial(ctx, ref); err != nil {
 		return snap, false, err
 	}
 	snap.Staged, err = s.staged(ctx, ref)

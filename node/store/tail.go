@@ -92,6 +92,13 @@ func (l *tail) add(room int64, e tailEntry, key []byte) {
 	}
 }
 
+// remove takes an event out that isn't accepted any more.
+func (l *tail) remove(room int64, place Position) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rooms[room] = slices.DeleteFunc(slices.Clone(l.rooms[room]), func(e tailEntry) bool { return e.position == place })
+}
+
 // indexLong moves the tail to the indexes if it is long. Called at the beginning of each of the writer's transactions.
 func (l *tail) indexLong(t *writeTx) error { return l.index(t, tailLength) }
 

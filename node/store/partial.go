@@ -1,0 +1,207 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"hanse/federation/id"
+	"hanse/federation/room"
+)
+
+// PartialRoom is a room that this server takes part in and whose state isn't whole: members were left out when it was joined.
+type PartialRoom struct {
+	RoomID id.RoomID
+	Join   id.EventID // our join, before which the state isn't whole
+}
+
+// PartialRooms lists the rooms that we take part in whose state isn't whole, in order of their IDs.
+func (s *Store) PartialRooms(ctx context.Context) ([]PartialRoom, error) {
+	var all []PartialRoom
+	err := s.read.each(ctx, `SELECT room_id, join_id FROM partial_rooms JOIN rooms ON rooms.room = partial_rooms.room
+		WHERE resident = 1 ORDER BY room_id`, nil, func(rows *sql.Rows) error {
+		var p PartialRoom
+		err := rows.Scan(&p.RoomID, &p.Join)
+		all = append(all, p)
+		return err
+	})
+	return all, err
+}
+
+// ServersIn are the servers in a room and how many joined users of each we know: [Store.JoinedServers], and while the room's state
+// isn't whole those that were said to be in it, with 0.
+func (s *Store) ServersIn(ctx context.Context, r id.RoomID) (map[id.ServerName]int, error) {
+	servers, err := s.JoinedServers(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	told, err := s.toldServers(ctx, r)
+	for _, server := range told {
+		if _, known := servers[server]; !known {
+			servers[server] = 0
+		}
+	}
+	return servers, err
+}
+
+func (s *Store) toldServers(ctx context.Context, r id.RoomID) ([]id.ServerName, error) {
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return nil, err
+	}
+	return readAll[id.ServerName](ctx, s, "SELECT server FROM partial_servers WHERE room = $1 ORDER BY server", ref.number)
+}
+
+// partial reads what the machine needs of a room whose state isn't whole; nil: it is.
+func (s *Store) partial(ctx context.Context, ref *roomRef) (*room.PartialState, error) {
+	p := &room.PartialState{}
+	found, err := s.read.found(ctx, "SELECT join_id FROM partial_rooms WHERE room = $1", []any{ref.number}, &p.Join)
+	if err != nil || !found {
+		return nil, err
+	}
+	if p.Servers, err = s.toldServers(ctx, ref.roomID); err != nil {
+		return nil, err
+	}
+	err = s.read.each(ctx, "SELECT event_id, backfilled, given FROM unsure_events WHERE room = $1 ORDER BY ordinal", []any{ref.number},
+		func(rows *sql.Rows) error {
+			var u room.Unsure
+			var backfilled, given int64
+			err := rows.Scan(&u.Event, &backfilled, &given)
+			u.Backfilled, u.Given = backfilled != 0, given != 0
+			p.Unsure = append(p.Unsure, u)
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	for i, u := range p.Unsure {
+		if !u.Given {
+			continue
+		}
+		before, ok, err := s.StateBefore(ctx, u.Event)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fmt.Errorf("store: the state before %s, which was given, is not stored", u.Event)
+		}
+		p.Unsure[i].Before = before
+	}
+	return p, nil
+}
+
+// writePartial writes that a room's state isn't whole, or is from now on, and which events are to be decided again.
+func (w *roomWrite) writePartial(t *writeTx) error {
+	if w.commit.Partial != nil || w.commit.Whole {
+		for _, table := range []string{"partial_rooms", "partial_servers", "unsure_events"} {
+			if _, err := t.exec("DELETE FROM "+table+" WHERE room = $1", w.ref.number); err != nil {
+				return err
+			}
+		}
+	}
+	if p := w.commit.Partial; p != nil {
+		if err := t.insert(insertPartialRoom, w.ref.number, string(p.Join)); err != nil {
+			return err
+		}
+		for _, server := range p.Servers {
+			if err := t.insert(insertPartialServer, w.ref.number, string(server)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, e := range w.commit.Events {
+		if !e.Unsure {
+			continue
+		}
+		err := t.insert(insertUnsure, w.ref.number, int64(t.next()), string(e.Event.ID()), flag(e.Backfilled), flag(e.Given))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findAgain reads those events of the commit that were decided before, as they are stored.
+func (w *roomWrite) findAgain(ctx context.Context) error {
+	var ids []id.EventID
+	for _, e := range w.commit.Events {
+		if e.Again {
+			ids = append(ids, e.Event.ID())
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var err error
+	w.again, err = w.store.stored(ctx, ids)
+	return err
+}
+
+// shownAnew tells whether an event that was decided before is to be shown from now on: it gets a place behind all that was shown.
+func (w *roomWrite) shownAnew(e room.Committed) bool {
+	old := w.again[e.Event.ID()]
+	return e.Again && old != nil && old.status != room.Accepted && inTail(e)
+}
+
+// writeAgain replaces what was decided about a stored event.
+func (w *roomWrite) writeAgain(t *writeTx, e room.Committed, number, place Position) error {
+	old := w.again[e.Event.ID()]
+	if old == nil {
+		return fmt.Errorf("store: the event %s, decided again, is not stored", e.Event.ID())
+	}
+	t.then(func() { w.store.events.rows.drop(e.Event.ID()) })
+	anew := w.shownAnew(e)
+	if !anew {
+		place = old.position
+	}
+	before, after, why := columns(e)
+	_, err := t.exec("UPDATE events SET position = $1, status = $2, state_before = $3, state_after = $4, verdict = $5 WHERE number = $6",
+		int64(place), int64(e.Status), before, after, why, int64(number))
+	switch {
+	case err != nil || (old.status == room.Accepted) == (e.Status == room.Accepted):
+		return err
+	case e.Status != room.Accepted:
+		return w.hide(t, e, number, old.position)
+	case anew:
+		if err := t.insert(insertMoved, int64(place), int64(number)); err != nil {
+			return err
+		}
+	}
+	return w.writePlace(t, e, tailEntry{position: place, depth: e.Event.Depth(), number: number, eventID: e.Event.ID()}, nil)
+}
+
+// hide takes an event that isn't accepted any more out of all that is found by its place. What it redacted is as it was before.
+func (w *roomWrite) hide(t *writeTx, e room.Committed, number, place Position) error {
+	eventID := e.Event.ID()
+	statements := []struct {
+		text string
+		args []any
+	}{
+		{"DELETE FROM timeline WHERE room = $1 AND position = $2", []any{w.ref.number, int64(place)}},
+		{"DELETE FROM moved WHERE position = $1", []any{int64(place)}},
+		{"DELETE FROM gaps WHERE room = $1 AND child = $2", []any{w.ref.number, string(eventID)}},
+	}
+	for _, s := range statements {
+		if _, err := t.exec(s.text, s.args...); err != nil {
+			return err
+		}
+	}
+	if err := w.store.breakRelation(t, number); err != nil {
+		return err
+	}
+	t.then(func() { w.store.tail.remove(w.ref.number, place) })
+	target, ok := e.Event.Redacts()
+	if !ok {
+		return nil
+	}
+	if _, err := t.exec("DELETE FROM redactions WHERE target = $1 AND event_id = $2", string(target), string(eventID)); err != nil {
+		return err
+	}
+	redacted, found, err := w.store.tail.numberInTx(t, target)
+	if err != nil || !found {
+		return err
+	}
+	t.then(func() { w.store.events.rows.drop(target) })
+	_, err = t.exec("UPDATE events SET redacted_by = NULL WHERE number = $1 AND redacted_by = $2", int64(redacted), string(eventID))
+	return err
+}
