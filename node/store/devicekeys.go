@@ -30,14 +30,32 @@ type KeyUpload struct {
 // ErrKeyExists says that a one-time key's ID is in use with another content.
 var ErrKeyExists = fmt.Errorf("one-time key: %w", ErrExists)
 
-// UploadKeys stores keys; changed device keys are told to others. It returns the numbers of one-time keys by algorithm.
-// [ErrNotFound] if the device is gone.
-func (s *Store) UploadKeys(ctx context.Context, u KeyUpload) (map[string]int, error) {
-	var servers []id.ServerName
-	if u.DeviceKeys != nil {
-		var err error
-		if servers, err = s.ServersSharing(ctx, u.User); err != nil {
-			return nil, err
+// DeviceChange makes the EDUs that tell other servers of a change: prev is the stream_id of the change before, 0 if there
+// was none. It is called in the writing transaction and must do nothing else.
+type DeviceChange func(stream, prev int64) ([]QueuedEDU, error)
+
+// changed notes that a user's devices or keys have changed, and queues what other servers are told.
+func (s *Store) changed(t *writeTx, user id.UserID, tell ...DeviceChange) error {
+	at := t.next()
+	var prev int64
+	if _, err := t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &prev); err != nil {
+		return err
+	}
+	notice := Notice{Position: at, Kind: KindDevices, Users: []id.UserID{user}}
+	for _, announce := range tell {
+		stream := int64(t.next())
+		edus, err := announce(stream, prev)
+		if err != nil {
+			return err
+		}
+		if err := s.outbox.addEDUs(t, edus); err != nil {
+			return err
+		}
+		for _, edu := range edus {
+			notice.Servers = append(notice.Servers, edu.Destinations...)
+		}
+		if len(edus) == 0 || edus[0].Type == federation.EDUDeviceListUpdate { // others take no part in the chain
+			prev = stream
 		}
 	}
 	_, err := t.exec(`INSERT INTO device_changes (user_id, position, stream) VALUES ($1, $2, $3)
