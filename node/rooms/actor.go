@@ -45,6 +45,8 @@ type actor struct {
 	queue    []*task       // guarded by r.mu
 	retiring bool          // guarded by r.mu
 	fetching int           // guarded by r.mu: fetches running
+	// announced tells the store that the commit of what is queued won't come, or has come: guarded by r.mu.
+	announced func()
 
 	// Owned by the actor's goroutine (run):
 	machine   *room.Machine // nil: not loaded
@@ -92,10 +94,13 @@ func (a *actor) run(ctx context.Context) {
 		}
 		idle.Reset(a.r.limits.Idle)
 		tasks, more := a.r.take(a, a.r.limits.Batch-len(a.filling.waiting))
+		announced := a.r.announced(a)
 		for _, t := range tasks {
 			a.do(ctx, t)
 		}
-		a.launch(ctx)
+		if launched := a.launch(ctx, announced); !launched && announced != nil {
+			announced()
+		}
 		if more && len(a.filling.waiting) < a.r.limits.Batch {
 			a.poke()
 		}
@@ -223,17 +228,18 @@ func (a *actor) usedTxn(ctx context.Context, t *task) (bool, error) {
 	return false, nil
 }
 
-// launch sends what is filling on its way, if nothing is.
-func (a *actor) launch(ctx context.Context) {
+// launch sends what is filling on its way, if nothing is. queued goes with it: see store.Announce; it may be nil.
+func (a *actor) launch(ctx context.Context, queued func()) (launched bool) {
 	if a.flying != nil || a.filling.idle() {
-		return
+		return false
 	}
 	a.flying, a.filling = a.filling, newBatch()
 	b := a.flying
 	if b.commit.Empty() {
 		a.committed(nil)
-		return
+		return false
 	}
+	b.opts.Queued = queued
 	inputs := len(b.waiting) // more askers of a client transaction may join them meanwhile
 	go func() {              // run, flush and end wait for done before they return
 		started := time.Now()
@@ -242,6 +248,7 @@ func (a *actor) launch(ctx context.Context) {
 		a.r.cfg.Observe(inputs, time.Since(started))
 		a.done <- err
 	}()
+	return true
 }
 
 // committed answers what waited for the commit.
@@ -289,7 +296,7 @@ func (a *actor) wakeSender(c room.Commit) {
 // flush waits until all that was decided is on disk.
 func (a *actor) flush(ctx context.Context) {
 	for a.flying != nil || !a.filling.idle() {
-		if a.launch(ctx); a.flying != nil {
+		if a.launch(ctx, nil); a.flying != nil {
 			a.committed(<-a.done)
 		}
 	}

@@ -63,6 +63,9 @@ func (r *Rooms) enqueue(roomID id.RoomID, t *task, bound int) error {
 	}
 	a.queue = append(a.queue, t)
 	a.retiring = false
+	if a.announced == nil {
+		a.announced = r.store.Announce()
+	}
 	r.quiet.MoveToBack(a.place)
 	a.poke()
 	return nil
@@ -89,6 +92,15 @@ func (r *Rooms) take(a *actor, n int) (tasks []*task, more bool) {
 		a.queue = nil
 	}
 	return tasks, len(a.queue) > 0
+}
+
+// announced gives the actor its announcement of a commit, which it has to answer for; nil if there is none.
+func (r *Rooms) announced(a *actor) func() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := a.announced
+	a.announced = nil
+	return done
 }
 
 // retire removes an actor that has nothing to do; false if it has. An actor that waits for a fetch stays: its machine
@@ -128,6 +140,10 @@ func (r *Rooms) close(a *actor) []*task {
 	}
 	tasks := a.queue
 	a.queue = nil
+	if a.announced != nil {
+		a.announced()
+		a.announced = nil
+	}
 	return tasks
 }
 

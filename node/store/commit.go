@@ -31,13 +31,19 @@ type verdict struct {
 func (s *Store) Commit(ctx context.Context, c room.Commit, opts CommitOptions) (Position, error) {
 	w, err := s.prepare(ctx, c, opts)
 	if err != nil {
+		opts.queued()
 		return 0, err
 	}
-	if err := s.commit.write(ctx, w.write); err != nil {
+	if err := s.commit.writeThen(ctx, w.write, opts.queued); err != nil {
 		return 0, s.refused(ctx, opts, err)
 	}
 	return w.position, nil
 }
+
+// Announce tells that a commit will follow in a moment, so that others which are ready wait for it and share a transaction
+// with it: what another server sends for many rooms is then written at once. done must be called once: it goes with the
+// commit as [CommitOptions].Queued, or is called where none follows.
+func (s *Store) Announce() (done func()) { return s.commit.announce() }
 
 // refused finds out which of the unique things of opts was there already.
 func (s *Store) refused(ctx context.Context, opts CommitOptions, err error) error {

@@ -15,7 +15,9 @@ import (
 )
 
 // committer is the one writer: it takes what has gathered in its queue, runs it in one transaction, and releases
-// the waiters when it is durable. There is no timer: while one transaction is written to disk, the next gathers.
+// the waiters when it is durable. While one transaction is written to disk, the next gathers. It also waits for writes that
+// were announced, for as long as the last transaction took at most: what is about to come then shares this one, and takes
+// no second.
 type committer struct {
 	dialect Dialect
 	log     *slog.Logger
@@ -27,13 +29,17 @@ type committer struct {
 	begin   func(*writeTx) error               // called at the beginning of each transaction
 	durable func(Position, []func(), []Notice) // called when a transaction is durable, before its waiters are released
 
+	coming atomic.Int64  // writes that were announced and are not queued yet
+	calm   chan struct{} // capacity 1: the last of them was queued, or taken back
+
 	transactions, operations, failures atomic.Int64
 
 	tx     writeTx  // owned by run
 	last   Position // owned by run, set before: the position of the last durable transaction
 	ailing bool     // owned by run: the last transaction failed for want of storage or connection
 
-	slowSaid time.Time // owned by run: when the log last said that the database is slow
+	took     time.Duration // owned by run: the last transaction
+	slowSaid time.Time     // owned by run: when the log last said that the database is slow
 }
 
 // operation is one caller's write.
@@ -54,6 +60,7 @@ func newCommitter(d Dialect, log *slog.Logger, db *sql.DB) *committer {
 	return &committer{
 		dialect: d, log: log, db: db,
 		queue:  make(chan *operation, queueLength),
+		calm:   make(chan struct{}, 1),
 		closed: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
@@ -62,18 +69,14 @@ func newCommitter(d Dialect, log *slog.Logger, db *sql.DB) *committer {
 // transaction has to be: it must change nothing but the database, other effects go through writeTx.then. If ctx
 // ends first nothing was written; once run has begun, write waits for it whatever becomes of ctx.
 func (c *committer) write(ctx context.Context, run func(*writeTx) error) error {
+	return c.writeThen(ctx, run, func() {})
+}
+
+// writeThen is write that calls queued once the write is queued, or has failed before.
+func (c *committer) writeThen(ctx context.Context, run func(*writeTx) error, queued func()) error {
 	op := &operation{run: run, done: make(chan struct{})}
-	select {
-	case <-c.closed:
-		return ErrClosed
-	default:
-	}
-	select {
-	case c.queue <- op:
-	case <-c.closed:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := c.enqueue(ctx, op, queued); err != nil {
+		return err
 	}
 	select {
 	case <-op.done:
@@ -89,6 +92,23 @@ func (c *committer) write(ctx context.Context, run func(*writeTx) error) error {
 	}
 	<-op.done
 	return op.err
+}
+
+func (c *committer) enqueue(ctx context.Context, op *operation, queued func()) error {
+	defer queued()
+	select {
+	case <-c.closed:
+		return ErrClosed
+	default:
+	}
+	select {
+	case c.queue <- op:
+		return nil
+	case <-c.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // post is write for what may be lost: nobody waits for it, and it isn't done where the queue is full.
@@ -113,7 +133,7 @@ func (c *committer) run(ctx context.Context) {
 		select {
 		case op := <-c.queue:
 			runtime.Gosched() // who was released by the group before gets the chance to join this one
-			group = c.gather(append(group[:0], op))
+			group = c.await(c.gather(append(group[:0], op)))
 			c.commit(group)
 			clear(group)
 			continue
@@ -127,6 +147,39 @@ func (c *committer) run(ctx context.Context) {
 			c.commit(group)
 		}
 	}
+}
+
+// announce tells that a write will be queued soon. done, which must be called once, tells that it was, or won't be.
+func (c *committer) announce() (done func()) {
+	c.coming.Add(1)
+	return func() {
+		if c.coming.Add(-1) > 0 {
+			return
+		}
+		select {
+		case c.calm <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// await has a group wait for the writes that are announced.
+func (c *committer) await(group []*operation) []*operation {
+	if c.coming.Load() <= 0 {
+		return group
+	}
+	patience := time.NewTimer(min(c.took, patienceMax))
+	defer patience.Stop()
+	for len(group) < groupOps && c.coming.Load() > 0 {
+		select {
+		case op := <-c.queue:
+			group = append(group, op)
+		case <-c.calm:
+		case <-patience.C:
+			return c.gather(group)
+		}
+	}
+	return c.gather(group)
 }
 
 // gather takes what is in the queue now.
@@ -190,7 +243,8 @@ func (c *committer) attempt(ops []*operation) error {
 		err := c.once(ops)
 		if err == nil {
 			c.recovered()
-			c.noteSlow(time.Since(tried), len(ops))
+			c.took = time.Since(tried)
+			c.noteSlow(c.took, len(ops))
 			c.transactions.Add(1)
 			c.operations.Add(int64(len(ops)))
 			return nil

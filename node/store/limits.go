@@ -10,6 +10,9 @@ const (
 	// groupOps bounds one transaction: it bounds what has to be run again when one operation fails, and the time
 	// the first of a group waits for the last.
 	groupOps = 512
+	// patienceMax bounds how long a transaction waits for writes that are announced: less than anybody notices, more than
+	// a step of a room takes.
+	patienceMax = 5 * time.Millisecond
 	// insertRows bounds one INSERT: beyond some dozens of rows, the cost of a statement no longer shows.
 	insertRows = 64
 	// listLength bounds one IN (…) list. Longer lists are read in parts.

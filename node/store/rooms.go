@@ -27,8 +27,16 @@ type CommitOptions struct {
 	// Answers are those to other servers' transactions of which all of the room's commit is the outcome: the same as
 	// [Store.SaveTransaction] without a write of its own.
 	Answers []TransactionAnswer
+	// Queued is what Announce gave for this commit; nil if it wasn't announced.
+	Queued func()
 	// Arrivals are how the events of the commit, the staged ones too, came here. Those left out are not known.
 	Arrivals map[id.EventID]Arrival
+}
+
+func (o CommitOptions) queued() {
+	if o.Queued != nil {
+		o.Queued()
+	}
 }
 
 // TransactionAnswer is what was answered to another server's transaction.
