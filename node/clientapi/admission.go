@@ -54,6 +54,8 @@ type lanes struct {
 	ordinary *lane
 	remote   *lane // may wait for other servers, for minutes
 	waiting  *lane // /sync, for news: a connection and little more
+	uploads  *lane // files on their way in: a connection, and the disk
+	files    *lane // files on their way out: they may wait for other servers
 }
 
 func newLanes() lanes {
@@ -61,6 +63,7 @@ func newLanes() lanes {
 	return lanes{
 		sends: newLane(maxSends, maxQueue), large: newLane(max(4, 2*processors), maxQueue), ordinary: newLane(maxOrdinary, maxQueue),
 		remote: newLane(maxRemote, 0), waiting: newLane(maxSyncs, 0),
+		uploads: newLane(maxUploads, maxUploads), files: newLane(maxFiles, maxFiles),
 	}
 }
 
@@ -73,6 +76,10 @@ func (a *API) lane(r *request, route route) *lane {
 		return a.lanes.sends
 	case route.class == joins:
 		return a.lanes.remote
+	case route.class == uploads:
+		return a.lanes.uploads
+	case route.class == downloads:
+		return a.lanes.files
 	case route.path == "/sync":
 		query := r.URL.Query()
 		timeout := query.Get("timeout")

@@ -19,6 +19,7 @@ import (
 	"hanse/node/directory"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
+	"hanse/node/media"
 	"hanse/node/rooms"
 	"hanse/node/users"
 )
@@ -38,6 +39,10 @@ type Config struct {
 	Ephemeral *ephemeral.Ephemeral
 	// Encryption is the server's side of end-to-end encryption; nil: its endpoints are not there.
 	Encryption *e2ee.E2EE
+	// Media keeps files; nil: there are no such endpoints.
+	Media *media.Media
+	// MediaFrozen is for clients without a token: by the old endpoints they get media from before that time. Zero: none.
+	MediaFrozen time.Time
 	// Sync builds the answers of /sync and what stands beside events.
 	Sync *clientsync.Syncer
 	// Profiles asks other servers; nil: profiles of their users are not found.
@@ -67,6 +72,7 @@ type API struct {
 	uia     *uiaSessions
 	nonces  *nonces
 	lanes   lanes
+	files   *fileCounter
 	bodies  atomic.Int64 // bytes of request bodies held
 }
 
@@ -95,6 +101,7 @@ func New(config Config) (*API, error) {
 		uia:     newUIASessions(),
 		nonces:  newNonces(),
 		lanes:   newLanes(),
+		files:   newFileCounter(),
 	}
 	for pattern, methods := range table(a.routes()) {
 		a.mux.Handle(pattern, a.handler(pattern, methods))
@@ -175,12 +182,14 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	if err := a.admit(r, route); err != nil {
 		return a.writeError(w, r, err)
 	}
-	r.Request.Body = http.MaxBytesReader(w, r.Request.Body, maxBodyBytes)
-	release, err := a.readAhead(r)
-	if err != nil {
-		return a.writeError(w, r, err)
+	if route.class != uploads { // files go to the disk as they come
+		r.Request.Body = http.MaxBytesReader(w, r.Request.Body, maxBodyBytes)
+		release, err := a.readAhead(r)
+		if err != nil {
+			return a.writeError(w, r, err)
+		}
+		defer release()
 	}
-	defer release()
 	lane := a.lane(r, route)
 	if err := lane.enter(r.Context()); err != nil {
 		return a.writeError(w, r, err)
@@ -189,6 +198,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	body, err := route.serve(r)
 	if err != nil {
 		return a.writeError(w, r, err)
+	}
+	if done, ok := body.(served); ok {
+		return done.status
 	}
 	if special, ok := body.(answer); ok {
 		return writeJSON(w, special.status, special.body)

@@ -26,6 +26,23 @@ const (
 	maxRemote = 200
 	// maxSyncs is how many clients may wait in /sync: each is a connection and two goroutines, some 30 KiB.
 	maxSyncs = 20_000
+	// maxUploads and maxFiles are how many files are on their way in and out at once, maxFilesEach how many of those go to one
+	// user: a connection and some 100 KiB each.
+	maxUploads   = 200
+	maxFiles     = 2000
+	maxFilesEach = 100
+	// filePatience and filePace bound how long a file may take: a minute, and a second for each 16 KiB. fileStall is how
+	// long it may stand still.
+	filePatience = time.Minute
+	filePace     = 16 << 10
+	fileStall    = 30 * time.Second
+	// fileChunk is what is handed on at once of a file that is still coming.
+	fileChunk = 64 << 10
+	// defaultMediaWait is the specification's for media that is not uploaded yet; maxMediaWait is what proxies bear.
+	defaultMediaWait = 20 * time.Second
+	maxMediaWait     = time.Minute
+	// maxThumbnailSide bounds what may be asked for in pixels: more is as good as the whole picture.
+	maxThumbnailSide = 1 << 16
 	// maxEventBytes is the specification's size of a whole event; a longer content can't be in one.
 	maxEventBytes = 65536
 	// maxNameBytes is the specification's bound of event types and state keys.

@@ -31,6 +31,10 @@ type RateLimits struct {
 	Logins Limit `yaml:"logins"`
 	// Registrations, per address: one in 5 seconds, 10 at once.
 	Registrations Limit `yaml:"registrations"`
+	// Files uploaded, per user: 2 a second, 50 at once.
+	Uploads Limit `yaml:"uploads"`
+	// Files and previews asked for, per user or address: 50 a second, 500 at once, as a room full of pictures needs.
+	Downloads Limit `yaml:"downloads"`
 }
 
 // limitClass is what a route counts as.
@@ -42,6 +46,8 @@ const (
 	joins
 	logsIn
 	registers
+	uploads
+	downloads
 )
 
 func (l Limit) or(perSecond float64, burst int) Limit {
@@ -83,6 +89,8 @@ func newLimiter(r RateLimits) *limiter {
 			joins:      r.Joins.or(1, 20),
 			logsIn:     r.Logins.or(0.5, 10),
 			registers:  r.Registrations.or(0.2, 10),
+			uploads:    r.Uploads.or(2, 50),
+			downloads:  r.Downloads.or(50, 500),
 		},
 		buckets: make(map[bucketKey]*list.Element),
 		recent:  list.New(),

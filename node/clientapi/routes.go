@@ -73,6 +73,8 @@ func (a *API) routes() []route {
 		a.timestampRoutes(),
 		a.relationRoutes(),
 		a.readRoutes(),
+		a.mediaRoutes(),
+		a.openIDRoutes(),
 	)
 }
 

@@ -18,6 +18,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/server"
 	"hanse/keys"
+	"hanse/node/media"
 	"hanse/node/rooms"
 	"hanse/node/store"
 )
@@ -65,6 +66,10 @@ type Config struct {
 	Keys      Keys
 	// Devices answers about our users' devices and their keys.
 	Devices server.DeviceHandler
+	// Media keeps our users' files.
+	Media *media.Media
+	// OpenID tells whose an OpenID token is.
+	OpenID OpenID
 	// Watch is told what becomes of events before they reach their room; its functions may be nil.
 	Watch Watch
 	// Log may be nil: silent.
@@ -103,6 +108,12 @@ func (i *Inbound) Handlers() server.Handlers {
 	}
 	if i.cfg.Devices != nil {
 		h.Devices = i.cfg.Devices
+	}
+	if i.cfg.Media != nil {
+		h.Media = files{i.cfg.Media, i.cfg.Self}
+	}
+	if i.cfg.OpenID != nil {
+		h.OpenID = i.cfg.OpenID
 	}
 	if i.cfg.Keys != nil {
 		h.Keys = i.cfg.Keys

@@ -28,6 +28,8 @@ const (
 	maxSearchResults = 50
 	// accessTokenBytes of randomness make guessing hopeless.
 	accessTokenBytes = 32
+	// openIDTokenLife is for how long an OpenID token is good: whom it is given to asks at once, or comes back for another.
+	openIDTokenLife = time.Hour
 	// tokenCacheSize and tokenCacheLife: every request presents a token, so the common case must not read the
 	// database; revocation by this process empties the entry at once, the life bounds anything else.
 	tokenCacheSize = 10_000
