@@ -22,13 +22,13 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (bod
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(a.limit.BodyTime)) // not every ResponseWriter can, in tests
 	held := int64(0)
-	give := func() { a.bodies.Add(-held) }
+	give := func() { a.load.Bodies.Add(-held) }
 	from := http.MaxBytesReader(w, r.Body, limit)
 	buffer := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), 64<<10)+1))
 	for {
 		n, err := io.CopyN(buffer, from, 64<<10)
 		held += n
-		if a.bodies.Add(n) > a.limit.BodyMemory {
+		if a.load.Bodies.Add(n) > a.limit.BodyMemory {
 			give()
 			return nil, nil, federation.LimitExceeded(a.limit.RetryAfter)
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"hanse/federation/id"
 )
@@ -15,12 +16,12 @@ type gate struct {
 	mu      sync.Mutex
 	origins map[id.ServerName]int  // requests under way; guarded by mu
 	proven  map[id.ServerName]bool // servers that showed a good signature; guarded by mu
-	waiting int                    // requests of others being checked; guarded by mu
+	waiting *atomic.Int64          // requests of others being checked; written with mu held
 }
 
-func newGate(limits Limits) *gate {
+func newGate(limits Limits, waiting *atomic.Int64) *gate {
 	return &gate{
-		perOrigin: limits.PerOrigin, unproven: limits.Unproven,
+		perOrigin: limits.PerOrigin, unproven: limits.Unproven, waiting: waiting,
 		origins: make(map[id.ServerName]int), proven: make(map[id.ServerName]bool),
 	}
 }
@@ -32,10 +33,10 @@ func (g *gate) arrive(origin id.ServerName) (proven, ok bool) {
 	if g.proven[origin] {
 		return true, true
 	}
-	if g.waiting >= g.unproven {
+	if g.waiting.Load() >= int64(g.unproven) {
 		return false, false
 	}
-	g.waiting++
+	g.waiting.Add(1)
 	return false, true
 }
 
@@ -44,7 +45,7 @@ func (g *gate) checked(origin id.ServerName, proven, good bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !proven {
-		g.waiting--
+		g.waiting.Add(-1)
 	}
 	if good {
 		if len(g.proven) >= maxProven {

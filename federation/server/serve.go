@@ -98,12 +98,12 @@ func (a *api) prepare(w http.ResponseWriter, q *request, e endpoint) (release fu
 			return nil, err
 		}
 	}
-	if a.inFlight.Add(1) > int64(a.limit.InFlight) {
-		a.inFlight.Add(-1)
+	if a.load.InFlight.Add(1) > int64(a.limit.InFlight) {
+		a.load.InFlight.Add(-1)
 		free()
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)
 	}
-	return func() { a.inFlight.Add(-1); free() }, nil
+	return func() { a.load.InFlight.Add(-1); free() }, nil
 }
 
 // wireError is what the peer is told about an error.

@@ -34,9 +34,18 @@ type Config struct {
 	// Observe is told of every request that was answered: the endpoint as in its route ("PUT /_matrix/federation/v1/
 	// send/{txnID}", "" if there is none) and the status. It may be called concurrently. It may be nil.
 	Observe func(endpoint string, status int)
+	// Load shows what the server has to do; it may be nil.
+	Load *Load
 	// Refused is told of every request that was refused: the endpoint as in Observe, and who says to have made it, which is
 	// proved only where the refusal isn't about that ("" if nobody does). It may be called concurrently. It may be nil.
 	Refused func(origin id.ServerName, endpoint string, why *federation.Error)
+}
+
+// Load is what a server has to do now. Its zero value is ready; it is read only.
+type Load struct {
+	InFlight atomic.Int64 // requests being handled
+	Bodies   atomic.Int64 // bytes of request bodies held
+	Unproven atomic.Int64 // requests of servers that never showed a good signature, being checked
 }
 
 // api is the handler of all endpoints.
@@ -46,9 +55,8 @@ type api struct {
 	limit Limits
 	log   *slog.Logger
 
-	gate     *gate
-	inFlight atomic.Int64
-	bodies   atomic.Int64 // bytes of request bodies held
+	gate *gate
+	load *Load
 }
 
 // New makes the handler of the server-server API. It answers everything below /_matrix/federation/ and /_matrix/key/,
@@ -61,7 +69,10 @@ func New(cfg Config) http.Handler {
 		Config: cfg, mux: http.NewServeMux(), limit: cfg.Limits.withDefaults(),
 		log: cfg.Log.With("part", "federation/server"),
 	}
-	a.gate = newGate(a.limit)
+	if a.load = cfg.Load; a.load == nil {
+		a.load = &Load{}
+	}
+	a.gate = newGate(a.limit, &a.load.Unproven)
 	for path, endpoints := range a.routes() {
 		a.mux.Handle(path, a.dispatch(path, endpoints))
 	}

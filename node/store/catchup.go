@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -267,7 +268,7 @@ func (s *Store) catchupDone(ctx context.Context, server id.ServerName, batch fed
 
 // load reads the log and the cursors.
 func (o *outbox) load(ctx context.Context) error {
-	s := o.store
+	s, started := o.store, time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	err := s.read.each(ctx, "SELECT destinations, hash, servers FROM outbox_destinations", nil, func(rows *sql.Rows) error {
@@ -292,7 +293,7 @@ func (o *outbox) load(ctx context.Context) error {
 			if err := rows.Scan(&row.position, &row.room, &row.eventID, &number, &keep); err != nil {
 				return err
 			}
-			row.set, row.keep = o.sets[number], keep != 0
+			row.set, row.keep, row.queued = o.sets[number], keep != 0, started
 			if row.set == nil {
 				return fmt.Errorf("the outbox names the set of destinations %d, which is not stored", number)
 			}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -251,4 +252,30 @@ func (s *Store) SharedServers(ctx context.Context, limit int) (map[id.ServerName
 			return err
 		})
 	return all, err
+}
+
+// RoomsWith lists the rooms that we take part in and in which a server has joined users.
+func (s *Store) RoomsWith(ctx context.Context, server id.ServerName) ([]id.RoomID, error) {
+	return readAll[id.RoomID](ctx, s, `SELECT room_id FROM room_servers JOIN rooms ON rooms.room = room_servers.room
+		WHERE server = $1 AND joined > 0 AND resident = 1 ORDER BY room_id`, string(server))
+}
+
+// OldestOutbox is for how long the oldest of what waits in the outbox's log has waited; what was there at the start counts
+// from then. 0 if nothing waits.
+func (s *Store) OldestOutbox() time.Duration {
+	o := s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	lowest := map[*destinations]Position{}
+	for _, row := range o.log {
+		upto, known := lowest[row.set]
+		if !known {
+			upto = o.lowest(row.set)
+			lowest[row.set] = upto
+		}
+		if row.position > upto {
+			return time.Since(row.queued)
+		}
+	}
+	return 0
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -45,6 +46,7 @@ type outboxRow struct {
 	eventID  id.EventID
 	set      *destinations
 	keep     bool
+	queued   time.Time // of what was there at the start: then
 }
 
 // destinations is a set of servers. Immutable.
@@ -129,6 +131,7 @@ func (o *outbox) length() int {
 func (o *outbox) appended(row outboxRow) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	row.queued = time.Now()
 	o.log = append(o.log, row)
 	o.sets[row.set.number], o.byHash[row.set.hash] = row.set, row.set
 }
