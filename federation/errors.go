@@ -30,6 +30,7 @@ const (
 	CodeUnableToGrantJoin       = "M_UNABLE_TO_GRANT_JOIN"
 	CodeInviteBlocked           = "M_INVITE_BLOCKED"
 	CodeBadState                = "M_BAD_STATE"
+	CodePartialState            = "ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE" // the specification has none yet
 	CodeNotYetUploaded          = "M_NOT_YET_UPLOADED"
 	CodeCannotOverwriteMedia    = "M_CANNOT_OVERWRITE_MEDIA"
 )
@@ -47,6 +48,8 @@ type Error struct {
 	RoomVersion string `json:"room_version,omitempty"`
 	// RetryAfterMS is in how many milliseconds to try again, with M_LIMIT_EXCEEDED; 0 = not said.
 	RetryAfterMS int64 `json:"retry_after_ms,omitempty"`
+	// CurrentVersion is the version of the newest key backup, with M_WRONG_ROOM_KEYS_VERSION.
+	CurrentVersion string `json:"current_version,omitempty"`
 	// SoftLogout tells a client to keep its data, with M_UNKNOWN_TOKEN.
 	SoftLogout bool `json:"soft_logout,omitempty"`
 }
@@ -128,6 +131,11 @@ func UnableToAuthoriseJoin(message string) *Error {
 //
 // spec:server-server-api#restricted-rooms
 func UnableToGrantJoin(message string) *Error { return NewError(400, CodeUnableToGrantJoin, message) }
+
+// PartialState is a refusal because the room's state isn't whole here yet (see send_join's omit_members): another server may answer.
+func PartialState() *Error {
+	return NewError(403, CodePartialState, "this server does not have all members of the room yet")
+}
 
 // IncompatibleRoomVersion is 400 M_INCOMPATIBLE_ROOM_VERSION: the asking server doesn't support the room's version.
 func IncompatibleRoomVersion(version string) *Error {

@@ -21,41 +21,73 @@ type Devices struct {
 // DeviceLists are users whose devices have changed or who have begun to share a room, and those who share none any more.
 type DeviceLists struct{ Changed, Left []id.UserID }
 
-// devices puts in what concerns encryption. Messages up to since are acknowledged by it.
+// deviceFacts are what is stored for a device, so that an answer that isn't about it needn't look. Immutable; the commit
+// feed tells when they are no longer true.
+type deviceFacts struct {
+	messagesAt store.Position // when no message was stored; 0 = there may be some
+	keysAt     store.Position // when the keys were counted; 0 = never
+	counts     map[string]int
+	unused     []string
+}
+
+type deviceName struct {
+	user   id.UserID
+	device string
+}
+
+// devices puts in what concerns encryption.
+func (b *builder) devices(ctx context.Context) error {
+	d := &b.answer.Devices
+	name := deviceName{b.request.User, b.request.Device}
+	facts, _ := b.deviceFacts.get(name)
+	if facts.messagesAt == 0 || b.stream.ToDeviceSince(name.user, facts.messagesAt) {
+		nothing, err := b.toDevice(ctx)
+		if err != nil {
+			return err
+		}
+		if facts.messagesAt = 0; nothing {
+			facts.messagesAt = b.now.Position
+		}
+		b.deviceFacts.put(name, facts)
+	}
+	if facts.keysAt == 0 || b.stream.OneTimeKeysSince(name.user, facts.keysAt) {
+		var err error
+		facts.keysAt = b.now.Position
+		if facts.counts, facts.unused, err = b.store.KeyCounts(ctx, name.user, name.device); err != nil {
+			return err
+		}
+		b.deviceFacts.put(name, facts)
+	}
+	d.OneTimeKeys, d.Unused = facts.counts, facts.unused
+	if !b.request.Initial {
+		var err error
+		if d.Lists, err = b.Syncer.DeviceLists(ctx, name.user, b.since(), b.now.Position); err != nil {
+			return err
+		}
+	}
+	d.news = len(d.ToDevice)+len(d.Lists.Changed)+len(d.Lists.Left) > 0 || b.stream.OneTimeKeysSince(name.user, b.since())
+	return nil
+}
+
+// toDevice puts in the messages to the device. Those up to since are acknowledged by it. nothing says that there are none,
+// neither now nor to be acknowledged.
 //
 // spec:client-server-api/modules/send_to_device#server-behaviour
-func (b *builder) devices(ctx context.Context) error {
+func (b *builder) toDevice(ctx context.Context) (nothing bool, err error) {
 	d := &b.answer.Devices
 	user, device := b.request.User, b.request.Device
 	since := b.request.Since.ToDevice
 	if b.request.Initial {
 		since = 0
 	}
-	_, own := b.stream.DevicesSince(user, since)
 	if err := b.store.ToDeviceTaken(ctx, user, device, since); err != nil {
-		return err
+		return false, err
 	}
-	if own || b.request.Initial {
-		var err error
-		if d.ToDevice, err = b.store.ToDevice(ctx, user, device, since, b.now.Position, maxToDevice); err != nil {
-			return err
-		}
-	}
+	d.ToDevice, err = b.store.ToDevice(ctx, user, device, since, b.now.Position, maxToDevice)
 	if len(d.ToDevice) == maxToDevice { // what is behind them comes next
 		b.answer.Next.ToDevice = d.ToDevice[maxToDevice-1].Position
 	}
-	var err error
-	if d.OneTimeKeys, d.Unused, err = b.store.KeyCounts(ctx, user, device); err != nil {
-		return err
-	}
-	_, keys := b.stream.DevicesSince(user, b.since())
-	if !b.request.Initial {
-		if d.Lists, err = b.Syncer.DeviceLists(ctx, user, b.since(), b.now.Position); err != nil {
-			return err
-		}
-	}
-	d.news = len(d.ToDevice)+len(d.Lists.Changed)+len(d.Lists.Left) > 0 || keys && b.since() < b.now.Position
-	return nil
+	return len(d.ToDevice) == 0, err
 }
 
 // DeviceLists are the users whose devices a user must look at again, or need not look at any more, in (since, upto].
@@ -67,7 +99,7 @@ func (s *Syncer) DeviceLists(ctx context.Context, user id.UserID, since, upto st
 		return DeviceLists{}, err
 	}
 	changed, candidates := map[id.UserID]bool{}, map[id.UserID]bool{}
-	if anybody, _ := s.stream.DevicesSince(user, since); anybody {
+	if s.stream.DevicesSince(user, facts.joined, since) {
 		users, err := s.store.DeviceChanges(ctx, user, since, upto)
 		if err != nil {
 			return DeviceLists{}, err

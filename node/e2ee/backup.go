@@ -104,6 +104,7 @@ func (e *E2EE) BackUp(ctx context.Context, user id.UserID, version string, keys 
 	}
 	if newest.Version != number {
 		refused := federation.NewError(403, "M_WRONG_ROOM_KEYS_VERSION", "this is not the newest backup")
+		refused.CurrentVersion = strconv.FormatInt(newest.Version, 10)
 		return Backup{}, refused
 	}
 	for _, k := range keys {

@@ -3,7 +3,6 @@ package e2ee
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 
 	"golang.org/x/crypto/ed25519"
@@ -108,6 +107,11 @@ func (e *E2EE) UploadSigningKeys(ctx context.Context, user id.UserID, upload Sig
 		if err != nil {
 			return err
 		}
+		if _, clash, err := e.store.Device(ctx, user, parsed.keyID.Name()); err != nil {
+			return err
+		} else if clash {
+			return federation.Forbidden("the " + usage + " key is the ID of a device of yours")
+		}
 		switch {
 		case usage == usageMaster:
 			master = canonical
@@ -127,31 +131,7 @@ func (e *E2EE) UploadSigningKeys(ctx context.Context, user id.UserID, upload Sig
 	if len(keys) == 0 {
 		return nil
 	}
-	servers, err := e.store.ServersSharing(ctx, user)
-	if err != nil {
-		return err
-	}
-	return e.store.SaveCrossSigningKeys(ctx, user, keys, e.announceSigning(user, keys, servers)...)
-}
-
-// announceSigning tells servers of new cross-signing keys; user-signing keys are for their owner alone.
-func (e *E2EE) announceSigning(user id.UserID, keys []store.CrossSigningKey, servers []id.ServerName) []store.DeviceChange {
-	u := federation.SigningKeyUpdate{UserID: user}
-	for _, k := range keys {
-		switch k.Usage {
-		case usageMaster:
-			u.MasterKey = k.Keys
-		case usageSelfSigning:
-			u.SelfSigningKey = k.Keys
-		}
-	}
-	if len(servers) == 0 || u.MasterKey == nil && u.SelfSigningKey == nil {
-		return nil
-	}
-	return []store.DeviceChange{func(stream, prev int64) ([]store.QueuedEDU, error) {
-		content, err := json.Marshal(u)
-		return []store.QueuedEDU{{Type: federation.EDUSigningKeyUpdate, Content: content, Destinations: servers, Keep: true}}, err
-	}}
+	return e.store.SaveCrossSigningKeys(ctx, user, keys)
 }
 
 // crossSigning reads cross-signing keys by user and usage.
@@ -169,5 +149,3 @@ func (e *E2EE) crossSigning(ctx context.Context, users []id.UserID) (map[id.User
 	}
 	return keys, nil
 }
-
-var errInvalidSignature = errors.New("the signature is not good")

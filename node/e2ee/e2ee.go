@@ -8,7 +8,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"time"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -42,12 +41,6 @@ type E2EE struct {
 	mu       sync.Mutex
 	fetching map[id.UserID]*fetch        // guarded by mu: lists that are being asked for
 	backoff  map[id.ServerName]*patience // guarded by mu: servers that could not be asked
-}
-
-// fetch is a list that is being asked for; newest is the newest update that came meanwhile.
-type fetch struct {
-	users  int
-	newest int64
 }
 
 // New makes it; Run fetches lists again and wakes the sender.
@@ -104,24 +97,4 @@ func (e *E2EE) wake(ctx context.Context, feed *store.Follower) {
 		return
 	}
 	e.config.Wake(servers...)
-}
-
-// patience is when a server is asked again that could not be asked.
-type patience struct {
-	until time.Time
-	wait  time.Duration
-}
-
-// HandleEDU takes an EDU of another server: messages to devices, changes of devices and of cross-signing keys. What a
-// server says about users of another is ignored. After an error, which is our own trouble, it must be sent again.
-func (e *E2EE) HandleEDU(ctx context.Context, origin id.ServerName, edu federation.EDU) error {
-	switch edu.Type {
-	case federation.EDUDirectToDevice:
-		return e.receiveToDevice(ctx, origin, edu.Content)
-	case federation.EDUDeviceListUpdate:
-		return e.receiveDevice(ctx, origin, edu.Content)
-	case federation.EDUSigningKeyUpdate:
-		return e.receiveSigningKeys(ctx, origin, edu.Content)
-	}
-	return nil
 }

@@ -31,38 +31,22 @@ func (e *E2EE) UploadKeys(ctx context.Context, user id.UserID, device string, up
 	if u.Fallback, err = oneTimeKeys(upload.FallbackKeys, true); err != nil {
 		return nil, err
 	}
-	var tell store.DeviceChange
 	if len(upload.DeviceKeys) > 0 && string(upload.DeviceKeys) != "null" {
 		if u.DeviceKeys, err = deviceKeys(user, device, upload.DeviceKeys); err != nil {
 			return nil, err
 		}
-		if tell, err = e.announce(ctx, user, device, u.DeviceKeys); err != nil {
-			return nil, err
-		}
 	}
-	counts, err := e.store.UploadKeys(ctx, u, tell)
-	if errors.Is(err, store.ErrKeyExists) {
+	counts, err := e.store.UploadKeys(ctx, u)
+	switch {
+	case errors.Is(err, store.ErrKeyExists):
 		return nil, federation.InvalidParam("a one-time key of that name is there with another content")
+	case errors.Is(err, store.ErrNotFound):
+		return nil, federation.NotFound("the device is logged out")
 	}
 	if counts != nil && counts["signed_curve25519"] == 0 {
 		counts["signed_curve25519"] = 0 // clients look for it
 	}
 	return counts, err
-}
-
-// announce tells the servers of a device.
-func (e *E2EE) announce(ctx context.Context, user id.UserID, device string, keys json.RawMessage) (store.DeviceChange, error) {
-	servers, err := e.store.ServersSharing(ctx, user)
-	if err != nil {
-		return nil, err
-	}
-	d, _, err := e.store.Device(ctx, user, device)
-	if err != nil {
-		return nil, err
-	}
-	return store.AnnounceDevice(federation.DeviceListUpdate{
-		UserID: user, DeviceID: device, DisplayName: d.DisplayName, Keys: keys,
-	}, servers), nil
 }
 
 // deviceKeys checks the keys of a device and gives them without unsigned.
@@ -153,7 +137,7 @@ func (e *E2EE) local(ctx context.Context, asker id.UserID, wanted map[id.UserID]
 		if d.Keys == nil || !wants(wanted[d.User], d.Device) {
 			continue
 		}
-		full, err := addSignatures(d.Keys, signatures[target{d.User, d.Device}])
+		full, err := store.AddSignatures(d.Keys, signatures[target{d.User, d.Device}])
 		if err == nil && d.DisplayName != "" {
 			full, err = withName(full, d.DisplayName)
 		}
@@ -189,7 +173,7 @@ func (e *E2EE) addCrossSigning(ctx context.Context, asker id.UserID, users []id.
 			if err != nil {
 				continue
 			}
-			full, err := addSignatures(raw, signatures[target{user, parsed.keyID.Name()}])
+			full, err := store.AddSignatures(raw, signatures[target{user, parsed.keyID.Name()}])
 			if err != nil {
 				return err
 			}
@@ -225,38 +209,6 @@ func (e *E2EE) signatures(ctx context.Context, asker id.UserID, users []id.UserI
 		}
 	}
 	return visible, nil
-}
-
-// addSignatures puts signatures into an object.
-func addSignatures(raw json.RawMessage, signatures []store.KeySignature) (json.RawMessage, error) {
-	if len(signatures) == 0 {
-		return raw, nil
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, err
-	}
-	all := map[id.UserID]map[string]json.RawMessage{}
-	if old, ok := object["signatures"]; ok {
-		if json.Unmarshal(old, &all) != nil || all == nil {
-			all = map[id.UserID]map[string]json.RawMessage{}
-		}
-	}
-	for _, s := range signatures {
-		if all[s.Signer] == nil {
-			all[s.Signer] = map[string]json.RawMessage{}
-		}
-		text, err := json.Marshal(s.Signature)
-		if err != nil {
-			return nil, err
-		}
-		all[s.Signer][s.KeyID] = text
-	}
-	var err error
-	if object["signatures"], err = json.Marshal(all); err != nil {
-		return nil, err
-	}
-	return json.Marshal(object)
 }
 
 // withName puts a device's name where clients look for it.

@@ -16,20 +16,22 @@ const (
 	maxUsers = 100_000
 	// maxDevices bounds one user's list: deployed servers have users with some thousand forgotten logins.
 	maxDevices = 10_000
-	// maxDelivered bounds what one request or EDU becomes for all devices together, in messages and bytes.
-	maxDelivered      = 20_000
-	maxDeliveredBytes = 32 << 20
-	// listsAtOnce is up to how many users of a server are asked for whole lists, which are kept; more are asked in one
-	// question, whose answer is not.
+	// listsAtOnce is up to how many users of a server are asked for whole lists while a client waits; more are asked for in
+	// one question, and their lists later.
 	listsAtOnce = 20
 	// defaultTimeout and maxTimeout bound how long other servers are waited for. spec:client-server-api#post_matrixclientv3keysquery
 	defaultTimeout = 10 * time.Second
 	maxTimeout     = time.Minute
-	// resyncTick is how often it is looked for lists to be fetched again; resyncParallel how many are at once, and
-	// firstWait and maxWait how long a server that can't be asked is left alone.
+	// serversAtOnce is how many servers one request asks at a time: all but of the largest rooms.
+	serversAtOnce = 500
+	// resyncTick is how often it is looked for lists to be fetched again; resyncParallel how many are fetched at once, and
+	// serverParallel of one server. firstWait and maxWait are how long a server that can't be asked, or takes longer than slow,
+	// is left alone.
 	resyncTick     = 30 * time.Second
-	resyncParallel = 8
-	resyncPage     = 500
+	resyncParallel = 32
+	serverParallel = 4
+	resyncPage     = 2000
+	slow           = 5 * time.Second
 	firstWait      = 10 * time.Second
 	maxWait        = time.Hour
 	maxPatience    = 10_000

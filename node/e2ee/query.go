@@ -3,6 +3,8 @@ package e2ee
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,27 +57,37 @@ func (e *E2EE) Query(ctx context.Context, asker id.UserID, wanted map[id.UserID]
 	if err := e.known(ctx, asker, remote, keys); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, Timeout(timeout))
-	defer cancel()
 	var mu sync.Mutex
-	var group sync.WaitGroup
-	for server, users := range remote {
-		group.Go(func() {
-			answer, err := e.ask(ctx, server, users)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				keys.Failures[server] = failure(err)
-			}
-			keys.add(users, answer)
-		})
-	}
-	group.Wait()
+	eachServer(ctx, Timeout(timeout), remote, func(ctx context.Context, server id.ServerName, users map[id.UserID][]string) {
+		answer, err := e.ask(ctx, server, users)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			keys.Failures[server] = failure()
+		}
+		keys.add(users, answer)
+	})
 	return keys, nil
 }
 
+// eachServer asks servers at a time, for no longer than timeout, and returns when all have answered or it is over.
+func eachServer[T any](ctx context.Context, timeout time.Duration, wanted map[id.ServerName]T, ask func(context.Context, id.ServerName, T)) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	slots := make(chan struct{}, serversAtOnce)
+	var group sync.WaitGroup
+	for server, what := range wanted {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			ask(ctx, server, what)
+		})
+	}
+	group.Wait()
+}
+
 // failure is what a client is told of a server that did not answer.
-func failure(error) json.RawMessage {
+func failure() json.RawMessage {
 	return json.RawMessage(`{"status":503,"errcode":"M_UNKNOWN","message":"the server can't be reached, or did not answer in time"}`)
 }
 
@@ -137,47 +149,95 @@ func namesDevice(raw json.RawMessage, user id.UserID, device string) bool {
 }
 
 // ask asks one server for the keys of its users: whole lists, which are kept, of those who share a room with ours, and in
-// one question for the others.
+// one question for the others. Of many users at once the lists are fetched afterwards.
 func (e *E2EE) ask(ctx context.Context, server id.ServerName, users map[id.UserID][]string) (federation.DeviceKeysAnswer, error) {
 	answer := federation.DeviceKeysAnswer{
 		DeviceKeys: map[id.UserID]map[string]json.RawMessage{}, MasterKeys: map[id.UserID]json.RawMessage{},
 		SelfSigningKeys: map[id.UserID]json.RawMessage{},
 	}
-	if e.config.Client == nil {
+	if e.config.Client == nil || e.justFailed(server) {
 		return answer, context.DeadlineExceeded
 	}
+	began := time.Now()
 	rest := federation.DeviceKeysQuery{DeviceKeys: map[id.UserID][]string{}}
 	for user, devices := range users {
-		rooms, err := e.store.JoinedRooms(ctx, user)
-		if err != nil {
+		rest.DeviceKeys[user] = append([]string{}, devices...)
+	}
+	tracked, err := e.store.SharingWithUs(ctx, slices.Collect(maps.Keys(users)))
+	if err != nil {
+		return answer, err
+	}
+	if len(tracked) > listsAtOnce {
+		if err := e.store.TrackDevices(ctx, tracked); err != nil {
 			return answer, err
 		}
-		if len(rooms) == 0 || len(users) > listsAtOnce {
-			rest.DeviceKeys[user] = append([]string{}, devices...)
-			continue
-		}
-		list, cross, err := e.fetchList(ctx, user)
-		if err != nil {
-			return answer, err
-		}
-		answer.DeviceKeys[user] = deviceKeysOf(list, devices)
-		for _, k := range cross {
-			switch k.Usage {
-			case usageMaster:
-				answer.MasterKeys[user] = k.Keys
-			case usageSelfSigning:
-				answer.SelfSigningKeys[user] = k.Keys
-			}
-		}
+		e.lookForStale()
+	} else if err := e.askForLists(ctx, tracked, rest, answer); err != nil {
+		e.noteFailure(ctx, server, began, err)
+		return answer, err
 	}
 	if len(rest.DeviceKeys) == 0 {
 		return answer, nil
 	}
 	got, err := e.config.Client.QueryDeviceKeys(ctx, server, rest)
 	if err != nil {
+		e.noteFailure(ctx, server, began, err)
 		return answer, err
 	}
-	for user := range rest.DeviceKeys {
+	e.answered(server)
+	take(answer, got, rest)
+	return answer, nil
+}
+
+// noteFailure remembers that a server could not be asked, unless it did answer, or the client had no time for it.
+func (e *E2EE) noteFailure(ctx context.Context, server id.ServerName, began time.Time, err error) {
+	if !refused(err) && (ctx.Err() == nil || time.Since(began) > slow) {
+		e.failed(server, false)
+	}
+}
+
+// askForLists fetches users' lists into an answer and takes them out of what is left to ask. A user of whom the server tells
+// nothing stays there.
+func (e *E2EE) askForLists(ctx context.Context, users []id.UserID, rest federation.DeviceKeysQuery, answer federation.DeviceKeysAnswer) error {
+	var mu sync.Mutex
+	var failed error
+	var group sync.WaitGroup
+	slots := make(chan struct{}, serverParallel)
+	for _, user := range users {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			list, cross, err := e.fetchList(ctx, user)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				if !refused(err) {
+					failed = err
+				}
+				return
+			}
+			answer.DeviceKeys[user] = deviceKeysOf(list, rest.DeviceKeys[user])
+			delete(rest.DeviceKeys, user)
+			addKeys(answer, user, cross)
+		})
+	}
+	group.Wait()
+	return failed
+}
+
+func addKeys(answer federation.DeviceKeysAnswer, user id.UserID, keys []store.CrossSigningKey) {
+	for _, k := range keys {
+		if k.Usage == usageMaster {
+			answer.MasterKeys[user] = k.Keys
+		} else {
+			answer.SelfSigningKeys[user] = k.Keys
+		}
+	}
+}
+
+// take takes over of what a server said what it was asked for and what is of the right form.
+func take(answer, got federation.DeviceKeysAnswer, asked federation.DeviceKeysQuery) {
+	for user := range asked.DeviceKeys {
 		for device, raw := range got.DeviceKeys[user] {
 			if !namesDevice(raw, user, device) {
 				delete(got.DeviceKeys[user], device)
@@ -186,15 +246,8 @@ func (e *E2EE) ask(ctx context.Context, server id.ServerName, users map[id.UserI
 		if devices, ok := got.DeviceKeys[user]; ok {
 			answer.DeviceKeys[user] = devices
 		}
-		for _, k := range remoteKeys(user, got.MasterKeys[user], got.SelfSigningKeys[user]) {
-			if k.Usage == usageMaster {
-				answer.MasterKeys[user] = k.Keys
-			} else {
-				answer.SelfSigningKeys[user] = k.Keys
-			}
-		}
+		addKeys(answer, user, remoteKeys(user, got.MasterKeys[user], got.SelfSigningKeys[user]))
 	}
-	return answer, nil
 }
 
 // add puts a server's answer about its users into the whole.
@@ -210,75 +263,4 @@ func (k *Keys) add(users map[id.UserID][]string, answer federation.DeviceKeysAns
 			k.SelfSigning[user] = raw
 		}
 	}
-}
-
-// Claimed is an answer with one-time keys.
-type Claimed struct {
-	OneTimeKeys map[id.UserID]map[string]map[string]json.RawMessage `json:"one_time_keys"`
-	Failures    map[id.ServerName]json.RawMessage                   `json:"failures"`
-}
-
-// Claim takes one-time keys, of our users' devices and of other servers'. A server that does not answer in time is a
-// failure and takes nothing from the others.
-//
-// spec:client-server-api#post_matrixclientv3keysclaim
-func (e *E2EE) Claim(ctx context.Context, wanted map[id.UserID]map[string]string, timeout time.Duration) (*Claimed, error) {
-	if len(wanted) > maxUsers {
-		return nil, federation.TooLarge("these are too many users at once")
-	}
-	local, remote := byServer(e.config.Self, wanted)
-	mine, err := e.claimLocal(ctx, local)
-	if err != nil {
-		return nil, err
-	}
-	claimed := &Claimed{OneTimeKeys: mine, Failures: map[id.ServerName]json.RawMessage{}}
-	ctx, cancel := context.WithTimeout(ctx, Timeout(timeout))
-	defer cancel()
-	var mu sync.Mutex
-	var group sync.WaitGroup
-	for server, users := range remote {
-		group.Go(func() {
-			var answer federation.OneTimeKeysAnswer
-			err := context.DeadlineExceeded
-			if e.config.Client != nil {
-				answer, err = e.config.Client.ClaimDeviceKeys(ctx, server, federation.OneTimeKeysClaim{OneTimeKeys: users})
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				claimed.Failures[server] = failure(err)
-			}
-			for user := range users {
-				if devices, ok := answer.OneTimeKeys[user]; ok {
-					claimed.OneTimeKeys[user] = devices
-				}
-			}
-		})
-	}
-	group.Wait()
-	return claimed, nil
-}
-
-func (e *E2EE) claimLocal(ctx context.Context, wanted map[id.UserID]map[string]string) (map[id.UserID]map[string]map[string]json.RawMessage, error) {
-	answer := map[id.UserID]map[string]map[string]json.RawMessage{}
-	var claims []store.KeyClaim
-	for user, devices := range wanted {
-		for device, algorithm := range devices {
-			claims = append(claims, store.KeyClaim{User: user, Device: device, Algorithm: algorithm})
-		}
-	}
-	if len(claims) > maxUsers {
-		return nil, federation.TooLarge("these are too many devices at once")
-	}
-	if len(claims) == 0 {
-		return answer, nil
-	}
-	taken, err := e.store.ClaimKeys(ctx, claims)
-	for claim, key := range taken {
-		if answer[claim.User] == nil {
-			answer[claim.User] = map[string]map[string]json.RawMessage{}
-		}
-		answer[claim.User][claim.Device] = map[string]json.RawMessage{key.Algorithm + ":" + key.ID: key.Key}
-	}
-	return answer, err
 }

@@ -3,6 +3,7 @@ package e2ee
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,58 +12,13 @@ import (
 	"hanse/node/store"
 )
 
-// receiveDevice takes m.device_list_update: applied if nothing between was missed, else the list is fetched again.
-//
-// spec:server-server-api#device-management
-func (e *E2EE) receiveDevice(ctx context.Context, origin id.ServerName, content json.RawMessage) error {
-	var u federation.DeviceListUpdate
-	if json.Unmarshal(content, &u) != nil {
-		return nil
-	}
-	user, err := id.ParseUserID(string(u.UserID))
-	if err != nil || user.Server() != origin || u.DeviceID == "" || len(u.DeviceID) > maxNameBytes ||
-		u.StreamID < 0 || u.StreamID > maxStream || len(u.PrevID) > maxDevices || len(u.Keys) > maxKeyBytes {
-		return nil
-	}
-	e.note(user, u.StreamID)
-	var device json.RawMessage
-	if !u.Deleted {
-		device, err = json.Marshal(federation.UserDevice{DeviceID: u.DeviceID, DisplayName: u.DisplayName, Keys: u.Keys})
-		if err != nil {
-			return nil
-		}
-	}
-	missed, err := e.store.RemoteDeviceChange(ctx, user, u.DeviceID, device, u.StreamID, u.PrevID)
-	if missed {
-		e.lookForStale()
-	}
-	return err
-}
-
-// receiveSigningKeys takes m.signing_key_update.
-//
-// spec:server-server-api#end-to-end-encryption
-func (e *E2EE) receiveSigningKeys(ctx context.Context, origin id.ServerName, content json.RawMessage) error {
-	var u federation.SigningKeyUpdate
-	if json.Unmarshal(content, &u) != nil || len(content) > maxKeyBytes {
-		return nil
-	}
-	user, err := id.ParseUserID(string(u.UserID))
-	if err != nil || user.Server() != origin {
-		return nil
-	}
-	return e.store.SaveCrossSigningKeys(ctx, user, remoteKeys(user, u.MasterKey, u.SelfSigningKey))
-}
-
-// remoteKeys are the cross-signing keys that another server names, without those of a wrong form.
-func remoteKeys(user id.UserID, master, selfSigning json.RawMessage) []store.CrossSigningKey {
-	var all []store.CrossSigningKey
-	for usage, raw := range map[string]json.RawMessage{usageMaster: master, usageSelfSigning: selfSigning} {
-		if _, err := parseCrossSigning(user, usage, raw); err == nil {
-			all = append(all, store.CrossSigningKey{User: user, Usage: usage, Keys: raw})
-		}
-	}
-	return all
+// fetch is a list that is being asked for.
+type fetch struct {
+	done   chan struct{} // closed when the rest is set
+	newest int64         // guarded by E2EE.mu: the newest update that came meanwhile, which the answer may not have
+	list   *store.RemoteDevices
+	keys   []store.CrossSigningKey
+	err    error
 }
 
 // note remembers that an update came while the list is being asked for: the answer may be older.
@@ -81,59 +37,92 @@ func (e *E2EE) lookForStale() {
 	}
 }
 
-// fetchList asks for a user's devices and keeps them.
+// fetchList asks for a user's devices and keeps them. Who asks while somebody does gets the same answer, unless an update has
+// come since that was asked.
 func (e *E2EE) fetchList(ctx context.Context, user id.UserID) (*store.RemoteDevices, []store.CrossSigningKey, error) {
-	e.mu.Lock()
-	f := e.fetching[user]
-	if f == nil {
-		f = &fetch{}
-		e.fetching[user] = f
+	for {
+		e.mu.Lock()
+		f := e.fetching[user]
+		if f == nil {
+			f = &fetch{done: make(chan struct{}), newest: -1}
+			e.fetching[user] = f
+			e.mu.Unlock()
+			e.fetchNow(ctx, user, f)
+			return f.list, f.keys, f.err
+		}
+		outdated := f.newest >= 0
+		e.mu.Unlock()
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+		if !outdated && !errors.Is(f.err, context.Canceled) {
+			return f.list, f.keys, f.err
+		}
 	}
-	f.users++
-	e.mu.Unlock()
+}
+
+// fetchNow asks for a user's devices and keeps what it is told.
+func (e *E2EE) fetchNow(ctx context.Context, user id.UserID, f *fetch) {
 	defer func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if f.users--; f.users == 0 {
-			delete(e.fetching, user)
-		}
+		delete(e.fetching, user)
+		close(f.done)
 	}()
 	asked := e.store.Position()
 	answer, err := e.config.Client.UserDevices(ctx, user.Server(), user)
 	if err != nil {
-		return nil, nil, err
+		f.err = err
+		return
 	}
-	list := &store.RemoteDevices{User: user, Stream: min(max(answer.StreamID, 0), maxStream), Devices: map[string]json.RawMessage{}}
+	list := store.RemoteDevices{User: user, Stream: min(max(answer.StreamID, 0), maxStream), Devices: map[string]json.RawMessage{}}
 	for _, d := range answer.Devices[:min(len(answer.Devices), maxDevices)] {
-		raw, err := json.Marshal(d)
-		if err == nil && d.DeviceID != "" && len(d.DeviceID) <= maxNameBytes && len(raw) <= maxKeyBytes {
-			list.Devices[d.DeviceID] = raw
+		if d.DeviceID != "" && len(d.DeviceID) <= maxNameBytes && len(d.Keys) <= maxKeyBytes {
+			list.Devices[d.DeviceID] = remoteDevice(d)
 		}
 	}
-	keys := remoteKeys(user, answer.MasterKey, answer.SelfSigningKey)
-	ctx = context.WithoutCancel(ctx)
-	if err := e.store.SaveRemoteDevices(ctx, *list, keys, asked); err != nil {
-		return nil, nil, err
-	}
-	e.mu.Lock()
-	newest := f.newest
-	e.mu.Unlock()
-	if newest > list.Stream {
-		if _, err := e.store.RemoteDeviceChange(ctx, user, "", nil, newest, []int64{newest}); err != nil {
-			return nil, nil, err
-		}
+	f.keys = remoteKeys(user, answer.MasterKey, answer.SelfSigningKey)
+	stale, err := e.store.SaveRemoteDevices(context.WithoutCancel(ctx), list, f.keys, asked, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return f.newest > list.Stream
+	})
+	if stale {
 		e.lookForStale()
 	}
-	return list, keys, nil
+	f.list, f.err = &list, err
 }
 
-// Retry says that a server spoke to us: lists of its users are fetched now.
+// refused tells whether a server answered that it has nothing to say about a user. No answer, and one that says to come
+// again, is no refusal.
+func refused(err error) bool {
+	var answered interface{ Refusal() *federation.Error }
+	if !errors.As(err, &answered) {
+		return false
+	}
+	refusal := answered.Refusal()
+	return refusal != nil && (refusal.Status == 400 || refusal.Status == 403 || refusal.Status == 404)
+}
+
+// patience is when a server is asked again that could not be asked.
+type patience struct {
+	tried time.Time // when it did not answer; zero if it did, slowly
+	until time.Time
+	wait  time.Duration
+}
+
+// Retry says that a server spoke to us: lists of its users are fetched now, unless that was tried just before.
 func (e *E2EE) Retry(server id.ServerName) {
 	e.mu.Lock()
-	_, waits := e.backoff[server]
-	delete(e.backoff, server)
+	p := e.backoff[server]
+	again := p != nil && time.Since(p.tried) > firstWait
+	if again {
+		delete(e.backoff, server)
+	}
 	e.mu.Unlock()
-	if waits {
+	if again {
 		e.lookForStale()
 	}
 }
@@ -167,25 +156,58 @@ func (e *E2EE) resync(ctx context.Context) {
 	}
 }
 
+// fetchAll fetches lists, some of each server at a time. A server that is slow or can't be reached is left alone for a while.
 func (e *E2EE) fetchAll(ctx context.Context, users []id.UserID) {
+	byServer := map[id.ServerName][]id.UserID{}
+	for _, user := range users {
+		byServer[user.Server()] = append(byServer[user.Server()], user)
+	}
 	var group sync.WaitGroup
 	slots := make(chan struct{}, resyncParallel)
-	for _, user := range users {
-		if !e.mayAsk(user.Server()) {
-			continue
+	for server, users := range byServer {
+		next := make(chan id.UserID, len(users))
+		for _, user := range users {
+			next <- user
 		}
-		slots <- struct{}{}
-		group.Go(func() {
-			defer func() { <-slots }()
-			if !e.mayAsk(user.Server()) {
-				return
-			}
-			if _, _, err := e.fetchList(ctx, user); err != nil && ctx.Err() == nil {
-				e.failed(user.Server())
-			}
-		})
+		close(next)
+		for range min(len(users), serverParallel) {
+			group.Go(func() {
+				for user := range next {
+					slots <- struct{}{}
+					if e.mayAsk(server) {
+						e.refetch(ctx, user)
+					}
+					<-slots
+				}
+			})
+		}
 	}
 	group.Wait()
+}
+
+// refetch fetches one list and notes how it went.
+func (e *E2EE) refetch(ctx context.Context, user id.UserID) {
+	began := time.Now()
+	_, _, err := e.fetchList(ctx, user)
+	switch {
+	case ctx.Err() != nil:
+	case refused(err):
+		if err := e.store.UntrackDevices(ctx, user); err != nil {
+			e.log.Error("a device list can't be forgotten", "error", err)
+		}
+	case err != nil:
+		e.failed(user.Server(), false)
+	case time.Since(began) > slow:
+		e.failed(user.Server(), true)
+	default:
+		e.answered(user.Server())
+	}
+}
+
+func (e *E2EE) answered(server id.ServerName) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.backoff, server)
 }
 
 func (e *E2EE) mayAsk(server id.ServerName) bool {
@@ -195,8 +217,16 @@ func (e *E2EE) mayAsk(server id.ServerName) bool {
 	return p == nil || time.Now().After(p.until)
 }
 
-// failed notes that a server could not be asked.
-func (e *E2EE) failed(server id.ServerName) {
+// justFailed tells whether a server was tried in vain a moment ago.
+func (e *E2EE) justFailed(server id.ServerName) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.backoff[server]
+	return p != nil && time.Since(p.tried) < firstWait
+}
+
+// failed notes that a server could not be asked, or is slow.
+func (e *E2EE) failed(server id.ServerName, answers bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p := e.backoff[server]
@@ -209,4 +239,7 @@ func (e *E2EE) failed(server id.ServerName) {
 	}
 	p.wait = min(2*p.wait, maxWait)
 	p.until = time.Now().Add(p.wait)
+	if !answers {
+		p.tried = time.Now()
+	}
 }

@@ -26,11 +26,15 @@ func (e *E2EE) UploadSignatures(ctx context.Context, signer id.UserID, upload ma
 	if len(upload) > maxUsers {
 		return nil, federation.TooLarge("these are too many users at once")
 	}
+	wanted := map[id.UserID][]string{signer: nil}
+	for user := range upload {
+		wanted[user] = nil
+	}
+	known, err := e.Query(ctx, signer, wanted, 0)
+	if err != nil {
+		return nil, err
+	}
 	for user, keys := range upload {
-		known, err := e.Query(ctx, signer, map[id.UserID][]string{user: nil, signer: nil}, 0)
-		if err != nil {
-			return nil, err
-		}
 		for name, signed := range keys {
 			signatures, err := known.check(signer, user, name, signed)
 			var wire *federation.Error
@@ -47,11 +51,7 @@ func (e *E2EE) UploadSignatures(ctx context.Context, signer id.UserID, upload ma
 	if len(good) == 0 {
 		return refused, nil
 	}
-	tell, err := e.announceSignatures(ctx, signer, good)
-	if err != nil {
-		return nil, err
-	}
-	return refused, e.store.SaveKeySignatures(ctx, signer, good, tell...)
+	return refused, e.store.SaveKeySignatures(ctx, signer, good)
 }
 
 // check finds the good signatures of signer in what was uploaded for a key.
@@ -108,47 +108,4 @@ func (k *Keys) public(user id.UserID, keyID id.KeyID) ed25519.PublicKey {
 		return nil
 	}
 	return public
-}
-
-// announceSignatures tells other servers of signatures that a user made of the own keys.
-func (e *E2EE) announceSignatures(ctx context.Context, user id.UserID, signatures []store.KeySignature) ([]store.DeviceChange, error) {
-	keys := newKeys()
-	if err := e.local(ctx, "", map[id.UserID][]string{user: nil}, keys); err != nil {
-		return nil, err
-	}
-	byTarget := map[string][]store.KeySignature{}
-	for _, s := range signatures {
-		if s.User == user {
-			byTarget[s.Target] = append(byTarget[s.Target], s)
-		}
-	}
-	var tell []store.DeviceChange
-	for name, of := range byTarget {
-		if raw, ok := keys.DeviceKeys[user][name]; ok {
-			full, err := addSignatures(raw, of)
-			if err != nil {
-				return nil, err
-			}
-			announce, err := e.announce(ctx, user, name, full)
-			if err != nil {
-				return nil, err
-			}
-			tell = append(tell, announce)
-			continue
-		}
-		full, err := addSignatures(keys.Master[user], of)
-		if err != nil {
-			return nil, err
-		}
-		servers, err := e.store.ServersSharing(ctx, user)
-		if err != nil {
-			return nil, err
-		}
-		cross := []store.CrossSigningKey{{User: user, Usage: usageMaster, Keys: full}}
-		if raw := keys.SelfSigning[user]; raw != nil {
-			cross = append(cross, store.CrossSigningKey{User: user, Usage: usageSelfSigning, Keys: raw})
-		}
-		tell = append(tell, e.announceSigning(user, cross, servers)...)
-	}
-	return tell, nil
 }

@@ -38,11 +38,11 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 		}
 		remote[user.Server()][user] = devices
 	}
-	deliver, err := e.expand(ctx, sender, typ, local)
-	if err != nil {
+	request := store.ToDeviceRequest{Seen: store.SeenHash("client", string(sender), device, typ, txn)}
+	var err error
+	if request.Messages, err = forDevices(sender, typ, local); err != nil {
 		return err
 	}
-	var edus []store.QueuedEDU
 	var servers []id.ServerName
 	for server, messages := range remote {
 		content, err := canonicaljson.Marshal(federation.DirectToDevice{
@@ -52,13 +52,16 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 			return federation.BadJSON("a message's content is not JSON as Matrix has it")
 		}
 		servers = append(servers, server)
-		edus = append(edus, store.QueuedEDU{
+		request.EDUs = append(request.EDUs, store.QueuedEDU{
 			Type: federation.EDUDirectToDevice, Content: content, Destinations: []id.ServerName{server}, Keep: true,
 		})
 	}
-	seen := store.SeenHash("client", string(sender), device, typ, txn)
-	if err := e.store.SaveToDevice(ctx, seen, deliver, edus...); err != nil {
+	refused, err := e.store.SaveToDevice(ctx, request)
+	switch {
+	case err != nil:
 		return err
+	case len(refused) > 0:
+		return federation.TooLarge("these are too many messages at once")
 	}
 	e.config.Wake(servers...)
 	return nil
@@ -69,50 +72,51 @@ func isObject(raw json.RawMessage) bool {
 	return json.Unmarshal(raw, &object) == nil && object != nil
 }
 
-// expand makes what each device of ours gets.
-func (e *E2EE) expand(ctx context.Context, sender id.UserID, typ string, messages Messages) ([]store.ToDevice, error) {
+// forDevices makes of contents what devices of ours get.
+func forDevices(sender id.UserID, typ string, messages Messages) ([]store.ToDevice, error) {
 	var all []store.ToDevice
-	size := 0
 	for user, devices := range messages {
 		for device, content := range devices {
 			message, err := json.Marshal(map[string]any{"sender": sender, "type": typ, "content": content})
 			if err != nil {
 				return nil, federation.BadJSON("a message's content is not JSON")
 			}
-			names := []string{device}
-			if device == "*" {
-				list, err := e.store.Devices(ctx, user)
-				if err != nil {
-					return nil, err
-				}
-				names = nil
-				for _, d := range list {
-					names = append(names, d.ID)
-				}
-			}
-			size += len(names) * len(message)
-			if len(all)+len(names) > maxDelivered || size > maxDeliveredBytes {
-				return nil, federation.TooLarge("these are too many messages at once")
-			}
-			for _, name := range names {
-				all = append(all, store.ToDevice{User: user, Device: name, Message: message})
-			}
+			all = append(all, store.ToDevice{User: user, Device: device, Message: message})
 		}
 	}
 	return all, nil
 }
 
-// receiveToDevice takes m.direct_to_device. A message_id that was taken is not taken again.
+// receiveToDevice takes EDUs of m.direct_to_device, in one transaction. A message_id that was taken is not taken again.
+// The access control lists of rooms have no say: the messages are of no room.
 //
 // spec:server-server-api#send-to-device-messaging
-func (e *E2EE) receiveToDevice(ctx context.Context, origin id.ServerName, content json.RawMessage) error {
+func (e *E2EE) receiveToDevice(ctx context.Context, origin id.ServerName, edus []federation.EDU) error {
+	var requests []store.ToDeviceRequest
+	for _, edu := range edus {
+		if request, ok := e.readDirectToDevice(origin, edu.Content); ok {
+			requests = append(requests, request)
+		}
+	}
+	if len(requests) == 0 {
+		return nil
+	}
+	refused, err := e.store.SaveToDevice(ctx, requests...)
+	if len(refused) > 0 {
+		e.log.Warn("messages to devices are dropped: each would become too many", "origin", origin, "edus", len(refused))
+	}
+	return err
+}
+
+// readDirectToDevice reads what of an EDU is for devices of ours; false if there is nothing, or the server may not say it.
+func (e *E2EE) readDirectToDevice(origin id.ServerName, content json.RawMessage) (store.ToDeviceRequest, bool) {
 	var edu federation.DirectToDevice
 	if json.Unmarshal(content, &edu) != nil || edu.MessageID == "" || edu.Type == "" || len(edu.Type) > maxNameBytes {
-		return nil
+		return store.ToDeviceRequest{}, false
 	}
 	sender, err := id.ParseUserID(string(edu.Sender))
 	if err != nil || sender.Server() != origin {
-		return nil
+		return store.ToDeviceRequest{}, false
 	}
 	ours := Messages{}
 	for text, devices := range edu.Messages {
@@ -127,13 +131,7 @@ func (e *E2EE) receiveToDevice(ctx context.Context, origin id.ServerName, conten
 			}
 		}
 	}
-	deliver, err := e.expand(ctx, sender, edu.Type, ours)
-	if refused, ok := err.(*federation.Error); ok {
-		e.log.Warn("messages to devices are refused", "origin", origin, "reason", refused.Message)
-		return nil
-	}
-	if err != nil || len(deliver) == 0 {
-		return err
-	}
-	return e.store.SaveToDevice(ctx, store.SeenHash("server", string(origin), edu.MessageID), deliver)
+	request := store.ToDeviceRequest{Seen: store.SeenHash("server", string(origin), edu.MessageID)}
+	request.Messages, err = forDevices(sender, edu.Type, ours)
+	return request, err == nil && len(request.Messages) > 0
 }

@@ -35,6 +35,12 @@ type EDUHandler interface {
 	HandleEDU(ctx context.Context, origin id.ServerName, edu federation.EDU) error
 }
 
+// EDUsHandler is an EDUHandler that takes those which follow each other in a transaction at once, in their order.
+type EDUsHandler interface {
+	EDUHandler
+	HandleEDUs(ctx context.Context, origin id.ServerName, edus []federation.EDU) error
+}
+
 // Directory answers about our aliases and published rooms; node/directory's Directory is one.
 type Directory interface {
 	Local(ctx context.Context, alias id.RoomAlias) (federation.DirectoryResponse, error)

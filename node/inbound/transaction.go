@@ -106,19 +106,31 @@ func (d *delivery) pdus(ctx context.Context, raws []json.RawMessage) error {
 //
 // spec:server-server-api#edus
 func (i *Inbound) edus(ctx context.Context, origin id.ServerName, edus []federation.EDU) error {
-	for _, edu := range edus {
-		handler := i.cfg.EDUs[edu.Type]
+	for len(edus) > 0 {
+		handler := i.cfg.EDUs[edus[0].Type]
 		if handler == nil {
-			i.log.Debug("an EDU is ignored: its type is not handled", "origin", origin, "type", edu.Type)
+			i.log.Debug("an EDU is ignored: its type is not handled", "origin", origin, "type", edus[0].Type)
+			edus = edus[1:]
 			continue
 		}
-		if err := handler.HandleEDU(ctx, origin, edu); err != nil {
-			switch edu.Type {
-			case federation.EDUDirectToDevice, federation.EDUDeviceListUpdate, federation.EDUSigningKeyUpdate:
-				return fmt.Errorf("inbound: an EDU of type %s: %w", edu.Type, err)
+		n := 1
+		var err error
+		if many, ok := handler.(EDUsHandler); ok {
+			for n < len(edus) && i.cfg.EDUs[edus[n].Type] == handler {
+				n++
 			}
-			i.log.Warn("an EDU was lost", "origin", origin, "type", edu.Type, "err", err)
+			err = many.HandleEDUs(ctx, origin, edus[:n])
+		} else {
+			err = handler.HandleEDU(ctx, origin, edus[0])
 		}
+		if err != nil {
+			switch edus[0].Type {
+			case federation.EDUDirectToDevice, federation.EDUDeviceListUpdate, federation.EDUSigningKeyUpdate:
+				return fmt.Errorf("inbound: an EDU of type %s: %w", edus[0].Type, err)
+			}
+			i.log.Warn("an EDU was lost", "origin", origin, "type", edus[0].Type, "err", err)
+		}
+		edus = edus[n:]
 	}
 	return nil
 }

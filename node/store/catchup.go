@@ -97,15 +97,20 @@ func moveToCatchup(t *writeTx, server id.ServerName, cursor Position, newest map
 				last[number] = row
 			}
 		}
+		var waiting []Position
 		for _, position := range kept[set] {
-			if position <= cursor {
-				continue
+			if position > cursor {
+				waiting = append(waiting, position)
 			}
-			_, err := t.exec(`INSERT INTO outbox_kept (destination, position, edu)
-				SELECT $1, position, edu FROM outbox_log WHERE position = $2`, string(server), int64(position))
-			if err != nil {
+		}
+		err := listPositions(`INSERT INTO outbox_kept (destination, position, edu)
+			SELECT $1, position, edu FROM outbox_log WHERE position IN (%s)`, []any{string(server)}, waiting,
+			func(query string, args []any) error {
+				_, err := t.exec(query, args...)
 				return err
-			}
+			})
+		if err != nil {
+			return err
 		}
 	}
 	for number, row := range last {
@@ -251,11 +256,13 @@ func (s *Store) catchupDone(ctx context.Context, server id.ServerName, batch fed
 				return err
 			}
 		}
-		for _, position := range c.kept {
-			_, err := t.exec("DELETE FROM outbox_kept WHERE destination = $1 AND position = $2", string(server), int64(position))
-			if err != nil {
+		err := listPositions("DELETE FROM outbox_kept WHERE destination = $1 AND position IN (%s)", []any{string(server)}, c.kept,
+			func(query string, args []any) error {
+				_, err := t.exec(query, args...)
 				return err
-			}
+			})
+		if err != nil {
+			return err
 		}
 		t.then(func() {
 			o.mu.Lock()

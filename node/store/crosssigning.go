@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"strings"
 
 	"hanse/federation/id"
 )
@@ -14,6 +15,21 @@ type CrossSigningKey struct {
 	User  id.UserID
 	Usage string // master, self_signing, user_signing
 	Keys  json.RawMessage
+}
+
+// publicKey is the name of a cross-signing key, by which signatures of it are found: the key itself. "" if it has none.
+func publicKey(keys json.RawMessage) string {
+	var form struct {
+		Keys map[string]json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(keys, &form) != nil {
+		return ""
+	}
+	for keyID := range form.Keys { // there is one
+		_, name, _ := strings.Cut(keyID, ":")
+		return name
+	}
+	return ""
 }
 
 // KeySignature is a signature of a device's keys (Target is its ID) or of a cross-signing key (Target is the key).
@@ -41,48 +57,63 @@ func (s *Store) CrossSigningKeys(ctx context.Context, users []id.UserID) ([]Cros
 	return all, err
 }
 
-// SaveCrossSigningKeys stores keys, each in place of the user's earlier one of its usage, and tells of the change if there
-// is one.
-func (s *Store) SaveCrossSigningKeys(ctx context.Context, user id.UserID, keys []CrossSigningKey, tell ...DeviceChange) error {
+// SaveCrossSigningKeys stores keys of a user of ours, each in place of the earlier one of its usage, whose signatures of the
+// user's other keys go with it. Other servers are told.
+func (s *Store) SaveCrossSigningKeys(ctx context.Context, user id.UserID, keys []CrossSigningKey) error {
+	servers, err := s.ServersSharing(ctx, user)
+	if err != nil {
+		return err
+	}
 	return s.commit.write(ctx, func(t *writeTx) error {
-		fresh, err := t.crossSigning(user, keys)
-		if err != nil || !fresh {
-			return err
+		u := deviceUpdate{servers: servers}
+		for _, k := range keys {
+			fresh, err := t.crossSigningKey(user, k)
+			if err != nil {
+				return err
+			}
+			u.visible, u.crossSigning = u.visible || fresh, u.crossSigning || fresh && k.Usage != "user_signing"
 		}
-		return s.changed(t, user, tell...)
+		if !u.visible {
+			return nil
+		}
+		return s.changed(t, user, u)
 	})
 }
 
-func (t *writeTx) crossSigning(user id.UserID, keys []CrossSigningKey) (fresh bool, err error) {
-	for _, k := range keys {
-		var old []byte
-		found, err := t.found("SELECT keys FROM cross_signing_keys WHERE user_id = $1 AND usage = $2", []any{string(user), k.Usage}, &old)
-		if err != nil {
-			return false, err
-		}
-		if found && bytes.Equal(old, k.Keys) {
-			continue
-		}
-		fresh = true
-		_, err = t.exec(`INSERT INTO cross_signing_keys (user_id, usage, keys) VALUES ($1, $2, $3)
-			ON CONFLICT (user_id, usage) DO UPDATE SET keys = excluded.keys`, string(user), k.Usage, []byte(k.Keys))
+// crossSigningKey stores one; fresh is false if it was there.
+func (t *writeTx) crossSigningKey(user id.UserID, k CrossSigningKey) (fresh bool, err error) {
+	var old []byte
+	found, err := t.found("SELECT keys FROM cross_signing_keys WHERE user_id = $1 AND usage = $2", []any{string(user), k.Usage}, &old)
+	if err != nil || found && bytes.Equal(old, k.Keys) {
+		return false, err
+	}
+	if name := publicKey(old); found && name != publicKey(k.Keys) {
+		_, err := t.exec("DELETE FROM key_signatures WHERE user_id = $1 AND signer = $1 AND key_id = $2", string(user), []byte("ed25519:"+name))
 		if err != nil {
 			return false, err
 		}
 	}
-	return fresh, nil
+	_, err = t.exec(`INSERT INTO cross_signing_keys (user_id, usage, keys) VALUES ($1, $2, $3)
+		ON CONFLICT (user_id, usage) DO UPDATE SET keys = excluded.keys`, string(user), k.Usage, []byte(k.Keys))
+	return true, err
+}
+
+const signatureColumns = "user_id, target, signer, key_id, signature"
+
+func scanSignature(rows *sql.Rows) (k KeySignature, err error) {
+	var target, key, signature []byte
+	err = rows.Scan(&k.User, &target, &k.Signer, &key, &signature)
+	k.Target, k.KeyID, k.Signature = string(target), string(key), string(signature)
+	return k, err
 }
 
 // KeySignatures reads the signatures that were made of users' keys.
 func (s *Store) KeySignatures(ctx context.Context, users []id.UserID) ([]KeySignature, error) {
 	var all []KeySignature
-	err := list("SELECT user_id, target, signer, key_id, signature FROM key_signatures WHERE user_id IN (%s)", nil, users,
+	err := list("SELECT "+signatureColumns+" FROM key_signatures WHERE user_id IN (%s)", nil, users,
 		func(query string, args []any) error {
 			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-				var k KeySignature
-				var target, key, signature []byte
-				err := rows.Scan(&k.User, &target, &k.Signer, &key, &signature)
-				k.Target, k.KeyID, k.Signature = string(target), string(key), string(signature)
+				k, err := scanSignature(rows)
 				all = append(all, k)
 				return err
 			})
@@ -90,18 +121,90 @@ func (s *Store) KeySignatures(ctx context.Context, users []id.UserID) ([]KeySign
 	return all, err
 }
 
+// withOwnSignatures adds to a key what its owner signed of it.
+func (t *writeTx) withOwnSignatures(user id.UserID, target string, keys []byte) (json.RawMessage, error) {
+	var all []KeySignature
+	err := t.each("SELECT "+signatureColumns+" FROM key_signatures WHERE user_id = $1 AND target = $2 AND signer = $1",
+		[]any{string(user), []byte(target)}, func(rows *sql.Rows) error {
+			k, err := scanSignature(rows)
+			all = append(all, k)
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	return AddSignatures(keys, all)
+}
+
+// AddSignatures puts signatures into a signed object.
+func AddSignatures(object json.RawMessage, signatures []KeySignature) (json.RawMessage, error) {
+	if len(signatures) == 0 {
+		return object, nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(object, &members); err != nil {
+		return nil, err
+	}
+	all := map[id.UserID]map[string]json.RawMessage{}
+	if old, ok := members["signatures"]; ok {
+		if json.Unmarshal(old, &all) != nil || all == nil {
+			all = map[id.UserID]map[string]json.RawMessage{}
+		}
+	}
+	for _, s := range signatures {
+		if all[s.Signer] == nil {
+			all[s.Signer] = map[string]json.RawMessage{}
+		}
+		text, err := json.Marshal(s.Signature)
+		if err != nil {
+			return nil, err
+		}
+		all[s.Signer][s.KeyID] = text
+	}
+	var err error
+	if members["signatures"], err = json.Marshal(all); err != nil {
+		return nil, err
+	}
+	return json.Marshal(members)
+}
+
 // SaveKeySignatures stores signatures. Those of the signer's own keys are told to others; those of other users' keys are
-// for the signer alone.
-func (s *Store) SaveKeySignatures(ctx context.Context, signer id.UserID, signatures []KeySignature, tell ...DeviceChange) error {
+// for the signer's devices alone.
+func (s *Store) SaveKeySignatures(ctx context.Context, signer id.UserID, signatures []KeySignature) error {
+	servers, err := s.ServersSharing(ctx, signer)
+	if err != nil {
+		return err
+	}
 	return s.commit.write(ctx, func(t *writeTx) error {
+		u := deviceUpdate{servers: servers}
+		told := map[string]bool{}
 		for _, k := range signatures {
-			_, err := t.exec(`INSERT INTO key_signatures (user_id, target, signer, key_id, signature) VALUES ($1, $2, $3, $4, $5)
-				ON CONFLICT (user_id, target, signer, key_id) DO UPDATE SET signature = excluded.signature`,
-				string(k.User), []byte(k.Target), string(signer), []byte(k.KeyID), []byte(k.Signature))
+			at := t.next()
+			_, err := t.exec(`INSERT INTO key_signatures (user_id, target, signer, key_id, signature, position)
+				VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, target, signer, key_id)
+				DO UPDATE SET signature = excluded.signature, position = excluded.position`,
+				string(k.User), []byte(k.Target), string(signer), []byte(k.KeyID), []byte(k.Signature), int64(at))
 			if err != nil {
 				return err
 			}
+			if k.User != signer {
+				t.notify(Notice{Position: at, Kind: KindDevices, Users: []id.UserID{signer}})
+				continue
+			}
+			u.visible = true
+			known, err := t.hasKeys(signer, k.Target)
+			switch {
+			case err != nil:
+				return err
+			case !known:
+				u.crossSigning = true
+			case !told[k.Target]:
+				told[k.Target], u.devices = true, append(u.devices, k.Target)
+			}
 		}
-		return s.changed(t, signer, tell...)
+		if !u.visible {
+			return nil
+		}
+		return s.changed(t, signer, u)
 	})
 }

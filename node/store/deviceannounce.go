@@ -1,28 +1,139 @@
 package store
 
 import (
+	"database/sql"
 	"encoding/json"
 
 	"hanse/federation"
 	"hanse/federation/id"
 )
 
-// AnnounceDevice tells servers of one device: keys, name or that it is deleted, as u says; its stream_id and prev_id are
-// set when it is written. Nothing about it may be dropped.
+// deviceUpdate says what of a user's devices and keys a transaction changes.
+type deviceUpdate struct {
+	devices      []string        // those that are new, gone or have other keys or another name: other servers are told of each
+	crossSigning bool            // the master or self-signing key has changed, or a signature of it: other servers are told
+	servers      []id.ServerName // whom to tell
+	visible      bool            // what clients get by /keys/query is not what it was
+}
+
+// changed notes that a user's devices or keys have changed, and queues what other servers are told of it: what is true in
+// this transaction, so that the order of what they get is the order of what was.
 //
 // spec:server-server-api#device-management
-func AnnounceDevice(u federation.DeviceListUpdate, servers []id.ServerName) DeviceChange {
-	return func(stream, prev int64) ([]QueuedEDU, error) {
-		if len(servers) == 0 {
-			return nil, nil
-		}
-		u.StreamID, u.PrevID = stream, []int64{}
-		if prev != 0 {
-			u.PrevID = append(u.PrevID, prev)
-		}
-		content, err := json.Marshal(u)
-		return []QueuedEDU{{Type: federation.EDUDeviceListUpdate, Content: content, Destinations: servers, Keep: true}}, err
+func (s *Store) changed(t *writeTx, user id.UserID, u deviceUpdate) error {
+	var position, stream int64
+	_, err := t.found("SELECT position, stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &position, &stream)
+	if err != nil {
+		return err
 	}
+	notice := Notice{Position: t.next(), Kind: KindDevices, Servers: u.servers}
+	if u.visible {
+		position = int64(notice.Position)
+		notice.Users = []id.UserID{user}
+		if notice.Rooms, err = t.joinedRooms(user); err != nil {
+			return err
+		}
+	}
+	edus, stream, err := t.announcements(user, u, stream)
+	if err != nil {
+		return err
+	}
+	if err := s.outbox.addEDUs(t, edus); err != nil {
+		return err
+	}
+	t.notify(notice)
+	_, err = t.exec(`INSERT INTO device_changes (user_id, position, stream) VALUES ($1, $2, $3)
+		ON CONFLICT (user_id) DO UPDATE SET position = excluded.position, stream = excluded.stream`, string(user), position, stream)
+	return err
+}
+
+func (t *writeTx) joinedRooms(user id.UserID) ([]id.RoomID, error) {
+	var rooms []id.RoomID
+	err := t.each(`SELECT room_id FROM members JOIN rooms ON rooms.room = members.room
+		WHERE user_id = $1 AND membership = 'join'`, []any{string(user)}, func(rows *sql.Rows) error {
+		var room id.RoomID
+		err := rows.Scan(&room)
+		rooms = append(rooms, room)
+		return err
+	})
+	return rooms, err
+}
+
+// announcements makes the EDUs of a change; stream is the user's newest stream_id before and after it. Each names the one
+// before as its prev_id; cross-signing keys take no part in that.
+func (t *writeTx) announcements(user id.UserID, u deviceUpdate, stream int64) ([]QueuedEDU, int64, error) {
+	var edus []QueuedEDU
+	queue := func(eduType string, content any) error {
+		encoded, err := json.Marshal(content)
+		edus = append(edus, QueuedEDU{Type: eduType, Content: encoded, Destinations: u.servers, Keep: true})
+		return err
+	}
+	for _, device := range u.devices {
+		prev := stream
+		stream = int64(t.next())
+		if len(u.servers) == 0 {
+			continue // who asks later is told of the new stream_id
+		}
+		update, err := t.deviceListUpdate(user, device)
+		if err != nil {
+			return nil, 0, err
+		}
+		update.StreamID, update.PrevID = stream, []int64{}
+		if prev != 0 {
+			update.PrevID = append(update.PrevID, prev)
+		}
+		if err := queue(federation.EDUDeviceListUpdate, update); err != nil {
+			return nil, 0, err
+		}
+	}
+	if !u.crossSigning || len(u.servers) == 0 {
+		return edus, stream, nil
+	}
+	update, err := t.signingKeyUpdate(user)
+	if err == nil && (update.MasterKey != nil || update.SelfSigningKey != nil) {
+		err = queue(federation.EDUSigningKeyUpdate, update)
+	}
+	return edus, stream, err
+}
+
+// deviceListUpdate describes a device as other servers may see it: its keys with what its owner signed.
+func (t *writeTx) deviceListUpdate(user id.UserID, device string) (federation.DeviceListUpdate, error) {
+	u := federation.DeviceListUpdate{UserID: user, DeviceID: device}
+	var name, keys []byte
+	found, err := t.found(`SELECT display_name, keys FROM devices LEFT JOIN device_keys
+		ON device_keys.user_id = devices.user_id AND device_keys.device_id = devices.device_id
+		WHERE devices.user_id = $1 AND devices.device_id = $2`, []any{string(user), []byte(device)}, &name, &keys)
+	if err != nil {
+		return u, err
+	}
+	if !found {
+		u.Deleted = true
+		return u, nil
+	}
+	u.DisplayName = string(name)
+	if keys != nil {
+		u.Keys, err = t.withOwnSignatures(user, device, keys)
+	}
+	return u, err
+}
+
+// signingKeyUpdate has the cross-signing keys that other servers may see: user-signing keys are for their owner alone.
+func (t *writeTx) signingKeyUpdate(user id.UserID) (federation.SigningKeyUpdate, error) {
+	u := federation.SigningKeyUpdate{UserID: user}
+	for usage, into := range map[string]*json.RawMessage{"master": &u.MasterKey, "self_signing": &u.SelfSigningKey} {
+		var keys []byte
+		found, err := t.found("SELECT keys FROM cross_signing_keys WHERE user_id = $1 AND usage = $2", []any{string(user), usage}, &keys)
+		if err != nil {
+			return u, err
+		}
+		if !found {
+			continue
+		}
+		if *into, err = t.withOwnSignatures(user, publicKey(keys), keys); err != nil {
+			return u, err
+		}
+	}
+	return u, nil
 }
 
 // encryptionTables have what goes with a device.
@@ -32,24 +143,43 @@ func encryptionTables() []string {
 
 // endDevices deletes devices with all they have, and tells servers.
 func (s *Store) endDevices(t *writeTx, user id.UserID, devices []string, servers []id.ServerName) error {
-	var tell []DeviceChange
+	u := deviceUpdate{servers: servers}
 	for _, device := range devices {
-		n, err := t.exec("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", string(user), []byte(device))
+		args := []any{string(user), []byte(device)}
+		n, err := t.exec("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", args...)
+		if err != nil {
+			return err
+		}
+		keys, err := t.hasKeys(user, device)
 		if err != nil {
 			return err
 		}
 		for _, table := range append(encryptionTables(), "access_tokens") {
-			_, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id = $2", string(user), []byte(device))
-			if err != nil {
+			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id = $2", args...); err != nil {
 				return err
 			}
 		}
+		if _, err := t.exec("DELETE FROM key_signatures WHERE user_id = $1 AND target = $2", args...); err != nil {
+			return err
+		}
 		if n > 0 {
-			tell = append(tell, AnnounceDevice(federation.DeviceListUpdate{UserID: user, DeviceID: device, Deleted: true}, servers))
+			u.devices, u.visible = append(u.devices, device), u.visible || keys
 		}
 	}
-	if len(tell) == 0 {
+	if len(u.devices) == 0 {
 		return nil
 	}
-	return s.changed(t, user, tell...)
+	t.oneTimeKeysChanged(user)
+	return s.changed(t, user, u)
+}
+
+// hasKeys tells whether a device has uploaded keys.
+func (t *writeTx) hasKeys(user id.UserID, device string) (bool, error) {
+	var one int64
+	return t.found("SELECT 1 FROM device_keys WHERE user_id = $1 AND device_id = $2", []any{string(user), []byte(device)}, &one)
+}
+
+// oneTimeKeysChanged has the user's devices look at what keys they have left.
+func (t *writeTx) oneTimeKeysChanged(user id.UserID) {
+	t.notify(Notice{Position: t.next(), Kind: KindOneTimeKeys, Users: []id.UserID{user}})
 }

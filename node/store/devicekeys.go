@@ -7,8 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/federation/signedjson"
 )
 
 // OneTimeKey is a one-time or fallback key of a device.
@@ -30,45 +30,27 @@ type KeyUpload struct {
 // ErrKeyExists says that a one-time key's ID is in use with another content.
 var ErrKeyExists = fmt.Errorf("one-time key: %w", ErrExists)
 
-// DeviceChange makes the EDUs that tell other servers of a change: prev is the stream_id of the change before, 0 if there
-// was none. It is called in the writing transaction and must do nothing else.
-type DeviceChange func(stream, prev int64) ([]QueuedEDU, error)
-
-// changed notes that a user's devices or keys have changed, and queues what other servers are told.
-func (s *Store) changed(t *writeTx, user id.UserID, tell ...DeviceChange) error {
-	at := t.next()
-	var prev int64
-	if _, err := t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &prev); err != nil {
-		return err
+// UploadKeys stores keys; changed device keys are told to others. It returns the numbers of one-time keys by algorithm.
+// [ErrNotFound] if the device is gone.
+func (s *Store) UploadKeys(ctx context.Context, u KeyUpload) (map[string]int, error) {
+	var servers []id.ServerName
+	if u.DeviceKeys != nil {
+		var err error
+		if servers, err = s.ServersSharing(ctx, u.User); err != nil {
+			return nil, err
+		}
 	}
-	notice := Notice{Position: at, Kind: KindDevices, Users: []id.UserID{user}}
-	for _, announce := range tell {
-		stream := int64(t.next())
-		edus, err := announce(stream, prev)
+	var counts map[string]int
+	err := s.commit.write(ctx, func(t *writeTx) (err error) {
+		var created int64
+		found, err := t.found("SELECT created FROM devices WHERE user_id = $1 AND device_id = $2", []any{string(u.User), []byte(u.Device)}, &created)
+		if err == nil && !found {
+			err = fmt.Errorf("the device %q: %w", u.Device, ErrNotFound)
+		}
 		if err != nil {
 			return err
 		}
-		if err := s.outbox.addEDUs(t, edus); err != nil {
-			return err
-		}
-		for _, edu := range edus {
-			notice.Servers = append(notice.Servers, edu.Destinations...)
-		}
-		if len(edus) == 0 || edus[0].Type == federation.EDUDeviceListUpdate { // others take no part in the chain
-			prev = stream
-		}
-	}
-	_, err := t.exec(`INSERT INTO device_changes (user_id, position, stream) VALUES ($1, $2, $3)
-		ON CONFLICT (user_id) DO UPDATE SET position = excluded.position, stream = excluded.stream`, string(user), int64(at), prev)
-	t.notify(notice)
-	return err
-}
-
-// UploadKeys stores keys; changed device keys are told to others. It returns the numbers of one-time keys by algorithm.
-func (s *Store) UploadKeys(ctx context.Context, u KeyUpload, tell DeviceChange) (map[string]int, error) {
-	var counts map[string]int
-	err := s.commit.write(ctx, func(t *writeTx) (err error) {
-		if err = s.saveDeviceKeys(t, u, tell); err != nil {
+		if err = s.saveDeviceKeys(t, u, servers); err != nil {
 			return err
 		}
 		if err = t.saveOneTimeKeys(u); err != nil {
@@ -79,15 +61,17 @@ func (s *Store) UploadKeys(ctx context.Context, u KeyUpload, tell DeviceChange) 
 				return err
 			}
 		}
-		at := t.next()
-		t.notify(Notice{Position: at, Kind: KindToDevice, Users: []id.UserID{u.User}})
+		if len(u.OneTime)+len(u.Fallback) > 0 {
+			t.oneTimeKeysChanged(u.User)
+		}
 		counts, err = t.countKeys(u.User, u.Device)
 		return err
 	})
 	return counts, err
 }
 
-func (s *Store) saveDeviceKeys(t *writeTx, u KeyUpload, tell DeviceChange) error {
+// saveDeviceKeys stores a device's keys. Signatures that were made of others of it are good no more.
+func (s *Store) saveDeviceKeys(t *writeTx, u KeyUpload, servers []id.ServerName) error {
 	if u.DeviceKeys == nil {
 		return nil
 	}
@@ -102,7 +86,20 @@ func (s *Store) saveDeviceKeys(t *writeTx, u KeyUpload, tell DeviceChange) error
 	if err != nil {
 		return err
 	}
-	return s.changed(t, u.User, tell)
+	if found && !sameSigned(old, u.DeviceKeys) {
+		_, err := t.exec("DELETE FROM key_signatures WHERE user_id = $1 AND target = $2", string(u.User), []byte(u.Device))
+		if err != nil {
+			return err
+		}
+	}
+	return s.changed(t, u.User, deviceUpdate{devices: []string{u.Device}, servers: servers, visible: true})
+}
+
+// sameSigned tells whether a signature of one is a signature of the other.
+func sameSigned(a, b json.RawMessage) bool {
+	first, err1 := signedjson.SignedBytes(a)
+	second, err2 := signedjson.SignedBytes(b)
+	return err1 == nil && err2 == nil && bytes.Equal(first, second)
 }
 
 func (t *writeTx) saveOneTimeKeys(u KeyUpload) error {
@@ -150,25 +147,8 @@ func (t *writeTx) saveFallbackKey(u KeyUpload, k OneTimeKey) error {
 const countOneTimeKeys = `SELECT algorithm, COUNT(*) FROM one_time_keys WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm`
 
 func (t *writeTx) countKeys(user id.UserID, device string) (map[string]int, error) {
-	if err := t.flush(); err != nil {
-		return nil, err
-	}
-	stmt, err := t.prepare(countOneTimeKeys)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := stmt.QueryContext(context.Background(), string(user), []byte(device))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	counts := map[string]int{}
-	for rows.Next() {
-		if err := scanCount(rows, counts); err != nil {
-			return nil, err
-		}
-	}
-	return counts, rows.Err()
+	return counts, t.each(countOneTimeKeys, []any{string(user), []byte(device)}, func(rows *sql.Rows) error { return scanCount(rows, counts) })
 }
 
 func scanCount(rows *sql.Rows, counts map[string]int) error {
@@ -242,7 +222,7 @@ func (t *writeTx) claim(c KeyClaim) (key OneTimeKey, found bool, err error) {
 		_, err = t.exec("UPDATE fallback_keys SET used = 1 WHERE user_id = $1 AND device_id = $2 AND algorithm = $3", args...)
 	}
 	if found && err == nil { // its device learns by /sync that it has one less
-		t.notify(Notice{Position: t.next(), Kind: KindToDevice, Users: []id.UserID{c.User}})
+		t.oneTimeKeysChanged(c.User)
 	}
 	return OneTimeKey{Algorithm: c.Algorithm, ID: string(keyID), Key: content}, found, err
 }

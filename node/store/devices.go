@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"hanse/federation"
 	"hanse/federation/id"
 )
 
@@ -38,10 +37,20 @@ type Access struct {
 }
 
 // Login stores a device (made, or known: then an empty display name leaves the old one) and its token, in place of the
-// device's older tokens.
+// device's older tokens. Other servers are told of a new device or name.
 func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
+	servers, err := s.ServersSharing(ctx, d.User)
+	if err != nil {
+		return err
+	}
 	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec(`INSERT INTO devices (user_id, device_id, display_name, created, last_seen, last_ip, user_agent)
+		var old []byte
+		known, err := t.found("SELECT display_name FROM devices WHERE user_id = $1 AND device_id = $2",
+			[]any{string(d.User), []byte(d.ID)}, &old)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`INSERT INTO devices (user_id, device_id, display_name, created, last_seen, last_ip, user_agent)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (user_id, device_id) DO UPDATE SET
 			display_name = CASE WHEN excluded.display_name = $8 THEN devices.display_name ELSE excluded.display_name END`,
 			string(d.User), []byte(d.ID), []byte(d.DisplayName), d.Created.UnixMilli(), millis(d.LastSeen), []byte(d.LastSeenIP),
@@ -54,7 +63,10 @@ func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
 		}
 		_, err = t.exec("INSERT INTO access_tokens (token_hash, user_id, device_id) VALUES ($1, $2, $3)",
 			token[:], string(d.User), []byte(d.ID))
-		return err
+		if err != nil || known && (d.DisplayName == "" || string(old) == d.DisplayName) {
+			return err
+		}
+		return s.changed(t, d.User, deviceUpdate{devices: []string{d.ID}, servers: servers})
 	})
 }
 
@@ -125,22 +137,24 @@ func (s *Store) RenameDevice(ctx context.Context, user id.UserID, device, name s
 		return err
 	}
 	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec("UPDATE devices SET display_name = $1 WHERE user_id = $2 AND device_id = $3",
-			[]byte(name), string(user), []byte(device))
-		if err == nil && n == 0 {
+		args := []any{string(user), []byte(device)}
+		var old []byte
+		found, err := t.found("SELECT display_name FROM devices WHERE user_id = $1 AND device_id = $2", args, &old)
+		if err == nil && !found {
 			err = fmt.Errorf("the device %q: %w", device, ErrNotFound)
 		}
+		if err != nil || string(old) == name {
+			return err
+		}
+		_, err = t.exec("UPDATE devices SET display_name = $1 WHERE user_id = $2 AND device_id = $3", []byte(name), string(user), []byte(device))
 		if err != nil {
 			return err
 		}
-		var keys []byte
-		_, err = t.found("SELECT keys FROM device_keys WHERE user_id = $1 AND device_id = $2", []any{string(user), []byte(device)}, &keys)
+		keys, err := t.hasKeys(user, device) // clients get the name with them
 		if err != nil {
 			return err
 		}
-		return s.changed(t, user, AnnounceDevice(federation.DeviceListUpdate{
-			UserID: user, DeviceID: device, DisplayName: name, Keys: keys,
-		}, servers))
+		return s.changed(t, user, deviceUpdate{devices: []string{device}, servers: servers, visible: keys})
 	})
 }
 

@@ -19,10 +19,13 @@ const (
 	KindReceipt
 	// KindAccountData is a user's account data, of a room or global; tags too.
 	KindAccountData
-	// KindDevices is a change of a user's devices or keys; Servers get an EDU about it.
+	// KindDevices is a change of the devices or keys of the first of Users, which whoever is in one of Rooms may see; without
+	// users, one that only other servers are told of. Servers get an EDU about it.
 	KindDevices
-	// KindToDevice is a message to a device of a user, or a change of the device's own one-time keys.
+	// KindToDevice is a message to a device of a user.
 	KindToDevice
+	// KindOneTimeKeys is a change of a user's devices' own one-time and fallback keys.
+	KindOneTimeKeys
 )
 
 // Notice says that something is durable. It is a wake-up, not the data: the tables are the truth.
@@ -30,6 +33,7 @@ type Notice struct {
 	Position Position
 	Kind     Kind
 	Room     id.RoomID   // "" when not about a room
+	Rooms    []id.RoomID // of KindDevices
 	Users    []id.UserID // local users concerned beside the room's joined ones: new members, invited, left; the owner of account data
 	// Redacts says that the commit redacted an event of the room, whichever.
 	Redacts bool

@@ -58,7 +58,14 @@ const (
 	// keepTransactions is how long answers to inbound transactions are kept: servers retry for a day and more,
 	// but with the same ID only while they have not been restarted.
 	keepTransactions = 48 * time.Hour
-	// keepClientTxns is how long a client's transaction IDs are known. Clients give up on a message long before.
+	// remoteDevices is how many devices of another server's user updates may add up to; whole lists have their own bound.
+	remoteDevices = 10_000
+	// deliveredMessages and deliveredBytes bound what one request or EDU becomes for all devices together.
+	deliveredMessages = 20_000
+	deliveredBytes    = 32 << 20
+	// untrackAtOnce is how many device lists are forgotten in one transaction.
+	untrackAtOnce = 200
+	// keepClientTxns is how long a client's transaction IDs are known, and messages to devices that were taken. Clients give up on a message long before.
 	keepClientTxns = 14 * 24 * time.Hour
 	// cleaning is how often what has expired is deleted, cleaningRows how much of it in one transaction.
 	cleaning     = 10 * time.Minute

@@ -142,8 +142,8 @@ func (s *Store) cleanRegularly(ctx context.Context) {
 	}
 }
 
-// Clean deletes answers to inbound transactions and client transaction IDs that have expired, and rows of the outbox
-// that went out. Run does it now and then.
+// Clean deletes answers to inbound transactions, client transaction IDs and what is known of messages to devices that have
+// expired, device lists of users who share no room any more, and rows of the outbox that went out. Run does it now and then.
 func (s *Store) Clean(ctx context.Context, now time.Time) error {
 	if err := s.commit.write(ctx, func(t *writeTx) error { return s.tail.index(t, 1) }); err != nil {
 		return err // client transactions expire in the table
@@ -156,6 +156,8 @@ func (s *Store) Clean(ctx context.Context, now time.Time) error {
 			(SELECT received FROM inbound_transactions ORDER BY received LIMIT $2) AS oldest)`, now.Add(-keepTransactions)},
 		{`DELETE FROM client_txns WHERE created < $1 AND created <= (SELECT MAX(created) FROM
 			(SELECT created FROM client_txns ORDER BY created LIMIT $2) AS oldest)`, now.Add(-keepClientTxns)},
+		{`DELETE FROM to_device_seen WHERE received < $1 AND received <= (SELECT MAX(received) FROM
+			(SELECT received FROM to_device_seen ORDER BY received LIMIT $2) AS oldest)`, now.Add(-keepClientTxns)},
 	}
 	for _, e := range expired {
 		for n := int64(1); n > 0; {
@@ -167,6 +169,9 @@ func (s *Store) Clean(ctx context.Context, now time.Time) error {
 				return err
 			}
 		}
+	}
+	if err := s.cleanRemoteDevices(ctx); err != nil {
+		return err
 	}
 	return s.commit.write(ctx, func(t *writeTx) error { return s.outbox.tidy(t) })
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -15,70 +16,264 @@ type RemoteDevices struct {
 	Devices map[string]json.RawMessage // by ID, as user/devices has them
 }
 
-// SaveRemoteDevices stores a whole list with the user's cross-signing keys. asked is the position when it was asked for.
-func (s *Store) SaveRemoteDevices(ctx context.Context, d RemoteDevices, keys []CrossSigningKey, asked Position) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec(`INSERT INTO remote_device_lists (user_id, stream, fetched, stale) VALUES ($1, $2, $3, 0)
-			ON CONFLICT (user_id) DO UPDATE SET stream = excluded.stream, fetched = excluded.fetched, stale = 0`,
-			string(d.User), d.Stream, int64(asked))
+// RemoteDeviceUpdate is one update of a list.
+type RemoteDeviceUpdate struct {
+	User    id.UserID
+	Device  string
+	Content json.RawMessage // as in RemoteDevices; nil: it is deleted
+	Stream  int64
+	Prev    []int64
+	// Unreadable says that there was an update, but not which: only User is known.
+	Unreadable bool
+}
+
+// shares tells whether another server's user is in a room with one of ours: only then the devices are any of our business,
+// and only then the other server tells of their changes.
+func (s *Store) shares(t *writeTx, user id.UserID) (bool, error) {
+	var one int64
+	return t.found(`SELECT 1 FROM members JOIN room_servers ON room_servers.room = members.room
+		WHERE user_id = $1 AND membership = 'join' AND server = $2 AND joined > 0 LIMIT 1`, []any{string(user), string(s.self)}, &one)
+}
+
+// untrack forgets another server's user's list.
+func (t *writeTx) untrack(user id.UserID) error {
+	for _, table := range []string{"remote_device_lists", "remote_devices", "cross_signing_keys", "device_changes"} {
+		if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(user)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cleanRemoteDevices forgets the lists of users who share no room any more.
+func (s *Store) cleanRemoteDevices(ctx context.Context) error {
+	for {
+		users, err := readAll[id.UserID](ctx, s, `SELECT user_id FROM remote_device_lists WHERE NOT EXISTS (
+			SELECT 1 FROM members JOIN room_servers ON room_servers.room = members.room
+			WHERE members.user_id = remote_device_lists.user_id AND membership = 'join' AND server = $1 AND joined > 0) LIMIT $2`,
+			string(s.self), untrackAtOnce)
+		if err != nil || len(users) == 0 {
+			return err
+		}
+		err = s.commit.write(ctx, func(t *writeTx) error {
+			for _, user := range users {
+				shared, err := s.shares(t, user)
+				if err == nil && !shared {
+					err = t.untrack(user)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		for _, table := range []string{"remote_devices", "cross_signing_keys"} {
-			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(d.User)); err != nil {
-				return err
-			}
-		}
-		for device, content := range d.Devices {
-			_, err := t.exec("INSERT INTO remote_devices (user_id, device_id, device) VALUES ($1, $2, $3)",
-				string(d.User), []byte(device), []byte(content))
-			if err != nil {
-				return err
-			}
-		}
-		if _, err := t.crossSigning(d.User, keys); err != nil {
-			return err
-		}
-		return s.changed(t, d.User)
-	})
+	}
 }
 
-// RemoteDeviceChange applies one update of a list: device nil removes it. It is applied only if the list is at one of
-// prev, or prev is empty and the list at nothing newer; otherwise the list is stale, and missed is true. An update of an
-// unknown list, or one that is known already, changes no list.
-func (s *Store) RemoteDeviceChange(ctx context.Context, user id.UserID, device string, content json.RawMessage, stream int64, prev []int64) (missed bool, err error) {
+// SaveRemoteDevices stores a whole list with the user's cross-signing keys, in place of what was known, and tells clients if
+// it is another. asked is the position when it was asked for. outdated is asked in the transaction whether an update has
+// come since that may not be in it: then the list is stale. Of a user who shares no room nothing is kept.
+func (s *Store) SaveRemoteDevices(ctx context.Context, d RemoteDevices, keys []CrossSigningKey, asked Position, outdated func() bool) (stale bool, err error) {
+	err = s.commit.write(ctx, func(t *writeTx) error {
+		shared, err := s.shares(t, d.User)
+		if err != nil || !shared {
+			return s.leave(t, d.User, err)
+		}
+		var fetched int64 // 0: it is the first time
+		_, err = t.found("SELECT fetched FROM remote_device_lists WHERE user_id = $1", []any{string(d.User)}, &fetched)
+		if err != nil {
+			return err
+		}
+		stale = outdated()
+		_, err = t.exec(`INSERT INTO remote_device_lists (user_id, stream, fetched, stale) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (user_id) DO UPDATE SET stream = excluded.stream, fetched = excluded.fetched, stale = excluded.stale`,
+			string(d.User), d.Stream, int64(asked), flag(stale))
+		if err != nil {
+			return err
+		}
+		devices, err := t.replaceDevices(d)
+		if err != nil {
+			return err
+		}
+		signing, err := t.replaceCrossSigning(d.User, keys)
+		if err != nil || fetched == 0 || !devices && !signing {
+			return err
+		}
+		return s.changed(t, d.User, deviceUpdate{visible: true})
+	})
+	return stale, err
+}
+
+// leave ends an operation about a user who shares no room: nothing is kept.
+func (s *Store) leave(t *writeTx, user id.UserID, err error) error {
+	var one int64
+	if err != nil {
+		return err
+	}
+	found, err := t.found("SELECT 1 FROM remote_device_lists WHERE user_id = $1", []any{string(user)}, &one)
+	if err != nil || !found {
+		return err
+	}
+	return t.untrack(user)
+}
+
+// replaceDevices writes what differs from what is stored of a user's devices.
+func (t *writeTx) replaceDevices(d RemoteDevices) (changed bool, err error) {
+	old := map[string][]byte{}
+	err = t.each("SELECT device_id, device FROM remote_devices WHERE user_id = $1", []any{string(d.User)}, func(rows *sql.Rows) error {
+		var device, content []byte
+		err := rows.Scan(&device, &content)
+		old[string(device)] = content
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	for device := range old {
+		if _, there := d.Devices[device]; !there {
+			changed = true
+			if err := t.remoteDevice(d.User, device, nil); err != nil {
+				return false, err
+			}
+		}
+	}
+	for device, content := range d.Devices {
+		if before, there := old[device]; there && bytes.Equal(before, content) {
+			continue
+		}
+		changed = true
+		if err := t.remoteDevice(d.User, device, content); err != nil {
+			return false, err
+		}
+	}
+	return changed, nil
+}
+
+// replaceCrossSigning makes keys all that is stored of a user's cross-signing keys.
+func (t *writeTx) replaceCrossSigning(user id.UserID, keys []CrossSigningKey) (changed bool, err error) {
+	have := map[string]bool{}
+	for _, k := range keys {
+		have[k.Usage] = true
+		fresh, err := t.crossSigningKey(user, k)
+		if err != nil {
+			return false, err
+		}
+		changed = changed || fresh
+	}
+	for _, usage := range []string{"master", "self_signing"} {
+		if have[usage] {
+			continue
+		}
+		n, err := t.exec("DELETE FROM cross_signing_keys WHERE user_id = $1 AND usage = $2", string(user), usage)
+		if err != nil {
+			return false, err
+		}
+		changed = changed || n > 0
+	}
+	return changed, nil
+}
+
+// RemoteDeviceUpdated applies one update of a list. It is applied only if nothing before it was missed; otherwise the list
+// becomes stale, and missed is true. An update that is old by its number, but says something else than is known, tells that
+// the numbers of its server began anew: then the list is stale too. Of a list that isn't kept only clients are told, and of a
+// user who shares no room nothing is written.
+//
+// spec:server-server-api#device-management
+func (s *Store) RemoteDeviceUpdated(ctx context.Context, u RemoteDeviceUpdate) (missed bool, err error) {
 	err = s.commit.write(ctx, func(t *writeTx) error {
 		missed = false
+		shared, err := s.shares(t, u.User)
+		if err != nil || !shared {
+			return s.leave(t, u.User, err)
+		}
 		var at, stale int64
-		found, err := t.found("SELECT stream, stale FROM remote_device_lists WHERE user_id = $1", []any{string(user)}, &at, &stale)
+		found, err := t.found("SELECT stream, stale FROM remote_device_lists WHERE user_id = $1", []any{string(u.User)}, &at, &stale)
 		if err != nil {
 			return err
 		}
 		if !found || stale != 0 {
 			missed = found
-			return s.changed(t, user)
+			return s.changed(t, u.User, deviceUpdate{visible: true})
 		}
-		if stream <= at {
+		same, full, err := t.knownDevice(u)
+		switch {
+		case err != nil:
+			return err
+		case u.Stream <= at && same && !u.Unreadable:
 			return nil
-		}
-		for _, p := range prev {
-			missed = missed || p > at
-		}
-		if missed {
-			if _, err := t.exec("UPDATE remote_device_lists SET stale = 1 WHERE user_id = $1", string(user)); err != nil {
+		case u.Unreadable || u.Stream <= at || u.follows(at) || full:
+			missed = true
+			if _, err := t.exec("UPDATE remote_device_lists SET stale = 1 WHERE user_id = $1", string(u.User)); err != nil {
 				return err
 			}
-			return s.changed(t, user)
+			return s.changed(t, u.User, deviceUpdate{visible: true})
 		}
-		if err := t.remoteDevice(user, device, content); err != nil {
+		if _, err := t.exec("UPDATE remote_device_lists SET stream = $1 WHERE user_id = $2", u.Stream, string(u.User)); err != nil || same {
 			return err
 		}
-		if _, err := t.exec("UPDATE remote_device_lists SET stream = $1 WHERE user_id = $2", stream, string(user)); err != nil {
+		if err := t.remoteDevice(u.User, u.Device, u.Content); err != nil {
 			return err
 		}
-		return s.changed(t, user)
+		return s.changed(t, u.User, deviceUpdate{visible: true})
 	})
 	return missed, err
+}
+
+// follows tells whether an update stands behind another that a list at a stream_id did not get. One without a prev_id is
+// the first there was.
+func (u RemoteDeviceUpdate) follows(at int64) bool {
+	for _, p := range u.Prev {
+		if p > at {
+			return true
+		}
+	}
+	return len(u.Prev) == 0 && at > 0
+}
+
+// knownDevice tells whether an update says what is stored anyway, and whether the user has as many devices as are kept.
+func (t *writeTx) knownDevice(u RemoteDeviceUpdate) (same, full bool, err error) {
+	var old []byte
+	found, err := t.found("SELECT device FROM remote_devices WHERE user_id = $1 AND device_id = $2",
+		[]any{string(u.User), []byte(u.Device)}, &old)
+	if err != nil || found || u.Content == nil {
+		return found == (u.Content != nil) && bytes.Equal(old, u.Content), false, err
+	}
+	var count int
+	_, err = t.found("SELECT COUNT(*) FROM remote_devices WHERE user_id = $1", []any{string(u.User)}, &count)
+	return false, count >= remoteDevices, err
+}
+
+// RemoteSigningKeysUpdated takes new cross-signing keys of another server's user; those not named stay.
+func (s *Store) RemoteSigningKeysUpdated(ctx context.Context, user id.UserID, keys []CrossSigningKey) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		shared, err := s.shares(t, user)
+		if err != nil || !shared {
+			return s.leave(t, user, err)
+		}
+		var one int64
+		kept, err := t.found("SELECT 1 FROM remote_device_lists WHERE user_id = $1", []any{string(user)}, &one)
+		if err != nil {
+			return err
+		}
+		visible := !kept
+		for _, k := range keys {
+			if !kept {
+				break
+			}
+			fresh, err := t.crossSigningKey(user, k)
+			if err != nil {
+				return err
+			}
+			visible = visible || fresh
+		}
+		if !visible {
+			return nil
+		}
+		return s.changed(t, user, deviceUpdate{visible: true})
+	})
 }
 
 func (t *writeTx) remoteDevice(user id.UserID, device string, content json.RawMessage) error {
@@ -86,12 +281,41 @@ func (t *writeTx) remoteDevice(user id.UserID, device string, content json.RawMe
 		_, err := t.exec("DELETE FROM remote_devices WHERE user_id = $1 AND device_id = $2", string(user), []byte(device))
 		return err
 	}
-	_, err := t.exec(`INSERT INTO remote_devices (user_id, device_id, device) VALUES ($1, $2, $3)
-		ON CONFLICT (user_id, device_id) DO UPDATE SET device = excluded.device`, string(user), []byte(device), []byte(content))
-	return err
+	return t.insert(insertRemoteDevice, string(user), []byte(device), []byte(content))
 }
 
-// StaleDevices are users whose device list missed an update, after a user, at most limit.
+var insertRemoteDevice = &insertion{
+	into: "remote_devices (user_id, device_id, device)", columns: 3, key: 2,
+	conflict: "ON CONFLICT (user_id, device_id) DO UPDATE SET device = excluded.device",
+}
+
+// TrackDevices notes that the lists of users are to be fetched: those of users who share a room, and of whom none is kept.
+func (s *Store) TrackDevices(ctx context.Context, users []id.UserID) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		for _, user := range users {
+			shared, err := s.shares(t, user)
+			if err != nil {
+				return err
+			}
+			if !shared {
+				continue
+			}
+			_, err = t.exec(`INSERT INTO remote_device_lists (user_id, stream, fetched, stale) VALUES ($1, 0, 0, 1)
+				ON CONFLICT (user_id) DO UPDATE SET stale = 1`, string(user))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// UntrackDevices forgets a user's list: its server doesn't know the user.
+func (s *Store) UntrackDevices(ctx context.Context, user id.UserID) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return t.untrack(user) })
+}
+
+// StaleDevices are users whose device list is to be fetched, after a user, at most limit.
 func (s *Store) StaleDevices(ctx context.Context, after id.UserID, limit int) ([]id.UserID, error) {
 	return readAll[id.UserID](ctx, s, `SELECT user_id FROM remote_device_lists WHERE stale = 1 AND user_id > $1
 		ORDER BY user_id LIMIT $2`, string(after), limit)
@@ -129,11 +353,12 @@ func (s *Store) RemoteDevices(ctx context.Context, users []id.UserID) (map[id.Us
 }
 
 // DeviceChanges are the users, the asking one among them, whose devices changed in (after, upto] and who share a room with
-// the user.
+// the user; and those whose keys the user signed then.
 func (s *Store) DeviceChanges(ctx context.Context, user id.UserID, after, upto Position) ([]id.UserID, error) {
 	return readAll[id.UserID](ctx, s, `SELECT user_id FROM device_changes WHERE position > $1 AND position <= $2
 		AND (user_id = $3 OR EXISTS (SELECT 1 FROM members AS a JOIN members AS b ON b.room = a.room
-		WHERE a.user_id = device_changes.user_id AND b.user_id = $3 AND a.membership = 'join' AND b.membership = 'join'))`,
+		WHERE a.user_id = device_changes.user_id AND b.user_id = $3 AND a.membership = 'join' AND b.membership = 'join'))
+		UNION SELECT user_id FROM key_signatures WHERE signer = $3 AND user_id <> $3 AND position > $1 AND position <= $2`,
 		int64(after), int64(upto), string(user))
 }
 
@@ -148,6 +373,21 @@ func (s *Store) MembersMoved(ctx context.Context, rooms []id.RoomID, after, upto
 			return err
 		})
 	return all, err
+}
+
+// SharingWithUs are those of other servers' users who are in a room with one of ours, as far as we know.
+func (s *Store) SharingWithUs(ctx context.Context, users []id.UserID) ([]id.UserID, error) {
+	var all []id.UserID
+	return all, list(`SELECT DISTINCT user_id FROM members JOIN room_servers ON room_servers.room = members.room
+		WHERE membership = 'join' AND server = $1 AND joined > 0 AND user_id IN (%s)`, []any{string(s.self)}, users,
+		func(query string, args []any) error {
+			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+				var user id.UserID
+				err := rows.Scan(&user)
+				all = append(all, user)
+				return err
+			})
+		})
 }
 
 // Sharing are those of the others who share a joined room with the user.

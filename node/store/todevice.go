@@ -5,18 +5,33 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
+	"errors"
+	"slices"
 	"time"
 
 	"hanse/federation/id"
 )
 
-// ToDevice is a message to one device of this server's, as the device gets it: sender, type, content.
+// AllDevices stands for all of a user's devices in [ToDevice.Device].
+const AllDevices = "*"
+
+// ToDevice is a message to one device of this server's, or to all of a user's, as the device gets it: sender, type, content.
 type ToDevice struct {
 	User     id.UserID
 	Device   string
 	Message  json.RawMessage
 	Position Position // set by the store
 }
+
+// ToDeviceRequest is what is taken once, of a client or another server: Seen, of [SeenHash], names it.
+type ToDeviceRequest struct {
+	Seen     [sha256.Size]byte
+	Messages []ToDevice  // those to devices that don't exist are dropped
+	EDUs     []QueuedEDU // for other servers
+}
+
+// ErrTooManyMessages says that a request would become more messages than are stored at once.
+var ErrTooManyMessages = errors.New("too many messages to devices at once")
 
 // insertToDevice and insertSeen are gathered: see writeTx.insert.
 var (
@@ -30,38 +45,115 @@ func SeenHash(parts ...string) [sha256.Size]byte {
 	return sha256.Sum256(text)
 }
 
-// SaveToDevice stores messages for devices and queues EDUs for other servers, in one transaction, unless what they came
-// with (seen, of SeenHash) was taken before: then it does nothing. Messages to devices that don't exist are dropped.
-func (s *Store) SaveToDevice(ctx context.Context, seen [sha256.Size]byte, messages []ToDevice, edus ...QueuedEDU) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		var received int64
-		found, err := t.found("SELECT received FROM to_device_seen WHERE hash = $1", []any{seen[:]}, &received)
-		if err != nil || found {
+// SaveToDevice stores messages for devices and queues EDUs for other servers, in one transaction and in the order given.
+// What was taken before is passed over, and so is what is too much ([ErrTooManyMessages]): refused has the indexes of those.
+func (s *Store) SaveToDevice(ctx context.Context, requests ...ToDeviceRequest) (refused []int, err error) {
+	err = s.commit.write(ctx, func(t *writeTx) error {
+		refused = nil
+		seen, err := t.seen(requests)
+		if err != nil {
 			return err
 		}
-		if err := t.insert(insertSeen, seen[:], time.Now().UnixMilli()); err != nil {
+		devices, err := t.devicesOf(requests)
+		if err != nil {
 			return err
 		}
-		for _, m := range messages {
-			if err := t.toDevice(m); err != nil {
+		for i, d := range requests {
+			if seen[d.Seen] {
+				continue
+			}
+			seen[d.Seen] = true
+			err := s.deliver(t, d, devices)
+			if errors.Is(err, ErrTooManyMessages) {
+				refused = append(refused, i)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}
-		return s.outbox.addEDUs(t, edus)
+		return nil
 	})
+	return refused, err
 }
 
-// toDevice writes one message, if there is the device.
-func (t *writeTx) toDevice(m ToDevice) error {
-	var created int64
-	found, err := t.found("SELECT created FROM devices WHERE user_id = $1 AND device_id = $2",
-		[]any{string(m.User), []byte(m.Device)}, &created)
-	if err != nil || !found {
+// seen finds which requests were taken before.
+func (t *writeTx) seen(requests []ToDeviceRequest) (map[[sha256.Size]byte]bool, error) {
+	seen := map[[sha256.Size]byte]bool{}
+	return seen, listOf("SELECT hash FROM to_device_seen WHERE hash IN (%s)", nil, requests,
+		func(d ToDeviceRequest) any { return d.Seen[:] }, func(query string, args []any) error {
+			return t.each(query, args, func(rows *sql.Rows) error {
+				var hash []byte
+				err := rows.Scan(&hash)
+				if len(hash) == sha256.Size {
+					seen[[sha256.Size]byte(hash)] = true
+				}
+				return err
+			})
+		})
+}
+
+// devicesOf reads the devices of those who get something.
+func (t *writeTx) devicesOf(requests []ToDeviceRequest) (map[id.UserID][]string, error) {
+	devices := map[id.UserID][]string{}
+	var users []id.UserID
+	for _, d := range requests {
+		for _, m := range d.Messages {
+			if _, known := devices[m.User]; !known {
+				devices[m.User] = nil
+				users = append(users, m.User)
+			}
+		}
+	}
+	return devices, list("SELECT user_id, device_id FROM devices WHERE user_id IN (%s) ORDER BY user_id, device_id", nil, users,
+		func(query string, args []any) error {
+			return t.each(query, args, func(rows *sql.Rows) error {
+				var user id.UserID
+				var device []byte
+				err := rows.Scan(&user, &device)
+				devices[user] = append(devices[user], string(device))
+				return err
+			})
+		})
+}
+
+// deliver writes one request; devices are those there are, in order.
+func (s *Store) deliver(t *writeTx, d ToDeviceRequest, devices map[id.UserID][]string) error {
+	var all []ToDevice
+	size := 0
+	for _, m := range d.Messages {
+		names := []string{m.Device}
+		if m.Device == AllDevices {
+			names = devices[m.User]
+		} else if _, there := slices.BinarySearch(devices[m.User], m.Device); !there {
+			continue
+		}
+		size += len(names) * len(m.Message)
+		if len(all)+len(names) > deliveredMessages || size > deliveredBytes {
+			return ErrTooManyMessages
+		}
+		for _, name := range names {
+			all = append(all, ToDevice{User: m.User, Device: name, Message: m.Message})
+		}
+	}
+	if err := t.insert(insertSeen, d.Seen[:], time.Now().UnixMilli()); err != nil {
 		return err
 	}
-	at := t.next()
-	t.notify(Notice{Position: at, Kind: KindToDevice, Users: []id.UserID{m.User}})
-	return t.insert(insertToDevice, string(m.User), []byte(m.Device), int64(at), []byte(m.Message))
+	var users []id.UserID
+	var at Position
+	for _, m := range all {
+		at = t.next()
+		if err := t.insert(insertToDevice, string(m.User), []byte(m.Device), int64(at), []byte(m.Message)); err != nil {
+			return err
+		}
+		if len(users) == 0 || users[len(users)-1] != m.User {
+			users = append(users, m.User)
+		}
+	}
+	if len(users) > 0 {
+		t.notify(Notice{Position: at, Kind: KindToDevice, Users: users})
+	}
+	return s.outbox.addEDUs(t, d.EDUs)
 }
 
 // ToDevice reads the oldest messages for a device in (after, upto], at most limit.

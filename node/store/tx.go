@@ -264,6 +264,31 @@ func (t *writeTx) exec(query string, args ...any) (int64, error) {
 	return t.run(query, args...)
 }
 
+// each calls scan for every row, after all gathered rows were written. scan must not use the transaction.
+func (t *writeTx) each(query string, args []any, scan func(rows *sql.Rows) error) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(context.Background(), args...)
+	if err != nil {
+		return fmt.Errorf("store: reading: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err tells what matters
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("store: reading: %w", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("store: reading: %w", err)
+	}
+	return nil
+}
+
 // found reads one row, if there is one.
 func (t *writeTx) found(query string, args []any, dest ...any) (bool, error) {
 	if err := t.flush(); err != nil {

@@ -15,13 +15,12 @@ type news struct {
 	floor store.Position // what changed at or before it is not known
 	rooms map[id.RoomID]roomNews
 	users map[id.UserID]userNews
-	// devices is when somebody's devices changed last.
-	devices store.Position
 }
 
-type roomNews struct{ events, receipts, redactions store.Position }
+// roomNews are of a room; devices is when those of somebody in it changed last.
+type roomNews struct{ events, receipts, redactions, devices store.Position }
 
-type userNews struct{ memberships, accountData, toDevice store.Position }
+type userNews struct{ memberships, accountData, devices, toDevice, oneTimeKeys store.Position }
 
 // forget begins anew: what changed up to the position is not known any more.
 func (n *news) forget(upto store.Position) {
@@ -47,17 +46,22 @@ func (n *news) add(notice store.Notice) {
 		n.rooms[notice.Room] = room
 		return // the user it names has only read something
 	}
-	if notice.Kind == store.KindDevices {
-		n.devices = at
-		return
+	for _, name := range notice.Rooms {
+		room := n.rooms[name]
+		room.devices = at
+		n.rooms[name] = room
 	}
 	for _, name := range notice.Users {
 		user := n.users[name]
 		switch notice.Kind {
 		case store.KindAccountData:
 			user.accountData = at
+		case store.KindDevices:
+			user.devices = at
 		case store.KindToDevice:
 			user.toDevice = at
+		case store.KindOneTimeKeys:
+			user.oneTimeKeys = at
 		default:
 			user.memberships = at
 		}
@@ -110,13 +114,31 @@ func (s *Stream) UserSince(user id.UserID, after store.Position) (memberships, a
 	return n.memberships > after, n.accountData > after
 }
 
-// DevicesSince tells whether the devices of anybody may have changed after a position, and whether there may be something
-// for a user's own ones: messages, or a change of their one-time keys.
-func (s *Stream) DevicesSince(user id.UserID, after store.Position) (anybody, own bool) {
+// DevicesSince tells whether the devices of a user, or of somebody in one of the rooms, may have changed after a position.
+func (s *Stream) DevicesSince(user id.UserID, rooms []id.RoomID, after store.Position) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if after < s.news.floor {
-		return true, true
+	if after < s.news.floor || s.news.users[user].devices > after {
+		return true
 	}
-	return s.news.devices > after, s.news.users[user].toDevice > after
+	for _, room := range rooms {
+		if s.news.rooms[room].devices > after {
+			return true
+		}
+	}
+	return false
+}
+
+// ToDeviceSince tells whether messages for a user's devices may have come after a position.
+func (s *Stream) ToDeviceSince(user id.UserID, after store.Position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return after < s.news.floor || s.news.users[user].toDevice > after
+}
+
+// OneTimeKeysSince tells whether one-time or fallback keys of a user's devices may have changed after a position.
+func (s *Stream) OneTimeKeysSince(user id.UserID, after store.Position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return after < s.news.floor || s.news.users[user].oneTimeKeys > after
 }

@@ -69,10 +69,10 @@ func (s *Stream) absorb() {
 	}
 	for _, notice := range notices {
 		s.news.add(notice)
-		if notice.Kind == store.KindDevices { // whoever shares a room with the user
-			s.wakeAll()
-		}
 		s.wake(notice.Room, notice.Users)
+		for _, room := range notice.Rooms {
+			s.wake(room, nil)
+		}
 	}
 }
 

@@ -43,8 +43,10 @@ CREATE TABLE key_signatures (
 	signer      CHARS NOT NULL,
 	key_id      BYTES NOT NULL, -- the key that signed
 	signature   BYTES NOT NULL,
+	position    INT64 NOT NULL,
 	PRIMARY KEY (user_id, target, signer, key_id)
 ) KEYED;
+CREATE INDEX key_signatures_signer ON key_signatures (signer, position);
 
 -- The newest change of each user's devices or cross-signing keys. stream is the newest stream_id that other servers were
 -- told, of this server's users.
@@ -63,6 +65,7 @@ CREATE TABLE remote_device_lists (
 	fetched INT64 NOT NULL,
 	stale   INT64 NOT NULL -- an update was missed: the list is to be fetched again
 );
+CREATE INDEX remote_device_lists_stale ON remote_device_lists (user_id) WHERE stale = 1;
 CREATE TABLE remote_devices (
 	user_id   CHARS NOT NULL,
 	device_id BYTES NOT NULL,
