@@ -71,8 +71,10 @@ type Adopt struct {
 // Dropped, with the reason, and nothing has changed: another server may give a better answer. For a room whose state is whole, or
 // partial by another join, it does nothing.
 type Complete struct {
-	Join  id.EventID   // PartialState.Join
-	State []id.EventID // all events of the state before Join; those that aren't stored must be in Events
+	Join id.EventID // PartialState.Join
+	// States is the state before Join, or the states after each of its prev events: all their events. Of two with the same key the
+	// first one counts. Those that aren't stored must be in Events.
+	States [][]id.EventID
 	// Events are those of the state and its auth chain that weren't handed in as Outliers.
 	Events []*event.Event
 	// Strict refuses a state that differs from the one that we joined with in what that has.

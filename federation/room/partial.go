@@ -48,6 +48,9 @@ type Unsure struct {
 // Partial is what there is to know while the state isn't whole; nil when it is. It must not be changed, nor kept over a Step.
 func (m *Machine) Partial() *PartialState { return m.partial }
 
+// Full tells that the state isn't whole and no more events are judged before it is: they are dropped.
+func (m *Machine) Full() bool { return m.partial != nil && len(m.partial.Unsure) >= maxUnsure }
+
 // begin notes that the room has a partial state from this step on, or none any more.
 func (s *step) begin(in Adopt) {
 	switch {
@@ -130,12 +133,20 @@ func (s *step) complete(in Complete) error {
 	if err := s.wakeAll(since); err != nil {
 		return err
 	}
-	if len(in.State) > maxState {
-		return drop("the state given has %d events", len(in.State))
+	states := make([]roomstate.Map, 0, len(in.States))
+	for _, ids := range in.States {
+		if len(ids) > maxState {
+			return drop("the state given has %d events", len(ids))
+		}
+		state, ok, err := s.stateOf(ids)
+		if err != nil || !ok {
+			return errors.Join(err, drop("the state given has no valid create event"))
+		}
+		states = append(states, state)
 	}
-	state, ok, err := s.stateOf(in.State)
-	if err != nil || !ok {
-		return errors.Join(err, drop("the state given has no valid create event"))
+	state, err := s.resolve(states)
+	if err != nil {
+		return err
 	}
 	join, reason, err := s.fitting(in, state)
 	if err != nil {

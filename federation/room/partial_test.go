@@ -277,9 +277,9 @@ func (j *joining) complete(join *event.Event, before roomstate.Map) {
 	t := j.t
 	t.Helper()
 	events := j.w.wholeState(before, join.ID())
-	in := room.Complete{Join: join.ID(), State: stateIDs(before), Strict: true}
+	in := room.Complete{Join: join.ID(), States: [][]id.EventID{stateIDs(before)}, Strict: true}
 	wrong := in
-	wrong.State = nil
+	wrong.States = [][]id.EventID{nil}
 	refused := j.step(wrong)
 	if v, _ := refused.Verdict(join.ID()); v.Status != room.Dropped || j.m.Partial() == nil {
 		t.Fatalf("a state without anything completes: %+v", v)

@@ -99,17 +99,32 @@ func (s *step) policy() (Policy, bool, error) {
 	return p, joined > 0, err
 }
 
+// joinedIn is the number of a server's joined members in a state.
+type joinedIn struct {
+	state   roomstate.Map
+	server  id.ServerName
+	members int
+}
+
 // joinedNow is the number of a server's joined members in the current state of a step that is under way.
 func (s *step) joinedNow(server id.ServerName, current roomstate.Map) (int, error) {
+	if s.joined.server == server && s.joined.state.Equal(current) {
+		return s.joined.members, nil
+	}
 	var changes []StateChange
 	for change := range s.m.current.Diff(current) {
 		changes = append(changes, StateChange{Key: change.Key, Old: change.Old, New: change.New})
 	}
 	changed, err := s.countServers(changes)
-	if n, ok := changed[server]; ok || err != nil {
-		return n, err
+	if err != nil {
+		return 0, err
 	}
-	return s.m.servers.count[server], nil
+	n, ok := changed[server]
+	if !ok {
+		n = s.m.servers.count[server]
+	}
+	s.joined = joinedIn{state: current, server: server, members: n}
+	return n, nil
 }
 
 // checkPolicy is check 7. Asking for a signature that is missing is the caller's, before it hands the event in.

@@ -36,6 +36,7 @@ type step struct {
 	current roomstate.Map
 	stale   bool // current isn't resolved yet from forward
 	partial *PartialState
+	joined  joinedIn // the answer of joinedNow before
 	// replaying: events are judged again, so nothing is unsure.
 	replaying bool
 }

@@ -56,7 +56,7 @@ func (d *Directory) Local(ctx context.Context, alias id.RoomAlias) (federation.D
 
 // servers are some servers in a room: this one first if it takes part, then those with the most users.
 func (d *Directory) servers(ctx context.Context, room id.RoomID) ([]id.ServerName, error) {
-	joined, err := d.store.JoinedServers(ctx, room)
+	joined, err := d.store.ServersIn(ctx, room)
 	if err != nil {
 		return nil, err
 	}

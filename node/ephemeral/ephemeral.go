@@ -105,7 +105,7 @@ func (e *Ephemeral) mustBeJoined(ctx context.Context, room id.RoomID, user id.Us
 
 // others are the other servers in a room.
 func (e *Ephemeral) others(ctx context.Context, room id.RoomID) ([]id.ServerName, error) {
-	joined, err := e.config.Store.JoinedServers(ctx, room)
+	joined, err := e.config.Store.ServersIn(ctx, room)
 	if err != nil {
 		return nil, err
 	}

@@ -115,6 +115,9 @@ func (a *actor) do(ctx context.Context, t *task) {
 	if t.of != nil && t.of != a.machine {
 		return // the machine that asked is gone; what it waited for is staged
 	}
+	if apart(t.input) {
+		a.flush(ctx)
+	}
 	if err := a.load(ctx, t); err != nil {
 		t.reply(answer{err: err})
 		return
@@ -151,6 +154,16 @@ func (a *actor) do(ctx context.Context, t *task) {
 	a.merges.Add(merges(result.Commit))
 	a.fetch(result.Fetch)
 	a.filling.add(t, result, opts)
+}
+
+// apart tells whether what was decided before an input must be on disk when it is decided about: because it decides anew what others have
+// decided.
+func apart(in room.Input) bool {
+	switch in.(type) {
+	case room.Adopt, room.Complete:
+		return true
+	}
+	return false
 }
 
 // step steps the machine. What other servers send must never stop more than their own room: a panic is this step's error.

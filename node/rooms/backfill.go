@@ -47,7 +47,7 @@ func (r *Rooms) askHistory(ctx context.Context, roomID id.RoomID, missing []id.E
 	if !ok {
 		return errUnknownRoom(roomID)
 	}
-	joined, err := r.store.JoinedServers(ctx, roomID)
+	joined, err := r.store.ServersIn(ctx, roomID)
 	if err != nil {
 		return err
 	}

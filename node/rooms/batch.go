@@ -59,6 +59,10 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 	}
 	maps.Copy(b.commit.Servers, c.Servers)
 	b.commit.Send = append(b.commit.Send, c.Send...)
+	if c.Partial != nil {
+		b.commit.Partial = c.Partial
+	}
+	b.commit.Whole = b.commit.Whole || c.Whole
 
 	for i := range opts.ClientTxns {
 		txn := &opts.ClientTxns[i]

@@ -30,7 +30,7 @@ func (r *Rooms) candidates(ctx context.Context, user id.UserID, roomID id.RoomID
 	if server, ok := roomID.Server(); ok {
 		list = append(list, server)
 	}
-	joined, err := r.store.JoinedServers(ctx, roomID)
+	joined, err := r.store.ServersIn(ctx, roomID)
 	if err != nil {
 		return nil, err
 	}

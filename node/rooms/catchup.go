@@ -122,7 +122,7 @@ func (a *asking) worthwhile(server id.ServerName) bool {
 
 // catchUpRoom asks the servers of one room in turn.
 func (r *Rooms) catchUpRoom(ctx context.Context, info store.RoomInfo, asked *asking) error {
-	joined, err := r.store.JoinedServers(ctx, info.RoomID)
+	joined, err := r.store.ServersIn(ctx, info.RoomID)
 	if err != nil {
 		return err
 	}

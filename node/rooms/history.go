@@ -59,6 +59,9 @@ func (r *Rooms) ServerStateIDs(ctx context.Context, origin id.ServerName, req fe
 }
 
 func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federation.StateRequest) (state, chain []*event.Event, err error) {
+	if err := r.whole(ctx, req.RoomID); err != nil {
+		return nil, nil, err
+	}
 	row, err := r.eventFor(ctx, origin, req.RoomID, req.EventID)
 	if err != nil {
 		return nil, nil, err
@@ -81,6 +84,9 @@ func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federatio
 //
 // spec:server-server-api#retrieving-event-authorisation-information
 func (r *Rooms) EventAuth(ctx context.Context, origin id.ServerName, req federation.EventAuthRequest) (federation.EventAuthResponse, error) {
+	if err := r.whole(ctx, req.RoomID); err != nil {
+		return federation.EventAuthResponse{}, err
+	}
 	row, err := r.eventFor(ctx, origin, req.RoomID, req.EventID)
 	if err != nil {
 		return federation.EventAuthResponse{}, err
@@ -120,16 +126,26 @@ func (r *Rooms) ServerMissingEvents(ctx context.Context, origin id.ServerName, r
 	return wire(events), err
 }
 
+// whole refuses what can't be answered while the state of the room isn't whole: states, and auth chains that may hold other members than
+// those of the whole state.
+func (r *Rooms) whole(ctx context.Context, roomID id.RoomID) error {
+	info, _, err := r.store.Room(ctx, roomID)
+	if err == nil && info.Partial {
+		err = federation.PartialState()
+	}
+	return err
+}
+
 // mayRead tells whether a server may ask for a room's events: it is in the room and not kept out by its ACL.
 func (r *Rooms) mayRead(ctx context.Context, origin id.ServerName, roomID id.RoomID) error {
 	if _, err := r.serves(ctx, origin, roomID); err != nil {
 		return err
 	}
-	joined, err := r.store.JoinedServers(ctx, roomID)
+	joined, err := r.store.ServersIn(ctx, roomID)
 	if err != nil {
 		return err
 	}
-	if joined[origin] == 0 {
+	if _, in := joined[origin]; !in {
 		return federation.Forbidden("your server is not in this room")
 	}
 	return nil

@@ -22,6 +22,9 @@ import (
 //
 // spec:server-server-api#inviting-to-a-room
 func (r *Rooms) Invite(ctx context.Context, req MembershipRequest) error {
+	if err := r.withMember(ctx, req.Room, req.Target); err != nil {
+		return err
+	}
 	extra := reason(req.Reason)
 	if req.Direct {
 		extra.set("is_direct", true)

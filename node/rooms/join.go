@@ -67,6 +67,11 @@ func (r *Rooms) joinHere(ctx context.Context, req JoinRequest) (id.EventID, erro
 	if err != nil {
 		return "", err
 	}
+	if info.Partial {
+		if err := r.mayEnter(ctx, req); err != nil {
+			return "", err
+		}
+	}
 	// How the user may come in is part of the event, so it must be known before the event's turn.
 	var way entrance
 	var already id.EventID
@@ -97,7 +102,7 @@ func (r *Rooms) joinHere(ctx context.Context, req JoinRequest) (id.EventID, erro
 // is all there is, and who may join by that can come in again.
 func abandoned(info store.RoomInfo, req JoinRequest, self id.ServerName) bool {
 	others := slices.ContainsFunc(req.Via, func(server id.ServerName) bool { return server != self })
-	return info.Created && info.Joined == 0 && !others
+	return info.Created && info.Joined == 0 && !others && !info.Partial
 }
 
 // joinContent is what the client wants in the content of its membership event, without what is not its to say.

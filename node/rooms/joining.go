@@ -11,6 +11,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/node/store"
 )
 
 // joinThrough joins a room through other servers: make_join, sign, send_join, verify, adopt.
@@ -44,10 +45,18 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 		if err != nil {
 			return err
 		}
-		// 3. It goes in, the state comes out.
-		state, err := r.cfg.Client.SendJoin(ctx, server, req.Room, ours.ID(), ours.JSON(), false)
+		// 3. It goes in, the state comes out, of a large room without its members. In a room that we are in already it must be whole.
+		info, _, err := r.store.Room(ctx, req.Room)
 		if err != nil {
 			return err
+		}
+		omit := !info.Resident
+		state, err := r.cfg.Client.SendJoin(ctx, server, req.Room, ours.ID(), ours.JSON(), omit)
+		if err != nil {
+			return err
+		}
+		if state.MembersOmitted && !omit {
+			return fmt.Errorf("%s left out members though it was not asked to", server)
 		}
 		// 4. We are in.
 		return r.adopt(ctx, server, rules, ours, state)
@@ -59,14 +68,14 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 	if len(answer.State) > r.limits.StateEvents || len(answer.AuthChain) > r.limits.StateEvents {
 		return fmt.Errorf("the state of the room has more than %d events", r.limits.StateEvents)
 	}
-	if answer.MembersOmitted {
-		return fmt.Errorf("%s left out members though it was not asked to", server)
-	}
 	signed, err := r.withCoSignature(ctx, rules, ours, answer.Event)
 	if err != nil {
 		return err
 	}
-	in := room.Adopt{Event: signed}
+	in := room.Adopt{Event: signed, Partial: answer.MembersOmitted}
+	if in.Partial {
+		in.Servers = append(answer.ServersInRoom, server)
+	}
 	in.State, in.AuthChain = r.verifiedLists(ctx, rules, ours.RoomID(), answer.State, answer.AuthChain)
 	result, err := r.ask(ctx, ours.RoomID(), &task{input: in, from: server, fresh: func() *room.Machine { return room.New(r.self, rules) }})
 	if err != nil {
@@ -79,6 +88,9 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 		if v.Status != room.Accepted {
 			r.log.Debug("an event of a joined room's state is left out", "room", ours.RoomID(), "server", server, "event", v.EventID, "status", v.Status, "why", why(v))
 		}
+	}
+	if in.Partial {
+		r.getWhole(store.PartialRoom{RoomID: ours.RoomID(), Join: signed.ID()}, server)
 	}
 	return nil
 }

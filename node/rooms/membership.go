@@ -92,6 +92,9 @@ func (r *Rooms) Unban(ctx context.Context, req MembershipRequest) error {
 
 // changeMembership sets somebody else's membership, if what it is now passes a check, made in the same turn.
 func (r *Rooms) changeMembership(ctx context.Context, req MembershipRequest, membership string, allowed func(now string) error) error {
+	if err := r.withMember(ctx, req.Room, req.Target); err != nil {
+		return err
+	}
 	draft := memberDraft(req.Sender, req.Target, r.memberContent(ctx, req.Target, membership, reason(req.Reason)))
 	_, err := r.propose(ctx, req.Room, store.CommitOptions{}, func(m *room.Machine, src room.Source) error {
 		now, err := membershipIn(m, src, req.Target)

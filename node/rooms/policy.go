@@ -182,6 +182,7 @@ func (r *Rooms) policyOf(ctx context.Context, roomID id.RoomID) (room.Policy, bo
 	if !ok {
 		return policy, false, nil
 	}
-	joined, err := r.store.JoinedServers(ctx, roomID)
-	return policy, joined[policy.Server] > 0, err
+	servers, err := r.store.ServersIn(ctx, roomID)
+	_, in := servers[policy.Server]
+	return policy, in, err
 }

@@ -44,6 +44,9 @@ func (r *Rooms) Event(ctx context.Context, user id.UserID, roomID id.RoomID, eve
 //
 // spec:client-server-api#get_matrixclientv3roomsroomidstate
 func (r *Rooms) State(ctx context.Context, user id.UserID, roomID id.RoomID) ([]*event.Event, error) {
+	if err := r.withMembers(ctx, roomID); err != nil {
+		return nil, err
+	}
 	state, err := r.stateFor(ctx, user, roomID)
 	if err != nil {
 		return nil, err
@@ -59,9 +62,21 @@ func (r *Rooms) StateEvent(ctx context.Context, user id.UserID, roomID id.RoomID
 	if err != nil {
 		return nil, err
 	}
-	events, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typ, StateKey: stateKey})
+	key := roomstate.Key{Type: typ, StateKey: stateKey}
+	events, err := r.store.StateEvents(ctx, state, key)
 	if err != nil {
 		return nil, err
+	}
+	if len(events) == 0 && typ == typeMember {
+		if err := r.withMembers(ctx, roomID); err != nil {
+			return nil, err
+		}
+		if state, err = r.stateFor(ctx, user, roomID); err != nil {
+			return nil, err
+		}
+		if events, err = r.store.StateEvents(ctx, state, key); err != nil {
+			return nil, err
+		}
 	}
 	if len(events) == 0 {
 		return nil, federation.NotFound(fmt.Sprintf("the room has no state %q with the state key %q", typ, stateKey))
@@ -100,6 +115,9 @@ func notJoined() error { return federation.Forbidden("you are not in this room")
 //
 // spec:client-server-api#get_matrixclientv3roomsroomidmembers
 func (r *Rooms) Members(ctx context.Context, req MembersRequest) ([]*event.Event, error) {
+	if err := r.withMembers(ctx, req.Room); err != nil {
+		return nil, err
+	}
 	state, err := r.stateFor(ctx, req.User, req.Room)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ import (
 //
 // spec:server-server-api#get_matrixfederationv1make_joinroomiduserid
 func (r *Rooms) MakeJoin(ctx context.Context, origin id.ServerName, req federation.MakeRequest) (federation.MakeResponse, error) {
-	rules, err := r.serves(ctx, origin, req.RoomID)
+	rules, err := r.servesWhole(ctx, origin, req.RoomID)
 	if err != nil {
 		return federation.MakeResponse{}, err
 	}
@@ -46,7 +46,7 @@ func (r *Rooms) MakeJoin(ctx context.Context, origin id.ServerName, req federati
 //
 // spec:server-server-api#get_matrixfederationv1make_leaveroomiduserid
 func (r *Rooms) MakeLeave(ctx context.Context, origin id.ServerName, req federation.MakeRequest) (federation.MakeResponse, error) {
-	if _, err := r.serves(ctx, origin, req.RoomID); err != nil {
+	if _, err := r.servesWhole(ctx, origin, req.RoomID); err != nil {
 		return federation.MakeResponse{}, err
 	}
 	return r.make(ctx, origin, req, object{"membership": quote(leave)})
@@ -56,7 +56,7 @@ func (r *Rooms) MakeLeave(ctx context.Context, origin id.ServerName, req federat
 //
 // spec:server-server-api#get_matrixfederationv1make_knockroomiduserid
 func (r *Rooms) MakeKnock(ctx context.Context, origin id.ServerName, req federation.MakeRequest) (federation.MakeResponse, error) {
-	rules, err := r.serves(ctx, origin, req.RoomID)
+	rules, err := r.servesWhole(ctx, origin, req.RoomID)
 	if err != nil {
 		return federation.MakeResponse{}, err
 	}
@@ -84,6 +84,19 @@ func (r *Rooms) serves(ctx context.Context, origin id.ServerName, roomID id.Room
 		return nil, federation.NotFound(fmt.Sprintf("this server is not in the room %s", roomID))
 	}
 	return info.Rules, r.admit(ctx, roomID, origin)
+}
+
+// servesWhole is serves for memberships: a server that doesn't know all members can't tell who may join or leave, nor give the state or the
+// servers of the room. It answers as if it weren't in the room, as deployed servers do, so that another one is asked.
+func (r *Rooms) servesWhole(ctx context.Context, origin id.ServerName, roomID id.RoomID) (*roomversion.Rules, error) {
+	info, _, err := r.store.Room(ctx, roomID)
+	if err != nil {
+		return nil, err
+	}
+	if info.Partial {
+		return nil, federation.NotFound(fmt.Sprintf("this server is not in the room %s as a whole yet: ask another one", roomID))
+	}
+	return r.serves(ctx, origin, roomID)
 }
 
 // make is the common part of make_join, make_leave and make_knock.
@@ -155,7 +168,7 @@ func (r *Rooms) SendKnock(ctx context.Context, origin id.ServerName, req federat
 // enter is the common part of send_join, send_leave and send_knock: the event is checked, co-signed if the room needs
 // that, and committed if the room accepts it.
 func (r *Rooms) enter(ctx context.Context, origin id.ServerName, req federation.SendRequest, membership string) (*event.Event, room.Result, error) {
-	rules, err := r.serves(ctx, origin, req.RoomID)
+	rules, err := r.servesWhole(ctx, origin, req.RoomID)
 	if err != nil {
 		return nil, room.Result{}, err
 	}

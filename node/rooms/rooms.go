@@ -87,6 +87,7 @@ type Rooms struct {
 	flights singleflight.Group // handshakes, by kind, room and user
 	entry   keyedLock          // one remote join of a room at a time
 	fetches chan struct{}      // a slot a running fetch
+	wholes  chan struct{}      // a slot a server that is asked for the whole state of a room
 	bound   chan struct{}      // a slot a notice of an identity server that is worked on
 	acls    aclCache
 	created atomic.Int64 // the newest create event's time
@@ -94,8 +95,9 @@ type Rooms struct {
 	resets, merged, recovered atomic.Int64 // see Stats
 
 	mu      sync.Mutex
-	actors  map[id.RoomID]*actor // guarded by mu
-	quiet   quietList            // guarded by mu: loaded rooms, the one used longest ago first
+	actors  map[id.RoomID]*actor        // guarded by mu
+	partial map[id.RoomID]chan struct{} // guarded by mu: rooms that get their whole state; closed in the end
+	quiet   quietList                   // guarded by mu: loaded rooms, the one used longest ago first
 	starts  []func(context.Context)
 	stopped bool          // guarded by mu: Run has ended
 	wake    chan struct{} // capacity 1: starts has grown
@@ -124,7 +126,9 @@ func New(cfg Config) *Rooms {
 		log:     cfg.Log.With("part", "rooms"),
 		fetches: make(chan struct{}, limits.Fetches),
 		bound:   make(chan struct{}, boundNotices),
+		wholes:  make(chan struct{}, wholeAtOnce),
 		actors:  make(map[id.RoomID]*actor),
+		partial: make(map[id.RoomID]chan struct{}),
 		wake:    make(chan struct{}, 1),
 	}
 }
@@ -134,6 +138,7 @@ func New(cfg Config) *Rooms {
 func (r *Rooms) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() {
+		r.getAllWhole(ctx)
 		r.resumeStaged(ctx)
 		r.catchUp(ctx)
 	})

@@ -160,7 +160,7 @@ func (d *dating) closer(e, than dated) bool {
 func (d *dating) elsewhere(ctx context.Context, found dated) (dated, error) {
 	ctx, cancel := context.WithTimeout(ctx, backfillTime)
 	defer cancel()
-	joined, err := d.r.store.JoinedServers(ctx, d.req.RoomID)
+	joined, err := d.r.store.ServersIn(ctx, d.req.RoomID)
 	if err != nil {
 		return found, err
 	}

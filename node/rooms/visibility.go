@@ -187,6 +187,10 @@ func MaySee(e *event.Event, user id.UserID, visible, member *event.Event, joined
 // when only those who were there may see them.
 func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []store.EventRow) ([]*event.Event, error) {
 	known := make(map[roomstate.Hash]bool) // by state: events in a row often share it
+	told, err := r.saidToBeIn(ctx, server, rows)
+	if err != nil {
+		return nil, err
+	}
 	events := make([]*event.Event, len(rows))
 	for i, row := range rows {
 		events[i] = row.Event
@@ -199,7 +203,7 @@ func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []
 			continue
 		}
 		sees, asked := known[state.Hash()]
-		if !asked {
+		if sees = sees || told; !asked && !told {
 			if sees, err = r.serverSees(ctx, server, state); err != nil {
 				return nil, err
 			}
@@ -210,6 +214,21 @@ func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []
 		}
 	}
 	return events, nil
+}
+
+// saidToBeIn tells whether a server is said to have been in the room of the events since before we were, whose state isn't whole yet: its users
+// aren't known, but they have seen what we have.
+func (r *Rooms) saidToBeIn(ctx context.Context, server id.ServerName, rows []store.EventRow) (bool, error) {
+	if len(rows) == 0 {
+		return false, nil
+	}
+	info, _, err := r.store.Room(ctx, rows[0].RoomID)
+	if err != nil || !info.Partial {
+		return false, err
+	}
+	servers, err := r.store.ServersIn(ctx, info.RoomID)
+	_, in := servers[server]
+	return in, err
 }
 
 // serverSees tells whether a server that is in the room now may see events with this state.

@@ -1,0 +1,65 @@
+package rooms
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// What can't be answered, or done, without the members of a room waits for them while they are on their way, but not for ever.
+
+// membersTime is how long a client waits for the members of a room: most proxies and clients give up after a minute.
+const membersTime = 50 * time.Second
+
+// withMembers waits for the members of a room that was joined without them. A list that lacks most of them would be worse than none:
+// clients keep it, and send their keys to nobody else.
+func (r *Rooms) withMembers(ctx context.Context, roomID id.RoomID) error {
+	info, _, err := r.store.Room(ctx, roomID)
+	if err != nil || !info.Partial || !info.Resident {
+		return err
+	}
+	if whole, err := r.awaitWhole(ctx, roomID, membersTime); whole || err != nil {
+		return err
+	}
+	return federation.NewError(http.StatusGatewayTimeout, federation.CodeUnknown, "the members of this room are still being fetched from other servers: try again later")
+}
+
+// withMember is withMembers for what is done to one user, unless we know the user's membership.
+func (r *Rooms) withMember(ctx context.Context, roomID id.RoomID, user id.UserID) error {
+	state, err := r.store.CurrentState(ctx, roomID)
+	if err != nil {
+		return err
+	}
+	if _, known := state.Get(typeMember, string(user)); known {
+		return nil
+	}
+	return r.withMembers(ctx, roomID)
+}
+
+// enterServers is how many servers are asked whether a user may come into a room whose members we don't know.
+const enterServers = 3
+
+// mayEnter asks a server that has the members of a room whether a user of ours may join it, where we don't know: who is banned would
+// see the room until its state is whole. The template that it answers with isn't used: we are in the room.
+func (r *Rooms) mayEnter(ctx context.Context, req JoinRequest) error {
+	state, err := r.store.CurrentState(ctx, req.Room)
+	if err != nil {
+		return err
+	}
+	if member, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typeMember, StateKey: string(req.User)}); err != nil || len(member) > 0 {
+		return err
+	}
+	servers, err := r.holders(ctx, req.Room, "")
+	if err != nil {
+		return err
+	}
+	servers = servers[:min(len(servers), enterServers)]
+	return r.tryEach(ctx, "join", req.Room, servers, func(ctx context.Context, server id.ServerName) error {
+		_, err := r.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, versions())
+		return err
+	})
+}

@@ -1,0 +1,383 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"hanse/federation/dag"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+	"hanse/node/store"
+)
+
+// A room that was joined without all of its members (room.PartialState) gets its whole state in the background: from the server that
+// it was joined through, or any other that is in it. What one gave stays, should it die half-way; the next is asked for the rest.
+
+const (
+	// wholeAtOnce is how many rooms get their whole state at a time: each may hold a state's JSON in memory.
+	wholeAtOnce = 4
+	// wholeServers is how many servers are asked in one round.
+	wholeServers = 10
+	// wholeTime bounds what one server may take.
+	wholeTime = 15 * time.Minute
+	// wholePause is the pause after the first round without success; it doubles with each, up to wholePauseMost.
+	wholePause     = 5 * time.Second
+	wholePauseMost = 10 * time.Minute
+	// wholeChunk is how many events of a state share a step and a commit: what happens in the room meanwhile waits no longer than for one.
+	wholeChunk = 500
+	// wholePasses bounds how often the events of an answer are gone through: each time those are taken whose auth events are known by then.
+	// Events in an order in which auth events come first need one.
+	wholePasses = 50
+)
+
+// errWhole ends the work on a room that needs none any more.
+var errWhole = errors.New("rooms: the state is whole")
+
+// getWhole starts to get the whole state of a room, unless that is under way. through is asked first; it may be "".
+func (r *Rooms) getWhole(p store.PartialRoom, through id.ServerName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.partial[p.RoomID] != nil {
+		return
+	}
+	done := make(chan struct{})
+	r.partial[p.RoomID] = done
+	started := r.startLocked(func(ctx context.Context) {
+		defer func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			delete(r.partial, p.RoomID)
+			close(done)
+		}()
+		r.makeWhole(ctx, p, through)
+	})
+	if !started {
+		delete(r.partial, p.RoomID)
+		close(done)
+	}
+}
+
+// getAllWhole goes on, after a start, with what was under way.
+func (r *Rooms) getAllWhole(ctx context.Context) {
+	list, err := r.store.PartialRooms(ctx)
+	if err != nil {
+		r.log.Error("can't read which rooms lack members; they lack them until the next start", "err", err)
+		return
+	}
+	for _, p := range list {
+		r.getWhole(p, "")
+	}
+}
+
+// awaitWhole waits until the room's state is whole, for at most the given time; it reports whether it is.
+func (r *Rooms) awaitWhole(ctx context.Context, roomID id.RoomID, most time.Duration) (bool, error) {
+	r.mu.Lock()
+	done := r.partial[roomID]
+	r.mu.Unlock()
+	if done != nil {
+		timer := time.NewTimer(most)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	info, _, err := r.store.Room(ctx, roomID)
+	return !info.Partial, err
+}
+
+// makeWhole asks servers until one gives the state, or nobody needs it any more. At first an answer must be what the room was joined with,
+// and lack nothing; if no server has such a one, any that lets us in is taken.
+func (r *Rooms) makeWhole(ctx context.Context, p store.PartialRoom, through id.ServerName) {
+	began := time.Now()
+	strict := true
+	for pause := wholePause; ; pause = min(2*pause, wholePauseMost) {
+		servers, err := r.holders(ctx, p.RoomID, through)
+		if err != nil && ctx.Err() == nil {
+			r.log.Error("can't read which servers have the members of a room", "room", p.RoomID, "err", err)
+		}
+		answered := false
+		for _, server := range servers {
+			err := r.wholeFrom(ctx, server, p, strict)
+			switch {
+			case err == nil:
+				r.log.Info("a room that was joined without its members has them", "room", p.RoomID, "server", server, "took", time.Since(began))
+				return
+			case errors.Is(err, errWhole) || ctx.Err() != nil:
+				return
+			}
+			_, unfit := errors.AsType[*unfitState](err)
+			answered = answered || unfit
+			r.log.Info("a server did not give the members of a room", "room", p.RoomID, "server", server, "err", err)
+		}
+		if strict && answered {
+			strict = false // nobody's is better: at once
+			continue
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// unfitState is an answer that was given, but isn't good.
+type unfitState struct{ reason string }
+
+func (u *unfitState) Error() string { return u.reason }
+
+// holders are the servers to ask for a room's state: the one it was joined through first, then those with most users that we know of.
+func (r *Rooms) holders(ctx context.Context, roomID id.RoomID, first id.ServerName) ([]id.ServerName, error) {
+	known, err := r.store.ServersIn(ctx, roomID)
+	delete(known, r.self)
+	delete(known, first)
+	list := byUsers(known)
+	if first != "" && first != r.self {
+		list = slices.Insert(list, 0, first)
+	}
+	return list[:min(len(list), wholeServers)], err
+}
+
+// wholeFrom asks one server.
+func (r *Rooms) wholeFrom(ctx context.Context, server id.ServerName, p store.PartialRoom, strict bool) error {
+	select {
+	case r.wholes <- struct{}{}:
+		defer func() { <-r.wholes }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, wholeTime)
+	defer cancel()
+	w := &whole{r: r, server: server, partial: p, strict: strict}
+	if err := w.needed(ctx); err != nil {
+		return err
+	}
+	row, ok, err := r.store.Event(ctx, p.Join)
+	if err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("our join %s is not stored", p.Join))
+	}
+	w.rules = row.Event.Rules()
+	states, err := w.states(ctx, row.Event)
+	if err != nil {
+		return err
+	}
+	return w.complete(ctx, states)
+}
+
+// whole is the work with one server.
+type whole struct {
+	r       *Rooms
+	server  id.ServerName
+	partial store.PartialRoom
+	rules   *roomversion.Rules
+	strict  bool
+}
+
+// needed tells, by errWhole, that nobody needs the state any more: it is whole, or was left.
+func (w *whole) needed(ctx context.Context) error {
+	info, ok, err := w.r.store.Room(ctx, w.partial.RoomID)
+	if err == nil && (!ok || !info.Partial || !info.Resident) {
+		err = errWhole
+	}
+	return err
+}
+
+// states gets the state before our join: by those after its prev events, as deployed servers ask, since every server in the room has
+// them, or that before the join itself, which those have who were told of it.
+func (w *whole) states(ctx context.Context, joined *event.Event) ([][]id.EventID, error) {
+	var states [][]id.EventID
+	var refused error
+	for _, prev := range joined.PrevEvents() {
+		state, err := w.stateAt(ctx, prev)
+		if err != nil {
+			refused = err
+			break
+		}
+		states = append(states, append([]id.EventID{prev}, state...)) // first: it replaces what it is the successor of
+	}
+	if refused == nil && len(states) > 0 {
+		return states, nil
+	}
+	if wireError(refused) == nil || ctx.Err() != nil {
+		return nil, refused // it isn't there: asking again won't help
+	}
+	state, err := w.stateAt(ctx, joined.ID())
+	if err != nil {
+		return nil, errors.Join(refused, err)
+	}
+	return [][]id.EventID{state}, nil
+}
+
+// stateAt gets the state before an event, and stores those of its events, of its auth chain and the event itself that aren't stored.
+func (w *whole) stateAt(ctx context.Context, at id.EventID) ([]id.EventID, error) {
+	ids, err := w.r.cfg.Client.StateIDs(ctx, w.server, w.partial.RoomID, at)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids.PDUIDs) > w.r.limits.StateEvents || len(ids.AuthChainIDs) > w.r.limits.StateEvents {
+		return nil, &unfitState{fmt.Sprintf("the state it gave has more than %d events", w.r.limits.StateEvents)}
+	}
+	all := slices.Concat(ids.PDUIDs, ids.AuthChainIDs, []id.EventID{at})
+	missing, err := w.r.unknown(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > fewEvents {
+		if err := w.takeState(ctx, at); err != nil {
+			return nil, err
+		}
+		if missing, err = w.r.unknown(ctx, all); err != nil {
+			return nil, err
+		}
+	}
+	if len(missing) > 0 && len(missing) <= fewEvents {
+		events, failed := w.r.fetchEvents(ctx, w.server, w.partial.RoomID, w.rules, missing)
+		if err := w.take(ctx, events); err != nil {
+			return nil, err
+		}
+		if missing, err = w.r.unknown(ctx, missing); err != nil {
+			return nil, err
+		}
+		if failed != nil && len(missing) > 0 && w.strict {
+			return nil, fmt.Errorf("%d events of the state it gave are not to be had from it: %w", len(missing), failed)
+		}
+	}
+	if len(missing) > 0 && w.strict {
+		return nil, &unfitState{fmt.Sprintf("%d events of the state it gave are not to be had from it, or not valid", len(missing))}
+	}
+	return ids.PDUIDs, nil
+}
+
+// takeState stores the events of a whole state, as they come.
+func (w *whole) takeState(ctx context.Context, at id.EventID) error {
+	answer, err := w.r.cfg.Client.State(ctx, w.server, w.partial.RoomID, at)
+	if err != nil {
+		return err
+	}
+	left := slices.Concat(answer.AuthChain, answer.PDUs)
+	for range wholePasses {
+		before := len(left)
+		if left, err = w.pass(ctx, left); err != nil || len(left) == 0 || len(left) == before {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass stores those of the events whose auth events are known by then; the others are returned.
+func (w *whole) pass(ctx context.Context, raws []json.RawMessage) (left []json.RawMessage, err error) {
+	for chunk := range slices.Chunk(raws, wholeChunk) {
+		if err := w.needed(ctx); err != nil {
+			return nil, err
+		}
+		events, err := w.fresh(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		later, err := w.outliers(ctx, events)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range later {
+			left = append(left, e.JSON())
+		}
+		clear(chunk) // what is stored needs no more memory
+	}
+	return left, nil
+}
+
+// fresh are those events that aren't stored, verified.
+func (w *whole) fresh(ctx context.Context, raws []json.RawMessage) ([]*event.Event, error) {
+	parsed := parseAll(w.rules, raws)
+	parsed = slices.DeleteFunc(parsed, func(e *event.Event) bool { return e == nil || e.RoomID() != w.partial.RoomID })
+	known, err := w.r.store.Known(ctx, idsOf(parsed))
+	if err != nil {
+		return nil, err
+	}
+	parsed = slices.DeleteFunc(parsed, func(e *event.Event) bool { return known[e.ID()] })
+	var good []*event.Event
+	for i, err := range w.r.cfg.Ring.VerifyEvents(ctx, parsed) {
+		if err != nil {
+			w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", parsed[i].ID(), "err", err)
+			continue
+		}
+		good = append(good, parsed[i])
+	}
+	return good, nil
+}
+
+// take stores a few events.
+func (w *whole) take(ctx context.Context, events []*event.Event) error {
+	_, err := w.outliers(ctx, dag.SortTopologically(events))
+	return err
+}
+
+// outliers hands in events; those whose auth events aren't known yet are returned.
+func (w *whole) outliers(ctx context.Context, events []*event.Event) (later []*event.Event, err error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	result, err := w.r.step(ctx, w.partial.RoomID, room.Outliers{Events: events}, store.CommitOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		if v, ok := result.Verdict(e.ID()); ok && v.Status == room.Dropped {
+			later = append(later, e)
+		}
+	}
+	return later, nil
+}
+
+// complete has the room take the state.
+func (w *whole) complete(ctx context.Context, states [][]id.EventID) error {
+	full := false
+	err := w.r.look(ctx, w.partial.RoomID, func(m *room.Machine, _ room.Source) error {
+		full = m.Full()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	result, err := w.r.step(ctx, w.partial.RoomID, room.Complete{Join: w.partial.Join, States: states, Strict: w.strict}, store.CommitOptions{})
+	if err != nil {
+		return err
+	}
+	v, ok := result.Verdict(w.partial.Join)
+	switch {
+	case !ok:
+		return errWhole
+	case v.Status != room.Accepted:
+		return &unfitState{why(v)}
+	}
+	for _, v := range result.Verdicts {
+		if v.EventID != w.partial.Join {
+			w.r.log.Info("with the whole state of a room an event is judged otherwise", "room", w.partial.RoomID, "event", v.EventID, "status", v.Status, "why", why(v))
+		}
+	}
+	if full { // what came since was dropped
+		return w.catchUp(ctx)
+	}
+	return nil
+}
+
+// catchUp asks for what happened in the room while it took no more.
+func (w *whole) catchUp(ctx context.Context) error {
+	info, ok, err := w.r.store.Room(ctx, w.partial.RoomID)
+	if err != nil || !ok {
+		return err
+	}
+	if err := w.r.catchUpRoom(ctx, info, &asking{failures: make(map[id.ServerName]int)}); err != nil {
+		w.r.log.Info("nobody told what happened in a room while its members were missing; it shows when somebody speaks", "room", info.RoomID, "err", err)
+	}
+	return nil
+}
