@@ -72,9 +72,17 @@ func (n *Node) assemble(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if n.media, err = n.openMedia(ctx); err != nil {
+		return err
+	}
+	frozen, err := n.config.mediaFrozen()
+	if err != nil {
+		return err // Validate has found it
+	}
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
+		Media: n.media, MediaFrozen: frozen,
 		Sync: clientsync.New(n.store, n.stream, n.rooms, n.ephemeral), Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
@@ -86,6 +94,7 @@ func (n *Node) assemble(ctx context.Context) error {
 		return err
 	}
 	n.registerStats()
+	n.registerMediaStats()
 	servers, err := n.servers(file, ring, aliases)
 	if err != nil {
 		return err
@@ -102,6 +111,8 @@ func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.D
 			federation.EDUDeviceListUpdate: n.encryption, federation.EDUSigningKeyUpdate: n.encryption,
 		},
 		Devices: n.encryption,
+		Media:   n.media,
+		OpenID:  n.users,
 		Keys:    &keyHandler{Ring: ring, file: file, name: n.name},
 	})
 	if err != nil {

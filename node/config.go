@@ -26,6 +26,8 @@ type Config struct {
 	Passwords PasswordConfig `yaml:"passwords"`
 	// Limits on what one client may ask in a time. They are on unless disabled.
 	RateLimits RateLimitConfig `yaml:"rate_limits"`
+	// Files that users upload, and those of other servers that they look at.
+	Media MediaConfig `yaml:"media"`
 	// Rooms made on this server.
 	Rooms RoomConfig `yaml:"rooms"`
 	// Health, readiness and metrics for whoever operates this server.
@@ -99,6 +101,25 @@ type PasswordConfig struct {
 type RateLimitConfig struct {
 	// Switch all limits off, as for a testnet. Default: false
 	Disabled bool `yaml:"disabled" example:"true"`
+}
+
+// MediaConfig is about files that users upload, and those of other servers that they look at.
+type MediaConfig struct {
+	// The folder of the files. Default: media in data_dir.
+	Folder string `yaml:"folder" example:"./data/media"`
+	// The largest file that may be uploaded, or fetched from another server, in MiB. A proxy before this server must let as
+	// much through. Default: 100
+	MaxSize uint32 `yaml:"max_size" example:"100"`
+	// How much one user may upload in all, in MiB. Default: any amount
+	UserQuota uint32 `yaml:"user_quota" example:"5000"`
+	// How much of other servers' files is kept, in MiB; what nobody has asked for the longest goes first. Default: 10000
+	CacheSize uint32 `yaml:"cache_size" example:"10000"`
+	// Clients and servers from before Matrix 1.11 ask for files without saying who they are. They get what was uploaded, or
+	// fetched, before this day; 9999-12-31: everything. Default: nothing
+	UnauthenticatedUntil string `yaml:"unauthenticated_until" example:"2026-07-01"`
+	// Fetch web pages that users write about, so that their clients can show a preview. The pages' servers see this server's
+	// address; private addresses are never called. Default: false
+	URLPreviews bool `yaml:"url_previews" example:"true"`
 }
 
 // RoomConfig is about rooms made on this server.

@@ -22,6 +22,7 @@ import (
 	"hanse/keys"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
+	"hanse/node/media"
 	"hanse/node/rooms"
 	"hanse/node/store"
 	"hanse/node/store/postgres"
@@ -49,6 +50,7 @@ type Node struct {
 	users      *users.Users
 	ephemeral  *ephemeral.Ephemeral
 	encryption *e2ee.E2EE
+	media      *media.Media
 	stream     *stream.Stream
 	endpoints  []*endpoint
 }
@@ -129,7 +131,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.store.SetOwnKeyUsed(life, n.keyID); err != nil {
 		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 	}
-	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.ephemeral.Run, n.encryption.Run, n.users.Run)
+	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run)
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())

@@ -25,6 +25,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Passwords.Argon2Memory, 19456)
 	setDefault(&c.Passwords.Argon2Threads, 1)
 	setDefault(&c.Passwords.BcryptCost, 12)
+	setDefault(&c.Media.Folder, filepath.Join(c.DataDir, "media"))
+	setDefault(&c.Media.MaxSize, 100)
+	setDefault(&c.Media.CacheSize, 10_000)
 	setDefault(&c.Rooms.DefaultVersion, string(roomversion.V12)) // spec:rooms/_index#complete-list-of-room-versions
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
@@ -98,6 +101,15 @@ func (c Config) Validate() error {
 	}
 	if cost := c.Passwords.BcryptCost; cost < 4 || cost > 31 {
 		wrong("passwords.bcrypt_cost", "%d is not between 4 and 31", cost)
+	}
+	if m := c.Media; m.CacheSize < m.MaxSize {
+		wrong("media.cache_size", "%d MiB is less than one file of media.max_size (%d MiB)", m.CacheSize, m.MaxSize)
+	}
+	if m := c.Media; m.UserQuota > 0 && m.UserQuota < m.MaxSize {
+		wrong("media.user_quota", "%d MiB is less than one file of media.max_size (%d MiB)", m.UserQuota, m.MaxSize)
+	}
+	if _, err := c.mediaFrozen(); err != nil {
+		wrong("media.unauthenticated_until", "%v", err)
 	}
 	if _, ok := roomversion.Lookup(roomversion.Version(c.Rooms.DefaultVersion)); !ok {
 		wrong("rooms.default_version", "%q is not a room version that Hanse knows (1 to 12)", c.Rooms.DefaultVersion)

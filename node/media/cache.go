@@ -46,14 +46,13 @@ type Stats struct {
 	Fetches, FetchedBytes  int64 // from other servers
 	FetchesFailed          int64
 	CacheHits              int64 // asked for and not fetched: it was here
-	HandedOut              int64 // files that were here when they were asked for, ours and others'
 	Thumbnails             int64 // made
 	Swept                  int64 // files removed from the cache
 	Transfers              int   // under way or waiting now, and what has failed just now
 }
 
 type counters struct {
-	uploads, uploadedBytes, fetches, fetchedBytes, fetchesFailed, hits, handedOut, thumbnails, swept atomic.Int64
+	uploads, uploadedBytes, fetches, fetchedBytes, fetchesFailed, hits, thumbnails, swept atomic.Int64
 }
 
 func (c *counters) uploaded(bytes int64) {
@@ -74,7 +73,7 @@ func (m *Media) Stats() Stats {
 	c := &m.counters
 	return Stats{
 		Uploads: c.uploads.Load(), UploadedBytes: c.uploadedBytes.Load(), Fetches: c.fetches.Load(), FetchedBytes: c.fetchedBytes.Load(),
-		FetchesFailed: c.fetchesFailed.Load(), CacheHits: c.hits.Load(), HandedOut: c.handedOut.Load(),
+		FetchesFailed: c.fetchesFailed.Load(), CacheHits: c.hits.Load(),
 		Thumbnails: c.thumbnails.Load(), Swept: c.swept.Load(), Transfers: transfers,
 	}
 }

@@ -51,7 +51,6 @@ func (m *Media) Open(ctx context.Context, q Request) (*Content, error) {
 		}
 		return t.follow(ctx, m.folder)
 	}
-	m.counters.handedOut.Add(1)
 	return &Content{ContentType: row.ContentType, Filename: row.Filename, Size: row.Size, Stored: row.Created, Body: file}, nil
 }
 
