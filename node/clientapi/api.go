@@ -21,6 +21,7 @@ import (
 	"hanse/node/ephemeral"
 	"hanse/node/media"
 	"hanse/node/rooms"
+	"hanse/node/search"
 	"hanse/node/users"
 )
 
@@ -45,6 +46,8 @@ type Config struct {
 	MediaFrozen time.Time
 	// Sync builds the answers of /sync and what stands beside events.
 	Sync *clientsync.Syncer
+	// Search finds messages; nil: there is no such endpoint.
+	Search *search.Search
 	// Profiles asks other servers; nil: profiles of their users are not found.
 	Profiles ProfileClient
 	// BaseURL is where clients reach this API, for /.well-known/matrix/client; "": that path answers 404.

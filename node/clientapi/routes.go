@@ -72,6 +72,7 @@ func (a *API) routes() []route {
 		a.messageRoutes(),
 		a.timestampRoutes(),
 		a.relationRoutes(),
+		a.searchRoutes(),
 		a.readRoutes(),
 		a.mediaRoutes(),
 		a.openIDRoutes(),

@@ -29,6 +29,7 @@ import (
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/rooms"
+	"hanse/node/search"
 	"hanse/node/store"
 	"hanse/node/store/sqlite"
 	"hanse/node/stream"
@@ -151,10 +152,14 @@ func newWorld(change func(*Config)) *world {
 	run(encryption.Run)
 	waiters := stream.New(s, momentary, slog.New(slog.DiscardHandler))
 	run(waiters.Run)
+	finder := search.New(s, chat, nil)
+	run(finder.Run)
+	syncer := clientsync.New(s, waiters, chat, momentary)
+	run(syncer.Run)
 	w.config = Config{
 		Self: self, Users: accounts, Rooms: chat, Directory: names, Ephemeral: momentary, Profiles: w.peers,
-		Encryption:   encryption,
-		Sync:         clientsync.New(s, waiters, chat, momentary),
+		Encryption: encryption, Search: finder,
+		Sync:         syncer,
 		Registration: Registration{Open: true}, RateLimits: RateLimits{Off: true},
 	}
 	if change != nil {

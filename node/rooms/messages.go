@@ -234,6 +234,12 @@ func (w *walk) fill(ctx context.Context, rows []store.EventRow, short bool) (boo
 //
 // spec:client-server-api#get_matrixclientv3roomsroomidcontexteventid
 func (r *Rooms) Context(ctx context.Context, user id.UserID, roomID id.RoomID, eventID id.EventID, limit int, match func(store.EventRow) bool) (Context, error) {
+	limit = min(max(limit, 0), r.limits.Page)
+	return r.Around(ctx, user, roomID, eventID, limit/2, limit-limit/2, match)
+}
+
+// Around is Context with so many events before and after.
+func (r *Rooms) Around(ctx context.Context, user id.UserID, roomID id.RoomID, eventID id.EventID, earlier, later int, match func(store.EventRow) bool) (Context, error) {
 	row, err := r.Event(ctx, user, roomID, eventID)
 	if err != nil {
 		return Context{}, err
@@ -242,13 +248,12 @@ func (r *Rooms) Context(ctx context.Context, user id.UserID, roomID id.RoomID, e
 	if err != nil {
 		return Context{}, err
 	}
-	limit = min(max(limit, 0), r.limits.Page)
 	before := walk{
 		r: r, sight: s, room: roomID, at: place{row.Topological(), anywhere}, to: place{store.Beginning(), anywhere}, match: match,
-		limit: limit / 2, scan: r.limits.Scan, remote: s.joined,
+		limit: min(max(earlier, 0), r.limits.Page), scan: r.limits.Scan, remote: s.joined,
 	}
 	after := before
-	after.dir, after.to, after.limit, after.remote = store.Forward, place{store.End(), anywhere}, limit-limit/2, false
+	after.dir, after.to, after.limit, after.remote = store.Forward, place{store.End(), anywhere}, min(max(later, 0), r.limits.Page), false
 	after.at.at.Position++ // just behind the event
 	for _, w := range []*walk{&before, &after} {
 		if err := w.run(ctx); err != nil {

@@ -255,6 +255,9 @@ func (w *roomWrite) moveEvent(t *writeTx, e room.Committed, number, place Positi
 	if err != nil || n == 0 {
 		return false, err
 	}
+	if err := t.insert(insertSearchPending, int64(number)); err != nil {
+		return true, err
+	}
 	if place > 0 {
 		return true, t.insert(insertMoved, int64(place), int64(number))
 	}
