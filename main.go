@@ -45,7 +45,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), testnetCommand(), conformanceCommand(), configCommand())
+	root.AddCommand(serveCommand(), explainCommand(), peersCommand(), roomsCommand(), traceCommand(), testnetCommand(), conformanceCommand(), configCommand())
 	return root
 }
 
@@ -76,12 +76,10 @@ func serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := fromEnvironment(&config); err != nil {
+			return err
+		}
 		for i, setting := range settings {
-			if value, ok := os.LookupEnv(setting.Env()); ok {
-				if err := setting.Set(&config, value); err != nil {
-					return fmt.Errorf("environment variable %s: %w", setting.Env(), err)
-				}
-			}
 			if cmd.Flags().Changed(setting.Flag()) {
 				if err := setting.Set(&config, values[i]); err != nil {
 					return fmt.Errorf("--%s: %w", setting.Flag(), err)
@@ -106,6 +104,18 @@ func readConfig(file string) (node.Config, error) {
 		return node.Config{}, fmt.Errorf("--config: %w", err)
 	}
 	return node.ReadConfig(file, data)
+}
+
+// fromEnvironment sets what the environment says.
+func fromEnvironment(config *node.Config) error {
+	for _, setting := range node.Settings() {
+		if value, ok := os.LookupEnv(setting.Env()); ok {
+			if err := setting.Set(config, value); err != nil {
+				return fmt.Errorf("environment variable %s: %w", setting.Env(), err)
+			}
+		}
+	}
+	return nil
 }
 
 // untilClosed ends the context when r ends.

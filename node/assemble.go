@@ -22,7 +22,6 @@ import (
 	"hanse/node/ephemeral"
 	"hanse/node/inbound"
 	"hanse/node/rooms"
-	"hanse/node/search"
 	"hanse/node/stream"
 	"hanse/node/users"
 )
@@ -44,7 +43,8 @@ func (n *Node) assemble(ctx context.Context) error {
 	ring := keys.NewRing(keys.RingConfig{
 		Self: n.name, Own: file, Store: n.store, Fetcher: n.client, Notaries: notaries, Log: n.log,
 	})
-	n.sender = sender.New(sender.Config{Origin: n.name, Client: n.client, Outbox: n.store, Log: n.log})
+	n.metrics = newMetrics(n.telemetry.Registry)
+	n.sender = sender.New(sender.Config{Origin: n.name, Client: n.client, Outbox: n.store, Log: n.log, Taken: n.watchSent})
 	if n.users, err = users.New(users.Config{
 		Self: n.name, Store: n.store, Log: n.log, Passwords: users.Passwords{
 			Scheme: n.config.Passwords.Algorithm, MemoryKiB: n.config.Passwords.Argon2Memory, Passes: n.config.Passwords.Argon2Time,
@@ -56,7 +56,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	n.rooms = rooms.New(rooms.Config{
 		Self: n.name, Key: file.Current, Store: n.store, Client: n.client, Ring: ring, Sender: n.sender,
 		Profiles: n.users, Invitees: n.users, DefaultVersion: roomversion.Version(n.config.Rooms.DefaultVersion), Log: n.log,
-		Observe: newMetrics(n.telemetry.Registry).observeCommit,
+		Observe: n.metrics.observeCommit, Judged: n.watchVerdicts, Committed: n.watchCommit,
 	})
 	aliases, err := directory.New(directory.Config{Self: n.name, Store: n.store, Client: n.client, Log: n.log})
 	if err != nil {
@@ -81,12 +81,10 @@ func (n *Node) assemble(ctx context.Context) error {
 		return err // Validate has found it
 	}
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
-	n.syncer = clientsync.New(n.store, n.stream, n.rooms, n.ephemeral)
-	n.search = search.New(n.store, n.rooms, n.log)
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Media: n.media, MediaFrozen: frozen,
-		Sync: n.syncer, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
+		Sync: clientsync.New(n.store, n.stream, n.rooms, n.ephemeral), Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},
@@ -117,6 +115,7 @@ func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.D
 		Media:   n.media,
 		OpenID:  n.users,
 		Keys:    &keyHandler{Ring: ring, file: file, name: n.name},
+		Watch:   n.watchInbound(),
 	})
 	if err != nil {
 		return nil, err
@@ -126,7 +125,7 @@ func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.D
 			n.sender.Retry(origin)
 			n.encryption.Retry(origin)
 		},
-		Version: federation.ServerVersion{Name: "Hanse", Version: Version()},
+		Version: federation.ServerVersion{Name: "Hanse", Version: Version()}, Refused: n.watchRequest, Load: &n.load,
 	}), nil
 }
 
@@ -163,6 +162,7 @@ func (n *Node) bind(clients, servers http.Handler) error {
 		n.log.Warn("no federation.certificate: other servers reach this one only through a proxy with a certificate for its name",
 			"server_name", n.name, "forward_to", n.config.Client.Listen)
 	}
+	n.bindAdmin()
 	if n.config.Monitor.Listen != "" {
 		return add("monitor.listen", n.config.Monitor.Listen, n.telemetry.Handler(), nil)
 	}

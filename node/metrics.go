@@ -5,29 +5,57 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hanse/federation/room"
 	"hanse/federation/sender"
 	"hanse/node/store"
 )
 
-// metrics are the stages of an event's way that the parts count themselves; they are read when somebody asks.
-// Labels come from closed sets: never a room, a user or a server.
+// metrics are the stages of an event's way: received, verified, judged, committed, queued for other servers, sent; refused
+// at any of them. Labels come from closed sets: never a room, a user or a server.
 type metrics struct {
-	commitInputs  prometheus.Histogram
-	commitSeconds prometheus.Histogram
+	received, receivedEDUs, verified, committed prometheus.Counter
+
+	judged  map[room.Status]prometheus.Counter
+	refused *prometheus.CounterVec
+
+	transactionEvents, commitEvents, fanOut, sentEvents prometheus.Observer
+	commitInputs, commitSeconds                         prometheus.Observer
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
-	m := &metrics{
-		commitInputs: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "hanse_room_commit_inputs", Help: "How many inputs (sends, transactions, joins) of one room shared a commit.",
-			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128},
-		}),
-		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "hanse_room_commit_seconds", Help: "How long a room's commit took, from the machine's step to the disk.",
-			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .5, 2},
-		}),
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		registry.MustRegister(c)
+		return c
 	}
-	registry.MustRegister(m.commitInputs, m.commitSeconds)
+	histogram := func(name, help string, buckets ...float64) prometheus.Observer {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+		registry.MustRegister(h)
+		return h
+	}
+	m := &metrics{
+		received:     counter("hanse_events_received_total", "Events that transactions brought."),
+		receivedEDUs: counter("hanse_edus_received_total", "EDUs that transactions brought."),
+		verified:     counter("hanse_events_verified_total", "Events of transactions whose signatures were checked, good or not."),
+		committed:    counter("hanse_events_committed_total", "Events written, those without a place in their room too."),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hanse_refused_total", Help: "What other servers sent or asked that was not taken, by what refused it.",
+		}, []string{"what"}),
+		transactionEvents: histogram("hanse_transaction_events", "How many events a received transaction had.", 0, 1, 2, 5, 10, 25, 50),
+		commitEvents:      histogram("hanse_commit_events", "How many events a room's commit had.", 0, 1, 2, 5, 10, 50, 250, 1000, 10000),
+		fanOut:            histogram("hanse_fan_out_servers", "How many servers an event goes to.", 1, 2, 5, 10, 50, 250, 1000, 5000),
+		sentEvents:        histogram("hanse_sent_transaction_events", "How many events a delivered transaction had.", 0, 1, 2, 5, 10, 25, 50),
+		commitInputs:      histogram("hanse_room_commit_inputs", "How many inputs (sends, transactions, joins) of one room shared a commit.", 1, 2, 4, 8, 16, 32, 64, 128),
+		commitSeconds:     histogram("hanse_room_commit_seconds", "How long a room's commit took, from the machine's step to the disk.", .001, .002, .005, .01, .02, .05, .1, .5, 2),
+		judged:            map[room.Status]prometheus.Counter{},
+	}
+	judged := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hanse_events_judged_total", Help: "What rooms made of events.",
+	}, []string{"verdict"})
+	registry.MustRegister(m.refused, judged)
+	for _, status := range [...]room.Status{room.Accepted, room.SoftFailed, room.Rejected, room.Waiting, room.Dropped} {
+		m.judged[status] = judged.WithLabelValues(status.String())
+	}
 	return m
 }
 
@@ -51,6 +79,14 @@ func (n *Node) registerStats() {
 	sent := func(read func(sender.Stats) int64) func() float64 {
 		return func() float64 { return float64(read(n.sender.Stats())) }
 	}
+	gauge("hanse_room_queue", "Inputs that wait for their room's turn.", func() float64 { return float64(n.rooms.Queued()) })
+	gauge("hanse_room_fetches", "Fetches of missing events and states under way.", func() float64 { return float64(n.rooms.Fetching()) })
+	gauge("hanse_federation_requests", "Requests of other servers being handled.", func() float64 { return float64(n.load.InFlight.Load()) })
+	gauge("hanse_federation_body_bytes", "Bytes of request bodies of other servers held.", func() float64 { return float64(n.load.Bodies.Load()) })
+	gauge("hanse_federation_unproven", "Requests of servers that never showed a good signature, being checked.",
+		func() float64 { return float64(n.load.Unproven.Load()) })
+	gauge("hanse_outbox_oldest_seconds", "Age of the oldest event or EDU that waits for a server; of what was there at the start, since then.",
+		func() float64 { return n.store.OldestOutbox().Seconds() })
 	gauge("hanse_rooms_loaded", "Rooms in memory.", func() float64 { return float64(n.rooms.Loaded()) })
 	counter("hanse_room_state_resets_total", "Current state events that gave way to older ones, or to nothing, when branches of a room met.",
 		func() float64 { return float64(n.rooms.Stats().Resets) })

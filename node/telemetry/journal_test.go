@@ -32,10 +32,10 @@ func TestTheJournalKeepsTheLastRefusals(t *testing.T) {
 func TestTracesAreBoundedAndEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var traces Traces
-		traces.Mark("$off", Received, "")
+		traces.Mark("$off", Verified, "")
 		traces.Switch(time.Hour)
 		for i := range tracedEvents + 5 {
-			traces.Mark(fmt.Sprint("$", i), Received, "")
+			traces.Mark(fmt.Sprint("$", i), Verified, "")
 		}
 		for range 2 * tracedMarks {
 			traces.Mark("$busy", Sent, "somewhere")
@@ -44,7 +44,7 @@ func TestTracesAreBoundedAndEnd(t *testing.T) {
 			t.Errorf("%d marks of a busy event", len(traces.Of("$busy")))
 		}
 		time.Sleep(2 * time.Hour)
-		traces.Mark("$late", Received, "")
+		traces.Mark("$late", Verified, "")
 		if traces.On() || traces.Of("$late") != nil {
 			t.Error("traces don't end by themselves")
 		}

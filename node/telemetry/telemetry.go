@@ -1,5 +1,5 @@
-// Package telemetry is what an operator's tools read of a node: its metrics registry, health and readiness, profiles.
-// It is not where anything is measured: each package counts its own.
+// Package telemetry is what an operator's tools read of a node: its metrics registry, health and readiness, profiles, the
+// journal of refusals and the traces of events. It is not where anything is measured: each package counts its own.
 package telemetry
 
 import (
@@ -17,6 +17,8 @@ import (
 // Telemetry is one node's. Safe for concurrent use.
 type Telemetry struct {
 	Registry *prometheus.Registry
+	Journal  Journal // what was refused lately
+	Traces   Traces  // the ways of events, while that is switched on
 	ready    atomic.Bool
 	requests *prometheus.HistogramVec
 }

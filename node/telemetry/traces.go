@@ -19,12 +19,11 @@ type Stage string
 
 // The stages, in the order of the way.
 const (
-	Received  Stage = "received"  // in a transaction, before any check
 	Verified  Stage = "verified"  // format, signatures and hash were looked at
 	Stepped   Stage = "stepped"   // the room has judged it
 	Committed Stage = "committed" // it is on disk
-	FannedOut Stage = "fanned out"
-	Sent      Stage = "sent" // another server has taken it
+	Queued    Stage = "queued"    // it waits for other servers
+	Sent      Stage = "sent"      // another server has taken it
 )
 
 // Mark says when an event reached a stage.

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hanse/node"
+	"hanse/node/admin"
+)
+
+// asking is what the commands that ask a running node have in common.
+type asking struct {
+	file    string
+	dataDir string
+	json    bool
+}
+
+func (a *asking) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.file, "config", "", "the node's configuration file, which names its data folder")
+	cmd.Flags().StringVar(&a.dataDir, "data-dir", "", "the node's data folder (default: that of the configuration, or ./data)")
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON, for programs")
+}
+
+// config is the node's configuration as far as it is given.
+func (a *asking) config() (node.Config, error) {
+	config, err := readConfig(a.file)
+	if err != nil {
+		return config, err
+	}
+	if err := fromEnvironment(&config); err != nil {
+		return config, err
+	}
+	if a.dataDir != "" {
+		config.DataDir = a.dataDir
+	}
+	return config, nil
+}
+
+func (a *asking) client() (*admin.Client, error) {
+	config, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	return admin.Dial(config.Folder()), nil
+}
+
+// show prints an answer.
+func (a *asking) show(cmd *cobra.Command, value any, text func(admin.Text)) error {
+	if a.json {
+		return printJSON(cmd.OutOrStdout(), value)
+	}
+	text(admin.Text{Out: cmd.OutOrStdout(), Colour: coloured(cmd.OutOrStdout()), Now: time.Now()})
+	return nil
+}
+
+func printJSON(out io.Writer, value any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}
+
+// coloured tells whether colours are of use: on a terminal whose user doesn't mind them (https://no-color.org).
+func coloured(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+func explainCommand() *cobra.Command {
+	var a asking
+	var user string
+	cmd := &cobra.Command{
+		Use:   "explain EVENT_ID",
+		Short: "What became of an event: how it came, every check, who sees it, where it went",
+		Long: "Ask the running node what became of an event: when it came, from whom and by which way; each check with its\n" +
+			"verdict, the rule of the specification and the events that decided it; why clients don't see it; the state\n" +
+			"resolution before it; which servers took it, and why others have not. Of an event that isn't here it says what\n" +
+			"is known: what it waits for, or why it was refused lately.",
+		Example: "  hanse explain '$ZHu2…'\n  hanse explain '$ZHu2…' --user @bob:example.org --config hanse.yaml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			var x admin.Explanation
+			if err := client.Get(cmd.Context(), "/explain", url.Values{"event": args, "user": {user}}, &x); err != nil {
+				return err
+			}
+			return a.show(cmd, x, func(t admin.Text) { t.Explanation(&x) })
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().StringVar(&user, "user", "", "also tell whether this user sees it")
+	return cmd
+}
+
+func peersCommand() *cobra.Command {
+	var a asking
+	cmd := &cobra.Command{
+		Use:   "peers [SERVER_NAME]",
+		Short: "How it stands with other servers: reachable or not and why, what waits, what is refused",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				var peer admin.Peer
+				if err := client.Get(cmd.Context(), "/peers", url.Values{"name": args}, &peer); err != nil {
+					return err
+				}
+				return a.show(cmd, peer, func(t admin.Text) { t.Peer(peer) })
+			}
+			var peers []admin.Peer
+			if err := client.Get(cmd.Context(), "/peers", nil, &peers); err != nil {
+				return err
+			}
+			return a.show(cmd, peers, func(t admin.Text) { t.Peers(peers) })
+		},
+	}
+	a.flags(cmd)
+	return cmd
+}
+
+func roomsCommand() *cobra.Command {
+	var a asking
+	cmd := &cobra.Command{
+		Use:   "rooms [ROOM_ID]",
+		Short: "How it stands with rooms: members, extremities, gaps, what waits, state resets",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				var room admin.Room
+				if err := client.Get(cmd.Context(), "/rooms", url.Values{"id": args}, &room); err != nil {
+					return err
+				}
+				return a.show(cmd, room, func(t admin.Text) { t.Room(room) })
+			}
+			var rooms []admin.Room
+			if err := client.Get(cmd.Context(), "/rooms", nil, &rooms); err != nil {
+				return err
+			}
+			return a.show(cmd, rooms, func(t admin.Text) { t.Rooms(rooms) })
+		},
+	}
+	a.flags(cmd)
+	return cmd
+}
+
+func traceCommand() *cobra.Command {
+	var a asking
+	var on time.Duration
+	cmd := &cobra.Command{
+		Use:   "trace",
+		Short: "Trace events for a time: when each was verified, judged, written and taken by other servers",
+		Long: "Switch traces on for a time, or off with --for 0s; without --for, tell whether they are on. While they are on,\n" +
+			"`hanse explain` shows an event's way with the time at each station. The last 2048 events are kept.",
+		Example: "  hanse trace --for 10m\n  hanse explain '$ZHu2…'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			var trace admin.Trace
+			if cmd.Flags().Changed("for") {
+				err = client.Post(cmd.Context(), "/trace", url.Values{"for": {on.String()}}, &trace)
+			} else {
+				err = client.Get(cmd.Context(), "/trace", nil, &trace)
+			}
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(cmd.OutOrStdout(), trace)
+			}
+			text := "Traces are off."
+			if trace.On {
+				text = "Traces are on until " + trace.Until.Local().Format(time.DateTime) + "."
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
+			return err
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().DurationVar(&on, "for", 0, "switch traces on for this long, at most 24h; 0s: off")
+	return cmd
+}

@@ -1,0 +1,36 @@
+package node
+
+import (
+	"log/slog"
+	"net/http"
+
+	"hanse/node/admin"
+)
+
+// Admin answers an operator's questions: see node/admin.
+func (n *Node) Admin() http.Handler {
+	return admin.New(admin.Config{
+		Self: n.name, Version: Version(), Store: n.store, Rooms: n.rooms, Sender: n.sender,
+		Journal: &n.telemetry.Journal, Traces: &n.telemetry.Traces, Monitor: n.telemetry.Handler(),
+	})
+}
+
+// bindAdmin opens the socket on which an operator's questions are answered. A file system that can't have one keeps no
+// server from serving.
+func (n *Node) bindAdmin() {
+	if n.network != nil {
+		return // not the machine's network: who runs the node asks Admin
+	}
+	listener, err := admin.Listen(n.config.DataDir)
+	if err != nil {
+		n.log.Warn("nobody can ask this server: hanse explain, peers and rooms won't find it", "error", err)
+		return
+	}
+	n.endpoints = append(n.endpoints, &endpoint{setting: "admin", listener: listener, server: &http.Server{
+		Handler: n.Admin(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}})
+}
+
+// Folder is where the node keeps its data.
+func (c Config) Folder() string { return c.withDefaults().DataDir }
