@@ -19,12 +19,13 @@ import (
 	"hanse/federation/client"
 	"hanse/federation/id"
 	"hanse/federation/sender"
-	"hanse/federation/server"
 	"hanse/keys"
+	"hanse/node/clientsync"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/media"
 	"hanse/node/rooms"
+	"hanse/node/search"
 	"hanse/node/store"
 	"hanse/node/store/postgres"
 	"hanse/node/store/sqlite"
@@ -42,9 +43,7 @@ type Node struct {
 	keyID     id.KeyID // of the key that signs
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
-	metrics   *metrics
-	load      server.Load // of the server-server API
-	lock      *os.File    // held while the data folder is ours
+	lock      *os.File // held while the data folder is ours
 
 	store      *store.Store
 	client     *client.Client
@@ -55,6 +54,8 @@ type Node struct {
 	encryption *e2ee.E2EE
 	media      *media.Media
 	stream     *stream.Stream
+	syncer     *clientsync.Syncer
+	search     *search.Search
 	endpoints  []*endpoint
 }
 
@@ -134,7 +135,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.store.SetOwnKeyUsed(life, n.keyID); err != nil {
 		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 	}
-	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run)
+	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run)
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())
