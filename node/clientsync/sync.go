@@ -25,8 +25,6 @@ type Syncer struct {
 	sent      sentMembers
 	users     *cache[id.UserID, userFacts]
 	recents   *cache[id.RoomID, *recentRoom]
-	unreads   *cache[unreadKey, *unreadRoom]
-	saving    chan store.Unread // what Run saves; full: that one isn't
 	// deviceFacts are of the devices that asked last.
 	deviceFacts *cache[deviceName, deviceFacts]
 }
@@ -36,7 +34,6 @@ func New(s *store.Store, places *stream.Stream, r *rooms.Rooms, e *ephemeral.Eph
 	return &Syncer{
 		store: s, stream: places, rooms: r, ephemeral: e,
 		users: newCache[id.UserID, userFacts](maxUsers), recents: newCache[id.RoomID, *recentRoom](maxRooms),
-		unreads: newCache[unreadKey, *unreadRoom](maxUnreadRooms), saving: make(chan store.Unread, maxSaving),
 		deviceFacts: newCache[deviceName, deviceFacts](maxDevices),
 	}
 }
@@ -148,11 +145,9 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 			return nil
 		}
 		room, err := b.joinedRoom(ctx, m)
-		if err != nil || room.empty() && !b.request.Initial && !b.request.FullState {
-			return err
+		if err == nil && (!room.empty() || b.request.Initial || b.request.FullState) {
+			b.answer.Joined[m.RoomID] = room
 		}
-		b.answer.Joined[m.RoomID] = room
-		room.Unread, err = b.unread(ctx, b.facts.judge, m, b.now.Position)
 		return err
 	case "invite", "knock":
 		if !changed && !b.request.FullState || m.Membership == "invite" && b.facts.ignored[m.Sender] {
