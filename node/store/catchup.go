@@ -278,6 +278,7 @@ func (o *outbox) load(ctx context.Context) error {
 	s, started := o.store, time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	sets := map[int64]*destinations{}
 	err := s.read.each(ctx, "SELECT destinations, hash, servers FROM outbox_destinations", nil, func(rows *sql.Rows) error {
 		var d destinations
 		var hash, servers []byte
@@ -287,7 +288,7 @@ func (o *outbox) load(ctx context.Context) error {
 		copy(d.hash[:], hash)
 		var err error
 		d.servers, err = decodeIDs[id.ServerName](servers)
-		o.sets[d.number], o.byHash[d.hash] = &d, &d
+		sets[d.number], o.byHash[d.hash] = &d, &d
 		return err
 	})
 	if err != nil {
@@ -300,7 +301,7 @@ func (o *outbox) load(ctx context.Context) error {
 			if err := rows.Scan(&row.position, &row.room, &row.eventID, &number, &keep); err != nil {
 				return err
 			}
-			row.set, row.keep, row.queued = o.sets[number], keep != 0, started
+			row.set, row.keep, row.queued = sets[number], keep != 0, started
 			if row.set == nil {
 				return fmt.Errorf("the outbox names the set of destinations %d, which is not stored", number)
 			}

@@ -28,8 +28,7 @@ type outbox struct {
 
 	mu          sync.Mutex
 	log         []outboxRow                         // guarded by mu: in order of position
-	sets        map[int64]*destinations             // guarded by mu: those of log
-	byHash      map[[sha256.Size]byte]*destinations // guarded by mu: the same
+	byHash      map[[sha256.Size]byte]*destinations // guarded by mu: a cache of sets that are stored
 	cursors     map[id.ServerName]Position          // guarded by mu: up to where it went out
 	behind      map[id.ServerName]bool              // guarded by mu: has rows of catch-up or kept EDUs
 	outstanding map[id.ServerName]*catchup          // guarded by mu: catch-up batches not done yet
@@ -73,7 +72,7 @@ type QueuedEDU struct {
 
 func newOutbox(s *Store) *outbox {
 	return &outbox{
-		store: s, sets: map[int64]*destinations{}, byHash: map[[sha256.Size]byte]*destinations{},
+		store: s, byHash: map[[sha256.Size]byte]*destinations{},
 		cursors: map[id.ServerName]Position{}, behind: map[id.ServerName]bool{}, outstanding: map[id.ServerName]*catchup{},
 	}
 }
@@ -133,7 +132,7 @@ func (o *outbox) appended(row outboxRow) {
 	defer o.mu.Unlock()
 	row.queued = time.Now()
 	o.log = append(o.log, row)
-	o.sets[row.set.number], o.byHash[row.set.hash] = row.set, row.set
+	o.byHash[row.set.hash] = row.set
 }
 
 // setOf finds or stores a set of destinations.
@@ -332,24 +331,15 @@ func (o *outbox) lowest(set *destinations) Position {
 	return upto
 }
 
-// cut drops the rows up to a position, and sets that no row has any more.
+// cut drops the rows up to a position.
 func (o *outbox) cut(upto Position) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := sort.Search(len(o.log), func(i int) bool { return o.log[i].position > upto })
 	o.remember(o.log[:n])
 	o.log = slices.Clone(o.log[n:])
-	if len(o.sets) > destinationSets {
-		o.dropSets()
-	}
-}
-
-// dropSets forgets sets that no row has; mu is held.
-func (o *outbox) dropSets() {
-	clear(o.sets)
-	clear(o.byHash)
-	for _, row := range o.log {
-		o.sets[row.set.number], o.byHash[row.set.hash] = row.set, row.set
+	if len(o.byHash) > destinationSets {
+		clear(o.byHash)
 	}
 }
 
@@ -367,10 +357,11 @@ func (o *outbox) tidy(t *writeTx) error {
 	if err != nil {
 		return err
 	}
-	// What follows in this transaction must not use a set from memory that is deleted: it looks into the table.
+	// No set from memory may be used that is deleted, even one whose rows are in the log until they are cut: from here on the
+	// table is asked. What came earlier in this transaction is in the log's table, so that its sets are not deleted.
 	o.lastServers, o.lastSet = nil, nil
 	o.mu.Lock()
-	o.dropSets()
+	clear(o.byHash)
 	o.mu.Unlock()
 	t.then(func() {
 		o.mu.Lock()

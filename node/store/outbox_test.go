@@ -69,6 +69,16 @@ var _ = onEach("The outbox", func(db *fixture) {
 		Expect(send(must(load(db.Store, a.id())), 1)).To(Equal(must(db.Next(ctx, there, 50, 10)).PDUs))
 	})
 
+	It("knows where to send again what a cleaning has just found idle", func(ctx SpecContext) {
+		a := shared()
+		send(a, 1)
+		Expect(db.Done(ctx, there, must(db.Next(ctx, there, 50, 10)))).To(Succeed())
+		Expect(db.Clean(ctx, time.Now())).To(Succeed())
+		pdus := send(a, 1)
+		db.restart()
+		Expect(must(db.Next(ctx, there, 50, 10)).PDUs).To(Equal(pdus))
+	})
+
 	It("gives each server its own, events and EDUs", func(ctx SpecContext) {
 		a := shared()
 		Expect(db.QueueEDUs(ctx, edu("a", false, elsewhere, there))).To(Succeed())
