@@ -25,7 +25,7 @@ type EventAuthResponse struct {
 func (r *EventAuthResponse) EncodeJSON(to io.Writer) error {
 	w := writer{w: to}
 	w.text(`{"auth_chain":`)
-	w.list(r.AuthChain)
+	w.list(r.AuthChain, nil)
 	w.text(`}`)
 	return w.err
 }

@@ -15,6 +15,9 @@ import (
 type SendJoinResponse struct {
 	AuthChain []json.RawMessage
 	State     []json.RawMessage
+	// StateStream and AuthChainStream, which may be nil, are written behind State and AuthChain: first the one, then the other. What is
+	// read is never in them.
+	StateStream, AuthChainStream Stream
 	// Event is the join event with the resident server's signature; needed in restricted rooms; may be empty.
 	Event json.RawMessage
 	// MembersOmitted: membership events are missing from State (partial state).
@@ -28,14 +31,12 @@ type SendJoinResponse struct {
 // EncodeJSON writes the answer of v2. The events are written as they are.
 func (r *SendJoinResponse) EncodeJSON(to io.Writer) error {
 	w := writer{w: to}
-	w.text(`{"auth_chain":`)
-	w.list(r.AuthChain)
+	w.text(`{"members_omitted":`)
+	w.value(r.MembersOmitted)
 	if len(r.Event) > 0 {
 		w.text(`,"event":`)
 		w.raw(r.Event)
 	}
-	w.text(`,"members_omitted":`)
-	w.value(r.MembersOmitted)
 	if r.Origin != "" {
 		w.text(`,"origin":`)
 		w.value(r.Origin)
@@ -45,7 +46,9 @@ func (r *SendJoinResponse) EncodeJSON(to io.Writer) error {
 		w.value(r.ServersInRoom)
 	}
 	w.text(`,"state":`)
-	w.list(r.State)
+	w.list(r.State, r.StateStream)
+	w.text(`,"auth_chain":`)
+	w.list(r.AuthChain, r.AuthChainStream)
 	w.text(`}`)
 	return w.err
 }

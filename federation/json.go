@@ -182,14 +182,26 @@ func (w *writer) raw(b []byte) {
 	}
 }
 
-// list writes raw values as an array.
-func (w *writer) list(list []json.RawMessage) {
+// Stream gives values one by one, to be written as they come: it calls yield for each, and returns the first error, its own or yield's.
+type Stream func(yield func(json.RawMessage) error) error
+
+// list writes raw values as an array, and those of a stream, which may be nil, behind them.
+func (w *writer) list(list []json.RawMessage, more Stream) {
 	w.text("[")
-	for i, value := range list {
-		if i > 0 {
+	first := true
+	one := func(value json.RawMessage) error {
+		if !first {
 			w.text(",")
 		}
+		first = false
 		w.raw(value)
+		return w.err
+	}
+	for _, value := range list {
+		_ = one(value) // the writer keeps the error
+	}
+	if more != nil && w.err == nil {
+		w.err = more(one)
 	}
 	w.text("]")
 }

@@ -21,15 +21,17 @@ type StateRequest struct {
 type StateResponse struct {
 	AuthChain []json.RawMessage
 	PDUs      []json.RawMessage
+	// PDUsStream and AuthChainStream are what SendJoinResponse's streams are.
+	PDUsStream, AuthChainStream Stream
 }
 
 // EncodeJSON writes the answer; the events are written as they are.
 func (r *StateResponse) EncodeJSON(to io.Writer) error {
 	w := writer{w: to}
-	w.text(`{"auth_chain":`)
-	w.list(r.AuthChain)
-	w.text(`,"pdus":`)
-	w.list(r.PDUs)
+	w.text(`{"pdus":`)
+	w.list(r.PDUs, r.PDUsStream)
+	w.text(`,"auth_chain":`)
+	w.list(r.AuthChain, r.AuthChainStream)
 	w.text(`}`)
 	return w.err
 }

@@ -40,44 +40,41 @@ func (r *Rooms) PDU(ctx context.Context, origin id.ServerName, eventID id.EventI
 //
 // spec:server-server-api#retrieving-events
 func (r *Rooms) ServerState(ctx context.Context, origin id.ServerName, req federation.StateRequest) (federation.StateResponse, error) {
-	state, chain, err := r.stateAt(ctx, origin, req)
+	given, err := r.stateAt(ctx, origin, req)
 	if err != nil {
 		return federation.StateResponse{}, err
 	}
-	return federation.StateResponse{PDUs: wire(state), AuthChain: wire(chain)}, nil
+	return federation.StateResponse{PDUsStream: given.events(ctx), AuthChainStream: given.authChain(ctx)}, nil
 }
 
 // ServerStateIDs answers /state_ids.
 //
 // spec:server-server-api#retrieving-events
 func (r *Rooms) ServerStateIDs(ctx context.Context, origin id.ServerName, req federation.StateRequest) (federation.StateIDsResponse, error) {
-	state, chain, err := r.stateAt(ctx, origin, req)
+	given, err := r.stateAt(ctx, origin, req)
 	if err != nil {
 		return federation.StateIDsResponse{}, err
 	}
-	return federation.StateIDsResponse{PDUIDs: idsOf(state), AuthChainIDs: idsOf(chain)}, nil
+	chain, err := given.chainOnly(ctx)
+	return federation.StateIDsResponse{PDUIDs: given.state, AuthChainIDs: chain}, err
 }
 
-func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federation.StateRequest) (state, chain []*event.Event, err error) {
+// stateAt is the state before an event that a server asks about.
+func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federation.StateRequest) (*givenState, error) {
 	if err := r.whole(ctx, req.RoomID); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	row, err := r.eventFor(ctx, origin, req.RoomID, req.EventID)
-	if err != nil {
-		return nil, nil, err
+	if _, err := r.eventFor(ctx, origin, req.RoomID, req.EventID); err != nil {
+		return nil, err
 	}
 	before, ok, err := r.store.StateBefore(ctx, req.EventID)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if !ok {
-		return nil, nil, federation.NotFound(fmt.Sprintf("the state at event %s is not known", req.EventID))
+		return nil, federation.NotFound(fmt.Sprintf("the state at event %s is not known", req.EventID))
 	}
-	if state, err = r.store.StateEvents(ctx, before); err != nil {
-		return nil, nil, err
-	}
-	chain, err = r.authChainOf(ctx, row.Event.Rules(), state)
-	return state, chain, err
+	return r.giveState(before, nil, nil), nil
 }
 
 // EventAuth answers /event_auth: the auth chain of an event.

@@ -40,11 +40,16 @@ func (r *Rooms) withMember(ctx context.Context, roomID id.RoomID, user id.UserID
 	return r.withMembers(ctx, roomID)
 }
 
-// enterServers is how many servers are asked whether a user may come into a room whose members we don't know.
-const enterServers = 3
+const (
+	// enterTime is how long a user who joins a room whose members we don't know waits for these: those of small rooms come at once.
+	enterTime = 2 * time.Second
+	// enterServers is how many servers are asked then whether the user may join.
+	enterServers = 3
+)
 
 // mayEnter asks a server that has the members of a room whether a user of ours may join it, where we don't know: who is banned would
-// see the room until its state is whole. The template that it answers with isn't used: we are in the room.
+// see the room until its state is whole. The template that it answers with isn't used: we are in the room. If nobody answers, what we
+// know counts.
 func (r *Rooms) mayEnter(ctx context.Context, req JoinRequest) error {
 	state, err := r.store.CurrentState(ctx, req.Room)
 	if err != nil {
@@ -53,13 +58,25 @@ func (r *Rooms) mayEnter(ctx context.Context, req JoinRequest) error {
 	if member, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typeMember, StateKey: string(req.User)}); err != nil || len(member) > 0 {
 		return err
 	}
+	if whole, err := r.awaitWhole(ctx, req.Room, enterTime); whole || err != nil {
+		return err
+	}
 	servers, err := r.holders(ctx, req.Room, "")
 	if err != nil {
 		return err
 	}
-	servers = servers[:min(len(servers), enterServers)]
-	return r.tryEach(ctx, "join", req.Room, servers, func(ctx context.Context, server id.ServerName) error {
+	var refused error
+	for _, server := range servers[:min(len(servers), enterServers)] {
 		_, err := r.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, versions())
-		return err
-	})
+		if err == nil {
+			return nil
+		}
+		if telling(wireError(err)) > telling(wireError(refused)) {
+			refused = wireError(err)
+		}
+	}
+	if wire := wireError(refused); wire != nil && wire.Code == federation.CodeForbidden {
+		return refused
+	}
+	return ctx.Err()
 }

@@ -11,6 +11,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/keys"
 	"hanse/node/store"
@@ -124,23 +125,72 @@ func (r *Rooms) SendJoin(ctx context.Context, origin id.ServerName, req federati
 	if err != nil {
 		return federation.SendJoinResponse{}, err
 	}
-	state, err := r.store.StateEvents(ctx, result.Before)
-	if err != nil {
-		return federation.SendJoinResponse{}, fmt.Errorf("rooms: send_join: %w", err)
-	}
-	chain, err := r.authChainOf(ctx, e.Rules(), append(state, e))
+	servers, err := r.serversBefore(ctx, e, result.Before)
 	if err != nil {
 		return federation.SendJoinResponse{}, err
 	}
-	servers, err := r.store.JoinedServers(ctx, req.RoomID)
-	if err != nil {
-		return federation.SendJoinResponse{}, err
+	answer := federation.SendJoinResponse{Origin: r.self, Event: e.JSON(), MembersOmitted: req.OmitMembers, ServersInRoom: servers}
+	var keep func(roomstate.Key) bool
+	if req.OmitMembers {
+		if keep, err = r.keptWithoutMembers(ctx, e, result.Before); err != nil {
+			return federation.SendJoinResponse{}, err
+		}
 	}
-	// We may always leave nothing out: members_omitted is the answering server's choice.
-	return federation.SendJoinResponse{
-		Origin: r.self, Event: e.JSON(), State: wire(state), AuthChain: wire(chain), ServersInRoom: byUsers(servers),
-	}, nil
+	given := r.giveState(result.Before, e, keep)
+	given.omit = req.OmitMembers
+	answer.StateStream, answer.AuthChainStream = given.events(ctx), given.authChain(ctx)
+	return answer, nil
 }
+
+// serversBefore are the servers with joined users before a join that was taken in.
+func (r *Rooms) serversBefore(ctx context.Context, joined *event.Event, before roomstate.Map) ([]id.ServerName, error) {
+	servers, err := r.store.JoinedServers(ctx, joined.RoomID())
+	if err != nil {
+		return nil, err
+	}
+	stateKey, _ := joined.StateKey()
+	member, err := r.store.StateEvents(ctx, before, roomstate.Key{Type: typeMember, StateKey: stateKey})
+	if err != nil {
+		return nil, err
+	}
+	if newcomer := joined.Sender().Server(); servers[newcomer] == 1 && (len(member) == 0 || member[0].Membership() != join) {
+		delete(servers, newcomer)
+	}
+	return byUsers(servers), nil
+}
+
+// keptWithoutMembers tells which of the state goes to a server that wants no members: all else, and of the members the user who joins, who
+// lets them in, and those by whom clients name a room that has no name.
+//
+// spec:server-server-api#put_matrixfederationv2send_joinroomideventid
+func (r *Rooms) keptWithoutMembers(ctx context.Context, joined *event.Event, before roomstate.Map) (func(roomstate.Key) bool, error) {
+	stateKey, _ := joined.StateKey()
+	members := map[string]bool{stateKey: true}
+	if via := field(joined.Content(), authorisedVia); via != "" {
+		members[via] = true
+	}
+	_, named := before.Get(typeName, "")
+	_, aliased := before.Get(typeCanonicalAlias, "")
+	if !named && !aliased {
+		for _, membership := range []string{join, invite} {
+			heroes, err := r.store.Members(ctx, joined.RoomID(), store.MemberFilter{Membership: membership, Limit: maxHeroes + 1})
+			if err != nil {
+				return nil, err
+			}
+			for _, m := range heroes {
+				if len(members) <= maxHeroes+1 {
+					members[string(m.User)] = true
+				}
+			}
+		}
+	}
+	return func(key roomstate.Key) bool { return key.Type != typeMember || members[key.StateKey] }, nil
+}
+
+// maxHeroes is how many members name a room that has no name.
+//
+// spec:client-server-api#get_matrixclientv3sync
+const maxHeroes = 5
 
 // SendLeave takes a leave that was made of our template into the room.
 //

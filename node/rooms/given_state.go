@@ -1,0 +1,158 @@
+package rooms
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"hanse/federation"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+)
+
+// givenState is a state as other servers get it, with its auth chain. The events are read while they are written: of a large room only
+// the IDs are in memory.
+type givenState struct {
+	r     *Rooms
+	state []id.EventID
+	// omit leaves out of the auth chain what is in the state: those who ask for omit_members know that.
+	omit bool
+
+	in    map[id.EventID]bool // the state
+	chain []chained           // auth events of what was read; complete after walk
+	seen  map[id.EventID]bool // of chain
+}
+
+// chained is an event of an auth chain.
+type chained struct {
+	eventID id.EventID
+	depth   int64
+}
+
+// giveState prepares a state; of is an event besides whose auth chain is given, nil for none.
+func (r *Rooms) giveState(state roomstate.Map, of *event.Event, keep func(roomstate.Key) bool) *givenState {
+	g := &givenState{r: r, seen: make(map[id.EventID]bool)}
+	g.state = make([]id.EventID, 0, state.Len())
+	for key, eventID := range state.All() {
+		if keep == nil || keep(key) {
+			g.state = append(g.state, eventID)
+		}
+	}
+	g.in = make(map[id.EventID]bool, len(g.state))
+	for _, eventID := range g.state {
+		g.in[eventID] = true
+	}
+	if of != nil {
+		g.cites(of)
+	}
+	return g
+}
+
+// cites notes the auth events of one that was read.
+func (g *givenState) cites(e *event.Event) {
+	for _, a := range e.AuthEvents() {
+		if !g.seen[a] {
+			g.seen[a] = true
+			g.chain = append(g.chain, chained{eventID: a})
+		}
+	}
+}
+
+// events gives the state's events. It must come before authChain.
+func (g *givenState) events(ctx context.Context) federation.Stream {
+	return func(yield func(json.RawMessage) error) error {
+		given := 0
+		err := g.r.store.EachEvent(ctx, g.state, func(e *event.Event) error {
+			given++
+			g.cites(e)
+			return yield(e.JSON())
+		})
+		if err == nil && given != len(g.state) {
+			err = fmt.Errorf("rooms: %d events of a stored state of %d are not stored", len(g.state)-given, len(g.state))
+		}
+		return err
+	}
+}
+
+// authChain gives the auth chain of the events that were read, auth events of an event mostly before it.
+func (g *givenState) authChain(ctx context.Context) federation.Stream {
+	return func(yield func(json.RawMessage) error) error {
+		if err := g.walk(ctx); err != nil {
+			return err
+		}
+		for chunk := range slices.Chunk(g.chainIDs(), chainChunk) {
+			if err := g.inOrder(ctx, chunk, yield); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// chainChunk is how many events of an auth chain are held to be given in order.
+const chainChunk = 256
+
+// inOrder gives events in the given order.
+func (g *givenState) inOrder(ctx context.Context, ids []id.EventID, yield func(json.RawMessage) error) error {
+	read := make(map[id.EventID]json.RawMessage, len(ids))
+	err := g.r.store.EachEvent(ctx, ids, func(e *event.Event) error {
+		read[e.ID()] = e.JSON()
+		return nil
+	})
+	for _, eventID := range ids {
+		if raw, ok := read[eventID]; ok && err == nil {
+			err = yield(raw)
+		}
+	}
+	return err
+}
+
+// walk completes the chain and sorts it by depth.
+func (g *givenState) walk(ctx context.Context) error {
+	for next := 0; next < len(g.chain); {
+		index := make(map[id.EventID]int, len(g.chain)-next)
+		ids := make([]id.EventID, 0, len(g.chain)-next)
+		for ; next < len(g.chain); next++ {
+			index[g.chain[next].eventID] = next
+			ids = append(ids, g.chain[next].eventID)
+		}
+		err := g.r.store.EachEvent(ctx, ids, func(e *event.Event) error {
+			g.chain[index[e.ID()]].depth = e.Depth()
+			g.cites(e)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(g.chain, func(a, b chained) int {
+		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.eventID, b.eventID))
+	})
+	return nil
+}
+
+// chainIDs are the events of the chain, after walk.
+func (g *givenState) chainIDs() []id.EventID {
+	ids := make([]id.EventID, 0, len(g.chain))
+	for _, c := range g.chain {
+		if !g.omit || !g.in[c.eventID] {
+			ids = append(ids, c.eventID)
+		}
+	}
+	return ids
+}
+
+// chainOnly is the chain's IDs, without the events.
+func (g *givenState) chainOnly(ctx context.Context) ([]id.EventID, error) {
+	err := g.r.store.EachEvent(ctx, g.state, func(e *event.Event) error {
+		g.cites(e)
+		return nil
+	})
+	if err == nil {
+		err = g.walk(ctx)
+	}
+	return g.chainIDs(), err
+}
