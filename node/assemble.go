@@ -81,10 +81,11 @@ func (n *Node) assemble(ctx context.Context) error {
 		return err // Validate has found it
 	}
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
+	n.syncer = clientsync.New(n.store, n.stream, n.rooms, n.ephemeral)
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Media: n.media, MediaFrozen: frozen,
-		Sync: clientsync.New(n.store, n.stream, n.rooms, n.ephemeral), Profiles: n.client, BaseURL: n.config.Client.PublicURL,
+		Sync: n.syncer, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},

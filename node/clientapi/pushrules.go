@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"hanse/federation"
@@ -30,7 +31,7 @@ func (a *API) pushRuleRoutes() []route {
 // rulesOf are a user's push rules.
 func (a *API) rulesOf(ctx context.Context, user id.UserID) (push.Ruleset, error) {
 	stored, err := a.config.Users.AccountData(ctx, user, "", push.AccountDataType)
-	if wire, ok := err.(*federation.Error); ok && wire.Status == http.StatusNotFound {
+	if wire, ok := errors.AsType[*federation.Error](err); ok && wire.Status == http.StatusNotFound {
 		stored, err = nil, nil
 	}
 	return push.Read(user, stored), err
@@ -63,11 +64,7 @@ func (a *API) pushRule(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	rule, ok := rules.Rule(r.PathValue("kind"), r.PathValue("ruleId"))
-	if !ok {
-		return nil, federation.NotFound("no such push rule")
-	}
-	return rule, nil
+	return rules.Rule(r.PathValue("kind"), r.PathValue("ruleId"))
 }
 
 // spec:client-server-api#put_matrixclientv3pushrulesglobalkindruleid

@@ -93,6 +93,8 @@ type (
 		Ephemeral           events         `json:"ephemeral"`
 		AccountData         events         `json:"account_data"`
 		UnreadNotifications unreadForm     `json:"unread_notifications"`
+
+		UnreadThreads map[string]unreadForm `json:"unread_thread_notifications,omitempty"`
 	}
 	leftForm struct {
 		State       *eventList   `json:"state,omitempty"`
@@ -105,7 +107,6 @@ type (
 		Limited   bool              `json:"limited"`
 		PrevBatch string            `json:"prev_batch"`
 	}
-	// todo spec: counts by push rules
 	unreadForm struct {
 		HighlightCount    int `json:"highlight_count"`
 		NotificationCount int `json:"notification_count"`
@@ -197,10 +198,30 @@ func (f *syncFormatter) joined(room *clientsync.JoinedRoom) joinedForm {
 			"type": "m.typing", "content": map[string]any{"user_ids": append([]id.UserID{}, room.Typing...)},
 		})
 	}
+	form.UnreadNotifications, form.UnreadThreads = f.unread(room.Unread)
 	for _, content := range receiptContents(room.Receipts) {
 		form.Ephemeral.Events = append(form.Ephemeral.Events, map[string]any{"type": "m.receipt", "content": content})
 	}
 	return form
+}
+
+// unread is what is unread of the whole room, or, where the client asks for that, of the main timeline and each thread.
+//
+// spec:client-server-api#get_matrixclientv3sync
+func (f *syncFormatter) unread(counts map[string]clientsync.Unread) (whole unreadForm, threads map[string]unreadForm) {
+	apart := f.request.Filter.Room.Timeline.ThreadNotifications
+	for thread, c := range counts {
+		if apart && thread != "main" {
+			if threads == nil {
+				threads = map[string]unreadForm{}
+			}
+			threads[thread] = unreadForm{NotificationCount: c.Notifications, HighlightCount: c.Highlights}
+			continue
+		}
+		whole.NotificationCount += c.Notifications
+		whole.HighlightCount += c.Highlights
+	}
+	return whole, threads
 }
 
 func (f *syncFormatter) left(room *clientsync.LeftRoom) leftForm {

@@ -25,9 +25,12 @@ import (
 // chat is a server with one room, without its APIs.
 type chat struct {
 	syncer *Syncer
+	store  *store.Store
 	rooms  *rooms.Rooms
 	room   id.RoomID
 	users  []id.UserID // all joined; the first made the room
+
+	momentary *ephemeral.Ephemeral
 }
 
 func newChat(tb testing.TB, members int) *chat {
@@ -45,18 +48,17 @@ func newChat(tb testing.TB, members int) *chat {
 		tb.Fatal(err)
 	}
 	key := signedjson.Key{ID: "ed25519:test", Private: private}
-	c := &chat{rooms: rooms.New(rooms.Config{
+	c := &chat{store: s, rooms: rooms.New(rooms.Config{
 		Self: "hanse.test", Key: key, Store: s, Client: client.New(client.Config{Origin: "hanse.test", Key: key}),
 	})}
 	works.Go(func() { _ = c.rooms.Run(ctx) })
-	momentary, err := ephemeral.New(ephemeral.Config{Self: "hanse.test", Store: s})
-	if err != nil {
+	if c.momentary, err = ephemeral.New(ephemeral.Config{Self: "hanse.test", Store: s}); err != nil {
 		tb.Fatal(err)
 	}
-	works.Go(func() { _ = momentary.Run(ctx) })
-	places := stream.New(s, momentary, nil)
+	works.Go(func() { _ = c.momentary.Run(ctx) })
+	places := stream.New(s, c.momentary, nil)
 	works.Go(func() { _ = places.Run(ctx) })
-	c.syncer = New(s, places, c.rooms, momentary)
+	c.syncer = New(s, places, c.rooms, c.momentary)
 	tb.Cleanup(func() {
 		cancel()
 		works.Wait()

@@ -49,6 +49,8 @@ type RoomEventFilter struct {
 	ContainsURL             *bool       `json:"contains_url"`
 	LazyLoadMembers         bool        `json:"lazy_load_members"`
 	IncludeRedundantMembers bool        `json:"include_redundant_members"`
+	// ThreadNotifications, of the timeline's filter, has what is unread counted by thread.
+	ThreadNotifications bool `json:"unread_thread_notifications"`
 }
 
 // ParseFilter reads a filter that a client sent. The error says what is wrong with it.

@@ -5,10 +5,13 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
+	"hanse/federation/authrules"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
+	"hanse/node/push"
 	"hanse/node/store"
 )
 
@@ -21,6 +24,14 @@ type entry struct {
 	replaced   *event.Event  // the state event that it replaced
 	redaction  *event.Event  // the redaction of a redacted event
 	form       *Form
+
+	subject *push.Subject                    // for push rules
+	members atomic.Int64                     // how many were joined when it was asked first; 0: not asked yet
+	levels  atomic.Pointer[authrules.Levels] // before it; nil: not asked yet
+}
+
+func newEntry(row store.EventRow) *entry {
+	return &entry{EventRow: row, form: &Form{}, subject: push.NewSubject(row.Event)}
 }
 
 // Form keeps what an event looks like to clients, once it was made; it is the same for all of them.
@@ -140,7 +151,7 @@ func (s *Syncer) entries(ctx context.Context, rows []store.EventRow) ([]*entry, 
 	entries := make([]*entry, len(rows))
 	var ids []id.EventID
 	for i, row := range rows {
-		e := &entry{EventRow: row, form: &Form{}}
+		e := newEntry(row)
 		entries[i] = e
 		var err error
 		if e.before, e.placed, err = s.store.StateBefore(ctx, row.Event.ID()); err != nil {

@@ -25,6 +25,9 @@ type Syncer struct {
 	sent      sentMembers
 	users     *cache[id.UserID, userFacts]
 	recents   *cache[id.RoomID, *recentRoom]
+	unreads   *cache[unreadKey, *unreadRoom]
+	saving    chan store.Unread // what Run saves; full: that one isn't
+	saveAfter int               // saveUnreadAfter, but in tests
 	// deviceFacts are of the devices that asked last.
 	deviceFacts *cache[deviceName, deviceFacts]
 }
@@ -34,6 +37,7 @@ func New(s *store.Store, places *stream.Stream, r *rooms.Rooms, e *ephemeral.Eph
 	return &Syncer{
 		store: s, stream: places, rooms: r, ephemeral: e,
 		users: newCache[id.UserID, userFacts](maxUsers), recents: newCache[id.RoomID, *recentRoom](maxRooms),
+		unreads: newCache[unreadKey, *unreadRoom](maxUnreadRooms), saving: make(chan store.Unread, maxSaving), saveAfter: saveUnreadAfter,
 		deviceFacts: newCache[deviceName, deviceFacts](maxDevices),
 	}
 }
@@ -145,9 +149,11 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 			return nil
 		}
 		room, err := b.joinedRoom(ctx, m)
-		if err == nil && (!room.empty() || b.request.Initial || b.request.FullState) {
-			b.answer.Joined[m.RoomID] = room
+		if err != nil || room.empty() && !b.request.Initial && !b.request.FullState {
+			return err
 		}
+		b.answer.Joined[m.RoomID] = room
+		room.Unread, err = b.unread(ctx, b.facts.judge, m, b.now.Position)
 		return err
 	case "invite", "knock":
 		if !changed && !b.request.FullState || m.Membership == "invite" && b.facts.ignored[m.Sender] {

@@ -16,8 +16,9 @@ type userFacts struct {
 	memberships []store.Membership
 	joined      []id.RoomID
 
-	dataAt  store.Position // when the ignored users were read
+	dataAt  store.Position // when the account data was read
 	ignored map[id.UserID]bool
+	judge   *judge
 }
 
 // facts gives what is true of a user at now.
@@ -27,10 +28,10 @@ func (s *Syncer) facts(ctx context.Context, user id.UserID, now store.Position) 
 	_, changed := s.stream.UserSince(user, facts.dataAt)
 	var err error
 	if !known || changed {
-		if facts.ignored, err = s.ignored(ctx, user); err != nil {
+		if facts.judge, err = s.judge(ctx, user, facts.judge); err != nil {
 			return facts, err
 		}
-		facts.dataAt = now
+		facts.ignored, facts.dataAt = facts.judge.ignored, now
 	}
 	if !known || moved || facts.at > now {
 		if facts.memberships, err = s.memberships(ctx, user, now); err != nil {
@@ -85,20 +86,20 @@ func (s *Syncer) Ignored(ctx context.Context, user id.UserID) (map[id.UserID]boo
 	return facts.ignored, err
 }
 
-func (s *Syncer) ignored(ctx context.Context, user id.UserID) (map[id.UserID]bool, error) {
-	entry, found, err := s.store.AccountData(ctx, user, "", "m.ignored_user_list")
-	if err != nil || !found {
-		return nil, err
-	}
+// ignoredUsersType is where a user keeps whom they ignore.
+const ignoredUsersType = "m.ignored_user_list"
+
+// ignoredUsers reads it; what a client got wrong ignores nobody.
+func ignoredUsers(user id.UserID, raw json.RawMessage) map[id.UserID]bool {
 	var content struct {
 		Users map[id.UserID]json.RawMessage `json:"ignored_users"`
 	}
-	if json.Unmarshal(entry.Content, &content) != nil {
-		return nil, nil // a client's mistake: nobody is ignored
+	if len(raw) == 0 || json.Unmarshal(raw, &content) != nil {
+		return nil
 	}
 	ignored := make(map[id.UserID]bool, len(content.Users))
 	for other := range content.Users {
 		ignored[other] = other != user
 	}
-	return ignored, nil
+	return ignored
 }

@@ -166,16 +166,13 @@ func (r *Ruleset) list(kind string) *[]Rule {
 	return nil
 }
 
-// Rule finds a rule; false if there is none of that kind and ID.
-func (r Ruleset) Rule(kind, ruleID string) (Rule, bool) {
-	list := r.list(kind)
-	if list == nil {
-		return Rule{}, false
+// Rule finds a rule; M_NOT_FOUND if there is none, M_INVALID_PARAM if there is no such kind.
+func (r Ruleset) Rule(kind, ruleID string) (Rule, error) {
+	list, at, err := r.find(kind, ruleID)
+	if err != nil {
+		return Rule{}, err
 	}
-	if i := index(*list, ruleID); i >= 0 {
-		return (*list)[i], true
-	}
-	return Rule{}, false
+	return list[at], nil
 }
 
 // Read gives a user's rules: what is stored (nil: nothing) with the default rules as they are now, of which the user can

@@ -1,0 +1,168 @@
+package clientsync
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+
+	"hanse/federation/authrules"
+	"hanse/federation/canonicaljson"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/node/push"
+	"hanse/node/store"
+)
+
+// judge decides what notifies a user. Immutable: when the user's rules change, another one takes its place.
+type judge struct {
+	user    id.UserID
+	rules   *push.Rules
+	ignored map[id.UserID]bool
+	at      store.Position // of the newest of the account data that it was made of
+}
+
+// judge makes a user's, or gives the old one if nothing has changed.
+func (s *Syncer) judge(ctx context.Context, user id.UserID, old *judge) (*judge, error) {
+	rules, _, err := s.store.AccountData(ctx, user, "", push.AccountDataType)
+	if err != nil {
+		return nil, err
+	}
+	ignored, _, err := s.store.AccountData(ctx, user, "", ignoredUsersType)
+	if err != nil {
+		return nil, err
+	}
+	at := max(rules.Position, ignored.Position)
+	if old != nil && old.at == at {
+		return old, nil
+	}
+	return &judge{
+		user: user, rules: push.Compile(user, push.Read(user, rules.Content)), ignored: ignoredUsers(user, ignored.Content), at: at,
+	}, nil
+}
+
+// verdict tells what the user's rules make of an event; nil if it doesn't notify. What a user said notifies them not, nor
+// what was redacted, nor what those said whom they ignore.
+//
+// spec:client-server-api/modules/push#server-behaviour
+func (s *Syncer) verdict(ctx context.Context, j *judge, e *entry, members *atomic.Int64) (*push.Outcome, error) {
+	sender := e.Event.Sender()
+	if sender == j.user || e.RedactedBy != "" || j.ignored[sender] && !e.Event.IsState() {
+		return nil, nil
+	}
+	outcome, err := j.rules.Match(e.subject, &roomOfEvent{ctx: ctx, syncer: s, entry: e, members: members})
+	if err != nil || outcome == nil || !outcome.Notify {
+		return nil, err
+	}
+	return outcome, nil
+}
+
+// roomOfEvent is a push.Room: the room as it was before an event.
+type roomOfEvent struct {
+	ctx     context.Context
+	syncer  *Syncer
+	entry   *entry
+	members *atomic.Int64 // how many are joined now; 0: not asked yet
+}
+
+// Members is how many are joined now, as the specification has it.
+func (r *roomOfEvent) Members() (int, error) {
+	if known := r.members.Load(); known > 0 {
+		return int(known), nil
+	}
+	info, _, err := r.syncer.store.Room(r.ctx, r.entry.Event.RoomID())
+	r.members.Store(int64(info.Joined))
+	return info.Joined, err
+}
+
+func (r *roomOfEvent) state() (roomstate.Map, error) {
+	if r.entry.placed {
+		return r.entry.before, nil
+	}
+	state, _, err := r.syncer.store.StateBefore(r.ctx, r.entry.Event.ID())
+	return state, err
+}
+
+// StateEvent is for authrules.LevelsOf.
+func (r *roomOfEvent) StateEvent(typ, stateKey string) (*event.Event, error) {
+	state, err := r.state()
+	if err != nil {
+		return nil, err
+	}
+	eventID, ok := state.Get(typ, stateKey)
+	if !ok {
+		return nil, nil
+	}
+	row, _, err := r.syncer.store.Event(r.ctx, eventID)
+	return row.Event, err
+}
+
+func (r *roomOfEvent) DisplayName(user id.UserID) (string, error) {
+	member, err := r.StateEvent("m.room.member", string(user))
+	if member == nil || err != nil {
+		return "", err
+	}
+	raw, _ := canonicaljson.Get(member.Content(), "displayname")
+	name, _ := canonicaljson.String(raw)
+	return name, nil
+}
+
+func (r *roomOfEvent) MayNotify(key string) (bool, error) {
+	levels := r.entry.levels.Load()
+	if levels == nil { // the same for all who are told of the event
+		read, err := authrules.LevelsOf(r)
+		if err != nil {
+			return false, err
+		}
+		levels = &read
+		r.entry.levels.Store(levels)
+	}
+	return levels.User(r.entry.Event.Sender()) >= levels.Notifications(key), nil
+}
+
+// mainThread is the thread of what is in none.
+const mainThread = "main"
+
+// thread is the thread of an event: its root's ID, or "main".
+//
+// spec:client-server-api/modules/receipts#threaded-read-receipts
+func (s *Syncer) thread(ctx context.Context, e *event.Event) (string, error) {
+	room := e.RoomID()
+	for hops := 0; ; hops++ {
+		typ, parent := relation(e)
+		if parent == "" {
+			return mainThread, nil
+		}
+		if typ == "m.thread" {
+			return string(parent), nil
+		}
+		if hops == maxThreadHops {
+			return mainThread, nil
+		}
+		row, found, err := s.store.Event(ctx, parent)
+		if err != nil || !found || row.Event.RoomID() != room {
+			return mainThread, err
+		}
+		e = row.Event
+	}
+}
+
+// relation is how an event relates to which other; "" if it doesn't.
+func relation(e *event.Event) (typ string, parent id.EventID) {
+	raw, found := canonicaljson.Get(e.Content(), "m.relates_to")
+	if !found {
+		return "", ""
+	}
+	var relates struct {
+		Type    string `json:"rel_type"`
+		EventID string `json:"event_id"`
+	}
+	if json.Unmarshal(raw, &relates) != nil || relates.Type == "" {
+		return "", ""
+	}
+	parent, err := id.ParseEventID(relates.EventID)
+	if err != nil {
+		return "", ""
+	}
+	return relates.Type, parent
+}
