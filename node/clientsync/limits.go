@@ -28,4 +28,18 @@ const (
 	maxRecent = 100
 	// maxStates is of how many recent places of a room the state is known without asking.
 	maxStates = 64
+	// maxUnread bounds how many unread notifications of a room are counted for a user: clients show "99+" long before.
+	maxUnread = 1000
+	// maxUnreadScan bounds how many events are looked at to count what is unread of a room, where nothing is known of it
+	// by an earlier count: some 20 ms. unreadChunk is how many are read at a time.
+	maxUnreadScan = 2000
+	unreadChunk   = 200
+	// maxThreadHops is how far it is followed what an event relates to. spec:client-server-api/modules/receipts#threaded-read-receipts
+	maxThreadHops = 3
+	// maxUnreadRooms is of how many users' rooms it is known what is unread: some hundred bytes each, mostly.
+	maxUnreadRooms = 100_000
+	// saveUnreadAfter is after how many events of a room the count is saved, and so how many are counted anew after a
+	// start. A busy room with many users would else be many writes. maxSaving is how many may wait for it.
+	saveUnreadAfter = 500
+	maxSaving       = 1000
 )
