@@ -69,9 +69,28 @@ func (r *Ring) lookup(ctx context.Context, wants []want, now time.Time) map[id.S
 	got := make(map[id.ServerName]found, len(wants))
 	open := r.fromMemory(wants, got, now)
 	open = r.fromStore(ctx, open, got, now)
+	if len(open) > 0 {
+		defer pause(ctx)()
+	}
 	open = r.fromServers(ctx, open, got, now)
 	r.fromNotaries(ctx, open, got, now)
 	return got
+}
+
+// pauseKey is the key of what WhileAsking gives a context.
+type pauseKey struct{}
+
+// WhileAsking has pause called before a lookup asks other servers, and what it returns after that: for who bounds what is
+// done at once, and doesn't count those who wait.
+func WhileAsking(ctx context.Context, pause func() (resume func())) context.Context {
+	return context.WithValue(ctx, pauseKey{}, pause)
+}
+
+func pause(ctx context.Context) (resume func()) {
+	if pause, ok := ctx.Value(pauseKey{}).(func() func()); ok {
+		return pause()
+	}
+	return func() {}
 }
 
 // remaining are the wants that what we have got doesn't satisfy.

@@ -404,3 +404,21 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*float64(len(reqs))/b.Elapsed().Seconds(), "signatures/s")
 }
+
+func TestOnlyWhoAsksOtherServersPauses(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		pauses, paused := 0, 0
+		ctx := WhileAsking(t.Context(), func() func() {
+			pauses, paused = pauses+1, paused+1
+			return func() { paused-- }
+		})
+		for i, want := range []int{1, 1} { // then the key is known
+			if err := w.ring.Verify(ctx, []Request{request("a.test", w.peers["a.test"].keys[0])})[0]; err != nil {
+				t.Fatal(err)
+			}
+			if pauses != want || paused != 0 {
+				t.Errorf("lookup %d: %d pauses, %d of them not ended", i+1, pauses, paused)
+			}
+		}
+	})
+}

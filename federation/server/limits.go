@@ -1,12 +1,18 @@
 package server
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // Limits bound what peers can make the server do at once. The zero value of each means the default.
 type Limits struct {
 	// InFlight bounds the requests worked on at once, PerOrigin those of one server. More are answered with 429.
 	// Defaults 1,000 and 100: deployed servers send one transaction at a time and ask some tens of questions.
 	InFlight, PerOrigin int
+	// Transactions bounds those worked on at once. Some more wait for a moment, the rest are answered with 429. Default 8
+	// for each processor: enough that all are busy while others wait for the disk.
+	Transactions int
 	// Unproven bounds the requests under check of servers that never showed a good signature. Default 200: each may
 	// wait for keys that don't come.
 	Unproven int
@@ -21,6 +27,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orElse(&l.InFlight, 1000)
 	orElse(&l.PerOrigin, 100)
+	orElse(&l.Transactions, 8*runtime.GOMAXPROCS(0))
 	orElse(&l.Unproven, 200)
 	orElse(&l.BodyMemory, 256<<20)
 	orElse(&l.BodyTime, time.Minute)
@@ -52,6 +59,11 @@ const (
 	maxTransactionID = 255
 	// maxParameter bounds free query parameters (since, third_party_instance_id, field), in bytes.
 	maxParameter = 1024
+
+	// transactionsWaiting is how many transactions may wait for each that is worked on, transactionPatience for how long:
+	// what is let in is answered within a second or so, and who is refused loses little.
+	transactionsWaiting = 8
+	transactionPatience = 500 * time.Millisecond
 
 	// maxPixels bounds a thumbnail's sides as they are asked for, in pixels; what is served is the handler's choice.
 	maxPixels = 1 << 16

@@ -13,6 +13,7 @@ import (
 // endpoint is one method of one path.
 type endpoint struct {
 	open   bool  // no signature is asked for
+	queued bool  // counts among Limits.Transactions
 	body   int64 // the body's limit; 0: there is none
 	handle func(r *request) (any, error)
 }
@@ -34,7 +35,7 @@ func (a *api) routes() map[string]methods {
 		routes["/_matrix/key/v2/query/{serverName}/{keyID}"] = methods{http.MethodGet: {open: true, handle: a.queryServerKeys}}
 	}
 	if a.Handlers.Transactions != nil {
-		routes[v1+"/send/{txnID}"] = methods{http.MethodPut: {body: maxTransaction, handle: a.transaction}}
+		routes[v1+"/send/{txnID}"] = methods{http.MethodPut: {body: maxTransaction, queued: true, handle: a.transaction}}
 	}
 	if a.Handlers.Joins != nil {
 		routes[v1+"/make_join/{roomID}/{userID}"] = methods{http.MethodGet: {handle: a.makeJoin}}

@@ -325,6 +325,29 @@ var _ = Describe("handlers", func() {
 		calls.Wait()
 		Expect(w.call("PUT", uri, `{}`).status).To(Equal(200))
 	})
+
+	It("tells a transaction to come again that can't be worked on soon, and answers what is asked meanwhile", func() {
+		entered, release := make(chan struct{}), make(chan struct{})
+		w.fake.transaction = func(context.Context, id.ServerName, string, federation.Transaction) (federation.PDUResults, error) {
+			entered <- struct{}{}
+			<-release
+			return nil, nil
+		}
+		w.config.Limits = server.Limits{Transactions: 1}
+		w.start()
+		var first sync.WaitGroup
+		first.Go(func() {
+			defer GinkgoRecover()
+			Expect(w.call("PUT", uri, `{}`).status).To(Equal(200))
+		})
+		<-entered
+		got := w.call("PUT", uri, `{}`)
+		Expect(got.status).To(Equal(429))
+		Expect(got.header.Get("Retry-After")).To(Equal("2"))
+		Expect(w.call("GET", "/_matrix/federation/v1/query/profile?user_id=@a:me.example:8448", "").status).To(Equal(200))
+		close(release)
+		first.Wait()
+	})
 })
 
 // slow is a ring that waits for keys it doesn't have.

@@ -56,6 +56,9 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 	}
 	origin := authorizations[0].Origin
 	q.claims = origin
+	if e.queued && a.admitted.crowded(origin) {
+		return nil, federation.LimitExceeded(a.limit.RetryAfter)
+	}
 	proven, ok := a.gate.arrive(origin)
 	if !ok {
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)
@@ -76,6 +79,14 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)
 	}
 	defer a.gate.leave(origin)
+	if e.queued {
+		turn := a.admitted.enter(q.ctx(), origin)
+		if turn == nil {
+			return nil, federation.LimitExceeded(a.limit.RetryAfter)
+		}
+		defer turn.leave()
+		q.Request = q.WithContext(context.WithValue(q.ctx(), turnKey{}, turn))
+	}
 	return e.handle(q)
 }
 

@@ -55,8 +55,9 @@ type api struct {
 	limit Limits
 	log   *slog.Logger
 
-	gate *gate
-	load *Load
+	gate     *gate
+	admitted *admission
+	load     *Load
 }
 
 // New makes the handler of the server-server API. It answers everything below /_matrix/federation/ and /_matrix/key/,
@@ -72,7 +73,7 @@ func New(cfg Config) http.Handler {
 	if a.load = cfg.Load; a.load == nil {
 		a.load = &Load{}
 	}
-	a.gate = newGate(a.limit, &a.load.Unproven)
+	a.gate, a.admitted = newGate(a.limit, &a.load.Unproven), newAdmission(a.limit)
 	for path, endpoints := range a.routes() {
 		a.mux.Handle(path, a.dispatch(path, endpoints))
 	}

@@ -13,6 +13,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/federation/server"
 	"hanse/node/store"
 )
 
@@ -98,7 +99,7 @@ func (d *delivery) place(ctx context.Context, roomID id.RoomID) (*place, error) 
 	}
 	p := &place{room: roomID}
 	info, known, err := d.in.cfg.Rooms.Info(ctx, roomID)
-	if err == nil && (!known || !info.Resident) && d.in.cfg.Rooms.AwaitJoin(ctx, roomID) {
+	if err == nil && (!known || !info.Resident) && d.awaitJoin(ctx, roomID) {
 		info, known, err = d.in.cfg.Rooms.Info(ctx, roomID)
 	}
 	if err != nil {
@@ -114,6 +115,12 @@ func (d *delivery) place(ctx context.Context, roomID id.RoomID) (*place, error) 
 	}
 	d.rooms[roomID] = p
 	return p, nil
+}
+
+// awaitJoin waits for a join that is under way.
+func (d *delivery) awaitJoin(ctx context.Context, roomID id.RoomID) bool {
+	defer server.Pause(ctx)()
+	return d.in.cfg.Rooms.AwaitJoin(ctx, roomID)
 }
 
 // expect has the store look for all events at once, before each room does for its own.

@@ -11,6 +11,8 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/federation/server"
+	"hanse/keys"
 	"hanse/node/store"
 )
 
@@ -50,6 +52,7 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 		return answer.PDUs, nil
 	}
 	i.cfg.Watch.received(len(txn.PDUs), len(txn.EDUs))
+	ctx = keys.WhileAsking(ctx, func() func() { return server.Pause(ctx) })
 	d := &delivery{
 		in: i, origin: origin, txnID: txnID, alone: len(txn.EDUs) == 0,
 		results: make(federation.PDUResults, len(txn.PDUs)), rooms: make(map[id.RoomID]*place),

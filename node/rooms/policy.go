@@ -14,6 +14,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
+	"hanse/federation/server"
 	"hanse/federation/signedjson"
 	"hanse/node/store"
 )
@@ -117,6 +118,7 @@ func (r *Rooms) policed(ctx context.Context, roomID id.RoomID, events []*event.E
 	if err != nil || !enabled {
 		return events // the room's step will find what the error was
 	}
+	defer server.Pause(ctx)()
 	ctx, cancel := context.WithTimeout(ctx, policyBatchTime)
 	defer cancel()
 	signed := make([]*event.Event, len(events))
