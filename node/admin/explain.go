@@ -121,8 +121,13 @@ func (a *Admin) explainStored(ctx context.Context, x *Explanation, row store.Eve
 	if x.Checks, err = a.checks(ctx, row, original); err != nil {
 		return err
 	}
-	if x.Hidden, err = a.hidden(ctx, row, original, user); err != nil {
+	if x.Hidden, err = a.hidden(ctx, row, original); err != nil {
 		return err
+	}
+	if user != "" {
+		if err := a.seenBy(ctx, x, row, user); err != nil {
+			return err
+		}
 	}
 	if row.Outlier {
 		return nil
@@ -265,13 +270,19 @@ func orUnknown(server string) string {
 
 // brief is the start of an event's content, for people.
 func brief(e *event.Event) string {
-	const most = 160
+	const most = 120
 	content := e.Content()
 	switch e.Type() {
 	case "m.room.member":
 		return "membership " + e.Membership()
 	case "m.room.create":
 		return ""
+	case "m.room.power_levels":
+		var levels struct {
+			Users json.RawMessage `json:"users"`
+		}
+		_ = json.Unmarshal(content, &levels) // an event's content is an object
+		content = append([]byte("users "), levels.Users...)
 	}
 	if len(content) > most {
 		return string(content[:most]) + "…"

@@ -62,7 +62,8 @@ func (t Text) checks(checks []Check) {
 		return
 	}
 	t.line(plain, "")
-	t.line(bold, "Checks")
+	t.line(bold, "Checks, with the events that decided")
+	told := map[string]bool{}
 	for _, c := range checks {
 		tone := good
 		switch c.Verdict {
@@ -85,12 +86,12 @@ func (t Text) checks(checks []Check) {
 		if c.Now != "" {
 			t.line(faint, "       %s", c.Now)
 		}
-		if c.Verdict == notMade {
-			continue
-		}
 		var rows []row
 		for _, d := range c.By {
-			rows = append(rows, row{faint, []string{d.Key, d.Event, d.Status, d.Content}})
+			if !told[d.Event] || c.Verdict == failed {
+				rows = append(rows, row{faint, []string{d.Key, d.Event, d.Status, d.Content}})
+			}
+			told[d.Event] = true
 		}
 		if len(rows) > 0 {
 			t.table("       ", rows)

@@ -15,8 +15,8 @@ import (
 // maxIgnorers bounds how many users of ours are looked at to find who ignores a sender.
 const maxIgnorers = 200
 
-// hidden tells why clients don't see an event, or not all of it; and of one user, whether they do.
-func (a *Admin) hidden(ctx context.Context, row store.EventRow, e *event.Event, user id.UserID) ([]string, error) {
+// hidden tells why clients don't see an event, or not all of it.
+func (a *Admin) hidden(ctx context.Context, row store.EventRow, e *event.Event) ([]string, error) {
 	var reasons []string
 	say := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 	switch {
@@ -58,19 +58,21 @@ func (a *Admin) hidden(ctx context.Context, row store.EventRow, e *event.Event, 
 	if len(ignoring) > 0 {
 		say("from %v, who ignore %s", ignoring, e.Sender())
 	}
-	if user == "" {
-		return reasons, nil
-	}
-	visible, err := a.Rooms.Visible(ctx, user, row.RoomID, []store.EventRow{row})
-	if err != nil {
-		return nil, err
-	}
-	if len(visible) > 0 {
-		say("not from %s, by the history visibility", user)
-	} else {
-		say("from %s: the history visibility was %s, and they were not there", user, visibility)
-	}
 	return reasons, nil
+}
+
+// seenBy says whether a user sees an event.
+func (a *Admin) seenBy(ctx context.Context, x *Explanation, row store.EventRow, user id.UserID) error {
+	visible, err := a.Rooms.Visible(ctx, user, row.RoomID, []store.EventRow{row})
+	switch {
+	case err != nil:
+		return err
+	case len(visible) > 0:
+		x.say("%s may see it.", user)
+	default:
+		x.say("%s does not see it.", user)
+	}
+	return nil
 }
 
 // visibility is the room's history visibility before an event.
