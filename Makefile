@@ -48,9 +48,11 @@ vulncheck:
 		if curl -sf -m 15 -o /dev/null https://vuln.go.dev/index/db.json; then exit $$code; \
 		else echo "vulnerabilities: NOT CHECKED, vuln.go.dev can't be reached from here"; fi; fi
 
-# Hanse and Synapse, the reference homeserver, in one room. Needs Python 3; makes an environment of its own in .build/.
+# Hanse and Synapse, the reference homeserver, in one room; encrypted by a client from npm. Needs Python 3 and Node.js; makes
+# environments of its own in .build/.
 interop:
 	./conformance/adapters/synapse-install.sh
+	./conformance/interop/client/install.sh
 	HANSE_INTEROP=1 $(GO) test -count=1 -v ./conformance/interop
 
 # Hostile inputs, overload for a minute of each kind, ten minutes of mixed load; on a machine that does nothing else.

@@ -18,7 +18,10 @@ import (
 	"hanse/testnet/user"
 )
 
-const secret = "interoperation"
+const (
+	secret   = "interoperation"
+	password = "a long password"
+)
 
 // server is one homeserver under test. Both are named by loopback literals with a port, since Synapse asks only the
 // system's resolver.
@@ -115,7 +118,7 @@ func (s *server) newUser(ctx context.Context) *user.User {
 	users++
 	u := user.New(s.orders.ClientURL())
 	DeferCleanup(u.Close)
-	Expect(u.Register(ctx, fmt.Sprintf("user%d", users), "a long password", secret)).To(Succeed())
+	Expect(u.Register(ctx, fmt.Sprintf("user%d", users), password, secret)).To(Succeed())
 	return u
 }
 

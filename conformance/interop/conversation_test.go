@@ -1,0 +1,193 @@
+package interop
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/testnet/user"
+)
+
+// A whole encrypted conversation, by matrix-js-sdk: the client library of the most used web clients, which has its own
+// encryption (the same Rust code as in the mobile clients, as WebAssembly) and comes from npm with nothing to compile. What
+// PyPI has of the kind needs a C library that has been given up.
+
+// encrypting is a client of a device: client/client.mjs as a process.
+type encrypting struct {
+	user   *user.User
+	orders io.WriteCloser
+
+	mu       sync.Mutex
+	replies  chan reply
+	messages []reply  // guarded by mu
+	verified []string // guarded by mu
+}
+
+// reply is a line that the client wrote.
+type reply struct {
+	Done, Failed, Why     string
+	Message, Room, Sender string
+	Sealed                bool
+	Verified              string
+}
+
+// newEncrypting starts a client for the user's device; with a password it makes cross-signing keys too.
+func newEncrypting(ctx context.Context, u *user.User, password string) *encrypting {
+	GinkgoHelper()
+	folder := os.Getenv("CLIENT_DIR")
+	if folder == "" {
+		folder = filepath.Join("..", "..", ".build", "client")
+	}
+	c := &encrypting{user: u, replies: make(chan reply, 100)}
+	command := exec.Command("node", "client.mjs")
+	command.Dir, command.Stderr = folder, GinkgoWriter
+	var err error
+	c.orders, err = command.StdinPipe()
+	Expect(err).NotTo(HaveOccurred())
+	output, err := command.StdoutPipe()
+	Expect(err).NotTo(HaveOccurred())
+	Expect(command.Start()).To(Succeed())
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		c.read(output)
+	}()
+	DeferCleanup(func() {
+		_ = c.orders.Close()
+		_ = command.Process.Kill() // it holds nothing that counts
+		<-read
+		_ = command.Wait()
+	})
+	c.order(ctx, map[string]string{"do": "start", "url": u.URL, "user": u.ID, "token": u.Token, "device": u.DeviceID, "password": password})
+	return c
+}
+
+func (c *encrypting) read(output io.Reader) {
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		var r reply
+		if json.Unmarshal(lines.Bytes(), &r) != nil {
+			continue // a library's chatter
+		}
+		c.mu.Lock()
+		switch {
+		case r.Verified != "":
+			c.verified = append(c.verified, r.Verified)
+		case r.Sender != "":
+			c.messages = append(c.messages, r)
+		default:
+			c.replies <- r
+		}
+		c.mu.Unlock()
+	}
+}
+
+// order has the client do something and waits until it is done.
+func (c *encrypting) order(ctx context.Context, what map[string]string) {
+	GinkgoHelper()
+	line, err := json.Marshal(what)
+	Expect(err).NotTo(HaveOccurred())
+	_, err = c.orders.Write(append(line, '\n'))
+	Expect(err).NotTo(HaveOccurred())
+	select {
+	case r := <-c.replies:
+		Expect(r.Failed).To(BeEmpty(), r.Why)
+		Expect(r.Done).To(Equal(what["do"]))
+	case <-ctx.Done():
+		Fail(c.user.ID + " did not " + what["do"])
+	}
+}
+
+// reads tells what the client could read of encrypted messages in a room, but for its own.
+func (c *encrypting) reads(room string) func() []string {
+	return func() []string {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		var texts []string
+		for _, m := range c.messages {
+			if m.Room == room && m.Sealed && m.Sender != c.user.ID {
+				texts = append(texts, m.Message)
+			}
+		}
+		return texts
+	}
+}
+
+// say says something encrypted that the others must read.
+func (c *encrypting) say(ctx context.Context, room, text string, others ...*encrypting) {
+	GinkgoHelper()
+	c.order(ctx, map[string]string{"do": "send", "room": room, "body": text})
+	for _, other := range others {
+		Eventually(other.reads(room)).WithTimeout(patience).Should(ContainElement(text), other.user.ID+" "+other.user.DeviceID)
+	}
+}
+
+var _ = Describe("an encrypted conversation of users of Hanse and Synapse", func() {
+	for _, d := range []struct {
+		name string
+		direction
+	}{
+		{"in a room on Hanse", direction{&hanse, &synapse}},
+		{"in a room on Synapse", direction{&synapse, &hanse}},
+	} {
+		It("is read on both sides, over restarts and by new devices: "+d.name, func(ctx SpecContext) { conversation(ctx, d.direction) }, SpecTimeout(4*time.Minute))
+	}
+})
+
+func conversation(ctx context.Context, d direction) {
+	c := together(ctx, d, map[string]any{"initial_state": []any{map[string]any{
+		"type": "m.room.encryption", "state_key": "", "content": map[string]any{"algorithm": "m.megolm.v1.aes-sha2"},
+	}}})
+	alice, bob := newEncrypting(ctx, c.alice, password), newEncrypting(ctx, c.bob, password)
+	for i := range 3 {
+		alice.say(ctx, c.room, fmt.Sprintf("psst %d", i), bob)
+		bob.say(ctx, c.room, fmt.Sprintf("what %d?", i), alice)
+	}
+	// Both compare emoji, by messages to devices, and sign each other's keys.
+	alice.order(ctx, map[string]string{"do": "verify", "user": c.bob.ID, "device": c.bob.DeviceID})
+	for _, pair := range [][2]*encrypting{{alice, bob}, {bob, alice}} {
+		Eventually(func() []string {
+			pair[0].mu.Lock()
+			defer pair[0].mu.Unlock()
+			return pair[0].verified
+		}).WithTimeout(patience).Should(ContainElement(pair[1].user.ID))
+	}
+	// A device that comes while the other server is out is heard of afterwards.
+	for _, turn := range []struct {
+		out     **server
+		at      **server
+		speaker *encrypting
+		owner   *user.User
+	}{
+		{d.resident, d.visitor, alice, c.bob}, {d.visitor, d.resident, bob, c.alice},
+	} {
+		(*turn.out).stop()
+		fresh := newDevice(ctx, *turn.at, turn.owner)
+		second := newEncrypting(ctx, fresh, "")
+		(*turn.out).start()
+		_, err := turn.owner.Say(ctx, c.room, "I have another device") // the server hears from us, and so tries again
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(bodies(ctx, turn.speaker.user, c.room)).WithTimeout(patience).Should(ContainElement("I have another device"))
+		for i := range 20 { // until the speaker's server knows of the device; what is said before is not for it
+			turn.speaker.say(ctx, c.room, fmt.Sprintf("%s, can you read that? %d", turn.owner.ID, i))
+			if len(second.reads(c.room)()) > 0 {
+				break
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		Eventually(second.reads(c.room)).WithTimeout(patience).ShouldNot(BeEmpty())
+		second.say(ctx, c.room, "I can, says "+fresh.DeviceID, turn.speaker)
+	}
+	alice.say(ctx, c.room, "that was all", bob)
+	bob.say(ctx, c.room, "indeed", alice)
+}
