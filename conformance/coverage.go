@@ -73,7 +73,7 @@ func (c *covered) add(test string, labels []string) {
 func row(w io.Writer, anchor, title string, musts int, c *covered) (missing int) {
 	tests, where := "**none**", ""
 	if c != nil {
-		tests, where = fmt.Sprint(len(c.tests)), strings.Join(c.parts, ", ")
+		tests, where = fmt.Sprint(len(c.tests)), strings.Join(slices.Sorted(slices.Values(c.parts)), ", ")
 	} else {
 		missing = 1
 	}
@@ -96,6 +96,6 @@ func others(w io.Writer, by map[string]*covered) {
 		if known[anchor] {
 			continue
 		}
-		fmt.Fprintf(w, "| [%s](%s) | | %d | %s |\n", anchor, spec.URL(anchor), len(by[anchor].tests), strings.Join(by[anchor].parts, ", "))
+		fmt.Fprintf(w, "| [%s](%s) | | %d | %s |\n", anchor, spec.URL(anchor), len(by[anchor].tests), strings.Join(slices.Sorted(slices.Values(by[anchor].parts)), ", "))
 	}
 }

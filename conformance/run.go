@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -123,6 +124,11 @@ func (o Options) filter() (string, error) {
 			return "", fmt.Errorf("--label %q: %s", o.Labels, strings.TrimSpace(firstLine(err.Error())))
 		}
 		parts = append(parts, "("+o.Labels+")")
+	}
+	for _, focus := range o.Focus {
+		if _, err := regexp.Compile(focus); err != nil {
+			return "", fmt.Errorf("--focus %q: %w", focus, err)
+		}
 	}
 	if len(o.RoomVersions) > 0 {
 		var versions []string

@@ -26,7 +26,7 @@ const (
 func invitation(ctx context.Context, u *user.User, roomID id.RoomID) func() (map[string]json.RawMessage, error) {
 	return func() (map[string]json.RawMessage, error) {
 		var answer user.SyncAnswer
-		err := u.Call(ctx, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0"), nil, &answer)
+		err := u.Call(ctx, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", freshFilter("")), nil, &answer)
 		state := map[string]json.RawMessage{}
 		for _, e := range answer.Rooms.Invite[string(roomID)].InviteState.Events {
 			state[e.Type] = e.Content

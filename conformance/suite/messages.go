@@ -115,7 +115,7 @@ var _ = Describe("Messages", Label("s2s:messages"), func() {
 func ephemeral(ctx context.Context, roomID id.RoomID) func() (string, error) {
 	return func() (string, error) {
 		var answer user.SyncAnswer
-		err := alice.Call(ctx, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", `{"room":{"rooms":["`+string(roomID)+`"]}}`), nil, &answer)
+		err := alice.Call(ctx, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", freshFilter(roomID)), nil, &answer)
 		var text strings.Builder
 		for _, e := range answer.Rooms.Join[string(roomID)].Ephemeral.Events {
 			text.WriteString(e.Type)

@@ -140,3 +140,11 @@ var _ = Describe("Queries", Label("s2s:queries"), func() {
 })
 
 func listAll() federation.PublicRoomsRequest { return federation.PublicRoomsRequest{Limit: 1000} }
+
+// refusedStatus is the status by which a peer's call was refused; 0 where it was not.
+func refusedStatus(err error) int {
+	if failure, ok := err.(*client.Error); ok {
+		return failure.Status
+	}
+	return 0
+}

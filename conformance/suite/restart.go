@@ -66,7 +66,7 @@ var _ = Describe("Restart", Label("s2s:restart"), Serial, func() {
 			Expect(s.process.Stop()).To(Succeed())
 			s.again()
 
-			Expect(timeline(ctx, dora, m.ID)()).To(ContainElements(id.EventID(said), theirs.ID()))
+			Eventually(timeline(ctx, dora, m.ID)).Should(ContainElements(id.EventID(said), theirs.ID()))
 			answer, err := dora.Sync(ctx, 0)
 			Expect(err).NotTo(HaveOccurred(), "the sync token from before")
 			var shown []string

@@ -78,6 +78,8 @@ var (
 	alice   *user.User // a user of it
 	closers []func()   // what Close does, the last first
 	peers   int        // how many were started
+	filters int        // how many were made
+	ports   = map[string]bool{}
 	seen    []*peer.Peer
 	calls   journal // what users of the server under test asked in the running test
 )
@@ -283,10 +285,7 @@ func (s *server) newUser(ctx context.Context) *user.User {
 func newPeer() *peer.Peer {
 	GinkgoHelper()
 	peers++
-	listener, err := net.Listen("tcp", net.JoinHostPort(places[2].IP.String(), "0"))
-	Expect(err).NotTo(HaveOccurred())
-	address := listener.Addr().String()
-	Expect(listener.Close()).To(Succeed())
+	address := freshAddress()
 	if config.LiteralNames {
 		return startPeer(peer.Config{Listen: address})
 	}
@@ -296,6 +295,21 @@ func newPeer() *peer.Peer {
 	_, port, err := net.SplitHostPort(address)
 	Expect(err).NotTo(HaveOccurred())
 	return startPeer(peer.Config{Name: id.ServerName(name + ":" + port), Listen: address})
+}
+
+// freshAddress is an address for a peer that none had before: its name may be its address, and servers remember keys.
+func freshAddress() string {
+	GinkgoHelper()
+	for {
+		listener, err := net.Listen("tcp", net.JoinHostPort(places[2].IP.String(), "0"))
+		Expect(err).NotTo(HaveOccurred())
+		address := listener.Addr().String()
+		Expect(listener.Close()).To(Succeed())
+		if !ports[address] {
+			ports[address] = true
+			return address
+		}
+	}
 }
 
 // startPeer starts a remote server, until the test ends.
@@ -391,6 +405,17 @@ func status(err error) int {
 		return refusal.Status
 	}
 	return 0
+}
+
+// freshFilter is a /sync filter for a room ("" for all) that was not used before: a server may answer the same question
+// of a client again as it did a moment ago.
+func freshFilter(roomID id.RoomID) string {
+	filters++
+	rooms := ""
+	if roomID != "" {
+		rooms = `"rooms":["` + string(roomID) + `"],`
+	}
+	return fmt.Sprintf(`{"room":{%s"timeline":{"limit":10,"not_types":["org.example.unused%d"]}}}`, rooms, filters)
 }
 
 func query(pairs ...string) url.Values {
