@@ -111,7 +111,7 @@ func (m *Media) here(ctx context.Context, n name, q Request) (store.Media, *os.F
 // ours is the row of our media, waiting for its upload if there was none yet.
 func (m *Media) ours(ctx context.Context, mediaID string, wait time.Duration) (store.Media, error) {
 	row, found, err := m.store.Media(ctx, m.config.Self, mediaID)
-	if err == nil && found && row.Pending() && wait > 0 {
+	if err == nil && found && row.Pending() && wait > 0 && time.Now().Before(row.Expires) {
 		m.waitFor(ctx, mediaID, wait)
 		row, found, err = m.store.Media(ctx, m.config.Self, mediaID)
 	}

@@ -12,6 +12,7 @@ import (
 	"image/png"
 	"io"
 
+	"golang.org/x/image/draw"
 	"golang.org/x/image/webp"
 )
 
@@ -54,7 +55,7 @@ func inspect(file io.ReadSeeker) (picture, error) {
 	case bytes.HasPrefix(magic, []byte("GIF8")):
 		p.contentType, p.decode, p.animated = "image/gif", gif.Decode, true // perhaps
 		config, err = head(file, gif.DecodeConfig)
-		p.memory = 2
+		p.memory = 5 // a first frame that is smaller is put where it belongs
 	case bytes.HasPrefix(magic, []byte("RIFF")) && string(magic[8:]) == "WEBP":
 		p.contentType, p.decode = "image/webp", webp.Decode
 		p.animated = animatedWebP(file)
@@ -113,8 +114,10 @@ func (p picture) read(file io.ReadSeeker) (image.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoPicture, err)
 	}
-	if decoded.Bounds().Empty() {
-		return nil, errNoPicture
+	if decoded.Bounds().Size() != p.size { // a GIF's first frame may be smaller
+		whole := image.NewNRGBA(image.Rectangle{Max: p.size})
+		draw.Draw(whole, decoded.Bounds(), decoded, decoded.Bounds().Min, draw.Src)
+		decoded = whole
 	}
 	return decoded, nil
 }
@@ -125,4 +128,13 @@ func (p picture) shown() image.Point {
 		return image.Pt(p.size.Y, p.size.X)
 	}
 	return p.size
+}
+
+// smaller is a part of the decoded picture, upright and of the target's size. Both are of the picture as it is shown.
+func (p picture) smaller(decoded image.Image, cut image.Rectangle, target image.Point) *image.RGBA {
+	if p.turn >= 5 {
+		cut = image.Rect(cut.Min.Y, cut.Min.X, cut.Max.Y, cut.Max.X)
+		target = lying(target, p.turn)
+	}
+	return upright(shrink(decoded, cut.Add(decoded.Bounds().Min), target), p.turn)
 }

@@ -100,15 +100,7 @@ func (m *Media) make(ctx context.Context, p picture, file io.ReadSeeker, cut ima
 	if err != nil {
 		return nil, err
 	}
-	if p.turn >= 5 { // what was planned is for the picture as it is shown
-		cut = image.Rect(cut.Min.Y, cut.Min.X, cut.Max.Y, cut.Max.X)
-		target = lying(target, p.turn)
-	}
-	cut = cut.Add(decoded.Bounds().Min).Intersect(decoded.Bounds())
-	if cut.Empty() {
-		return nil, errNoPicture
-	}
-	small := upright(shrink(decoded, cut, target), p.turn)
+	small := p.smaller(decoded, cut, target)
 	m.counters.thumbnails.Add(1)
 	var out bytes.Buffer
 	if small.Opaque() {

@@ -73,6 +73,11 @@ func (t *transfer) follow(ctx context.Context, files *folder) (*Content, error) 
 		return nil, err
 	}
 	file, err := files.open(row.File)
+	if errors.Is(err, os.ErrNotExist) { // it has just been thrown away
+		if _, failed := t.whole(ctx); failed != nil {
+			err = failed
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
