@@ -19,6 +19,7 @@ import (
 	"hanse/federation/client"
 	"hanse/federation/id"
 	"hanse/federation/sender"
+	"hanse/federation/server"
 	"hanse/keys"
 	"hanse/node/clientsync"
 	"hanse/node/e2ee"
@@ -43,6 +44,8 @@ type Node struct {
 	keyID     id.KeyID // of the key that signs
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
+	metrics   *metrics
+	load      server.Load // of the server-server API
 	lock      *os.File // held while the data folder is ours
 
 	store      *store.Store
