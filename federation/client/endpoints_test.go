@@ -119,6 +119,15 @@ func (e *echo) PublicRooms(_ context.Context, origin id.ServerName, q federation
 	return federation.PublicRoomsResponse{Chunk: []federation.PublicRoom{{RoomID: oddRoom, NumJoinedMembers: 3}}}, nil
 }
 
+func (e *echo) Hierarchy(_ context.Context, origin id.ServerName, q federation.HierarchyRequest) (federation.HierarchyResponse, error) {
+	e.note(origin, q)
+	answer := federation.HierarchyResponse{InaccessibleChildren: []id.RoomID{oddRoom}}
+	answer.Room.RoomID = q.RoomID
+	answer.Room.ChildrenState = []federation.SpaceChild{{Type: "m.space.child", StateKey: string(oddRoom), Content: json.RawMessage(`{"via":["a"]}`), Sender: "@a:b", OriginServerTS: 7}}
+	answer.Children = []federation.RoomSummary{{PublicRoom: federation.PublicRoom{RoomID: oddRoom, JoinRule: "restricted"}, AllowedRoomIDs: []id.RoomID{q.RoomID}, RoomVersion: "12"}}
+	return answer, nil
+}
+
 func (e *echo) Profile(_ context.Context, origin id.ServerName, q federation.ProfileRequest) (federation.ProfileResponse, error) {
 	e.note(origin, q)
 	return federation.ProfileResponse{"displayname": json.RawMessage(`"Ann"`)}, nil
@@ -144,7 +153,7 @@ func raws(texts ...string) []json.RawMessage {
 
 // handlers are e in every group.
 func (e *echo) handlers() server.Handlers {
-	return server.Handlers{Transactions: e, Joins: e, Leaves: e, Knocks: e, Invites: e, Events: e, Directory: e, Profiles: e, Keys: e}
+	return server.Handlers{Transactions: e, Joins: e, Leaves: e, Knocks: e, Invites: e, Events: e, Directory: e, Spaces: e, Profiles: e, Keys: e}
 }
 
 var _ = Describe("every endpoint, against our server", func() {
@@ -299,6 +308,17 @@ var _ = Describe("every endpoint, against our server", func() {
 				_, err = c.PublicRooms(ctx, peer, q)
 				Expect(err).NotTo(HaveOccurred())
 				asked(q)
+			})
+
+			It("hierarchy", func() {
+				for _, q := range []federation.HierarchyRequest{{RoomID: oddRoom}, {RoomID: oddRoom, SuggestedOnly: true}} {
+					got, err := c.Hierarchy(ctx, peer, q)
+					Expect(err).NotTo(HaveOccurred())
+					asked(q)
+					want, err := e.Hierarchy(ctx, peer, q)
+					Expect(err).NotTo(HaveOccurred())
+					Expect(got).To(Equal(want))
+				}
 			})
 		})
 	}

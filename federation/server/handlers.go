@@ -25,6 +25,7 @@ type Handlers struct {
 	ThirdParty   ThirdPartyHandler
 	Events       EventHandler
 	Directory    DirectoryHandler
+	Spaces       SpaceHandler
 	Profiles     ProfileHandler
 	Keys         KeyHandler
 	Media        MediaHandler
@@ -88,6 +89,12 @@ type EventHandler interface {
 type DirectoryHandler interface {
 	Directory(ctx context.Context, origin id.ServerName, alias id.RoomAlias) (federation.DirectoryResponse, error)
 	PublicRooms(ctx context.Context, origin id.ServerName, q federation.PublicRoomsRequest) (federation.PublicRoomsResponse, error)
+}
+
+// SpaceHandler answers about rooms of spaces.
+type SpaceHandler interface {
+	// Hierarchy is M_NOT_FOUND for rooms that we don't know, or that the origin's users can't join.
+	Hierarchy(ctx context.Context, origin id.ServerName, q federation.HierarchyRequest) (federation.HierarchyResponse, error)
 }
 
 // ProfileHandler answers about users' profiles.

@@ -75,6 +75,9 @@ func (a *api) routes() map[string]methods {
 			http.MethodPost: {body: maxQuestion, handle: a.filteredPublicRooms},
 		}
 	}
+	if a.Handlers.Spaces != nil {
+		routes[v1+"/hierarchy/{roomID}"] = methods{http.MethodGet: {handle: a.hierarchy}}
+	}
 	if a.Handlers.Profiles != nil {
 		routes[v1+"/query/profile"] = methods{http.MethodGet: {handle: a.profile}}
 	}

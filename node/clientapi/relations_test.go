@@ -81,7 +81,7 @@ var _ = Describe("relations of events", func() {
 		Expect(bundled(bob)["m.replace"]).To(HaveKeyWithValue("event_id", second))
 		redact(alice, second)
 		Expect(bundled(bob)["m.replace"]).To(HaveKeyWithValue("event_id", first))
-		Expect(relations(fine(alice.get("/rooms/" + esc(room) + "/event/" + esc(first))).body)).To(BeNil(), "an edit isn't edited")
+		Expect(relations(fine(alice.get("/rooms/"+esc(room)+"/event/"+esc(first))).body)).To(BeNil(), "an edit isn't edited")
 		redact(alice, root)
 		Expect(bundled(bob)).To(BeNil(), "of a redacted event no edits are told")
 	})

@@ -66,6 +66,7 @@ func (a *API) routes() []route {
 		a.upgradeRoutes(),
 		a.directoryRoutes(),
 		a.publicRoomsRoutes(),
+		a.spaceRoutes(),
 		a.typingRoutes(),
 		a.receiptRoutes(),
 		a.syncRoutes(),

@@ -61,6 +61,7 @@ type peers struct {
 	aliases  map[id.RoomAlias]federation.DirectoryResponse
 	profiles map[id.UserID]federation.ProfileResponse
 	rooms    map[id.ServerName]federation.PublicRoomsResponse
+	spaces   map[id.RoomID]federation.HierarchyResponse
 	asked    []string
 }
 
@@ -86,6 +87,17 @@ func (p *peers) QueryDirectory(_ context.Context, server id.ServerName, alias id
 func (p *peers) PublicRooms(_ context.Context, server id.ServerName, _ federation.PublicRoomsRequest) (federation.PublicRoomsResponse, error) {
 	p.ask("publicRooms " + string(server))
 	found, ok := p.rooms[server]
+	if !ok {
+		return found, unreachable(server)
+	}
+	return found, nil
+}
+
+func (p *peers) Hierarchy(_ context.Context, server id.ServerName, q federation.HierarchyRequest) (federation.HierarchyResponse, error) {
+	p.ask("hierarchy " + string(server) + " " + string(q.RoomID))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found, ok := p.spaces[q.RoomID]
 	if !ok {
 		return found, unreachable(server)
 	}
@@ -134,7 +146,7 @@ func newWorld(change func(*Config)) *world {
 	run(accounts.Run)
 	w := &world{users: accounts, store: s, edus: make(chan federation.EDU, 100), peers: &peers{
 		aliases: map[id.RoomAlias]federation.DirectoryResponse{}, profiles: map[id.UserID]federation.ProfileResponse{},
-		rooms: map[id.ServerName]federation.PublicRoomsResponse{},
+		rooms: map[id.ServerName]federation.PublicRoomsResponse{}, spaces: map[id.RoomID]federation.HierarchyResponse{},
 	}}
 	chat := rooms.New(rooms.Config{
 		Self: self, Key: key, Store: s, Profiles: accounts, Invitees: accounts,

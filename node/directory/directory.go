@@ -21,6 +21,7 @@ import (
 type Client interface {
 	QueryDirectory(ctx context.Context, destination id.ServerName, alias id.RoomAlias) (federation.DirectoryResponse, error)
 	PublicRooms(ctx context.Context, destination id.ServerName, request federation.PublicRoomsRequest) (federation.PublicRoomsResponse, error)
+	Hierarchy(ctx context.Context, destination id.ServerName, request federation.HierarchyRequest) (federation.HierarchyResponse, error)
 }
 
 // Config is what a Directory needs. Self and Store must be set.
@@ -40,6 +41,7 @@ type Directory struct {
 	client    Client
 	log       *slog.Logger
 	summaries *summaries
+	answers   *answers
 }
 
 // New makes a directory.
@@ -51,7 +53,7 @@ func New(config Config) (*Directory, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Directory{
-		self: config.Self, store: config.Store, client: config.Client, log: config.Log, summaries: newSummaries(),
+		self: config.Self, store: config.Store, client: config.Client, log: config.Log, summaries: newSummaries(), answers: newAnswers(),
 	}, nil
 }
 

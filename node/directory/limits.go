@@ -19,6 +19,24 @@ const (
 	maxAliasesPerRoom = 1000
 	// maxServers is how many servers an alias leads to: the joiner asks a few of them in turn.
 	maxServers = 20
+	// maxConditions bounds the conditions of a restricted room that are looked at.
+	maxConditions = 100
+	// maxVia is how many servers of an m.space.child event are taken for those that know the room.
+	maxVia = 20
+	// maxSpaceRooms bounds a page of a space's rooms, maxSpaceDepth how deep a space is gone into, and maxSpaceWalk how many
+	// rooms are visited for one page: each may be a question to another server.
+	maxSpaceRooms = 50
+	maxSpaceDepth = 20
+	maxSpaceWalk  = 1000
+	// spaceParallel is how many servers are asked at a time for a user who waits.
+	spaceParallel = 8
+	// maxAsked is how many servers are asked for one room, askTimeout how long each may take.
+	maxAsked   = 3
+	askTimeout = 10 * time.Second
+	// maxAnswers bounds the answers kept; keepAnswers and keepSilence are for how long.
+	maxAnswers  = 500
+	keepAnswers = 5 * time.Minute
+	keepSilence = 30 * time.Second
 	// remoteTimeout bounds the wait for another server, as a client waits.
 	remoteTimeout = 30 * time.Second
 )

@@ -94,8 +94,8 @@ func (d *Directory) matching(ctx context.Context, request federation.PublicRooms
 		if err != nil {
 			return nil, err
 		}
-		if matches(s, term, types) {
-			rooms = append(rooms, s)
+		if matches(s.PublicRoom, term, types) {
+			rooms = append(rooms, s.PublicRoom)
 		}
 	}
 	slices.SortFunc(rooms, compareRooms)

@@ -77,12 +77,18 @@ func joins(user id.UserID) state {
 // newRoom makes a public room of alice's with more state.
 func newRoom(s *store.Store, more ...state) id.RoomID {
 	GinkgoHelper()
+	return newRoomOf(s, `{"room_version":"12"}`, more...)
+}
+
+// newRoomOf is newRoom with that content of the create event.
+func newRoomOf(s *store.Store, create string, more ...state) id.RoomID {
+	GinkgoHelper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	Expect(err).NotTo(HaveOccurred())
 	rules, _ := roomversion.Lookup(roomversion.V12)
 	var drafts []event.Draft
 	for _, e := range append([]state{
-		{alice, "m.room.create", "", `{"room_version":"12"}`}, joins(alice), {alice, "m.room.join_rules", "", `{"join_rule":"public"}`},
+		{alice, "m.room.create", "", create}, joins(alice), {alice, "m.room.join_rules", "", `{"join_rule":"public"}`},
 	}, more...) {
 		drafts = append(drafts, event.Draft{Sender: e.sender, Type: e.typ, StateKey: &e.key, Content: json.RawMessage(e.content)})
 	}
@@ -169,14 +175,17 @@ var _ = Describe("the list of rooms", func() {
 			state{alice, "m.room.avatar", "", `{"url":"mxc://example.org/x"}`}, state{alice, "m.room.canonical_alias", "", `{"alias":"#tea:example.org"}`},
 			state{alice, "m.room.history_visibility", "", `{"history_visibility":"world_readable"}`},
 			state{alice, "m.room.guest_access", "", `{"guest_access":"can_join"}`})
-		Expect(d.Summary(ctx, r)).To(Equal(federation.PublicRoom{
+		summary, err := d.Summary(ctx, r)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(summary.RoomVersion).To(Equal("12"))
+		Expect(summary.PublicRoom).To(Equal(federation.PublicRoom{
 			RoomID: r, Name: "Tea", Topic: strings.Repeat("ä", maxText/2), AvatarURL: "mxc://example.org/x", CanonicalAlias: tea,
 			JoinRule: "public", NumJoinedMembers: 2, WorldReadable: true, GuestCanJoin: true,
 		}))
 		odd := newRoom(s, state{alice, "m.room.name", "", `{"name":7}`}, state{alice, "m.room.topic", "", `{}`},
 			state{alice, "m.room.canonical_alias", "", `{"alias":"nonsense"}`}, state{alice, "m.room.guest_access", "", `{"guest_access":[]}`})
-		Expect(d.Summary(ctx, odd)).To(Equal(federation.PublicRoom{RoomID: odd, JoinRule: "public", NumJoinedMembers: 1}))
-		_, err := d.Summary(ctx, "!none:example.org")
+		Expect(d.Summary(ctx, odd)).To(HaveField("PublicRoom", federation.PublicRoom{RoomID: odd, JoinRule: "public", NumJoinedMembers: 1}))
+		_, err = d.Summary(ctx, "!none:example.org")
 		Expect(err).To(MatchError(ContainSubstring("M_NOT_FOUND")))
 	})
 

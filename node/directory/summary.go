@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"unicode/utf8"
 
@@ -15,32 +16,35 @@ import (
 
 // Summary is what a room shows of itself in a list; M_NOT_FOUND for rooms we don't know. Whether the asker may see it
 // is the caller's question.
-func (d *Directory) Summary(ctx context.Context, room id.RoomID) (federation.PublicRoom, error) {
+func (d *Directory) Summary(ctx context.Context, room id.RoomID) (federation.RoomSummary, error) {
 	info, err := d.known(ctx, room)
 	if err != nil {
-		return federation.PublicRoom{}, err
+		return federation.RoomSummary{}, err
 	}
 	return d.summary(ctx, info)
 }
 
 // summary is kept until the room's next commit.
-func (d *Directory) summary(ctx context.Context, info store.RoomInfo) (federation.PublicRoom, error) {
+func (d *Directory) summary(ctx context.Context, info store.RoomInfo) (federation.RoomSummary, error) {
 	if s, ok := d.summaries.find(info.RoomID, info.Position); ok {
 		return s, nil
 	}
 	state, err := d.store.CurrentState(ctx, info.RoomID)
 	if err != nil {
-		return federation.PublicRoom{}, err
+		return federation.RoomSummary{}, err
 	}
 	events, err := d.store.StateEvents(ctx, state,
 		roomstate.Key{Type: "m.room.create"}, roomstate.Key{Type: "m.room.name"}, roomstate.Key{Type: "m.room.topic"},
 		roomstate.Key{Type: "m.room.avatar"}, roomstate.Key{Type: "m.room.canonical_alias"},
 		roomstate.Key{Type: "m.room.join_rules"}, roomstate.Key{Type: "m.room.history_visibility"},
-		roomstate.Key{Type: "m.room.guest_access"})
+		roomstate.Key{Type: "m.room.guest_access"}, roomstate.Key{Type: "m.room.encryption"})
 	if err != nil {
-		return federation.PublicRoom{}, err
+		return federation.RoomSummary{}, err
 	}
-	s := federation.PublicRoom{RoomID: info.RoomID, NumJoinedMembers: info.Joined, JoinRule: "invite"}
+	s := federation.RoomSummary{
+		PublicRoom:  federation.PublicRoom{RoomID: info.RoomID, NumJoinedMembers: info.Joined, JoinRule: "invite"},
+		RoomVersion: string(info.Rules.Version),
+	}
 	for _, e := range events {
 		show(&s, e)
 	}
@@ -49,7 +53,7 @@ func (d *Directory) summary(ctx context.Context, info store.RoomInfo) (federatio
 }
 
 // show adds what one state event says. Contents are whatever somebody sent: what has another form is left out.
-func show(s *federation.PublicRoom, e *event.Event) {
+func show(s *federation.RoomSummary, e *event.Event) {
 	switch e.Type() {
 	case "m.room.create":
 		s.RoomType = text(e, "type")
@@ -65,11 +69,40 @@ func show(s *federation.PublicRoom, e *event.Event) {
 		}
 	case "m.room.join_rules":
 		s.JoinRule = text(e, "join_rule")
+		if s.JoinRule == "restricted" || s.JoinRule == "knock_restricted" {
+			s.AllowedRoomIDs = allowed(e)
+		}
+	case "m.room.encryption":
+		s.Encryption = text(e, "algorithm")
 	case "m.room.history_visibility":
 		s.WorldReadable = text(e, "history_visibility") == "world_readable"
 	case "m.room.guest_access":
 		s.GuestCanJoin = text(e, "guest_access") == "can_join"
 	}
+}
+
+// allowed are the rooms whose members may join a restricted room. spec:client-server-api#conditions
+func allowed(e *event.Event) []id.RoomID {
+	var rules struct {
+		Allow []json.RawMessage `json:"allow"`
+	}
+	if json.Unmarshal(e.Content(), &rules) != nil {
+		return nil
+	}
+	var rooms []id.RoomID
+	for _, raw := range rules.Allow[:min(len(rules.Allow), maxConditions)] {
+		var condition struct {
+			Type   string `json:"type"`
+			RoomID string `json:"room_id"`
+		}
+		if json.Unmarshal(raw, &condition) != nil || condition.Type != "m.room_membership" {
+			continue
+		}
+		if room, err := id.ParseRoomID(condition.RoomID); err == nil {
+			rooms = append(rooms, room)
+		}
+	}
+	return rooms
 }
 
 func text(e *event.Event, key string) string {
@@ -99,19 +132,19 @@ type summaries struct {
 
 type keptSummary struct {
 	at      store.Position
-	summary federation.PublicRoom
+	summary federation.RoomSummary
 }
 
 func newSummaries() *summaries { return &summaries{rooms: make(map[id.RoomID]keptSummary)} }
 
-func (s *summaries) find(room id.RoomID, at store.Position) (federation.PublicRoom, bool) {
+func (s *summaries) find(room id.RoomID, at store.Position) (federation.RoomSummary, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kept, ok := s.rooms[room]
 	return kept.summary, ok && kept.at == at
 }
 
-func (s *summaries) add(room id.RoomID, at store.Position, summary federation.PublicRoom) {
+func (s *summaries) add(room id.RoomID, at store.Position, summary federation.RoomSummary) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.rooms) >= maxSummaries {

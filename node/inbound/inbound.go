@@ -41,10 +41,11 @@ type EDUsHandler interface {
 	HandleEDUs(ctx context.Context, origin id.ServerName, edus []federation.EDU) error
 }
 
-// Directory answers about our aliases and published rooms; node/directory's Directory is one.
+// Directory answers about our aliases, published rooms and spaces; node/directory's Directory is one.
 type Directory interface {
 	Local(ctx context.Context, alias id.RoomAlias) (federation.DirectoryResponse, error)
 	PublicRooms(ctx context.Context, request federation.PublicRoomsRequest) (federation.PublicRoomsResponse, error)
+	Hierarchy(ctx context.Context, origin id.ServerName, request federation.HierarchyRequest) (federation.HierarchyResponse, error)
 }
 
 // Profiles answers about our users' profiles: all fields, M_NOT_FOUND for who isn't ours. node/users' Users is one.
@@ -107,7 +108,7 @@ func (i *Inbound) Handlers() server.Handlers {
 		Invites: invites{i.cfg.Rooms}, ThirdParty: i.cfg.Rooms, Events: events{i.cfg.Rooms},
 	}
 	if i.cfg.Directory != nil {
-		h.Directory = directory{i.cfg.Directory}
+		h.Directory, h.Spaces = directory{i.cfg.Directory}, i.cfg.Directory
 	}
 	if i.cfg.Profiles != nil {
 		h.Profiles = profiles{i.cfg.Profiles, i.cfg.Self}
