@@ -169,6 +169,12 @@ func (r *Rooms) unknown(ctx context.Context, ids []id.EventID) ([]id.EventID, er
 // fetchEvents asks one server for single events. Those that could be had and verified are returned, with the errors of
 // the others.
 func (r *Rooms) fetchEvents(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, ids []id.EventID) ([]*event.Event, error) {
+	raws, err := r.fetchRaws(ctx, server, ids)
+	return r.verified(ctx, rules, roomID, raws), err
+}
+
+// fetchRaws asks one server for single events. Those that could be had are returned, with the errors of the others.
+func (r *Rooms) fetchRaws(ctx context.Context, server id.ServerName, ids []id.EventID) ([]json.RawMessage, error) {
 	raws := make([]json.RawMessage, len(ids))
 	errs := make([]error, len(ids))
 	var group errgroup.Group
@@ -180,6 +186,5 @@ func (r *Rooms) fetchEvents(ctx context.Context, server id.ServerName, roomID id
 		})
 	}
 	_ = group.Wait() // errors are in errs
-	raws = slices.DeleteFunc(raws, func(raw json.RawMessage) bool { return raw == nil })
-	return r.verified(ctx, rules, roomID, raws), errors.Join(errs...)
+	return slices.DeleteFunc(raws, func(raw json.RawMessage) bool { return raw == nil }), errors.Join(errs...)
 }

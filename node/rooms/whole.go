@@ -8,11 +8,11 @@ import (
 	"slices"
 	"time"
 
-	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/keys"
 	"hanse/node/store"
 )
 
@@ -99,6 +99,7 @@ func (r *Rooms) awaitWhole(ctx context.Context, roomID id.RoomID, most time.Dura
 func (r *Rooms) makeWhole(ctx context.Context, p store.PartialRoom, through id.ServerName) {
 	began := time.Now()
 	strict := true
+	unsigned := make(map[id.EventID]bool)
 	for pause := wholePause; ; pause = min(2*pause, wholePauseMost) {
 		servers, err := r.holders(ctx, p.RoomID, through)
 		if err != nil && ctx.Err() == nil {
@@ -106,7 +107,7 @@ func (r *Rooms) makeWhole(ctx context.Context, p store.PartialRoom, through id.S
 		}
 		answered := false
 		for _, server := range servers {
-			err := r.wholeFrom(ctx, server, p, strict)
+			err := r.wholeFrom(ctx, server, p, strict, unsigned)
 			switch {
 			case err == nil:
 				r.log.Info("a room that was joined without its members has them", "room", p.RoomID, "server", server, "took", time.Since(began))
@@ -122,6 +123,7 @@ func (r *Rooms) makeWhole(ctx context.Context, p store.PartialRoom, through id.S
 			strict = false // nobody's is better: at once
 			continue
 		}
+		clear(unsigned)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -148,7 +150,7 @@ func (r *Rooms) holders(ctx context.Context, roomID id.RoomID, first id.ServerNa
 }
 
 // wholeFrom asks one server.
-func (r *Rooms) wholeFrom(ctx context.Context, server id.ServerName, p store.PartialRoom, strict bool) error {
+func (r *Rooms) wholeFrom(ctx context.Context, server id.ServerName, p store.PartialRoom, strict bool, unsigned map[id.EventID]bool) error {
 	select {
 	case r.wholes <- struct{}{}:
 		defer func() { <-r.wholes }()
@@ -157,7 +159,7 @@ func (r *Rooms) wholeFrom(ctx context.Context, server id.ServerName, p store.Par
 	}
 	ctx, cancel := context.WithTimeout(ctx, wholeTime)
 	defer cancel()
-	w := &whole{r: r, server: server, partial: p, strict: strict}
+	w := &whole{r: r, server: server, partial: p, strict: strict, unsigned: unsigned}
 	if err := w.needed(ctx); err != nil {
 		return err
 	}
@@ -180,6 +182,8 @@ type whole struct {
 	partial store.PartialRoom
 	rules   *roomversion.Rules
 	strict  bool
+	// unsigned are events whose signatures can't be checked, as their servers' keys are not to be had: no other server can give them better.
+	unsigned map[id.EventID]bool
 }
 
 // needed tells, by errWhole, that nobody needs the state any more: it is whole, or was left.
@@ -227,7 +231,7 @@ func (w *whole) stateAt(ctx context.Context, at id.EventID) ([]id.EventID, error
 		return nil, &unfitState{fmt.Sprintf("the state it gave has more than %d events", w.r.limits.StateEvents)}
 	}
 	all := slices.Concat(ids.PDUIDs, ids.AuthChainIDs, []id.EventID{at})
-	missing, err := w.r.unknown(ctx, all)
+	missing, err := w.missing(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -235,16 +239,16 @@ func (w *whole) stateAt(ctx context.Context, at id.EventID) ([]id.EventID, error
 		if err := w.takeState(ctx, at); err != nil {
 			return nil, err
 		}
-		if missing, err = w.r.unknown(ctx, all); err != nil {
+		if missing, err = w.missing(ctx, all); err != nil {
 			return nil, err
 		}
 	}
 	if len(missing) > 0 && len(missing) <= fewEvents {
-		events, failed := w.r.fetchEvents(ctx, w.server, w.partial.RoomID, w.rules, missing)
-		if err := w.take(ctx, events); err != nil {
+		raws, failed := w.r.fetchRaws(ctx, w.server, missing)
+		if err := w.takeAll(ctx, raws); err != nil {
 			return nil, err
 		}
-		if missing, err = w.r.unknown(ctx, missing); err != nil {
+		if missing, err = w.missing(ctx, missing); err != nil {
 			return nil, err
 		}
 		if failed != nil && len(missing) > 0 && w.strict {
@@ -263,14 +267,40 @@ func (w *whole) takeState(ctx context.Context, at id.EventID) error {
 	if err != nil {
 		return err
 	}
-	left := slices.Concat(answer.AuthChain, answer.PDUs)
+	return w.takeAll(ctx, slices.Concat(answer.AuthChain, answer.PDUs))
+}
+
+// takeAll stores events, auth events before what cites them.
+func (w *whole) takeAll(ctx context.Context, left []json.RawMessage) (err error) {
 	for range wholePasses {
 		before := len(left)
-		if left, err = w.pass(ctx, left); err != nil || len(left) == 0 || len(left) == before {
+		if left, err = w.pass(ctx, left); err != nil || len(left) == 0 {
 			return err
 		}
+		if len(left) == before {
+			break
+		}
 	}
+	w.giveUp(parseAll(w.rules, left))
 	return nil
+}
+
+// giveUp notes those of the events that rest on unsigned ones: they can't be judged either.
+func (w *whole) giveUp(events []*event.Event) {
+	for again := true; again; {
+		again = false
+		for _, e := range events {
+			if e != nil && !w.unsigned[e.ID()] && slices.ContainsFunc(e.AuthEvents(), func(a id.EventID) bool { return w.unsigned[a] }) {
+				w.unsigned[e.ID()], again = true, true
+			}
+		}
+	}
+}
+
+// missing are those of the events that aren't stored and could be.
+func (w *whole) missing(ctx context.Context, ids []id.EventID) ([]id.EventID, error) {
+	missing, err := w.r.unknown(ctx, ids)
+	return slices.DeleteFunc(missing, func(e id.EventID) bool { return w.unsigned[e] }), err
 }
 
 // pass stores those of the events whose auth events are known by then; the others are returned.
@@ -307,18 +337,15 @@ func (w *whole) fresh(ctx context.Context, raws []json.RawMessage) ([]*event.Eve
 	var good []*event.Event
 	for i, err := range w.r.cfg.Ring.VerifyEvents(ctx, parsed) {
 		if err != nil {
+			if failed, ok := errors.AsType[*keys.Error](err); ok && failed.Temporary() {
+				w.unsigned[parsed[i].ID()] = true
+			}
 			w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", parsed[i].ID(), "err", err)
 			continue
 		}
 		good = append(good, parsed[i])
 	}
 	return good, nil
-}
-
-// take stores a few events.
-func (w *whole) take(ctx context.Context, events []*event.Event) error {
-	_, err := w.outliers(ctx, dag.SortTopologically(events))
-	return err
 }
 
 // outliers hands in events; those whose auth events aren't known yet are returned.
