@@ -184,6 +184,11 @@ func (c *campaign) missing(ctx context.Context, g *work, last string) (string, e
 			return fmt.Sprintf("the servers have different messages of %s: %d and %d", name, len(ours[name]), len(theirs[name])), nil
 		}
 	}
+	for _, m := range c.mails {
+		if lacks, err := m.missing(ctx); err != nil || lacks != "" {
+			return lacks, err
+		}
+	}
 	return c.missingReceipt(ctx, g, last)
 }
 

@@ -59,6 +59,7 @@ type campaign struct {
 	places  []fabric.Place
 
 	victim, peer *server
+	mails        []*mail // between their users' devices
 	births       int
 	data, next   int // of the account data, which outlives the generations: the newest acknowledged and sent
 }
@@ -124,6 +125,7 @@ func (c *campaign) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	c.mails = between(c.victim, c.peer)
 	for c.report.Kills < c.options.Kills {
 		if err := c.generation(ctx); err != nil {
 			return err

@@ -79,6 +79,12 @@ func (g *work) begin(ctx context.Context) (ended func() error) {
 	for _, t := range g.talkers {
 		spawn(t.talk)
 	}
+	told := 0
+	for _, m := range g.campaign.mails {
+		spawn(m.send)
+		spawn(m.receive)
+		told += m.sent
+	}
 	spawn(g.change)
 	spawn(g.join)
 	before := 0
@@ -88,12 +94,17 @@ func (g *work) begin(ctx context.Context) (ended func() error) {
 	return func() error {
 		working.Wait()
 		c := g.campaign
-		c.report.Acknowledged += g.told - before
+		c.report.Acknowledged += g.told - before - told
 		g.told, c.data, c.next = 0, g.data, g.next
 		for _, t := range g.talkers {
 			g.campaign.report.Acknowledged += len(t.sent)
 			g.campaign.report.Retried += t.retried
 			t.retried = 0
+		}
+		for _, m := range c.mails {
+			c.report.Acknowledged += m.sent
+			c.report.Retried += m.retried
+			m.retried = 0
 		}
 		return errors.Join(failures...)
 	}
