@@ -22,6 +22,7 @@ import (
 	"hanse/node/ephemeral"
 	"hanse/node/inbound"
 	"hanse/node/rooms"
+	"hanse/node/search"
 	"hanse/node/stream"
 	"hanse/node/users"
 )
@@ -80,12 +81,13 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err != nil {
 		return err // Validate has found it
 	}
+	n.search = search.New(n.store, n.rooms, n.log)
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
 	n.syncer = clientsync.New(n.store, n.stream, n.rooms, n.ephemeral)
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Media: n.media, MediaFrozen: frozen,
-		Sync: n.syncer, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
+		Sync: n.syncer, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},
