@@ -3,7 +3,6 @@ package conformance
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -30,15 +29,4 @@ func TestConformance(t *testing.T) {
 	}
 	defer suite.Close()
 	ginkgo.RunSpecs(t, "Conformance")
-}
-
-// program builds this repository's hanse.
-func program(t *testing.T) string {
-	t.Helper()
-	built := filepath.Join(t.TempDir(), "hanse")
-	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", built, "hanse").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	return built
 }

@@ -54,7 +54,7 @@ func matches(pattern, parts []string) (literal int, ok bool) {
 		switch {
 		case part == parts[i]:
 			literal++
-		case !strings.HasPrefix(part, "{") || parts[i] == "":
+		case !strings.HasPrefix(part, "{") || parts[i] == "" && i < len(parts)-1: // a state key may be empty
 			return 0, false
 		}
 	}

@@ -129,7 +129,7 @@ var _ = Describe("The client-server API", Label("c2s"), func() {
 			Eventually(came).Should(Receive(BeNumerically("<", 10*time.Second)))
 		})
 
-	DescribeTable("errors are standard errors",
+	DescribeTable("errors are standard errors", Label(LabelDeployed),
 		says("client-server-api#standard-error-response", "Any errors which occur at the Matrix API level MUST return a \"standard error response\"."), func(ctx SpecContext, method, path, token string, wantStatus int, wantCode string) {
 			u := user.New(sut.clientURL)
 			defer u.Close()

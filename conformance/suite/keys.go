@@ -93,9 +93,9 @@ func askGet(ctx context.Context, p *peer.Peer, server id.ServerName, query strin
 var _ = Describe("Keys", Label("s2s:keys"), func() {
 	const publishing, notary = "server-server-api#publishing-keys", "server-server-api#querying-keys-through-another-server"
 
-	It("publishes its keys, signed with them, without being asked who wants to know",
+	It("publishes its keys, signed with them, without being asked who wants to know", Label(LabelDeployed),
 		says(publishing, "Homeservers publish their signing keys in a JSON object at /_matrix/key/v2/server."), func(ctx SpecContext) {
-			document := ownKeys(ctx, newPeer())
+			document := ownKeys(ctx, asker())
 			Expect(document.ServerName).To(Equal(string(sut.name)))
 			Expect(document.VerifyKeys).NotTo(BeEmpty())
 			Expect(document.ValidUntilTS).To(BeNumerically(">", time.Now().Add(time.Hour).UnixMilli()), "Intermediate notary servers should cache … requests should be made at half of it: an hour at least")

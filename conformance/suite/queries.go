@@ -119,16 +119,16 @@ var _ = Describe("Queries", Label("s2s:queries"), func() {
 			Expect(answer.Chunk).To(ContainElement(And(HaveField("RoomID", roomID), HaveField("Name", "A room for everybody"), HaveField("NumJoinedMembers", 1))))
 		})
 
-	It("tells its name and version",
+	It("tells its name and version", Label(LabelDeployed),
 		says("server-server-api#server-implementation", "Get the implementation name and version of this homeserver."), func(ctx SpecContext) {
-			answer, err := newPeer().Client.Version(ctx, sut.name)
+			answer, err := asker().Client.Version(ctx, sut.name)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(answer.Server.Name).NotTo(BeEmpty())
 		})
 
-	DescribeTable("what it doesn't know is answered as the specification says",
+	DescribeTable("what it doesn't know is answered as the specification says", Label(LabelDeployed),
 		says("server-server-api#unsupported-endpoints", "If a request for an unsupported (or unknown) endpoint is received then the server must respond with a 404 M_UNRECOGNIZED error. Similarly, a 405 M_UNRECOGNIZED error is used to denote an unsupported method to a known endpoint."), func(ctx SpecContext, method, uri string, want int) {
-			answer, err := newPeer().Do(ctx, sut.name, peer.ByHand{Method: method, URI: uri})
+			answer, err := asker().Do(ctx, sut.name, peer.ByHand{Method: method, URI: uri, Authorization: []string{}})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(answer.Status).To(Equal(want), answer.String())
 			Expect(answer.Code()).To(Equal("M_UNRECOGNIZED"))

@@ -61,23 +61,23 @@ var _ = Describe("Request signing", Label("s2s:request-signing"), func() {
 
 	DescribeTable("requests that are not signed rightly are refused",
 		says(signingSection, "Every HTTP request made by a homeserver is authenticated using public key digital signatures."), func(ctx SpecContext, forge func(p *peer.Peer) peer.ByHand) {
-			p := newPeer()
+			p := asker()
 			answer, err := p.Do(ctx, sut.name, forge(p))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(answer.Status).To(Equal(http.StatusUnauthorized), answer.String())
 			Expect(answer.Code()).NotTo(BeEmpty(), "an error without an errcode: %s", answer)
 		},
-		Entry("no signature", func(*peer.Peer) peer.ByHand {
+		Entry("no signature", Label(LabelDeployed), func(*peer.Peer) peer.ByHand {
 			r := profileRequest()
 			r.Authorization = []string{}
 			return r
 		}),
-		Entry("garbage", func(*peer.Peer) peer.ByHand {
+		Entry("garbage", Label(LabelDeployed), func(*peer.Peer) peer.ByHand {
 			r := profileRequest()
 			r.Authorization = []string{`X-Matrix origin="`}
 			return r
 		}),
-		Entry("a client's token", func(*peer.Peer) peer.ByHand {
+		Entry("a client's token", Label(LabelDeployed), func(*peer.Peer) peer.ByHand {
 			r := profileRequest()
 			r.Authorization = []string{"Bearer " + alice.Token}
 			return r
@@ -114,14 +114,14 @@ var _ = Describe("Request signing", Label("s2s:request-signing"), func() {
 			r.Authorization = []string{a.String()}
 			return r
 		}),
-		Entry("in the name of a server that can't be found", func(p *peer.Peer) peer.ByHand {
+		Entry("in the name of a server that can't be found", Label(LabelDeployed), func(p *peer.Peer) peer.ByHand {
 			r := profileRequest()
 			a, err := p.Authorization(r, p.Key(), "nowhere.test", sut.name)
 			Expect(err).NotTo(HaveOccurred())
 			r.Authorization = []string{a.String()}
 			return r
 		}),
-		Entry("in the name of the server itself", func(p *peer.Peer) peer.ByHand {
+		Entry("in the name of the server itself", Label(LabelDeployed), func(p *peer.Peer) peer.ByHand {
 			r := profileRequest()
 			a, err := p.Authorization(r, p.Key(), sut.name, sut.name)
 			Expect(err).NotTo(HaveOccurred())

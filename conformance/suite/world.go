@@ -190,6 +190,7 @@ func planServer(name, folder string, place netip.Addr) (*server, error) {
 		return nil, err
 	}
 	s.command.Env = append(s.command.Env, config.Env...)
+	s.command.StopTimeout = max(config.Patience, time.Second)
 	if config.ReadyTimeout > 0 {
 		s.command.ReadyTimeout = config.ReadyTimeout
 	}
