@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -155,6 +156,22 @@ func configCommand() *cobra.Command {
 	return config
 }
 
+// count is a flag's number of nodes.
+type count int
+
+func (c *count) String() string { return strconv.Itoa(int(*c)) }
+func (c *count) Type() string   { return "number" }
+
+// Set implements pflag.Value; its errors are for people.
+func (c *count) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > testnet.MaxNodes {
+		return fmt.Errorf("a testnet has 1 to %d nodes", testnet.MaxNodes)
+	}
+	*c = count(n)
+	return nil
+}
+
 func testnetCommand() *cobra.Command {
 	options := testnet.Options{}
 	up := &cobra.Command{
@@ -166,17 +183,14 @@ func testnetCommand() *cobra.Command {
 		Example: "  hanse testnet up\n  hanse testnet up --nodes 5 --room-version 11 --dir ./my-testnet",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			options.Out = cmd.OutOrStdout()
+			options.Out, options.In = cmd.OutOrStdout(), cmd.InOrStdin()
 			if options.Program, err = os.Executable(); err != nil {
 				return err
-			}
-			if cmd.Flags().Changed("nodes") && options.Nodes == 0 {
-				return errors.New("--nodes 0: a testnet has at least one node")
 			}
 			return testnet.Up(cmd.Context(), options)
 		},
 	}
-	up.Flags().IntVar(&options.Nodes, "nodes", 0, fmt.Sprintf("how many nodes, 1 to %d (default 3)", testnet.MaxNodes))
+	up.Flags().Var((*count)(&options.Nodes), "nodes", fmt.Sprintf("how many nodes, 1 to %d (default 3)", testnet.MaxNodes))
 	up.Flags().StringVar(&options.RoomVersion, "room-version", "", "version of the room they meet in, 1 to 12 (default: the server's)")
 	up.Flags().BoolVar(&options.Once, "once", false, "stop after the scenario: exit code 0 if it went well, 1 if not")
 	up.Flags().StringVar(&options.Dir, "dir", "", "keep the data in this folder; a later start on it goes on where this one stopped")
@@ -194,8 +208,23 @@ func testnetCommand() *cobra.Command {
 			return serveUntil(cmd.Context(), config)
 		},
 	}
+	var memberFile string
+	member := &cobra.Command{
+		Use:    "member",
+		Short:  "One node of a testnet, which takes orders on its standard input: hanse testnet up starts it",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := readConfig(memberFile)
+			if err != nil {
+				return err
+			}
+			return testnet.RunMember(cmd.Context(), config, os.Stdin, slog.New(config.LogHandler(os.Stderr)))
+		},
+	}
+	member.Flags().StringVar(&memberFile, "config", "", "the node's configuration file")
 	group := &cobra.Command{Use: "testnet", Short: "A small Matrix on one machine"}
-	group.AddCommand(up, oneNode, benchCommand())
+	group.AddCommand(up, oneNode, member, benchCommand())
 	return group
 }
 

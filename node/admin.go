@@ -2,6 +2,7 @@ package node
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
 
 	"hanse/node/admin"
@@ -18,10 +19,14 @@ func (n *Node) Admin() http.Handler {
 // bindAdmin opens the socket on which an operator's questions are answered. A file system that can't have one keeps no
 // server from serving.
 func (n *Node) bindAdmin() {
+	bind := net.Listen
 	if n.network != nil {
-		return // not the machine's network: who runs the node asks Admin
+		bind = n.network.Listen
 	}
-	listener, err := admin.Listen(n.config.DataDir)
+	listener, err := admin.Listen(n.config.DataDir, bind)
+	if err != nil && n.network != nil {
+		return // a network in memory has no files: who runs the node asks Admin
+	}
 	if err != nil {
 		n.log.Warn("nobody can ask this server: hanse explain, peers and rooms won't find it", "error", err)
 		return

@@ -60,8 +60,8 @@ func bounded(ttl time.Duration, some bool, err error) time.Duration {
 	return min(max(ttl, minTTL), maxTTL)
 }
 
-// realNetwork is the Network of this machine, with the DNS server of that address or the system's.
-func realNetwork(server string) Network {
+// RealNetwork is the Network of this machine, with the DNS server of that address or the system's.
+func RealNetwork(server string) Network {
 	if server == "" {
 		return systemNetwork{&net.Resolver{PreferGo: true}}
 	}

@@ -128,7 +128,7 @@ var _ = Describe("DNS", func() {
 	})
 	It("is asked by address, with or without the port", func() {
 		for given, want := range map[string]string{"192.0.2.53": "192.0.2.53:53", "192.0.2.53:5353": "192.0.2.53:5353", "2001:db8::53": "[2001:db8::53]:53", "[2001:db8::53]": "[2001:db8::53]:53"} {
-			servers, err := realNetwork(given).(dnsNetwork).servers()
+			servers, err := RealNetwork(given).(dnsNetwork).servers()
 			Expect(err).NotTo(HaveOccurred())
 			Expect(servers).To(Equal([]string{want}))
 		}

@@ -61,7 +61,7 @@ func New(cfg Config) *Resolver {
 	r := &Resolver{network: cfg.Network, userAgent: cfg.UserAgent, guard: guard{allow: cfg.Allow}, log: cfg.Log,
 		wellKnown: newCache[WellKnown](), services: newCache[[]Service](), addresses: newCache[[]netip.Addr]()}
 	if r.network == nil {
-		r.network = realNetwork(cfg.DNSServer)
+		r.network = RealNetwork(cfg.DNSServer)
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)

@@ -104,7 +104,7 @@ func (n *network) prepare(node PlanNode) (adapter.Command, error) {
 		return adapter.Command{}, err
 	}
 	return adapter.Command{
-		Name: node.Name, Args: []string{n.program, "serve", "--config", config, "--until-stdin-closes"},
+		Name: node.Name, Args: []string{n.program, "testnet", "member", "--config", config},
 		LogFile: n.logFile(node), ClientURL: node.ClientURL(), LiveByStdin: true,
 	}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"text/tabwriter"
 	"time"
+
+	"hanse/node/admin"
 )
 
 // report shows what happens as it happens, as text for people or as JSON lines for programs. Safe for concurrent use.
@@ -36,6 +38,21 @@ func (r *report) text(format string, args ...any) {
 	defer r.mu.Unlock()
 	if !r.json {
 		fmt.Fprintf(r.out, format, args...)
+	}
+}
+
+// tell shows what a node has answered: as text for people, or as it came for programs.
+func (r *report) tell(node string, answer any, text func(admin.Text)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.json {
+		r.line(map[string]any{"elapsed_ms": time.Since(r.began).Milliseconds(), "node": node, "answer": answer})
+		return
+	}
+	var out strings.Builder
+	text(admin.Text{Out: &out, Now: time.Now()})
+	for line := range strings.Lines(out.String()) {
+		fmt.Fprintf(r.out, "%8s  %-7s %s", "", node, line)
 	}
 }
 

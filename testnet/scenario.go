@@ -26,9 +26,11 @@ const (
 type scenario struct {
 	network *network
 	report  *report
-	users   []*user.User // by the plan's order
-	alias   string
-	roomID  string
+	// patience is how long the nodes may take until all of them show the same room.
+	patience time.Duration
+	users    []*user.User // by the plan's order
+	alias    string
+	roomID   string
 }
 
 // run lets everybody meet and talk: the first makes a room, the second joins it by its alias, the third by an invite, and
@@ -197,8 +199,13 @@ func (s *scenario) converge(ctx context.Context) error {
 				len(views), len(views[0].messages), len(views[0].state), milliseconds(time.Since(began)))
 			return nil
 		}
-		if time.Since(began) > convergeTimeout {
-			return fmt.Errorf("the nodes still disagree after %s: %s; the logs are %s", convergeTimeout, difference, s.network.dir+"/node*/hanse.log")
+		if time.Since(began) > s.patience {
+			for _, eventID := range disputed(views) {
+				for i := range s.users {
+					s.network.explainOn(ctx, s.report, i, eventID)
+				}
+			}
+			return fmt.Errorf("the nodes still disagree after %s: %s; the logs are %s", s.patience, difference, s.network.dir+"/node*/hanse.log")
 		}
 		select {
 		case <-ctx.Done():

@@ -153,7 +153,7 @@ func TestKilledNodesLoseNothing(t *testing.T) {
 	if err := network.start(t.Context(), report); err != nil {
 		t.Fatal(err)
 	}
-	s := &scenario{network: network, report: report}
+	s := &scenario{network: network, report: report, patience: convergeTimeout}
 	defer s.close()
 	if err := s.run(t.Context()); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ type Options struct {
 	Dir         string    // keep the data here; empty: a temporary folder, removed at the end
 	JSON        bool      // JSON lines instead of text
 	Program     string    // the hanse program that is each node
+	In          io.Reader // commands for a testnet that stays up, a line each; nil: none
 	Out         io.Writer // where progress goes
 }
 
@@ -77,7 +78,7 @@ func Up(ctx context.Context, o Options) (err error) {
 
 // meet starts the nodes and runs the scenario; a cancelled ctx ends it, without an error unless once.
 func (o Options) meet(ctx context.Context, network *network, report *report) error {
-	s := &scenario{network: network, report: report}
+	s := &scenario{network: network, report: report, patience: convergeTimeout}
 	defer s.close()
 	err := network.start(ctx, report)
 	if err == nil {
@@ -101,30 +102,11 @@ func (o Options) meet(ctx context.Context, network *network, report *report) err
 	report.text(`Point a client at it: in Element or any other, log in with the homeserver %s as %s,
 password %s, and open the room %s.
 Each node's configuration, data and log are in %s/node*/.
-It stays up until Ctrl-C.
+It stays up until Ctrl-C. Type help for what can be done to it meanwhile.
 `, first.ClientURL(), first.User, first.Password, s.alias, network.dir)
-	network.watch(ctx, report)
+	newSession(network, s, report).run(ctx, o.In)
 	report.text("\n")
 	return nil
-}
-
-// watch waits for ctx and reports nodes that end before.
-func (n *network) watch(ctx context.Context, report *report) {
-	gone := make(chan PlanNode, len(n.processes))
-	for i, process := range n.processes {
-		go func() {
-			<-process.Ended()
-			gone <- n.plan.Nodes[i]
-		}()
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case node := <-gone:
-			report.step(node.Name, "ENDED by itself; its log is %s", n.logFile(node))
-		}
-	}
 }
 
 // dataFolder makes the folder for a testnet's data; an empty name stands for a new temporary one.

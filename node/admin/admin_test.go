@@ -358,7 +358,7 @@ func TestNoNode(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	// One that was killed leaves its socket.
-	listener, err := admin.Listen(folder)
+	listener, err := admin.Listen(folder, net.Listen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +366,7 @@ func TestNoNode(t *testing.T) {
 	if info, err := os.Stat(left); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	again, err := admin.Listen(folder)
+	again, err := admin.Listen(folder, net.Listen)
 	if err != nil {
 		t.Fatal(err)
 	}

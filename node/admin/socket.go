@@ -25,8 +25,8 @@ const (
 )
 
 // Listen opens the socket in a data folder. The folder must be the caller's alone: a socket that an earlier process left
-// there is replaced. Who may enter the folder may ask.
-func Listen(folder string) (net.Listener, error) {
+// there is replaced. Who may enter the folder may ask. bind is net.Listen, or another network's.
+func Listen(folder string, bind func(network, address string) (net.Listener, error)) (net.Listener, error) {
 	path, done, err := reachable(folder)
 	if err != nil {
 		return nil, err
@@ -35,11 +35,13 @@ func Listen(folder string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	listener, err := net.Listen("unix", path)
+	listener, err := bind("unix", path)
 	if err != nil {
 		return nil, err
 	}
-	listener.(*net.UnixListener).SetUnlinkOnClose(false) // the path may be one that is gone by then
+	if unix, ok := listener.(*net.UnixListener); ok {
+		unix.SetUnlinkOnClose(false) // the path may be one that is gone by then
+	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}

@@ -49,7 +49,7 @@ type Command struct {
 type Process struct {
 	command Command
 	cmd     *exec.Cmd
-	stdin   io.Closer
+	stdin   io.WriteCloser
 	ended   chan struct{}
 	waitErr error // set before ended is closed
 	once    sync.Once
@@ -145,6 +145,15 @@ func (p *Process) closeStdin() {
 	if p.stdin != nil {
 		p.once.Do(func() { _ = p.stdin.Close() })
 	}
+}
+
+// Order writes a line to the server's standard input, of one that was started with LiveByStdin.
+func (p *Process) Order(line string) error {
+	if p.stdin == nil {
+		return fmt.Errorf("%s: takes no orders", p.command.Name)
+	}
+	_, err := io.WriteString(p.stdin, line+"\n")
+	return err
 }
 
 // Ended is closed when the server is gone.

@@ -1,0 +1,125 @@
+package testnet
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// console is a testnet that takes commands, and what it has said.
+type console struct {
+	t    *testing.T
+	in   *io.PipeWriter
+	out  *lockedBuffer
+	read int // of out
+}
+
+// does types a command and waits until something new says what it should.
+func (c *console) does(line, want string) string {
+	c.t.Helper()
+	if _, err := io.WriteString(c.in, line+"\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	return c.says(want)
+}
+
+func (c *console) says(want string) string {
+	c.t.Helper()
+	for range 3000 {
+		if said := c.out.String()[c.read:]; strings.Contains(said, want) {
+			c.read += strings.Index(said, want) + len(want)
+			return said
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.t.Fatalf("nothing says %q:\n%s", want, c.out.String())
+	return ""
+}
+
+// TestCommandsBreakAndMendATestnet: what doesn't arrive in a broken net is explained, and arrives once it is mended.
+func TestCommandsBreakAndMendATestnet(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	in, typed := io.Pipe()
+	out := &lockedBuffer{}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Up(ctx, Options{Nodes: 2, Dir: t.TempDir(), Program: hanse(t), Out: out, In: in})
+	}()
+	c := &console{t: t, in: typed, out: out}
+	c.says("Type help")
+	c.does("help", "explain EVENT_ID [NODE]")
+	c.does("dance", `"dance" is no command`)
+	c.does("cut node1", "cut NODE NODE:")
+	c.does("cut node1 node9", `there is no node "node9"`)
+	c.does("say n1 before the storm", "has it (")
+	c.does("cut n1 n2", "cut the link between node1 and node2")
+	c.does("say n1 anybody there?", "has it NOT")
+	c.says("unknown")                       // on node2
+	c.says("waiting  TCP")                  // on node1: why it is there still
+	c.says("the testnet has cut this link") // and what is broken
+	c.does("status", "node1   runs; cut from node2; can't reach node2.test:8448 (TCP), ")
+	c.does("heal", "mended all links")
+	c.does("say n2 the sun is back", "has it (")
+	c.does("kill n2", "killed")
+	c.does("say n1 where are you?", "has it not: it doesn't run")
+	c.does("start n2", "ready in")
+	c.does("start n2", "runs already")
+	c.does("say n2 here", "has it (")
+	c.does("rooms n1", "The harbour")
+	c.does("peers n1", "node2.test:8448")
+	if err := typed.Close(); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// TestNodesThatDisagreeAreAsked: where the scenario fails, the report says what each node knows.
+func TestNodesThatDisagreeAreAsked(t *testing.T) {
+	dir := t.TempDir()
+	plan, _, err := loadOrMakePlan(dir, 2, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := newNetwork(dir, hanse(t), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := network.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var out bytes.Buffer
+	report := &report{out: &out, began: time.Now()}
+	if err := network.start(t.Context(), report); err != nil {
+		t.Fatal(err)
+	}
+	s := &scenario{network: network, report: report, patience: convergeTimeout}
+	defer s.close()
+	if err := s.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	session := newSession(network, s, report)
+	if err := session.cut(t.Context(), []string{"node1", "node2"}); err != nil {
+		t.Fatal(err)
+	}
+	eventID, err := s.users[0].Say(t.Context(), s.roomID, "into the void")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.patience = 0
+	if err := s.converge(t.Context()); err == nil {
+		t.Error("they agree over a link that is cut")
+	}
+	for _, want := range []string{eventID + " on node1.test: accepted", eventID + " on node2.test:8448: unknown", "node2.test:8448  waiting"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("nothing says %q:\n%s", want, out.String())
+		}
+	}
+}
