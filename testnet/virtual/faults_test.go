@@ -1,0 +1,132 @@
+package virtual
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hanse/testnet/user"
+)
+
+var (
+	faultSeeds = flag.Int("fault-seeds", 3, "how many random lives are played")
+	faultSeed  = flag.Uint64("fault-seed", 0, "the first seed; 0: by chance")
+)
+
+// TestFaults plays days in which links break, servers stop and start, and people talk, come, go and are banned. When
+// everything is mended all servers must find the same room, with every message of those who were never put out.
+func TestFaults(t *testing.T) {
+	seed := *faultSeed
+	if seed == 0 {
+		seed = rand.Uint64N(1 << 32)
+	}
+	for i := range *faultSeeds {
+		t.Run(fmt.Sprintf("fault-seed=%d", seed+uint64(i)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newLife(t, seed+uint64(i)).play() })
+		})
+	}
+}
+
+// life is a world with a room, two users a server in it: one who stays and one whom things happen to.
+type life struct {
+	*trio
+	random     *rand.Rand
+	stay, roam []*user.User
+	cut        map[[2]int]bool
+}
+
+func newLife(t *testing.T, seed uint64) *life {
+	l := &life{trio: &trio{world: newWorld(t)}, random: rand.New(rand.NewPCG(seed, 1)), cut: map[[2]int]bool{}}
+	l.s = l.servers(3 + l.random.IntN(2))
+	for i, s := range l.s {
+		l.stay = append(l.stay, s.user(fmt.Sprint("stay", i)))
+		l.roam = append(l.roam, s.user(fmt.Sprint("roam", i)))
+	}
+	return l
+}
+
+func (l *life) play() {
+	t := l.t
+	defer func() { end(l.s, append(l.stay, l.roam...)...) }()
+	l.room = must[string](t)(l.stay[0].CreateRoom(t.Context(), map[string]any{"preset": "public_chat"}))
+	powers := map[string]any{"users": map[string]int{}, "state_default": 50, "users_default": 0}
+	for i, u := range l.stay {
+		if i > 0 {
+			must[string](t)(u.Join(t.Context(), l.room, l.s[0].name))
+			powers["users"].(map[string]int)[u.ID] = 50
+		}
+		must[string](t)(l.roam[i].Join(t.Context(), l.room, l.s[0].name))
+	}
+	must[string](t)(l.stay[0].SetState(t.Context(), l.room, "m.room.power_levels", "", powers))
+	time.Sleep(time.Minute)
+	for range 120 {
+		l.act()
+		time.Sleep(time.Duration(l.random.Int64N(int64(20 * time.Minute))))
+	}
+	for i, s := range l.s {
+		if s.stop == nil {
+			s.start()
+		}
+		for j := range i {
+			l.net.Heal(s.host, l.s[j].host)
+		}
+	}
+	time.Sleep(3 * time.Hour)
+	// What was said in different parts is merged when somebody speaks.
+	l.say(l.stay...)
+	time.Sleep(time.Minute)
+	l.converged(l.stay...)
+}
+
+// act has one thing happen.
+func (l *life) act() {
+	i, j := l.random.IntN(len(l.s)), l.random.IntN(len(l.s))
+	s := l.s[i]
+	switch n := l.random.IntN(20); {
+	case n < 3 && i != j:
+		l.toggle(i, j)
+	case n == 3 && s.stop != nil:
+		s.stop()
+	case n < 6 && s.stop == nil:
+		s.start()
+	case s.stop == nil:
+	case n < 12:
+		l.say(l.stay[i])
+	case n < 14:
+		_, err := l.stay[i].SetState(l.t.Context(), l.room, "m.room.topic", "", map[string]any{"topic": fmt.Sprint(l.random.Int())})
+		l.refusable(err)
+	case n < 16:
+		kind := []string{"ban", "unban", "kick", "invite"}[l.random.IntN(4)]
+		l.refusable(l.stay[i].Call(l.t.Context(), "POST", "/_matrix/client/v3/rooms/"+l.room+"/"+kind, nil,
+			map[string]any{"user_id": l.roam[j].ID}, nil))
+	case n == 16:
+		l.refusable(l.roam[i].Leave(l.t.Context(), l.room))
+	case n < 19:
+		_, err := l.roam[i].Join(l.t.Context(), l.room, l.s[j].name)
+		l.refusable(err)
+	default:
+		_, err := l.roam[i].Send(l.t.Context(), l.room, "test.road", map[string]any{}) // may be soft-failed, so it isn't counted
+		l.refusable(err)
+	}
+}
+
+func (l *life) toggle(i, j int) {
+	link := [2]int{min(i, j), max(i, j)}
+	if l.cut[link] = !l.cut[link]; l.cut[link] {
+		l.net.Cut(l.s[i].host, l.s[j].host)
+	} else {
+		l.net.Heal(l.s[i].host, l.s[j].host)
+	}
+}
+
+// refusable lets refusals pass: not everybody may do everything.
+func (l *life) refusable(err error) {
+	l.t.Helper()
+	if refusal := (*user.Error)(nil); err != nil && !errors.As(err, &refusal) {
+		l.t.Error(err)
+	}
+}
