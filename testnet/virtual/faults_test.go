@@ -52,16 +52,20 @@ func newLife(t *testing.T, seed uint64) *life {
 func (l *life) play() {
 	t := l.t
 	defer func() { end(l.s, append(l.stay, l.roam...)...) }()
-	l.room = must[string](t)(l.stay[0].CreateRoom(t.Context(), map[string]any{"preset": "public_chat"}))
-	powers := map[string]any{"users": map[string]int{}, "state_default": 50, "users_default": 0}
+	version := 1 + l.random.IntN(12)
+	t.Logf("%d servers, room version %d", len(l.s), version)
+	l.room = must[string](t)(l.stay[0].CreateRoom(t.Context(), map[string]any{"preset": "public_chat", "room_version": fmt.Sprint(version)}))
+	powers := map[string]int{}
 	for i, u := range l.stay {
 		if i > 0 {
 			must[string](t)(u.Join(t.Context(), l.room, l.s[0].name))
-			powers["users"].(map[string]int)[u.ID] = 50
+			powers[u.ID] = 50
+		} else if version < 12 {
+			powers[u.ID] = 100
 		}
 		must[string](t)(l.roam[i].Join(t.Context(), l.room, l.s[0].name))
 	}
-	must[string](t)(l.stay[0].SetState(t.Context(), l.room, "m.room.power_levels", "", powers))
+	must[string](t)(l.stay[0].SetState(t.Context(), l.room, "m.room.power_levels", "", map[string]any{"users": powers, "state_default": 50}))
 	time.Sleep(time.Minute)
 	for range 120 {
 		l.act()
