@@ -22,7 +22,7 @@ func (r *Rooms) withMembers(ctx context.Context, roomID id.RoomID) error {
 	if err != nil || !info.Partial || !info.Resident {
 		return err
 	}
-	if whole, err := r.awaitWhole(ctx, roomID, membersTime); whole || err != nil {
+	if whole, err := r.awaitWhole(ctx, roomID, membersTime, false); whole || err != nil {
 		return err
 	}
 	return federation.NewError(http.StatusGatewayTimeout, federation.CodeUnknown, "the members of this room are still being fetched from other servers: try again later")
@@ -41,7 +41,8 @@ func (r *Rooms) withMember(ctx context.Context, roomID id.RoomID, user id.UserID
 }
 
 const (
-	// enterTime is how long a user who joins a room whose members we don't know waits for these: those of small rooms come at once.
+	// enterTime is how long, from the first join on, a user who joins a room whose members we don't know waits for these: those of small
+	// rooms come at once.
 	enterTime = 2 * time.Second
 	// enterServers is how many servers are asked then whether the user may join.
 	enterServers = 3
@@ -58,7 +59,7 @@ func (r *Rooms) mayEnter(ctx context.Context, req JoinRequest) error {
 	if member, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typeMember, StateKey: string(req.User)}); err != nil || len(member) > 0 {
 		return err
 	}
-	if whole, err := r.awaitWhole(ctx, req.Room, enterTime); whole || err != nil {
+	if whole, err := r.awaitWhole(ctx, req.Room, enterTime, true); whole || err != nil {
 		return err
 	}
 	servers, err := r.holders(ctx, req.Room, "")

@@ -200,6 +200,8 @@ var _ = Describe("a room joined without its members", func() {
 		enter()
 		said := two.say(bob, roomID, "hello")
 		Eventually(asked.Load).Should(BeNumerically(">", 0))
+		one.sees(said)
+		three.sees(said) // they have two's keys
 		two.restart()
 		Expect(two.isPartial(roomID)).To(BeTrue())
 		two.sees(said, one.say(alice, roomID, "still there?"))

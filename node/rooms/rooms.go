@@ -96,7 +96,7 @@ type Rooms struct {
 
 	mu      sync.Mutex
 	actors  map[id.RoomID]*actor        // guarded by mu
-	partial map[id.RoomID]chan struct{} // guarded by mu: rooms that get their whole state; closed in the end
+	partial map[id.RoomID]*gettingWhole // guarded by mu: rooms that get their whole state
 	quiet   quietList                   // guarded by mu: loaded rooms, the one used longest ago first
 	starts  []func(context.Context)
 	stopped bool          // guarded by mu: Run has ended
@@ -128,7 +128,7 @@ func New(cfg Config) *Rooms {
 		bound:   make(chan struct{}, boundNotices),
 		wholes:  make(chan struct{}, wholeAtOnce),
 		actors:  make(map[id.RoomID]*actor),
-		partial: make(map[id.RoomID]chan struct{}),
+		partial: make(map[id.RoomID]*gettingWhole),
 		wake:    make(chan struct{}, 1),
 	}
 }

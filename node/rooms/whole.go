@@ -39,6 +39,12 @@ const (
 // errWhole ends the work on a room that needs none any more.
 var errWhole = errors.New("rooms: the state is whole")
 
+// gettingWhole is a room that gets its whole state.
+type gettingWhole struct {
+	began time.Time
+	done  chan struct{} // closed in the end
+}
+
 // getWhole starts to get the whole state of a room, unless that is under way. through is asked first; it may be "".
 func (r *Rooms) getWhole(p store.PartialRoom, through id.ServerName) {
 	r.mu.Lock()
@@ -46,20 +52,20 @@ func (r *Rooms) getWhole(p store.PartialRoom, through id.ServerName) {
 	if r.partial[p.RoomID] != nil {
 		return
 	}
-	done := make(chan struct{})
-	r.partial[p.RoomID] = done
+	g := &gettingWhole{began: time.Now(), done: make(chan struct{})}
+	r.partial[p.RoomID] = g
 	started := r.startLocked(func(ctx context.Context) {
 		defer func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			delete(r.partial, p.RoomID)
-			close(done)
+			close(g.done)
 		}()
 		r.makeWhole(ctx, p, through)
 	})
 	if !started {
 		delete(r.partial, p.RoomID)
-		close(done)
+		close(g.done)
 	}
 }
 
@@ -75,16 +81,19 @@ func (r *Rooms) getAllWhole(ctx context.Context) {
 	}
 }
 
-// awaitWhole waits until the room's state is whole, for at most the given time; it reports whether it is.
-func (r *Rooms) awaitWhole(ctx context.Context, roomID id.RoomID, most time.Duration) (bool, error) {
+// awaitWhole waits until the room's state is whole, for at most the given time, or so long since it is being got; it reports whether it is.
+func (r *Rooms) awaitWhole(ctx context.Context, roomID id.RoomID, most time.Duration, fromBegin bool) (bool, error) {
 	r.mu.Lock()
-	done := r.partial[roomID]
+	g := r.partial[roomID]
 	r.mu.Unlock()
-	if done != nil {
+	if g != nil {
+		if fromBegin {
+			most -= time.Since(g.began)
+		}
 		timer := time.NewTimer(most)
 		defer timer.Stop()
 		select {
-		case <-done:
+		case <-g.done:
 		case <-timer.C:
 		case <-ctx.Done():
 			return false, ctx.Err()
