@@ -7,10 +7,29 @@ const (
 	EDUTyping  = "m.typing"
 	EDUReceipt = "m.receipt"
 
+	EDUPresence = "m.presence"
+
 	EDUDeviceListUpdate = "m.device_list_update"
 	EDUSigningKeyUpdate = "m.signing_key_update"
 	EDUDirectToDevice   = "m.direct_to_device"
 )
+
+// PresenceEDU is the content of m.presence: what has changed of users of the sending server. Its identifiers are as the
+// peer wrote them: parse before use.
+//
+// spec:server-server-api#presence
+type PresenceEDU struct {
+	Push []UserPresence `json:"push"`
+}
+
+// UserPresence is what is known of a user's presence.
+type UserPresence struct {
+	UserID          string  `json:"user_id"`
+	Presence        string  `json:"presence"` // online, unavailable or offline
+	StatusMsg       *string `json:"status_msg,omitempty"`
+	LastActiveAgo   int64   `json:"last_active_ago"` // milliseconds
+	CurrentlyActive bool    `json:"currently_active,omitempty"`
+}
 
 // TypingEDU is the content of m.typing: one user began or stopped typing in a room. Its identifiers are as the peer
 // wrote them: parse before use.

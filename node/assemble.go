@@ -64,8 +64,8 @@ func (n *Node) assemble(ctx context.Context) error {
 		return err
 	}
 	if n.ephemeral, err = ephemeral.New(ephemeral.Config{
-		Self: n.name, Store: n.store, Allowed: n.rooms.Allowed, Wake: n.sender.Wake, Log: n.log,
-		Send: func(destinations []id.ServerName, edu federation.EDU) { n.sender.EDU(edu, destinations...) },
+		Self: n.name, Store: n.store, Allowed: n.rooms.Allowed, Presence: ephemeral.PresenceMode(n.config.Presence), Log: n.log,
+		Send: func(destinations []id.ServerName, edus ...federation.EDU) { n.sender.EDUs(edus, destinations...) },
 	}); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.D
 	in, err := inbound.New(inbound.Config{
 		Self: n.name, Rooms: n.rooms, Store: n.store, Verifier: ring, Directory: aliases, Profiles: n.users, Log: n.log,
 		EDUs: map[string]inbound.EDUHandler{
-			federation.EDUTyping: n.ephemeral, federation.EDUReceipt: n.ephemeral, federation.EDUDirectToDevice: n.encryption,
+			federation.EDUTyping: n.ephemeral, federation.EDUReceipt: n.ephemeral, federation.EDUPresence: n.ephemeral, federation.EDUDirectToDevice: n.encryption,
 			federation.EDUDeviceListUpdate: n.encryption, federation.EDUSigningKeyUpdate: n.encryption,
 		},
 		Devices: n.encryption,

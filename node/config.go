@@ -30,6 +30,10 @@ type Config struct {
 	Media MediaConfig `yaml:"media"`
 	// Rooms made on this server.
 	Rooms RoomConfig `yaml:"rooms"`
+	// Who is online: off; in (users of other servers are shown to ours), out (ours are shown to other servers) or both.
+	// It tells everybody in a public room when somebody is awake, and each change goes to every server that shares a
+	// room. Default: off
+	Presence string `yaml:"presence" example:"both"`
 	// Health, readiness and metrics for whoever operates this server.
 	Monitor MonitorConfig `yaml:"monitor"`
 	// What is logged, and how.

@@ -14,6 +14,7 @@ import (
 
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
+	"hanse/node/ephemeral"
 )
 
 // withDefaults fills in what was left out.
@@ -29,6 +30,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Media.MaxSize, 100)
 	setDefault(&c.Media.CacheSize, 10_000)
 	setDefault(&c.Rooms.DefaultVersion, string(roomversion.V12)) // spec:rooms/_index#complete-list-of-room-versions
+	setDefault(&c.Presence, string(ephemeral.PresenceOff))
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
 	if len(c.Client.Listen) == 0 {
@@ -53,6 +55,11 @@ func (c Config) Validate() error {
 	var problems []error
 	wrong := func(path, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	}
+	switch ephemeral.PresenceMode(c.Presence) {
+	case ephemeral.PresenceOff, ephemeral.PresenceIn, ephemeral.PresenceOut, ephemeral.PresenceBoth:
+	default:
+		wrong("presence", "%q is not one of off, in, out, both", c.Presence)
 	}
 	if c.ServerName == "" {
 		wrong("server_name", "is missing; give the name that follows the colon in your users' IDs, as in --server-name example.org")

@@ -180,22 +180,36 @@ func (s *Sender) Retry(server id.ServerName) {
 // EDU sends something that is worth nothing later (typing) to servers, with the next transaction or in one of its own.
 // It is dropped for servers in back-off, and the oldest are dropped where too many gather.
 func (s *Sender) EDU(edu federation.EDU, servers ...id.ServerName) {
+	s.EDUs([]federation.EDU{edu}, servers...)
+}
+
+// EDUs is EDU for several at once: as many of them as a transaction holds go out together.
+func (s *Sender) EDUs(edus []federation.EDU, servers ...id.ServerName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, server := range servers {
 		q := s.queue(server)
-		if q.backoff.Failures > 0 || s.loose >= s.limits.Volatile {
-			s.stats.Dropped++
-			s.discard(q)
-			continue
+		for _, edu := range edus {
+			s.addVolatile(q, edu)
 		}
-		if len(q.volatile) >= s.limits.VolatilePerServer {
-			q.volatile = q.volatile[1:]
-			s.loose--
-			s.stats.Dropped++
+		if len(q.volatile) > 0 {
+			s.start(q)
 		}
-		q.volatile = append(q.volatile, edu)
-		s.loose++
-		s.start(q)
+		s.discard(q)
 	}
+}
+
+// addVolatile puts an EDU into a queue, or drops it. The caller holds mu.
+func (s *Sender) addVolatile(q *queue, edu federation.EDU) {
+	if q.backoff.Failures > 0 || s.loose >= s.limits.Volatile {
+		s.stats.Dropped++
+		return
+	}
+	if len(q.volatile) >= s.limits.VolatilePerServer {
+		q.volatile = q.volatile[1:]
+		s.loose--
+		s.stats.Dropped++
+	}
+	q.volatile = append(q.volatile, edu)
+	s.loose++
 }

@@ -8,9 +8,6 @@ import (
 	"hanse/node/ephemeral"
 )
 
-// fullyRead is the read marker: account data of a room, which only these endpoints change.
-const fullyRead = "m.fully_read"
-
 func (a *API) receiptRoutes() []route {
 	return []route{
 		{http.MethodPost, "/rooms/{roomId}/receipt/{receiptType}/{eventId}", stable, withUser, ordinary, a.sendReceipt},
@@ -51,8 +48,8 @@ func threadID(typ string, raw json.RawMessage) (string, error) {
 	if json.Unmarshal(raw, &thread) != nil || thread == "" || string(raw) == "null" {
 		return "", invalidParam("thread_id must be a text, not empty")
 	}
-	if typ == fullyRead {
-		return "", invalidParam("%s has no thread_id", fullyRead)
+	if typ == ephemeral.FullyRead {
+		return "", invalidParam("%s has no thread_id", typ)
 	}
 	if thread != "main" {
 		if _, err := id.ParseEventID(thread); err != nil {
@@ -62,24 +59,29 @@ func threadID(typ string, raw json.RawMessage) (string, error) {
 	return thread, nil
 }
 
-// mark sets a receipt or the read marker. The event must be one of the room that the user may see.
+// mark sets a receipt or the read marker. The event must be one of the room that the user may see, and of the thread.
 func (a *API) mark(r *request, room id.RoomID, typ string, event id.EventID, thread string) error {
 	switch typ {
-	case ephemeral.Read, ephemeral.ReadPrivate, fullyRead:
+	case ephemeral.Read, ephemeral.ReadPrivate, ephemeral.FullyRead:
 	default:
 		return invalidParam("%q is not a type of receipt", typ)
 	}
-	if _, err := a.config.Rooms.Event(r.Context(), r.user, room, event); err != nil {
-		return err
-	}
-	if typ != fullyRead {
-		return a.config.Ephemeral.SetReceipt(r.Context(), room, r.user, typ, event, thread)
-	}
-	content, err := marshal(map[string]id.EventID{"event_id": event})
+	row, err := a.config.Rooms.Event(r.Context(), r.user, room, event)
 	if err != nil {
 		return err
 	}
-	return a.config.Users.SetAccountData(r.Context(), r.user, room, fullyRead, content)
+	if typ == ephemeral.FullyRead {
+		return a.config.Ephemeral.SetFullyRead(r.Context(), room, r.user, event)
+	}
+	if thread != "" {
+		switch in, err := a.config.Sync.InThread(r.Context(), row.Event, thread); {
+		case err != nil:
+			return err
+		case !in:
+			return invalidParam("%s is not in the thread %s", event, thread)
+		}
+	}
+	return a.config.Ephemeral.SetReceipt(r.Context(), room, r.user, typ, event, thread)
 }
 
 // spec:client-server-api#post_matrixclientv3roomsroomidread_markers
@@ -97,7 +99,7 @@ func (a *API) setReadMarkers(r *request) (any, error) {
 		return nil, err
 	}
 	for _, m := range []struct{ typ, event string }{
-		{ephemeral.Read, req.Read}, {ephemeral.ReadPrivate, req.ReadPrivate}, {fullyRead, req.FullyRead},
+		{ephemeral.Read, req.Read}, {ephemeral.ReadPrivate, req.ReadPrivate}, {ephemeral.FullyRead, req.FullyRead},
 	} {
 		if m.event == "" {
 			continue

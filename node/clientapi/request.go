@@ -132,6 +132,9 @@ func (r *request) content() (json.RawMessage, error) {
 // send sends an event whose content was read by content, and says so if its content is what made it refused.
 func (r *request) send(req rooms.SendRequest) (any, error) {
 	eventID, err := r.api.config.Rooms.Send(r.Context(), req)
+	if err == nil {
+		r.api.config.Ephemeral.Active(r.user)
+	}
 	var refused *federation.Error
 	if errors.As(err, &refused) && refused.Code == federation.CodeForbidden {
 		if _, strict := canonicaljson.Append(nil, req.Content, canonicaljson.Strict); strict != nil {

@@ -155,7 +155,11 @@ func newWorld(change func(*Config)) *world {
 	run(chat.Run)
 	names, err := directory.New(directory.Config{Self: self, Store: s, Client: w.peers})
 	Expect(err).NotTo(HaveOccurred())
-	momentary, err := ephemeral.New(ephemeral.Config{Self: self, Store: s, Send: func(_ []id.ServerName, edu federation.EDU) { w.edus <- edu }})
+	momentary, err := ephemeral.New(ephemeral.Config{Self: self, Store: s, Send: func(_ []id.ServerName, edus ...federation.EDU) {
+		for _, edu := range edus {
+			w.edus <- edu
+		}
+	}})
 	Expect(err).NotTo(HaveOccurred())
 	run(momentary.Run)
 

@@ -36,6 +36,11 @@ func (a *API) sync(r *request) (any, error) {
 	if req.Filter, err = r.syncFilter(query.Get("filter")); err != nil {
 		return nil, err
 	}
+	state := query.Get("set_presence")
+	if state != "" && !isPresence(state) {
+		return nil, invalidParam("set_presence must be online, offline or unavailable")
+	}
+	defer a.config.Ephemeral.BeginSync(r.user, state)()
 	answer, err := a.config.Sync.Sync(r.Context(), req)
 	if err != nil {
 		return nil, err
@@ -147,6 +152,9 @@ func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time
 	}
 	if req.Initial && req.Filter.AccountData.Match(push.AccountDataType, "") && !f.rulesTold {
 		form.AccountData.Events = append(form.AccountData.Events, f.pushRules(nil))
+	}
+	for _, p := range answer.Presence {
+		form.Presence.Events = append(form.Presence.Events, map[string]any{"type": "m.presence", "sender": p.User, "content": presenceForm(p)})
 	}
 	maps.Copy(form.OneTimeKeysCount, answer.Devices.OneTimeKeys)
 	for _, m := range answer.Devices.ToDevice {

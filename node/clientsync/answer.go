@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"hanse/federation/id"
+	"hanse/node/ephemeral"
 	"hanse/node/store"
 	"hanse/node/stream"
 )
@@ -17,11 +18,12 @@ type Answer struct {
 	Left        map[id.RoomID]*LeftRoom
 	AccountData []store.AccountData
 	Devices     Devices
+	Presence    []ephemeral.Presence // in order of the users
 }
 
 // Empty tells that there is nothing in it.
 func (a *Answer) Empty() bool {
-	return len(a.Joined)+len(a.Invited)+len(a.Knocked)+len(a.Left)+len(a.AccountData) == 0 && !a.Devices.news
+	return len(a.Joined)+len(a.Invited)+len(a.Knocked)+len(a.Left)+len(a.AccountData)+len(a.Presence) == 0 && !a.Devices.news
 }
 
 // JoinedRoom is what is new in a room that the user is in.

@@ -147,6 +147,31 @@ func (s *Syncer) thread(ctx context.Context, e *event.Event) (string, error) {
 	}
 }
 
+// InThread tells whether a receipt for an event may be of a thread: an event's ID, or "main". A thread's root is in the
+// main timeline, but may be read in the thread too.
+//
+// spec:client-server-api/modules/receipts#threaded-read-receipts
+func (s *Syncer) InThread(ctx context.Context, e *event.Event, thread string) (bool, error) {
+	of, err := s.thread(ctx, e)
+	if err != nil || of == thread || thread == mainThread {
+		return of == thread, err
+	}
+	for hops := 0; ; hops++ { // the root, or what relates to it
+		if string(e.ID()) == thread {
+			return true, nil
+		}
+		_, parent := relation(e)
+		if parent == "" || hops == maxThreadHops {
+			return false, nil
+		}
+		row, found, err := s.store.Event(ctx, parent)
+		if err != nil || !found || row.Event.RoomID() != e.RoomID() {
+			return false, err
+		}
+		e = row.Event
+	}
+}
+
 // relation is how an event relates to which other; "" if it doesn't.
 func relation(e *event.Event) (typ string, parent id.EventID) {
 	raw, found := canonicaljson.Get(e.Content(), "m.relates_to")

@@ -1,8 +1,7 @@
-// Package ephemeral is what happens in a room and is no event of it: who is typing, and how far each has read.
+// Package ephemeral is what happens and is no event of a room: who is typing, how far each has read, and who is there.
 //
-// Typing lives in memory and ends by itself; receipts are stored. Both go out as EDUs to the servers in the room, and
-// come in from them by HandleEDU. Private receipts go nowhere. Read markers (m.fully_read) are account data and not
-// here.
+// Typing and presence live in memory and end by themselves; receipts and read markers are stored. They go out as EDUs to
+// the servers in the room, and come in from them by HandleEDU. Private receipts and read markers go nowhere.
 package ephemeral
 
 import (
@@ -20,13 +19,12 @@ import (
 type Config struct {
 	Self  id.ServerName
 	Store *store.Store
-	// Send hands a volatile EDU to the sender; it must not block. Nil: nothing is sent.
-	Send func(destinations []id.ServerName, edu federation.EDU)
-	// Wake tells the sender that servers have something waiting in the outbox; it must not block. Nil: receipts go out
-	// with what is sent next.
-	Wake func(servers ...id.ServerName)
+	// Send hands volatile EDUs to the sender, to go out together; it must not block. Nil: nothing is sent.
+	Send func(destinations []id.ServerName, edus ...federation.EDU)
 	// Allowed tells whether the room's access control list (m.room.server_acl) lets a server in; nil: all.
 	Allowed func(ctx context.Context, room id.RoomID, server id.ServerName) (bool, error)
+	// Presence says which way it goes; "" is off.
+	Presence PresenceMode
 	// Log may be nil: silent.
 	Log *slog.Logger
 }
@@ -36,6 +34,10 @@ type Ephemeral struct {
 	config Config
 	log    *slog.Logger
 	typing *typing
+
+	outgoing *outgoing
+	incoming *incoming
+	presence *presence // nil: off
 }
 
 // New makes it; Run ends typing that was not renewed.
@@ -46,29 +48,46 @@ func New(config Config) (*Ephemeral, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Ephemeral{config: config, log: config.Log, typing: newTyping(time.Now())}, nil
+	e := &Ephemeral{
+		config: config, log: config.Log, typing: newTyping(time.Now()), outgoing: newOutgoing(), incoming: newIncoming(),
+	}
+	if config.Presence != "" && config.Presence != PresenceOff {
+		e.presence = newPresence(e)
+	}
+	return e, nil
 }
 
-// Run ends typing notices whose time is up, until ctx ends.
+// Run tells other servers what is new, stores what they tell, and ends what is over, until ctx ends.
 func (e *Ephemeral) Run(ctx context.Context) error {
 	ticker := time.NewTicker(expiryTick)
 	defer ticker.Stop()
+	flush := flushTimer{timer: time.NewTimer(time.Hour)}
+	defer flush.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			e.typing.close()
+			e.flushIncoming(context.WithoutCancel(ctx))
 			return nil
+		case <-e.outgoing.kick:
+			flush.arm()
+		case <-e.incoming.kick:
+			flush.arm()
+		case <-flush.timer.C:
+			flush.fired()
+			e.Flush(ctx)
 		case now := <-ticker.C:
 			for _, stopped := range e.typing.expire(now) {
 				if stopped.user.Server() == e.config.Self {
-					e.sendTyping(ctx, stopped.room, stopped.user, false)
+					e.outgoing.addTyping(stopped.room, stopped.user, false, false)
 				}
 			}
+			e.presence.tick(ctx, now)
 		}
 	}
 }
 
-// HandleEDU takes an EDU of another server: m.typing and m.receipt; others are left to others. What a server says
+// HandleEDU takes an EDU of another server: m.typing, m.receipt, m.presence; others are left to others. What a server says
 // about users of another, or about rooms they are not in, is ignored, as the specification has it; the error is ours.
 func (e *Ephemeral) HandleEDU(ctx context.Context, origin id.ServerName, edu federation.EDU) error {
 	switch edu.Type {
@@ -76,6 +95,8 @@ func (e *Ephemeral) HandleEDU(ctx context.Context, origin id.ServerName, edu fed
 		return e.receiveTyping(ctx, origin, edu.Content)
 	case federation.EDUReceipt:
 		return e.receiveReceipts(ctx, origin, edu.Content)
+	case federation.EDUPresence:
+		return e.receivePresence(ctx, origin, edu.Content)
 	}
 	return nil
 }

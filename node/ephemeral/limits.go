@@ -19,6 +19,35 @@ const (
 	maxReceiptsInEDU = 1000
 	// maxThreadBytes is the length of an event ID.
 	maxThreadBytes = 255
+	// flushGap is how often a server is told of typing and receipts: with a thousand servers in a room each transaction more
+	// is a thousand. It is also how often receipts of others are written. What comes after a pause goes at once.
+	flushGap = time.Second
+	// maxOutgoing and maxIncoming bound what gathers between: more than the users of a large node type or read in a second.
+	maxOutgoing = 10_000
+	maxIncoming = 10_000
+	// activeFor is how long who did something counts as currently active, idleAfter how long until who does nothing is
+	// unavailable, and offlineAfter until who asks for nothing is offline: clients ask again at once, and may be cut off
+	// for a moment. spec:client-server-api/modules/presence#idle-timeout
+	activeFor    = time.Minute
+	idleAfter    = 5 * time.Minute
+	offlineAfter = 45 * time.Second
+	// presenceTick is how often those who share a room with who has changed are told, here and elsewhere.
+	presenceTick = 5 * time.Second
+	// remotePresenceLife is how long it is believed what another server told, renewPresence how often others are told
+	// again: deployed servers have 30 and 25 minutes too.
+	remotePresenceLife = 30 * time.Minute
+	renewPresence      = 25 * time.Minute
+	// maxPresent bounds of how many users presence is known, some 200 bytes each; of others it isn't.
+	maxPresent = 100_000
+	// maxPresenceTold bounds how many are told of at a time, and how many a client is told of that begins.
+	maxPresenceTold = 2000
+	// maxPresenceInEDU is what deployed servers send at a time, maxPresenceReceived what is read of one that sends more.
+	maxPresenceInEDU    = 50
+	maxPresenceReceived = 1000
+	// MaxStatusMsg bounds the message of a user's status, in bytes.
+	MaxStatusMsg = 1000
+	// maxAgo bounds how long ago a user was active.
+	maxAgo = 10 * 365 * 24 * time.Hour
 	// forgetQuiet is how long a room where nobody types any more is remembered: longer than a client that is online
 	// goes without syncing, so that each sees the empty list.
 	forgetQuiet = 10 * time.Minute

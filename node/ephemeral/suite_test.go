@@ -47,11 +47,11 @@ type sent struct {
 // world is a room with alice and bob of this server and zoe of another.
 type world struct {
 	*ephemeral.Ephemeral
+	config ephemeral.Config
 	store  *store.Store
 	room   id.RoomID
 	events []id.EventID // messages of alice, oldest first
 	sent   chan sent
-	woken  []id.ServerName
 }
 
 // nothing is the source of a room that is being made.
@@ -76,11 +76,12 @@ func newWorld(allowed func(context.Context, id.RoomID, id.ServerName) (bool, err
 		Expect(s.Close()).To(Succeed())
 	})
 	w := &world{store: s, sent: make(chan sent, 100)}
-	w.Ephemeral, err = ephemeral.New(ephemeral.Config{Self: self, Store: s, Allowed: allowed, Wake: func(servers ...id.ServerName) {
-		w.woken = append(w.woken, servers...)
-	}, Send: func(to []id.ServerName, edu federation.EDU) {
-		w.sent <- sent{to, edu}
-	}})
+	w.config = ephemeral.Config{Self: self, Store: s, Allowed: allowed, Send: func(to []id.ServerName, edus ...federation.EDU) {
+		for _, edu := range edus {
+			w.sent <- sent{to, edu}
+		}
+	}}
+	w.Ephemeral, err = ephemeral.New(w.config)
 	Expect(err).NotTo(HaveOccurred())
 	w.fill(ctx)
 	return w
@@ -128,6 +129,7 @@ func (w *world) handle(origin id.ServerName, typ string, content any) {
 		raw = string(encoded)
 	}
 	Expect(w.HandleEDU(context.Background(), origin, federation.EDU{Type: typ, Content: json.RawMessage(raw)})).To(Succeed())
+	w.Flush(context.Background())
 }
 
 func (w *world) typists() []id.UserID {
@@ -150,10 +152,10 @@ func (w *world) receipts(user id.UserID) map[string]id.EventID {
 var _ = Describe("typing", func() {
 	It("goes out to the other servers in the room, and only what is new", func(ctx context.Context) {
 		w := newWorld(nil)
-		Expect(w.SetTyping(ctx, w.room, alice, true, time.Minute)).To(Succeed())
-		Expect(w.SetTyping(ctx, w.room, alice, true, time.Minute)).To(Succeed())
-		Expect(w.SetTyping(ctx, w.room, alice, false, 0)).To(Succeed())
-		Expect(w.SetTyping(ctx, w.room, alice, false, 0)).To(Succeed())
+		for _, typing := range []bool{true, true, false, false} {
+			Expect(w.SetTyping(ctx, w.room, alice, typing, time.Minute)).To(Succeed())
+			w.Flush(ctx)
+		}
 		Expect(w.sent).To(HaveLen(2))
 		for _, typing := range []bool{true, false} {
 			s := <-w.sent
@@ -211,12 +213,14 @@ var _ = Describe("receipts", func() {
 		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[0], "main")).To(Succeed())
 		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.ReadPrivate, w.events[2], "")).To(Succeed())
 		Expect(w.receipts(alice)).To(Equal(map[string]id.EventID{"m.read main": w.events[0], "m.read.private ": w.events[2]}))
-		Expect(w.woken).To(Equal([]id.ServerName{far}))
-		batch, err := w.store.Next(ctx, far, 50, 100)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(batch.EDUs).To(HaveLen(1))
+		w.Flush(ctx)
+		var out sent
+		Expect(w.sent).To(Receive(&out))
+		Expect(w.sent).To(BeEmpty())
+		Expect(out.to).To(Equal([]id.ServerName{far}))
 		var edu federation.ReceiptEDU
-		Expect(json.Unmarshal(batch.EDUs[0].Content, &edu)).To(Succeed())
+		Expect(json.Unmarshal(out.edu.Content, &edu)).To(Succeed())
+		Expect(edu[string(w.room)]).To(HaveLen(1))
 		receipt := edu[string(w.room)]["m.read"][string(alice)]
 		Expect(receipt.EventIDs).To(Equal([]id.EventID{w.events[0]}))
 		Expect(receipt.Data.ThreadID).To(Equal("main"))
@@ -230,9 +234,68 @@ var _ = Describe("receipts", func() {
 			Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, e, "")).To(Succeed())
 		}
 		Expect(w.receipts(alice)).To(Equal(map[string]id.EventID{"m.read ": w.events[1]}))
+		w.Flush(ctx)
+		Expect(w.sent).To(HaveLen(1))
+	})
+
+	It("and typing go out together, threads apart, and nothing of it is queued", func(ctx context.Context) {
+		w := newWorld(nil)
+		for _, user := range []id.UserID{alice, bob} {
+			for _, e := range w.events {
+				Expect(w.SetReceipt(ctx, w.room, user, ephemeral.Read, e, "")).To(Succeed())
+			}
+			Expect(w.SetTyping(ctx, w.room, user, true, 0)).To(Succeed())
+		}
+		Expect(w.SetTyping(ctx, w.room, bob, false, 0)).To(Succeed()) // nobody has heard of it
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[0], "main")).To(Succeed())
+		w.Flush(ctx)
+		Expect(w.sent).To(HaveLen(3))
+		Expect((<-w.sent).edu.Content).To(MatchJSON(mustJSON(map[string]any{"room_id": w.room, "user_id": alice, "typing": true})))
+		got := map[string]id.EventID{}
+		for range 2 {
+			var edu federation.ReceiptEDU
+			Expect(json.Unmarshal((<-w.sent).edu.Content, &edu)).To(Succeed())
+			for user, r := range edu[string(w.room)]["m.read"] {
+				got[user+" "+r.Data.ThreadID] = r.EventIDs[0]
+			}
+		}
+		Expect(got).To(Equal(map[string]id.EventID{
+			string(alice) + " ": w.events[2], string(alice) + " main": w.events[0], string(bob) + " ": w.events[2],
+		}))
 		batch, err := w.store.Next(ctx, far, 50, 100)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(batch.EDUs).To(HaveLen(1))
+		Expect(batch.Empty()).To(BeTrue())
+		w.Flush(ctx)
+		Expect(w.sent).To(BeEmpty())
+	})
+
+	It("of others are written together", func() {
+		w := newWorld(nil)
+		before := w.store.Stats().Operations
+		for _, e := range append(w.events, w.events...) {
+			Expect(w.HandleEDU(context.Background(), far, federation.EDU{Type: "m.receipt", Content: json.RawMessage(mustJSON(map[string]any{
+				string(w.room): map[string]any{"m.read": map[string]any{string(zoe): map[string]any{"event_ids": []any{e}, "data": map[string]any{"ts": 5}}}},
+			}))})).To(Succeed())
+		}
+		w.Flush(context.Background())
+		Expect(w.receipts(zoe)).To(Equal(map[string]id.EventID{"m.read ": w.events[2]}))
+		Expect(w.store.Stats().Operations).To(Equal(before + 1))
+	})
+
+	It("move the read marker forward", func(ctx context.Context) {
+		w := newWorld(nil)
+		marker := func() string {
+			data, _, err := w.store.AccountData(ctx, alice, w.room, "m.fully_read")
+			Expect(err).NotTo(HaveOccurred())
+			return string(data.Content)
+		}
+		for _, e := range []id.EventID{w.events[0], w.events[2], w.events[1]} {
+			Expect(w.SetFullyRead(ctx, w.room, alice, e)).To(Succeed())
+		}
+		Expect(marker()).To(MatchJSON(mustJSON(map[string]any{"event_id": w.events[2]})))
+		Expect(w.SetFullyRead(ctx, w.room, carol, w.events[0])).To(MatchError(ContainSubstring("M_FORBIDDEN")))
+		w.Flush(ctx)
+		Expect(w.sent).To(BeEmpty())
 	})
 
 	It("come in for the origin's own users who are in the room", func() {

@@ -12,7 +12,7 @@ import (
 	"hanse/federation/id"
 )
 
-// Serial is a place in the order of typing changes. It grows while the process lives, and a new process begins above
+// Serial is a place in the order of changes of typing and presence. It grows while the process lives, and a new process begins above
 // where the old one ended, so that old ones stay comparable.
 type Serial int64
 
@@ -28,26 +28,11 @@ func (e *Ephemeral) SetTyping(ctx context.Context, room id.RoomID, user id.UserI
 		timeout = defaultTypingTimeout
 	}
 	now := time.Now()
-	if e.typing.set(room, user, typing, now, now.Add(min(timeout, maxTypingTimeout))) {
-		e.sendTyping(ctx, room, user, typing)
+	if tell, news := e.typing.set(room, user, typing, now, now.Add(min(timeout, maxTypingTimeout))); tell {
+		e.outgoing.addTyping(room, user, typing, news)
 	}
+	e.Active(user)
 	return nil
-}
-
-// sendTyping tells the other servers in the room. It is best effort: typing that gets lost ends by itself.
-func (e *Ephemeral) sendTyping(ctx context.Context, room id.RoomID, user id.UserID, typing bool) {
-	if e.config.Send == nil {
-		return
-	}
-	servers, err := e.others(ctx, room)
-	if err != nil || len(servers) == 0 {
-		return
-	}
-	content, err := json.Marshal(federation.TypingEDU{RoomID: string(room), UserID: string(user), Typing: typing})
-	if err != nil {
-		return
-	}
-	e.config.Send(servers, federation.EDU{Type: federation.EDUTyping, Content: content})
 }
 
 // receiveTyping takes an m.typing EDU.
@@ -131,6 +116,7 @@ type typingRoom struct {
 }
 
 type typist struct {
+	began time.Time
 	until time.Time
 	sent  time.Time // when the other servers were last told
 }
@@ -149,35 +135,39 @@ func newTyping(now time.Time) *typing {
 	}
 }
 
-// set notes what a user does; true: other servers should be told.
-func (t *typing) set(room id.RoomID, user id.UserID, typing bool, now, until time.Time) bool {
+// set notes what a user does, and says whether other servers should be told, and whether what they were told last, if
+// they were, was when the user began.
+func (t *typing) set(room id.RoomID, user id.UserID, typing bool, now, until time.Time) (tell, news bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.rooms[room]
 	if !typing {
 		if r == nil {
-			return false
+			return false, false
 		}
-		if _, was := r.users[user]; !was {
-			return false
+		was, typed := r.users[user]
+		if !typed {
+			return false, false
 		}
 		delete(r.users, user)
 		t.changed(room, r, now)
-		return true
+		return true, was.sent == was.began
 	}
 	if r == nil {
 		if len(t.rooms) >= maxTypingRooms {
-			return false
+			return false, false
 		}
 		r = &typingRoom{users: make(map[id.UserID]typist)}
 		t.rooms[room] = r
 	}
 	was, typed := r.users[user]
 	if !typed && len(r.users) >= maxTypingInRoom {
-		return false
+		return false, false
 	}
-	tell := now.Sub(was.sent) >= renewTyping
-	if tell {
+	if !typed {
+		was.began = now
+	}
+	if tell = now.Sub(was.sent) >= renewTyping; tell {
 		was.sent = now
 	}
 	was.until = until
@@ -185,13 +175,35 @@ func (t *typing) set(room id.RoomID, user id.UserID, typing bool, now, until tim
 	if !typed {
 		t.changed(room, r, now)
 	}
-	return tell
+	return tell, !typed
+}
+
+// next gives out a serial.
+func (t *typing) next() Serial {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.serial++
+	return t.serial
+}
+
+// ring wakes the watchers, of rooms where something is new that is not of the room itself.
+func (t *typing) ring(rooms ...id.RoomID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, room := range rooms {
+		t.wake(room)
+	}
 }
 
 // changed gives a room a new serial and wakes the watchers. The caller holds mu.
 func (t *typing) changed(room id.RoomID, r *typingRoom, now time.Time) {
 	t.serial++
 	r.serial, r.at = t.serial, now
+	t.wake(room)
+}
+
+// wake tells the watchers of a room. The caller holds mu.
+func (t *typing) wake(room id.RoomID) {
 	for w := range t.watches {
 		select {
 		case w.send <- room:

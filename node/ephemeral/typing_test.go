@@ -15,11 +15,14 @@ const (
 	bob   = id.UserID("@bob:example.org")
 )
 
+// tells is the first of what set says.
+func tells(tell, _ bool) bool { return tell }
+
 func TestTypingSetAndStop(t *testing.T) {
 	now := time.UnixMilli(1_000_000)
 	typing := newTyping(now)
 	until := now.Add(30 * time.Second)
-	if !typing.set(room, bob, true, now, until) {
+	if !tells(typing.set(room, bob, true, now, until)) {
 		t.Error("others are not told that somebody began to type")
 	}
 	typing.set(room, alice, true, now, until)
@@ -27,16 +30,16 @@ func TestTypingSetAndStop(t *testing.T) {
 	if !slices.Equal(users, []id.UserID{alice, bob}) || serial != typing.newest() {
 		t.Errorf("%v at %d", users, serial)
 	}
-	if typing.set(room, bob, true, now.Add(time.Second), until) {
+	if tells(typing.set(room, bob, true, now.Add(time.Second), until)) {
 		t.Error("a renewal after a second goes out")
 	}
 	if _, same := typing.in(room); same != serial {
 		t.Error("a renewal counts as a change")
 	}
-	if !typing.set(room, bob, true, now.Add(renewTyping), until) {
+	if !tells(typing.set(room, bob, true, now.Add(renewTyping), until)) {
 		t.Error("a late renewal doesn't go out: the others would think that it is over")
 	}
-	if !typing.set(room, bob, false, now, now) || typing.set(room, bob, false, now, now) {
+	if !tells(typing.set(room, bob, false, now, now)) || tells(typing.set(room, bob, false, now, now)) {
 		t.Error("a stop goes out once")
 	}
 	if users, after := typing.in(room); !slices.Equal(users, []id.UserID{alice}) || after <= serial {

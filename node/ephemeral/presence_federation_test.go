@@ -1,0 +1,85 @@
+package ephemeral_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/ephemeral"
+)
+
+var _ = Describe("presence", func() {
+	with := func(mode ephemeral.PresenceMode) *world {
+		GinkgoHelper()
+		w := newWorld(nil)
+		config := w.config
+		config.Presence = mode
+		var err error
+		w.Ephemeral, err = ephemeral.New(config)
+		Expect(err).NotTo(HaveOccurred())
+		return w
+	}
+
+	It("goes out to servers that share a room, and rings the room", func(ctx context.Context) {
+		w := with(ephemeral.PresenceOut)
+		watch := w.WatchTyping(10)
+		w.SetPresence(alice, ephemeral.Online, "at sea")
+		w.SetPresence(carol, ephemeral.Online, "alone")
+		running, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { defer close(done); _ = w.Run(running) }()
+		var out sent
+		Eventually(w.sent, "4s").Should(Receive(&out))
+		stop()
+		<-done
+		Expect(w.sent).To(BeEmpty())
+		Expect(watch.C).To(Receive(Equal(w.room)))
+		Expect(out.to).To(Equal([]id.ServerName{far}))
+		var edu federation.PresenceEDU
+		Expect(json.Unmarshal(out.edu.Content, &edu)).To(Succeed())
+		Expect(edu.Push).To(HaveLen(1))
+		Expect(edu.Push[0].UserID).To(Equal(string(alice)))
+		Expect(edu.Push[0].Presence).To(Equal("online"))
+		Expect(*edu.Push[0].StatusMsg).To(Equal("at sea"))
+		Expect(edu.Push[0].CurrentlyActive).To(BeTrue())
+		w.handle(far, "m.presence", map[string]any{"push": []any{map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 5}}})
+		Expect(w.PresenceOf(zoe).State).To(Equal("offline"), "what comes in is not taken")
+	}, SpecTimeout(10*time.Second))
+
+	It("comes in of the origin's own users who share a room", func(ctx context.Context) {
+		w := with(ephemeral.PresenceIn)
+		update := func(origin id.ServerName, update map[string]any) {
+			w.handle(origin, "m.presence", map[string]any{"push": []any{update}})
+		}
+		update("other.test", map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 5})
+		update(far, map[string]any{"user_id": alice, "presence": "online", "last_active_ago": 5})
+		update(far, map[string]any{"user_id": "@stranger:far.test", "presence": "online", "last_active_ago": 5})
+		update(far, map[string]any{"user_id": zoe, "presence": "dancing", "last_active_ago": 5})
+		update(far, map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": -5})
+		update(far, map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 5, "status_msg": strings.Repeat("x", 2000)})
+		for _, content := range []string{`[]`, `{}`, `{"push":7}`, `{"push":[7]}`, `null`} {
+			w.handle(far, "m.presence", content)
+		}
+		many := make([]any, 5000)
+		for i := range many {
+			many[i] = map[string]any{"user_id": "@x:far.test", "presence": "online", "last_active_ago": 5}
+		}
+		many[4999] = map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 5}
+		w.handle(far, "m.presence", map[string]any{"push": many})
+		Expect(w.PresenceSince(0)).To(BeEmpty())
+		update(far, map[string]any{"user_id": zoe, "presence": "unavailable", "last_active_ago": 60000, "status_msg": "away"})
+		got := w.PresenceOf(zoe)
+		Expect(got.State).To(Equal("unavailable"))
+		Expect(got.StatusMsg).To(Equal("away"))
+		Expect(got.LastActiveAgo).To(BeNumerically("~", time.Minute, 30*time.Second))
+		for user, may := range map[id.UserID]bool{alice: true, carol: false} {
+			Expect(w.MaySeePresence(ctx, user, zoe)).To(Equal(may))
+		}
+	})
+})
