@@ -56,6 +56,29 @@ func (p *Peer) in(w http.ResponseWriter, r Request) *Room {
 
 func (p *Peer) serveMakeJoin(w http.ResponseWriter, r Request) { p.serveMake(w, r, "join") }
 
+func (p *Peer) serveMakeKnock(w http.ResponseWriter, r Request) { p.serveMake(w, r, "knock") }
+
+// serveSendKnock takes a knock and tells what the room looks like.
+//
+// spec:server-server-api#knocking-rooms
+func (p *Peer) serveSendKnock(w http.ResponseWriter, r Request) {
+	if room, _ := p.take(w, r); room != nil {
+		state := []map[string]any{}
+		for _, raw := range room.InviteState() {
+			var stripped struct {
+				Type     string          `json:"type"`
+				StateKey string          `json:"state_key"`
+				Sender   string          `json:"sender"`
+				Content  json.RawMessage `json:"content"`
+			}
+			if json.Unmarshal(raw, &stripped) == nil { // the peer's own events
+				state = append(state, map[string]any{"type": stripped.Type, "state_key": stripped.StateKey, "sender": stripped.Sender, "content": stripped.Content})
+			}
+		}
+		answerJSON(w, map[string]any{"knock_room_state": state})
+	}
+}
+
 func (p *Peer) serveMakeLeave(w http.ResponseWriter, r Request) { p.serveMake(w, r, "leave") }
 
 func (p *Peer) serveMake(w http.ResponseWriter, r Request, membership string) {

@@ -50,7 +50,9 @@ type Hook func(w http.ResponseWriter, r *http.Request, next http.Handler)
 // On scripts an endpoint until undo is called; a later script takes the place of an earlier one. Endpoints are named
 // by the word in their path: "server" (keys), "query" (keys), "version", "well-known", "send", "make_join",
 // "send_join", "make_leave", "send_leave", "invite", "invite_v1", "event", "state", "state_ids", "event_auth", "backfill",
-// "get_missing_events", "directory", "profile".
+// "get_missing_events", "make_knock", "send_knock", "directory", "profile"; and, with a script alone, "user_devices",
+// "keys_query", "keys_claim", "media_download", "media_thumbnail", "hierarchy", "timestamp_to_event", "public_rooms",
+// "exchange_third_party_invite", "policy_sign", "openid".
 func (p *Peer) On(endpoint string, hook Hook) (undo func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -139,6 +141,18 @@ func (p *Peer) handler() http.Handler {
 	handle("GET "+v1+"event_auth/{room}/{event}", "event_auth", true, p.serveEventAuth)
 	handle("GET "+v1+"backfill/{room}", "backfill", true, p.serveBackfill)
 	handle("POST "+v1+"get_missing_events/{room}", "get_missing_events", true, p.serveMissingEvents)
+	handle("GET "+v1+"make_knock/{room}/{user}", "make_knock", true, p.serveMakeKnock)
+	handle("PUT "+v1+"send_knock/{room}/{event}", "send_knock", true, p.serveSendKnock)
+	for pattern, endpoint := range map[string]string{
+		"GET " + v1 + "user/devices/{user}": "user_devices", "POST " + v1 + "user/keys/query": "keys_query", "POST " + v1 + "user/keys/claim": "keys_claim",
+		"GET " + v1 + "media/download/{media}": "media_download", "GET " + v1 + "media/thumbnail/{media}": "media_thumbnail",
+		"GET " + v1 + "hierarchy/{room}": "hierarchy", "GET " + v1 + "timestamp_to_event/{room}": "timestamp_to_event",
+		"GET " + v1 + "publicRooms": "public_rooms", "POST " + v1 + "publicRooms": "public_rooms",
+		"PUT " + v1 + "exchange_third_party_invite/{room}": "exchange_third_party_invite", "POST /_matrix/policy/v1/sign": "policy_sign",
+	} { // these need a script
+		handle(pattern, endpoint, true, func(w http.ResponseWriter, _ Request) { notFound(w) })
+	}
+	handle("GET "+v1+"openid/userinfo", "openid", false, func(w http.ResponseWriter, _ Request) { notFound(w) })
 	handle("GET "+v1+"query/directory", "directory", true, p.serveDirectory)
 	handle("GET "+v1+"query/profile", "profile", true, p.serveProfile)
 	handle("/", "unrecognized", false, func(w http.ResponseWriter, _ Request) {
