@@ -203,6 +203,13 @@ func (u *User) Say(ctx context.Context, roomID, text string) (eventID string, er
 	return u.Send(ctx, roomID, "m.room.message", map[string]any{"msgtype": "m.text", "body": text})
 }
 
+// SendToDevice sends a message to one device.
+func (u *User) SendToDevice(ctx context.Context, eventType, userID, deviceID string, content any) error {
+	messages := map[string]map[string]any{userID: {deviceID: content}}
+	path := "/_matrix/client/v3/sendToDevice/" + url.PathEscape(eventType) + "/" + u.txn.next()
+	return u.Call(ctx, http.MethodPut, path, nil, map[string]any{"messages": messages}, nil)
+}
+
 type eventAnswer struct {
 	EventID string `json:"event_id"`
 }
@@ -268,6 +275,9 @@ func (u *User) History(ctx context.Context, roomID string) ([]Event, error) {
 // SyncAnswer is what the scenarios read of a /sync answer.
 type SyncAnswer struct {
 	NextBatch string `json:"next_batch"`
+	ToDevice  struct {
+		Events []Event `json:"events"`
+	} `json:"to_device"`
 	Rooms     struct {
 		Join map[string]struct {
 			State struct {

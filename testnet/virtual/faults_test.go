@@ -1,10 +1,12 @@
 package virtual
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +20,8 @@ var (
 )
 
 // TestFaults plays days in which links break, servers stop and start, and people talk, come, go and are banned. When
-// everything is mended all servers must find the same room, with every message of those who were never put out.
+// everything is mended all servers must find the same room, with every message of those who were never put out, and every
+// message to a device must have come once, in its order.
 func TestFaults(t *testing.T) {
 	seed := *faultSeed
 	if seed == 0 {
@@ -37,10 +40,13 @@ type life struct {
 	random     *rand.Rand
 	stay, roam []*user.User
 	cut        map[[2]int]bool
+	toDevice   map[[2]int]int   // how many messages one who stays has sent to another's device
+	came       map[[2]int][]int // their numbers as they came
 }
 
 func newLife(t *testing.T, seed uint64) *life {
-	l := &life{trio: &trio{world: newWorld(t)}, random: rand.New(rand.NewPCG(seed, 1)), cut: map[[2]int]bool{}}
+	l := &life{trio: &trio{world: newWorld(t)}, random: rand.New(rand.NewPCG(seed, 1)), cut: map[[2]int]bool{},
+		toDevice: map[[2]int]int{}, came: map[[2]int][]int{}}
 	l.s = l.servers(3 + l.random.IntN(2))
 	for i, s := range l.s {
 		l.stay = append(l.stay, s.user(fmt.Sprint("stay", i)))
@@ -67,7 +73,7 @@ func (l *life) play() {
 	}
 	must[string](t)(l.stay[0].SetState(t.Context(), l.room, "m.room.power_levels", "", map[string]any{"users": powers, "state_default": 50}))
 	time.Sleep(time.Minute)
-	for range 120 {
+	for range 150 {
 		l.act()
 		time.Sleep(time.Duration(l.random.Int64N(int64(20 * time.Minute))))
 	}
@@ -84,13 +90,38 @@ func (l *life) play() {
 	l.say(l.stay...)
 	time.Sleep(time.Minute)
 	l.converged(l.stay...)
+	for i := range l.stay {
+		l.sync(i)
+		l.sync(i)
+	}
+	for pair, sent := range l.toDevice {
+		for n := range max(sent, len(l.came[pair])) {
+			if n >= len(l.came[pair]) || l.came[pair][n] != n {
+				t.Errorf("of %d messages of %s to the device of %s came %v", sent, l.stay[pair[0]].ID, l.stay[pair[1]].ID, l.came[pair])
+				break
+			}
+		}
+	}
+}
+
+// sync has one who stays take what has come to the device.
+func (l *life) sync(i int) {
+	l.t.Helper()
+	for _, e := range must[user.SyncAnswer](l.t)(l.stay[i].Sync(l.t.Context(), 0)).ToDevice.Events {
+		var content struct{ Number int }
+		if err := json.Unmarshal(e.Content, &content); err != nil {
+			l.t.Error(err)
+		}
+		from := slices.IndexFunc(l.stay, func(u *user.User) bool { return u.ID == e.Sender })
+		l.came[[2]int{from, i}] = append(l.came[[2]int{from, i}], content.Number)
+	}
 }
 
 // act has one thing happen.
 func (l *life) act() {
 	i, j := l.random.IntN(len(l.s)), l.random.IntN(len(l.s))
 	s := l.s[i]
-	switch n := l.random.IntN(20); {
+	switch n := l.random.IntN(24); {
 	case n < 3 && i != j:
 		l.toggle(i, j)
 	case n == 3 && s.stop != nil:
@@ -112,6 +143,15 @@ func (l *life) act() {
 	case n < 19:
 		_, err := l.roam[i].Join(l.t.Context(), l.room, l.s[j].name)
 		l.refusable(err)
+	case n < 22 && i != j:
+		u := l.stay[j]
+		content := map[string]int{"number": l.toDevice[[2]int{i, j}]}
+		if err := l.stay[i].SendToDevice(l.t.Context(), "test.direct", u.ID, u.DeviceID, content); err != nil {
+			l.t.Error(err)
+		}
+		l.toDevice[[2]int{i, j}]++
+	case n == 22:
+		l.sync(i)
 	default:
 		_, err := l.roam[i].Send(l.t.Context(), l.room, "test.road", map[string]any{}) // may be soft-failed, so it isn't counted
 		l.refusable(err)
