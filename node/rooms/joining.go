@@ -11,7 +11,6 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
-	"hanse/node/store"
 )
 
 // joinThrough joins a room through other servers: make_join, sign, send_join, verify, adopt.
@@ -90,7 +89,7 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 		}
 	}
 	if in.Partial {
-		r.getWhole(store.PartialRoom{RoomID: ours.RoomID(), Join: signed.ID()}, server)
+		r.getWhole(ours.RoomID(), server)
 	}
 	return nil
 }

@@ -41,32 +41,48 @@ var errWhole = errors.New("rooms: the state is whole")
 
 // gettingWhole is a room that gets its whole state.
 type gettingWhole struct {
-	began time.Time
-	done  chan struct{} // closed in the end
+	began   time.Time
+	through id.ServerName // guarded by Rooms.mu: the server to ask first; "": none
+	again   bool          // guarded by Rooms.mu: the room was left and joined anew meanwhile
+	anew    chan struct{} // capacity 1: again is set
+	done    chan struct{} // closed in the end
 }
 
-// getWhole starts to get the whole state of a room, unless that is under way. through is asked first; it may be "".
-func (r *Rooms) getWhole(p store.PartialRoom, through id.ServerName) {
+// getWhole starts to get the whole state of a room. through is asked first; it may be "".
+func (r *Rooms) getWhole(roomID id.RoomID, through id.ServerName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.partial[p.RoomID] != nil {
+	if g := r.partial[roomID]; g != nil {
+		g.through, g.again = through, true
+		select {
+		case g.anew <- struct{}{}:
+		default:
+		}
 		return
 	}
-	g := &gettingWhole{began: time.Now(), done: make(chan struct{})}
-	r.partial[p.RoomID] = g
+	g := &gettingWhole{began: time.Now(), through: through, anew: make(chan struct{}, 1), done: make(chan struct{})}
 	started := r.startLocked(func(ctx context.Context) {
-		defer func() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			delete(r.partial, p.RoomID)
-			close(g.done)
-		}()
-		r.makeWhole(ctx, p, through)
+		for again := true; again && ctx.Err() == nil; {
+			r.makeWhole(ctx, roomID, g)
+			again = r.ended(roomID, g)
+		}
 	})
-	if !started {
-		delete(r.partial, p.RoomID)
-		close(g.done)
+	if started {
+		r.partial[roomID] = g
 	}
+}
+
+// ended takes a room out whose state is whole, unless it was joined anew.
+func (r *Rooms) ended(roomID id.RoomID, g *gettingWhole) (again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g.again {
+		g.again = false
+		return true
+	}
+	delete(r.partial, roomID)
+	close(g.done)
+	return false
 }
 
 // getAllWhole goes on, after a start, with what was under way.
@@ -77,7 +93,7 @@ func (r *Rooms) getAllWhole(ctx context.Context) {
 		return
 	}
 	for _, p := range list {
-		r.getWhole(p, "")
+		r.getWhole(p.RoomID, "")
 	}
 }
 
@@ -105,8 +121,18 @@ func (r *Rooms) awaitWhole(ctx context.Context, roomID id.RoomID, most time.Dura
 
 // makeWhole asks servers until one gives the state, or nobody needs it any more. At first an answer must be what the room was joined with,
 // and lack nothing; if no server has such a one, any that lets us in is taken.
-func (r *Rooms) makeWhole(ctx context.Context, p store.PartialRoom, through id.ServerName) {
+func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole) {
+	p, ok, err := r.store.PartialRoom(ctx, roomID)
+	if err != nil && ctx.Err() == nil {
+		r.log.Error("can't read whether a room lacks members; it lacks them until the next start", "room", roomID, "err", err)
+	}
+	if err != nil || !ok {
+		return
+	}
 	began := time.Now()
+	r.mu.Lock()
+	through := g.through
+	r.mu.Unlock()
 	strict := true
 	unsigned := make(map[id.EventID]bool)
 	for pause := wholePause; ; pause = min(2*pause, wholePauseMost) {
@@ -135,6 +161,7 @@ func (r *Rooms) makeWhole(ctx context.Context, p store.PartialRoom, through id.S
 		clear(unsigned)
 		select {
 		case <-time.After(pause):
+		case <-g.anew:
 		case <-ctx.Done():
 			return
 		}
@@ -197,8 +224,8 @@ type whole struct {
 
 // needed tells, by errWhole, that nobody needs the state any more: it is whole, or was left.
 func (w *whole) needed(ctx context.Context) error {
-	info, ok, err := w.r.store.Room(ctx, w.partial.RoomID)
-	if err == nil && (!ok || !info.Partial || !info.Resident) {
+	now, ok, err := w.r.store.PartialRoom(ctx, w.partial.RoomID)
+	if err == nil && (!ok || now.Join != w.partial.Join) {
 		err = errWhole
 	}
 	return err

@@ -28,6 +28,14 @@ func (s *Store) PartialRooms(ctx context.Context) ([]PartialRoom, error) {
 	return all, err
 }
 
+// PartialRoom is one of [Store.PartialRooms]; false: the room isn't.
+func (s *Store) PartialRoom(ctx context.Context, r id.RoomID) (PartialRoom, bool, error) {
+	p := PartialRoom{RoomID: r}
+	found, err := s.read.found(ctx, `SELECT join_id FROM partial_rooms JOIN rooms ON rooms.room = partial_rooms.room
+		WHERE room_id = $1 AND resident = 1`, []any{string(r)}, &p.Join)
+	return p, found && err == nil, err
+}
+
 // ServersIn are the servers in a room and how many joined users of each we know: [Store.JoinedServers], and while the room's state
 // isn't whole those that were said to be in it, with 0.
 func (s *Store) ServersIn(ctx context.Context, r id.RoomID) (map[id.ServerName]int, error) {
