@@ -78,23 +78,30 @@ func (e *E2EE) receiveUpdate(ctx context.Context, user id.UserID, edu federation
 //
 // spec:server-server-api#device-management
 func (e *E2EE) receiveDevice(ctx context.Context, user id.UserID, content json.RawMessage) error {
-	update := store.RemoteDeviceUpdate{User: user, Unreadable: true}
-	var u federation.DeviceListUpdate
-	if json.Unmarshal(content, &u) == nil && u.DeviceID != "" && len(u.DeviceID) <= maxNameBytes &&
-		u.StreamID >= 0 && u.StreamID <= maxStream && len(u.PrevID) <= maxDevices && len(u.Keys) <= maxKeyBytes {
-		update = store.RemoteDeviceUpdate{User: user, Device: u.DeviceID, Stream: u.StreamID, Prev: u.PrevID}
-		if !u.Deleted {
-			update.Content = remoteDevice(federation.UserDevice{DeviceID: u.DeviceID, DisplayName: u.DisplayName, Keys: u.Keys})
-		}
-		e.note(user, u.StreamID)
-	} else {
+	update := readDeviceListUpdate(user, content)
+	if update.Unreadable {
 		e.note(user, math.MaxInt64)
+	} else {
+		e.note(user, update.Stream)
 	}
 	missed, err := e.store.RemoteDeviceUpdated(ctx, update)
 	if missed {
 		e.lookForStale()
 	}
 	return err
+}
+
+func readDeviceListUpdate(user id.UserID, content json.RawMessage) store.RemoteDeviceUpdate {
+	var u federation.DeviceListUpdate
+	if json.Unmarshal(content, &u) != nil || u.DeviceID == "" || len(u.DeviceID) > maxNameBytes ||
+		u.StreamID < 0 || u.StreamID > maxStream || len(u.PrevID) > maxDevices || len(u.Keys) > maxKeyBytes {
+		return store.RemoteDeviceUpdate{User: user, Unreadable: true}
+	}
+	update := store.RemoteDeviceUpdate{User: user, Device: u.DeviceID, Stream: u.StreamID, Prev: u.PrevID}
+	if !u.Deleted {
+		update.Content = remoteDevice(federation.UserDevice{DeviceID: u.DeviceID, DisplayName: u.DisplayName, Keys: u.Keys})
+	}
+	return update
 }
 
 // remoteDevice is a device as it is stored: always the same text for the same. What isn't JSON as Matrix has it can't be

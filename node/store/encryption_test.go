@@ -1,0 +1,295 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation"
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// loggedIn makes devices of a user of ours.
+func (f *fixture) loggedIn(ctx context.Context, user id.UserID, devices ...string) {
+	GinkgoHelper()
+	for _, device := range devices {
+		Expect(f.Login(ctx, store.Device{User: user, ID: device, Created: time.Now()}, store.HashToken(string(user)+device))).To(Succeed())
+	}
+}
+
+// withBob makes a room of alice and bob, who is of another server.
+func (f *fixture) withBob() *actor {
+	GinkgoHelper()
+	a := must(create(f.Store, "10"))
+	a.receive(a.foreign(member(bob, "join", bob)))
+	return a
+}
+
+// changes are who changed in the eyes of a user since a position.
+func (f *fixture) changes(ctx context.Context, user id.UserID, since store.Position) []id.UserID {
+	GinkgoHelper()
+	return must(f.DeviceChanges(ctx, user, since, f.Position()))
+}
+
+func never() bool  { return false }
+func always() bool { return true }
+
+var _ = onEach("Device lists of other servers", func(db *fixture) {
+	device := json.RawMessage(`{"device_id":"A","keys":{"a":1}}`)
+	other := json.RawMessage(`{"device_id":"A","keys":{"a":2}}`)
+	update := func(ctx context.Context, content json.RawMessage, stream int64, prev ...int64) bool {
+		GinkgoHelper()
+		return must(db.RemoteDeviceUpdated(ctx, store.RemoteDeviceUpdate{User: bob, Device: "A", Content: content, Stream: stream, Prev: prev}))
+	}
+	list := func(ctx context.Context) *store.RemoteDevices {
+		GinkgoHelper()
+		return must(db.RemoteDevices(ctx, []id.UserID{bob}))[bob]
+	}
+	save := func(ctx context.Context, content json.RawMessage, stream int64, outdated func() bool, keys ...store.CrossSigningKey) bool {
+		GinkgoHelper()
+		return must(db.SaveRemoteDevices(ctx, store.RemoteDevices{
+			User: bob, Stream: stream, Devices: map[string]json.RawMessage{"A": content},
+		}, keys, db.Position(), outdated))
+	}
+
+	It("aren't kept of who shares no room", func(ctx SpecContext) {
+		before := db.Position()
+		Expect(update(ctx, device, 1)).To(BeFalse())
+		Expect(save(ctx, device, 1, never)).To(BeFalse())
+		Expect(db.RemoteSigningKeysUpdated(ctx, bob, []store.CrossSigningKey{{User: bob, Usage: "master", Keys: device}})).To(Succeed())
+		Expect(db.TrackDevices(ctx, []id.UserID{bob})).To(Succeed())
+		Expect(db.CrossSigningKeys(ctx, []id.UserID{bob})).To(BeEmpty())
+		Expect(db.StaleDevices(ctx, "", 10)).To(BeEmpty())
+		db.withBob()
+		Expect(db.changes(ctx, alice, before)).To(BeEmpty())
+		Expect(list(ctx)).To(BeNil())
+	})
+
+	It("are changed by what follows, and fetched again after a gap", func(ctx SpecContext) {
+		db.withBob()
+		start := db.Position()
+		Expect(update(ctx, device, 4)).To(BeFalse(), "no list is kept")
+		Expect(db.changes(ctx, alice, start)).To(ConsistOf(bob), "clients that asked once ask again")
+		save(ctx, device, 5, never)
+		Expect(list(ctx).Stream).To(Equal(int64(5)))
+
+		start = db.Position()
+		Expect(update(ctx, device, 3, 2)).To(BeFalse(), "old and known")
+		Expect(update(ctx, device, 6, 5)).To(BeFalse(), "known")
+		Expect(db.changes(ctx, alice, start)).To(BeEmpty())
+		Expect(update(ctx, other, 7, 6)).To(BeFalse())
+		Expect(list(ctx).Devices).To(HaveKeyWithValue("A", other))
+		Expect(db.changes(ctx, alice, start)).To(ConsistOf(bob))
+		Expect(db.changes(ctx, dora, start)).To(BeEmpty(), "she shares no room")
+
+		Expect(update(ctx, nil, 9, 8)).To(BeTrue(), "8 is missing")
+		Expect(list(ctx)).To(BeNil())
+		Expect(db.StaleDevices(ctx, "", 10)).To(ConsistOf(bob))
+		Expect(save(ctx, device, 9, always)).To(BeTrue(), "an update came while it was asked for")
+		Expect(list(ctx)).To(BeNil())
+		Expect(save(ctx, device, 10, never)).To(BeFalse())
+		Expect(list(ctx).Devices).To(HaveKeyWithValue("A", device))
+
+		start = db.Position()
+		save(ctx, device, 11, never)
+		Expect(db.changes(ctx, alice, start)).To(BeEmpty(), "the same as before")
+		db.restart()
+		Expect(list(ctx).Stream).To(Equal(int64(11)))
+	})
+
+	DescribeTable("are fetched again after an update", func(ctx SpecContext, u store.RemoteDeviceUpdate) {
+		db.withBob()
+		save(ctx, device, 5, never)
+		u.User = bob
+		Expect(db.RemoteDeviceUpdated(ctx, u)).To(BeTrue())
+		Expect(db.StaleDevices(ctx, "", 10)).To(ConsistOf(bob))
+	},
+		Entry("that is old but says something else", store.RemoteDeviceUpdate{Device: "A", Content: other, Stream: 2, Prev: []int64{1}}),
+		Entry("that has nothing before it", store.RemoteDeviceUpdate{Device: "A", Content: other, Stream: 8}),
+		Entry("one of whose predecessors is missing", store.RemoteDeviceUpdate{Device: "A", Content: other, Stream: 8, Prev: []int64{5, 7}}),
+		Entry("that can't be read", store.RemoteDeviceUpdate{Unreadable: true}),
+	)
+
+	It("end when the last shared room is left", func(ctx SpecContext) {
+		a := db.withBob()
+		keys := store.CrossSigningKey{User: bob, Usage: "master", Keys: json.RawMessage(`{"keys":{"ed25519:M":"M"}}`)}
+		save(ctx, device, 5, never, keys)
+		Expect(db.CrossSigningKeys(ctx, []id.UserID{bob})).To(HaveLen(1))
+		save(ctx, device, 6, never)
+		Expect(db.CrossSigningKeys(ctx, []id.UserID{bob})).To(BeEmpty(), "the server has them no more")
+		save(ctx, device, 7, never, keys)
+		a.receive(a.foreign(member(bob, "leave", bob)))
+		Expect(list(ctx)).To(BeNil())
+		Expect(db.Clean(ctx, time.Now())).To(Succeed())
+		Expect(db.CrossSigningKeys(ctx, []id.UserID{bob})).To(BeEmpty())
+		a.receive(a.foreign(member(bob, "join", bob)))
+		Expect(list(ctx)).To(BeNil(), "it is fetched anew")
+	})
+})
+
+var _ = onEach("Changes of our users' devices", func(db *fixture) {
+	// told are the device list updates that wait for bob's server.
+	told := func(ctx context.Context) []federation.DeviceListUpdate {
+		GinkgoHelper()
+		var updates []federation.DeviceListUpdate
+		for _, edu := range must(db.Next(ctx, bob.Server(), 50, 100)).EDUs {
+			if edu.Type == federation.EDUDeviceListUpdate {
+				var u federation.DeviceListUpdate
+				Expect(json.Unmarshal(edu.Content, &u)).To(Succeed())
+				updates = append(updates, u)
+			}
+		}
+		return updates
+	}
+	keys := json.RawMessage(`{"device_id":"ONE","signatures":{"@alice:here.example":{"ed25519:ONE":"mine"}}}`)
+
+	It("are told to other servers one after the other, as they are then", func(ctx SpecContext) {
+		db.withBob()
+		db.loggedIn(ctx, alice, "ONE", "TWO")
+		start := db.Position()
+		Expect(must(db.UploadKeys(ctx, store.KeyUpload{User: alice, Device: "ONE", DeviceKeys: keys}))).To(BeEmpty())
+		Expect(db.SaveKeySignatures(ctx, alice, []store.KeySignature{{User: alice, Target: "ONE", KeyID: "ed25519:S", Signature: "sig"}})).To(Succeed())
+		Expect(db.RenameDevice(ctx, alice, "ONE", "phone")).To(Succeed())
+		Expect(db.RenameDevice(ctx, alice, "ONE", "phone")).To(Succeed(), "which is no change")
+		Expect(db.changes(ctx, alice, start)).To(ConsistOf(alice))
+		start = db.Position()
+		Expect(db.RenameDevice(ctx, alice, "TWO", "nothing that clients see: it has no keys")).To(Succeed())
+		Expect(db.DeleteDevices(ctx, alice, "TWO")).To(Succeed())
+		Expect(db.changes(ctx, alice, start)).To(BeEmpty())
+		Expect(db.DeleteDevices(ctx, alice, "ONE")).To(Succeed())
+		Expect(db.changes(ctx, alice, start)).To(ConsistOf(alice))
+
+		updates := told(ctx)
+		Expect(updates).To(HaveLen(8))
+		Expect(updates[0].PrevID).To(BeEmpty())
+		for i, u := range updates[1:] {
+			Expect(u.PrevID).To(Equal([]int64{updates[i].StreamID}))
+		}
+		Expect(updates[2].Keys).To(MatchJSON(keys))
+		for _, u := range updates[3:5] {
+			Expect(string(u.Keys)).To(ContainSubstring(`"ed25519:S":"sig"`))
+			Expect(string(u.Keys)).To(ContainSubstring(`"ed25519:ONE":"mine"`))
+		}
+		Expect(updates[4].DisplayName).To(Equal("phone"))
+		Expect(updates[5].Keys).To(BeNil())
+		Expect([]bool{updates[5].Deleted, updates[6].Deleted, updates[7].Deleted}).To(Equal([]bool{false, true, true}))
+		Expect(db.DeviceStream(ctx, alice)).To(Equal(updates[7].StreamID))
+		_, err := db.UploadKeys(ctx, store.KeyUpload{User: alice, Device: "ONE", DeviceKeys: keys})
+		Expect(err).To(MatchError(store.ErrNotFound))
+	})
+
+	It("take signatures with them that are good no more", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "ONE")
+		signed := func() []store.KeySignature { return must(db.KeySignatures(ctx, []id.UserID{alice})) }
+		upload := func(keys string) {
+			GinkgoHelper()
+			must(db.UploadKeys(ctx, store.KeyUpload{User: alice, Device: "ONE", DeviceKeys: json.RawMessage(keys)}))
+		}
+		sign := func() {
+			GinkgoHelper()
+			Expect(db.SaveKeySignatures(ctx, alice, []store.KeySignature{{User: alice, Target: "ONE", KeyID: "ed25519:S", Signature: "sig"}})).To(Succeed())
+		}
+		cross := func(key string) {
+			GinkgoHelper()
+			Expect(db.SaveCrossSigningKeys(ctx, alice, []store.CrossSigningKey{{User: alice, Usage: "self_signing", Keys: json.RawMessage(key)}})).To(Succeed())
+		}
+		upload(string(keys))
+		cross(`{"keys":{"ed25519:S":"S"}}`)
+		sign()
+		upload(`{"device_id":"ONE","signatures":{}}`)
+		Expect(signed()).To(HaveLen(1), "the same key")
+		upload(`{"device_id":"ONE","keys":{"ed25519:ONE":"another"},"signatures":{}}`)
+		Expect(signed()).To(BeEmpty())
+		sign()
+		cross(`{"keys":{"ed25519:S2":"S2"}}`)
+		Expect(signed()).To(BeEmpty())
+	})
+
+	It("of trust in others are for the own devices", func(ctx SpecContext) {
+		db.withBob()
+		db.loggedIn(ctx, alice, "ONE")
+		start := db.Position()
+		waiting := len(told(ctx))
+		Expect(db.SaveKeySignatures(ctx, alice, []store.KeySignature{{User: bob, Target: "M", KeyID: "ed25519:U", Signature: "sig"}})).To(Succeed())
+		Expect(db.changes(ctx, alice, start)).To(ConsistOf(bob))
+		Expect(db.changes(ctx, dora, start)).To(BeEmpty())
+		Expect(told(ctx)).To(HaveLen(waiting))
+	})
+})
+
+var _ = onEach("Messages to devices", func(db *fixture) {
+	request := func(name, device, text string) store.ToDeviceRequest {
+		return store.ToDeviceRequest{Seen: store.SeenHash(name), Messages: []store.ToDevice{{User: alice, Device: device, Message: json.RawMessage(text)}}}
+	}
+	has := func(ctx context.Context, device string) []string {
+		GinkgoHelper()
+		var texts []string
+		for _, m := range must(db.ToDevice(ctx, alice, device, 0, db.Position(), 1000)) {
+			texts = append(texts, string(m.Message))
+		}
+		return texts
+	}
+
+	It("are taken once, in order, by the devices there are", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "ONE", "TWO")
+		refused, err := db.SaveToDevice(ctx, request("a", "*", "1"), request("b", "ONE", "2"), request("a", "*", "1"), request("c", "THREE", "3"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(refused).To(BeEmpty())
+		Expect(must(db.SaveToDevice(ctx, request("b", "ONE", "2"), request("d", "TWO", "4")))).To(BeEmpty())
+		Expect(has(ctx, "ONE")).To(Equal([]string{"1", "2"}))
+		Expect(has(ctx, "TWO")).To(Equal([]string{"1", "4"}))
+		Expect(has(ctx, "THREE")).To(BeEmpty())
+		Expect(db.ToDeviceTaken(ctx, alice, "ONE", db.Position())).To(Succeed())
+		Expect(has(ctx, "ONE")).To(BeEmpty())
+		Expect(db.DeleteDevices(ctx, alice, "TWO")).To(Succeed())
+		db.loggedIn(ctx, alice, "TWO")
+		Expect(has(ctx, "TWO")).To(BeEmpty())
+		// What was taken is known for two weeks.
+		Expect(db.Clean(ctx, time.Now())).To(Succeed())
+		must(db.SaveToDevice(ctx, request("b", "ONE", "2")))
+		Expect(has(ctx, "ONE")).To(BeEmpty())
+		Expect(db.Clean(ctx, time.Now().AddDate(0, 0, 15))).To(Succeed())
+		must(db.SaveToDevice(ctx, request("b", "ONE", "2")))
+		Expect(has(ctx, "ONE")).To(HaveLen(1))
+	})
+
+	It("are refused where one would become too many, and take nothing from the others", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "ONE", "TWO")
+		large := request("large", "*", fmt.Sprintf("%q", make([]byte, 17<<20)))
+		Expect(db.SaveToDevice(ctx, request("a", "*", "1"), large, request("b", "TWO", "2"))).To(Equal([]int{1}))
+		Expect(has(ctx, "TWO")).To(Equal([]string{"1", "2"}))
+	})
+})
+
+var _ = onEach("What must not be dropped for a server", func(db *fixture) {
+	It("waits, in order, however far behind the server is", func(ctx SpecContext) {
+		const edus = 21_000 // more than the log keeps
+		var queued []store.QueuedEDU
+		for n := range edus {
+			queued = append(queued, store.QueuedEDU{
+				Type: federation.EDUDirectToDevice, Content: json.RawMessage(fmt.Sprint(n)), Destinations: []id.ServerName{bob.Server()}, Keep: true,
+			})
+		}
+		for len(queued) > 0 {
+			Expect(db.QueueEDUs(ctx, queued[:500]...)).To(Succeed())
+			queued = queued[500:]
+		}
+		Expect(db.Stats().Outbox).To(BeNumerically("<", edus))
+		db.restart()
+		for n := 0; n < edus; {
+			batch := must(db.Next(ctx, bob.Server(), 50, 100))
+			Expect(batch.EDUs).NotTo(BeEmpty())
+			for _, edu := range batch.EDUs {
+				Expect(string(edu.Content)).To(Equal(fmt.Sprint(n)))
+				n++
+			}
+			Expect(db.Done(ctx, bob.Server(), batch)).To(Succeed())
+		}
+		Expect(must(db.Next(ctx, bob.Server(), 50, 100)).Empty()).To(BeTrue())
+	})
+})
