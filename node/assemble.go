@@ -81,9 +81,9 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err != nil {
 		return err // Validate has found it
 	}
-	n.search = search.New(n.store, n.rooms, n.log)
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
 	n.syncer = clientsync.New(n.store, n.stream, n.rooms, n.ephemeral)
+	n.search = search.New(n.name, n.store, n.rooms, n.log)
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Media: n.media, MediaFrozen: frozen,

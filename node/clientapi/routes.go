@@ -50,6 +50,8 @@ func (a *API) routes() []route {
 		a.capabilitiesRoutes(),
 		a.profileRoutes(),
 		a.userDirectoryRoutes(),
+		a.mutualRoomsRoutes(),
+		a.reportRoutes(),
 		a.accountDataRoutes(),
 		a.tagRoutes(),
 		a.filterRoutes(),

@@ -40,7 +40,9 @@ var _ = Describe("spaces and previews", func() {
 			refused(alice.get(v1+"/rooms/"+esc(space)+"/hierarchy?"+bad), 400, "M_INVALID_PARAM")
 		}
 
-		summary := func(p *person, room string) answered { return p.get(v1 + "/room_summary/" + esc(room) + "?via=far.test") }
+		summary := func(p *person, room string) answered {
+			return p.get(v1 + "/room_summary/" + esc(room) + "?via=far.test")
+		}
 		Expect(fine(summary(bob, open)).body).To(SatisfyAll(HaveKeyWithValue("membership", "leave"), HaveKeyWithValue("room_version", "12"),
 			HaveKeyWithValue("num_joined_members", 1.0), HaveKeyWithValue("join_rule", "public")))
 		Expect(fine(summary(alice, "#open:hanse.test")).body).To(HaveKeyWithValue("membership", "join"))

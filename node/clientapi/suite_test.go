@@ -168,7 +168,7 @@ func newWorld(change func(*Config)) *world {
 	run(encryption.Run)
 	waiters := stream.New(s, momentary, slog.New(slog.DiscardHandler))
 	run(waiters.Run)
-	finder := search.New(s, chat, nil)
+	finder := search.New(self, s, chat, nil)
 	run(finder.Run)
 	syncer := clientsync.New(s, waiters, chat, momentary)
 	run(syncer.Run)

@@ -63,10 +63,14 @@ var _ = Describe("profiles", func() {
 		alice, bob := w.register("alice"), w.register("bob")
 		fine(bob.put("/profile/"+esc(bob.id)+"/displayname", obj{"displayname": "Robert"}))
 		search := func(body obj) answered { return fine(alice.post("/user_directory/search", body), "results", "limited") }
-		for _, term := range []string{"bob", "@BOB", "obert", "bob:hanse"} {
+		for _, term := range []string{"bob", "@BOB", "Rob", "bob:hanse", "@bob:hanse.test", "bo rob"} {
 			Expect(search(obj{"search_term": term}).body["results"]).To(Equal([]any{obj{"user_id": bob.id, "display_name": "Robert"}}), term)
 		}
-		Expect(search(obj{"search_term": "zzz"}).body["results"]).To(BeEmpty())
+		for _, term := range []string{"zzz", "bob:other", "!", "bob zzz", "alice"} {
+			Expect(search(obj{"search_term": term}).body["results"]).To(BeEmpty(), term)
+		}
+		fine(bob.put("/profile/"+esc(bob.id)+"/displayname", obj{"displayname": "Bobbin"}))
+		Expect(search(obj{"search_term": "robert"}).body["results"]).To(BeEmpty(), "a name that is no more")
 		w.register("bobby")
 		Expect(search(obj{"search_term": "bob", "limit": 1}).body).To(HaveKeyWithValue("limited", true))
 		refused(alice.post("/user_directory/search", obj{}), 400, "M_MISSING_PARAM")

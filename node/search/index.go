@@ -57,7 +57,7 @@ func (s *Search) note(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	if !events.Empty() {
-		if err := s.store.AddSearched(ctx, events, wordsOf); err != nil {
+		if err := s.store.AddSearched(ctx, events, wordsOf, s.namesOf); err != nil {
 			return false, err
 		}
 	}

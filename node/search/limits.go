@@ -4,10 +4,10 @@ import "time"
 
 // All bounds of the package, each with its reason.
 const (
-	// maxWordBytes is where a word is cut: longer ones are no words of a language.
-	maxWordBytes = 64
 	// maxWords is how many words of an event it is found by: some pages of text, as an event has at most 64 KiB.
 	maxWords = 2000
+	// maxNameWords is how many words of a user's name they are found by.
+	maxNameWords = 20
 	// maxTermWords is how many words of a search count.
 	maxTermWords = 16
 	// batch is how many events are noted at once, and pause how long the next batch waits when nobody searches: at most some

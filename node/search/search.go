@@ -17,10 +17,12 @@ import (
 	"hanse/federation/id"
 	"hanse/node/rooms"
 	"hanse/node/store"
+	"hanse/node/words"
 )
 
 // Search finds events. Make one with New and let Run run. Safe for concurrent use.
 type Search struct {
+	self  id.ServerName
 	store *store.Store
 	rooms *rooms.Rooms
 	log   *slog.Logger
@@ -32,12 +34,12 @@ type Search struct {
 	changed chan struct{}  // guarded by mu: closed when upto grows
 }
 
-// New makes a Search; log may be nil.
-func New(s *store.Store, r *rooms.Rooms, log *slog.Logger) *Search {
+// New makes the Search of a server; log may be nil.
+func New(self id.ServerName, s *store.Store, r *rooms.Rooms, log *slog.Logger) *Search {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Search{store: s, rooms: r, log: log.With("part", "search"), kick: make(chan struct{}, 1), changed: make(chan struct{})}
+	return &Search{self: self, store: s, rooms: r, log: log.With("part", "search"), kick: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // Query is what is searched for.
@@ -82,7 +84,7 @@ type Results struct {
 //
 // spec:client-server-api#server-side-search
 func (s *Search) Find(ctx context.Context, q Query) (Results, error) {
-	results := Results{Words: distinct(split(q.Term), maxTermWords)}
+	results := Results{Words: words.Distinct(words.Split(q.Term), maxTermWords)}
 	if len(results.Words) == 0 {
 		return results, nil
 	}
@@ -94,9 +96,9 @@ func (s *Search) Find(ctx context.Context, q Query) (Results, error) {
 	if err != nil {
 		return results, err
 	}
-	words := slices.Clone(results.Words)
-	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // long words are rare
-	finder := finder{Search: s, query: q, words: words, encrypted: map[id.RoomID]bool{}}
+	terms := slices.Clone(results.Words)
+	slices.SortStableFunc(terms, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // long words are rare
+	finder := finder{Search: s, query: q, terms: terms, encrypted: map[id.RoomID]bool{}}
 	hits, rest, err := finder.hits(ctx, within)
 	if err != nil {
 		return results, err
@@ -138,7 +140,7 @@ func (s *Search) within(ctx context.Context, q Query) ([]id.RoomID, error) {
 type finder struct {
 	*Search
 	query     Query
-	words     []string
+	terms     []string
 	encrypted map[id.RoomID]bool // of the rooms met so far
 }
 
@@ -151,7 +153,7 @@ func (f *finder) hits(ctx context.Context, within []id.RoomID) (hits []Hit, rest
 	}
 	upto := f.query.From.Upto
 	for scanned := 0; scanned < maxScan; {
-		found, err := f.store.FindWords(ctx, within, f.words, upto, maxCandidates)
+		found, err := f.store.FindWords(ctx, within, f.terms, upto, maxCandidates)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -211,13 +213,13 @@ func (f *finder) rank(row store.EventRow) float64 {
 	if f.query.Keys != nil && !slices.Contains(f.query.Keys, key) {
 		return 0
 	}
-	all := split(text)
+	all := words.Split(text)
 	counts := map[string]int{}
 	for _, word := range all {
 		counts[word]++
 	}
 	hits := 0
-	for _, word := range f.words {
+	for _, word := range f.terms {
 		if counts[word] == 0 {
 			return 0
 		}

@@ -1,12 +1,10 @@
 package search
 
 import (
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/node/words"
 )
 
 // The keys of content that are searched. spec:client-server-api#search-categories
@@ -54,46 +52,18 @@ func plainTopic(content []byte) string {
 // wordsOf are the words that an event is found by, each once.
 func wordsOf(e *event.Event) []string {
 	_, text := textOf(e)
-	return distinct(split(text), maxWords)
+	return words.Distinct(words.Split(text), maxWords)
 }
 
-// split gives the words of a text, in lower case: letters, digits and marks in a row. The scripts that don't put blanks
-// between words give one for each character. A long word is cut.
-func split(text string) []string {
-	var words []string
-	var word strings.Builder
-	end := func() {
-		if word.Len() > 0 {
-			words = append(words, word.String())
-			word.Reset()
-		}
+// namesOf are the words that somebody of another server is found by in the user directory. Our own users' are those of their
+// profiles.
+func (s *Search) namesOf(e *event.Event) (id.UserID, []string) {
+	key, _ := e.StateKey()
+	user, err := id.ParseUserID(key)
+	if err != nil || user.Server() == s.self || e.Membership() != "join" {
+		return "", nil
 	}
-	for _, r := range text {
-		switch {
-		case r == utf8.RuneError || !unicode.In(r, unicode.L, unicode.N, unicode.M):
-			end()
-		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
-			end()
-			words = append(words, string(r))
-		default:
-			if r = unicode.ToLower(r); word.Len()+utf8.RuneLen(r) <= maxWordBytes {
-				word.WriteRune(r)
-			}
-		}
-	}
-	end()
-	return words
-}
-
-// distinct keeps the first of equal words, and at most so many.
-func distinct(words []string, most int) []string {
-	seen := make(map[string]bool, len(words))
-	kept := words[:0]
-	for _, word := range words {
-		if !seen[word] && len(kept) < most {
-			seen[word] = true
-			kept = append(kept, word)
-		}
-	}
-	return kept
+	value, _ := canonicaljson.Get(e.Content(), "displayname")
+	name, _ := canonicaljson.String(value)
+	return user, words.Distinct(words.Split(user.Localpart()+" "+name), maxNameWords)
 }

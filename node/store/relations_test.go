@@ -77,6 +77,12 @@ func words(e *event.Event) []string {
 	return []string{content.Body, "all"}
 }
 
+// names are the words of who is in a room.
+func names(e *event.Event) (id.UserID, []string) {
+	user, _ := e.StateKey()
+	return id.UserID(user), []string{id.UserID(user).Localpart()}
+}
+
 var _ = onEach("the index of words", func(db *fixture) {
 	// note notes everything, in batches of two, and gives the number of batches.
 	note := func(ctx SpecContext, most int) (batches int) {
@@ -86,7 +92,7 @@ var _ = onEach("the index of words", func(db *fixture) {
 			if b.Empty() {
 				return batches
 			}
-			Expect(db.AddSearched(ctx, b, words)).To(Succeed())
+			Expect(db.AddSearched(ctx, b, words, names)).To(Succeed())
 			batches++
 		}
 		return batches

@@ -19,6 +19,9 @@ var (
 	insertSearchPending = &insertion{
 		into: "search_pending (number)", columns: 1, key: 0, conflict: "ON CONFLICT DO NOTHING",
 	}
+	insertUserWord = &insertion{
+		into: "user_words (word, user_id)", columns: 2, key: 0, conflict: "ON CONFLICT DO NOTHING",
+	}
 	removeSearchPending = &removal{from: "search_pending", column: "number", inserts: insertSearchPending}
 )
 
@@ -27,8 +30,9 @@ type Unsearched struct {
 	More              bool // there are others
 	numbers, pending  []Position
 	events            map[Position]*storedEvent
-	forward, backward Position // what the cursors become
-	newest, oldest    Position // relations of events between them are still to be noted
+	members           []*storedEvent // membership events, with a place or without
+	forward, backward Position       // what the cursors become
+	newest, oldest    Position       // relations of events between them are still to be noted
 }
 
 // Unsearched reads the next batch of at most limit events to make findable by their words: those that came last, history,
@@ -75,7 +79,13 @@ func (s *Store) Unsearched(ctx context.Context, limit int) (*Unsearched, error) 
 		return nil, err
 	}
 	for i, number := range b.numbers {
-		if e := found[ids[i]]; e != nil && e.status == room.Accepted && !e.outlier() {
+		e := found[ids[i]]
+		if e == nil || e.status != room.Accepted {
+			continue
+		}
+		if e.event.Type() == memberType {
+			b.members = append(b.members, e)
+		} else if !e.outlier() {
 			b.events[number] = e
 		}
 	}
@@ -86,9 +96,10 @@ func (s *Store) Unsearched(ctx context.Context, limit int) (*Unsearched, error) 
 // Empty says that there is nothing to note.
 func (b *Unsearched) Empty() bool { return len(b.numbers)+len(b.pending) == 0 }
 
-// AddSearched makes the events of a batch findable by the words that words gives of each, and notes that it was done. If it
-// fails the batch comes again.
-func (s *Store) AddSearched(ctx context.Context, b *Unsearched, words func(*event.Event) []string) error {
+// AddSearched makes the events of a batch findable by the words that words gives of each, and who is in rooms by those that
+// names gives, and notes that it was done. If it fails the batch comes again.
+func (s *Store) AddSearched(ctx context.Context, b *Unsearched, words func(*event.Event) []string,
+	names func(*event.Event) (id.UserID, []string)) error {
 	type entry struct {
 		room   int64
 		word   string
@@ -111,6 +122,14 @@ func (s *Store) AddSearched(ctx context.Context, b *Unsearched, words func(*even
 		for _, e := range entries {
 			if err := t.insert(insertSearchWord, e.room, []byte(e.word), int64(e.number)); err != nil {
 				return err
+			}
+		}
+		for _, e := range b.members {
+			user, words := names(e.event)
+			for _, word := range words {
+				if err := t.insert(insertUserWord, []byte(word), string(user)); err != nil {
+					return err
+				}
 			}
 		}
 		for number, e := range b.events {

@@ -84,6 +84,9 @@ func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error)
 			return "", err
 		}
 	}
+	if err := u.findable(ctx, user, r.DisplayName); err != nil {
+		return "", err
+	}
 	err = u.store.CreateUser(ctx, store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Created: time.Now()}, r.Token)
 	switch {
 	case errors.Is(err, store.ErrExists):

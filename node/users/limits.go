@@ -48,7 +48,13 @@ const (
 	deviceIDLength = 10
 	// maxTimeZoneBytes: the longest name in the time zone database has 32.
 	maxTimeZoneBytes = 100
-	// searchPage and maxSearchScan bound what one user directory search reads.
-	searchPage    = 500
-	maxSearchScan = 5000
+	// searchPage and maxSearchScan bound what one user directory search reads, maxSearchRooms the rooms of each user that are
+	// looked at to find one that everybody may see, and maxSearchWords the words of a name.
+	searchPage     = 500
+	maxSearchScan  = 5000
+	maxSearchRooms = 20
+	maxSearchWords = 20
+	// maxReportBytes bounds why something is reported, maxReports how much a user may report in a day.
+	maxReportBytes = 4096
+	maxReports     = 500
 )

@@ -90,6 +90,11 @@ func (u *Users) SetProfileField(ctx context.Context, user id.UserID, name string
 	if size+len(name)+len(value)+len(`"":,`) > maxProfileBytes {
 		return false, federation.NewError(http.StatusBadRequest, "M_PROFILE_TOO_LARGE", "a profile has at most 64 KiB")
 	}
+	if name == "displayname" {
+		if err := u.findable(ctx, user, text(value)); err != nil {
+			return false, err
+		}
+	}
 	return true, u.store.SetProfileField(ctx, user, name, value)
 }
 

@@ -62,8 +62,12 @@ func New(config Config) (*Users, error) {
 	}, nil
 }
 
-// Run writes down, until ctx ends, when devices were last used; requests don't wait for that.
+// Run makes users findable who aren't yet, and writes down, until ctx ends, when devices were last used; requests don't wait
+// for that.
 func (u *Users) Run(ctx context.Context) error {
+	if err := u.findAll(ctx); err != nil && ctx.Err() == nil {
+		u.log.Error("not all users can be found in the user directory; a start tries again", "error", err)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,6 +132,17 @@ func (u *Users) AcceptsInvite(ctx context.Context, user, _ id.UserID) error {
 
 // invitePermission is the account data in which users say whether they take invites.
 const invitePermission = "m.invite_permission_config"
+
+// SharedRooms are the rooms to which both users are joined, in the order of their IDs.
+func (u *Users) SharedRooms(ctx context.Context, a, b id.UserID) ([]id.RoomID, error) {
+	return u.store.SharedRooms(ctx, a, b)
+}
+
+// IsJoined tells whether a user is joined to a room.
+func (u *Users) IsJoined(ctx context.Context, user id.UserID, room id.RoomID) (bool, error) {
+	member, ok, err := u.store.Membership(ctx, room, user)
+	return ok && member.Membership == "join", err
+}
 
 // OpenRooms are the rooms the user is joined to, invited to or knocking on.
 func (u *Users) OpenRooms(ctx context.Context, user id.UserID) ([]id.RoomID, error) {

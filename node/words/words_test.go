@@ -1,4 +1,4 @@
-package search
+package words
 
 import (
 	"slices"
@@ -16,13 +16,13 @@ func TestWords(t *testing.T) {
 		"Straße ÉTÉ 42":         {"straße", "été", "42"},
 		"東京tower":               {"東", "京", "tower"},
 		"bad\xff\x00bytes":      {"bad", "bytes"},
-		strings.Repeat("a", 90): {strings.Repeat("a", maxWordBytes)},
+		strings.Repeat("a", 90): {strings.Repeat("a", MaxBytes)},
 	} {
-		if got := split(text); !slices.Equal(got, want) {
+		if got := Split(text); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, not %q", text, got, want)
 		}
 	}
-	if got := distinct(split("b a b c a"), 2); !slices.Equal(got, []string{"b", "a"}) {
+	if got := Distinct(Split("b a b c a"), 2); !slices.Equal(got, []string{"b", "a"}) {
 		t.Errorf("distinct words: %q", got)
 	}
 }
@@ -30,11 +30,11 @@ func TestWords(t *testing.T) {
 func FuzzWords(f *testing.F) {
 	f.Add("The quick, brown FOX 東京")
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, word := range split(text) {
-			if word == "" || len(word) > maxWordBytes || !utf8.ValidString(word) {
+		for _, word := range Split(text) {
+			if word == "" || len(word) > MaxBytes || !utf8.ValidString(word) {
 				t.Errorf("%q: the word %q", text, word)
 			}
-			if again := split(word); len(again) != 1 || again[0] != word {
+			if again := Split(word); len(again) != 1 || again[0] != word {
 				t.Errorf("%q: the word %q is split again: %q", text, word, again)
 			}
 		}

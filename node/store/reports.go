@@ -1,0 +1,51 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"hanse/federation/id"
+)
+
+// Report is something that a user told the administrators of: an event, a room or a user.
+type Report struct {
+	Received time.Time
+	Reporter id.UserID
+	RoomID   id.RoomID  // "" for a user
+	EventID  id.EventID // "" for a room or a user
+	UserID   id.UserID  // "" for a room or an event
+	Reason   string
+}
+
+// AddReport keeps a report.
+func (s *Store) AddReport(ctx context.Context, r Report) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		_, err := t.exec(`INSERT INTO reports (number, received, reporter, room_id, event_id, user_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			int64(t.next()), r.Received.UnixMilli(), string(r.Reporter), string(r.RoomID), string(r.EventID), string(r.UserID), []byte(r.Reason))
+		return err
+	})
+}
+
+// ReportsOf counts what a user has reported since a time.
+func (s *Store) ReportsOf(ctx context.Context, reporter id.UserID, since time.Time) (int, error) {
+	var n int
+	err := s.read.row(ctx, "SELECT COUNT(*) FROM reports WHERE reporter = $1 AND received >= $2", []any{string(reporter), since.UnixMilli()}, &n)
+	return n, err
+}
+
+// Reports lists reports, the newest first, at most limit.
+func (s *Store) Reports(ctx context.Context, limit int) ([]Report, error) {
+	var all []Report
+	err := s.read.each(ctx, `SELECT received, reporter, room_id, event_id, user_id, reason FROM reports ORDER BY number DESC LIMIT $1`, []any{limit},
+		func(rows *sql.Rows) error {
+			var r Report
+			var received int64
+			var reason []byte
+			err := rows.Scan(&received, &r.Reporter, &r.RoomID, &r.EventID, &r.UserID, &reason)
+			r.Received, r.Reason = time.UnixMilli(received), string(reason)
+			all = append(all, r)
+			return err
+		})
+	return all, err
+}
