@@ -46,7 +46,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), explainCommand(), peersCommand(), roomsCommand(), traceCommand(), testnetCommand(), conformanceCommand(), configCommand())
+	root.AddCommand(serveCommand(), doctorCommand(), explainCommand(), peersCommand(), roomsCommand(), traceCommand(), testnetCommand(), conformanceCommand(), configCommand())
 	return root
 }
 

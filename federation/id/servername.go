@@ -61,7 +61,8 @@ func checkPort(port string) (reason string) {
 			return "its port is not a number"
 		}
 	}
-	// The grammar alone would let 99999 pass, which is no port.
+	// The grammar alone would let 99999 pass, which is no port: nobody can be there, so that no signature of such a server
+	// could ever be checked. What names one is refused at once rather than when its keys are looked for in vain.
 	if n, err := strconv.Atoi(port); err != nil || n > maxPort {
 		return "its port is greater than 65535"
 	}

@@ -1,0 +1,268 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5" // asks whether the database answers, without opening it as a node does
+	"golang.org/x/crypto/ed25519"
+
+	"hanse/federation/id"
+	"hanse/keys"
+	"hanse/node/admin"
+	"hanse/node/doctor"
+)
+
+const (
+	// littleSpace and noSpace are how much free disk is worth a word, and a warning that nothing works soon; in bytes.
+	littleSpace, noSpace = 2 << 30, 200 << 20
+	// fewFiles is how many open files are few for a server that talks to many others: a connection each.
+	fewFiles = 4096
+	// certificateSoon is how long before its end a certificate is worth a word.
+	certificateSoon = 20 * 24 * time.Hour
+	// databasePatience is how long the database may take to answer.
+	databasePatience = 5 * time.Second
+)
+
+// Diagnose examines a server as others see it; of the server that c configures, which the empty name stands for too, also
+// its settings and what it stands on.
+func (c Config) Diagnose(ctx context.Context, name string) (*doctor.Report, error) {
+	own := name == "" || name == c.ServerName
+	if name == "" {
+		name = c.ServerName
+	}
+	if name == "" {
+		return nil, errors.New("which server? Give its name, or --config with the file of your own")
+	}
+	d := &diagnosis{config: c.withDefaults(), report: &doctor.Report{Server: name}}
+	options := doctor.Options{DNSServer: c.Federation.DNSServer, UserAgent: "Hanse/" + Version() + " doctor"}
+	var err error
+	if options.Roots, err = c.trustedCAs(); err != nil {
+		d.wrong("settings", "federation.trusted_cas", err.Error(), "name a PEM file of certificates")
+	}
+	if options.Allow, err = c.allowedAddresses(); err != nil {
+		d.wrong("settings", "federation.allow_addresses", err.Error(), "give prefixes such as 10.0.0.0/8")
+	}
+	if own {
+		d.own(ctx)
+		options.Keys = d.keys
+	}
+	seen := doctor.Examine(ctx, name, options)
+	d.report.Findings = append(d.report.Findings, seen.Findings...)
+	d.report.Add(doctor.Finding{Level: doctor.Note, Area: "outside", What: "whether others get through to the server can't be seen from here, only from outside",
+		Mend: "run `hanse doctor " + name + "` on a machine elsewhere, or ask https://federationtester.matrix.org"})
+	return d.report, nil
+}
+
+// diagnosis is a report about our own server being made.
+type diagnosis struct {
+	config  Config // with the defaults
+	report  *doctor.Report
+	running bool
+	keys    map[id.KeyID]ed25519.PublicKey
+}
+
+func (d *diagnosis) fine(area, where, format string, args ...any) {
+	d.report.Add(doctor.Finding{Level: doctor.Fine, Area: area, Where: where, What: fmt.Sprintf(format, args...)})
+}
+
+func (d *diagnosis) note(area, where, what, mend string) {
+	d.report.Add(doctor.Finding{Level: doctor.Note, Area: area, Where: where, What: what, Mend: mend})
+}
+
+func (d *diagnosis) warn(area, where, what, mend string) {
+	d.report.Add(doctor.Finding{Level: doctor.Warning, Area: area, Where: where, What: what, Mend: mend})
+}
+
+func (d *diagnosis) wrong(area, where, what, mend string) {
+	d.report.Add(doctor.Finding{Level: doctor.Problem, Area: area, Where: where, What: what, Mend: mend})
+}
+
+// own looks at the settings and what the server stands on.
+func (d *diagnosis) own(ctx context.Context) {
+	if err := d.config.Validate(); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			setting, what, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			d.wrong("settings", setting, what, "`hanse config example` explains the setting")
+		}
+	} else {
+		d.fine("settings", "", "they can be used")
+	}
+	var trace admin.Trace
+	d.running = admin.Dial(d.config.DataDir).Get(ctx, "/trace", nil, &trace) == nil
+	if d.running {
+		d.fine("process", d.config.DataDir, "hanse runs on this data folder")
+	} else {
+		d.note("process", d.config.DataDir, "no hanse runs on this data folder", "start it; what answers for the name below is something else, or nothing does")
+	}
+	d.folder()
+	d.signingKey()
+	d.database(ctx)
+	d.openFiles()
+	d.certificates()
+	d.ports()
+	d.proxy()
+}
+
+func (d *diagnosis) folder() {
+	folder := d.config.DataDir
+	info, err := os.Stat(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		d.note("data", folder, "the folder doesn't exist yet", "the first start makes it")
+		return
+	}
+	if err != nil {
+		d.wrong("data", folder, err.Error(), "let the user that hanse runs as enter the folder")
+		return
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		d.warn("data", folder, fmt.Sprintf("other users may enter it (%s): it holds the signing key and the database", info.Mode().Perm()), "chmod 700 "+folder)
+	}
+	free, known := freeSpace(folder)
+	switch {
+	case !known:
+	case free < noSpace:
+		d.wrong("disk", folder, fmt.Sprintf("%d MiB are free", free>>20), "make room: without it nothing can be stored, and nothing is acknowledged")
+	case free < littleSpace:
+		d.warn("disk", folder, fmt.Sprintf("%d MiB are free", free>>20), "make room soon")
+	default:
+		d.fine("disk", folder, "%d GiB are free", free>>30)
+	}
+}
+
+func (d *diagnosis) signingKey() {
+	path := d.config.SigningKey
+	file, err := keys.LoadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		d.note("keys", path, "there is no signing key yet", "the first start makes one; of a server that ran before, restore the file from a backup")
+		return
+	}
+	if err != nil {
+		d.wrong("keys", path, err.Error(), "restore the file from a backup")
+		return
+	}
+	d.keys = map[id.KeyID]ed25519.PublicKey{file.Current.ID: file.Current.Private.Public().(ed25519.PublicKey)}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		d.warn("keys", path, fmt.Sprintf("other users may read the signing key (%s)", info.Mode().Perm()), "chmod 600 "+path)
+	}
+	d.fine("keys", path, "signs with %s", file.Current.ID)
+}
+
+func (d *diagnosis) database(ctx context.Context) {
+	if d.config.Database.URL == "" {
+		path := filepath.Join(d.config.DataDir, "hanse.db")
+		if info, err := os.Stat(path); err == nil {
+			d.fine("database", path, "SQLite, %d MiB", info.Size()>>20)
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, databasePatience)
+	defer cancel()
+	settings, err := pgx.ParseConfig(d.config.Database.URL)
+	if err != nil {
+		d.wrong("database", "database.url", "it can't be read", "write it as postgres://user:password@host/name")
+		return
+	}
+	where := fmt.Sprintf("%s on %s:%d", settings.Database, settings.Host, settings.Port) // not the URL: it has the password
+	connection, err := pgx.ConnectConfig(ctx, settings)
+	if err != nil {
+		d.wrong("database", where, err.Error(), "start PostgreSQL, make the database and its user, or correct database.url")
+		return
+	}
+	defer connection.Close(ctx) //nolint:errcheck // it was only asked
+	var version string
+	if err := connection.QueryRow(ctx, "SHOW server_version").Scan(&version); err != nil {
+		d.wrong("database", where, err.Error(), "see the database's log")
+		return
+	}
+	d.fine("database", where, "PostgreSQL %s answers", version)
+}
+
+func (d *diagnosis) openFiles() {
+	limit, known := openFilesLimit()
+	switch {
+	case !known:
+	case limit < fewFiles:
+		d.warn("files", "", fmt.Sprintf("%d files may be open at once, of which each connection is one", limit), "ulimit -n 65536, or LimitNOFILE=65536 in the systemd unit")
+	default:
+		d.fine("files", "", "%d files may be open at once", limit)
+	}
+}
+
+// certificates looks at the certificate files: others see them below, but a renewed one only once it is loaded.
+func (d *diagnosis) certificates() {
+	for _, f := range [...]struct{ setting, certificate, key string }{
+		{"federation.certificate", d.config.Federation.Certificate, d.config.Federation.Key},
+		{"client.certificate", d.config.Client.Certificate, d.config.Client.Key},
+	} {
+		pair, err := tls.LoadX509KeyPair(f.certificate, f.key)
+		if f.certificate == "" || err != nil || pair.Leaf == nil {
+			continue // Validate has said what is wrong
+		}
+		left := time.Until(pair.Leaf.NotAfter)
+		switch {
+		case left < 0:
+			d.wrong("TLS", f.setting, "the certificate in "+f.certificate+" has expired", "renew it; hanse loads it when the file changes")
+		case left < certificateSoon:
+			d.warn("TLS", f.setting, fmt.Sprintf("the certificate in %s ends in %d days", f.certificate, int(left.Hours()/24)), "renew it; hanse loads it when the file changes")
+		default:
+			d.fine("TLS", f.setting, "%s is valid until %s", f.certificate, pair.Leaf.NotAfter.UTC().Format(time.DateOnly))
+		}
+	}
+}
+
+// ports tells whether the addresses to listen on can be had.
+func (d *diagnosis) ports() {
+	addresses := map[string][]string{"client.listen": d.config.Client.Listen, "federation.listen": d.config.Federation.Listen}
+	for _, setting := range [...]string{"client.listen", "federation.listen"} {
+		for _, address := range addresses[setting] {
+			listener, err := net.Listen("tcp", address)
+			switch {
+			case err == nil:
+				_ = listener.Close() // it was only tried
+				if d.running {
+					d.warn("ports", setting, "nothing listens on "+address+", although hanse runs", "restart it: the settings have changed since its start")
+				} else {
+					d.fine("ports", setting, "%s is free", address)
+				}
+			case errors.Is(err, syscall.EADDRINUSE) && d.running:
+				d.fine("ports", setting, "%s is in use, as it should be", address)
+			case errors.Is(err, syscall.EADDRINUSE):
+				d.wrong("ports", setting, address+" is taken by another program", "stop that program, or choose another address")
+			case errors.Is(err, syscall.EACCES):
+				d.wrong("ports", setting, "this user may not bind "+address, "use a port above 1023, or grant CAP_NET_BIND_SERVICE")
+			default:
+				d.wrong("ports", setting, err.Error(), "name an address of this machine")
+			}
+		}
+	}
+}
+
+// proxy tells what a reverse proxy has to do where one is needed.
+func (d *diagnosis) proxy() {
+	if len(d.config.Federation.Listen) == 0 {
+		d.note("proxy", "federation.listen", "hanse speaks no HTTPS itself: other servers reach it through a reverse proxy alone",
+			"let it forward /_matrix/ and /.well-known/matrix/ to "+strings.Join(d.config.Client.Listen, ", ")+" with the path and the Host header as they came, or set certificates.acme or federation.certificate")
+	}
+	if d.config.Client.Certificate == "" {
+		for _, address := range d.config.Client.Listen {
+			if host, _, err := net.SplitHostPort(address); err == nil && !loopback(host) {
+				d.warn("proxy", "client.listen", address+" takes plain HTTP from other machines", "listen on 127.0.0.1 behind a proxy with a certificate, or give client.certificate")
+			}
+		}
+	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

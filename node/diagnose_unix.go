@@ -1,0 +1,23 @@
+//go:build linux || darwin
+
+package node
+
+import "syscall"
+
+// freeSpace is how many bytes this user may still write in a folder.
+func freeSpace(folder string) (free int64, known bool) {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(folder, &stat); err != nil {
+		return 0, false
+	}
+	return int64(stat.Bavail) * int64(stat.Bsize), true
+}
+
+// openFilesLimit is how many files a process may have open.
+func openFilesLimit() (limit uint64, known bool) {
+	var r syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
+		return 0, false
+	}
+	return r.Max, true // Go raises its own limit to this
+}

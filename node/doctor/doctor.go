@@ -1,0 +1,220 @@
+// Package doctor finds out why federation with a server works or doesn't: it takes the steps that every other server takes
+// to reach it, one by one, and says of each what it found, and of what is wrong how to mend it.
+//
+// It sees what this machine sees. Whether others get through a firewall to this machine, only somebody outside can tell.
+package doctor
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ed25519"
+
+	"hanse/federation/id"
+	"hanse/resolver"
+)
+
+// Level says how bad a finding is.
+type Level string
+
+// The levels.
+const (
+	Fine    Level = "fine"
+	Note    Level = "note"    // nothing is wrong, but who reads this may want to know
+	Warning Level = "warning" // it works, but not for all, or not for ever
+	Problem Level = "problem" // it doesn't work
+)
+
+// Finding is what one step found.
+type Finding struct {
+	Level Level  `json:"level"`
+	Area  string `json:"area"` // name, well-known, DNS, TCP, TLS, HTTP, keys, clock, …
+	What  string `json:"what"`
+	Where string `json:"where,omitempty"` // the address, file or setting
+	Mend  string `json:"mend,omitempty"`  // of a warning or a problem: what to do
+}
+
+// Report is all that was found.
+type Report struct {
+	Server   string    `json:"server_name"`
+	Findings []Finding `json:"findings"`
+}
+
+// Wrong tells whether anything doesn't work.
+func (r *Report) Wrong() bool {
+	for _, f := range r.Findings {
+		if f.Level == Problem {
+			return true
+		}
+	}
+	return false
+}
+
+// Add adds a finding.
+func (r *Report) Add(f Finding) { r.Findings = append(r.Findings, f) }
+
+func (r *Report) fine(area, where, format string, args ...any) {
+	r.Add(Finding{Level: Fine, Area: area, Where: where, What: fmt.Sprintf(format, args...)})
+}
+
+func (r *Report) note(area, where, format string, args ...any) {
+	r.Add(Finding{Level: Note, Area: area, Where: where, What: fmt.Sprintf(format, args...)})
+}
+
+func (r *Report) warn(area, where, what, mend string) {
+	r.Add(Finding{Level: Warning, Area: area, Where: where, What: what, Mend: mend})
+}
+
+func (r *Report) wrong(area, where, what, mend string) {
+	r.Add(Finding{Level: Problem, Area: area, Where: where, What: what, Mend: mend})
+}
+
+// Options say how to look. The zero value looks as a server on the public internet does.
+type Options struct {
+	DNSServer string         // "ip:port"; empty: the system's
+	Roots     *x509.CertPool // nil: the system's
+	Allow     []netip.Prefix // addresses that may be called although they are not public
+	UserAgent string
+	// Keys are the keys that the server must publish: its own, where it is our own server. nil: whatever it has.
+	Keys map[id.KeyID]ed25519.PublicKey
+	// Timeout bounds each step; 0 means 10 s.
+	Timeout time.Duration
+}
+
+// examination is a Report being made.
+type examination struct {
+	Options
+	*Report
+	ctx      context.Context
+	network  resolver.Network
+	resolver *resolver.Resolver
+	name     id.ServerName
+}
+
+// maxExamined bounds the addresses that are tried.
+const maxExamined = 8
+
+// Examine takes the steps that other servers take to reach one.
+func Examine(ctx context.Context, name string, o Options) *Report {
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
+	}
+	if o.Roots == nil {
+		if pool, err := x509.SystemCertPool(); err == nil {
+			o.Roots = pool
+		}
+	}
+	x := &examination{Options: o, Report: &Report{Server: name}, ctx: ctx, network: resolver.RealNetwork(o.DNSServer)}
+	parsed, err := id.ParseServerName(name)
+	if err != nil {
+		x.wrong("name", name, err.Error(), nameHint(name))
+		return x.Report
+	}
+	x.name = parsed
+	if lower := strings.ToLower(name); lower != name {
+		x.warn("name", name, "it has upper case letters: to most servers it is another name than "+lower, "use lower case")
+	}
+	x.fine("name", name, "it is a server name")
+	x.resolver = resolver.New(resolver.Config{
+		DNSServer: o.DNSServer, Roots: o.Roots, Allow: o.Allow, UserAgent: o.UserAgent, Network: x.network, Log: slog.New(slog.DiscardHandler),
+	})
+	_, literal := parsed.Literal()
+	_, port := parsed.Port()
+	if !literal && !port {
+		x.wellKnownServer()
+	}
+	targets := x.discover()
+	answered := false
+	for _, target := range targets[:min(len(targets), maxExamined)] {
+		answered = x.examineTarget(target) || answered
+	}
+	if more := len(targets) - maxExamined; more > 0 {
+		x.note("DNS", "", "%d more addresses were not tried", more)
+	}
+	if len(targets) > 0 && !answered {
+		x.wrong("federation", "", "no address of "+name+" answers as a Matrix server", "mend the first problem above; the later ones often follow from it")
+	}
+	if !literal {
+		x.wellKnownClient()
+	}
+	return x.Report
+}
+
+// nameHint says what was probably meant.
+func nameHint(name string) string {
+	switch {
+	case strings.Contains(name, "://"):
+		return "leave out the scheme: a server name is what follows the colon in a user's ID, such as example.org"
+	case strings.HasPrefix(name, "@"), strings.HasPrefix(name, "#"), strings.HasPrefix(name, "!"):
+		if _, server, ok := strings.Cut(name, ":"); ok {
+			return "that is a user, an alias or a room; its server is " + server
+		}
+	case strings.Contains(name, "/"):
+		return "leave out the path"
+	}
+	return "a server name is a host name, an IPv4 address or an IPv6 address in brackets, with or without :port"
+}
+
+// discover goes the steps of server discovery.
+//
+// spec:server-server-api#resolving-server-names
+func (x *examination) discover() []resolver.Target {
+	ctx, cancel := context.WithTimeout(x.ctx, 3*x.Timeout)
+	defer cancel()
+	targets, steps, err := x.resolver.Explain(ctx, x.name)
+	for _, step := range steps {
+		where := "discovery step " + step.Number
+		switch {
+		case step.Number == "3":
+			// wellKnownServer has told more.
+		case step.Err != nil && !strings.Contains(step.Action, "SRV"):
+			x.wrong("DNS", where, step.Action+": "+step.Err.Error(), "add an A or AAAA record, or mend the record that leads there")
+		case step.Err != nil:
+			x.warn("DNS", where, step.Action+": "+step.Err.Error(), "the DNS servers of the zone must answer, if only that there is no such record")
+		case strings.Contains(step.Action, "_matrix._tcp") && step.Result != "none":
+			x.warn("DNS", where, step.Action+": "+step.Result, "the service _matrix._tcp is deprecated; publish _matrix-fed._tcp in its place")
+		case strings.Contains(step.Action, "SRV") && step.Result == "none":
+			x.note("DNS", where, "%s: none", step.Action)
+		default:
+			x.fine("DNS", where, "%s: %s", step.Action, step.Result)
+		}
+	}
+	if err != nil {
+		mend := "mend the step above that failed"
+		if strings.Contains(err.Error(), "refused") {
+			mend = "it leads to an address that is not on the public internet: publish the public one, or allow it with federation.allow_addresses where this is meant"
+		}
+		x.wrong("DNS", string(x.name), "the server can't be found: "+err.Error(), mend)
+		return nil
+	}
+	families := map[bool]bool{}
+	for _, t := range targets {
+		families[t.Addr.Addr().Is4()] = true
+	}
+	if families[false] && !families[true] {
+		x.warn("DNS", string(x.name), "it has only IPv6 addresses: servers without IPv6 can't reach it", "add an A record")
+	}
+	return targets
+}
+
+// dial connects to an address, with the guard of allowed addresses.
+func (x *examination) dial(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.Timeout)
+	defer cancel()
+	return x.resolver.DialContext(ctx, "tcp", address)
+}
+
+// header is a header for a line.
+func header(h http.Header, name string) string {
+	if value := h.Get(name); value != "" {
+		return value
+	}
+	return "none"
+}

@@ -1,0 +1,353 @@
+package doctor_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ed25519"
+
+	"hanse/federation/id"
+	"hanse/keys"
+	"hanse/node/doctor"
+	"hanse/testnet/fabric"
+)
+
+const name = "patient.test"
+
+// world is a server to be examined, and the DNS and the authority by which it is found and believed.
+type world struct {
+	t    *testing.T
+	ca   *fabric.CA
+	zone *fabric.Zone
+	dns  string
+	key  *keys.KeyFile
+}
+
+// setup is what may be wrong with the server; the zero value is a good one.
+type setup struct {
+	certificate *tls.Certificate
+	plain       bool
+	date        time.Time // of its clock
+	answer      map[string]func(w http.ResponseWriter)
+	keysFor     string    // the name in its key document
+	validUntil  time.Time // of its keys
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ca, err := fabric.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, ca: ca, zone: &fabric.Zone{}}
+	dns, err := fabric.ListenDNS("127.0.0.1:0", w.zone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- dns.Run(running) }()
+	t.Cleanup(func() { stop(); <-ended })
+	w.dns = dns.Addr()
+	if w.key, err = keys.LoadOrCreate(filepath.Join(t.TempDir(), "signing.key")); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) issue(names ...string) *tls.Certificate {
+	w.t.Helper()
+	certificate, key, err := w.ca.Issue(names...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &pair
+}
+
+// serve starts the server with what is wrong with it, and publishes it by an SRV record.
+func (w *world) serve(s setup) {
+	w.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).AddrPort().Port()
+	w.zone.AddSRV("_matrix-fed._tcp", name, "host.test", port, 10, 0)
+	w.zone.AddAddress("host.test", netip.MustParseAddr("127.0.0.1"))
+	if s.certificate == nil {
+		s.certificate = w.issue(name)
+	}
+	if s.keysFor == "" {
+		s.keysFor = name
+	}
+	if s.validUntil.IsZero() {
+		s.validUntil = time.Now().Add(time.Hour)
+	}
+	handler := http.HandlerFunc(func(rw http.ResponseWriter, q *http.Request) {
+		if !s.date.IsZero() {
+			rw.Header().Set("Date", s.date.UTC().Format(http.TimeFormat))
+		}
+		if answer, ok := s.answer[q.URL.Path]; ok {
+			answer(rw)
+			return
+		}
+		switch q.URL.Path {
+		case "/_matrix/federation/v1/version":
+			fmt.Fprint(rw, `{"server":{"name":"Scripted","version":"1"}}`)
+		case "/_matrix/key/v2/server":
+			document, err := w.key.ServerKeys(id.ServerName(s.keysFor), s.validUntil)
+			if err != nil {
+				http.Error(rw, err.Error(), 500)
+			}
+			_, _ = rw.Write(document)
+		default:
+			http.NotFound(rw, q)
+		}
+	})
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{Certificates: []tls.Certificate{*s.certificate}}}
+	go func() {
+		if s.plain {
+			_ = server.Serve(listener)
+		} else {
+			_ = server.ServeTLS(listener, "", "")
+		}
+	}()
+	w.t.Cleanup(func() { _ = server.Close() })
+}
+
+// examine runs the doctor as somebody who trusts the world's authority and may call loopback addresses.
+func (w *world) examine(server string, o doctor.Options) (*doctor.Report, string) {
+	w.t.Helper()
+	o.DNSServer, o.Roots, o.Allow = w.dns, w.ca.Pool(), []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	if o.Timeout == 0 {
+		o.Timeout = 3 * time.Second
+	}
+	report := doctor.Examine(w.t.Context(), server, o)
+	var text bytes.Buffer
+	report.Write(&text, false)
+	for _, f := range report.Findings {
+		if (f.Level == doctor.Warning || f.Level == doctor.Problem) != (f.Mend != "") && f.Level != doctor.Note {
+			w.t.Errorf("how to mend it is said of what is wrong, and only of that: %+v", f)
+		}
+	}
+	return report, text.String()
+}
+
+func TestAHealthyServer(t *testing.T) {
+	w := newWorld(t)
+	w.serve(setup{})
+	own := map[id.KeyID]ed25519.PublicKey{w.key.Current.ID: w.key.Current.Private.Public().(ed25519.PublicKey)}
+	report, text := w.examine(name, doctor.Options{Keys: own})
+	if report.Wrong() {
+		t.Errorf("%s", text)
+	}
+	for _, want := range []string{"it is a server name", "SRV record of _matrix-fed._tcp.patient.test", "connected in", "certificate for patient.test", "Scripted 1 answers", "valid until", "nothing is wrong"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing says %q:\n%s", want, text)
+		}
+	}
+	if _, err := json.Marshal(report); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEachKindOfWrong: every way of being broken has its message, and says how to mend it.
+func TestEachKindOfWrong(t *testing.T) {
+	text := func(status int, body string) func(http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			w.WriteHeader(status)
+			fmt.Fprint(w, body)
+		}
+	}
+	const version, published = "/_matrix/federation/v1/version", "/_matrix/key/v2/server"
+	other, err := fabric.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		setup      func(w *world) setup
+		area, says string
+		mend       string
+	}{
+		"plain HTTP":        {func(*world) setup { return setup{plain: true} }, "TLS", "handshake failed", "plain HTTP answers there"},
+		"another name":      {func(w *world) setup { return setup{certificate: w.issue("elsewhere.test")} }, "TLS", "is for elsewhere.test, but must be for patient.test", "delegated name"},
+		"unknown authority": {func(w *world) setup { w = &world{t: w.t, ca: other}; return setup{certificate: w.issue(name)} }, "TLS", "is not trusted", "everybody trusts"},
+		"self-signed":       {func(w *world) setup { return setup{certificate: selfSigned(t, time.Now().Add(time.Hour))} }, "TLS", "self-signed", "everybody trusts"},
+		"expired":           {func(w *world) setup { return setup{certificate: selfSigned(t, time.Now().Add(-time.Hour))} }, "TLS", "has expired", "renew it"},
+		"an incomplete chain": {func(w *world) setup {
+			c := w.issue(name)
+			c.Certificate = c.Certificate[:1]
+			*w = world{t: w.t, ca: other, zone: w.zone, dns: w.dns, key: w.key}
+			return setup{certificate: c}
+		}, "TLS", "is missing", "fullchain.pem"},
+		"a web site": {func(*world) setup {
+			return setup{answer: map[string]func(http.ResponseWriter){version: text(200, "<html>")}}
+		}, "HTTP", "not as a Matrix server", "not to a web site"},
+		"a bad gateway": {func(*world) setup {
+			return setup{answer: map[string]func(http.ResponseWriter){version: text(502, "<html>")}}
+		}, "HTTP", "answers 502", "forward all of /_matrix/"},
+		"no keys": {func(*world) setup {
+			return setup{answer: map[string]func(http.ResponseWriter){published: text(404, "")}}
+		}, "keys", "server: 404", "forward /_matrix/key/"},
+		"broken keys": {func(*world) setup {
+			return setup{answer: map[string]func(http.ResponseWriter){published: text(200, `{}`)}}
+		}, "keys", "not good", "signed by each"},
+		"another's keys":     {func(*world) setup { return setup{keysFor: "other.test"} }, "keys", "says that it is other.test", "set server_name to patient.test"},
+		"keys of yesterday":  {func(*world) setup { return setup{validUntil: time.Now().Add(-time.Hour)} }, "keys", "valid until", "old answer"},
+		"a clock that's off": {func(*world) setup { return setup{date: time.Now().Add(-time.Hour)} }, "clock", "differ by 1h0m", "NTP"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			w.serve(c.setup(w))
+			report, text := w.examine(name, doctor.Options{})
+			found(t, report, text, c.area, c.says, c.mend)
+			if c.area != "clock" && !report.Wrong() {
+				t.Errorf("that is no problem:\n%s", text)
+			}
+		})
+	}
+}
+
+// selfSigned is a certificate for the server's name that nobody vouches for.
+func selfSigned(t *testing.T, until time.Time) *tls.Certificate {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: until.Add(-2 * time.Hour), NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// TestWellKnown needs port 443, which not every user may bind.
+func TestWellKnown(t *testing.T) {
+	const address = "127.86.5.4"
+	listener, err := net.Listen("tcp", address+":443")
+	if err != nil {
+		t.Skipf("no web server can be played: %v", err)
+	}
+	w := newWorld(t)
+	w.zone.AddAddress(name, netip.MustParseAddr(address))
+	var answer http.HandlerFunc
+	certificate := w.issue(name)
+	server := &http.Server{
+		Handler:   http.HandlerFunc(func(rw http.ResponseWriter, q *http.Request) { answer(rw, q) }),
+		ErrorLog:  log.New(io.Discard, "", 0),
+		TLSConfig: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil }},
+	}
+	go func() { _ = server.ServeTLS(listener, "", "") }()
+	defer server.Close()
+	says := func(status int, kind, body string) http.HandlerFunc {
+		return func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", kind)
+			rw.WriteHeader(status)
+			fmt.Fprint(rw, body)
+		}
+	}
+	for _, c := range []struct {
+		what       string
+		answer     http.HandlerFunc
+		says, mend string
+	}{
+		{"a web page", says(200, "text/html", "<html>"), "not the JSON", `{"m.server": "host:port"}`},
+		{"no name in it", says(200, "application/json", "{}"), "no m.server", `{"m.server": "host:port"}`},
+		{"a URL in it", says(200, "application/json", `{"m.server":"https://x.test"}`), "m.server", `{"m.server": "host:port"}`},
+		{"an error", says(500, "text/html", ""), "500", "404"},
+		{"text", says(200, "text/plain", `{"m.server":"host.test:1"}`), "Content-Type is text/plain", "application/json"},
+		{"a redirect to http", func(rw http.ResponseWriter, q *http.Request) {
+			http.Redirect(rw, q, "http://patient.test/", http.StatusFound)
+		}, "not https", "by https"},
+	} {
+		answer = c.answer
+		report, text := w.examine(name, doctor.Options{Timeout: time.Second})
+		found(t, report, text, "well-known", c.says, c.mend)
+	}
+	certificate, answer = w.issue("wrong.test"), says(200, "application/json", `{"m.server":"host.test:1"}`)
+	report, text := w.examine(name, doctor.Options{Timeout: time.Second})
+	found(t, report, text, "well-known", "nobody believes it", "valid certificate")
+}
+
+func found(t *testing.T, report *doctor.Report, text, area, says, mend string) {
+	t.Helper()
+	for _, f := range report.Findings {
+		if f.Area == area && strings.Contains(f.What, says) && strings.Contains(f.Mend, mend) && f.Mend != "" {
+			return
+		}
+	}
+	t.Errorf("%s: nothing says %q and %q:\n%s", area, says, mend, text)
+}
+
+func TestWhatIsWrongBeforeTheServer(t *testing.T) {
+	t.Run("names that are none", func(t *testing.T) {
+		w := newWorld(t)
+		for given, mend := range map[string]string{
+			"https://patient.test": "leave out the scheme", "@alice:patient.test": "its server is patient.test", "patient.test/x": "leave out the path",
+			"patient.test:99999": "a server name is", "": "a server name is",
+		} {
+			report, text := w.examine(given, doctor.Options{})
+			found(t, report, text, "name", "", mend)
+			if !report.Wrong() {
+				t.Errorf("%q is taken", given)
+			}
+		}
+	})
+	t.Run("no address", func(t *testing.T) {
+		w := newWorld(t)
+		report, text := w.examine(name, doctor.Options{})
+		found(t, report, text, "DNS", "there is none", "A or AAAA record")
+	})
+	t.Run("a deprecated record to a port where nobody is", func(t *testing.T) {
+		w := newWorld(t)
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := listener.Addr().(*net.TCPAddr).AddrPort().Port()
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.zone.AddSRV("_matrix._tcp", name, "host.test", port, 10, 0)
+		w.zone.AddAddress("host.test", netip.MustParseAddr("127.0.0.1"))
+		report, text := w.examine(name, doctor.Options{})
+		found(t, report, text, "DNS", "_matrix._tcp", "deprecated")
+		found(t, report, text, "TCP", "refused", "nothing listens on port")
+		found(t, report, text, "federation", "no address", "mend the first problem")
+	})
+	t.Run("a private address", func(t *testing.T) {
+		w := newWorld(t)
+		w.zone.AddAddress(name, netip.MustParseAddr("10.1.2.3"))
+		report, text := w.examine(name, doctor.Options{})
+		found(t, report, text, "DNS", "10.1.2.3", "allow_addresses")
+	})
+	t.Run("another server at our name", func(t *testing.T) {
+		w := newWorld(t)
+		w.serve(setup{})
+		stranger := newWorld(t).key.Current
+		report, text := w.examine(name, doctor.Options{Keys: map[id.KeyID]ed25519.PublicKey{stranger.ID: stranger.Private.Public().(ed25519.PublicKey)}})
+		found(t, report, text, "keys", "other keys than this one", "another server answers for our name")
+	})
+}

@@ -1,0 +1,263 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"hanse/keys"
+	"hanse/resolver"
+)
+
+const (
+	// soon is how long before its end a certificate is worth a word. ACME renews at a third of its life, 30 of 90 days.
+	soon = 20 * 24 * time.Hour
+	// skew is by how much a clock may be wrong before it is worth a word.
+	skew = 30 * time.Second
+)
+
+// examineTarget goes from TCP to the keys at one address. It reports whether a Matrix server answers there.
+func (x *examination) examineTarget(target resolver.Target) bool {
+	where := target.Addr.String()
+	began := time.Now()
+	conn, err := x.dial(x.ctx, where)
+	if err != nil {
+		x.wrong("TCP", where, "can't connect: "+err.Error(), dialHint(err, target))
+		return false
+	}
+	defer conn.Close()
+	x.fine("TCP", where, "connected in %d ms", time.Since(began).Milliseconds())
+	secure, ok := x.handshake(conn, target, where)
+	if !ok {
+		return false
+	}
+	version, ok := x.get(secure, target, "/_matrix/federation/v1/version")
+	if !ok {
+		return false
+	}
+	x.clock(where, version.header)
+	if !x.version(where, version) {
+		return false
+	}
+	document, ok := x.get(secure, target, "/_matrix/key/v2/server")
+	return ok && x.keyDocument(where, document)
+}
+
+func dialHint(err error, target resolver.Target) string {
+	port := fmt.Sprint(target.Addr.Port())
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nothing listens on port " + port + " there: start the server or its proxy, or publish the port where it listens (well-known or SRV record)"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "packets to port " + port + " are lost: open it in the firewall, and forward it if a router is between"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		if target.Addr.Addr().Is6() {
+			return "this machine has no way to IPv6, or the address is wrong; if others can't reach it either, remove the AAAA record"
+		}
+		return "there is no way to that address: correct the A record"
+	}
+	return "correct the address, or what is between"
+}
+
+// handshake makes the TLS connection, and says of the certificate what others would object to.
+func (x *examination) handshake(conn net.Conn, target resolver.Target, where string) (*bufferedTLS, bool) {
+	ctx, cancel := context.WithTimeout(x.ctx, x.Timeout)
+	defer cancel()
+	// The certificate is checked below: what is wrong with it is told in full.
+	secure := tls.Client(conn, &tls.Config{ServerName: target.TLSName, InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		mend := "serve HTTPS there, with TLS 1.2 or newer"
+		if strings.Contains(err.Error(), "first record does not look like a TLS handshake") {
+			mend = "plain HTTP answers there: give it a certificate, or put a reverse proxy with one before it"
+		}
+		x.wrong("TLS", where, "the handshake failed: "+err.Error(), mend)
+		return nil, false
+	}
+	state := secure.ConnectionState()
+	leaf := state.PeerCertificates[0]
+	good := x.certificate(where, target.TLSName, state.PeerCertificates)
+	if good {
+		x.fine("TLS", where, "%s, certificate for %s by %s, until %s", tls.VersionName(state.Version), names(leaf),
+			leaf.Issuer.CommonName, leaf.NotAfter.UTC().Format(time.DateOnly))
+		if left := time.Until(leaf.NotAfter); left < soon {
+			x.warn("TLS", where, fmt.Sprintf("the certificate ends in %d days", int(left.Hours()/24)), "renew it; where that should happen by itself, see why it hasn't")
+		}
+	}
+	if state.Version < tls.VersionTLS12 {
+		x.wrong("TLS", where, "it speaks "+tls.VersionName(state.Version)+" only", "switch on TLS 1.2 and 1.3")
+		good = false
+	}
+	return &bufferedTLS{Conn: secure, reader: bufio.NewReader(secure)}, good
+}
+
+// certificate checks what a server showed, as others do.
+func (x *examination) certificate(where, name string, chain []*x509.Certificate) bool {
+	leaf := chain[0]
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: x.Roots, Intermediates: between, DNSName: name})
+	if err == nil {
+		return true
+	}
+	now := time.Now()
+	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, wrongName := errors.AsType[x509.HostnameError](err)
+	switch {
+	case isInvalid && invalid.Reason == x509.Expired && now.Before(leaf.NotBefore):
+		x.wrong("TLS", where, "the certificate is not valid before "+leaf.NotBefore.UTC().Format(time.RFC3339), "set the clocks right, there and here")
+	case isInvalid && invalid.Reason == x509.Expired:
+		x.wrong("TLS", where, "the certificate has expired on "+leaf.NotAfter.UTC().Format(time.RFC3339), "renew it, and have the server load it")
+	case wrongName:
+		x.wrong("TLS", where, fmt.Sprintf("the certificate is for %s, but must be for %s", names(leaf), name),
+			"get a certificate for "+name+"; with a well-known delegation it is the delegated name that counts, with an SRV record the server name")
+	case leaf.Issuer.String() == leaf.Subject.String():
+		x.wrong("TLS", where, "the certificate is self-signed", "get one from an authority that everybody trusts, such as Let's Encrypt")
+	case len(chain) == 1:
+		x.wrong("TLS", where, fmt.Sprintf("only the server's own certificate is sent; that of %q between it and the root is missing", leaf.Issuer.CommonName),
+			"configure the whole chain (fullchain.pem in place of cert.pem)")
+	default:
+		x.wrong("TLS", where, fmt.Sprintf("the authority %q is not trusted: %v", chain[len(chain)-1].Issuer.CommonName, err), "get a certificate from an authority that everybody trusts")
+	}
+	return false
+}
+
+func names(leaf *x509.Certificate) string {
+	list := append([]string(nil), leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		list = append(list, ip.String())
+	}
+	if len(list) == 0 {
+		return "no name"
+	}
+	const most = 5
+	if len(list) > most {
+		return strings.Join(list[:most], ", ") + fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return strings.Join(list, ", ")
+}
+
+// bufferedTLS is a connection on which one request after another is made.
+type bufferedTLS struct {
+	net.Conn
+	reader *bufio.Reader
+}
+
+// get makes a request over a connection that is open.
+func (x *examination) get(conn *bufferedTLS, target resolver.Target, path string) (webAnswer, bool) {
+	where := target.Addr.String()
+	_ = conn.SetDeadline(time.Now().Add(x.Timeout)) // of a connection that works
+	request, err := http.NewRequestWithContext(x.ctx, http.MethodGet, "https://"+target.Host+path, nil)
+	if err != nil {
+		x.wrong("HTTP", where, err.Error(), "use a host name that can be written into a request")
+		return webAnswer{}, false
+	}
+	request.Host = target.Host
+	request.Header.Set("User-Agent", x.UserAgent)
+	failed := func(err error) (webAnswer, bool) {
+		mend := "see the log of the server or of the proxy there"
+		if netError, ok := errors.AsType[net.Error](err); ok && netError.Timeout() {
+			mend = "it takes the request and does not answer in time: it is overloaded, or its proxy waits for something that isn't there"
+		}
+		x.wrong("HTTP", where, "GET "+path+": "+err.Error(), mend)
+		return webAnswer{}, false
+	}
+	if err := request.Write(conn); err != nil {
+		return failed(err)
+	}
+	response, err := http.ReadResponse(conn.reader, request)
+	if err != nil {
+		return failed(err)
+	}
+	defer response.Body.Close()
+	answer := webAnswer{status: response.StatusCode, header: response.Header}
+	if answer.body, err = io.ReadAll(io.LimitReader(response.Body, maxBody+1)); err != nil {
+		return failed(err)
+	}
+	return answer, true
+}
+
+// clock compares the clocks.
+func (x *examination) clock(where string, h http.Header) {
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return
+	}
+	if off := time.Until(date); off > skew || off < -skew {
+		x.warn("clock", where, fmt.Sprintf("its clock and this one differ by %s", off.Abs().Round(time.Second)), "synchronise both (NTP): keys and certificates are valid for times")
+	}
+}
+
+// version reads who answers.
+func (x *examination) version(where string, answer webAnswer) bool {
+	var said struct {
+		Server struct{ Name, Version string } `json:"server"`
+	}
+	err := json.Unmarshal(answer.body, &said)
+	switch {
+	case answer.status != http.StatusOK && err != nil:
+		x.wrong("HTTP", where, fmt.Sprintf("something answers %d that is no Matrix server (Server: %s)", answer.status, header(answer.header, "Server")),
+			"the reverse proxy must forward all of /_matrix/ to the homeserver, with the path and the Host header as they came")
+		return false
+	case answer.status == http.StatusNotFound:
+		x.warn("HTTP", where, "it doesn't tell its version (404)", "nothing, unless its proxy forwards only some paths: it must forward all of /_matrix/")
+		return true
+	case answer.status != http.StatusOK:
+		x.wrong("HTTP", where, fmt.Sprintf("GET /_matrix/federation/v1/version: %d", answer.status), "see the log of the server there")
+		return false
+	case err != nil || said.Server.Name == "":
+		x.wrong("HTTP", where, "it answers 200, but not as a Matrix server does (Server: "+header(answer.header, "Server")+")",
+			"the reverse proxy must forward all of /_matrix/ to the homeserver, not to a web site")
+		return false
+	}
+	x.fine("HTTP", where, "%s %s answers", said.Server.Name, said.Server.Version)
+	return true
+}
+
+// keyDocument checks what the server publishes as its keys.
+//
+// spec:server-server-api#publishing-keys
+func (x *examination) keyDocument(where string, answer webAnswer) bool {
+	if answer.status != http.StatusOK {
+		x.wrong("keys", where, fmt.Sprintf("GET /_matrix/key/v2/server: %d", answer.status), "the reverse proxy must forward /_matrix/key/ as well as /_matrix/federation/")
+		return false
+	}
+	document, err := keys.ParseServerKeys(answer.body)
+	if err != nil {
+		x.wrong("keys", where, "its key document is not good: "+err.Error(), "the server must publish its own keys, signed by each of them; a proxy must not change the answer")
+		return false
+	}
+	if document.ServerName != x.name {
+		x.wrong("keys", where, fmt.Sprintf("the server there says that it is %s", document.ServerName), fmt.Sprintf("set server_name to %s there, or let %s lead to another server", x.name, x.name))
+		return false
+	}
+	until := time.UnixMilli(document.ValidUntilTS)
+	if until.Before(time.Now()) {
+		x.wrong("keys", where, "its keys are valid until "+until.UTC().Format(time.RFC3339)+" only", "a proxy or cache gives out an old answer, or its clock is wrong")
+		return false
+	}
+	for keyID, public := range x.Keys {
+		if published, ok := document.VerifyKeys[keyID]; !ok || !published.Equal(public) {
+			x.wrong("keys", where, fmt.Sprintf("the server there has other keys than this one: %s of our signing key file is not among them", keyID),
+				"another server answers for our name, or a proxy forwards to an old one")
+			return false
+		}
+	}
+	var list []string
+	for keyID := range document.VerifyKeys {
+		list = append(list, string(keyID))
+	}
+	x.fine("keys", where, "%s, valid until %s", strings.Join(list, ", "), until.UTC().Format(time.RFC3339))
+	return true
+}

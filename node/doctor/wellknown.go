@@ -1,0 +1,152 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"hanse/resolver"
+)
+
+// maxBody bounds what is read of an answer, in bytes.
+const maxBody = 64 << 10
+
+// maxRedirects is how many redirects other servers follow at least.
+const maxRedirects = 5
+
+// webAnswer is what a web server said.
+type webAnswer struct {
+	status    int
+	header    http.Header
+	body      []byte
+	redirects []string
+}
+
+// web makes a request as other servers do for well-known.
+func (x *examination) web(address string) (webAnswer, error) {
+	ctx, cancel := context.WithTimeout(x.ctx, x.Timeout)
+	defer cancel()
+	var answer webAnswer
+	client := &http.Client{
+		Transport: &http.Transport{
+			DialContext:       func(ctx context.Context, _, at string) (net.Conn, error) { return x.dial(ctx, at) },
+			TLSClientConfig:   &tls.Config{RootCAs: x.Roots, MinVersion: tls.VersionTLS12},
+			DisableKeepAlives: true, MaxResponseHeaderBytes: maxBody,
+		},
+		CheckRedirect: func(request *http.Request, via []*http.Request) error {
+			answer.redirects = append(answer.redirects, request.URL.Redacted())
+			if len(via) > maxRedirects {
+				return fmt.Errorf("more than %d redirects", maxRedirects)
+			}
+			if request.URL.Scheme != "https" {
+				return errors.New("it redirects to " + request.URL.Redacted() + ", which is not https")
+			}
+			return nil
+		},
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return answer, err
+	}
+	request.Header.Set("User-Agent", x.UserAgent)
+	response, err := client.Do(request)
+	if err != nil {
+		if outer, ok := errors.AsType[*url.Error](err); ok {
+			err = outer.Err
+		}
+		return answer, err
+	}
+	defer response.Body.Close()
+	answer.status, answer.header = response.StatusCode, response.Header
+	answer.body, err = io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	return answer, err
+}
+
+// wellKnownServer looks at the delegation. That there is none is nothing wrong.
+//
+// spec:server-server-api#getwell-knownmatrixserver
+func (x *examination) wellKnownServer() {
+	where := "https://" + x.name.Host() + "/.well-known/matrix/server"
+	answer, err := x.web(where)
+	const area = "well-known"
+	for _, to := range answer.redirects {
+		x.note(area, where, "redirects to %s", to)
+	}
+	switch {
+	case err != nil && strings.Contains(err.Error(), "certificate"):
+		x.warn(area, where, "it is there, but nobody believes it: "+err.Error(), "the web server of "+x.name.Host()+" needs a valid certificate for that name, or other servers ignore the delegation and try port 8448")
+		return
+	case err != nil && strings.Contains(err.Error(), "redirect"):
+		x.wrong(area, where, err.Error(), "answer it by https without a loop of redirects")
+		return
+	case err != nil:
+		x.note(area, where, "no web server answers (%v), so there is no delegation: others try the SRV record, then port 8448", err)
+		return
+	case answer.status == http.StatusNotFound:
+		x.note(area, where, "the answer is 404: no delegation")
+		return
+	case answer.status != http.StatusOK:
+		x.warn(area, where, fmt.Sprintf("the answer is %d %s", answer.status, http.StatusText(answer.status)),
+			"answer with 200 and the delegation, or with 404 if there is none")
+		return
+	case len(answer.body) > maxBody:
+		x.wrong(area, where, fmt.Sprintf("the answer has more than %d bytes", maxBody), "answer with nothing but {\"m.server\": \"host:port\"}")
+		return
+	}
+	known, err := resolver.ParseWellKnown(answer.body)
+	if err != nil {
+		x.wrong(area, where, err.Error(), `answer with {"m.server": "host:port"}; what is there now can't be used, and others go on as if there were no delegation`)
+		return
+	}
+	x.fine(area, where, "delegates to %s (%d bytes, Cache-Control: %s)", known.Server, len(answer.body), header(answer.header, "Cache-Control"))
+	if kind := answer.header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
+		x.warn(area, where, "its Content-Type is "+header(answer.header, "Content-Type"), "serve it as application/json: the specification asks others not to care, but some do")
+	}
+}
+
+// wellKnownClient looks at what clients find. Federation doesn't need it.
+//
+// spec:client-server-api#getwell-knownmatrixclient
+func (x *examination) wellKnownClient() {
+	where := "https://" + x.name.Host() + "/.well-known/matrix/client"
+	const area = "clients"
+	answer, err := x.web(where)
+	if err != nil || answer.status == http.StatusNotFound {
+		x.note(area, where, "nothing there: clients need to be told the address of the homeserver by hand")
+		return
+	}
+	if answer.status != http.StatusOK {
+		x.warn(area, where, fmt.Sprintf("the answer is %d %s", answer.status, http.StatusText(answer.status)), "clients give up here: answer with 200 or with 404")
+		return
+	}
+	var said struct {
+		Homeserver struct {
+			BaseURL string `json:"base_url"`
+		} `json:"m.homeserver"`
+	}
+	if err := json.Unmarshal(answer.body, &said); err != nil || said.Homeserver.BaseURL == "" {
+		x.warn(area, where, "it is no JSON with m.homeserver and base_url in it", `answer with {"m.homeserver": {"base_url": "https://…"}}`)
+		return
+	}
+	if answer.header.Get("Access-Control-Allow-Origin") != "*" {
+		x.warn(area, where, "it lacks the header Access-Control-Allow-Origin: *", "add it: clients that run in a browser may not read the answer without")
+	}
+	versions := strings.TrimRight(said.Homeserver.BaseURL, "/") + "/_matrix/client/versions"
+	answer, err = x.web(versions)
+	var list struct{ Versions []string }
+	switch {
+	case err != nil:
+		x.warn(area, versions, err.Error(), "the base_url in "+where+" must lead to the client-server API")
+	case answer.status != http.StatusOK || json.Unmarshal(answer.body, &list) != nil || len(list.Versions) == 0:
+		x.warn(area, versions, fmt.Sprintf("the answer is %d and not a list of versions", answer.status), "forward /_matrix to the homeserver there")
+	default:
+		x.fine(area, versions, "clients find the homeserver, up to version %s", list.Versions[len(list.Versions)-1])
+	}
+}
