@@ -7,7 +7,7 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"net/textproto"
+	"strings"
 	"time"
 )
 
@@ -118,33 +118,31 @@ func MediaContentType(boundary string) string {
 //
 // spec:server-server-api#get_matrixfederationv1mediadownloadmediaid
 func WriteMedia(to io.Writer, boundary string, part MediaPart, content io.Reader) error {
-	parts := multipart.NewWriter(to)
-	if err := parts.SetBoundary(boundary); err != nil {
+	if err := multipart.NewWriter(io.Discard).SetBoundary(boundary); err != nil {
 		return err
 	}
-	metadata, err := parts.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/json"}})
-	if err != nil {
-		return err
-	}
-	if _, err := io.WriteString(metadata, "{}"); err != nil {
-		return err
-	}
-	header := textproto.MIMEHeader{}
-	for name, value := range map[string]string{
-		"Content-Type": part.ContentType, "Content-Disposition": part.Disposition, "Location": part.Location,
+	var head strings.Builder
+	fmt.Fprintf(&head, "--%s\r\nContent-Type: application/json\r\n\r\n{}\r\n--%s\r\n", boundary, boundary)
+	// In this order: Synapse loses a Content-Disposition that stands before the Content-Type.
+	for _, field := range [...]struct{ name, value string }{
+		{"Content-Type", part.ContentType}, {"Content-Disposition", part.Disposition}, {"Location", part.Location},
 	} {
-		if value != "" {
-			header.Set(name, value)
+		if strings.ContainsAny(field.value, "\r\n") {
+			return fmt.Errorf("%.100q is no value of %s", field.value, field.name)
+		}
+		if field.value != "" {
+			fmt.Fprintf(&head, "%s: %s\r\n", field.name, field.value)
 		}
 	}
-	media, err := parts.CreatePart(header)
-	if err != nil {
+	head.WriteString("\r\n")
+	if _, err := io.WriteString(to, head.String()); err != nil {
 		return err
 	}
 	if content != nil {
-		if _, err := io.Copy(media, content); err != nil {
+		if _, err := io.Copy(to, content); err != nil {
 			return err
 		}
 	}
-	return parts.Close()
+	_, err := fmt.Fprintf(to, "\r\n--%s--\r\n", boundary)
+	return err
 }

@@ -46,6 +46,26 @@ func TestMediaElsewhere(t *testing.T) {
 	}
 }
 
+// TestMediaIsWrittenInOrder: Synapse 1.163 takes the first header of the second part for its Content-Type.
+func TestMediaIsWrittenInOrder(t *testing.T) {
+	var wire bytes.Buffer
+	if err := federation.WriteMedia(&wire, "b", federation.MediaPart{ContentType: "image/png", Disposition: "inline; filename=a.png"},
+		strings.NewReader("the\r\nbytes")); err != nil {
+		t.Fatal(err)
+	}
+	if wire.String() != wellFormed {
+		t.Errorf("got %q, want %q", wire.String(), wellFormed)
+	}
+	for _, part := range []federation.MediaPart{{ContentType: "a\r\nb"}, {Disposition: "\n"}, {Location: "https://x/\r"}} {
+		if err := federation.WriteMedia(io.Discard, "b", part, nil); err == nil {
+			t.Errorf("%+v was written", part)
+		}
+	}
+	if err := federation.WriteMedia(io.Discard, "", federation.MediaPart{}, nil); err == nil {
+		t.Error("an empty boundary was taken")
+	}
+}
+
 func TestMediaAsOthersWriteIt(t *testing.T) {
 	for name, text := range map[string]string{
 		"plain":        wellFormed,
@@ -152,7 +172,7 @@ func FuzzReadMedia(f *testing.F) {
 			return
 		}
 		const boundary = "a-boundary-that-the-fuzzer-does-not-find"
-		if bytes.Contains(content, []byte(boundary)) {
+		if bytes.Contains(content, []byte(boundary)) || strings.ContainsAny(part.ContentType+part.Disposition+part.Location, "\r\n") {
 			return
 		}
 		var again bytes.Buffer
