@@ -71,6 +71,10 @@ func (e *E2EE) fetchNow(ctx context.Context, user id.UserID, f *fetch) {
 		delete(e.fetching, user)
 		close(f.done)
 	}()
+	if kept, keys, err := e.kept(ctx, user); err != nil || kept != nil {
+		f.list, f.keys, f.err = kept, keys, err // somebody has just asked
+		return
+	}
 	asked := e.store.Position()
 	answer, err := e.config.Client.UserDevices(ctx, user.Server(), user)
 	if err != nil {
@@ -93,6 +97,16 @@ func (e *E2EE) fetchNow(ctx context.Context, user id.UserID, f *fetch) {
 		e.lookForStale()
 	}
 	f.list, f.err = &list, err
+}
+
+// kept is the list that is known of a user; nil if there is none that is true.
+func (e *E2EE) kept(ctx context.Context, user id.UserID) (*store.RemoteDevices, []store.CrossSigningKey, error) {
+	lists, err := e.store.RemoteDevices(ctx, []id.UserID{user})
+	if err != nil || lists[user] == nil {
+		return nil, nil, err
+	}
+	keys, err := e.store.CrossSigningKeys(ctx, []id.UserID{user})
+	return lists[user], keys, err
 }
 
 // refused tells whether a server answered that it has nothing to say about a user. No answer, and one that says to come
