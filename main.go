@@ -139,6 +139,19 @@ func serveUntil(ctx context.Context, config node.Config) error {
 	if err != nil {
 		return err
 	}
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, syscall.SIGHUP)
+	defer signal.Stop(changed)
+	go func() {
+		for {
+			select {
+			case <-changed:
+				server.Reload()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	return server.Run(ctx)
 }
 

@@ -143,7 +143,7 @@ func (n *Node) bind(clients, servers http.Handler) error {
 	}
 	clients, servers = n.telemetry.Measure("client", clients), n.telemetry.Measure("federation", servers)
 	both := n.wellKnownServer(split(clients, servers))
-	clientTLS, err := certificate(n.config.Client.Certificate, n.config.Client.Key)
+	clientTLS, err := n.tlsFor(n.config.Client.Certificate, n.config.Client.Key)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (n *Node) bind(clients, servers http.Handler) error {
 			return err
 		}
 	}
-	federationTLS, err := certificate(n.config.Federation.Certificate, n.config.Federation.Key)
+	federationTLS, err := n.tlsFor(n.config.Federation.Certificate, n.config.Federation.Key)
 	if err != nil {
 		return err
 	}
@@ -165,23 +165,14 @@ func (n *Node) bind(clients, servers http.Handler) error {
 		n.log.Warn("no federation.certificate: other servers reach this one only through a proxy with a certificate for its name",
 			"server_name", n.name, "forward_to", n.config.Client.Listen)
 	}
+	if err := n.bindACME(); err != nil {
+		return err
+	}
 	n.bindAdmin()
 	if n.config.Monitor.Listen != "" {
 		return add("monitor.listen", n.config.Monitor.Listen, n.telemetry.Handler(), nil)
 	}
 	return nil
-}
-
-// certificate makes the TLS settings of a listener; without a certificate it speaks plain HTTP.
-func certificate(file, key string) (*tls.Config, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(file, key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
 }
 
 // split hands the paths of the server-server API to servers and all others to clients.

@@ -20,6 +20,8 @@ type Config struct {
 	Client ClientConfig `yaml:"client"`
 	// The server-server API: how other servers reach us and how we reach them.
 	Federation FederationConfig `yaml:"federation"`
+	// Certificates that Hanse gets and renews itself, from Let's Encrypt or another authority that speaks ACME.
+	ACME ACMEConfig `yaml:"acme"`
 	// Who may make an account.
 	Registration RegistrationConfig `yaml:"registration"`
 	// How passwords are hashed.
@@ -48,10 +50,11 @@ type DatabaseConfig struct {
 
 // ClientConfig is about the client-server API.
 type ClientConfig struct {
-	// Addresses to listen on. Plain HTTP, meant for a reverse proxy, unless a certificate is given.
-	// The server-server API answers here too, for proxies that forward port 8448 or 443. Default: 127.0.0.1:8008
+	// Addresses to listen on. Plain HTTP, meant for a reverse proxy, unless a certificate is given or got by ACME.
+	// The server-server API answers here too, for proxies that forward port 8448 or 443. Default: 127.0.0.1:8008,
+	// with ACME :443
 	Listen []string `yaml:"listen" example:"127.0.0.1:8008"`
-	// Certificate chain and key (PEM files) to serve clients by HTTPS.
+	// Certificate chain and key (PEM files) to serve clients by HTTPS. They are loaded anew when they change.
 	Certificate string `yaml:"certificate" example:"/etc/hanse/client.crt"`
 	Key         string `yaml:"key" example:"/etc/hanse/client.key"`
 	// The address that clients use from outside; published in /.well-known/matrix/client. Default: not published.
@@ -60,9 +63,10 @@ type ClientConfig struct {
 
 // FederationConfig is about the server-server API.
 type FederationConfig struct {
-	// Addresses to listen on by HTTPS; they need the certificate below. Default: :8448 where a certificate is given.
+	// Addresses to listen on by HTTPS; they need the certificate below, or ACME. Default: :8448 where there is either.
 	Listen []string `yaml:"listen" example:":8448"`
-	// Certificate chain and key (PEM files) for server_name, or for the name that it is delegated to.
+	// Certificate chain and key (PEM files) for server_name, or for the name that it is delegated to. They are loaded
+	// anew when they change.
 	Certificate string `yaml:"certificate" example:"/etc/hanse/federation.crt"`
 	Key         string `yaml:"key" example:"/etc/hanse/federation.key"`
 	// Delegation: where other servers find this one, published in /.well-known/matrix/server. Default: not published.
@@ -75,6 +79,22 @@ type FederationConfig struct {
 	AllowAddresses []string `yaml:"allow_addresses" example:"10.0.0.0/8"`
 	// Servers that are asked for the signing keys of servers that don't answer. Default: none.
 	Notaries []string `yaml:"notaries" example:"matrix.org"`
+}
+
+// ACMEConfig is about certificates that Hanse gets and renews itself. They are kept in the folder acme in data_dir. The
+// authority connects to port 443 or 80 of each name, so one of them must lead here.
+type ACMEConfig struct {
+	// That you accept the authority's terms of service. This switches ACME on, for listeners without certificate files.
+	AcceptTerms bool `yaml:"accept_terms" example:"true"`
+	// Where the authority may write to when something is wrong with a certificate. Default: nowhere
+	Email string `yaml:"email" example:"admin@example.org"`
+	// The authority's directory. Default: that of Let's Encrypt
+	Directory string `yaml:"directory" example:"https://acme-v02.api.letsencrypt.org/directory"`
+	// Names besides those of server_name, federation.well_known and client.public_url.
+	Names []string `yaml:"names" example:"matrix.example.org"`
+	// Addresses for the authority's questions by plain HTTP (port 80 from outside); others are sent on to HTTPS. Not
+	// needed where port 443 leads here. Default: none
+	Listen []string `yaml:"listen" example:":80"`
 }
 
 // RegistrationConfig says who may make an account.

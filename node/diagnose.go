@@ -251,7 +251,7 @@ func (d *diagnosis) ports() {
 func (d *diagnosis) proxy() {
 	if len(d.config.Federation.Listen) == 0 {
 		d.note("proxy", "federation.listen", "hanse speaks no HTTPS itself: other servers reach it through a reverse proxy alone",
-			"let it forward /_matrix/ and /.well-known/matrix/ to "+strings.Join(d.config.Client.Listen, ", ")+" with the path and the Host header as they came, or set certificates.acme or federation.certificate")
+			"let it forward /_matrix/ and /.well-known/matrix/ to "+strings.Join(d.config.Client.Listen, ", ")+" with the path and the Host header as they came, or set acme.accept_terms or federation.certificate")
 	}
 	if d.config.Client.Certificate == "" {
 		for _, address := range d.config.Client.Listen {

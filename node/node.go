@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/acme/autocert"
 	"golang.org/x/sync/errgroup"
 
 	"hanse/federation/client"
@@ -46,7 +47,7 @@ type Node struct {
 	telemetry *telemetry.Telemetry
 	metrics   *metrics
 	load      server.Load // of the server-server API
-	lock      *os.File // held while the data folder is ours
+	lock      *os.File    // held while the data folder is ours
 
 	store      *store.Store
 	client     *client.Client
@@ -60,6 +61,9 @@ type Node struct {
 	syncer     *clientsync.Syncer
 	search     *search.Search
 	endpoints  []*endpoint
+
+	certificates []*certificateFiles
+	acme         *autocert.Manager // nil: not used
 }
 
 // New opens the database and the keys, puts the parts together and binds the addresses; nothing answers before Run.

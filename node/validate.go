@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/crypto/acme"
+
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/node/ephemeral"
@@ -33,10 +35,14 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Presence, string(ephemeral.PresenceOff))
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
+	setDefault(&c.ACME.Directory, acme.LetsEncryptURL)
 	if len(c.Client.Listen) == 0 {
 		c.Client.Listen = []string{"127.0.0.1:8008"}
+		if c.ACME.AcceptTerms {
+			c.Client.Listen = []string{":443"}
+		}
 	}
-	if len(c.Federation.Listen) == 0 && c.Federation.Certificate != "" {
+	if len(c.Federation.Listen) == 0 && (c.Federation.Certificate != "" || c.ACME.AcceptTerms) {
 		c.Federation.Listen = []string{":8448"}
 	}
 	return c
@@ -81,12 +87,13 @@ func (c Config) Validate() error {
 	}
 	checkCertificate(wrong, "client", c.Client.Certificate, c.Client.Key)
 	checkCertificate(wrong, "federation", c.Federation.Certificate, c.Federation.Key)
-	if len(c.Federation.Listen) > 0 && c.Federation.Certificate == "" {
-		wrong("federation.listen", "needs federation.certificate and federation.key: other servers only speak HTTPS")
+	if len(c.Federation.Listen) > 0 && c.Federation.Certificate == "" && !c.ACME.AcceptTerms {
+		wrong("federation.listen", "needs federation.certificate and federation.key, or acme.accept_terms: other servers only speak HTTPS")
 	}
 	if _, err := c.trustedCAs(); err != nil {
 		wrong("federation.trusted_cas", "%v", err)
 	}
+	c.validateACME(wrong)
 	if _, err := c.allowedAddresses(); err != nil {
 		wrong("federation.allow_addresses", "%v", err)
 	}
