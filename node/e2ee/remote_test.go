@@ -73,9 +73,14 @@ func listOf(user id.UserID, stream int64, device string) federation.UserDevices 
 // share puts alice and users of other servers into a room.
 func share(t testing.TB, s *store.Store, users ...id.UserID) {
 	t.Helper()
+	shareIn(t, s, id.RoomID("!shared:"+string(self)), users...)
+}
+
+func shareIn(t testing.TB, s *store.Store, roomID id.RoomID, users ...id.UserID) {
+	t.Helper()
 	rules, _ := roomversion.Lookup("10")
 	key := signedjson.Key{ID: "ed25519:1", Private: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}
-	machine, roomID := room.New(self, rules), id.RoomID("!shared:"+string(self))
+	machine := room.New(self, rules)
 	step := func(in room.Input) {
 		result, err := machine.Step(time.Now(), in, s.Source(context.Background(), rules))
 		if err == nil {
