@@ -145,7 +145,7 @@ var _ = Describe("login", func() {
 		refused(p.post("/login", obj{"type": "m.login.password", "password": "x"}), 400, "M_MISSING_PARAM")
 		refused(p.post("/login", obj{"type": "m.login.password", "identifier": id("alice")}), 400, "M_MISSING_PARAM")
 		refused(p.post("/login", obj{"password": "x"}), 400, "M_MISSING_PARAM")
-		refused(p.post("/login", obj{"type": "m.login.token", "token": "x"}), 400, "M_UNKNOWN")
+		refused(p.post("/login", obj{"type": "m.login.sso", "token": "x"}), 400, "M_UNKNOWN")
 		refused(p.post("/login", obj{"type": "m.login.password", "password": "x", "identifier": obj{"type": "m.id.thirdparty", "medium": "email", "address": "a@b"}}), 403, "M_FORBIDDEN")
 		refused(p.post("/login", obj{"type": "m.login.password", "password": "x", "identifier": obj{"type": "m.id.nonsense"}}), 400, "M_UNKNOWN")
 		refused(p.post("/login", obj{"type": "m.login.password", "password": 7, "user": "alice"}), 400, "M_BAD_JSON")

@@ -225,10 +225,12 @@ func (a *API) admit(r *request, route route) error {
 	}
 	session, err := a.config.Users.Authenticate(r.Context(), token, a.address(r.Request).String())
 	switch {
-	case errors.Is(err, users.ErrUnknownToken) && route.auth == maybeUser:
+	case (errors.Is(err, users.ErrUnknownToken) || errors.Is(err, users.ErrExpiredToken)) && route.auth == maybeUser:
 		return a.limiter.take(route.class, "", a.address(r.Request))
 	case errors.Is(err, users.ErrUnknownToken):
 		return &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "the access token is not known, or no longer good"}
+	case errors.Is(err, users.ErrExpiredToken):
+		return &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "the access token has expired", SoftLogout: true}
 	case err != nil:
 		return err
 	}

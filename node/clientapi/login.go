@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -18,12 +19,13 @@ func (a *API) loginRoutes() []route {
 		{http.MethodPost, "/logout", stable, withUser, ordinary, a.logout},
 		{http.MethodPost, "/logout/all", stable, withUser, ordinary, a.logoutAll},
 		{http.MethodPost, "/refresh", stable, withoutUser, logsIn, a.refresh},
+		{http.MethodPost, "/login/get_token", v1, withUser, logsIn, a.loginToken},
 	}
 }
 
 // spec:client-server-api#get_matrixclientv3login
 func (a *API) loginFlows(*request) (any, error) {
-	return json.RawMessage(`{"flows":[{"type":"m.login.password"}]}`), nil
+	return json.RawMessage(`{"flows":[{"type":"m.login.password"},{"type":"m.login.token","get_login_token":true}]}`), nil
 }
 
 // userIdentifier is one of the identifier types.
@@ -44,6 +46,8 @@ type loginRequest struct {
 	Medium     string          `json:"medium"`
 	Address    string          `json:"address"`
 	Password   *string         `json:"password"`
+	Token      *string         `json:"token"`
+	Refresh    bool            `json:"refresh_token"`
 	DeviceID   string          `json:"device_id"`
 	DeviceName string          `json:"initial_device_display_name"`
 }
@@ -74,29 +78,62 @@ func (a *API) login(r *request) (any, error) {
 	if err := r.decode(&req); err != nil {
 		return nil, err
 	}
-	switch {
-	case req.Type == "":
+	var user id.UserID
+	var err error
+	switch req.Type {
+	case "":
 		return nil, missingParam("type")
-	case req.Type != "m.login.password":
+	case "m.login.password":
+		user, err = a.byPassword(r.Context(), req)
+	case "m.login.token":
+		user, err = a.byToken(r.Context(), req)
+	default:
 		return nil, badRequest("M_UNKNOWN", "%q is not a login type that this server knows", req.Type)
 	}
-	name, err := req.name()
 	if err != nil {
 		return nil, err
 	}
+	return a.logIn(r, user, req.DeviceID, req.DeviceName, req.Refresh)
+}
+
+// byPassword tells who logs in with a password.
+func (a *API) byPassword(ctx context.Context, req loginRequest) (id.UserID, error) {
+	name, err := req.name()
+	if err != nil {
+		return "", err
+	}
 	if req.Password == nil {
-		return nil, missingParam("password")
+		return "", missingParam("password")
 	}
 	// The password is checked for any name, so that neither the answer nor its time tells which accounts exist.
 	user := a.loginUser(name)
-	good, err := a.checkPassword(r.Context(), user, *req.Password)
-	switch {
-	case err != nil:
-		return nil, err
-	case !good:
-		return nil, forbidden("wrong user name or password")
+	good, err := a.checkPassword(ctx, user, *req.Password)
+	if err == nil && !good {
+		err = forbidden("wrong user name or password")
 	}
-	login, err := a.config.Users.Login(r.Context(), user, users.LoginDevice{ID: req.DeviceID, Name: req.DeviceName, Address: a.address(r.Request).String()})
+	return user, err
+}
+
+// byToken tells who logs in with a token that another of their clients asked for.
+//
+// spec:client-server-api#token-based-user-login
+func (a *API) byToken(ctx context.Context, req loginRequest) (id.UserID, error) {
+	if req.Token == nil {
+		return "", missingParam("token")
+	}
+	user, good, err := a.config.Users.UseLoginToken(ctx, *req.Token)
+	if err == nil && !good {
+		err = forbidden("this login token is not good, or not any more")
+	}
+	return user, err
+}
+
+// logIn makes a device, with an access token that ends if the client can refresh it.
+func (a *API) logIn(r *request, user id.UserID, device, name string, refreshes bool) (any, error) {
+	login, err := a.config.Users.Login(r.Context(), user, users.LoginDevice{ID: device, Name: name, Address: a.address(r.Request).String()})
+	if err == nil && refreshes {
+		login, err = a.config.Users.Refreshable(r.Context(), login)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +169,9 @@ func (a *API) loginAnswer(l users.Login) any {
 	body := map[string]any{
 		"user_id": l.User, "access_token": l.AccessToken, "device_id": l.Device, "home_server": a.config.Self,
 	}
+	if l.RefreshToken != "" {
+		body["refresh_token"], body["expires_in_ms"] = l.RefreshToken, l.Life.Milliseconds()
+	}
 	if known, err := a.wellKnown(nil); err == nil {
 		body["well_known"] = known
 	}
@@ -148,9 +188,48 @@ func (a *API) logoutAll(r *request) (any, error) {
 	return nil, a.config.Users.LogoutAll(r.Context(), r.user)
 }
 
-// refresh refuses: access tokens of this server don't expire, so no refresh token was ever given out.
+// spec:client-server-api#post_matrixclientv3refresh
+func (a *API) refresh(r *request) (any, error) {
+	var req struct {
+		Token *string `json:"refresh_token"`
+	}
+	if err := r.decode(&req); err != nil {
+		return nil, err
+	}
+	if req.Token == nil {
+		return nil, missingParam("refresh_token")
+	}
+	login, err := a.config.Users.Refresh(r.Context(), *req.Token)
+	if errors.Is(err, users.ErrUnknownToken) {
+		return nil, &federation.Error{Status: http.StatusUnauthorized, Code: federation.CodeUnknownToken,
+			Message: "the refresh token is not known, or no longer good"}
+	}
+	return map[string]any{
+		"access_token": login.AccessToken, "refresh_token": login.RefreshToken, "expires_in_ms": login.Life.Milliseconds(),
+	}, err
+}
+
+// loginToken gives a token with which another client of the user's logs in.
 //
-// spec:client-server-api#refreshing-access-tokens
-func (a *API) refresh(*request) (any, error) {
-	return nil, &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "this server gives out no refresh tokens"}
+// spec:client-server-api#post_matrixclientv1loginget_token
+func (a *API) loginToken(r *request) (any, error) {
+	var req struct {
+		Auth json.RawMessage `json:"auth"`
+	}
+	if err := r.decodeOptional(&req); err != nil {
+		return nil, err
+	}
+	session, ask, err := a.interactively(r, req.Auth, passwordFlow())
+	if err != nil {
+		return nil, err
+	}
+	if ask != nil {
+		return *ask, nil
+	}
+	token, life, err := a.config.Users.LoginToken(r.Context(), r.user)
+	if err != nil {
+		return nil, err
+	}
+	a.uia.close(session.id)
+	return map[string]any{"login_token": token, "expires_in_ms": life.Milliseconds()}, nil
 }

@@ -82,6 +82,7 @@ type registerRequest struct {
 	DeviceID     string          `json:"device_id"`
 	DeviceName   string          `json:"initial_device_display_name"`
 	InhibitLogin bool            `json:"inhibit_login"`
+	Refresh      bool            `json:"refresh_token"`
 	Type         string          `json:"type"`
 }
 
@@ -133,11 +134,7 @@ func (a *API) register(r *request) (any, error) {
 	if req.InhibitLogin {
 		return map[string]any{"user_id": user, "home_server": a.config.Self}, nil
 	}
-	login, err := a.config.Users.Login(r.Context(), user, users.LoginDevice{ID: req.DeviceID, Name: req.DeviceName, Address: a.address(r.Request).String()})
-	if err != nil {
-		return nil, err
-	}
-	return a.loginAnswer(login), nil
+	return a.logIn(r, user, req.DeviceID, req.DeviceName, req.Refresh)
 }
 
 // spec:client-server-api#get_matrixclientv3registeravailable

@@ -34,6 +34,7 @@ type Access struct {
 	Admin       bool
 	Guest       bool
 	Deactivated bool
+	Expires     time.Time // zero: never
 }
 
 // Login stores a device (made, or known: then an empty display name leaves the old one) and its token, in place of the
@@ -90,10 +91,11 @@ func fromMillis(ms int64) time.Time {
 func (s *Store) Access(ctx context.Context, token TokenHash) (Access, bool, error) {
 	var a Access
 	var device []byte
-	var admin, guest, deactivated int64
-	found, err := s.read.found(ctx, `SELECT access_tokens.user_id, device_id, admin, guest, deactivated FROM access_tokens
+	var admin, guest, deactivated, expires int64
+	found, err := s.read.found(ctx, `SELECT access_tokens.user_id, device_id, admin, guest, deactivated, COALESCE(expires, 0) FROM access_tokens
 		JOIN users ON users.user_id = access_tokens.user_id WHERE token_hash = $1`, []any{token[:]},
-		&a.User, &device, &admin, &guest, &deactivated)
+		&a.User, &device, &admin, &guest, &deactivated, &expires)
+	a.Expires = fromMillis(expires)
 	a.Device, a.Admin, a.Guest, a.Deactivated = string(device), admin != 0, guest != 0, deactivated != 0
 	return a, found, err
 }

@@ -37,6 +37,9 @@ type Login struct {
 	User        id.UserID
 	Device      string
 	AccessToken string
+	// RefreshToken and Life are set for clients that refresh: the access token ends after Life.
+	RefreshToken string
+	Life         time.Duration
 }
 
 // Session is whom an access token stands for.
@@ -44,6 +47,7 @@ type Session struct {
 	User   id.UserID
 	Device string
 	Admin  bool
+	ends   time.Time // zero: never
 }
 
 // Login makes or re-uses a device and gives it a new access token, in place of its old ones. The caller has made sure
@@ -89,7 +93,7 @@ func newToken() string {
 	return "hanse_" + base64.RawURLEncoding.EncodeToString(random)
 }
 
-// Authenticate finds whom an access token stands for; ErrUnknownToken if nobody. The address is noted as the device's
+// Authenticate finds whom an access token stands for; ErrUnknownToken if nobody, ErrExpiredToken if nobody any more. The address is noted as the device's
 // last one.
 func (u *Users) Authenticate(ctx context.Context, token, address string) (Session, error) {
 	hash := store.HashToken(token)
@@ -103,8 +107,16 @@ func (u *Users) Authenticate(ctx context.Context, token, address string) (Sessio
 		case !ok || access.Deactivated:
 			return Session{}, ErrUnknownToken
 		}
-		session = Session{User: access.User, Device: access.Device, Admin: access.Admin}
+		session = Session{User: access.User, Device: access.Device, Admin: access.Admin, ends: access.Expires}
+		if !session.ends.IsZero() {
+			if err := u.store.UseAccess(ctx, hash); err != nil {
+				return Session{}, err
+			}
+		}
 		fresh = u.tokens.add(hash, session, generation)
+	}
+	if !session.ends.IsZero() && time.Now().After(session.ends) {
+		return Session{}, ErrExpiredToken
 	}
 	if fresh {
 		select {

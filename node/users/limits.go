@@ -28,6 +28,10 @@ const (
 	maxSearchResults = 50
 	// accessTokenBytes of randomness make guessing hopeless.
 	accessTokenBytes = 32
+	// accessTokenLife is for how long an access token of a client that refreshes is good: an hour without contact costs it one
+	// request. loginTokenLife is for how long a token to log in with is: the specification's "few minutes".
+	accessTokenLife = time.Hour
+	loginTokenLife  = 2 * time.Minute
 	// openIDTokenLife is for how long an OpenID token is good: whom it is given to asks at once, or comes back for another.
 	openIDTokenLife = time.Hour
 	// tokenCacheSize and tokenCacheLife: every request presents a token, so the common case must not read the

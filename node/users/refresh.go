@@ -1,0 +1,61 @@
+package users
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// ErrExpiredToken says that an access token has ended: its client gets another for its refresh token, or logs in again
+// and keeps its data.
+//
+// spec:client-server-api#soft-logout
+var ErrExpiredToken = errors.New("users: the access token has expired")
+
+// Refreshable gives a login an access token that ends, and a refresh token.
+//
+// spec:client-server-api#refreshing-access-tokens
+func (u *Users) Refreshable(ctx context.Context, login Login) (Login, error) {
+	login.RefreshToken, login.Life = newToken(), accessTokenLife
+	return login, u.store.SetRefreshable(ctx, login.User, login.Device, store.Refreshable{
+		Access: store.HashToken(login.AccessToken), Refresh: store.HashToken(login.RefreshToken), Expires: time.Now().Add(login.Life),
+	})
+}
+
+// Refresh gives new tokens for a refresh token; ErrUnknownToken if it isn't good (any more).
+func (u *Users) Refresh(ctx context.Context, token string) (Login, error) {
+	login := Login{AccessToken: newToken(), RefreshToken: newToken(), Life: accessTokenLife}
+	user, device, good, err := u.store.Refresh(ctx, store.HashToken(token), store.Refreshable{
+		Access: store.HashToken(login.AccessToken), Refresh: store.HashToken(login.RefreshToken), Expires: time.Now().Add(login.Life),
+	})
+	switch {
+	case err != nil:
+		return Login{}, err
+	case !good:
+		return Login{}, ErrUnknownToken
+	}
+	u.tokens.forgetDevice(user, device)
+	login.User, login.Device = user, device
+	return login, nil
+}
+
+// LoginToken makes a token with which the user can log in once, and tells how long it is good.
+//
+// spec:client-server-api#post_matrixclientv1loginget_token
+func (u *Users) LoginToken(ctx context.Context, user id.UserID) (token string, life time.Duration, err error) {
+	token, now := newToken(), time.Now()
+	return token, loginTokenLife, u.store.AddLoginToken(ctx, store.HashToken(token), user, now, now.Add(loginTokenLife))
+}
+
+// UseLoginToken tells whose login token it is, and spends it; false if it isn't good (any more).
+func (u *Users) UseLoginToken(ctx context.Context, token string) (id.UserID, bool, error) {
+	user, good, err := u.store.UseLoginToken(ctx, store.HashToken(token), time.Now())
+	if err != nil || !good {
+		return "", false, err
+	}
+	account, there, err := u.store.User(ctx, user)
+	return user, there && !account.Deactivated, err
+}
