@@ -49,7 +49,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	if n.users, err = users.New(users.Config{
 		Self: n.name, Store: n.store, Log: n.log, Passwords: users.Passwords{
 			Scheme: n.config.Passwords.Algorithm, MemoryKiB: n.config.Passwords.Argon2Memory, Passes: n.config.Passwords.Argon2Time,
-			Threads: n.config.Passwords.Argon2Threads, BcryptCost: n.config.Passwords.BcryptCost,
+			Threads: n.config.Passwords.Argon2Threads, BcryptCost: n.config.Passwords.BcryptCost, Parallel: n.config.Passwords.Parallel,
 		},
 	}); err != nil {
 		return err
@@ -81,6 +81,10 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err != nil {
 		return err // Validate has found it
 	}
+	proxies, err := readPrefixes(n.config.Client.TrustedProxies)
+	if err != nil {
+		return err // Validate has found it
+	}
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
 	n.syncer = clientsync.New(n.store, n.stream, n.rooms, n.ephemeral)
 	n.search = search.New(n.name, n.store, n.rooms, n.log)
@@ -92,7 +96,7 @@ func (n *Node) assemble(ctx context.Context) error {
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},
 		DefaultRoomVersion: roomversion.Version(n.config.Rooms.DefaultVersion),
-		RateLimits:         clientapi.RateLimits{Off: n.config.RateLimits.Disabled}, Log: n.log,
+		RateLimits:         n.config.RateLimits.limits(), TrustedProxies: proxies, Log: n.log,
 	})
 	if err != nil {
 		return err

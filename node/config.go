@@ -57,6 +57,9 @@ type ClientConfig struct {
 	// Certificate chain and key (PEM files) to serve clients by HTTPS. They are loaded anew when they change.
 	Certificate string `yaml:"certificate" example:"/etc/hanse/client.crt"`
 	Key         string `yaml:"key" example:"/etc/hanse/client.key"`
+	// Reverse proxies whose X-Forwarded-For is believed (prefixes): rate limits and devices' last addresses go by it.
+	// Default: those on this machine
+	TrustedProxies []string `yaml:"trusted_proxies" example:"10.0.0.1"`
 	// The address that clients use from outside; published in /.well-known/matrix/client. Default: not published.
 	PublicURL string `yaml:"public_url" example:"https://matrix.example.org"`
 }
@@ -119,12 +122,36 @@ type PasswordConfig struct {
 	Argon2Threads uint8 `yaml:"argon2_threads" example:"1"`
 	// bcrypt: cost, 4 to 31. Default: 12
 	BcryptCost int `yaml:"bcrypt_cost" example:"12"`
+	// How many passwords are hashed at once; with argon2_memory it bounds what logins can take. Default: one a processor
+	Parallel int `yaml:"parallel" example:"2"`
 }
 
 // RateLimitConfig limits what one client may ask in a time.
 type RateLimitConfig struct {
 	// Switch all limits off, as for a testnet. Default: false
 	Disabled bool `yaml:"disabled" example:"true"`
+	// Requests, per user or, without one, per address. Default: 50 a second, 200 at once
+	Requests LimitConfig `yaml:"requests"`
+	// Events sent, per user. Default: 10 a second, 50 at once
+	Events LimitConfig `yaml:"events"`
+	// Joins, and other things that make us work for or at other servers, per user. Default: 1 a second, 20 at once
+	Joins LimitConfig `yaml:"joins"`
+	// Logins tried, per address and per account. Default: 0.5 a second, 10 at once
+	Logins LimitConfig `yaml:"logins"`
+	// Registrations, per address. Default: 0.2 a second, 10 at once
+	Registrations LimitConfig `yaml:"registrations"`
+	// Files uploaded, per user. Default: 2 a second, 50 at once
+	Uploads LimitConfig `yaml:"uploads"`
+	// Files and previews asked for, per user or address. Default: 50 a second, 500 at once
+	Downloads LimitConfig `yaml:"downloads"`
+}
+
+// LimitConfig is how often something may be done.
+type LimitConfig struct {
+	// How often a second, in the long run.
+	PerSecond float64 `yaml:"per_second" example:"10"`
+	// How often at once, after a pause.
+	Burst int `yaml:"burst" example:"50"`
 }
 
 // MediaConfig is about files that users upload, and those of other servers that they look at.

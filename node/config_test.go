@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hanse/node/clientapi"
 )
 
 func TestExampleConfigIsWholeAndReadable(t *testing.T) {
@@ -44,17 +46,18 @@ func TestSettingsAreSetFromText(t *testing.T) {
 	var config Config
 	for path, text := range map[string]string{
 		"server_name": "a.org", "federation.notaries": "b.org, c.org", "registration.open": "true",
-		"passwords.argon2_threads": "3", "passwords.bcrypt_cost": "7",
+		"passwords.argon2_threads": "3", "passwords.bcrypt_cost": "7", "rate_limits.logins.per_second": "0.25", "rate_limits.logins.burst": "4",
 	} {
 		if err := settingByPath(t, path).Set(&config, text); err != nil {
 			t.Error(err)
 		}
 	}
 	if config.ServerName != "a.org" || len(config.Federation.Notaries) != 2 || config.Federation.Notaries[1] != "c.org" ||
-		!config.Registration.Open || config.Passwords.Argon2Threads != 3 || config.Passwords.BcryptCost != 7 {
+		!config.Registration.Open || config.Passwords.Argon2Threads != 3 || config.Passwords.BcryptCost != 7 ||
+		config.RateLimits.limits().Logins != (clientapi.Limit{PerSecond: 0.25, Burst: 4}) {
 		t.Errorf("%+v", config)
 	}
-	for path, text := range map[string]string{"registration.open": "perhaps", "passwords.argon2_threads": "300", "passwords.bcrypt_cost": "x"} {
+	for path, text := range map[string]string{"registration.open": "perhaps", "passwords.argon2_threads": "300", "passwords.bcrypt_cost": "x", "rate_limits.logins.per_second": "often"} {
 		if err := settingByPath(t, path).Set(&config, text); err == nil || !strings.HasPrefix(err.Error(), path) {
 			t.Errorf("%s=%s: %v", path, text, err)
 		}
@@ -82,16 +85,17 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	}
 	bad := Config{
 		ServerName: "no spaces here", Database: DatabaseConfig{URL: "mysql://x"},
-		Client:     ClientConfig{Listen: []string{"8008"}, Certificate: "a.crt", PublicURL: "example.org"},
+		Client:     ClientConfig{Listen: []string{"8008"}, Certificate: "a.crt", PublicURL: "example.org", TrustedProxies: []string{"proxy"}},
 		Federation: FederationConfig{Listen: []string{":8448"}, TrustedCAs: pem, DNSServer: "1.2.3.4", AllowAddresses: []string{"ten"}, Notaries: []string{"a b"}, WellKnown: "a b"},
-		Passwords:  PasswordConfig{Algorithm: "md5", BcryptCost: 99},
+		Passwords:  PasswordConfig{Algorithm: "md5", BcryptCost: 99, Parallel: -1},
+		RateLimits: RateLimitConfig{Events: LimitConfig{Burst: -1}},
 		Rooms:      RoomConfig{DefaultVersion: "13"}, Log: LogConfig{Level: "loud", Format: "xml"},
 	}
 	err := bad.Validate()
 	for _, path := range []string{
 		"server_name", "database.url", "client.listen", "client.key", "client.public_url", "federation.listen", "federation.trusted_cas",
 		"federation.dns_server", "federation.allow_addresses", "federation.notaries", "federation.well_known",
-		"passwords.algorithm", "passwords.bcrypt_cost", "rooms.default_version", "log.level", "log.format",
+		"passwords.algorithm", "passwords.bcrypt_cost", "passwords.parallel", "rate_limits.events", "client.trusted_proxies", "rooms.default_version", "log.level", "log.format",
 	} {
 		if err == nil || !strings.Contains(err.Error(), path+": ") {
 			t.Errorf("nothing is said of %s in:\n%v", path, err)

@@ -140,6 +140,10 @@ func (s Setting) Set(c *Config, text string) error {
 		var value bool
 		value, err = strconv.ParseBool(text)
 		field.SetBool(value)
+	case reflect.Float64:
+		var value float64
+		value, err = strconv.ParseFloat(text, 64)
+		field.SetFloat(value)
 	case reflect.Int:
 		var value int64
 		value, err = strconv.ParseInt(text, 10, 32)
@@ -156,8 +160,11 @@ func (s Setting) Set(c *Config, text string) error {
 }
 
 func kindWord(kind reflect.Kind) string {
-	if kind == reflect.Bool {
+	switch kind {
+	case reflect.Bool:
 		return "true or false"
+	case reflect.Float64:
+		return "number"
 	}
 	return "whole number in its range"
 }

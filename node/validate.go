@@ -93,6 +93,13 @@ func (c Config) Validate() error {
 	if _, err := c.trustedCAs(); err != nil {
 		wrong("federation.trusted_cas", "%v", err)
 	}
+	if _, err := readPrefixes(c.Client.TrustedProxies); err != nil {
+		wrong("client.trusted_proxies", "%v", err)
+	}
+	if c.Passwords.Parallel < 0 {
+		wrong("passwords.parallel", "%d is less than none; leave it out for one a processor", c.Passwords.Parallel)
+	}
+	c.RateLimits.validate(wrong)
 	c.validateACME(wrong)
 	if _, err := c.allowedAddresses(); err != nil {
 		wrong("federation.allow_addresses", "%v", err)
@@ -179,8 +186,12 @@ func (c Config) trustedCAs() (*x509.CertPool, error) {
 
 // allowedAddresses reads federation.allow_addresses; a bare address stands for itself.
 func (c Config) allowedAddresses() ([]netip.Prefix, error) {
+	return readPrefixes(c.Federation.AllowAddresses)
+}
+
+func readPrefixes(texts []string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
-	for _, text := range c.Federation.AllowAddresses {
+	for _, text := range texts {
 		if !strings.Contains(text, "/") {
 			address, err := netip.ParseAddr(text)
 			if err != nil {
