@@ -87,11 +87,14 @@ func (n *Node) assemble(ctx context.Context) error {
 	}
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
 	n.syncer = clientsync.New(n.store, n.stream, n.rooms, n.ephemeral)
+	if n.pushers, err = n.pushGateways(); err != nil {
+		return err
+	}
 	n.search = search.New(n.name, n.store, n.rooms, n.log)
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Media: n.media, MediaFrozen: frozen,
-		Sync: n.syncer, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
+		Sync: n.syncer, Pushers: n.pushers, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},

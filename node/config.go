@@ -36,6 +36,8 @@ type Config struct {
 	// It tells everybody in a public room when somebody is awake, and each change goes to every server that shares a
 	// room. Default: off
 	Presence string `yaml:"presence" example:"both"`
+	// How push gateways are called, which notify users' devices.
+	Push PushConfig `yaml:"push"`
 	// Health, readiness and metrics for whoever operates this server.
 	Monitor MonitorConfig `yaml:"monitor"`
 	// What is logged, and how.
@@ -177,6 +179,13 @@ type MediaConfig struct {
 type RoomConfig struct {
 	// The version of new rooms whose maker asks for none. Default: 12
 	DefaultVersion string `yaml:"default_version" example:"12"`
+}
+
+// PushConfig says how push gateways are called.
+type PushConfig struct {
+	// Addresses of push gateways that may be called although they are private or loopback (prefixes); where some are
+	// given, gateways may also be called by plain HTTP.
+	AllowAddresses []string `yaml:"allow_addresses" example:"10.0.0.0/8"`
 }
 
 // MonitorConfig is about what an operator's tools ask.

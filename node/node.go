@@ -26,6 +26,7 @@ import (
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/media"
+	"hanse/node/push"
 	"hanse/node/rooms"
 	"hanse/node/search"
 	"hanse/node/store"
@@ -59,6 +60,7 @@ type Node struct {
 	media      *media.Media
 	stream     *stream.Stream
 	syncer     *clientsync.Syncer
+	pushers    *push.Pushers
 	search     *search.Search
 	endpoints  []*endpoint
 
@@ -142,7 +144,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.store.SetOwnKeyUsed(life, n.keyID); err != nil {
 		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 	}
-	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run)
+	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run)
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())

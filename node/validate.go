@@ -104,6 +104,9 @@ func (c Config) Validate() error {
 	if _, err := c.allowedAddresses(); err != nil {
 		wrong("federation.allow_addresses", "%v", err)
 	}
+	if _, err := readPrefixes(c.Push.AllowAddresses); err != nil {
+		wrong("push.allow_addresses", "%v", err)
+	}
 	for _, notary := range c.Federation.Notaries {
 		if _, err := id.ParseServerName(notary); err != nil {
 			wrong("federation.notaries", "%v", err)

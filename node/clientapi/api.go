@@ -20,6 +20,7 @@ import (
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/media"
+	"hanse/node/push"
 	"hanse/node/rooms"
 	"hanse/node/search"
 	"hanse/node/users"
@@ -46,6 +47,8 @@ type Config struct {
 	MediaFrozen time.Time
 	// Sync builds the answers of /sync and what stands beside events.
 	Sync *clientsync.Syncer
+	// Pushers notifies users' devices; nil: no pushers can be set.
+	Pushers *push.Pushers
 	// Search finds messages; nil: there is no such endpoint.
 	Search *search.Search
 	// Profiles asks other servers; nil: profiles of their users are not found.

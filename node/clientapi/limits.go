@@ -91,6 +91,9 @@ const (
 	maxAltAliases = 50
 	// maxSyncTimeout is the longest a /sync waits: proxies cut connections that are silent for longer.
 	maxSyncTimeout = 5 * time.Minute
+	// defaultNotifications and maxNotifications bound a page of /notifications.
+	defaultNotifications = 20
+	maxNotifications     = 100
 	// defaultPage and maxPage bound /messages and /context.
 	defaultPage = 10
 	maxPage     = 1000

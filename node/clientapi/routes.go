@@ -56,6 +56,8 @@ func (a *API) routes() []route {
 		a.tagRoutes(),
 		a.filterRoutes(),
 		a.pushRuleRoutes(),
+		a.pusherRoutes(),
+		a.notificationRoutes(),
 		a.presenceRoutes(),
 		a.keysRoutes(),
 		a.roomKeysRoutes(),

@@ -28,6 +28,7 @@ import (
 	"hanse/node/directory"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
+	"hanse/node/push"
 	"hanse/node/rooms"
 	"hanse/node/search"
 	"hanse/node/store"
@@ -172,10 +173,14 @@ func newWorld(change func(*Config)) *world {
 	run(finder.Run)
 	syncer := clientsync.New(s, waiters, chat, momentary)
 	run(syncer.Run)
+	pushers, err := push.NewPushers(push.Config{Store: s, Source: syncer, Client: http.DefaultClient, AllowHTTP: true})
+	Expect(err).NotTo(HaveOccurred())
+	run(pushers.Run)
 	w.config = Config{
 		Self: self, Users: accounts, Rooms: chat, Directory: names, Ephemeral: momentary, Profiles: w.peers,
 		Encryption: encryption, Search: finder,
 		Sync:         syncer,
+		Pushers:      pushers,
 		Registration: Registration{Open: true}, RateLimits: RateLimits{Off: true},
 	}
 	if change != nil {

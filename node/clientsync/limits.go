@@ -42,4 +42,10 @@ const (
 	// start. A busy room with many users would else be many writes. maxSaving is how many may wait for it.
 	saveUnreadAfter = 500
 	maxSaving       = 1000
+	// maxNotificationScan is how many events are looked at for one page of notifications, notificationChunk how many of a
+	// room are read at a time.
+	maxNotificationScan = 5000
+	notificationChunk   = 50
+	// maxSince is how many events of a room are looked at for what is to be pushed: what is older is no news.
+	maxSince = 500
 )

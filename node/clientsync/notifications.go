@@ -1,0 +1,217 @@
+package clientsync
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"hanse/federation/id"
+	"hanse/node/push"
+	"hanse/node/store"
+)
+
+// Notified is an event that a user was, or would have been, notified of.
+type Notified struct {
+	Decorated
+	Outcome *push.Outcome
+	Read    bool
+}
+
+// Notifications lists what a user was notified of in the rooms that they are in, the newest first, before a place ("" is
+// now). next is where the following page begins, "" at the end: pages may be short, or empty, where much was said that
+// notifies nobody. The error may be M_INVALID_PARAM's reason: a place that is none.
+//
+// spec:client-server-api#get_matrixclientv3notifications
+func (s *Syncer) Notifications(ctx context.Context, user id.UserID, device, from string, limit int, highlights bool) (list []Notified, next string, err error) {
+	now := s.stream.Now().Position
+	facts, err := s.facts(ctx, user, now)
+	if err != nil {
+		return nil, "", err
+	}
+	upto := now
+	if from != "" {
+		at, err := ParseNotificationPlace(from)
+		if err != nil {
+			return nil, "", err
+		}
+		upto = min(upto, at-1)
+	}
+	walk := &notificationWalk{syncer: s, judge: facts.judge, members: map[id.RoomID]*atomic.Int64{}, reads: map[id.RoomID]reading{}}
+	for _, room := range facts.joined {
+		walk.rooms = append(walk.rooms, &roomWalk{room: room, upto: upto, more: true})
+	}
+	for scanned := 0; len(list) < limit && scanned < maxNotificationScan; scanned++ {
+		e, err := walk.next(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		if e == nil {
+			return list, "", nil
+		}
+		next = notificationPlace(e.Position)
+		found, err := walk.judged(ctx, e)
+		if err != nil {
+			return nil, "", err
+		}
+		if found != nil && (!highlights || found.Outcome.Highlight) {
+			one, err := s.Decorate(ctx, user, device, []store.EventRow{e.EventRow})
+			if err != nil {
+				return nil, "", err
+			}
+			list = append(list, Notified{Decorated: one[0], Outcome: found.Outcome, Read: found.Read})
+		}
+	}
+	return list, next, nil
+}
+
+func notificationPlace(p store.Position) string { return fmt.Sprintf("n%d", p) }
+
+// ParseNotificationPlace reads a place that Notifications gave.
+func ParseNotificationPlace(text string) (store.Position, error) {
+	if len(text) < 2 || text[0] != 'n' {
+		return 0, fmt.Errorf("%q is not a place in the notifications", text)
+	}
+	at, err := strconv.ParseInt(text[1:], 10, 64)
+	if err != nil || at <= 0 {
+		return 0, fmt.Errorf("%q is not a place in the notifications", text)
+	}
+	return store.Position(at), nil
+}
+
+// notificationWalk goes back through several rooms at a time.
+type notificationWalk struct {
+	syncer  *Syncer
+	judge   *judge
+	rooms   []*roomWalk
+	members map[id.RoomID]*atomic.Int64
+	reads   map[id.RoomID]reading
+}
+
+// roomWalk is where the walk is in one room.
+type roomWalk struct {
+	room id.RoomID
+	rows []store.EventRow // what comes next, the newest first
+	upto store.Position   // of what is read next
+	more bool
+}
+
+// next is the newest event that was not met yet; nil: there is none.
+func (w *notificationWalk) next(ctx context.Context) (*entry, error) {
+	var newest *roomWalk
+	for _, room := range w.rooms {
+		if len(room.rows) == 0 && room.more {
+			var err error
+			room.rows, room.more, err = w.syncer.store.Timeline(ctx, room.room, 0, room.upto, notificationChunk, true)
+			if err != nil {
+				return nil, err
+			}
+			if n := len(room.rows); n > 0 {
+				room.upto = room.rows[n-1].Position - 1
+			}
+		}
+		if len(room.rows) > 0 && (newest == nil || room.rows[0].Position > newest.rows[0].Position) {
+			newest = room
+		}
+	}
+	if newest == nil {
+		return nil, nil
+	}
+	e := newEntry(newest.rows[0])
+	newest.rows = newest.rows[1:]
+	return e, nil
+}
+
+// judged tells what an event is to the user; nil if it doesn't notify. Where it is from before the user came, the walk leaves
+// its room.
+func (w *notificationWalk) judged(ctx context.Context, e *entry) (*push.Notification, error) {
+	room := e.Event.RoomID()
+	if w.members[room] == nil {
+		w.members[room] = &atomic.Int64{}
+	}
+	outcome, err := w.syncer.verdict(ctx, w.judge, e, w.members[room])
+	if outcome == nil || err != nil {
+		return nil, err
+	}
+	if e.before, e.placed, err = w.syncer.store.StateBefore(ctx, e.Event.ID()); err != nil {
+		return nil, err
+	}
+	member, err := w.syncer.member(ctx, e, w.judge.user)
+	if err != nil {
+		return nil, err
+	}
+	if member == nil || member.Membership() != "join" {
+		w.rooms = slices.DeleteFunc(w.rooms, func(r *roomWalk) bool { return r.room == room })
+		return nil, nil
+	}
+	read, err := w.read(ctx, e)
+	return &push.Notification{Position: e.Position, Event: e.Event, Outcome: outcome, Read: read}, err
+}
+
+// read tells whether the user has read an event.
+func (w *notificationWalk) read(ctx context.Context, e *entry) (bool, error) {
+	room := e.Event.RoomID()
+	read, known := w.reads[room]
+	if !known {
+		var err error
+		if read, err = w.syncer.read(ctx, w.judge.user, room); err != nil {
+			return false, err
+		}
+		w.reads[room] = read
+	}
+	thread, err := w.syncer.thread(ctx, e.Event)
+	return read.has(e.Position, thread), err
+}
+
+// Since gives what came after a position and notifies a user, invitations too: the oldest first, of many the newest at
+// most, and up to where everything was looked at. It is a push.Source.
+func (s *Syncer) Since(ctx context.Context, user id.UserID, after store.Position, most int) ([]push.Notification, store.Position, error) {
+	now := s.stream.Now().Position
+	facts, err := s.facts(ctx, user, now)
+	if err != nil {
+		return nil, after, err
+	}
+	walk := &notificationWalk{syncer: s, judge: facts.judge, members: map[id.RoomID]*atomic.Int64{}, reads: map[id.RoomID]reading{}}
+	var list []push.Notification
+	for _, room := range s.stream.RoomsSince(facts.joined, after) {
+		rows, _, err := s.store.Timeline(ctx, room, after, now, maxSince, true)
+		if err != nil {
+			return nil, after, err
+		}
+		walk.rooms = []*roomWalk{{room: room}}
+		for _, row := range rows {
+			found, err := walk.judged(ctx, newEntry(row))
+			if err != nil {
+				return nil, after, err
+			}
+			if len(walk.rooms) == 0 {
+				break
+			}
+			if found != nil {
+				list = append(list, *found)
+			}
+		}
+	}
+	for _, m := range facts.memberships {
+		if m.Membership != "invite" || m.Position <= after {
+			continue
+		}
+		row, found, err := s.store.Event(ctx, m.EventID)
+		if err != nil || !found {
+			return nil, after, err
+		}
+		outcome, err := s.verdict(ctx, facts.judge, newEntry(row), &atomic.Int64{})
+		if err != nil {
+			return nil, after, err
+		}
+		if outcome != nil && !facts.ignored[m.Sender] {
+			list = append(list, push.Notification{Position: m.Position, Event: row.Event, Outcome: outcome})
+		}
+	}
+	slices.SortFunc(list, func(a, b push.Notification) int { return cmp.Compare(a.Position, b.Position) })
+	return list[max(0, len(list)-most):], now, nil
+}
+
+var _ push.Source = (*Syncer)(nil)
