@@ -28,19 +28,25 @@ const (
 // send sends messages until ctx ends or the server does.
 func (m *mail) send(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if m.cutOff {
-			m.retried++
-		}
-		path := fmt.Sprintf("/_matrix/client/v3/sendToDevice/%s/mail%d", mailType, m.sent)
-		body := map[string]any{"messages": map[string]any{m.to.user.ID: map[string]any{m.to.user.DeviceID: map[string]any{"n": m.sent}}}}
-		err := m.from.user.Call(ctx, http.MethodPut, path, nil, body, nil)
-		if m.cutOff = err != nil; m.cutOff {
+		if err := m.sendOne(ctx); err != nil {
 			return refused(err)
 		}
-		m.sent++
 		time.Sleep(mailPause)
 	}
 	return nil
+}
+
+func (m *mail) sendOne(ctx context.Context) error {
+	if m.cutOff {
+		m.retried++
+	}
+	path := fmt.Sprintf("/_matrix/client/v3/sendToDevice/%s/mail%d", mailType, m.sent)
+	body := map[string]any{"messages": map[string]any{m.to.user.ID: map[string]any{m.to.user.DeviceID: map[string]any{"n": m.sent}}}}
+	err := m.from.user.Call(ctx, http.MethodPut, path, nil, body, nil)
+	if m.cutOff = err != nil; !m.cutOff {
+		m.sent++
+	}
+	return err
 }
 
 // receive reads on until ctx ends or the server does.
@@ -100,4 +106,73 @@ func (m *mail) missing(ctx context.Context) (string, error) {
 // between is mail both ways.
 func between(a, b *server) []*mail {
 	return []*mail{{from: a, to: b}, {from: b, to: a}}
+}
+
+// MailReport says how long messages took whose receiver was out.
+type MailReport struct {
+	Messages int
+	Sent     time.Duration // until all were acknowledged to the sender, one after the other
+	Read     time.Duration // from the start of the receiver's server until the device had them
+}
+
+// MailThroughAnOutage sends messages to a device whose server is out, and waits until the device has them when it is back.
+func MailThroughAnOutage(ctx context.Context, options Options, messages int) (MailReport, error) {
+	report := MailReport{Messages: messages}
+	c := &campaign{options: options}
+	stop, err := c.network(ctx)
+	if err != nil {
+		return report, err
+	}
+	defer stop()
+	servers := make([]*server, 2)
+	for place, name := range []string{"sender", "receiver"} {
+		s, err := c.newServer(ctx, name, place, options.Database)
+		if err != nil {
+			return report, err
+		}
+		defer s.kill()
+		if err := s.start(ctx); err != nil {
+			return report, err
+		}
+		if err := s.account(ctx); err != nil {
+			return report, err
+		}
+		servers[place] = s
+	}
+	m := &mail{from: servers[0], to: servers[1]}
+	if err := m.sync(ctx); err != nil {
+		return report, err
+	}
+	m.to.kill()
+	began := time.Now()
+	for m.sent < messages {
+		if err := m.sendOne(ctx); err != nil {
+			return report, err
+		}
+	}
+	report.Sent = time.Since(began)
+	m.from.kill() // what waits is on disk
+	began = time.Now()
+	for _, s := range []*server{m.to, m.from} {
+		if err := s.start(ctx); err != nil {
+			return report, err
+		}
+	}
+	// The sender's server, which has tried in vain, hears from the receiver's, and tries again.
+	query := map[string]any{"device_keys": map[string]any{m.from.user.ID: []string{}}}
+	if err := m.to.user.Call(ctx, http.MethodPost, "/_matrix/client/v3/keys/query", nil, query, nil); err != nil {
+		return report, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for m.read < messages {
+		if err := m.sync(waiting); err != nil {
+			return report, err
+		}
+		if waiting.Err() != nil {
+			return report, fmt.Errorf("within %s the device got %d of %d messages", patience, m.read, messages)
+		}
+	}
+	report.Read = time.Since(began)
+	return report, m.sync(ctx) // and nothing more
 }

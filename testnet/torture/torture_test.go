@@ -18,6 +18,7 @@ import (
 const (
 	killsVariable = "HANSE_TORTURE_KILLS" // on each database; 4 if not set
 	seedVariable  = "HANSE_TORTURE_SEED"
+	mailVariable  = "HANSE_TORTURE_MAIL" // how many messages wait for a device whose server is out; 500 if not set
 )
 
 func number(t *testing.T, variable string, standard uint64) uint64 {
@@ -38,6 +39,7 @@ func TestKilledServersLoseNothing(t *testing.T) {
 	if output, err := exec.Command("go", "build", "-o", program, "hanse").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
+	t.Run("mail", func(t *testing.T) { waitingMail(t, program) })
 	t.Run("SQLite", func(t *testing.T) { run(t, program, nil) })
 	t.Run("PostgreSQL", func(t *testing.T) {
 		server := os.Getenv("HANSE_TEST_POSTGRES")
@@ -46,6 +48,16 @@ func TestKilledServersLoseNothing(t *testing.T) {
 		}
 		run(t, program, func(ctx context.Context, name string) (string, error) { return newDatabase(ctx, server, name) })
 	})
+}
+
+// waitingMail: messages to a device whose server is out come when it is back, all, once and in order.
+func waitingMail(t *testing.T, program string) {
+	options := Options{Dir: t.TempDir(), Program: []string{program, "testnet", "node"}}
+	report, err := MailThroughAnOutage(t.Context(), options, int(number(t, mailVariable, 500)))
+	t.Logf("%+v", report)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // lines writes to the test's log as they come, for who watches a long campaign.
