@@ -82,6 +82,15 @@ type Joined struct {
 //
 // spec:server-server-api#joining-rooms
 func (p *Peer) Join(ctx context.Context, via id.ServerName, roomID id.RoomID, user id.UserID) (Joined, error) {
+	return p.join(ctx, via, roomID, user, false)
+}
+
+// JoinWithoutMembers is Join with omit_members: the room then has the members that the answer has.
+func (p *Peer) JoinWithoutMembers(ctx context.Context, via id.ServerName, roomID id.RoomID, user id.UserID) (Joined, error) {
+	return p.join(ctx, via, roomID, user, true)
+}
+
+func (p *Peer) join(ctx context.Context, via id.ServerName, roomID id.RoomID, user id.UserID, omit bool) (Joined, error) {
 	var joined Joined
 	var err error
 	if joined.Template, err = p.Client.MakeJoin(ctx, via, roomID, user, Versions()); err != nil {
@@ -99,7 +108,7 @@ func (p *Peer) Join(ctx context.Context, via id.ServerName, roomID id.RoomID, us
 	if joined.Join, err = draft.Sign(rules, p.Name, p.Key()); err != nil {
 		return joined, err
 	}
-	joined.Answer, err = p.Client.SendJoin(ctx, via, roomID, joined.Join.ID(), joined.Join.JSON(), false)
+	joined.Answer, err = p.Client.SendJoin(ctx, via, roomID, joined.Join.ID(), joined.Join.JSON(), omit)
 	p.note("sent   send_join to %s: %s\n  got  %d state events, %v", via, joined.Join.JSON(), len(joined.Answer.State), err)
 	if err != nil {
 		return joined, err

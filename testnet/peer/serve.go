@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ed25519"
@@ -113,6 +116,37 @@ func Lie(alter func(answer map[string]any)) Hook {
 		}
 		alter(answer)
 		answerJSON(w, answer)
+	}
+}
+
+// OmitMembers answers send_join without the members, if that is asked for.
+//
+// spec:server-server-api#put_matrixfederationv2send_joinroomideventid
+func OmitMembers() Hook {
+	less := Lie(func(answer map[string]any) {
+		servers := map[string]bool{}
+		kept := []any{}
+		list, _ := answer["state"].([]any)
+		for _, e := range list {
+			event, _ := e.(map[string]any)
+			if event["type"] != "m.room.member" {
+				kept = append(kept, e)
+				continue
+			}
+			content, _ := event["content"].(map[string]any)
+			member, _ := event["state_key"].(string)
+			if _, server, ok := strings.Cut(member, ":"); ok && content["membership"] == "join" {
+				servers[server] = true
+			}
+		}
+		answer["state"], answer["members_omitted"], answer["servers_in_room"] = kept, true, slices.Sorted(maps.Keys(servers))
+	})
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Query().Get("omit_members") == "true" {
+			less(w, r, next)
+		} else {
+			next.ServeHTTP(w, r)
+		}
 	}
 }
 
