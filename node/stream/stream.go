@@ -68,11 +68,16 @@ func (s *Stream) absorb() {
 		s.wakeAll()
 	}
 	for _, notice := range notices {
-		s.news.add(notice)
-		s.wake(notice.Room, notice.Users)
-		for _, room := range notice.Rooms {
-			s.wake(room, nil)
-		}
+		s.learn(notice)
+	}
+}
+
+// learn remembers what a notice is about and wakes whom it concerns. The caller holds mu.
+func (s *Stream) learn(notice store.Notice) {
+	s.news.add(notice)
+	s.wake(notice.Room, notice.Users)
+	for _, room := range notice.Rooms {
+		s.wake(room, nil)
 	}
 }
 

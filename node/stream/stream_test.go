@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"testing"
 
 	"hanse/federation/id"
@@ -89,5 +90,49 @@ func TestWakesWhoIsConcerned(t *testing.T) {
 	check("nobody waits", false, false)
 	if len(s.byUser)+len(s.byRoom) != 0 {
 		t.Errorf("closed watches are kept: %v, %v", s.byUser, s.byRoom)
+	}
+}
+
+// A change of devices, messages to them and their one-time keys concern those who share a room, or the user alone; nobody else
+// is woken or looks.
+func TestNewsOfDevices(t *testing.T) {
+	s := &Stream{byUser: map[id.UserID]map[*Watch]struct{}{}, byRoom: map[id.RoomID]map[*Watch]struct{}{}}
+	s.news.forget(10)
+	rooms := map[id.UserID][]id.RoomID{"@alice:a": {"!one:a"}, "@bob:a": {"!one:a", "!two:a"}, "@carol:a": {"!three:a"}}
+	watches := map[id.UserID]*Watch{}
+	for user, in := range rooms {
+		watches[user] = s.Watch(user)
+		watches[user].Rooms(in)
+	}
+	for _, c := range []struct {
+		notice                        store.Notice
+		devices, messages, keys, wake []id.UserID
+	}{
+		{
+			notice:  store.Notice{Position: 11, Kind: store.KindDevices, Users: []id.UserID{"@alice:a"}, Rooms: rooms["@alice:a"]},
+			devices: []id.UserID{"@alice:a", "@bob:a"}, wake: []id.UserID{"@alice:a", "@bob:a"},
+		},
+		{notice: store.Notice{Position: 12, Kind: store.KindDevices, Servers: []id.ServerName{"b"}}},
+		{
+			notice:   store.Notice{Position: 13, Kind: store.KindToDevice, Users: []id.UserID{"@bob:a"}},
+			messages: []id.UserID{"@bob:a"}, wake: []id.UserID{"@bob:a"},
+		},
+		{
+			notice: store.Notice{Position: 14, Kind: store.KindOneTimeKeys, Users: []id.UserID{"@carol:a"}},
+			keys:   []id.UserID{"@carol:a"}, wake: []id.UserID{"@carol:a"},
+		},
+	} {
+		s.learn(c.notice)
+		after := c.notice.Position - 1
+		for user, in := range rooms {
+			got := [4]bool{s.DevicesSince(user, in, after), s.ToDeviceSince(user, after), s.OneTimeKeysSince(user, after), woken(watches[user])}
+			want := [4]bool{slices.Contains(c.devices, user), slices.Contains(c.messages, user), slices.Contains(c.keys, user), slices.Contains(c.wake, user)}
+			if got != want {
+				t.Errorf("after %+v: %s has %v, want %v", c.notice, user, got, want)
+			}
+		}
+	}
+	if !s.DevicesSince("@carol:a", nil, 9) || !s.ToDeviceSince("@carol:a", 9) || !s.OneTimeKeysSince("@carol:a", 9) {
+		t.Error("what was before is taken for known")
 	}
 }
