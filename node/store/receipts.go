@@ -19,10 +19,9 @@ type Receipt struct {
 	Position Position
 }
 
-// SaveReceipts stores receipts, each in place of the user's earlier one of its type and thread, and queues EDUs for
-// other servers in the same transaction. Whether a receipt goes forward is for the caller to decide. A receipt for a
+// SaveReceipts stores receipts, each in place of the user's earlier one of its type and thread. Whether a receipt goes forward is for the caller to decide. A receipt for a
 // room that is not known fails all.
-func (s *Store) SaveReceipts(ctx context.Context, receipts []Receipt, edus ...QueuedEDU) (Position, error) {
+func (s *Store) SaveReceipts(ctx context.Context, receipts []Receipt) (Position, error) {
 	refs := make([]*roomRef, len(receipts))
 	for i, r := range receipts {
 		ref, err := s.rooms.find(ctx, r.Room)
@@ -42,13 +41,9 @@ func (s *Store) SaveReceipts(ctx context.Context, receipts []Receipt, edus ...Qu
 			if err != nil {
 				return err
 			}
-			notice := Notice{Position: at, Kind: KindReceipt, Room: r.Room, Users: []id.UserID{r.User}}
-			for _, e := range edus {
-				notice.Servers = append(notice.Servers, e.Destinations...)
-			}
-			t.notify(notice)
+			t.notify(Notice{Position: at, Kind: KindReceipt, Room: r.Room, Users: []id.UserID{r.User}})
 		}
-		return s.outbox.addEDUs(t, edus)
+		return nil
 	})
 	return at, err
 }
