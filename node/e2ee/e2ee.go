@@ -88,6 +88,11 @@ func (e *E2EE) wake(ctx context.Context, feed *store.Follower) {
 			e.config.Wake(n.Servers...)
 		}
 	}
+	for _, n := range notices {
+		if n.Kind == store.KindEvents {
+			e.announceJoins(ctx, n)
+		}
+	}
 	if !lost {
 		return
 	}
@@ -97,4 +102,18 @@ func (e *E2EE) wake(ctx context.Context, feed *store.Follower) {
 		return
 	}
 	e.config.Wake(servers...)
+}
+
+// announceJoins tells servers that users of ours have met in a room of the users' devices. If that is lost in a crash, a server
+// with an old list of them learns of it by the next change.
+func (e *E2EE) announceJoins(ctx context.Context, n store.Notice) {
+	for _, user := range n.Users {
+		joined, err := e.store.JoinedAt(ctx, user, n.Room, n.Position)
+		if err == nil && joined {
+			err = e.store.AnnounceJoin(ctx, user, n.Room)
+		}
+		if err != nil && ctx.Err() == nil {
+			e.log.Warn("servers that a user has met in a room are not told of the user's devices", "room", n.Room, "user", user, "error", err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 
@@ -94,6 +95,62 @@ func (t *writeTx) announcements(user id.UserID, u deviceUpdate, stream int64) ([
 		err = queue(federation.EDUSigningKeyUpdate, update)
 	}
 	return edus, stream, err
+}
+
+// AnnounceJoin tells those servers in a room that a user of ours did not share one with before of the user's devices. It is an
+// update of the newest stream_id that follows none, so that a server which has the list as it is now does nothing, and one
+// that knows an older list fetches it.
+//
+// spec:server-server-api#device-management
+func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID) error {
+	ref, err := s.rooms.find(ctx, room)
+	if err != nil || ref == nil {
+		return err
+	}
+	var device []byte
+	found, err := s.read.found(ctx, "SELECT device_id FROM device_keys WHERE user_id = $1 ORDER BY device_id LIMIT 1", []any{string(user)}, &device)
+	if err != nil || !found {
+		return err
+	}
+	servers, err := readAll[id.ServerName](ctx, s, `SELECT server FROM room_servers AS here WHERE room = $1 AND joined > 0 AND server <> $2
+		AND NOT EXISTS (SELECT 1 FROM members JOIN room_servers AS there ON there.room = members.room
+			WHERE user_id = $3 AND membership = 'join' AND members.room <> $1 AND there.server = here.server AND there.joined > 0)`,
+		ref.number, string(s.self), string(user))
+	if err != nil || len(servers) == 0 {
+		return err
+	}
+	return s.commit.write(ctx, func(t *writeTx) error {
+		update, err := t.deviceListUpdate(user, string(device))
+		if err != nil {
+			return err
+		}
+		update.PrevID = []int64{}
+		_, err = t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &update.StreamID)
+		if err != nil {
+			return err
+		}
+		content, err := json.Marshal(update)
+		if err != nil {
+			return err
+		}
+		t.notify(Notice{Position: t.next(), Kind: KindDevices, Servers: servers})
+		return s.outbox.addEDUs(t, []QueuedEDU{{Type: federation.EDUDeviceListUpdate, Content: content, Destinations: servers, Keep: true}})
+	})
+}
+
+// JoinedAt tells whether a user of ours joined a room at a position, rather than became something else or changed the name.
+func (s *Store) JoinedAt(ctx context.Context, user id.UserID, room id.RoomID, at Position) (bool, error) {
+	m, found, err := s.Membership(ctx, room, user)
+	if err != nil || !found || m.Membership != "join" || m.Position != at || m.OutOfRoom {
+		return false, err
+	}
+	before, err := s.MembershipsAt(ctx, user, at-1)
+	for _, m := range before {
+		if m.RoomID == room && m.Membership == "join" {
+			return false, err
+		}
+	}
+	return true, err
 }
 
 // deviceListUpdate describes a device as other servers may see it: its keys with what its owner signed.

@@ -183,6 +183,26 @@ var _ = onEach("Changes of our users' devices", func(db *fixture) {
 		Expect(err).To(MatchError(store.ErrNotFound))
 	})
 
+	It("are told to servers that are met by a join", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "ONE")
+		must(db.UploadKeys(ctx, store.KeyUpload{User: alice, Device: "ONE", DeviceKeys: keys}))
+		stream := must(db.DeviceStream(ctx, alice))
+		first := db.withBob()
+		Expect(db.AnnounceJoin(ctx, alice, first.id())).To(Succeed())
+		Expect(told(ctx)).To(HaveLen(1))
+		Expect(told(ctx)[0]).To(Equal(federation.DeviceListUpdate{UserID: alice, DeviceID: "ONE", StreamID: stream, PrevID: []int64{}, Keys: keys}))
+		second := db.withBob()
+		Expect(db.AnnounceJoin(ctx, alice, second.id())).To(Succeed())
+		Expect(told(ctx)).To(HaveLen(1), "they have met before")
+		m, _, err := db.Membership(ctx, second.id(), alice)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(db.JoinedAt(ctx, alice, second.id(), m.Position)).To(BeTrue())
+		must(second.propose(store.CommitOptions{}, state("m.room.member", string(alice), `{"membership":"join","displayname":"Al"}`, alice)))
+		renamed, _, err := db.Membership(ctx, second.id(), alice)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(db.JoinedAt(ctx, alice, second.id(), renamed.Position)).To(BeFalse())
+	})
+
 	It("take signatures with them that are good no more", func(ctx SpecContext) {
 		db.loggedIn(ctx, alice, "ONE")
 		signed := func() []store.KeySignature { return must(db.KeySignatures(ctx, []id.UserID{alice})) }
