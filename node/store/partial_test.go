@@ -1,0 +1,139 @@
+package store_test
+
+import (
+	"math"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+	"hanse/node/store"
+)
+
+var _ = onEach("A room whose state isn't whole", func(db *fixture) {
+	var (
+		a    *actor
+		join *event.Event
+	)
+	// timeline is what /sync shows after a position, and what /messages does.
+	shown := func(ctx SpecContext, after store.Position) []id.EventID {
+		GinkgoHelper()
+		rows, _, err := db.Timeline(ctx, a.id(), after, math.MaxInt64, 100, false)
+		Expect(err).NotTo(HaveOccurred())
+		pages, _, err := db.Page(ctx, a.id(), store.Topological{Depth: math.MaxInt64, Position: math.MaxInt64}, store.Backward, 100, store.Topological{})
+		Expect(err).NotTo(HaveOccurred())
+		all := ids(pages)
+		for _, row := range ids(rows) {
+			Expect(all).To(ContainElement(row))
+		}
+		return ids(rows)
+	}
+	// commit writes events with a verdict, as a machine would.
+	commit := func(ctx SpecContext, change func(*room.Commit), events ...room.Committed) {
+		GinkgoHelper()
+		c := room.Commit{RoomID: a.id(), Rules: a.rules, Current: a.machine.Current(), Forward: []id.EventID{join.ID()}, Depth: join.Depth(), Resident: true}
+		for _, e := range events {
+			e.Before, e.After = a.machine.Current(), a.machine.Current()
+			c.Events = append(c.Events, e)
+		}
+		change(&c)
+		_, err := db.Commit(ctx, c, store.CommitOptions{})
+		Expect(err).NotTo(HaveOccurred())
+	}
+	unsure := func(e *event.Event, status room.Status) room.Committed {
+		return room.Committed{Event: e, Status: status, Reason: "by what is known", Unsure: true}
+	}
+	again := func(e *event.Event, status room.Status) room.Committed {
+		return room.Committed{Event: e, Status: status, Reason: "by the whole state", Again: true}
+	}
+	BeforeEach(func(ctx SpecContext) {
+		a = must(create(db.Store, roomversion.V11))
+		join = must(a.propose(store.CommitOptions{}, member(alice, "join", alice)))[0]
+		commit(ctx, func(c *room.Commit) {
+			c.Partial = &room.PartialState{Join: join.ID(), Servers: []id.ServerName{bob.Server(), self}}
+		})
+	})
+
+	It("is remembered, with who is in it and what is to be decided again, until it is whole", func(ctx SpecContext) {
+		one, two := a.foreign(message(bob, "one")), a.foreign(message(bob, "two"))
+		given := unsure(two, room.Rejected)
+		given.Given = true
+		commit(ctx, func(*room.Commit) {}, unsure(one, room.Accepted), given)
+		for range 2 {
+			Expect(db.PartialRooms(ctx)).To(Equal([]store.PartialRoom{{RoomID: a.id(), Join: join.ID()}}))
+			info, _, err := db.Room(ctx, a.id())
+			Expect(err).NotTo(HaveOccurred())
+			Expect(info.Partial).To(BeTrue())
+			Expect(db.ServersIn(ctx, a.id())).To(Equal(map[id.ServerName]int{self: 1, bob.Server(): 0}))
+			Expect(db.JoinedServers(ctx, a.id())).To(Equal(map[id.ServerName]int{self: 1}))
+			snap, _, err := db.LoadRoom(ctx, a.id())
+			Expect(err).NotTo(HaveOccurred())
+			Expect(snap.Partial.Join).To(Equal(join.ID()))
+			Expect(snap.Partial.Servers).To(ConsistOf(self, bob.Server()))
+			Expect(snap.Partial.Unsure).To(HaveLen(2))
+			Expect(snap.Partial.Unsure[0]).To(Equal(room.Unsure{Event: one.ID()}))
+			Expect(snap.Partial.Unsure[1].Given).To(BeTrue())
+			Expect(snap.Partial.Unsure[1].Before.Equal(a.machine.Current())).To(BeTrue())
+			db.restart()
+		}
+		commit(ctx, func(c *room.Commit) { c.Whole = true })
+		Expect(db.PartialRooms(ctx)).To(BeEmpty())
+		Expect(db.ServersIn(ctx, a.id())).To(Equal(map[id.ServerName]int{self: 1}))
+		snap, _, err := db.LoadRoom(ctx, a.id())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(snap.Partial).To(BeNil())
+	})
+
+	for _, indexed := range []bool{false, true} {
+		what := "from the newest events"
+		if indexed {
+			what = "from the indexes"
+		}
+		It("hides and shows what is judged otherwise when it is whole, "+what, func(ctx SpecContext) {
+			first := a.foreign(message(bob, "first"))
+			good, bad := a.foreign(message(bob, "good")), a.foreign(message(bob, "bad"))
+			redaction := event.Draft{Type: "m.room.redaction", Sender: bob, Content: []byte(`{"redacts":"` + string(first.ID()) + `"}`)}
+			redacting := a.foreign(redaction)
+			commit(ctx, func(*room.Commit) {}, unsure(first, room.Accepted), unsure(good, room.SoftFailed), unsure(bad, room.Accepted), unsure(redacting, room.Accepted))
+			Expect(db.ApplyRedactions(ctx, []store.Redaction{{Target: first.ID(), By: redacting.ID()}})).To(Succeed())
+			Expect(shown(ctx, 0)).To(ContainElements(first.ID(), bad.ID(), redacting.ID()))
+			Expect(shown(ctx, 0)).NotTo(ContainElement(good.ID()))
+			if indexed {
+				for range 6 { // more than the tail holds
+					var many []room.Committed
+					for range 1000 {
+						many = append(many, room.Committed{Event: a.foreign(message(bob, "more"))})
+					}
+					commit(ctx, func(*room.Commit) {}, many...)
+				}
+			}
+			before := db.Position()
+			commit(ctx, func(c *room.Commit) { c.Whole = true },
+				again(first, room.Accepted), again(good, room.Accepted), again(bad, room.Rejected), again(redacting, room.SoftFailed))
+			check := func() {
+				GinkgoHelper()
+				Expect(shown(ctx, before)).To(Equal([]id.EventID{good.ID()}), "it is new for clients")
+				rows, err := db.Events(ctx, []id.EventID{first.ID(), good.ID(), bad.ID(), redacting.ID()})
+				Expect(err).NotTo(HaveOccurred())
+				Expect(rows[bad.ID()].Status).To(Equal(room.Rejected))
+				Expect(rows[bad.ID()].Reason).To(Equal("by the whole state"))
+				Expect(rows[good.ID()].Status).To(Equal(room.Accepted))
+				Expect(rows[redacting.ID()].Status).To(Equal(room.SoftFailed))
+				Expect(rows[first.ID()].RedactedBy).To(BeEmpty())
+				Expect(db.PendingRedactions(ctx, first.ID())).To(BeEmpty())
+			}
+			check()
+			if !indexed {
+				Expect(shown(ctx, 0)).NotTo(ContainElements(bad.ID(), redacting.ID()))
+			}
+			db.restart()
+			check()
+			_, found, err := db.StateAfter(ctx, good.ID())
+			Expect(err).NotTo(HaveOccurred())
+			Expect(found).To(BeTrue())
+		})
+	}
+})
