@@ -10,6 +10,9 @@ FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 # How often `make torture` kills a server on each database; HANSE_TORTURE_SEED repeats a campaign.
 KILLS ?= 1000
+# How many runs of each room version `make sim` makes; SEED is the first one's, by the clock if it isn't given.
+SEEDS ?= 2000
+SEED ?= 0
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
@@ -24,6 +27,11 @@ race:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./federation/... ./keys/... ./resolver/... ./node/...
+
+# Servers that lose, delay, crash and lie, without a network: a failure is told with its seed, and as a small scenario.
+.PHONY: sim
+sim:
+	$(GO) test -count=1 -timeout 0 -v -run Runs ./testnet/sim -seeds $(SEEDS) -seed $(SEED)
 
 # kill -9 at work: on SQLite and, where HANSE_TEST_POSTGRES is set, on PostgreSQL. A second or so a kill.
 torture:

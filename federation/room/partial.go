@@ -234,7 +234,7 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
 	if err != nil {
 		return err
 	}
-	c.Again = true
+	c.Again = s.batch[u.Event] == nil // else it got its place just now
 	if c.Status != stored.Status {
 		s.verdict(verdictOf(&c))
 	}

@@ -33,10 +33,11 @@ import (
 //	refuse @user WHAT…            an own event that should be refused
 //	receive SERVER A B …          a transaction
 //	accept SERVER A               send_join and its like come to us
-//	adopt A [without=B,C]         the answer to our send_join: the true state and auth chain
+//	adopt A [without=B,C]         the answer to our send_join: the true state and auth chain; "partial": without the members
+//	complete                      the true state before a join whose state was partial
 //	backfill SERVER A B …         history
 //	answer                        the true answer to the oldest open fetch; with names: these events; "without=A": not those;
-//	                              "fail": nobody answered; "nothing": an empty answer
+//	                              "fail": nobody answered; "nothing": an empty answer; "#2" first: to the second oldest one
 //	restart                       the machine is loaded anew from what is stored
 //	state                         shows the current state
 func TestScenarios(t *testing.T) {
@@ -167,6 +168,8 @@ func (s *scene) line(line string) error {
 		return s.step(room.Accept{Origin: id.ServerName(args[0]), Event: events[0]})
 	case "adopt":
 		return s.adopt(args)
+	case "complete":
+		return s.complete()
 	case "answer":
 		return s.answer(args)
 	case "restart":
@@ -302,7 +305,16 @@ func (s *scene) adopt(args []string) error {
 		return err
 	}
 	state := s.w.before[join.ID()]
-	in := room.Adopt{Event: join}
+	in := room.Adopt{Event: join, Partial: slices.Contains(args, "partial")}
+	if in.Partial {
+		for key, e := range state.All() {
+			if key.Type == "m.room.member" && s.w.events[e].Membership() == "join" {
+				in.Servers = append(in.Servers, id.UserID(key.StateKey).Server())
+			}
+		}
+		user, _ := join.StateKey()
+		state = s.w.without(state, user)
+	}
 	for _, e := range s.w.stateEvents(state) {
 		if !without[e.ID()] {
 			in.State = append(in.State, e)
@@ -318,6 +330,15 @@ func (s *scene) adopt(args []string) error {
 		}
 	}
 	return s.step(in)
+}
+
+func (s *scene) complete() error {
+	partial := s.m.Partial()
+	if partial == nil {
+		return errors.New("the state is whole")
+	}
+	state := s.w.before[partial.Join]
+	return s.step(room.Complete{Join: partial.Join, States: [][]id.EventID{stateIDs(state)}, Events: s.w.wholeState(state, partial.Join)})
 }
 
 func (s *scene) without(args []string) (map[id.EventID]bool, error) {
@@ -340,8 +361,15 @@ func (s *scene) answer(args []string) error {
 	if len(s.fetches) == 0 {
 		return errors.New("no fetch is open")
 	}
-	f := s.fetches[0]
-	s.fetches = s.fetches[1:]
+	at := 0
+	if len(args) > 0 && args[0][0] == '#' {
+		if _, err := fmt.Sscanf(args[0], "#%d", &at); err != nil || at < 1 || at > len(s.fetches) {
+			return fmt.Errorf("no fetch %s is open", args[0])
+		}
+		at, args = at-1, args[1:]
+	}
+	f := s.fetches[at]
+	s.fetches = slices.Delete(s.fetches, at, at+1)
 	in := room.Provide{Fetch: f, From: f.From[0]}
 	without, err := s.without(args)
 	if err != nil {

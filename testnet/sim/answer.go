@@ -31,7 +31,7 @@ func (s *server) answer(f room.Fetch) (room.Provide, bool) {
 		return in, true
 	case room.FetchState:
 		at, ok := s.store.events[f.At]
-		if !ok || at.Outlier {
+		if !ok || at.Outlier || !s.whole() {
 			return in, false
 		}
 		state := stateIDs(at.Before)

@@ -7,6 +7,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
 	"hanse/federation/stateres"
 )
 
@@ -23,24 +24,101 @@ func (n *network) check() error {
 			n.report.Reset++
 			continue
 		}
-		for _, check := range []func(*server) error{n.sameRoom, n.sameGraph, n.nothingLost, n.soundState} {
+		for _, check := range []func(*server) error{n.wholeState, n.sameRoom, n.sameGraph, n.nothingLost, n.soundState, n.bansHold} {
 			if err := check(s); err != nil {
 				return err
 			}
 		}
 	}
 	n.trace("all agree on %v", first.store.forward)
+	n.report.Subgraphs += n.subgraphs(first)
 	return nil
+}
+
+// wholeState: nobody is left with a part of the state.
+func (n *network) wholeState(s *server) error {
+	if s.store.partial != nil {
+		return n.failAt(s, "the state is never whole", "of %s", s.name)
+	}
+	return nil
+}
+
+// bansHold: no join is accepted of who is banned before it.
+func (n *network) bansHold(s *server) error {
+	for _, e := range s.store.order {
+		c := s.store.events[e]
+		user, isState := c.Event.StateKey()
+		if c.Status == room.Rejected || !isState || c.Event.Type() != "m.room.member" || c.Event.Membership() != "join" {
+			continue
+		}
+		if at, ok := c.Before.Get("m.room.member", user); ok && s.store.events[at].Event.Membership() == "ban" {
+			return n.failAt(s, "somebody who is banned joins", "%s by %s at %s", user, e, s.name)
+		}
+	}
+	return nil
+}
+
+// subgraphs counts the merges of a server in which state resolution v2.1 has more to look at than v2 would.
+func (n *network) subgraphs(s *server) (count int) {
+	if n.rules.StateResolution != roomversion.StateResolutionV21 {
+		return 0
+	}
+	for _, e := range s.store.order {
+		if prev := s.store.events[e].Event.PrevEvents(); len(prev) > 1 && s.between(s.conflicted(prev)) {
+			count++
+		}
+	}
+	return count
+}
+
+// conflicted are the events of the states after some events that not all of these states have.
+func (s *server) conflicted(prev []id.EventID) map[id.EventID]bool {
+	conflicted := make(map[id.EventID]bool)
+	first := s.store.events[prev[0]].After
+	for _, p := range prev[1:] {
+		for change := range first.Diff(s.store.events[p].After) {
+			for _, e := range []id.EventID{change.Old, change.New} {
+				if e != "" {
+					conflicted[e] = true
+				}
+			}
+		}
+	}
+	return conflicted
+}
+
+// between tells whether an event that isn't conflicted is on a path of auth events between two that are.
+func (s *server) between(conflicted map[id.EventID]bool) bool {
+	below := make(map[id.EventID]bool) // whether an event rests on a conflicted one
+	var rests func(e id.EventID) bool
+	found := false
+	rests = func(e id.EventID) bool {
+		if known, seen := below[e]; seen {
+			return known
+		}
+		any := false
+		for _, a := range s.store.events[e].Event.AuthEvents() {
+			on := rests(a)
+			found = found || on && !conflicted[a]
+			any = any || on || conflicted[a]
+		}
+		below[e] = any
+		return any
+	}
+	for e := range conflicted {
+		rests(e)
+	}
+	return found
 }
 
 // sameRoom: all servers have the same forward extremities and the same current state.
 func (n *network) sameRoom(s *server) error {
 	first := n.servers[0]
 	if !slices.Equal(s.store.forward, first.store.forward) {
-		return n.fail("forward extremities differ", "%s has %v, %s has %v", first.name, first.store.forward, s.name, s.store.forward)
+		return n.failAt(s, "forward extremities differ", "%s has %v, %s has %v", first.name, first.store.forward, s.name, s.store.forward)
 	}
 	for change := range first.store.current.Diff(s.store.current) {
-		return n.fail("current states differ", "%v: %s has %q, %s has %q", change.Key, first.name, change.Old, s.name, change.New)
+		return n.failAt(s, "current states differ", "%v: %s has %q, %s has %q", change.Key, first.name, change.Old, s.name, change.New)
 	}
 	return nil
 }
@@ -55,10 +133,10 @@ func (n *network) sameGraph(s *server) error {
 			continue
 		}
 		if (mine.Status == room.Rejected) != (theirs.Status == room.Rejected) {
-			return n.fail("an event is judged differently", "%s: %s: %s %s; %s: %s %s", e, first.name, theirs.Status, theirs.Reason, s.name, mine.Status, mine.Reason)
+			return n.failAt(s, "an event is judged differently", "%s: %s: %s %s; %s: %s %s", e, first.name, theirs.Status, theirs.Reason, s.name, mine.Status, mine.Reason)
 		}
 		if !mine.After.Equal(theirs.After) {
-			return n.fail("states after an event differ", "%s at %s and %s", e, first.name, s.name)
+			return n.failAt(s, "states after an event differ", "%s at %s and %s", e, first.name, s.name)
 		}
 	}
 	return nil
@@ -68,11 +146,11 @@ func (n *network) sameGraph(s *server) error {
 func (n *network) nothingLost(s *server) error {
 	for _, e := range slices.Sorted(maps.Keys(s.acked)) {
 		if c, ok := s.store.events[e]; (!ok || c.Outlier) && !s.dropped[e] {
-			return n.fail("an acknowledged event is gone", "%s at %s", e, s.name)
+			return n.failAt(s, "an acknowledged event is gone", "%s at %s", e, s.name)
 		}
 	}
 	if s.m.Waiting() > 0 || len(s.store.staged) > 0 {
-		return n.fail("events still wait", "%d at %s, %d staged", s.m.Waiting(), s.name, len(s.store.staged))
+		return n.failAt(s, "events still wait", "%d at %s, %d staged", s.m.Waiting(), s.name, len(s.store.staged))
 	}
 	return nil
 }
@@ -86,20 +164,20 @@ func (n *network) soundState(s *server) error {
 	}
 	current, err := stateres.Resolve(n.rules, states, authSource{s.store})
 	if err != nil || !current.Equal(s.store.current) {
-		return n.fail("the current state isn't that of the forward extremities", "at %s: %v", s.name, err)
+		return n.failAt(s, "the current state isn't that of the forward extremities", "at %s: %v", s.name, err)
 	}
 	joined := make(map[id.ServerName]int)
 	for key, e := range s.store.current.All() {
 		c, ok := s.store.events[e]
 		if !ok || !c.Event.Is(key.Type, key.StateKey) || c.Status == room.Rejected {
-			return n.fail("the state has an event that isn't its", "%v: %s at %s", key, e, s.name)
+			return n.failAt(s, "the state has an event that isn't its", "%v: %s at %s", key, e, s.name)
 		}
 		if key.Type == "m.room.member" && c.Event.Membership() == "join" {
 			joined[id.UserID(key.StateKey).Server()]++
 		}
 	}
 	if !maps.Equal(joined, s.store.servers) {
-		return n.fail("members are counted wrong", "at %s: %v, should be %v", s.name, s.store.servers, joined)
+		return n.failAt(s, "members are counted wrong", "at %s: %v, should be %v", s.name, s.store.servers, joined)
 	}
 	return nil
 }

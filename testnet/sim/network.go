@@ -127,6 +127,7 @@ func (n *network) fetched(f flight) error {
 		}
 		if answer, ok := from.answer(f.fetch); ok {
 			in = answer
+			n.lie(from, f, in.Events)
 			break
 		}
 	}
@@ -141,9 +142,38 @@ func (n *network) fetched(f flight) error {
 	return err
 }
 
+// liar is the server that gives bad copies: the last one.
+func (n *network) liar() *server { return n.servers[len(n.servers)-1] }
+
+// lie makes some of an answer's events redacted copies, as a hostile server may, where an honest one could answer too.
+func (n *network) lie(from *server, f flight, events []*event.Event) {
+	if from != n.liar() || f.fetch.Kind != room.FetchAuth || !n.chance(n.cfg.Faults.Lie) {
+		return
+	}
+	honest := slices.ContainsFunc(f.fetch.From, func(name id.ServerName) bool {
+		other := n.byName(name)
+		if other == nil || other == from {
+			return false
+		}
+		return other.resident() && !slices.ContainsFunc(f.fetch.Events, func(e id.EventID) bool {
+			c, ok := other.store.events[e]
+			return !ok || c.Status == room.Rejected
+		})
+	})
+	if !honest {
+		return
+	}
+	n.report.Lies++
+	for i, e := range events {
+		if n.rand.IntN(2) == 0 {
+			events[i] = e.Redacted()
+		}
+	}
+}
+
 // join has a user of a server that isn't in the room join it through a resident.
 func (n *network) join(s, resident *server, user id.UserID) error {
-	if !n.reach(s, resident) {
+	if !n.reach(s, resident) || !resident.whole() {
 		return nil
 	}
 	made, err := resident.m.Template(n.now.Add(resident.skew), member(user, user, "join", ""), n.key, resident.store)
@@ -171,12 +201,17 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 	if s.m == nil {
 		s.m = room.New(s.name, n.rules)
 	}
+	if !s.resident() && n.chance(n.cfg.Faults.Partial) {
+		part := withoutMembers(result.Before, user)
+		in = room.Adopt{Event: e, State: resident.some(part), AuthChain: resident.authChain(append(part, e.ID())), Partial: true, Servers: resident.m.Servers()}
+		n.report.PartialJoins++
+	}
 	result, durable, err = s.step(in)
 	if err != nil || !durable {
 		return err
 	}
 	if v, ok := result.Verdict(e.ID()); !ok || v.Status != room.Accepted {
-		return n.fail("an honest answer to a join is refused", "%s: %+v", s.name, v)
+		return n.failAt(s, "an honest answer to a join is refused", "%s: %+v", s.name, v)
 	}
 	n.report.Joins++
 	if s.leave != "" {

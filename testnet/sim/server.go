@@ -25,7 +25,7 @@ type server struct {
 }
 
 func newServer(n *network, i int) *server {
-	name := id.ServerName(fmt.Sprint("s", i))
+	name := names(i + 1)[i]
 	s := &server{
 		n: n, name: name, store: newStore(n.rules), skew: time.Duration(n.rand.IntN(20)-10) * time.Minute,
 		acked: make(map[id.EventID]bool), dropped: make(map[id.EventID]bool),
@@ -34,6 +34,15 @@ func newServer(n *network, i int) *server {
 		s.users = append(s.users, id.UserID("@"+user+":"+string(name)))
 	}
 	return s
+}
+
+// names are those of the first servers.
+func names(count int) []id.ServerName {
+	list := make([]id.ServerName, count)
+	for i := range list {
+		list[i] = id.ServerName(fmt.Sprint("s", i))
+	}
+	return list
 }
 
 func (s *server) steward() id.UserID { return s.users[0] }
@@ -48,22 +57,31 @@ func (s *server) present() bool { return s.resident() && s.membership(s.steward(
 func (s *server) step(in room.Input) (room.Result, bool, error) {
 	result, err := s.m.Step(s.n.now.Add(s.skew), in, s.store)
 	if err != nil {
-		return result, false, s.n.fail("a machine fails", "%s: %T: %v", s.name, in, err)
+		s.n.told.stepped(s, in, result)
+		return result, false, s.n.failAt(s, "a machine fails", "%s: %T: %v", s.name, in, err)
 	}
 	if s.n.chance(s.n.cfg.Faults.Crash) {
 		s.n.trace("%s crashes before it has stored %T", s.name, in)
+		s.n.told.restarts(s)
 		return result, false, s.restart()
 	}
 	if err := s.sound(result); err != nil {
 		return result, false, err
 	}
+	for _, c := range result.Commit.Events {
+		s.n.knows(c.Event)
+	}
+	mended := s.store.mended
 	s.store.apply(result.Commit)
+	s.n.report.Mended += s.store.mended - mended
+	s.n.told.stepped(s, in, result)
 	s.note(in, result)
 	for _, f := range result.Fetch {
 		s.n.flying = append(s.n.flying, flight{server: s, fetch: f})
 	}
 	if s.n.chance(s.n.cfg.Faults.Crash) {
 		s.n.trace("%s crashes after it has stored %T", s.name, in)
+		s.n.told.restarts(s)
 		return result, true, s.restart()
 	}
 	return result, true, nil
@@ -88,12 +106,12 @@ func (s *server) restart() error {
 // sound checks a result by itself.
 func (s *server) sound(r room.Result) error {
 	if !s.m.Current().Equal(r.Commit.Current) || !slices.Equal(s.m.Forward(), r.Commit.Forward) {
-		return s.n.fail("a machine and its commit differ", "%s", s.name)
+		return s.n.failAt(s, "a machine and its commit differ", "%s", s.name)
 	}
 	state := s.store.current
 	for _, c := range r.Commit.Changes {
 		if old, _ := state.Get(c.Key.Type, c.Key.StateKey); old != c.Old {
-			return s.n.fail("a change doesn't fit the state", "%s: %v", s.name, c)
+			return s.n.failAt(s, "a change doesn't fit the state", "%s: %v", s.name, c)
 		}
 		if c.New == "" {
 			state = state.Without(c.Key.Type, c.Key.StateKey)
@@ -102,17 +120,21 @@ func (s *server) sound(r room.Result) error {
 		}
 	}
 	if !state.Equal(r.Commit.Current) {
-		return s.n.fail("the changes don't lead to the new state", "%s", s.name)
+		return s.n.failAt(s, "the changes don't lead to the new state", "%s", s.name)
 	}
 	placed := make(map[id.EventID]bool)
 	for _, c := range r.Commit.Events {
 		placed[c.Event.ID()] = true
 	}
 	for _, c := range r.Commit.Events {
+		old, known := s.store.events[c.Event.ID()]
+		if has := known && !old.Outlier; !c.Outlier && c.Again != has || c.Outlier && has {
+			return s.n.failAt(s, "an event is placed twice, or judged again that has no place", "%s: %s", s.name, c.Event.ID())
+		}
 		delete(placed, c.Event.ID())
 		for _, p := range c.Event.PrevEvents() {
-			if placed[p] && !c.Outlier && !c.Gap {
-				return s.n.fail("an event is stored before its prev event", "%s: %s", s.name, c.Event.ID())
+			if placed[p] && !c.Outlier && !c.Gap && !c.Again {
+				return s.n.failAt(s, "an event is stored before its prev event", "%s: %s", s.name, c.Event.ID())
 			}
 		}
 	}
@@ -131,11 +153,17 @@ func (s *server) note(in room.Input, r room.Result) {
 		if v.Status == room.Dropped {
 			s.dropped[v.EventID] = true
 		}
+		if s.n.cfg.Trace == nil {
+			continue
+		}
 		s.n.trace("  %s: %s %s duplicate=%v %s", s.name, v.EventID, v.Status, v.Duplicate, v.Reason)
 	}
 	for _, c := range r.Commit.Events {
 		if c.Event.Is("m.room.member", string(s.steward())) && c.Event.Membership() == "leave" && !c.Outlier {
 			s.leave = c.Event.ID()
+		}
+		if s.n.cfg.Trace == nil {
+			continue
 		}
 		key, _ := c.Event.StateKey()
 		s.n.trace("  %s stores %s %s %s by %s %s, prev %v: %s outlier=%v gap=%v", s.name, c.Event.ID(), c.Event.Type(), key,

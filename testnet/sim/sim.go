@@ -4,7 +4,9 @@
 //
 // After each run the network is healed, and what must hold in every federation is checked: all servers in the room agree on the
 // current state, on the forward extremities, on what was rejected, and on the state at every event that they have in common; nothing
-// that was acknowledged is gone; nobody who is banned shows as joined.
+// that was acknowledged is gone; nobody who is banned shows as joined; and who joined with a partial state ends like all others.
+//
+// A run that fails can be made smaller ([Shrink]) and told as a scenario in the text form of federation/room's tests ([Scenario]).
 //
 // It is no model of HTTP or of the database: whole nodes are tested elsewhere.
 package sim
@@ -12,11 +14,13 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
 	"golang.org/x/crypto/ed25519"
 
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
@@ -27,9 +31,12 @@ import (
 type Config struct {
 	Seed    uint64
 	Version roomversion.Version
-	Servers int // 3 to 8; 0: by the seed
-	Actions int // what users do; 0: 120
+	Servers int // 3 to 20; 0: by the seed, mostly few
+	Actions int // what users do; 0: by the seed, 10 to 120
 	Faults  Faults
+	steps   []stepOf                         // what happens; nil: by the seed
+	holds   func(*network) error             // one more invariant, of a test; nil: none
+	record  int                              // the number of the server whose scenario is told, from 1 on; 0: none
 	Trace   func(format string, args ...any) // told of everything that happens; nil: nobody is
 }
 
@@ -41,11 +48,13 @@ type Faults struct {
 	Forget    int // a server that couldn't reach another keeps only the newest event for it
 	Forge     int // at each action: a user's server makes an event on an old part of the graph
 	Fetch     int // a server doesn't answer a fetch
+	Lie       int // the last server gives redacted copies of auth events, where another one has whole ones
+	Partial   int // a server is given its state without the members when it joins
 }
 
 // DefaultFaults are those of a bad day.
 func DefaultFaults() Faults {
-	return Faults{Lost: 20, Crash: 4, Partition: 6, Forget: 10, Forge: 15, Fetch: 15}
+	return Faults{Lost: 20, Crash: 4, Partition: 6, Forget: 10, Forge: 15, Fetch: 15, Lie: 70, Partial: 40}
 }
 
 // Report counts what a run went through. A test of many runs holds it against what should be reached.
@@ -53,32 +62,21 @@ type Report struct {
 	Events, Accepted, SoftFailed, Rejected, Waited, Dropped, Duplicates int
 	FetchedMissing, FetchedAuth, FetchedState, FailedFetches            int
 	Merges, StateOnly                                                   int // forward extremities merged; state changed by an event that isn't its own
+	Gaps                                                                int // events below which history has a hole
 	Crashes, Restaged, Partitions, Joins, Rejoins, Backfills            int
+	Lies, Mended                                                        int // redacted copies given; rejected events that became valid by a whole copy
+	PartialJoins, Completed, Rejudged                                   int // states that were whole later; verdicts that this changed
+	Subgraphs                                                           int // merges in which the conflicted state subgraph added events (v2.1)
+	Elsewhere                                                           int // events of other rooms
 	Reset                                                               int // servers whose return was undone by state resolution
 }
 
 // Add sums up reports.
 func (r *Report) Add(o Report) {
-	r.Events += o.Events
-	r.Accepted += o.Accepted
-	r.SoftFailed += o.SoftFailed
-	r.Rejected += o.Rejected
-	r.Waited += o.Waited
-	r.Dropped += o.Dropped
-	r.Duplicates += o.Duplicates
-	r.FetchedMissing += o.FetchedMissing
-	r.FetchedAuth += o.FetchedAuth
-	r.FetchedState += o.FetchedState
-	r.FailedFetches += o.FailedFetches
-	r.Merges += o.Merges
-	r.StateOnly += o.StateOnly
-	r.Crashes += o.Crashes
-	r.Restaged += o.Restaged
-	r.Partitions += o.Partitions
-	r.Joins += o.Joins
-	r.Rejoins += o.Rejoins
-	r.Backfills += o.Backfills
-	r.Reset += o.Reset
+	sum, more := reflect.ValueOf(r).Elem(), reflect.ValueOf(o)
+	for i := range sum.NumField() {
+		sum.Field(i).SetInt(sum.Field(i).Int() + more.Field(i).Int())
+	}
 }
 
 // Failure is a broken invariant. The same Config breaks it again.
@@ -87,6 +85,7 @@ type Failure struct {
 	Version   roomversion.Version
 	Invariant string
 	Detail    string
+	server    id.ServerName // whose machine shows it; "" if none does more than others
 }
 
 func (f *Failure) Error() string {
@@ -107,54 +106,94 @@ type network struct {
 	healed   bool // no more faults
 	report   Report
 	messages int
+	events   map[id.EventID]*event.Event // all there are, where a scenario is told
+	told     *teller                     // of the scenario of one server; nil: nobody asks for it
 }
 
 // Run makes one run. The error is a *Failure, or that of a machine.
 func Run(cfg Config) (Report, error) {
+	n, err := newNetwork(cfg)
+	if err != nil {
+		return Report{}, err
+	}
+	return n.run()
+}
+
+func newNetwork(cfg Config) (*network, error) {
 	rules, ok := roomversion.Lookup(cfg.Version)
 	if !ok {
-		return Report{}, fmt.Errorf("sim: no room version %q", cfg.Version)
+		return nil, fmt.Errorf("sim: no room version %q", cfg.Version)
 	}
 	n := &network{
-		cfg: cfg, rules: rules, rand: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)), now: time.UnixMilli(1_700_000_000_000),
+		cfg: cfg, rules: rules, rand: seeded(cfg.Seed), now: time.UnixMilli(1_700_000_000_000),
 		key:  signedjson.Key{ID: "ed25519:1", Private: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))},
 		side: make(map[id.ServerName]bool),
 	}
-	if n.cfg.Servers == 0 {
-		n.cfg.Servers = 3 + n.rand.IntN(4)
-	}
-	if n.cfg.Actions == 0 {
-		n.cfg.Actions = 120
-	}
-	if n.cfg.Faults == (Faults{}) {
-		n.cfg.Faults = DefaultFaults()
-	}
+	n.complete()
 	for i := range n.cfg.Servers {
 		n.servers = append(n.servers, newServer(n, i))
 	}
+	if cfg.record > 0 {
+		n.events = make(map[id.EventID]*event.Event)
+		n.told = newTeller(n, n.servers[cfg.record-1])
+	}
+	return n, nil
+}
+
+func (n *network) run() (Report, error) {
 	if err := n.play(); err != nil {
 		return n.report, err
 	}
 	if err := n.heal(); err != nil {
 		return n.report, err
 	}
+	if n.cfg.holds != nil {
+		if err := n.cfg.holds(n); err != nil {
+			return n.report, err
+		}
+	}
 	return n.report, n.check()
+}
+
+// complete fills in what the configuration leaves to the seed. Most runs are small: a fault that needs few events and servers is found
+// sooner by many small runs.
+func (n *network) complete() {
+	if size := n.rand.IntN(50); n.cfg.Servers == 0 {
+		switch {
+		case size < 33:
+			n.cfg.Servers = 3
+		case size < 49:
+			n.cfg.Servers = 3 + n.rand.IntN(4)
+		default:
+			n.cfg.Servers = 7 + n.rand.IntN(14)
+		}
+	}
+	if size := n.rand.IntN(20); n.cfg.Actions == 0 {
+		switch {
+		case size < 15:
+			n.cfg.Actions = 8 + n.rand.IntN(16)
+		case size < 19:
+			n.cfg.Actions = 30 + n.rand.IntN(30)
+		default:
+			n.cfg.Actions = 120
+		}
+	}
+	if n.cfg.Faults == (Faults{}) {
+		n.cfg.Faults = DefaultFaults()
+	}
+	if n.cfg.steps == nil {
+		n.cfg.steps = n.script()
+	}
 }
 
 func (n *network) play() error {
 	if err := n.found(); err != nil {
 		return err
 	}
-	for range n.cfg.Actions {
-		n.now = n.now.Add(time.Duration(1+n.rand.IntN(1000)) * time.Millisecond)
-		n.weather()
-		if err := n.act(); err != nil {
+	for _, step := range n.cfg.steps {
+		n.rand = seeded(step.seed)
+		if err := step.do(n); err != nil {
 			return err
-		}
-		for range n.rand.IntN(6) {
-			if err := n.deliverOne(); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -163,13 +202,16 @@ func (n *network) play() error {
 // heal ends all faults, lets everything arrive, and has the stewards of all servers speak until everybody has heard all of them.
 func (n *network) heal() error {
 	n.trace("healed")
-	n.healed, n.parted = true, false
-	for round := range 4 {
+	n.healed, n.parted, n.rand = true, false, seeded(n.cfg.Seed+1)
+	for round := range 3 {
 		if err := n.deliverAll(); err != nil {
 			return err
 		}
+		if err := n.completeAll(); err != nil {
+			return err
+		}
 		for _, s := range n.servers {
-			if !s.present() || round == 3 && s != n.servers[0] {
+			if !s.present() || round == 2 && s != n.servers[0] {
 				continue
 			}
 			if err := s.speak(s.steward()); err != nil {
@@ -178,6 +220,15 @@ func (n *network) heal() error {
 		}
 	}
 	return n.deliverAll()
+}
+
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)) }
+
+// knows keeps an event for the scenario that is told: the whole copy of it.
+func (n *network) knows(e *event.Event) {
+	if n.events != nil && (n.events[e.ID()] == nil || e.ContentHashMatches()) {
+		n.events[e.ID()] = e
+	}
 }
 
 func (n *network) chance(percent int) bool { return !n.healed && n.rand.IntN(100) < percent }
@@ -190,6 +241,11 @@ func (n *network) trace(format string, args ...any) {
 
 func (n *network) fail(invariant, format string, args ...any) error {
 	return &Failure{Seed: n.cfg.Seed, Version: n.cfg.Version, Invariant: invariant, Detail: fmt.Sprintf(format, args...)}
+}
+
+// failAt is fail of what one server's machine shows.
+func (n *network) failAt(s *server, invariant, format string, args ...any) error {
+	return &Failure{Seed: n.cfg.Seed, Version: n.cfg.Version, Invariant: invariant, Detail: fmt.Sprintf(format, args...), server: s.name}
 }
 
 func (n *network) byName(name id.ServerName) *server {
@@ -227,6 +283,17 @@ func (n *network) count(r room.Result) {
 	own := make(map[id.EventID]bool, len(r.Commit.Events))
 	for _, c := range r.Commit.Events {
 		own[c.Event.ID()] = true
+		if c.Gap {
+			n.report.Gaps++
+		}
+	}
+	if r.Commit.Whole {
+		n.report.Completed++
+		for _, v := range r.Verdicts {
+			if !v.Duplicate && own[v.EventID] {
+				n.report.Rejudged++
+			}
+		}
 	}
 	for _, change := range r.Commit.Changes {
 		if !own[change.New] {

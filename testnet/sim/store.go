@@ -25,6 +25,8 @@ type store struct {
 	servers  map[id.ServerName]int
 	resident bool
 	outbox   map[id.ServerName][]*event.Event
+	partial  *room.PartialState // nil: the state is whole
+	mended   int                // rejected events that another copy made valid
 }
 
 func newStore(rules *roomversion.Rules) *store {
@@ -69,6 +71,9 @@ func (s *store) apply(c room.Commit) {
 		name := e.Event.ID()
 		old, known := s.events[name]
 		s.events[name] = e
+		if known && old.Outlier && old.Status == room.Rejected && e.Status == room.Accepted {
+			s.mended++
+		}
 		if e.Outlier {
 			continue
 		}
@@ -81,6 +86,7 @@ func (s *store) apply(c room.Commit) {
 			}
 		}
 	}
+	s.keepPartial(c)
 	s.forward, s.depth, s.current, s.resident = c.Forward, c.Depth, c.Current, c.Resident
 	s.staged = append(s.staged, c.Stage...)
 	s.staged = slices.DeleteFunc(s.staged, func(e *event.Event) bool { return slices.Contains(c.Unstage, e.ID()) })
@@ -101,8 +107,38 @@ func (s *store) apply(c room.Commit) {
 func (s *store) snapshot() room.Snapshot {
 	return room.Snapshot{
 		RoomID: s.roomID, Rules: s.rules, Forward: s.forward, Depth: s.depth, Current: s.current,
-		Staged: slices.Clone(s.staged), Servers: maps.Clone(s.servers), Resident: s.resident,
+		Staged: slices.Clone(s.staged), Servers: maps.Clone(s.servers), Resident: s.resident, Partial: s.partialState(),
 	}
+}
+
+// keepPartial keeps what is to be judged again.
+func (s *store) keepPartial(c room.Commit) {
+	if c.Partial != nil {
+		s.partial = &room.PartialState{Join: c.Partial.Join, Servers: c.Partial.Servers}
+	}
+	for _, e := range c.Events {
+		if !e.Unsure || e.Outlier || s.partial == nil {
+			continue
+		}
+		u := room.Unsure{Event: e.Event.ID(), Backfilled: e.Backfilled, Given: e.Given}
+		if e.Given {
+			u.Before = e.Before
+		}
+		s.partial.Unsure = append(s.partial.Unsure, u)
+	}
+	if c.Whole {
+		s.partial = nil
+	}
+}
+
+// partialState is a copy for a machine.
+func (s *store) partialState() *room.PartialState {
+	if s.partial == nil {
+		return nil
+	}
+	p := *s.partial
+	p.Unsure = slices.Clone(p.Unsure)
+	return &p
 }
 
 // authSource is the store as package dag reads it.

@@ -1,0 +1,59 @@
+package sim
+
+import (
+	"slices"
+
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomstate"
+)
+
+// withoutMembers is a state as the answer to send_join gives it with omit_members: of the members it has the one who joins.
+func withoutMembers(state roomstate.Map, user id.UserID) []id.EventID {
+	var ids []id.EventID
+	for key, e := range state.All() {
+		if key.Type != "m.room.member" || key.StateKey == string(user) {
+			ids = append(ids, e)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// whole asks another server for the state before the join that a server made with a partial state.
+func (n *network) whole(s, from *server) error {
+	if s.m == nil || s.store.partial == nil || from == s || !from.whole() || !n.reach(s, from) || n.chance(n.cfg.Faults.Fetch) {
+		return nil
+	}
+	join := s.store.partial.Join
+	at, ok := from.store.events[join]
+	if !ok || at.Outlier {
+		return nil
+	}
+	state := stateIDs(at.Before)
+	in := room.Complete{Join: join, States: [][]id.EventID{state}, Events: append(from.authChain(state), from.some(state)...), Strict: n.rand.IntN(2) == 0}
+	n.trace("%s gets the whole state before %s from %s", s.name, join, from.name)
+	result, durable, err := s.step(in)
+	if err != nil || !durable {
+		return err
+	}
+	if v, ok := result.Verdict(join); !ok || v.Status != room.Accepted {
+		return n.failAt(s, "the whole state is refused", "%s: %+v", s.name, v)
+	}
+	return nil
+}
+
+// completeAll has all servers get the whole state.
+func (n *network) completeAll() error {
+	for _, s := range n.servers {
+		for _, from := range n.servers {
+			if err := n.whole(s, from); err != nil {
+				return err
+			}
+		}
+	}
+	return n.deliverAll()
+}
+
+// whole tells whether a server is in the room and knows its whole state.
+func (s *server) whole() bool { return s.resident() && s.store.partial == nil }
