@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -43,7 +44,7 @@ func (o *outbox) collapse(t *writeTx) error {
 	log, cursors := o.log, map[id.ServerName]Position{}
 	cut, end := log[len(log)-outboxBehind].position, log[len(log)-1].position
 	newest := map[*destinations]map[int64]outboxRow{} // by room
-	kept := map[*destinations][]Position{}
+	kept := map[*destinations][]outboxRow{}
 	for _, row := range log {
 		if newest[row.set] == nil {
 			newest[row.set] = map[int64]outboxRow{}
@@ -51,7 +52,7 @@ func (o *outbox) collapse(t *writeTx) error {
 		if row.eventID != "" {
 			newest[row.set][row.room] = row
 		} else if row.keep {
-			kept[row.set] = append(kept[row.set], row.position)
+			kept[row.set] = append(kept[row.set], row)
 		}
 		if row.position > cut {
 			continue
@@ -86,8 +87,9 @@ func (o *outbox) fellBehind(server id.ServerName, upto Position) {
 }
 
 // moveToCatchup writes a row for each room, and each EDU to be kept, that waits for a server beyond its cursor.
-func moveToCatchup(t *writeTx, server id.ServerName, cursor Position, newest map[*destinations]map[int64]outboxRow, kept map[*destinations][]Position) error {
+func moveToCatchup(t *writeTx, server id.ServerName, cursor Position, newest map[*destinations]map[int64]outboxRow, kept map[*destinations][]outboxRow) error {
 	last := map[int64]outboxRow{}
+	var waiting []outboxRow
 	for set, rooms := range newest {
 		if !set.has(server) {
 			continue
@@ -97,21 +99,14 @@ func moveToCatchup(t *writeTx, server id.ServerName, cursor Position, newest map
 				last[number] = row
 			}
 		}
-		var waiting []Position
-		for _, position := range kept[set] {
-			if position > cursor {
-				waiting = append(waiting, position)
+		for _, row := range kept[set] {
+			if row.position > cursor {
+				waiting = append(waiting, row)
 			}
 		}
-		err := listPositions(`INSERT INTO outbox_kept (destination, position, edu)
-			SELECT $1, position, edu FROM outbox_log WHERE position IN (%s)`, []any{string(server)}, waiting,
-			func(query string, args []any) error {
-				_, err := t.exec(query, args...)
-				return err
-			})
-		if err != nil {
-			return err
-		}
+	}
+	if err := keepEDUs(t, server, waiting); err != nil {
+		return err
 	}
 	for number, row := range last {
 		if err := t.insert(insertCatchup, string(server), number, string(row.eventID), int64(row.position)); err != nil {
@@ -119,6 +114,32 @@ func moveToCatchup(t *writeTx, server id.ServerName, cursor Position, newest map
 		}
 	}
 	return nil
+}
+
+// keepEDUs keeps EDUs of the log for a server: of a subject the newest, in place of older ones that are kept already.
+func keepEDUs(t *writeTx, server id.ServerName, rows []outboxRow) error {
+	newest := map[string]Position{}
+	for _, row := range rows {
+		newest[row.subject] = max(newest[row.subject], row.position)
+	}
+	delete(newest, "")
+	exec := func(query string, args []any) error {
+		_, err := t.exec(query, args...)
+		return err
+	}
+	err := list("DELETE FROM outbox_kept WHERE destination = $1 AND subject IN (%s)", []any{string(server)},
+		slices.Collect(maps.Keys(newest)), exec)
+	if err != nil {
+		return err
+	}
+	var kept []Position
+	for _, row := range rows {
+		if row.subject == "" || newest[row.subject] == row.position {
+			kept = append(kept, row.position)
+		}
+	}
+	return listPositions(`INSERT INTO outbox_kept (destination, position, edu, subject)
+		SELECT $1, position, edu, subject FROM outbox_log WHERE position IN (%s)`, []any{string(server)}, kept, exec)
 }
 
 // nextCatchup gives a batch of catch-up; found is false when the server has none (any more).
@@ -294,11 +315,11 @@ func (o *outbox) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.read.each(ctx, "SELECT position, room, event_id, destinations, keep FROM outbox_log ORDER BY position", nil,
+	err = s.read.each(ctx, "SELECT position, room, event_id, destinations, keep, subject FROM outbox_log ORDER BY position", nil,
 		func(rows *sql.Rows) error {
 			var row outboxRow
 			var number, keep int64
-			if err := rows.Scan(&row.position, &row.room, &row.eventID, &number, &keep); err != nil {
+			if err := rows.Scan(&row.position, &row.room, &row.eventID, &number, &keep, &row.subject); err != nil {
 				return err
 			}
 			row.set, row.keep, row.queued = sets[number], keep != 0, started

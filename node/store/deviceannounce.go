@@ -61,12 +61,15 @@ func (t *writeTx) joinedRooms(user id.UserID) ([]id.RoomID, error) {
 }
 
 // announcements makes the EDUs of a change; stream is the user's newest stream_id before and after it. Each names the one
-// before as its prev_id; cross-signing keys take no part in that.
+// before as its prev_id; cross-signing keys take no part in that. For a server that is far behind the newest is enough: it
+// misses those before, and fetches the list.
 func (t *writeTx) announcements(user id.UserID, u deviceUpdate, stream int64) ([]QueuedEDU, int64, error) {
 	var edus []QueuedEDU
 	queue := func(eduType string, content any) error {
 		encoded, err := json.Marshal(content)
-		edus = append(edus, QueuedEDU{Type: eduType, Content: encoded, Destinations: u.servers, Keep: true})
+		edus = append(edus, QueuedEDU{
+			Type: eduType, Content: encoded, Destinations: u.servers, Keep: true, Subject: eduType + " " + string(user),
+		})
 		return err
 	}
 	for _, device := range u.devices {
@@ -134,7 +137,10 @@ func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID
 			return err
 		}
 		t.notify(Notice{Position: t.next(), Kind: KindDevices, Servers: servers})
-		return s.outbox.addEDUs(t, []QueuedEDU{{Type: federation.EDUDeviceListUpdate, Content: content, Destinations: servers, Keep: true}})
+		return s.outbox.addEDUs(t, []QueuedEDU{{
+			Type: federation.EDUDeviceListUpdate, Content: content, Destinations: servers, Keep: true,
+			Subject: federation.EDUDeviceListUpdate + " " + string(user),
+		}})
 	})
 }
 

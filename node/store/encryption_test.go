@@ -312,4 +312,39 @@ var _ = onEach("What must not be dropped for a server", func(db *fixture) {
 		}
 		Expect(must(db.Next(ctx, bob.Server(), 50, 100)).Empty()).To(BeTrue())
 	})
+
+	It("is the newest of each subject, for one that is gone", func(ctx SpecContext) {
+		queue := func(count int, subject string) {
+			GinkgoHelper()
+			for from := 0; from < count; from += 500 {
+				var queued []store.QueuedEDU
+				for n := range min(500, count-from) {
+					queued = append(queued, store.QueuedEDU{
+						Type: "t", Content: json.RawMessage(fmt.Sprintf(`"%s%d"`, subject, from+n)), Destinations: []id.ServerName{bob.Server()}, Keep: true, Subject: subject,
+					})
+				}
+				Expect(db.QueueEDUs(ctx, queued...)).To(Succeed())
+			}
+		}
+		queue(1, "")
+		for range 2 {
+			queue(10, "a")
+			queue(20_000, "b")
+		}
+		db.restart()
+		var waiting []string
+		for {
+			batch := must(db.Next(ctx, bob.Server(), 50, 100))
+			if batch.Empty() {
+				break
+			}
+			for _, edu := range batch.EDUs {
+				waiting = append(waiting, string(edu.Content))
+			}
+			Expect(db.Done(ctx, bob.Server(), batch)).To(Succeed())
+		}
+		Expect(len(waiting)).To(BeNumerically("<", 20_000))
+		Expect(waiting[:2]).To(Equal([]string{`"0"`, `"a9"`}))
+		Expect(waiting[len(waiting)-1]).To(Equal(`"b19999"`))
+	})
 })

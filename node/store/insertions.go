@@ -87,8 +87,8 @@ var (
 		conflict: `ON CONFLICT (origin, txn_id) DO UPDATE SET response = excluded.response, received = excluded.received`,
 	}
 	insertOutbox = &insertion{
-		into:    "outbox_log (position, room, event_id, destinations, edu, keep)",
-		columns: 6, key: 0,
+		into:    "outbox_log (position, room, event_id, destinations, edu, keep, subject)",
+		columns: 7, key: 0,
 	}
 	insertDestinations = &insertion{into: "outbox_destinations (destinations, hash, servers)", columns: 3, key: 0}
 	insertCursor       = &insertion{

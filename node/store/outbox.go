@@ -45,6 +45,7 @@ type outboxRow struct {
 	eventID  id.EventID
 	set      *destinations
 	keep     bool
+	subject  string
 	queued   time.Time // of what was there at the start: then
 }
 
@@ -68,6 +69,9 @@ type QueuedEDU struct {
 	// Keep says that it must not be dropped when a destination falls behind (messages to devices). Others lose their
 	// meaning with time (receipts).
 	Keep bool
+	// Subject is what it is about, if one that is kept needn't be for a server that is far behind when there is a newer one of
+	// the same subject; "" if it is of none. So what waits for a server that is gone for good doesn't grow with each change.
+	Subject string
 }
 
 func newOutbox(s *Store) *outbox {
@@ -88,7 +92,7 @@ func (o *outbox) addEDUs(t *writeTx, edus []QueuedEDU) error {
 		if err != nil {
 			return fmt.Errorf("store: an EDU to be sent: %w", err)
 		}
-		if err := o.addRow(t, outboxRow{keep: e.Keep}, content, e.Destinations); err != nil {
+		if err := o.addRow(t, outboxRow{keep: e.Keep, subject: e.Subject}, content, e.Destinations); err != nil {
 			return err
 		}
 	}
@@ -109,7 +113,7 @@ func (o *outbox) addRow(t *writeTx, row outboxRow, edu []byte, servers []id.Serv
 		return err
 	}
 	row.position = t.next()
-	err = t.insert(insertOutbox, int64(row.position), row.room, string(row.eventID), row.set.number, edu, flag(row.keep))
+	err = t.insert(insertOutbox, int64(row.position), row.room, string(row.eventID), row.set.number, edu, flag(row.keep), row.subject)
 	if err != nil {
 		return err
 	}
