@@ -1,6 +1,6 @@
 # make        builds ./hanse
 # make test   runs the tests; needs Go and nothing else
-.PHONY: build test race bench torture fuzz lint vulncheck interop hostile clean
+.PHONY: build test race bench torture fuzz lint vulncheck interop hostile mutants clean
 
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -66,6 +66,10 @@ interop:
 # Hostile inputs, overload for a minute of each kind, ten minutes of mixed load; on a machine that does nothing else.
 hostile:
 	$(GO) test -count=1 -timeout 40m -v ./testnet/hostile -overload 1m -soak 10m
+
+# The conformance suite's own test: a server that is wrong in one thing at a time, some hundreds of them. Two minutes.
+mutants:
+	HANSE_MUTANTS=all $(GO) test -count=1 -timeout 20m -v ./conformance/mutant
 
 clean:
 	rm -rf hanse .build

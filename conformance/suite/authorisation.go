@@ -64,16 +64,45 @@ func settingUser(user string, value any) func(*court, map[string]any) {
 	}
 }
 
-var _ = Describe("Authorisation", Label("s2s:authorisation"), func() {
-	groups := []struct {
-		name  string
-		rules []rule
-	}{
+// ruleGroup is a part of the rules.
+type ruleGroup struct {
+	name  string
+	rules []rule
+}
+
+func ruleGroups() []ruleGroup {
+	return []ruleGroup{
 		{"auth events", authEventRules()}, {"membership", membershipRules()}, {"joins", joinRules()}, {"invites", inviteRules()},
 		{"third-party invites", thirdPartyRules()}, {"kicks and bans", removalRules()}, {"knocks", knockRules()},
 		{"power", powerRules()}, {"changes of power levels", levelRules()},
 	}
-	for _, group := range groups {
+}
+
+// RuleTest is the test of an authorisation rule in a room version.
+type RuleTest struct {
+	Test    string // its whole text
+	Forbids bool   // it has events that the rule forbids
+	Allows  bool   // and such that it allows
+}
+
+// RuleTests are the tests of the authorisation rules of a room version.
+func RuleTests(version int) []RuleTest {
+	var tests []RuleTest
+	for _, group := range ruleGroups() {
+		for _, r := range group.rules {
+			if r.in(version) {
+				tests = append(tests, RuleTest{
+					Test:    fmt.Sprintf("Authorisation %s %s in room version %d", group.name, r.text, version),
+					Forbids: len(r.forbidden) > 0, Allows: len(r.allowed) > 0,
+				})
+			}
+		}
+	}
+	return tests
+}
+
+var _ = Describe("Authorisation", Label("s2s:authorisation"), func() {
+	for _, group := range ruleGroups() {
 		Context(group.name, func() {
 			for _, r := range group.rules {
 				for _, version := range peer.Versions() {
