@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,4 +74,17 @@ func (n *Node) registerMediaStats() {
 	n.telemetry.Registry.MustRegister(prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "hanse_media_transfers", Help: "Files on their way from other servers, and those that failed just now."},
 		func() float64 { return float64(n.media.Stats().Transfers) }))
+}
+
+// withOldMedia lets servers from before Matrix 1.11 ask for media where they ask for everything: by the paths of the content
+// repository, which clients share.
+func withOldMedia(clients, servers http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if reads && strings.HasPrefix(r.URL.Path, "/_matrix/media/") {
+			clients.ServeHTTP(w, r)
+			return
+		}
+		servers.ServeHTTP(w, r)
+	})
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"image"
@@ -175,6 +177,26 @@ func TestMediaBetweenServers(t *testing.T) {
 	}
 }
 
+// TestOldServersGetMediaToo: by the old path on the port of servers, unsigned, if the configuration lets them.
+func TestOldServersGetMediaToo(t *testing.T) {
+	pair := two(t, func(c *Config) { c.Media.UnauthenticatedUntil = "9999-12-31" })
+	where := pair[0].upload(t, strings.NewReader("a file"))
+	stranger := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer stranger.CloseIdleConnections()
+	for path, want := range map[string]string{
+		"/_matrix/media/v3/download/" + where + "?allow_remote=false": "a file", "/_matrix/media/v3/config": "M_MISSING_TOKEN", "/_matrix/client/versions": "M_UNRECOGNIZED",
+	} {
+		response, err := stranger.Get("https://" + pair[0].address("federation.listen") + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		if err := errors.Join(err, response.Body.Close()); err != nil || !strings.Contains(string(body), want) {
+			t.Errorf("%s answers %s, %v; want %s", path, body, err, want)
+		}
+	}
+}
+
 func TestPreviewsDoNotReachWhatServersMay(t *testing.T) {
 	pair := two(t, func(c *Config) { c.Media.URLPreviews = true })
 	status, body := pair[0].get(t, "/_matrix/client/v1/media/preview_url?url="+pair[1].url+"/_matrix/client/versions")
@@ -293,4 +315,32 @@ func BenchmarkMediaThroughAnotherServer(b *testing.B) {
 	}
 	b.ReportMetric(first, "ms-to-first-byte")
 	b.ReportMetric(peak, "peak-MiB")
+}
+
+func TestMediaIsConfigured(t *testing.T) {
+	good := "server_name: example.org\nmedia:\n  unauthenticated_until: 2026-07-01\n  max_size: 50\n"
+	config, err := ReadConfig("file", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Validate(); err != nil {
+		t.Error(err)
+	}
+	if frozen, err := config.mediaFrozen(); err != nil || !frozen.Equal(time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)) {
+		t.Errorf("%v, %v", frozen, err)
+	}
+	if c := config.withDefaults(); c.Media.Folder != filepath.Join("data", "media") || c.Media.MaxSize != 50 || c.Media.CacheSize != 10_000 {
+		t.Errorf("%+v", c.Media)
+	}
+	for setting, change := range map[string]func(*MediaConfig){
+		"media.unauthenticated_until": func(m *MediaConfig) { m.UnauthenticatedUntil = "tomorrow" },
+		"media.cache_size":            func(m *MediaConfig) { m.CacheSize = 49 },
+		"media.user_quota":            func(m *MediaConfig) { m.UserQuota = 49 },
+	} {
+		broken := config
+		change(&broken.Media)
+		if err := broken.Validate(); err == nil || !strings.Contains(err.Error(), setting) {
+			t.Errorf("%s: %v", setting, err)
+		}
+	}
 }

@@ -176,8 +176,11 @@ func syncFolder(path string) error {
 		return err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
+	err = f.Sync()
+	for _, cannot := range []error{syscall.EINVAL, errors.ErrUnsupported, fs.ErrPermission} { // some file systems, some systems
+		if errors.Is(err, cannot) {
+			return nil
+		}
 	}
-	return nil
+	return err
 }
