@@ -7,6 +7,7 @@ import (
 
 	"hanse/federation/room"
 	"hanse/federation/sender"
+	"hanse/node/clientapi"
 	"hanse/node/store"
 )
 
@@ -108,4 +109,17 @@ func (n *Node) registerStats() {
 	counter("hanse_sender_failures_total", "Transactions that were not taken.", sent(func(s sender.Stats) int64 { return s.Failures }))
 	counter("hanse_sender_given_up_total", "Events and EDUs that a server refuses for good.", sent(func(s sender.Stats) int64 { return s.GivenUp }))
 	counter("hanse_sender_dropped_total", "Volatile EDUs (typing) that were not delivered.", sent(func(s sender.Stats) int64 { return s.Dropped }))
+}
+
+// registerLoads makes gauges of what the client-server API has to do, by kind of work.
+func (n *Node) registerLoads(clients *clientapi.API) {
+	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
+		n.telemetry.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
+	}
+	for name, load := range clients.Loads() {
+		lane := prometheus.Labels{"lane": name}
+		gauge("hanse_client_requests", "Requests of clients being worked on, by kind of work.", lane, func() float64 { return float64(load().Working) })
+		gauge("hanse_client_waiting", "Requests of clients that wait for their turn, by kind of work.", lane, func() float64 { return float64(load().Waiting) })
+	}
+	gauge("hanse_client_body_bytes", "Bytes of request bodies of clients held.", nil, func() float64 { return float64(clients.HeldBodies()) })
 }

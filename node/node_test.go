@@ -97,6 +97,8 @@ func TestANodeAnswersAndStops(t *testing.T) {
 		monitor + "/health":                            "ok",
 		monitor + "/ready":                             "ready",
 		monitor + "/metrics":                           "hanse_sender_pdus_total",
+		monitor + "/metrics?":                          `hanse_events_judged_total{verdict="soft-failed"} 0`,
+		monitor + "/metrics?2":                         `hanse_client_requests{lane="sends"} 0`,
 		monitor + "/debug/pprof/goroutine?debug=1":     "goroutine profile",
 		client + "/_matrix/client/v3/register/availab": "M_UNRECOGNIZED",
 	} {

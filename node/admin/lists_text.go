@@ -119,16 +119,23 @@ func (t Text) Rooms(list []Room) {
 		t.line(plain, "This server knows no room.")
 		return
 	}
-	rows := []row{{bold, []string{"ROOM", "VERSION", "MEMBERS", "OURS", "EXTREMITIES", "WAITING", "GAPS", "RESETS", "NAME"}}}
+	rows := []row{{bold, []string{"ROOM", "VERSION", "MEMBERS", "OURS", "STATE", "EXTREMITIES", "WAITING", "GAPS", "RESETS", "NAME"}}}
 	for _, r := range list[:min(len(list), listed)] {
 		rows = append(rows, row{r.tone(), []string{
-			r.Room, r.Version, number(r.Members), number(r.Local), number(r.Extremities), number(r.Waiting), number(r.Gaps), number(r.Resets), r.Name,
+			r.Room, r.Version, number(r.Members), number(r.Local), r.wholeness(), number(r.Extremities), number(r.Waiting), number(r.Gaps), number(r.Resets), r.Name,
 		}})
 	}
 	t.table("", rows)
 	if more := len(list) - listed; more > 0 {
 		t.line(faint, "and %d more; --json lists all", more)
 	}
+}
+
+func (r Room) wholeness() string {
+	if r.Partial {
+		return "partial"
+	}
+	return "whole"
 }
 
 func (r Room) tone() tone {

@@ -27,7 +27,8 @@ type Room struct {
 	Room        string `json:"room_id"`
 	Name        string `json:"name,omitempty"`
 	Version     string `json:"version"`
-	Resident    bool   `json:"resident"` // a user of this server is joined
+	Resident    bool   `json:"resident"`      // a user of this server is joined
+	Partial     bool   `json:"partial_state"` // it was joined without its members, and the rest is still being fetched
 	Members     int    `json:"members"`
 	Local       int    `json:"local_members"`
 	Extremities int    `json:"extremities"`
@@ -111,7 +112,7 @@ func (a *Admin) RoomList(ctx context.Context) ([]Room, error) {
 
 func roomOf(info store.RoomInfo, waiting, gaps int, live rooms.Live, loaded bool) Room {
 	return Room{
-		Room: string(info.RoomID), Version: string(info.Rules.Version), Resident: info.Resident, Members: info.Joined, Local: info.Local,
+		Room: string(info.RoomID), Version: string(info.Rules.Version), Resident: info.Resident, Partial: info.Partial, Members: info.Joined, Local: info.Local,
 		Extremities: len(info.Forward), Waiting: waiting, Gaps: gaps, Loaded: loaded, Resets: live.Resets, Merges: live.Merges,
 		position: info.Position, Depth: info.Depth, Queued: live.Queued, Fetching: live.Fetching,
 	}
