@@ -422,14 +422,14 @@ func powerRules() []rule {
 				return c.state("carol", "org.example.free", string(c.peer.User("carol")), map[string]any{})
 			}}}},
 		{text: "If type is m.room.redaction: If the sender's power level is greater than or equal to the redact level, allow. If the domain of the event_id of the event being redacted is the same as the domain of the event_id of the m.room.redaction, allow.", to: 2,
-			forbidden: []side{redactionOf("of alice's join, without power", "ian", alice1)},
-			allowed:   []side{redactionOf("of one's own server's event", "carol", bobs), redactionOf("of alice's, with power", "bob", alice1)}},
+			forbidden: []side{redactionOf("of alice's join, without power", "ian", alicesJoin)},
+			allowed:   []side{redactionOf("of one's own server's event", "carol", bobs), redactionOf("of alice's, with power", "bob", alicesJoin)}},
 		{text: "In particular, the redact level is not considered by the auth rules.", from: 3,
-			allowed: []side{redactionOf("of alice's join, without power", "carol", alice1)}},
+			allowed: []side{redactionOf("of an event of the same server, without power", "carol", bobs)}},
 	}
 }
 
-func alice1(c *court) id.EventID { return c.of("m.room.member", alice.ID) }
+func alicesJoin(c *court) id.EventID { return c.of("m.room.member", alice.ID) }
 
 func bobs(c *court) id.EventID { return c.of("m.room.history_visibility", "") }
 
