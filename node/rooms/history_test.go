@@ -142,6 +142,28 @@ var _ = Describe("history", func() {
 		agree(roomID, one, two)
 	})
 
+	It("is shown down to a hole that is too long to be filled for one page, and no further", func() {
+		three := w.start("three.test", limited(rooms.Limits{Backfill: 5}))
+		carol := three.user("carol")
+		roomID := one.create(rooms.CreateRequest{})
+		three.join(carol, roomID, one.name)
+		var want []string
+		say := func(h *host, user id.UserID, text string) {
+			h.say(user, roomID, text)
+			want = append(want, text)
+		}
+		say(three, carol, "before")
+		one.sees(three.say(carol, roomID, "still here"))
+		want = append(want, "still here")
+		Expect(three.rooms.Leave(ctx, carol, roomID, "")).To(Succeed())
+		for i := range 60 {
+			say(one, alice, fmt.Sprint(i))
+		}
+		three.join(carol, roomID, one.name)
+		slices.Reverse(want)
+		Expect(bodies(scroll(three, carol, roomID, 1000))).To(Equal(want))
+	})
+
 	It("is redacted for servers that were not there when only members may see it", func() {
 		roomID := one.create(rooms.CreateRequest{InitialState: []rooms.StateEvent{
 			{Type: "m.room.history_visibility", Content: json.RawMessage(`{"history_visibility":"joined"}`)},

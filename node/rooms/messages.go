@@ -108,13 +108,14 @@ type walk struct {
 	limit  int  // how many events are wanted
 	scan   int  // how many may be read for them
 	remote bool // other servers may be asked
-	asked  int  // how often they were
+	asked  int  // how often they gave something
 
 	events []store.EventRow
 	ended  bool // there is no more
 }
 
-// maxRemoteAsks bounds how often one page asks other servers: a client waits for it.
+// maxRemoteAsks bounds how often one page asks other servers: a client waits for it. If there is a hole still, the page ends
+// there: the next one asks on.
 const maxRemoteAsks = 3
 
 func (w *walk) run(ctx context.Context) error {
@@ -124,24 +125,45 @@ func (w *walk) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		atHole := false
 		if w.remote {
-			filled, err := w.fill(ctx, rows, ended)
+			filled, hole, err := w.fill(ctx, rows, ended)
 			if err != nil {
 				return err
 			}
-			if filled && w.asked < maxRemoteAsks {
+			if filled {
 				continue // the same page anew, now without the hole
 			}
-			ended = ended && !filled
+			if above := downTo(rows, hole); len(above) > 0 {
+				rows, atHole = above, true
+				next, ended = place{above[len(above)-1].Topological(), w.at.below}, false
+			}
 		}
 		w.scan -= max(len(rows), 1)
 		if err := w.take(ctx, rows); err != nil {
 			return err
 		}
-		w.at, w.ended = next, ended
+		if w.at, w.ended = next, ended; atHole {
+			return nil
+		}
 	}
 	return nil
 }
+
+// downTo are the rows that are as deep as a hole at least; none where there is no hole.
+func downTo(rows []store.EventRow, hole int64) []store.EventRow {
+	if hole == noHole {
+		return nil
+	}
+	n := 0
+	for n < len(rows) && rows[n].Event.Depth() >= hole {
+		n++
+	}
+	return rows[:n]
+}
+
+// noHole is the depth of no hole.
+const noHole = int64(math.MinInt64)
 
 // read gives the next n events of the order, the place behind them, and whether they are the last. Not all of them are
 // between the places: take leaves the others out.
@@ -204,30 +226,37 @@ func (w *walk) take(ctx context.Context, rows []store.EventRow) error {
 }
 
 // fill closes a hole in the part of the history that the rows cover, or goes on below its end. It reports whether
-// anything new came.
-func (w *walk) fill(ctx context.Context, rows []store.EventRow, short bool) (bool, error) {
-	if w.asked >= maxRemoteAsks || w.at.byPosition() && w.to.byPosition() {
-		return false, nil
+// anything new came, or else the depth of the events above a hole that the next page may fill.
+func (w *walk) fill(ctx context.Context, rows []store.EventRow, short bool) (filled bool, hole int64, err error) {
+	if w.at.byPosition() && w.to.byPosition() {
+		return false, noHole, nil
 	}
 	gaps, err := w.r.store.BackwardExtremities(ctx, w.room, maxGaps)
 	if err != nil || len(gaps) == 0 {
-		return false, err
+		return false, noHole, err
 	}
-	lowest := int64(math.MinInt64)
+	lowest := noHole
 	if !short {
 		lowest = rows[len(rows)-1].Event.Depth()
 	}
 	var missing []id.EventID
+	highest := noHole
 	for _, gap := range gaps {
 		if gap.Depth >= lowest && gap.Depth <= w.at.at.Depth {
-			missing = append(missing, gap.Missing)
+			missing, highest = append(missing, gap.Missing), max(highest, gap.Depth)
 		}
 	}
 	if len(missing) == 0 {
-		return false, nil
+		return false, noHole, nil
+	}
+	if w.asked >= maxRemoteAsks {
+		return false, highest, nil
 	}
 	w.asked++
-	return w.r.backfill(ctx, w.room, missing)
+	if filled, err = w.r.backfill(ctx, w.room, missing); !filled {
+		w.remote = false // nobody has it: what is below is shown
+	}
+	return filled, noHole, err
 }
 
 // Context returns an event with up to limit events around it, half before and half after.
