@@ -38,11 +38,11 @@ func joinLarge(ctx context.Context, d direction, restart bool) {
 	said, err := c.bob.Say(ctx, c.room, "here at once")
 	Expect(err).NotTo(HaveOccurred())
 	Expect(said).NotTo(BeEmpty())
+	Eventually(bodies(ctx, c.alice, c.room)).WithTimeout(patience).Should(ContainElement("here at once"))
 	if restart {
 		(*d.visitor).stop()
 		(*d.visitor).start()
 	}
-	Eventually(bodies(ctx, c.alice, c.room)).WithTimeout(patience).Should(ContainElement("here at once"))
 	_, err = c.alice.Say(ctx, c.room, "so I hear")
 	Expect(err).NotTo(HaveOccurred())
 	Eventually(bodies(ctx, c.bob, c.room)).WithTimeout(patience).Should(ContainElements("here at once", "so I hear"))
