@@ -43,6 +43,8 @@ type eventsForm struct {
 	LazyMembers bool     `json:"lazy_load_members"`
 	Redundant   bool     `json:"include_redundant_members"`
 	ContainsURL *bool    `json:"contains_url"`
+	BySenders   []string `json:"related_by_senders"`
+	ByRelTypes  []string `json:"related_by_rel_types"`
 }
 
 // check refuses lists of rooms and users that hold something else: such a filter would never match, and whoever wrote it
@@ -62,7 +64,7 @@ func (f *filterForm) check() error {
 		if err := checkRooms(part.Rooms, part.NotRooms); err != nil {
 			return err
 		}
-		for _, text := range slices.Concat(part.Senders, part.NotSenders) {
+		for _, text := range slices.Concat(part.Senders, part.NotSenders, part.BySenders) {
 			if _, err := id.ParseUserID(text); err != nil {
 				return badJSON("senders and not_senders must be user IDs: %q is none", text)
 			}

@@ -116,7 +116,7 @@ func (a *API) byPassword(ctx context.Context, req loginRequest) (id.UserID, erro
 
 // byToken tells who logs in with a token that another of their clients asked for.
 //
-// spec:client-server-api#token-based-user-login
+// spec:client-server-api#post_matrixclientv1loginget_token
 func (a *API) byToken(ctx context.Context, req loginRequest) (id.UserID, error) {
 	if req.Token == nil {
 		return "", missingParam("token")

@@ -54,7 +54,14 @@ func (r *request) eventFilter() (clientsync.RoomEventFilter, error) {
 func (r *request) matches(filter clientsync.RoomEventFilter) (func(clientsync.EventRow) bool, error) {
 	ignored, err := r.api.config.Sync.Ignored(r.Context(), r.user)
 	return func(row clientsync.EventRow) bool {
-		return filter.MatchEvent(row.Event) && (row.Event.IsState() || !ignored[row.Event.Sender()])
+		if !filter.MatchEvent(row.Event) || !row.Event.IsState() && ignored[row.Event.Sender()] {
+			return false
+		}
+		related, err := r.api.config.Sync.Related(r.Context(), filter, row)
+		if err != nil {
+			r.api.log.Error("what relates to an event could not be read", "event", row.Event.ID(), "error", err)
+		}
+		return related
 	}, err
 }
 

@@ -135,6 +135,22 @@ var _ = Describe("relations of events", func() {
 		Expect(relations(fine(alice.get("/rooms/" + esc(room) + "/context/" + esc(root))).body["event"])).To(HaveKey("m.thread"))
 	})
 
+	It("chooses events by what relates to them", func() {
+		send(bob, "m.room.message", relates("m.thread", root, nil))
+		other := send(alice, "m.room.message", obj{"body": "other", "msgtype": "m.text"})
+		send(alice, "m.reaction", relates("m.annotation", other, obj{"key": "x"}))
+		messages := func(filter string) []string {
+			GinkgoHelper()
+			return eventIDs(fine(alice.get("/rooms/" + esc(room) + "/messages?dir=b&limit=50&filter=" + esc(filter))).body["chunk"])
+		}
+		Expect(messages(`{"related_by_rel_types":["m.thread"]}`)).To(Equal([]string{root}))
+		Expect(messages(`{"related_by_senders":["` + alice.id + `"]}`)).To(Equal([]string{other}))
+		Expect(messages(`{"related_by_senders":["` + alice.id + `"],"related_by_rel_types":["m.thread"]}`)).To(BeEmpty())
+		rooms := fine(alice.get("/sync?timeout=0&filter=" + esc(`{"room":{"timeline":{"related_by_rel_types":["m.thread"]}}}`))).body["rooms"].(obj)["join"].(obj)
+		Expect(eventIDs(rooms[room].(obj)["timeline"].(obj)["events"])).To(Equal([]string{root}))
+		refused(alice.post("/user/"+esc(alice.id)+"/filter", obj{"room": obj{"timeline": obj{"related_by_senders": []string{"x"}}}}), 400, "M_BAD_JSON")
+	})
+
 	It("pages through relations both ways, by type, and recursively", func() {
 		var children []string
 		for range 5 {

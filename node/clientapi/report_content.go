@@ -64,8 +64,8 @@ func (a *API) reportEvent(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	joined, err := a.config.Users.IsJoined(r.Context(), r.user, room)
-	if err != nil || !joined {
+	membership, err := a.config.Users.MembershipIn(r.Context(), r.user, room)
+	if err != nil || membership != "join" {
 		return nil, orNotFound(err, "there is no such event, or you are not in its room")
 	}
 	if _, err := a.config.Rooms.Event(r.Context(), r.user, room, event); err != nil {

@@ -5,23 +5,19 @@ import (
 	"net/url"
 )
 
-// supportedVersions are the versions of the specification that a client may count on, but for what is missing from
-// all of them so far: end-to-end encryption, media, presence and changes of push rules answer 404 or as if there were
-// none. Of the later versions more is missing (room summaries, for one); what is there of them, as state_after in /sync
-// and custom profile fields, works without being named here.
-//
-// todo spec: the versions up to v1.19, with what they need
+// supportedVersions are the versions of the specification whose additions to the client-server API are there. What is there
+// only as a refusal, or not at all, is in doc/client-api.md; capabilities say so where the specification has one for it.
 //
 // spec:client-server-api#api-versions
 var supportedVersions = [...]string{
-	"r0.6.0", "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12",
+	"r0.6.0", "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12", "v1.13",
+	"v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 }
 
 func (a *API) versionsRoutes() []route {
 	return []route{
 		{http.MethodGet, "/_matrix/client/versions", unversioned, withoutUser, ordinary, a.versions},
 		{http.MethodGet, "/voip/turnServer", stable, withUser, ordinary, empty},
-		{http.MethodGet, "/thirdparty/protocols", stable, withUser, ordinary, empty},
 		{http.MethodGet, "/auth_metadata", v1, withoutUser, ordinary, a.authMetadata},
 	}
 }

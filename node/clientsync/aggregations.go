@@ -32,6 +32,16 @@ type Thread struct {
 	Participated bool // the asking user wrote in it, or began it
 }
 
+// Related tells whether an event is related to as a filter wants it. Where the filter wants nothing of it, nothing is read.
+//
+// spec:client-server-api#filtering
+func (s *Syncer) Related(ctx context.Context, f RoomEventFilter, row store.EventRow) (bool, error) {
+	if f.RelatedBySenders == nil && f.RelatedByRelTypes == nil {
+		return true, nil
+	}
+	return s.store.RelatedBy(ctx, row.RoomID, row.Event.ID(), f.RelatedBySenders, f.RelatedByRelTypes)
+}
+
 // Aggregate adds to events of one room what relates to them. Where nothing does that costs one read for all.
 func (s *Syncer) Aggregate(ctx context.Context, user id.UserID, device string, decorated []Decorated) error {
 	a := aggregator{Syncer: s, user: user, device: device}

@@ -47,6 +47,8 @@ type RoomEventFilter struct {
 	Rooms                   []id.RoomID `json:"rooms"`
 	NotRooms                []id.RoomID `json:"not_rooms"`
 	ContainsURL             *bool       `json:"contains_url"`
+	RelatedBySenders        []id.UserID `json:"related_by_senders"`   // nil: whether related to or not
+	RelatedByRelTypes       []string    `json:"related_by_rel_types"` // likewise
 	LazyLoadMembers         bool        `json:"lazy_load_members"`
 	IncludeRedundantMembers bool        `json:"include_redundant_members"`
 	// ThreadNotifications, of the timeline's filter, has what is unread counted by thread.
@@ -103,7 +105,7 @@ func (f EventFilter) matchSender(sender id.UserID) bool {
 // MatchRoom tells whether anything of a room is wanted.
 func (f RoomEventFilter) MatchRoom(room id.RoomID) bool { return wantsRoom(f.Rooms, f.NotRooms, room) }
 
-// MatchEvent tells whether an event is wanted.
+// MatchEvent tells whether an event is wanted, but for what relates to it: see Syncer.Related.
 func (f RoomEventFilter) MatchEvent(e *event.Event) bool {
 	if !f.MatchRoom(e.RoomID()) || !f.Match(e.Type(), e.Sender()) {
 		return false

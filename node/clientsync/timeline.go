@@ -105,6 +105,9 @@ func (b *builder) wants(ctx context.Context, sp span, e *entry) (bool, error) {
 	if !b.request.Filter.Room.Timeline.MatchEvent(e.Event) || !e.Event.IsState() && b.facts.ignored[e.Event.Sender()] {
 		return false, nil
 	}
+	if related, err := b.Related(ctx, b.request.Filter.Room.Timeline, e.EventRow); err != nil || !related {
+		return false, err
+	}
 	if e.Event.ID() == sp.own {
 		return true, nil
 	}

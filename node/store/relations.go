@@ -218,16 +218,21 @@ func (s *Store) LatestRelated(ctx context.Context, r id.RoomID, target id.EventI
 	return s.RelatedPage(ctx, r, []id.EventID{target}, relType, "", last, Backward, limit)
 }
 
-// RelatedBy tells whether an event is related to by one of the senders and in one of the ways; nil stands for all.
-func (s *Store) RelatedBy(ctx context.Context, target id.EventID, senders []id.UserID, relTypes []string) (bool, error) {
+// RelatedBy tells whether an event of a room is related to by one of the senders and in one of the ways; nil stands for all.
+func (s *Store) RelatedBy(ctx context.Context, r id.RoomID, target id.EventID, senders []id.UserID, relTypes []string) (bool, error) {
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return false, err
+	}
 	found := false
-	err := s.read.each(ctx, "SELECT DISTINCT rel_type, sender FROM relations WHERE target = $1", []any{string(target)}, func(rows *sql.Rows) error {
-		var relType []byte
-		var sender id.UserID
-		err := rows.Scan(&relType, &sender)
-		found = found || (senders == nil || slices.Contains(senders, sender)) && (relTypes == nil || slices.Contains(relTypes, string(relType)))
-		return err
-	})
+	err = s.read.each(ctx, "SELECT DISTINCT rel_type, sender FROM relations WHERE target = $1 AND room = $2", []any{string(target), ref.number},
+		func(rows *sql.Rows) error {
+			var relType []byte
+			var sender id.UserID
+			err := rows.Scan(&relType, &sender)
+			found = found || (senders == nil || slices.Contains(senders, sender)) && (relTypes == nil || slices.Contains(relTypes, string(relType)))
+			return err
+		})
 	return found, err
 }
 

@@ -47,8 +47,8 @@ var _ = onEach("what relates to an event", func(db *fixture) {
 		Expect(must(db.RelatedPage(ctx, "!other:x", []id.EventID{root}, "", "", store.End(), store.Backward, 2))).To(BeEmpty())
 		Expect(must(db.Annotated(ctx, a.id(), root, alice, "m.room.message", "k"))).To(BeTrue())
 		Expect(must(db.Annotated(ctx, a.id(), root, alice, "m.room.message", "other"))).To(BeFalse())
-		Expect(must(db.RelatedBy(ctx, root, []id.UserID{alice}, []string{store.RelationThread}))).To(BeTrue())
-		Expect(must(db.RelatedBy(ctx, root, []id.UserID{bob}, nil))).To(BeFalse())
+		Expect(must(db.RelatedBy(ctx, a.id(), root, []id.UserID{alice}, []string{store.RelationThread}))).To(BeTrue())
+		Expect(must(db.RelatedBy(ctx, a.id(), root, []id.UserID{bob}, nil))).To(BeFalse())
 	})
 
 	It("is no more when it is redacted, and the thread's latest is the one before", func(ctx SpecContext) {

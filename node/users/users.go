@@ -138,10 +138,10 @@ func (u *Users) SharedRooms(ctx context.Context, a, b id.UserID) ([]id.RoomID, e
 	return u.store.SharedRooms(ctx, a, b)
 }
 
-// IsJoined tells whether a user is joined to a room.
-func (u *Users) IsJoined(ctx context.Context, user id.UserID, room id.RoomID) (bool, error) {
-	member, ok, err := u.store.Membership(ctx, room, user)
-	return ok && member.Membership == "join", err
+// MembershipIn is a user's membership of a room; "" if there never was one.
+func (u *Users) MembershipIn(ctx context.Context, user id.UserID, room id.RoomID) (string, error) {
+	member, _, err := u.store.Membership(ctx, room, user)
+	return member.Membership, err
 }
 
 // OpenRooms are the rooms the user is joined to, invited to or knocking on.
