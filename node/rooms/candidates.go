@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
+	"time"
 
 	"hanse/federation"
 	"hanse/federation/client"
@@ -71,20 +73,65 @@ func byUsers(joined map[id.ServerName]int) []id.ServerName {
 	})
 }
 
-// tryEach does a handshake with one candidate after the other until one succeeds. Whatever goes wrong at one may go
-// well at the next, but for an answer that only depends on us.
-func (r *Rooms) tryEach(ctx context.Context, what string, roomID id.RoomID, candidates []id.ServerName,
-	handshake func(context.Context, id.ServerName) error) error {
-	var errs []error
-	for _, server := range candidates {
-		err := handshake(ctx, server)
-		if err == nil {
-			return nil
+// patience is how long one candidate may keep the next one from being asked too: servers that are alive mostly answer within a second.
+const patience = 4 * time.Second
+
+// handshake is what is done with one server. It calls turn, once, before it does what must be done with one server at a time: handing in
+// the event. An error of turn ends it.
+type handshake func(ctx context.Context, server id.ServerName, turn func() error) error
+
+// tryEach does a handshake with one candidate after the other until one succeeds; one that is slow isn't waited for. Whatever goes wrong
+// at one may go well at the next, but for an answer that only depends on us.
+func (r *Rooms) tryEach(ctx context.Context, what string, roomID id.RoomID, candidates []id.ServerName, with handshake) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	turn := make(chan struct{}, 1) // full: taken
+	type outcome struct {
+		server id.ServerName
+		err    error
+	}
+	outcomes := make(chan outcome, len(candidates))
+	asked, failed := 0, 0
+	ask := func() {
+		if asked == len(candidates) {
+			return
 		}
-		r.log.Info("a handshake failed with one server", "what", what, "room", roomID, "server", server, "err", err)
-		errs = append(errs, err)
-		if ctx.Err() != nil || final(err) {
-			break
+		server := candidates[asked]
+		asked++
+		running.Go(func() {
+			taken := false
+			err := with(ctx, server, func() error {
+				select {
+				case turn <- struct{}{}:
+					taken = true
+				case <-ctx.Done():
+				}
+				return ctx.Err()
+			})
+			if outcomes <- (outcome{server, err}); taken && err != nil {
+				<-turn
+			}
+		})
+	}
+	ask()
+	var errs []error
+	for failed < asked {
+		select {
+		case o := <-outcomes:
+			if o.err == nil {
+				return nil
+			}
+			failed++
+			r.log.Info("a handshake failed with one server", "what", what, "room", roomID, "server", o.server, "err", o.err)
+			errs = append(errs, o.err)
+			if ctx.Err() != nil || final(o.err) {
+				return explain(what, roomID, candidates, errs)
+			}
+			ask()
+		case <-time.After(patience):
+			ask()
 		}
 	}
 	return explain(what, roomID, candidates, errs)

@@ -21,7 +21,7 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 	if err != nil {
 		return err
 	}
-	return r.tryEach(ctx, "join", req.Room, candidates, func(ctx context.Context, server id.ServerName) error {
+	return r.tryEach(ctx, "join", req.Room, candidates, func(ctx context.Context, server id.ServerName, turn func() error) error {
 		// 1. The template.
 		answer, err := r.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, versions())
 		if err != nil {
@@ -47,6 +47,9 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 		// 3. It goes in, the state comes out, of a large room without its members. In a room that we are in already it must be whole.
 		info, _, err := r.store.Room(ctx, req.Room)
 		if err != nil {
+			return err
+		}
+		if err := turn(); err != nil {
 			return err
 		}
 		omit := !info.Resident

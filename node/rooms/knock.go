@@ -37,7 +37,7 @@ func (r *Rooms) knockThrough(ctx context.Context, req KnockRequest) error {
 	if err != nil {
 		return err
 	}
-	return r.tryEach(ctx, "knock", req.Room, candidates, func(ctx context.Context, server id.ServerName) error {
+	return r.tryEach(ctx, "knock", req.Room, candidates, func(ctx context.Context, server id.ServerName, turn func() error) error {
 		answer, err := r.cfg.Client.MakeKnock(ctx, server, req.Room, req.User, versions())
 		if err != nil {
 			return err
@@ -49,6 +49,9 @@ func (r *Rooms) knockThrough(ctx context.Context, req KnockRequest) error {
 		draft.Content = r.memberContent(ctx, req.User, knock, reason(req.Reason))
 		ours, err := r.sign(rules, draft)
 		if err != nil {
+			return err
+		}
+		if err := turn(); err != nil {
 			return err
 		}
 		state, err := r.cfg.Client.SendKnock(ctx, server, req.Room, ours.ID(), ours.JSON())

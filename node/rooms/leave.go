@@ -76,7 +76,7 @@ func (r *Rooms) leaveThrough(ctx context.Context, user id.UserID, roomID id.Room
 	if err != nil {
 		return err
 	}
-	return r.tryEach(ctx, "leave", roomID, candidates, func(ctx context.Context, server id.ServerName) error {
+	return r.tryEach(ctx, "leave", roomID, candidates, func(ctx context.Context, server id.ServerName, turn func() error) error {
 		answer, err := r.cfg.Client.MakeLeave(ctx, server, roomID, user)
 		if err != nil {
 			return err
@@ -88,6 +88,9 @@ func (r *Rooms) leaveThrough(ctx context.Context, user id.UserID, roomID id.Room
 		draft.Content = r.memberContent(ctx, user, leave, reason(why))
 		ours, err := r.sign(rules, draft)
 		if err != nil {
+			return err
+		}
+		if err := turn(); err != nil {
 			return err
 		}
 		if err := r.cfg.Client.SendLeave(ctx, server, roomID, ours.ID(), ours.JSON()); err != nil {

@@ -308,3 +308,23 @@ var _ = Describe("a room joined without its members", func() {
 		agree(roomID, one, two, three)
 	})
 })
+
+var _ = Describe("a server that doesn't answer", func() {
+	It("delays a join by a few seconds, and no more", func() {
+		w := newWorld()
+		one, two, three := w.start("one.test"), w.start("two.test"), w.start("three.test")
+		roomID := one.create(rooms.CreateRequest{})
+		three.join(three.user("carol"), roomID, one.name)
+		hang := make(chan struct{})
+		DeferCleanup(sync.OnceFunc(func() { close(hang) }))
+		one.tamper = func(path string, answer []byte) []byte {
+			if strings.Contains(path, "/make_join/") {
+				<-hang
+			}
+			return answer
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // one would be waited for for minutes
+		defer cancel()
+		Expect(two.rooms.Join(ctx, rooms.JoinRequest{User: two.user("bob"), Room: roomID, Via: []id.ServerName{one.name, three.name}})).To(Succeed())
+	})
+})
