@@ -107,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (err error) {
 		}
 	}()
 	SetDefaultEventuallyTimeout(cfg.Patience)
-	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	SetDefaultEventuallyPollingInterval(5 * time.Millisecond)
 	SetDefaultConsistentlyDuration(restraint)
 	if ca, err = fabric.LoadOrCreateCA(cfg.Folder); err != nil {
 		return err
