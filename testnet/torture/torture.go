@@ -33,6 +33,7 @@ type Report struct {
 	Kills, AtStart, Births int // all; of those: while starting, of servers just born (migrations)
 	Acknowledged           int // messages, states, joins, account data
 	Retried                int // requests that were cut off and made again with the same transaction ID
+	Holes                  int // times that a hole was seen, until it was closed
 	Generations            int
 	SlowestStart           time.Duration
 }
