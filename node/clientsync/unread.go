@@ -76,7 +76,7 @@ func (u *unreadRoom) count(e unreadEvent, n int) {
 func (u *unreadRoom) add(e unreadEvent) {
 	if len(u.events) >= maxUnread {
 		u.count(u.events[0], -1)
-		u.events = slices.Delete(u.events, 0, 1)
+		u.events = u.events[1:] // append moves them to a new place now and then
 	}
 	u.events = append(u.events, e)
 	u.count(e, 1)

@@ -3,6 +3,7 @@ package push
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"strings"
 
 	"hanse/federation/canonicaljson"
@@ -27,6 +28,8 @@ type Rules struct {
 	before, after []check
 	rooms         map[id.RoomID]*Outcome
 	senders       map[id.UserID]*Outcome
+	// usual says that they are the server's, as of most users: what they make of an event is found out once for all.
+	usual bool
 }
 
 // check is a rule that is switched on. Its conditions are in order of what they cost: all must hold.
@@ -55,7 +58,10 @@ type Outcome struct {
 
 // Compile makes a user's rules ready. What a rule has that is not understood makes it match nothing.
 func Compile(user id.UserID, rules Ruleset) *Rules {
-	r := &Rules{user: user, rooms: map[id.RoomID]*Outcome{}, senders: map[id.UserID]*Outcome{}}
+	r := &Rules{
+		user: user, rooms: map[id.RoomID]*Outcome{}, senders: map[id.UserID]*Outcome{},
+		usual: reflect.DeepEqual(rules, DefaultRules(user)),
+	}
 	r.before = append(compileList(rules.Override), compileList(rules.Content)...)
 	r.after = compileList(rules.Underride)
 	for _, rule := range rules.Room {
@@ -76,6 +82,20 @@ func Compile(user id.UserID, rules Ruleset) *Rules {
 //
 // spec:client-server-api/modules/push#push-rules
 func (r *Rules) Match(s *Subject, room Room) (*Outcome, error) {
+	if !r.usual || s.personal() {
+		return r.match(s, room)
+	}
+	if known := s.usual.Load(); known != nil {
+		return *known, nil
+	}
+	found, err := r.match(s, room)
+	if err == nil {
+		s.usual.Store(&found)
+	}
+	return found, err
+}
+
+func (r *Rules) match(s *Subject, room Room) (*Outcome, error) {
 	e := &evaluation{user: r.user, subject: s, room: room, left: maxSteps}
 	if found, err := e.first(r.before); found != nil || err != nil {
 		return found, err

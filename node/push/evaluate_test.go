@@ -304,6 +304,32 @@ func FuzzRules(f *testing.F) {
 	})
 }
 
+// TestUsualRulesAreSharedByUsers: what they make of an event for one user is what they make of it for each.
+func TestUsualRulesAreSharedByUsers(t *testing.T) {
+	alice := Compile("@alice:example.org", DefaultRules("@alice:example.org"))
+	carol := Compile("@carol:example.org", Read("@carol:example.org", nil))
+	changed, err := DefaultRules("@dora:example.org").Enable(KindUnderride, ".m.rule.message", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dora := Compile("@dora:example.org", changed)
+	if !alice.usual || !carol.usual || dora.usual {
+		t.Errorf("usual: %v, %v, %v", alice.usual, carol.usual, dora.usual)
+	}
+	for _, content := range []string{
+		`{"body":"hi"}`, `{"body":"hi","m.mentions":{"user_ids":["@alice:example.org"]}}`, `{"body":"hi","m.mentions":{"user_ids":7}}`,
+	} {
+		s := said(t, "m.room.message", "-", content)
+		for _, rules := range []*Rules{carol, alice, dora, alice} {
+			got, err := rules.Match(s, aRoom{members: 3})
+			want, _ := rules.match(said(t, "m.room.message", "-", content), aRoom{members: 3})
+			if err != nil || (got == nil) != (want == nil) || got != nil && (got.Notify != want.Notify || got.Highlight != want.Highlight) {
+				t.Errorf("%s of %s: %+v, not %+v, %v", rules.user, content, got, want, err)
+			}
+		}
+	}
+}
+
 func BenchmarkDefaultRules(b *testing.B) {
 	rules := Compile("@alice:example.org", DefaultRules("@alice:example.org"))
 	message := said(b, "m.room.message", "-", `{"body":"hello","msgtype":"m.text"}`)

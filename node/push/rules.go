@@ -79,7 +79,7 @@ func overrides(user id.UserID) []Rule {
 			match("type", "m.room.member"), match("content.membership", "invite"), match("state_key", string(user))),
 		rule(".m.rule.member_event", acts(), match("type", "m.room.member")),
 		rule(".m.rule.is_user_mention", acts(notify, sound("default"), highlight),
-			property("event_property_contains", `content.m\.mentions.user_ids`, string(user))),
+			property("event_property_contains", mentionsPath, string(user))),
 		rule(".m.rule.is_room_mention", acts(notify, highlight),
 			property("event_property_is", `content.m\.mentions.room`, true), sender("room")),
 		rule(".m.rule.tombstone", acts(notify, highlight), match("type", "m.room.tombstone"), match("state_key", "")),

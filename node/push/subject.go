@@ -3,6 +3,7 @@ package push
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
@@ -13,6 +14,8 @@ type Subject struct {
 	Event  *event.Event
 	fields func() map[string][]byte // canonical values of content, by their paths; lists whole
 	body   func() string            // content.body in small letters
+
+	usual atomic.Pointer[*Outcome] // what the server's rules make of it; nil: not asked yet
 }
 
 // NewSubject makes it; what it costs to look into the event is paid by who looks first.
@@ -29,6 +32,16 @@ func NewSubject(e *event.Event) *Subject {
 	})
 	return s
 }
+
+// personal tells whether the server's rules may make something else of it for one user than for others: an invitation or a
+// mention.
+func (s *Subject) personal() bool {
+	_, mentions := s.fields()[mentionsPath]
+	return mentions || s.Event.Type() == "m.room.member"
+}
+
+// mentionsPath is the property that has the users who are mentioned.
+const mentionsPath = `content.m\.mentions.user_ids`
 
 // bodyPath is the property whose words are matched.
 const bodyPath = "content.body"

@@ -19,8 +19,8 @@ type Receipt struct {
 	Position Position
 }
 
-// SaveReceipts stores receipts, each in place of the user's earlier one of its type and thread. Whether a receipt goes forward is for the caller to decide. A receipt for a
-// room that is not known fails all.
+// SaveReceipts stores receipts, each in place of the user's earlier one of its type and thread. Whether a receipt goes
+// forward is for the caller to decide. A receipt for a room that is not known fails all.
 func (s *Store) SaveReceipts(ctx context.Context, receipts []Receipt) (Position, error) {
 	refs := make([]*roomRef, len(receipts))
 	for i, r := range receipts {
