@@ -45,7 +45,10 @@ func inspect(file io.ReadSeeker) (picture, error) {
 		p.contentType, p.decode = "image/png", png.Decode
 		config, err = head(file, png.DecodeConfig)
 		p.animated = err == nil && animatedPNG(file)
-		p.memory = 5 * depth(config.ColorModel) / 2 // an interlaced one is put together from pictures of its passes
+		p.memory = depth(config.ColorModel)
+		if err == nil && interlacedPNG(file) {
+			p.memory = 5 * p.memory / 2 // it is put together from pictures of its passes
+		}
 	case bytes.HasPrefix(magic, []byte("\xff\xd8\xff")):
 		p.contentType, p.decode = "image/jpeg", jpeg.Decode
 		config, err = head(file, jpeg.DecodeConfig)

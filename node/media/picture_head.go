@@ -113,6 +113,18 @@ func exifTurn(segment []byte) int {
 	return 1
 }
 
+// interlacedPNG tells whether a PNG comes in passes, each of all of the picture.
+func interlacedPNG(file io.ReadSeeker) bool {
+	var method [1]byte
+	if _, err := file.Seek(28, io.SeekStart); err != nil {
+		return true
+	}
+	if _, err := io.ReadFull(file, method[:]); err != nil {
+		return true
+	}
+	return method[0] != 0
+}
+
 // animatedPNG tells whether a PNG has an animation: that is said before the pixels.
 func animatedPNG(file io.ReadSeeker) bool {
 	at := int64(8)

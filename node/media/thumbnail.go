@@ -92,10 +92,14 @@ func (m *Media) thumbnail(ctx context.Context, row store.Media, file *os.File, s
 
 // make makes a thumbnail when there is memory for it.
 func (m *Media) make(ctx context.Context, p picture, file io.ReadSeeker, cut image.Rectangle, target image.Point) ([]byte, error) {
-	if err := m.memory.Acquire(ctx, p.memory); err != nil {
+	memory := p.memory + 8*int64(target.X)*int64(target.Y) // made, and turned
+	if memory > imageMemory {
+		return nil, errPictureTooLarge
+	}
+	if err := m.memory.Acquire(ctx, memory); err != nil {
 		return nil, errBusy()
 	}
-	defer m.memory.Release(p.memory)
+	defer m.memory.Release(memory)
 	decoded, err := p.read(file)
 	if err != nil {
 		return nil, err

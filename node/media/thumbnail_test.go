@@ -98,6 +98,13 @@ func bomb(width, height uint32, depth byte) []byte {
 	return bytes.Join([][]byte{[]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", head), chunk("IDAT", []byte("\x78\x9c")), chunk("IEND", nil)}, nil)
 }
 
+// interlaced says that a PNG comes in passes.
+func interlaced(still []byte) []byte {
+	still[28] = 1
+	copy(still[29:], binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(still[12:29])))
+	return still
+}
+
 // animated adds the head of an animation to a PNG.
 func animated(still []byte) []byte {
 	const headEnd = 8 + 25
@@ -228,6 +235,7 @@ var _ = Describe("thumbnails", func() {
 		Entry("a square", bomb(50_000, 50_000, 8)),
 		Entry("a line", bomb(1<<30, 1, 8)),
 		Entry("of many bits", bomb(6000, 6000, 16)),
+		Entry("in passes", interlaced(bomb(6000, 5000, 8))),
 		Entry("a GIF", append([]byte("GIF89a\xff\xff\xff\xff\x80\x00\x00"), make([]byte, 100)...)),
 	)
 
