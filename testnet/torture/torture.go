@@ -25,12 +25,15 @@ type Options struct {
 	Program []string // the adapter: the command that starts a server by the adapter contract
 	// Database makes an empty database for a server of that name and returns its URL; nil for the embedded one.
 	Database func(ctx context.Context, name string) (url string, err error)
-	Out      io.Writer // one line a generation of rooms
+	// Restart ends the database server as a crash would and starts it again; nil: it is left alone.
+	Restart func(ctx context.Context) error
+	Out     io.Writer // one line a generation of rooms
 }
 
 // Report counts what a campaign did.
 type Report struct {
 	Kills, AtStart, Births int // all; of those: while starting, of servers just born (migrations)
+	Outages                int // crashes of the database server, through which the victim lives
 	Acknowledged           int // messages, states, joins, account data
 	Retried                int // requests that were cut off and made again with the same transaction ID
 	Holes                  int // times that a hole was seen, until it was closed
@@ -146,6 +149,11 @@ func (c *campaign) generation(ctx context.Context) error {
 		if err := c.killAtWork(ctx, g); err != nil {
 			return err
 		}
+		if c.options.Restart != nil && c.random.IntN(4) == 0 {
+			if err := c.outage(ctx, g); err != nil {
+				return err
+			}
+		}
 	}
 	if err := c.birth(ctx); err != nil {
 		return err
@@ -184,6 +192,39 @@ func (c *campaign) killAtWork(ctx context.Context, g *work) error {
 	if err := c.victim.complaints(); err != nil {
 		return err
 	}
+	return g.check(ctx)
+}
+
+// outage has the database server crash while everybody works. The victim may refuse what it can't store meanwhile; it goes on by
+// itself, and has what it acknowledged.
+func (c *campaign) outage(ctx context.Context, g *work) error {
+	working, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g.outage.Store(true)
+	ended := g.begin(working)
+	time.Sleep(time.Duration(c.random.Int64N(int64(longestWork))))
+	if err := c.options.Restart(ctx); err != nil {
+		return fmt.Errorf("the database server: %w", err)
+	}
+	c.report.Outages++
+	cancel()
+	if err := ended(); err != nil {
+		return err
+	}
+	g.outage.Store(false)
+	waiting, over := context.WithTimeout(ctx, patience)
+	defer over()
+	for {
+		_, err := c.victim.user.Say(waiting, g.own, fmt.Sprintf("o%d 0", c.report.Outages))
+		if err == nil {
+			break
+		}
+		if waiting.Err() != nil {
+			return fmt.Errorf("%s after its database was back: %w", patience, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	c.victim.forgive()
 	return g.check(ctx)
 }
 

@@ -18,7 +18,9 @@ import (
 const (
 	killsVariable = "HANSE_TORTURE_KILLS" // on each database; 4 if not set
 	seedVariable  = "HANSE_TORTURE_SEED"
-	mailVariable  = "HANSE_TORTURE_MAIL" // how many messages wait for a device whose server is out; 500 if not set
+	// restartVariable is a command that crashes and starts the PostgreSQL server: ".ci/postgres restart FOLDER".
+	restartVariable = "HANSE_TORTURE_RESTART"
+	mailVariable    = "HANSE_TORTURE_MAIL" // how many messages wait for a device whose server is out; 500 if not set
 )
 
 func number(t *testing.T, variable string, standard uint64) uint64 {
@@ -77,7 +79,7 @@ func run(t *testing.T, program string, database func(context.Context, string) (s
 	t.Logf("seed %d", seed)
 	report, err := Run(t.Context(), Options{
 		Kills: int(number(t, killsVariable, 4)), Seed: seed, Dir: dir, Program: []string{program, "testnet", "node"},
-		Database: database, Out: lines{t},
+		Database: database, Restart: restart(database != nil), Out: lines{t},
 	})
 	t.Logf("%+v", report)
 	if err != nil {
@@ -85,6 +87,20 @@ func run(t *testing.T, program string, database func(context.Context, string) (s
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Error(err)
+	}
+}
+
+// restart is the command that the environment names, for the server that isn't embedded.
+func restart(served bool) func(context.Context) error {
+	command := os.Getenv(restartVariable)
+	if command == "" || !served {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		if output, err := exec.CommandContext(ctx, "sh", "-c", command).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", command, err, output)
+		}
+		return nil
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"hanse/testnet/user"
 )
@@ -18,6 +19,8 @@ type work struct {
 	shared   string // the room of both servers
 	own      string // a room of the victim's alone
 	talkers  []*talker
+
+	outage atomic.Bool // the victim's database server crashes: the victim may refuse
 
 	mu     sync.Mutex
 	data   int      // guarded by mu: the newest account data acknowledged
@@ -69,7 +72,7 @@ func (g *work) begin(ctx context.Context) (ended func() error) {
 	var failures []error
 	spawn := func(f func(context.Context) error) {
 		working.Go(func() {
-			if err := f(ctx); err != nil {
+			if err := f(ctx); err != nil && !(g.outage.Load() && temporary(err)) {
 				mu.Lock()
 				defer mu.Unlock()
 				failures = append(failures, err)
@@ -116,6 +119,12 @@ func refused(err error) error {
 		return refusal
 	}
 	return nil
+}
+
+// temporary tells a refusal for now from others.
+func temporary(err error) bool {
+	refusal, ok := errors.AsType[*user.Error](err)
+	return ok && (refusal.Status >= 500 || refusal.Status == http.StatusTooManyRequests)
 }
 
 func (t *talker) talk(ctx context.Context) error {
