@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -35,6 +36,17 @@ const (
 	// Events in an order in which auth events come first need one.
 	wholePasses = 50
 )
+
+const (
+	// keysTime is how long the state of a room waits for the keys of servers that can't be reached: one that starts anew is back by then.
+	// Events of those that stay away are left out, as at a full join: in a large room there is always one.
+	keysTime = 30 * time.Second
+	// keysMost is how many events are kept to be checked again; where there are more, nobody waits.
+	keysMost = 5000
+)
+
+// errKeys is the pause for keys.
+var errKeys = errors.New("the keys of some members' servers can't be had now")
 
 // errWhole ends the work on a room that needs none any more.
 var errWhole = errors.New("rooms: the state is whole")
@@ -134,7 +146,7 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 	through := g.through
 	r.mu.Unlock()
 	strict := true
-	unsigned := make(map[id.EventID]bool)
+	unsigned := make(map[id.EventID]json.RawMessage)
 	for pause := wholePause; ; pause = min(2*pause, wholePauseMost) {
 		servers, err := r.holders(ctx, p.RoomID, through)
 		if err != nil && ctx.Err() == nil {
@@ -142,7 +154,8 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 		}
 		answered := false
 		for _, server := range servers {
-			err := r.wholeFrom(ctx, server, p, strict, unsigned)
+			w := &whole{r: r, server: server, partial: p, strict: strict, unsigned: unsigned, keys: time.Since(began) < keysTime}
+			err := w.get(ctx)
 			switch {
 			case err == nil:
 				r.log.Info("a room that was joined without its members has them", "room", p.RoomID, "server", server, "took", time.Since(began))
@@ -153,12 +166,14 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			_, unfit := errors.AsType[*unfitState](err)
 			answered = answered || unfit
 			r.log.Info("a server did not give the members of a room", "room", p.RoomID, "server", server, "err", err)
+			if errors.Is(err, errKeys) {
+				break // the others' copies are no better
+			}
 		}
 		if strict && answered {
 			strict = false // nobody's is better: at once
 			continue
 		}
-		clear(unsigned)
 		select {
 		case <-time.After(pause):
 		case <-g.anew:
@@ -185,32 +200,6 @@ func (r *Rooms) holders(ctx context.Context, roomID id.RoomID, first id.ServerNa
 	return list[:min(len(list), wholeServers)], err
 }
 
-// wholeFrom asks one server.
-func (r *Rooms) wholeFrom(ctx context.Context, server id.ServerName, p store.PartialRoom, strict bool, unsigned map[id.EventID]bool) error {
-	select {
-	case r.wholes <- struct{}{}:
-		defer func() { <-r.wholes }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	ctx, cancel := context.WithTimeout(ctx, wholeTime)
-	defer cancel()
-	w := &whole{r: r, server: server, partial: p, strict: strict, unsigned: unsigned}
-	if err := w.needed(ctx); err != nil {
-		return err
-	}
-	row, ok, err := r.store.Event(ctx, p.Join)
-	if err != nil || !ok {
-		return errors.Join(err, fmt.Errorf("our join %s is not stored", p.Join))
-	}
-	w.rules = row.Event.Rules()
-	states, err := w.states(ctx, row.Event)
-	if err != nil {
-		return err
-	}
-	return w.complete(ctx, states)
-}
-
 // whole is the work with one server.
 type whole struct {
 	r       *Rooms
@@ -218,8 +207,54 @@ type whole struct {
 	partial store.PartialRoom
 	rules   *roomversion.Rules
 	strict  bool
-	// unsigned are events whose signatures can't be checked, as their servers' keys are not to be had: no other server can give them better.
-	unsigned map[id.EventID]bool
+	// unsigned are events whose signatures can't be checked, as their servers' keys are not to be had, and what rests on them: no other
+	// server can give them better. Of the first ones the text is kept, to be checked again.
+	unsigned map[id.EventID]json.RawMessage
+	keys     bool // such keys are waited for
+}
+
+// get gets the state and has the room take it.
+func (w *whole) get(ctx context.Context) error {
+	select {
+	case w.r.wholes <- struct{}{}:
+		defer func() { <-w.r.wholes }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, wholeTime)
+	defer cancel()
+	if err := w.needed(ctx); err != nil {
+		return err
+	}
+	row, ok, err := w.r.store.Event(ctx, w.partial.Join)
+	if err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("our join %s is not stored", w.partial.Join))
+	}
+	w.rules = row.Event.Rules()
+	again := slices.DeleteFunc(slices.Collect(maps.Values(w.unsigned)), func(raw json.RawMessage) bool { return raw == nil })
+	clear(w.unsigned)
+	if err := w.takeAll(ctx, again); err != nil {
+		return err
+	}
+	states, err := w.states(ctx, row.Event)
+	if err != nil {
+		return err
+	}
+	return w.complete(ctx, states)
+}
+
+// leaveOut notes an unsigned event.
+func (w *whole) leaveOut(e *event.Event) {
+	w.unsigned[e.ID()] = nil
+	if len(w.unsigned) <= keysMost {
+		w.unsigned[e.ID()] = e.JSON()
+	}
+}
+
+// isUnsigned tells whether an event is one of those.
+func (w *whole) isUnsigned(e id.EventID) bool {
+	_, ok := w.unsigned[e]
+	return ok
 }
 
 // needed tells, by errWhole, that nobody needs the state any more: it is whole, or was left.
@@ -326,8 +361,9 @@ func (w *whole) giveUp(events []*event.Event) {
 	for again := true; again; {
 		again = false
 		for _, e := range events {
-			if e != nil && !w.unsigned[e.ID()] && slices.ContainsFunc(e.AuthEvents(), func(a id.EventID) bool { return w.unsigned[a] }) {
-				w.unsigned[e.ID()], again = true, true
+			if e != nil && !w.isUnsigned(e.ID()) && slices.ContainsFunc(e.AuthEvents(), w.isUnsigned) {
+				w.leaveOut(e)
+				again = true
 			}
 		}
 	}
@@ -336,7 +372,7 @@ func (w *whole) giveUp(events []*event.Event) {
 // missing are those of the events that aren't stored and could be.
 func (w *whole) missing(ctx context.Context, ids []id.EventID) ([]id.EventID, error) {
 	missing, err := w.r.unknown(ctx, ids)
-	return slices.DeleteFunc(missing, func(e id.EventID) bool { return w.unsigned[e] }), err
+	return slices.DeleteFunc(missing, w.isUnsigned), err
 }
 
 // pass stores those of the events whose auth events are known by then; the others are returned.
@@ -374,7 +410,7 @@ func (w *whole) fresh(ctx context.Context, raws []json.RawMessage) ([]*event.Eve
 	for i, err := range w.r.cfg.Ring.VerifyEvents(ctx, parsed) {
 		if err != nil {
 			if failed, ok := errors.AsType[*keys.Error](err); ok && failed.Temporary() {
-				w.unsigned[parsed[i].ID()] = true
+				w.leaveOut(parsed[i])
 			}
 			w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", parsed[i].ID(), "err", err)
 			continue
@@ -403,6 +439,9 @@ func (w *whole) outliers(ctx context.Context, events []*event.Event) (later []*e
 
 // complete has the room take the state.
 func (w *whole) complete(ctx context.Context, states [][]id.EventID) error {
+	if w.keys && len(w.unsigned) > 0 && len(w.unsigned) <= keysMost {
+		return errKeys
+	}
 	full := false
 	err := w.r.look(ctx, w.partial.RoomID, func(m *room.Machine, _ room.Source) error {
 		full = m.Full()
