@@ -270,6 +270,55 @@ func TestWhatBecameOfEvents(t *testing.T) {
 	})
 }
 
+// TestForks: what came of events that were made without knowing of each other.
+func TestForks(t *testing.T) {
+	w := newWorld(t)
+	defer w.stop()
+	roomID := w.meet()
+	bob := w.peer.User("bob")
+	// From here on the peer hears nothing.
+	defer w.peer.On("send", peer.Fail(502, "M_UNKNOWN"))()
+	topic, err := w.alice.SetState(t.Context(), roomID, "m.room.topic", "", map[string]any{"topic": "alone"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	renamed := w.build(peer.StateDraft(bob, "m.room.member", string(bob), map[string]any{"membership": "join", "displayname": "Bob"}))
+	old := w.room.State("m.room.member", string(bob))
+	w.send(renamed)
+	merged, err := w.alice.Say(t.Context(), roomID, "on both")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := w.explain(merged)
+	if x.Resolution == nil || x.Resolution.Branches != 2 || len(x.Resolution.Conflicts) != 2 {
+		t.Fatalf("%+v", x.Resolution)
+	}
+	for _, c := range x.Resolution.Conflicts {
+		want := map[string]string{"m.room.topic": topic, "m.room.member " + string(bob): string(renamed.ID())}[c.Key]
+		if c.Winner != want || len(c.Among) != 2 {
+			t.Errorf("%+v, want %s", c, want)
+		}
+	}
+	if y := w.explain(string(old.ID())); y.InForce == nil || y.InForce.ReplacedBy == nil || y.InForce.ReplacedBy.Event != string(renamed.ID()) || y.InForce.Resolved {
+		t.Errorf("%+v", y.InForce)
+	}
+	var room admin.Room
+	if err := w.ask.Get(t.Context(), "/rooms", url.Values{"id": {roomID}}, &room); err != nil || room.Merges == 0 || len(room.Forward) != 1 || len(room.Servers) != 2 {
+		t.Errorf("%+v, %v", room, err)
+	}
+	// Alice bans bob, who talks on without knowing.
+	if err := w.alice.Call(t.Context(), "POST", "/_matrix/client/v3/rooms/"+url.PathEscape(roomID)+"/ban", nil, map[string]any{"user_id": string(bob)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	talk := w.build(peer.MessageDraft(bob, "still here"))
+	w.send(talk)
+	x = w.explain(string(talk.ID()))
+	if c := check(t, x, 6); x.Status != "soft-failed" || c.Verdict != "failed" || c.Rule != "sender.not_joined" || check(t, x, 5).Verdict != "passed" {
+		t.Errorf("%s: %+v", x.Status, c)
+	}
+	says(t, x, "membership ban")
+}
+
 func TestAStateEventThatWasReplaced(t *testing.T) {
 	w := newWorld(t)
 	defer w.stop()
