@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -12,6 +13,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/testnet/peer"
+	"hanse/testnet/user"
 )
 
 const sendJoinSection = "server-server-api#put_matrixfederationv2send_joinroomideventid"
@@ -108,6 +110,55 @@ var _ = Describe("Joins without members", Label("s2s:joins"), func() {
 			m.peer.On("state", func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) })
 			Eventually(membership(ctx, m.ID, m.peer.User("membere"))).WithTimeout(30 * time.Second).Should(Equal("join"))
 			m.fromAlice(ctx, "now I see you")
+		})
+
+	It("clients see the room at once, and its members when they come",
+		follows("client-server-api#syncing", "Changes of the state that the client has reach it, whatever made them."), func(ctx SpecContext) {
+			release := make(chan struct{})
+			freed := false
+			free := func() {
+				if !freed {
+					close(release)
+				}
+				freed = true
+			}
+			defer free()
+			m := hostOmitting(ctx, mainVersion, 3, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				select {
+				case <-release:
+				case <-r.Context().Done():
+				}
+				next.ServeHTTP(w, r)
+			})
+			lazy := `{"room":{"rooms":["` + string(m.ID) + `"],"state":{"lazy_load_members":true}}}`
+			var first, next user.SyncAnswer
+			Expect(alice.Call(ctx, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", lazy), nil, &first)).To(Succeed())
+			shown := first.Rooms.Join[string(m.ID)]
+			has := func(events []user.Event, eventType, stateKey string) bool {
+				return slices.ContainsFunc(events, func(e user.Event) bool {
+					return e.Type == eventType && e.StateKey != nil && *e.StateKey == stateKey
+				})
+			}
+			all := slices.Concat(shown.State.Events, shown.Timeline.Events)
+			Expect(has(all, "m.room.name", "")).To(BeTrue(), "the room has its name")
+			Expect(has(all, "m.room.member", alice.ID)).To(BeTrue(), "alice is in the room")
+
+			// A client that wants all members has those that are known, and is told of the others.
+			everything := freshFilter(m.ID)
+			Expect(alice.Call(ctx, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", everything), nil, &first)).To(Succeed())
+			free()
+			since := first.NextBatch
+			told := slices.Concat(first.Rooms.Join[string(m.ID)].State.Events, first.Rooms.Join[string(m.ID)].Timeline.Events)
+			Eventually(func() (bool, error) {
+				next = user.SyncAnswer{}
+				err := alice.Call(ctx, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "100", "filter", everything, "since", since), nil, &next)
+				if err != nil {
+					return false, err
+				}
+				since = next.NextBatch
+				told = slices.Concat(told, next.Rooms.Join[string(m.ID)].State.Events, next.Rooms.Join[string(m.ID)].Timeline.Events)
+				return has(told, "m.room.member", string(m.peer.User("memberc"))) && has(told, "m.room.member", string(m.user)), nil
+			}).Should(BeTrue(), "the members reach the client")
 		})
 
 	It("of a member event that was left out, the sender is taken from the auth events",
