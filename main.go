@@ -196,6 +196,7 @@ func testnetCommand() *cobra.Command {
 		Example: "  hanse testnet up\n  hanse testnet up --nodes 5 --room-version 11 --dir ./my-testnet",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			noStopInBackground()
 			options.Out, options.In = cmd.OutOrStdout(), cmd.InOrStdin()
 			if options.Program, err = os.Executable(); err != nil {
 				return err

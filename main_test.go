@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"hanse/node/admin"
+	"hanse/node/doctor"
+)
+
+// run runs the command line.
+func run(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	root := command()
+	root.SetArgs(args)
+	root.SetOut(&out)
+	root.SetErr(&out)
+	root.SetIn(strings.NewReader(""))
+	err := root.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func TestMistakesAreExplained(t *testing.T) {
+	folder := t.TempDir()
+	for want, args := range map[string][]string{
+		"no hanse runs on the data folder " + folder: {"explain", "$event", "--data-dir", folder},
+		"start it, or name another folder":           {"peers", "--data-dir", folder},
+		"a testnet has 1 to 50 nodes":                {"testnet", "up", "--nodes", "x"},
+		"unknown key":                                {"rooms", "--config", "testdata/unknown.yaml"},
+		"which server?":                              {"doctor"},
+	} {
+		if _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	if _, err := run(t, "trace", "--data-dir", folder, "--for", "1m"); !errors.Is(err, admin.ErrNoNode) {
+		t.Error(err)
+	}
+}
+
+func TestExitCodesOfTheDoctor(t *testing.T) {
+	for code, args := range map[int][]string{
+		1: {"doctor", "https://example.org", "--json"}, // a name that is none
+		2: {"doctor"},
+	} {
+		out, err := run(t, args...)
+		if exit, ok := errors.AsType[exitError](err); !ok || exit.code != code {
+			t.Errorf("%v: %v", args, err)
+		}
+		if code == 1 {
+			var report doctor.Report
+			if err := json.Unmarshal([]byte(out), &report); err != nil || len(report.Findings) == 0 || report.Findings[0].Mend == "" {
+				t.Errorf("%v: %s", err, out)
+			}
+		}
+	}
+}
+
+func TestEveryCommandHelps(t *testing.T) {
+	for _, name := range []string{"serve", "doctor", "explain", "peers", "rooms", "trace", "testnet", "config"} {
+		if out, err := run(t, name, "--help"); err != nil || !strings.Contains(out, "hanse "+name) {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+}
