@@ -26,7 +26,7 @@ const (
 	maxTransfers = 5000
 	// maxRunning and maxPerServer bound the transfers under way, of all servers and of one: a room's worth of pictures
 	// comes in some rounds.
-	maxRunning   = 200
+	maxRunning   = 500
 	maxPerServer = 16
 	// failureLife is for how long nobody asks again for what could not be had: pictures are asked for by every client
 	// that draws a room.

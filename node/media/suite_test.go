@@ -57,6 +57,8 @@ type world struct {
 	server  *httptest.Server // there
 	ca      *fabric.CA
 	allowed sync.Map // addresses that may be called
+
+	resolving chan bool // if there: what finding another server waits for
 }
 
 // newWorld starts one; change alters its configuration first.
@@ -132,6 +134,9 @@ func (w *world) serve(name string, handler http.HandlerFunc) *httptest.Server {
 // Resolve implements client.Resolver.
 func (w *world) Resolve(_ context.Context, server id.ServerName) ([]resolver.Target, error) {
 	if server != there {
+		if w.resolving != nil {
+			<-w.resolving
+		}
 		return nil, errors.New("no such server")
 	}
 	at := netip.MustParseAddrPort(w.server.Listener.Addr().String())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/client"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -127,7 +128,8 @@ func (f *follower) Close() error { return f.file.Close() }
 // waitingAt counts the transfers of one server, those that wait too.
 type waitingAt struct {
 	slots chan struct{} // a value for each that is under way
-	users int
+	users int           // guarded by Media.mu
+	down  error         // guarded by Media.mu: why it can't be reached, as the last one found; those that wait needn't try
 }
 
 // fetch gives the transfer of another server's media: the one that is under way, the one that has just failed, or a new one.
@@ -136,6 +138,9 @@ func (m *Media) fetch(n name, wait time.Duration) (*transfer, error) {
 	defer m.mu.Unlock()
 	if t := m.transfers[n]; t != nil && !t.forgettable(time.Now()) {
 		return t, nil
+	}
+	if len(m.transfers) >= maxTransfers {
+		m.forget(func(t *transfer) bool { return t.hasFailed() }) // they may be tried again
 	}
 	if len(m.transfers) >= maxTransfers {
 		return nil, errBusy()
@@ -178,12 +183,23 @@ func (t *transfer) forgettable(now time.Time) bool {
 	return !t.failed.IsZero() && now.Sub(t.failed) >= failureLife
 }
 
-// forgetFailures makes room for new transfers.
+func (t *transfer) hasFailed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.failed.IsZero()
+}
+
+// forgetFailures forgets what may be tried again.
 func (m *Media) forgetFailures(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.forget(func(t *transfer) bool { return t.forgettable(now) })
+}
+
+// forget forgets transfers; m.mu is held.
+func (m *Media) forget(which func(*transfer) bool) {
 	for n, t := range m.transfers {
-		if t.forgettable(now) {
+		if which(t) {
 			delete(m.transfers, n)
 		}
 	}
@@ -199,7 +215,20 @@ func (m *Media) inTurn(at *waitingAt, f func() error) error {
 			return m.life.Err()
 		}
 	}
-	return f()
+	m.mu.Lock()
+	down := at.down
+	m.mu.Unlock()
+	if down != nil {
+		return down
+	}
+	err := f()
+	var failed *client.Error
+	if errors.As(err, &failed) && failed.Unreachable() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		at.down = err
+	}
+	return err
 }
 
 // transfer fetches media: to the disk, to those who follow, and, once it is whole, into the cache.

@@ -262,6 +262,41 @@ var _ = Describe("other servers' media", func() {
 		Expect(w.asked.Load()).To(Equal(int64(2)))
 	})
 
+	It("that could not be had makes room for other media", func(ctx SpecContext) {
+		w := newWorld(nil)
+		w.remote = func(out http.ResponseWriter, _ *http.Request) { _ = answerMedia(out, png1, strings.NewReader("x")) }
+		w.mu.Lock()
+		for i := range maxTransfers {
+			w.transfers[name{there, fmt.Sprint("failed", i)}] = &transfer{failed: time.Now(), changed: make(chan struct{})}
+		}
+		w.mu.Unlock()
+		_, _, err := w.read(ctx, Request{Server: there, ID: "a"})
+		Expect(err).NotTo(HaveOccurred())
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		Expect(w.transfers).To(BeEmpty())
+	})
+
+	It("is not waited for one by one where the server is down", func(ctx SpecContext) {
+		w := newWorld(nil)
+		const many = 5 * maxPerServer
+		w.resolving = make(chan bool)
+		errs := make(chan error, many)
+		for i := range many {
+			go func() {
+				_, err := w.Open(ctx, Request{Server: "down.example", ID: fmt.Sprint(i)})
+				errs <- err
+			}()
+		}
+		Eventually(func() int { return w.Stats().Transfers }).Should(Equal(many))
+		for range maxPerServer { // the first ones try
+			w.resolving <- true
+		}
+		for range many {
+			Expect(<-errs).To(refused(502, "M_UNKNOWN"))
+		}
+	})
+
 	It("ends with the server", func(ctx SpecContext) {
 		w := newWorld(nil)
 		w.remote = func(out http.ResponseWriter, in *http.Request) {
