@@ -152,8 +152,13 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 			return nil
 		}
 		room, err := b.joinedRoom(ctx, m)
-		if err != nil || room.empty() && !b.request.Initial && !b.request.FullState {
+		if err != nil {
 			return err
+		}
+		if room.empty() && !b.request.Initial && !b.request.FullState {
+			if read, err := b.hasRead(ctx, m.RoomID); !read || err != nil {
+				return err
+			}
 		}
 		b.answer.Joined[m.RoomID] = room
 		room.Unread, err = b.unread(ctx, b.facts.judge, m, b.now.Position)

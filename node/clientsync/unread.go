@@ -216,6 +216,18 @@ func (s *Syncer) read(ctx context.Context, user id.UserID, room id.RoomID) (read
 	return read, err
 }
 
+// hasRead tells whether the user has set a receipt since the last answer: then less is unread, also for a client that wants
+// no receipts.
+func (b *builder) hasRead(ctx context.Context, room id.RoomID) (bool, error) {
+	if !b.stream.RoomSince(room, b.since()).Receipts {
+		return false, nil
+	}
+	receipts, err := b.store.UserReceipts(ctx, room, b.request.User)
+	return slices.ContainsFunc(receipts, func(r store.Receipt) bool {
+		return r.Position > b.since() && r.Position <= b.now.Position
+	}), err
+}
+
 // has tells whether something in a thread is read.
 func (r reading) has(position store.Position, thread string) bool {
 	return position <= max(r[""], r[thread])

@@ -253,6 +253,13 @@ func TestTheAnswerCountsItsEvents(t *testing.T) {
 	if room := c.sync(t, Request{User: c.users[1], Since: since}).Joined[c.room]; room == nil || len(room.Unread) != 0 {
 		t.Fatalf("read, but %+v", room)
 	}
+	deaf := Filter{Room: RoomFilter{Ephemeral: RoomEventFilter{EventFilter: EventFilter{Types: []string{}}}}}
+	if room := c.sync(t, Request{User: c.users[1], Since: since, Filter: deaf}).Joined[c.room]; room == nil || len(room.Unread) != 0 || len(room.Receipts) != 0 {
+		t.Errorf("a client that wants no receipts is told %+v", room)
+	}
+	if other := c.sync(t, Request{User: c.users[0], Since: since, Filter: deaf}).Joined[c.room]; other != nil {
+		t.Errorf("the reading of others is told: %+v", other)
+	}
 	if own := c.sync(t, Request{User: c.users[0], Initial: true}).Joined[c.room]; len(own.Unread) != 0 {
 		t.Errorf("one's own messages count: %v", own.Unread)
 	}
