@@ -63,6 +63,8 @@ func Scenarios() []Scenario {
 	return []Scenario{
 		{"start", "time to ready, memory at rest with one room, size of the binary", start},
 		{"join", "join of a large room: from the send_join answer to usable, complete and on disk", join},
+		{"whole", "the same by way of a server that leaves no members out", joinWhole},
+		{"talk", "joins of a small and of a large room: from the send_join answer to a message said", talk},
 		{"answer", "answering another server's join of a large room", answerJoin},
 		{"inbound", "transactions of 50 events from 10 servers, 10 rooms", inbound},
 		{"local", "sends of clients, 64 at once, durable", local},

@@ -80,12 +80,18 @@ func (t *trial) joinBig(ctx context.Context) (r *room, s *session, answered time
 	}
 }
 
-// join measures the join of a large room.
-func join(ctx context.Context, t *trial) error {
+// join measures the join of a large room, of which members may be left out at first.
+func join(ctx context.Context, t *trial) error { return t.measureJoin(ctx, "join", false) }
+
+// joinWhole measures the join of a large room by way of a server that leaves nobody out.
+func joinWhole(ctx context.Context, t *trial) error { return t.measureJoin(ctx, "whole join", true) }
+
+func (t *trial) measureJoin(ctx context.Context, name string, whole bool) error {
 	floor, floorCPU, err := t.joinFloor(ctx)
 	if err != nil {
 		return err
 	}
+	t.world.leaveOut(!whole)
 	r, s, answered, w, err := t.joinBig(ctx)
 	if err != nil {
 		return err
@@ -106,11 +112,69 @@ func join(ctx context.Context, t *trial) error {
 		t.seconds("CPU time of the server", cpuTime(t.target.process.PID())-w.server, floorCPU, "CPU time of the same")
 		t.amount("peak memory", "MB", megabytes(peak))
 	}
-	t.spent("join", w, ended)
+	t.spent(name, w, ended)
 	if err := t.again(ctx); err != nil {
 		return err
 	}
 	return t.complete(ctx, r, s)
+}
+
+// smallRoom is how many members the room has that the large one is compared with.
+const smallRoom = 1000
+
+// talk measures from the answer to send_join to the answer to the first message, in a small room and in the large one.
+func talk(ctx context.Context, t *trial) error {
+	large, servers, err := t.bigRoom()
+	if err != nil {
+		return err
+	}
+	small, err := newRoom(servers[0], "small")
+	if err != nil {
+		return err
+	}
+	if err := populate(small, servers, min(smallRoom, t.Members)-1, t.random("few members")); err != nil {
+		return err
+	}
+	t.world.add(small)
+	if _, err := t.boot(ctx); err != nil {
+		return err
+	}
+	s, err := t.target.newSession(ctx, "newcomer")
+	if err != nil {
+		return err
+	}
+	if err := t.acquaint(ctx, s, servers); err != nil {
+		return err
+	}
+	out := make(chan time.Time, 4) // a join may be asked for twice
+	t.world.onJoin(func(_ *room, at time.Time) {
+		select {
+		case out <- at:
+		default:
+		}
+	})
+	var took []time.Duration
+	for _, r := range []*room{small, large} {
+		for len(out) > 0 {
+			<-out
+		}
+		if err := s.joinRoom(ctx, r); err != nil {
+			return err
+		}
+		if _, err := s.say(ctx, string(r.id), "Hello, all of you", 0); err != nil {
+			return err
+		}
+		said := time.Now()
+		select {
+		case answered := <-out:
+			took = append(took, said.Sub(answered))
+		default:
+			return fmt.Errorf("the server said that it joined %s, but did not ask to", r.id)
+		}
+	}
+	t.seconds("in a room of a thousand members", took[0], 0, "")
+	t.seconds("in the large room", took[1], took[0], "the same in the small room")
+	return nil
 }
 
 // joinFloor is the time to check every member's signature on all cores and to write the events.

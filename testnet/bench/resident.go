@@ -109,8 +109,11 @@ func (s *server) serveSendJoin(w http.ResponseWriter, q *http.Request, r *room) 
 		refuse(w, http.StatusBadRequest, federation.CodeBadJSON, err.Error())
 		return
 	}
+	s.world.mu.Lock()
+	whole := s.world.whole
+	s.world.mu.Unlock()
 	body := []byte(`{"event":` + string(join.JSON()) + `,"origin":` + strconv.Quote(string(s.name)) + `,`)
-	if q.URL.Query().Get("omit_members") == "true" {
+	if q.URL.Query().Get("omit_members") == "true" && !whole {
 		body = append(append(body, r.lazyAnswer(join)...), '}')
 	} else {
 		body = append(append(body, r.stateAnswer(join.PrevEvents()[0])...), '}')

@@ -49,6 +49,7 @@ type world struct {
 	rooms map[id.RoomID]*room // guarded by mu
 	inbox *inbox              // guarded by mu; where transactions are written down
 	joins func(r *room, at time.Time)
+	whole bool // guarded by mu: nobody is left out of the answer to send_join
 }
 
 func (w *world) room(roomID id.RoomID) *room {
@@ -61,8 +62,15 @@ func (w *world) room(roomID id.RoomID) *room {
 func (w *world) reset() *inbox {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.rooms, w.inbox, w.joins = map[id.RoomID]*room{}, newInbox(), nil
+	w.rooms, w.inbox, w.joins, w.whole = map[id.RoomID]*room{}, newInbox(), nil, false
 	return w.inbox
+}
+
+// leaveOut tells whether members are left out of answers to send_join, where that is asked for.
+func (w *world) leaveOut(yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.whole = !yes
 }
 
 func (w *world) add(rooms ...*room) {
