@@ -85,6 +85,11 @@ func (s *step) enter(in Adopt, state roomstate.Map, refuse func(string, *authrul
 			return false, nil
 		}
 	}
+	if in.Partial { // who authorised the join of a restricted room is among those left out
+		if state, err = s.withClaims(e, state); err != nil {
+			return false, err
+		}
+	}
 	c := Committed{Event: e, Before: state, After: stateWith(state, e), Given: true}
 	for _, p := range e.PrevEvents() {
 		placed, err := s.placed(p)

@@ -98,6 +98,11 @@ func (s *step) claimed(e *event.Event, state roomstate.Map) (roomstate.Map, erro
 	if s.partial == nil || s.replaying {
 		return state, nil
 	}
+	return s.withClaims(e, state)
+}
+
+// withClaims is claimed, whether the room has a partial state already or gets it with the event.
+func (s *step) withClaims(e *event.Event, state roomstate.Map) (roomstate.Map, error) {
 	for _, a := range e.AuthEvents() {
 		stored, ok, err := s.stored(a)
 		if err != nil {
@@ -172,7 +177,8 @@ func (s *step) fitting(in Complete, state roomstate.Map) (join *event.Event, rea
 	}
 	ours, _ := join.StateKey()
 	for key, e := range known.All() {
-		if key.Type == typeMember && (key.StateKey == ours || !in.Strict) {
+		claimed := slices.Contains(join.AuthEvents(), e) // of whom nothing else was known
+		if key.Type == typeMember && (key.StateKey == ours || !in.Strict || claimed) {
 			continue
 		}
 		if got, _ := state.Get(key.Type, key.StateKey); got != e && (in.Strict || key.Type == typeCreate) {
