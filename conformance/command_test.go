@@ -213,7 +213,7 @@ func TestReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	jsonFile, junit := filepath.Join(folder, "report.json"), filepath.Join(folder, "report.xml")
-	o := run(t, bin, "--adapter", filepath.Join("adapters", "hanse.sh"), "--label", "s2s:keys || s2s:joins", "--focus", "publishes|another server joins",
+	o := run(t, bin, "--adapter", filepath.Join("adapters", "hanse.sh"), "--label", "s2s:keys || s2s:joins", "--focus", "Keys publishes|Joins another server joins",
 		"--room-version", "11", "--seed", "7", "--expected", expected, "--json", jsonFile, "--junit", junit)
 	o.says(t, 0, "Seed 7")
 	for _, words := range []string{

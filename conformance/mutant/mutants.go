@@ -20,7 +20,7 @@ const (
 
 // All are the mutants.
 func All() []Mutant {
-	return slices.Concat(signing(), keysAndQueries(), discovery(), joins(), invites(), history(), receipts(), sending(), access(), devices(), clients(), ruleMutants(), definitions())
+	return slices.Concat(signing(), keysAndQueries(), discovery(), joins(), invites(), history(), receipts(), sending(), access(), devices(), clients(), further(), ruleMutants(), definitions())
 }
 
 // answering makes a mutant of answers to requests for a path.
@@ -328,6 +328,33 @@ func joins() []Mutant {
 		list = append(list, answering("takes in send_leave what is wrong: "+refusal, "Leaves send_leave is refused "+refusal, "", federationV2+"send_leave/", lets))
 	}
 	return list
+}
+
+func further() []Mutant {
+	var list []Mutant
+	for _, endpoint := range []string{"backfill", "get_missing_events", "event"} {
+		for _, visibility := range []string{"invited", "joined"} {
+			list = append(list, answering("shows by "+endpoint+" what is not to be seen: "+visibility, "History visibility a server sees by "+endpoint+" what its users may see: "+visibility, "", federationV1+endpoint+"/", func(x *Exchange) {
+				x.say(http.StatusOK, `{"pdus":[{"content":{"body":"said-early said-invited said-joined"}}],"events":[]}`)
+			}))
+		}
+		list = append(list, answering("hides by "+endpoint+" what is to be seen", "History visibility a server sees by "+endpoint+" what its users may see: shared", "", federationV1+endpoint+"/", func(x *Exchange) {
+			x.Answer = []byte(strings.ReplaceAll(string(x.Answer), "said-early", ""))
+		}))
+	}
+	for _, wrong := range []string{"with another key", "for another user", "with an unknown token"} {
+		list = append(list, answering("exchanges invites by address "+wrong, "Third-party invites are exchanged for invites "+wrong, "", federationV1+"exchange_third_party_invite/", lets))
+	}
+	return append(list,
+		answering("gives those who left what came after", "History visibility what was said after a server's users left is not given to it", "", federationV1+"state/", lets),
+		answering("exchanges no invites by address", "Third-party invites are exchanged for invites a right one", "", federationV1+"exchange_third_party_invite/", status(http.StatusForbidden, "M_FORBIDDEN")),
+		answering("gives whole pictures as thumbnails", "Further endpoints a thumbnail is given to other servers", "", federationV1+"media/thumbnail/", status(http.StatusNotFound, "M_NOT_FOUND")),
+		answering("answers queries of unknown types", "Further endpoints a query of an unknown type is refused", "", federationV1+"query/", lets),
+		Mutant{Name: "takes events by keys that are not valid any more", Test: "Validity of signing keys is enforced in room version 11", Answer: showsAll},
+		Mutant{Name: "enforces the validity of keys in version 4", Test: "Validity of signing keys is not enforced in room version 4", Answer: hidesAll},
+		Mutant{Name: "takes events by old keys from after their end", Test: "Validity of signing keys lets an old key's events from before its end count, and none from after it", Answer: showsAll},
+		answering("lets others into rooms that do not federate", "Rooms that do not federate let nobody of another server in", "", federationV1+"make_join/", func(x *Exchange) { x.say(http.StatusOK, `{"room_version":"10","event":{}}`) }),
+		answering("takes hostile requests", "Life hostile requests are refused, and the server goes on nothing", http.MethodPut, federationV1+"send/", lets))
 }
 
 // pathText is a request's path and query without escapes.
