@@ -9,7 +9,7 @@ const (
 
 	// MaxListPDUs bounds the events of any other list. The largest public rooms hold some 200,000 events in their
 	// state and its auth chain; an entry costs 24 bytes besides its text.
-	MaxListPDUs = 1_000_000
+	MaxListPDUs = 500_000
 
 	// maxValue bounds one value of a large answer, in bytes: an event has 64 KiB, up to six times as much where it is escaped
 	// more than it must be; servers_in_room of the largest rooms stays below 1 MiB.

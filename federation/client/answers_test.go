@@ -99,6 +99,23 @@ var _ = Describe("answers", func() {
 		Expect(second(w.client().Event(ctx, peer, oddEvent))).To(Succeed())
 	})
 
+	It("of many kilobytes are bounded together, as long as they are worked on", func() {
+		body := `{"pdu_ids":[],"auth_chain_ids":[],"x":"` + strings.Repeat("x", 600) + `"}`
+		w.config.Limits = client.Limits{Held: 1000}
+		w.peer(says(200, body))
+		c := w.client()
+		ask := func(ctx context.Context) error { return second(c.StateIDs(ctx, peer, oddRoom, oddEvent)) }
+		Expect(ask(ctx)).To(Succeed())
+		Expect(ask(ctx)).To(Succeed(), "what was read doesn't count any more")
+		held, release := client.Hold(ctx)
+		Expect(ask(held)).To(Succeed())
+		e := failure(ask(ctx))
+		Expect(e.Temporary).To(BeTrue())
+		Expect(e.Error()).To(ContainSubstring("too much is being fetched"))
+		release()
+		Expect(ask(ctx)).To(Succeed())
+	})
+
 	It("are bounded after decompression", func() {
 		w.config.Limits = client.Limits{State: 1 << 20}
 		w.peer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {

@@ -140,7 +140,9 @@ type answerBody struct {
 	from    io.ReadCloser
 	left    int64
 	limit   int64
-	broken  bool // reading failed, so what was read is not all
+	budget  *budget // nil: its bytes are not counted
+	counted int64   // bytes of budget
+	broken  bool    // reading failed, so what was read is not all
 }
 
 func (a *attempt) body(response *http.Response, limit int64) *answerBody {
@@ -169,12 +171,19 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		return int(b.left), errTooLarge{b.limit}
 	}
 	b.left -= int64(n)
+	if b.budget != nil {
+		b.counted += int64(n)
+		if over := b.budget.take(int64(n)); over != nil {
+			b.broken = true
+			return n, over
+		}
+	}
 	return n, err
 }
 
 // finish makes the connection usable for the next call if the answer is at its end, or nearly.
 func (b *answerBody) finish() {
-	b.left = max(b.left, maxDrain)
+	b.left, b.budget = max(b.left, maxDrain), nil
 	_, _ = io.CopyN(io.Discard, b, maxDrain) // an error only costs the connection
 	_ = b.from.Close()
 }

@@ -26,6 +26,7 @@ type call struct {
 	unsigned bool       // no X-Matrix: the key endpoints and version
 	timeout  time.Duration
 	limit    int64
+	large    bool              // the answer counts against Limits.Held
 	accept   string            // the Accept header; "": application/json
 	header   func(http.Header) // gets the answer's header, if the status is 2xx, before read; may be nil
 }
@@ -71,6 +72,9 @@ func (c *Client) do(ctx context.Context, server id.ServerName, q call, read func
 	}
 	body := attempt.body(response, q.limit)
 	defer body.finish()
+	if q.large {
+		defer c.count(ctx, body)()
+	}
 	if err := read(body); err != nil {
 		fail.Status = response.StatusCode
 		attempt.failed(fail, err, body)

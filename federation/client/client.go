@@ -53,6 +53,7 @@ type Client struct {
 	web       *http.Client // for where other servers say that media is
 	timeouts  Timeouts
 	limits    Limits
+	large     budget
 	log       *slog.Logger
 }
 
@@ -78,9 +79,10 @@ func New(cfg Config) *Client {
 		SetHeader("User-Agent", cfg.UserAgent).
 		SetHeader("Accept", "application/json").
 		SetPreRequestHook(repeatable)
+	limits := cfg.Limits.withDefaults()
 	return &Client{
 		origin: cfg.Origin, key: cfg.Key, resolver: cfg.Resolver, transport: t, http: requests, web: newWeb(t),
-		timeouts: timeouts, limits: cfg.Limits.withDefaults(), log: log,
+		timeouts: timeouts, limits: limits, large: budget{most: limits.Held}, log: log,
 	}
 }
 

@@ -37,7 +37,7 @@ func (c *Client) State(ctx context.Context, server id.ServerName, room id.RoomID
 	var answer federation.StateResponse
 	err := c.do(ctx, server, call{
 		endpoint: "state", method: http.MethodGet, path: path(federationV1, "state", string(room)),
-		query: url.Values{"event_id": {string(event)}}, timeout: c.timeouts.Long, limit: c.limits.State,
+		query: url.Values{"event_id": {string(event)}}, timeout: c.timeouts.Long, limit: c.limits.State, large: true,
 	}, func(body io.Reader) (err error) {
 		answer, err = federation.DecodeState(body)
 		return err
@@ -52,7 +52,7 @@ func (c *Client) StateIDs(ctx context.Context, server id.ServerName, room id.Roo
 	var answer federation.StateIDsResponse
 	err := c.do(ctx, server, call{
 		endpoint: "state_ids", method: http.MethodGet, path: path(federationV1, "state_ids", string(room)),
-		query: url.Values{"event_id": {string(event)}}, timeout: c.timeouts.Long, limit: c.limits.IDs,
+		query: url.Values{"event_id": {string(event)}}, timeout: c.timeouts.Long, limit: c.limits.IDs, large: true,
 	}, into(&answer))
 	return answer, err
 }
@@ -64,7 +64,7 @@ func (c *Client) EventAuth(ctx context.Context, server id.ServerName, room id.Ro
 	var answer federation.EventAuthResponse
 	err := c.do(ctx, server, call{
 		endpoint: "event_auth", method: http.MethodGet, path: path(federationV1, "event_auth", string(room), string(event)),
-		timeout: c.timeouts.Long, limit: c.limits.State,
+		timeout: c.timeouts.Long, limit: c.limits.State, large: true,
 	}, func(body io.Reader) (err error) {
 		answer, err = federation.DecodeEventAuth(body)
 		return err

@@ -47,7 +47,7 @@ func (c *Client) SendJoin(ctx context.Context, server id.ServerName, room id.Roo
 	var answer federation.SendJoinResponse
 	q := call{
 		endpoint: "send_join", method: http.MethodPut, path: path(federationV2, "send_join", string(room), string(event)),
-		query: query, body: join, timeout: c.timeouts.Long, limit: c.limits.State,
+		query: query, body: join, timeout: c.timeouts.Long, limit: c.limits.State, large: true,
 	}
 	read := func(old bool) func(io.Reader) error {
 		return func(body io.Reader) (err error) {

@@ -45,6 +45,9 @@ type Limits struct {
 	IDs int64
 	// State is for send_join, state and event_auth. Default 256 MiB: the largest known rooms answer with about 200.
 	State int64
+	// Held bounds the bytes of all answers of the two last kinds that are being read or worked on. Default 512 MiB: two of the
+	// largest at once. One for which there is no room fails for now.
+	Held int64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -53,6 +56,7 @@ func (l Limits) withDefaults() Limits {
 	orElse(&l.List, 32<<20)
 	orElse(&l.IDs, 64<<20)
 	orElse(&l.State, 256<<20)
+	orElse(&l.Held, 512<<20)
 	return l
 }
 

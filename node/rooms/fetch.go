@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup" // a few events at a time from one server
 
 	"hanse/federation"
+	"hanse/federation/client"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -40,6 +41,8 @@ func (a *actor) fetch(fetches []room.Fetch) {
 			}
 			ctx, cancel := context.WithTimeout(ctx, r.limits.FetchTime)
 			defer cancel()
+			ctx, release := client.Hold(ctx)
+			defer release()
 			provide := r.fetchAny(ctx, a.room, machine.Rules(), f)
 			_ = r.enqueue(a.room, &task{input: provide, of: machine}, math.MaxInt) // fails only at the end of Run
 		})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/client"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -22,6 +23,8 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 		return err
 	}
 	return r.tryEach(ctx, "join", req.Room, candidates, func(ctx context.Context, server id.ServerName, turn func() error) error {
+		ctx, release := client.Hold(ctx)
+		defer release()
 		// 1. The template.
 		answer, err := r.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, versions())
 		if err != nil {

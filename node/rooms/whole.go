@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"hanse/federation/client"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -334,6 +335,8 @@ func (w *whole) stateAt(ctx context.Context, at id.EventID) ([]id.EventID, error
 
 // takeState stores the events of a whole state, as they come.
 func (w *whole) takeState(ctx context.Context, at id.EventID) error {
+	ctx, release := client.Hold(ctx)
+	defer release()
 	answer, err := w.r.cfg.Client.State(ctx, w.server, w.partial.RoomID, at)
 	if err != nil {
 		return err

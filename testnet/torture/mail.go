@@ -94,8 +94,11 @@ func (m *mail) sync(ctx context.Context) error {
 
 // missing says what the device lacks.
 func (m *mail) missing(ctx context.Context) (string, error) {
-	if err := m.sync(ctx); err != nil {
-		return "", err
+	for before := -1; before < m.read && m.read < m.sent; { // each answer has some of what waits
+		before = m.read
+		if err := m.sync(ctx); err != nil {
+			return "", err
+		}
 	}
 	if m.read < m.sent {
 		return fmt.Sprintf("the device of %s has %d of the %d messages to it", m.to.user.ID, m.read, m.sent), nil
