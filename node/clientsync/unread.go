@@ -113,7 +113,8 @@ func (s *Syncer) bringUp(ctx context.Context, u *unreadRoom, j *judge, m store.M
 		}
 		u.judge = j
 	}
-	if u.upto >= now && known {
+	if known && (u.upto >= now || !s.stream.RoomSince(m.RoomID, u.upto).Events) {
+		u.upto = max(u.upto, now)
 		u.drop(read)
 		return nil
 	}
