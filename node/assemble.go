@@ -165,7 +165,7 @@ func (n *Node) bind(clients, servers http.Handler) error {
 		return err
 	}
 	for _, address := range n.config.Federation.Listen {
-		if err := add("federation.listen", address, n.wellKnownServer(servers), federationTLS); err != nil {
+		if err := add("federation.listen", address, n.wellKnownServer(withOldMedia(clients, servers)), federationTLS); err != nil {
 			return err
 		}
 	}
