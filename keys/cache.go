@@ -23,6 +23,10 @@ type entry struct {
 
 	notaries      *flight   // the query to notaries under way
 	notariesAgain time.Time // not asked before this time
+
+	giver      *flight       // the query to who gave us events, under way
+	givenBy    id.ServerName // who that was, last
+	giverAgain time.Time     // that one is not asked before this time
 }
 
 // flight is something under way that others wait for.
@@ -51,7 +55,7 @@ func (r *Ring) evict() {
 	var eldest id.ServerName
 	seen := 0
 	for server, e := range r.servers {
-		if e.fetch != nil || e.notaries != nil {
+		if e.fetch != nil || e.notaries != nil || e.giver != nil {
 			continue
 		}
 		if eldest == "" || e.used.Before(r.servers[eldest].used) {

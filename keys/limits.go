@@ -55,6 +55,8 @@ const (
 	requestBackoff = 10 * time.Second
 	// notaryPause is how long the notaries aren't asked again for a server of which they had nothing useful.
 	notaryPause = 5 * time.Minute
+	// giverPause is how long who gave us events isn't asked again for the keys of the same server.
+	giverPause = 10 * time.Second
 )
 
 // DocumentValidity is for how long our own key document says that it is good. Others fetch it again after half of

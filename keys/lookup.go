@@ -74,6 +74,7 @@ func (r *Ring) lookup(ctx context.Context, wants []want, now time.Time) map[id.S
 	}
 	open = r.fromServers(ctx, open, got, now)
 	r.fromNotaries(ctx, open, got, now)
+	r.fromGiver(ctx, remaining(open, got, now), got, now)
 	return got
 }
 

@@ -100,9 +100,19 @@ func (r *Ring) askNotary(ctx context.Context, notary id.ServerName, wants []want
 	if notary == r.cfg.Self || len(q.ServerKeys) == 0 {
 		return
 	}
-	docs, err := r.queryNotary(ctx, notary, q)
+	trusted := r.keysOf(ctx, notary, time.Now())
+	if trusted.err != nil {
+		r.log.Debug("a notary's own keys can't be had", "notary", notary, "error", trusted.err)
+		return
+	}
+	r.takeIn(ctx, notary, q, func(doc ServerKeys) bool { return signedBy(doc.Raw, notary, trusted.docs, time.Now()) })
+}
+
+// takeIn asks a server for the documents of others, and keeps those that are signed by their server and pass the test.
+func (r *Ring) takeIn(ctx context.Context, asked id.ServerName, q NotaryRequest, test func(ServerKeys) bool) {
+	docs, err := r.query(ctx, asked, q, test)
 	if err != nil {
-		r.log.Debug("notary doesn't help with signing keys", "notary", notary, "servers", len(q.ServerKeys), "error", err)
+		r.log.Debug("a server doesn't help with others' signing keys", "asked", asked, "servers", len(q.ServerKeys), "error", err)
 		return
 	}
 	var newest []*ServerKeys
@@ -132,14 +142,10 @@ func (w *want) criteria() map[id.KeyID]Criteria {
 	return keys
 }
 
-// queryNotary gets the documents that the notary has of the servers asked for, and checks that they are signed by
-// their server and by the notary. Documents that don't pass are left out.
-func (r *Ring) queryNotary(ctx context.Context, notary id.ServerName, q NotaryRequest) ([]ServerKeys, error) {
+// query gets the documents that the asked server has of others, and checks that they are signed by their server and pass
+// the test. Those that don't are left out.
+func (r *Ring) query(ctx context.Context, notary id.ServerName, q NotaryRequest, test func(ServerKeys) bool) ([]ServerKeys, error) {
 	now := time.Now()
-	trusted := r.keysOf(ctx, notary, now)
-	if trusted.err != nil {
-		return nil, fmt.Errorf("its own keys: %w", trusted.err)
-	}
 	r.mu.Lock()
 	wait, err := r.entry(notary, now).pause(now, false)
 	r.mu.Unlock()
@@ -164,8 +170,8 @@ func (r *Ring) queryNotary(ctx context.Context, notary id.ServerName, q NotaryRe
 	parsed := make([]ServerKeys, len(raws))
 	parallel(len(raws), func(i int) {
 		doc, err := ParseServerKeys(raws[i])
-		if err != nil || !signedBy(doc.Raw, notary, trusted.docs, now) {
-			r.log.Debug("document from a notary is no good", "notary", notary, "server", doc.ServerName, "error", err)
+		if err != nil || !test(doc) {
+			r.log.Debug("a key document from another than its server is no good", "asked", notary, "server", doc.ServerName, "error", err)
 			return
 		}
 		parsed[i] = doc

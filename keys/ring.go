@@ -21,7 +21,8 @@ type RingConfig struct {
 }
 
 // Ring finds keys and checks signatures with them. It looks in memory, in the store, asks the server itself, and
-// asks the notaries, in this order, and for many servers at once. It is safe for concurrent use.
+// asks the notaries and who gave us the events (GivenBy), in this order, and for many servers at once. It is safe for
+// concurrent use.
 type Ring struct {
 	cfg   RingConfig
 	log   *slog.Logger

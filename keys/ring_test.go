@@ -12,6 +12,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
+	"hanse/federation/signedjson"
 )
 
 // in runs a test in a bubble: its clock starts in 2000 and runs only when all wait.
@@ -313,6 +314,74 @@ func TestNotaryMustSign(t *testing.T) {
 		time.Sleep(2 * notaryPause)
 		w.expect(t, "another server's document", request("b.test", signingKey("1", 2)).at(time.Now()), Unreachable)
 		w.expect(t, "signed by the notary", request("a.test", a.keys[0]).at(time.Now()), good)
+	})
+}
+
+func TestWhoGaveTheEventsHasTheKeys(t *testing.T) {
+	given := func(w *world, q Request) error {
+		return w.ring.Verify(GivenBy(context.Background(), "n.test"), []Request{q})[0]
+	}
+	in(t, plain, func(t *testing.T, w *world) {
+		a, n := w.peers["a.test"], w.peers["n.test"]
+		n.cosign = false // it is nobody's notary
+		w.expect(t, "event, good", request("a.test", a.keys[0]).at(time.Now()), good)
+		a.down = true
+		time.Sleep(25 * time.Hour)
+		event := request("a.test", a.keys[0]).at(time.Now())
+		n.notary["a.test"] = a.document("a.test")
+		w.expect(t, "the keys have run out, nobody gave the event", event, Unreachable)
+		if err := given(w, event); err != nil {
+			t.Errorf("who gave the event has the keys: %v", err)
+		}
+		w.expect(t, "and now they are known", event, good)
+		w.restart()
+		w.expect(t, "over a restart", event, good)
+	})
+	for name, vouch := range map[string]func(w *world) json.RawMessage{
+		"a key that was never seen": func(w *world) json.RawMessage {
+			liar := &peer{keys: []SigningKey{signingKey("2", 66)}, valid: 24 * time.Hour}
+			return liar.document("a.test")
+		},
+		"the known key's name with another key": func(w *world) json.RawMessage {
+			liar := &peer{keys: []SigningKey{signingKey("1", 66)}, valid: 24 * time.Hour}
+			return liar.document("a.test")
+		},
+		"the known key listed, not signing": func(w *world) json.RawMessage {
+			liar := signingKey("2", 66)
+			doc := document{ServerName: "a.test", ValidUntilTS: time.Now().Add(24 * time.Hour).UnixMilli(), VerifyKeys: map[id.KeyID]wireKey{
+				liar.ID: {signedjson.EncodeBase64(liar.Public())}, "ed25519:1": {signedjson.EncodeBase64(signingKey("1", 1).Public())},
+			}}
+			signed, err := signedjson.Sign(mustCanonical(doc), "a.test", liar)
+			if err != nil {
+				panic(err)
+			}
+			return signed
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, plain, func(t *testing.T, w *world) {
+				a := w.peers["a.test"]
+				w.expect(t, "event, good", request("a.test", a.keys[0]).at(time.Now()), good)
+				a.down = true
+				time.Sleep(25 * time.Hour)
+				w.peers["n.test"].notary["a.test"] = vouch(w)
+				for _, key := range []SigningKey{a.keys[0], signingKey("1", 66), signingKey("2", 66)} {
+					if err := given(w, request("a.test", key).at(time.Now())); err == nil {
+						t.Error("believed")
+					}
+				}
+			})
+		})
+	}
+	in(t, plain, func(t *testing.T, w *world) {
+		w.peers["a.test"].down = true
+		w.peers["n.test"].notary["a.test"] = w.peers["a.test"].document("a.test")
+		if err := given(w, request("a.test", w.peers["a.test"].keys[0]).at(time.Now())); kindOf(err) != Unreachable {
+			t.Errorf("of a server of which nothing is known: %v", err)
+		}
+		if n := len(w.peers["n.test"].queries); n != 0 {
+			t.Errorf("%d queries that can't help", n)
+		}
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
 	"hanse/federation/server"
+	"hanse/keys"
 	"hanse/node/store"
 )
 
@@ -150,7 +151,7 @@ func (d *delivery) verify(ctx context.Context) {
 	if len(all) == 0 {
 		return
 	}
-	for i, err := range d.in.cfg.Verifier.VerifyEvents(ctx, all) {
+	for i, err := range d.in.cfg.Verifier.VerifyEvents(keys.GivenBy(ctx, d.origin), all) {
 		e := all[i]
 		d.in.cfg.Watch.verified(d.origin, e, err)
 		if err != nil {

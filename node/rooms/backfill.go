@@ -8,6 +8,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/keys"
 )
 
 const (
@@ -60,7 +61,7 @@ func (r *Rooms) askHistory(ctx context.Context, roomID id.RoomID, missing []id.E
 			last = err
 			continue
 		}
-		events := r.verified(ctx, info.Rules, roomID, raws)
+		events := r.verified(keys.GivenBy(ctx, server), info.Rules, roomID, raws)
 		if len(events) == 0 {
 			last = fmt.Errorf("%s gave %d events, none of them usable", server, len(raws))
 			continue

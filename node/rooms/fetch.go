@@ -16,6 +16,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/keys"
 )
 
 const (
@@ -52,14 +53,24 @@ func (a *actor) fetch(fetches []room.Fetch) {
 	}
 }
 
-// fetchAny asks the servers of a fetch in order until one gives a usable answer.
+// fetchAny asks the servers of a fetch in order until one gives a usable answer. Of states of which some events can't be had
+// from the server that names them, or not verified now, the one that lacks the fewest is the last resort: what it lacks is
+// not part of the room's state here.
 func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) room.Provide {
 	errs := []error{errors.New("no server to ask")}
+	var best *room.Provide
+	fewest := math.MaxInt // events that the best answer lacks
 	for _, server := range f.From {
-		provide, err := r.fetchFrom(ctx, server, roomID, rules, f)
+		provide, lacks, err := r.fetchFrom(ctx, server, roomID, rules, f)
 		if err == nil {
 			provide.Fetch, provide.From = f, server
-			return provide
+			if lacks == 0 {
+				return provide
+			}
+			if lacks < fewest {
+				best, fewest = &provide, lacks
+			}
+			err = fmt.Errorf("%d events of the state it names can't be had", lacks)
 		}
 		r.log.Debug("a fetch failed", "what", f.Kind, "room", roomID, "server", server, "err", err)
 		errs = append(errs, err)
@@ -67,27 +78,32 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 			break
 		}
 	}
+	if best != nil {
+		return *best
+	}
 	if len(errs) > 1 {
 		errs = errs[1:]
 	}
 	return room.Provide{Fetch: f, Err: errors.Join(errs...)}
 }
 
-func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (room.Provide, error) {
+func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (provide room.Provide, lacks int, err error) {
+	ctx = keys.GivenBy(ctx, server)
 	switch f.Kind {
 	case room.FetchMissing:
 		raws, err := r.cfg.Client.MissingEvents(ctx, server, federation.MissingEventsRequest{
 			RoomID: roomID, LatestEvents: f.Latest, EarliestEvents: f.Earliest, MinDepth: f.MinDepth, Limit: f.Limit,
 		})
-		provide, err := r.usable(ctx, rules, roomID, raws, err)
+		provide, err = r.usable(ctx, rules, roomID, raws, err)
 		provide.Events = r.policed(ctx, roomID, provide.Events)
-		return provide, err
 	case room.FetchAuth:
-		return r.fetchAuth(ctx, server, roomID, rules, f)
+		provide, err = r.fetchAuth(ctx, server, roomID, rules, f)
 	case room.FetchState:
 		return r.fetchState(ctx, server, roomID, rules, f.At)
+	default:
+		err = fmt.Errorf("rooms: unknown fetch %v", f.Kind)
 	}
-	return room.Provide{}, fmt.Errorf("rooms: unknown fetch %v", f.Kind)
+	return provide, 0, err
 }
 
 // usable verifies an answer that is a list of events: one without a single good event is no answer.
@@ -116,38 +132,47 @@ func (r *Rooms) fetchAuth(ctx context.Context, server id.ServerName, roomID id.R
 	return room.Provide{Events: events}, nil
 }
 
-// fetchState asks for the state before an event: its IDs, then those events that aren't stored.
-func (r *Rooms) fetchState(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, at id.EventID) (room.Provide, error) {
+// fetchState asks for the state before an event: its IDs, then those events that aren't stored. It tells how many of these
+// could not be had.
+func (r *Rooms) fetchState(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, at id.EventID) (provide room.Provide, lacks int, err error) {
 	ids, err := r.cfg.Client.StateIDs(ctx, server, roomID, at)
 	if err != nil {
-		return room.Provide{}, err
+		return room.Provide{}, 0, err
 	}
 	if len(ids.PDUIDs) > r.limits.StateEvents || len(ids.AuthChainIDs) > r.limits.StateEvents {
-		return room.Provide{}, fmt.Errorf("the state it gave has more than %d events", r.limits.StateEvents)
+		return room.Provide{}, 0, fmt.Errorf("the state it gave has more than %d events", r.limits.StateEvents)
 	}
 	missing, err := r.unknown(ctx, slices.Concat(ids.PDUIDs, ids.AuthChainIDs, []id.EventID{at}))
 	if err != nil {
-		return room.Provide{}, err
+		return room.Provide{}, 0, err
 	}
-	provide := room.Provide{State: &room.StateAt{At: at, State: ids.PDUIDs, AuthChain: ids.AuthChainIDs}}
+	provide.State = &room.StateAt{At: at, State: ids.PDUIDs, AuthChain: ids.AuthChainIDs}
 	if len(missing) <= fewEvents {
-		// Some may be missing in the end: the machine judges what that means.
 		provide.Events, err = r.fetchEvents(ctx, server, roomID, rules, missing)
 		if len(provide.Events) == 0 && err != nil {
-			return room.Provide{}, err
+			return room.Provide{}, 0, err
 		}
-		return provide, nil
+	} else {
+		state, err := r.cfg.Client.State(ctx, server, roomID, at)
+		if err != nil {
+			return room.Provide{}, 0, err
+		}
+		raws := slices.Concat(state.PDUs, state.AuthChain)
+		if event, err := r.cfg.Client.Event(ctx, server, at); err == nil {
+			raws = append(raws, event)
+		}
+		provide.Events = r.verified(ctx, rules, roomID, raws)
 	}
-	state, err := r.cfg.Client.State(ctx, server, roomID, at)
-	if err != nil {
-		return room.Provide{}, err
+	had := make(map[id.EventID]bool, len(provide.Events))
+	for _, e := range provide.Events {
+		had[e.ID()] = true
 	}
-	raws := slices.Concat(state.PDUs, state.AuthChain)
-	if event, err := r.cfg.Client.Event(ctx, server, at); err == nil {
-		raws = append(raws, event)
+	for _, e := range missing {
+		if !had[e] && e != at { // at may be among those that wait
+			lacks++
+		}
 	}
-	provide.Events = r.verified(ctx, rules, roomID, raws)
-	return provide, nil
+	return provide, lacks, nil
 }
 
 // unknown gives those of the events, each once, that aren't stored.

@@ -12,6 +12,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/keys"
 )
 
 // joinThrough joins a room through other servers: make_join, sign, send_join, verify, adopt.
@@ -81,7 +82,7 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 	if in.Partial {
 		in.Servers = append(answer.ServersInRoom, server)
 	}
-	in.State, in.AuthChain = r.verifiedLists(ctx, rules, ours.RoomID(), answer.State, answer.AuthChain)
+	in.State, in.AuthChain = r.verifiedLists(keys.GivenBy(ctx, server), rules, ours.RoomID(), answer.State, answer.AuthChain)
 	result, err := r.ask(ctx, ours.RoomID(), &task{input: in, from: server, fresh: func() *room.Machine { return room.New(r.self, rules) }})
 	if err != nil {
 		return err

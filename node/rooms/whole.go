@@ -410,7 +410,7 @@ func (w *whole) fresh(ctx context.Context, raws []json.RawMessage) ([]*event.Eve
 	}
 	parsed = slices.DeleteFunc(parsed, func(e *event.Event) bool { return known[e.ID()] })
 	var good []*event.Event
-	for i, err := range w.r.cfg.Ring.VerifyEvents(ctx, parsed) {
+	for i, err := range w.r.cfg.Ring.VerifyEvents(keys.GivenBy(ctx, w.server), parsed) {
 		if err != nil {
 			if failed, ok := errors.AsType[*keys.Error](err); ok && failed.Temporary() {
 				w.leaveOut(parsed[i])
