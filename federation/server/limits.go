@@ -10,8 +10,8 @@ type Limits struct {
 	// InFlight bounds the requests worked on at once, PerOrigin those of one server. More are answered with 429.
 	// Defaults 1,000 and 100: deployed servers send one transaction at a time and ask some tens of questions.
 	InFlight, PerOrigin int
-	// Transactions bounds those worked on at once. Some more wait for a moment, the rest are answered with 429. Default 8
-	// for each processor: enough that all are busy while others wait for the disk.
+	// Transactions bounds those worked on at once. Some more wait for a moment, the rest are answered with 429. Default 4
+	// for each processor, at least 8: enough that all are busy while others wait for the disk.
 	Transactions int
 	// Unproven bounds the requests under check of servers that never showed a good signature. Default 200: each may
 	// wait for keys that don't come.
@@ -27,7 +27,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orElse(&l.InFlight, 1000)
 	orElse(&l.PerOrigin, 100)
-	orElse(&l.Transactions, 8*runtime.GOMAXPROCS(0))
+	orElse(&l.Transactions, max(8, 4*runtime.GOMAXPROCS(0)))
 	orElse(&l.Unproven, 200)
 	orElse(&l.BodyMemory, 256<<20)
 	orElse(&l.BodyTime, time.Minute)
