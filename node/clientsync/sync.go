@@ -128,9 +128,6 @@ func (b *builder) build(ctx context.Context) error {
 	if err := b.devices(ctx); err != nil {
 		return err
 	}
-	if err := b.presence(ctx); err != nil {
-		return err
-	}
 	active := b.active()
 	for _, m := range b.facts.memberships {
 		if !wantsRoom(b.request.Filter.Room.Rooms, b.request.Filter.Room.NotRooms, m.RoomID) {
@@ -140,7 +137,7 @@ func (b *builder) build(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return b.presence(ctx)
 }
 
 // membership puts one room into the answer, where it belongs there.
