@@ -333,6 +333,7 @@ func (s *step) finish() error {
 	c := &s.result.Commit
 	c.RoomID, c.Rules = s.m.roomID, s.m.rules
 	c.Forward, c.Depth, c.Current = s.forward.ids(), s.forward.depth, current
+	c.Events = make([]Committed, 0, len(s.order))
 	for _, e := range s.order {
 		if e != nil {
 			c.Events = append(c.Events, *e)

@@ -80,6 +80,7 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 }
 
 func (b *batch) addEvents(events []room.Committed) {
+	b.commit.Events = slices.Grow(b.commit.Events, len(events)) // a whole state may come
 	for _, c := range events {
 		if _, known := b.events[c.Event.ID()]; known {
 			// An outlier that found its place: what is said later replaces what was said before.

@@ -238,7 +238,7 @@ func (r *Rooms) ReceiveInvite(ctx context.Context, origin id.ServerName, req fed
 // spec:server-server-api#inviting-to-a-room
 func (r *Rooms) checkInviteState(ctx context.Context, rules *roomversion.Rules, req federation.InviteRequest) error {
 	if !rules.RoomIDIsCreateEvent {
-		whole := parseAll(rules, req.InviteRoomState[:min(len(req.InviteRoomState), r.limits.StrippedState)])
+		whole := parseAll(rules, slices.Clone(req.InviteRoomState[:min(len(req.InviteRoomState), r.limits.StrippedState)]))
 		if !slices.ContainsFunc(whole, func(e *event.Event) bool { return e != nil && e.Is(typeCreate, "") }) || slices.Contains(whole, nil) {
 			r.log.Info("an invite came with state of the old, stripped form, or without the create event", "room", req.RoomID, "version", rules.Version)
 		}
@@ -247,7 +247,7 @@ func (r *Rooms) checkInviteState(ctx context.Context, rules *roomversion.Rules, 
 	if len(req.InviteRoomState) > r.limits.StrippedState {
 		return federation.InvalidParam(fmt.Sprintf("invite_room_state holds more than %d events", r.limits.StrippedState))
 	}
-	events := r.verified(ctx, rules, req.RoomID, req.InviteRoomState)
+	events := r.verified(ctx, rules, req.RoomID, slices.Clone(req.InviteRoomState))
 	if len(events) != len(req.InviteRoomState) {
 		return federation.InvalidParam("invite_room_state holds something that is not a valid, signed event of the room")
 	}

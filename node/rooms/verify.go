@@ -13,7 +13,7 @@ import (
 	"hanse/federation/roomversion"
 )
 
-// verified reads events that another server gave us: those of the room that are valid events with good signatures,
+// verified reads events that another server gave us, and takes the texts over: those of the room that are valid events with good signatures,
 // each once, in the order given; one whose content hash is wrong comes redacted. The rest is left out: what depends on
 // it will be missing, and that is for the machine to judge.
 //
@@ -23,9 +23,13 @@ func (r *Rooms) verified(ctx context.Context, rules *roomversion.Rules, roomID i
 	return good
 }
 
-// verifiedLists is verified for two lists whose events are checked together; an event that is in both is in the first.
+// verifiedLists is verified for two lists whose events are checked together; an event that is in both is in the first. It takes the
+// texts over, so that those of a large room need not be in memory twice.
 func (r *Rooms) verifiedLists(ctx context.Context, rules *roomversion.Rules, roomID id.RoomID, first, second []json.RawMessage) (a, b []*event.Event) {
+	inBoth := len(first)
 	parsed := parseAll(rules, slices.Concat(first, second))
+	clear(first)
+	clear(second)
 	seen := make(map[id.EventID]bool, len(parsed))
 	var check []*event.Event
 	inFirst := 0 // how many of check
@@ -35,11 +39,11 @@ func (r *Rooms) verifiedLists(ctx context.Context, rules *roomversion.Rules, roo
 		}
 		seen[e.ID()] = true
 		check = append(check, e)
-		if i < len(first) {
+		if i < inBoth {
 			inFirst++
 		}
 	}
-	for i, err := range r.cfg.Ring.VerifyEvents(ctx, check) {
+	for i, err := range r.checkSignatures(ctx, check) {
 		switch {
 		case err != nil:
 			r.log.Debug("an event is left out: its signature is not good", "room", roomID, "event", check[i].ID(), "err", err)
@@ -55,11 +59,36 @@ func (r *Rooms) verifiedLists(ctx context.Context, rules *roomversion.Rules, roo
 	return a, b
 }
 
-// parseAll parses events on all cores; nil stands for what is no valid event.
+// signaturesAtOnce bounds the events whose signed texts are in memory at a time.
+const signaturesAtOnce = 10_000
+
+// checkSignatures checks the signatures of events, one error an event. Of many the keys are had first, all at once.
+func (r *Rooms) checkSignatures(ctx context.Context, events []*event.Event) []error {
+	if len(events) <= signaturesAtOnce {
+		return r.cfg.Ring.VerifyEvents(ctx, events)
+	}
+	seen := make(map[id.ServerName]bool)
+	var one []*event.Event // of each server
+	for _, e := range events {
+		if server := e.Sender().Server(); !seen[server] {
+			seen[server] = true
+			one = append(one, e)
+		}
+	}
+	r.cfg.Ring.VerifyEvents(ctx, one)
+	errs := make([]error, 0, len(events))
+	for chunk := range slices.Chunk(events, signaturesAtOnce) {
+		errs = append(errs, r.cfg.Ring.VerifyEvents(ctx, chunk)...)
+	}
+	return errs
+}
+
+// parseAll parses events on all cores; nil stands for what is no valid event. It takes the texts over.
 func parseAll(rules *roomversion.Rules, raws []json.RawMessage) []*event.Event {
 	events := make([]*event.Event, len(raws))
 	parse := func(i int) {
 		e, err := event.Parse(rules, raws[i])
+		raws[i] = nil
 		if err != nil {
 			return
 		}

@@ -395,7 +395,6 @@ func (w *whole) pass(ctx context.Context, raws []json.RawMessage) (left []json.R
 		for _, e := range later {
 			left = append(left, e.JSON())
 		}
-		clear(chunk) // what is stored needs no more memory
 	}
 	return left, nil
 }

@@ -158,7 +158,9 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 		if key, err = w.insertEvent(t, e, number, row); err != nil {
 			return err
 		}
-		t.then(func() { w.store.events.put(row) })
+		if !w.bulk || !e.Outlier { // a whole state would push out all else
+			t.then(func() { w.store.events.put(row) })
+		}
 		if err := w.writeCitations(t, e, number); err != nil {
 			return err
 		}
