@@ -9,7 +9,8 @@ import (
 	"hanse/federation/id"
 )
 
-// UserDevices asks for all devices of a user of the server. That the answer is about that user is checked by nobody yet.
+// UserDevices asks for all devices of a user of the server. What it says is the server's word: keys name the user and
+// device that they are for.
 //
 // spec:server-server-api#get_matrixfederationv1userdevicesuserid
 func (c *Client) UserDevices(ctx context.Context, server id.ServerName, user id.UserID) (federation.UserDevices, error) {

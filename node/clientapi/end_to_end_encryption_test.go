@@ -83,6 +83,8 @@ var _ = Describe("end-to-end encryption", func() {
 		session := obj{"first_message_index": 1, "forwarded_count": 0, "is_verified": false, "session_data": obj{}}
 		fine(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, session), "count", "etag")
 		Expect(fine(alice.get("/room_keys/keys?version=" + version)).body["rooms"].(obj)).To(HaveKey("!r:x"))
-		refused(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version=9", session), 403, "M_WRONG_ROOM_KEYS_VERSION")
+		wrong := alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version=9", session)
+		refused(wrong, 403, "M_WRONG_ROOM_KEYS_VERSION")
+		Expect(wrong.text("current_version")).To(Equal(version))
 	})
 })

@@ -24,6 +24,7 @@ import (
 
 // chat is a server with one room, without its APIs.
 type chat struct {
+	path   string // of the database
 	syncer *Syncer
 	store  *store.Store
 	rooms  *rooms.Rooms
@@ -38,7 +39,8 @@ func newChat(tb testing.TB, members int) *chat {
 	ctx, cancel := context.WithCancel(context.Background())
 	storing, stopStore := context.WithCancel(context.Background())
 	var works, stores sync.WaitGroup
-	s, err := store.Open(ctx, sqlite.Open(filepath.Join(tb.TempDir(), "hanse.db")), store.Options{ServerName: "hanse.test"})
+	path := filepath.Join(tb.TempDir(), "hanse.db")
+	s, err := store.Open(ctx, sqlite.Open(path), store.Options{ServerName: "hanse.test"})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -48,7 +50,7 @@ func newChat(tb testing.TB, members int) *chat {
 		tb.Fatal(err)
 	}
 	key := signedjson.Key{ID: "ed25519:test", Private: private}
-	c := &chat{store: s, rooms: rooms.New(rooms.Config{
+	c := &chat{path: path, store: s, rooms: rooms.New(rooms.Config{
 		Self: "hanse.test", Key: key, Store: s, Client: client.New(client.Config{Origin: "hanse.test", Key: key}),
 	})}
 	works.Go(func() { _ = c.rooms.Run(ctx) })

@@ -1,0 +1,107 @@
+package clientsync
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"hanse/federation/id"
+	"hanse/node/store"
+)
+
+// TestAnAnswerThatIsNotAboutDevicesReadsNothingOfThem: once it is known that nothing waits for a device, neither an idle sync nor
+// one about messages looks: the tables may be gone.
+func TestAnAnswerThatIsNotAboutDevicesReadsNothingOfThem(t *testing.T) {
+	c := newChat(t, 2)
+	r := Request{User: c.users[1], Device: "D", Initial: true}
+	r.Since, r.Initial = c.sync(t, r).Next, false
+	db, err := sql.Open("sqlite", c.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, table := range []string{"to_device", "one_time_keys", "fallback_keys", "device_changes", "key_signatures"} {
+		if _, err := db.Exec("DROP TABLE " + table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		c.say(t, "hello")
+		answer := c.sync(t, r)
+		if len(answer.Joined[c.room].Timeline.Events) != 1 {
+			t.Errorf("%d events", len(answer.Joined[c.room].Timeline.Events))
+		}
+		r.Since = answer.Next
+		if answer := c.sync(t, r); !answer.Empty() {
+			t.Errorf("something is new: %+v", answer)
+		}
+	}
+	r.Device = "another"
+	if _, err := c.syncer.Sync(context.Background(), r); err == nil {
+		t.Error("of a device that nothing is known of nothing was read")
+	}
+}
+
+// TestDevicesWakeWhoSharesARoom: who waits is woken by a change of somebody's keys in a room of theirs, by a message and by a key
+// that was claimed, and not by what is others'.
+func TestDevicesWakeWhoSharesARoom(t *testing.T) {
+	c := newChat(t, 2)
+	ctx := context.Background()
+	alice, bob, stranger := c.users[0], c.users[1], id.UserID("@stranger:hanse.test")
+	for _, user := range []id.UserID{alice, bob, stranger} {
+		if err := c.store.Login(ctx, store.Device{User: user, ID: "D", Created: time.Now()}, store.HashToken(string(user))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upload := func(user id.UserID, u store.KeyUpload) {
+		t.Helper()
+		u.User, u.Device, u.MaxOneTime = user, "D", 10
+		if _, err := c.store.UploadKeys(ctx, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(name string, user id.UserID) {
+		t.Helper()
+		_, err := c.store.SaveToDevice(ctx, store.ToDeviceRequest{
+			Seen: store.SeenHash(name), Messages: []store.ToDevice{{User: user, Device: "D", Message: json.RawMessage(`{}`)}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := []store.OneTimeKey{{Algorithm: "signed_curve25519", ID: "A", Key: json.RawMessage(`{}`)}}
+	upload(bob, store.KeyUpload{OneTime: key})
+	r := Request{User: bob, Device: "D", Initial: true}
+	r.Since, r.Initial = c.sync(t, r).Next, false
+	for name, change := range map[string]func(){
+		"the keys of somebody in the room": func() { upload(alice, store.KeyUpload{DeviceKeys: json.RawMessage(`{"a":1}`)}) },
+		"a message":                        func() { send("one", bob) },
+		"a claimed key": func() {
+			if _, err := c.store.ClaimKeys(ctx, []store.KeyClaim{{User: bob, Device: "D", Algorithm: "signed_curve25519"}}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		// What is of no concern first: it leaves the answer empty.
+		upload(stranger, store.KeyUpload{DeviceKeys: json.RawMessage(`{"of":"` + name + `"}`), OneTime: key})
+		send(name, stranger)
+		if answer := c.sync(t, r); !answer.Empty() {
+			t.Errorf("%s: what is a stranger's makes news: %+v", name, answer.Devices)
+		}
+		answers := make(chan *Answer, 1)
+		waiting := r
+		waiting.Timeout = time.Minute
+		go func() { answers <- c.sync(t, waiting) }()
+		change()
+		answer := <-answers
+		if answer.Empty() {
+			t.Errorf("%s brings nothing", name)
+		}
+		r.Since = answer.Next
+	}
+	if answer := c.sync(t, r); len(answer.Devices.OneTimeKeys) != 0 || len(answer.Devices.ToDevice) != 0 {
+		t.Errorf("at the end %+v", answer.Devices)
+	}
+}
