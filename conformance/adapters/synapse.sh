@@ -54,6 +54,7 @@ suppress_key_server_warning: true
 default_room_version: "${ROOM_VERSION:-10}"
 allow_public_rooms_over_federation: true
 allow_public_rooms_without_auth: true
+room_list_publication_rules: [{action: allow}]
 app_service_config_files: $services
 presence: {enabled: true}
 # A test's outages are short: a peer that is back is found again at once.
