@@ -37,7 +37,7 @@ type Notice struct {
 	Users    []id.UserID // local users concerned beside the room's joined ones: new members, invited, left; the owner of account data
 	// Redacts says that the commit redacted an event of the room, whichever.
 	Redacts bool
-	// Servers are those that get an event or a receipt of this commit, for the sender.
+	// Servers are those that get something of this commit, for the sender.
 	Servers []id.ServerName
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // Token is a place in everything that a user can be told: `next_batch` and `since` of /sync. Position is the commit
-// order; Typing is the order of typing changes, which are not stored.
+// order; Typing is the order of changes of typing and presence, which are not stored.
 type Token struct {
 	Position store.Position
 	Typing   ephemeral.Serial
