@@ -213,3 +213,16 @@ func TestASlowServerDelaysNobodyElse(t *testing.T) {
 		x.converged(x.alice, x.bob, x.carol)
 	})
 }
+
+func TestKeysRunOutWhileTheirServerCantBeReached(t *testing.T) {
+	inTrio(t, func(t *testing.T, x *trio) {
+		x.net.Cut(x.s[1].host, x.s[2].host)
+		time.Sleep(30 * time.Hour) // bob's server can't ask carol's for its keys, which are said to be valid for a day
+		must[string](t)(x.carol.SetState(t.Context(), x.room, "m.room.member", x.carol.ID, map[string]string{"membership": "join", "displayname": "C."}))
+		x.say(x.carol)
+		time.Sleep(time.Minute)
+		x.say(x.alice) // stands on what carol said
+		time.Sleep(time.Minute)
+		x.converged(x.alice, x.bob, x.carol)
+	})
+}
