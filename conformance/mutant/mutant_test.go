@@ -23,8 +23,9 @@ import (
 	"hanse/conformance/suite"
 )
 
-// sampled is each how many-th mutant `make test` takes; HANSE_MUTANTS=all takes all (`make mutants`).
-const sampled = 20
+// sampled is each how many-th mutant `make test` takes; HANSE_MUTANTS=all takes all (`make mutants`), another value is a
+// regular expression of names.
+const sampled = 40
 
 // orders are what a pass is to do: a process of its own, since a process runs the suite once.
 type orders struct {
@@ -55,13 +56,7 @@ func TestMutants(t *testing.T) {
 	if len(names) < 100 {
 		t.Errorf("there are %d mutants, fewer than 100", len(names))
 	}
-	if os.Getenv("HANSE_MUTANTS") != "all" {
-		var sample []Mutant
-		for i := 0; i < len(chosen); i += sampled {
-			sample = append(sample, chosen[i])
-		}
-		chosen = sample
-	}
+	chosen = choose(t, chosen)
 	folder := t.TempDir()
 	program := filepath.Join(folder, "hanse")
 	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "hanse").CombinedOutput(); err != nil {
@@ -83,6 +78,26 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d mutants noticed, in %s", caught, len(chosen), time.Since(begun).Round(time.Second))
+}
+
+// choose takes the mutants that are asked for.
+func choose(t *testing.T, all []Mutant) []Mutant {
+	t.Helper()
+	wanted := os.Getenv("HANSE_MUTANTS")
+	if wanted == "all" {
+		return all
+	}
+	pattern, err := regexp.Compile(wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chosen []Mutant
+	for i, m := range all {
+		if wanted == "" && i%sampled == 0 || wanted != "" && pattern.MatchString(m.Name) {
+			chosen = append(chosen, m)
+		}
+	}
+	return chosen
 }
 
 // key names a mutant: the same thing may be wrong for several tests.

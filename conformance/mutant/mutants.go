@@ -316,14 +316,15 @@ func joins() []Mutant {
 	}
 	list = append(list,
 		fields("makes a join of a knock", "Knocks another server's user knocks here, and is let in, in room version 10", federationV1+"make_knock/", template(func(e map[string]any) { e["content"] = map[string]any{"membership": "join"} })),
-		fields("shows who knocks nothing of the room", "Knocks another server's user knocks here, and is let in, in room version 10", federationV1+"send_knock/", func(f map[string]any) { f["knock_room_state"] = []any{} }),
-		Mutant{Name: "signs whatever knock template it gets", Test: "Knocks a template that is no knock is not signed a join", Sends: func(x *Exchange) {
-			if x.is(http.MethodPut, federationV1+"send_knock/") {
-				x.body(func(f map[string]any) {
-					x.forge(f, func(f map[string]any) { f["content"] = map[string]any{"membership": "join"} })
-				})
-			}
+		fields("shows who knocks nothing of the room", "Knocks another server's user knocks here, and is let in, in room version 10", federationV1+"send_knock/", func(f map[string]any) { f["knock_room_state"] = []any{} }))
+	for kind, change := range map[string]func(f map[string]any){
+		"a join": func(f map[string]any) { f["content"] = map[string]any{"membership": "join"} }, "another type": func(f map[string]any) { f["type"] = "m.room.power_levels" },
+		"another room": func(f map[string]any) { f["room_id"] = "!other:elsewhere.test" }, "another user": func(f map[string]any) { f["state_key"] = "@other:elsewhere.test" },
+	} {
+		list = append(list, Mutant{Name: "signs whatever knock template it gets: " + kind, Test: "Knocks a template that is no knock is not signed " + kind, Sends: func(x *Exchange) {
+			x.signs("make_knock", federationV1+"send_knock/", change)
 		}})
+	}
 	for _, refusal := range []string{"with a bad signature", "with a join", "with a message", "for somebody else"} {
 		list = append(list, answering("takes in send_leave what is wrong: "+refusal, "Leaves send_leave is refused "+refusal, "", federationV2+"send_leave/", lets))
 	}
