@@ -29,7 +29,8 @@ const (
 	// maxStates is of how many recent places of a room the state is known without asking.
 	maxStates = 64
 	// maxUnread bounds how many unread notifications of a room are counted for a user: clients show "99+" long before.
-	maxUnread = 1000
+	// They are at most 16 KB in memory.
+	maxUnread = 500
 	// maxUnreadScan bounds how many events are looked at to count what is unread of a room, where nothing is known of it
 	// by an earlier count: some 20 ms. unreadChunk is how many are read at a time.
 	maxUnreadScan = 2000

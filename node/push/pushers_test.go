@@ -1,0 +1,166 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hanse/federation/id"
+	"hanse/node/store"
+	"hanse/node/store/sqlite"
+)
+
+// inbox is a Source that is told what notifies, and a gateway that may be down.
+type inbox struct {
+	mu    sync.Mutex
+	list  []Notification
+	upto  store.Position
+	count int
+	down  bool
+	calls int
+	told  []string // the events' rooms and counts, as the gateway was told
+}
+
+func (i *inbox) Since(_ context.Context, _ id.UserID, after store.Position, most int) ([]Notification, store.Position, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var list []Notification
+	for _, n := range i.list {
+		if n.Position > after {
+			list = append(list, n)
+		}
+	}
+	return list[max(0, len(list)-most):], i.upto, nil
+}
+
+func (i *inbox) Total(context.Context, id.UserID) (int, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.count, nil
+}
+
+func (i *inbox) RoundTrip(r *http.Request) (*http.Response, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.calls++; i.down {
+		return nil, errors.New("nobody there")
+	}
+	var body struct {
+		Notification struct {
+			EventID string `json:"event_id"`
+		} `json:"notification"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		return nil, err
+	}
+	i.told = append(i.told, body.Notification.EventID)
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader([]byte(`{}`)))}, nil
+}
+
+// add has something new notify.
+func (i *inbox) add(t *testing.T, at store.Position) string {
+	t.Helper()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	e := said(t, "m.room.message", "-", `{"body":"`+time.Now().String()+`"}`).Event
+	i.list = append(i.list, Notification{Position: at, Event: e, Outcome: outcome(acts(notify))})
+	i.upto, i.count = at, i.count+1
+	return string(e.ID())
+}
+
+func (i *inbox) set(change func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	change()
+}
+
+func (i *inbox) heard() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.told)
+}
+
+// TestGatewaysThatAreDown are tried again, ever more seldom; in the end what they were to be told is dropped. What was told is
+// not told again after a start.
+func TestGatewaysThatAreDown(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := store.Open(ctx, sqlite.OpenUnsynced(filepath.Join(folder, "hanse.db")), store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var running sync.WaitGroup
+		running.Go(func() { _ = s.Run(ctx) })
+		defer func() { cancel(); running.Wait(); _ = s.Close() }()
+		box := &inbox{}
+		open := func() (p *Pushers, stop func()) {
+			p, err := NewPushers(Config{Store: s, Source: box, Client: &http.Client{Transport: box}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			life, end := context.WithCancel(ctx)
+			done := make(chan struct{})
+			go func() { defer close(done); _ = p.Run(life) }()
+			return p, func() { end(); <-done }
+		}
+		p, stop := open()
+		ring := func() { p.startAll(func(id.UserID) bool { return true }) }
+		err = p.Set(ctx, "@alice:example.org", "PHONE", Pusher{
+			AppID: "app", PushKey: "key", Kind: "http", Data: json.RawMessage(`{"url":"https://push.example.org/_matrix/push/v1/notify"}`),
+		}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := box.add(t, 1000)
+		ring()
+		time.Sleep(time.Second)
+		box.set(func() { box.down = true })
+		second := box.add(t, 1001)
+		ring()
+		time.Sleep(10 * time.Minute)
+		box.set(func() {
+			if box.calls < 8 || box.calls > 20 {
+				t.Errorf("%d calls in the first ten minutes", box.calls)
+			}
+			box.down = false
+		})
+		time.Sleep(10 * time.Minute)
+		if got := box.heard(); !slices.Equal(got, []string{first, second}) {
+			t.Errorf("told %v, not %v", got, []string{first, second})
+		}
+		box.set(func() { box.down, box.calls = true, 0 })
+		box.add(t, 1002)
+		ring()
+		time.Sleep(48 * time.Hour)
+		box.set(func() {
+			if box.calls != maxTries+1 {
+				t.Errorf("%d tries", box.calls)
+			}
+			box.down = false
+		})
+		stop()
+		third := box.add(t, 1003)
+		p, stop = open()
+		time.Sleep(time.Minute)
+		if got := box.heard(); !slices.Equal(got, []string{first, second, third}) {
+			t.Errorf("after a start: told %v, not %v", got, []string{first, second, third})
+		}
+		box.set(func() { box.count = 0 }) // all is read
+		ring()
+		time.Sleep(time.Minute)
+		if got := box.heard(); len(got) != 4 || got[3] != "" {
+			t.Errorf("the count is not told: %v", got)
+		}
+		stop()
+	})
+}
