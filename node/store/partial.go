@@ -175,6 +175,9 @@ func (w *roomWrite) writeAgain(t *writeTx, e room.Committed, number, place Posit
 			return err
 		}
 	}
+	if err := t.insert(insertSearchPending, int64(number)); err != nil {
+		return err
+	}
 	return w.writePlace(t, e, tailEntry{position: place, depth: e.Event.Depth(), number: number, eventID: e.Event.ID()}, nil)
 }
 
