@@ -79,6 +79,7 @@ func (s *step) sign(d event.Draft, key signedjson.Key) (Committed, error) {
 	if err != nil {
 		return Committed{Status: Rejected, Reason: fmt.Sprintf("it makes no event: %v", err)}, nil
 	}
+	s.above[e.ID()] = false // nobody can have cited it yet
 	c := Committed{Event: e, Before: before, After: stateWith(before, e)}
 	for _, pass := range []func(*Committed) error{s.checkStateBefore, s.checkCurrentState} {
 		err := pass(&c)

@@ -44,6 +44,8 @@ const (
 	// citedBatch is how many citing events are read at once, citedFirst how many at first: the search mostly ends there.
 	citedBatch = 256
 	citedFirst = 8
+	// unusedTxnKeys is how many client transactions are remembered that are new: those of the requests under way.
+	unusedTxnKeys = 1 << 13
 	// unheardIDs is how many IDs are remembered that nothing names: those of the transactions that are under way.
 	unheardIDs = 1 << 14
 	// walkEvents bounds how many events one walk along prev events reads, whatever a peer asks for.

@@ -28,6 +28,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.commit = newCommitter(dialect, opts.Log, write)
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s.tail)
+	s.unused = newUnusedKeys()
 	s.commit.begin, s.commit.durable = s.tail.indexLong, s.durable
 	s.rooms = newRoomIndex(s.read)
 	s.events = newEventCache(orDefault(opts.EventCache, defaultEventCache))

@@ -51,6 +51,7 @@ type Store struct {
 	tail   *tail
 	// unheard are events that nothing names yet; see Expect.
 	unheard *unheard
+	unused  *unusedKeys
 	state   *stateCache
 	outbox  *outbox
 	// gapless are rooms known to have no gap in their history; a commit that makes one takes its room out.

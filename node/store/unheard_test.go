@@ -72,3 +72,34 @@ var _ = onEach("An event that was expected", func(db *fixture) {
 		Expect(must(db.Events(ctx, []id.EventID{expected.ID()}))[expected.ID()].Position).To(Equal(before.Position))
 	})
 })
+
+var _ = onEach("A client's transaction that was looked for", func(db *fixture) {
+	DescribeTable("is found once it was used", func(ctx SpecContext, alter func(*room.Committed)) {
+		a := must(create(db.Store, roomversion.V10))
+		txn := store.ClientTxn{User: alice, Device: "A", Endpoint: "send", TxnID: "1"}
+		look := func() (id.EventID, bool) {
+			GinkgoHelper()
+			e, used, err := db.ClientTxn(ctx, txn.User, txn.Device, txn.Endpoint, txn.TxnID)
+			Expect(err).NotTo(HaveOccurred())
+			return e, used
+		}
+		for range 2 {
+			_, used := look()
+			Expect(used).To(BeFalse())
+		}
+		c := commitOf(a, a.foreign(message(alice, "once")))
+		alter(&c.Events[0])
+		txn.EventID = c.Events[0].Event.ID()
+		must(db.Commit(ctx, c, store.CommitOptions{ClientTxns: []store.ClientTxn{txn}}))
+		e, used := look()
+		Expect(used).To(BeTrue())
+		Expect(e).To(Equal(txn.EventID))
+		again := commitOf(a, a.foreign(message(alice, "twice")))
+		txn.EventID = again.Events[0].Event.ID()
+		_, err := db.Commit(ctx, again, store.CommitOptions{ClientTxns: []store.ClientTxn{txn}})
+		Expect(err).To(MatchError(store.ErrClientTxnUsed))
+	},
+		Entry("for a message", func(*room.Committed) {}),
+		Entry("for what isn't among the newest", func(c *room.Committed) { c.Status = room.SoftFailed }),
+	)
+})
