@@ -36,7 +36,7 @@ func (t Test) failureForPeople(w io.Writer) {
 	for _, s := range t.Sentences {
 		mark := "“" + s.Text + "”"
 		if s.Follows {
-			mark = "it follows: " + s.Text
+			mark = "(it follows) " + s.Text
 		}
 		fmt.Fprintf(w, "  the specification: %s\n    %s\n", mark, s.URL)
 	}

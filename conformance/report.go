@@ -161,7 +161,7 @@ func makeFailure(one types.SpecReport) *Failure {
 		switch {
 		case text == "":
 		case entry.Name == suite.EntryLog:
-			failure.Log = text
+			failure.Log = strings.TrimPrefix(failure.Log+"\n"+text, "\n")
 		default:
 			failure.Exchanges[entry.Name] = text
 		}
@@ -196,23 +196,22 @@ func (o Options) write(report Report, run results) error {
 	return report.forPeople(o.Out)
 }
 
-// writeJUnit writes Ginkgo's JUnit report, in which an expected failure is a skipped test.
+// writeJUnit writes Ginkgo's JUnit report of the chosen tests; an expected failure is a skipped test in it.
 func writeJUnit(file string, report Report, run results) error {
-	why := map[string]string{}
+	chosen := map[string]Test{}
 	for _, test := range report.Tests {
-		if test.Outcome == ExpectedFailure {
-			why[test.Name] = test.Why
-		}
+		chosen[test.Name] = test
 	}
 	changed := run.Report
 	changed.SpecReports = nil
 	for _, one := range run.SpecReports {
-		if one.LeafNodeType != types.NodeTypeIt {
+		test, ok := chosen[one.FullText()]
+		if one.LeafNodeType != types.NodeTypeIt || !ok {
 			continue
 		}
-		if reason, ok := why[one.FullText()]; ok {
+		if test.Outcome == ExpectedFailure {
 			one.State = types.SpecStateSkipped
-			one.Failure = types.Failure{Message: "expected failure: " + reason}
+			one.Failure = types.Failure{Message: "expected failure: " + test.Why}
 		}
 		changed.SpecReports = append(changed.SpecReports, one)
 	}

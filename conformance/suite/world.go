@@ -269,8 +269,12 @@ func newServer(name string, place fabric.Place) *server {
 // start starts the server, until the surrounding node is cleaned up.
 func (s *server) start() {
 	GinkgoHelper()
+	first := s.process == nil
 	Expect(s.launch(context.Background())).To(Succeed())
 	DeferCleanup(s.process.Kill)
+	if first {
+		further = append(further, s)
+	}
 }
 
 // newUser registers a user.
@@ -361,10 +365,16 @@ const (
 	EntryLog       = "the server's log"
 )
 
-var logBefore int64 // how long the server's log was when the test began
+// mostLog is how much of a log a failure's report has.
+const mostLog = 6000 // bytes
+
+var (
+	logBefore int64     // how long the server's log was when the test began
+	further   []*server // servers of which the running test has the only use
+)
 
 var _ = BeforeEach(func() {
-	seen, logBefore = nil, 0
+	seen, further, logBefore = nil, nil, 0
 	calls.take()
 	if info, err := os.Stat(LogFile()); err == nil {
 		logBefore = info.Size()
@@ -389,7 +399,10 @@ var _ = JustAfterEach(func() {
 	if sut == nil || sut.process == nil {
 		return
 	}
-	AddReportEntry(EntryLog, "\n"+adapter.LogTail(LogFile(), logBefore, 6000))
+	AddReportEntry(EntryLog, "\n"+adapter.LogTail(LogFile(), logBefore, mostLog))
+	for _, s := range further {
+		AddReportEntry(EntryLog, "\n("+string(s.name)+")\n"+adapter.LogTail(s.process.LogFile(), 0, mostLog))
+	}
 	select {
 	case <-sut.process.Ended():
 		AbortSuite("the server under test has ended")
