@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"modernc.org/sqlite" // the embedded database of the server under test, alone
 
 	"hanse/federation/event"
+	"hanse/federation/verifykey"
 )
 
 // floors are what this machine does with the same events and nothing else, on all cores, with the same libraries.
@@ -71,6 +73,41 @@ func (f *floors) verify(events []*event.Event, servers []*server) (pace, error) 
 		return nil
 	})
 }
+
+// prepared is how many signatures a second all cores check with tables of the keys, sixteen by one key at a time: what a
+// server can do that knows its peers.
+func (f *floors) prepared(events []*event.Event, servers []*server) (pace, error) {
+	base, ready := verifykey.NewBase(), map[string]*verifykey.Key{}
+	var groups [][]verifykey.Check
+	for _, s := range signatures(events, servers) {
+		if ready[string(s.public)] == nil {
+			ready[string(s.public)] = verifykey.New(s.public)
+		}
+		last := len(groups) - 1
+		if last < 0 || len(groups[last]) == preparedGroup {
+			groups, last = append(groups, nil), last+1
+		}
+		groups[last] = append(groups[last], verifykey.Check{Key: ready[string(s.public)], Message: s.message, Signature: s.signature})
+	}
+	if len(groups) > 1 {
+		groups = groups[:len(groups)-1] // the last one may be smaller
+	}
+	one, err := f.onAllCores(func(i int) error {
+		checks := slices.Clone(groups[i%len(groups)])
+		base.Verify(checks)
+		for _, c := range checks {
+			if !c.Good {
+				return fmt.Errorf("a signature of the bench's own is not good")
+			}
+		}
+		return nil
+	})
+	size := len(groups[0])
+	return pace{one.rate * float64(size), one.cpu / time.Duration(size)}, err
+}
+
+// preparedGroup is how many signatures are checked together.
+const preparedGroup = 16
 
 // check is how many events a second all cores parse, hash and verify.
 func (f *floors) check(events []*event.Event, servers []*server) (pace, error) {

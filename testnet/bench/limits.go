@@ -18,7 +18,7 @@ const (
 	// maxBranches bounds --branches; each branch costs an event and a transaction.
 	maxBranches = 500
 	// maxDestinations bounds --destinations: each is a listener, and keeps what it got until it was checked.
-	maxDestinations = 100
+	maxDestinations = 1000
 	// maxWaiters bounds --clients: registering one costs a server a password hash.
 	maxWaiters = 500
 	// maxDuration bounds --duration of the overload: the events of a run are signed before it, 2,500 a second.
