@@ -42,6 +42,7 @@ type Directory struct {
 	log       *slog.Logger
 	summaries *summaries
 	answers   *answers
+	listing   listing
 }
 
 // New makes a directory.

@@ -202,7 +202,24 @@ var _ = Describe("a space", func() {
 	})
 })
 
-// endless tells of a space in a space in a space.
+var _ = Describe("another server's list of rooms", func() {
+	It("is cut to what was asked for at most, however long a page it gives", func(ctx context.Context) {
+		d, _ := newDirectory()
+		d.client = &endless{}
+		for _, limit := range []int{0, 10, 1 << 30} {
+			list, err := d.RemotePublicRooms(ctx, "far.test", federation.PublicRoomsRequest{Limit: limit})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(len(list.Chunk)).To(BeNumerically("<=", maxPage))
+			Expect(list.NextBatch).To(Equal("more"), "the client decides whether it goes on")
+		}
+	})
+})
+
+func (e *endless) PublicRooms(context.Context, id.ServerName, federation.PublicRoomsRequest) (federation.PublicRoomsResponse, error) {
+	return federation.PublicRoomsResponse{Chunk: make([]federation.PublicRoom, 10*maxPage), NextBatch: "more", TotalRoomCountEstimate: 1 << 40}, nil
+}
+
+// endless tells of a space in a space in a space, and of rooms without end.
 type endless struct {
 	Client
 	mu   sync.Mutex

@@ -7,8 +7,13 @@ const (
 	// maxPage and defaultPage bound a page of the list of rooms: an entry is about a kilobyte.
 	maxPage     = 500
 	defaultPage = 100
-	// maxSummaries bounds the summaries that are kept in memory.
-	maxSummaries = 10_000
+	// maxSummaries bounds the summaries that are kept in memory, some 500 bytes each: a list of 100,000 published rooms would
+	// otherwise be read anew for each page.
+	maxSummaries = 150_000
+	// largeList is from how many published rooms on the list may be a little old, listLife for how long: putting it together
+	// costs some microseconds a room.
+	largeList = 2000
+	listLife  = 10 * time.Second
 	// maxText bounds a name or topic in a summary: events may carry 64 KiB, a list of rooms should not.
 	maxText = 4096
 	// maxTokenBytes bounds a pagination token.

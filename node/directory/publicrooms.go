@@ -7,9 +7,12 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/node/store"
 )
 
 // PublicRooms is a page of this server's published rooms, the largest first: the answer to clients and to servers.
@@ -77,28 +80,61 @@ func (d *Directory) matching(ctx context.Context, request federation.PublicRooms
 	if len(term) > maxSearchBytes {
 		return nil, federation.InvalidParam("the search term is too long")
 	}
+	all, err := d.published(ctx)
+	if err != nil || term == "" && types == nil {
+		return all, err
+	}
+	var rooms []federation.PublicRoom
+	for _, room := range all {
+		if matches(room, term, types) {
+			rooms = append(rooms, room)
+		}
+	}
+	return rooms, nil
+}
+
+// listing is the list of published rooms as it was put together last.
+type listing struct {
+	mu       sync.Mutex              // held while it is put together: once for all who ask
+	rooms    []federation.PublicRoom // guarded by mu; never changed in place
+	position store.Position          // guarded by mu: what had been committed
+	made     time.Time               // guarded by mu
+}
+
+// published are the published rooms that somebody is in, in the order of the list. The slice must not be changed.
+func (d *Directory) published(ctx context.Context) ([]federation.PublicRoom, error) {
+	d.listing.mu.Lock()
+	defer d.listing.mu.Unlock()
+	position := d.store.Position()
+	if !d.listing.made.IsZero() && (position == d.listing.position || len(d.listing.rooms) > largeList && time.Since(d.listing.made) < listLife) {
+		return d.listing.rooms, nil
+	}
 	published, err := d.store.PublishedRooms(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var rooms []federation.PublicRoom
 	for _, p := range published {
-		info, ok, err := d.store.Room(ctx, p.RoomID)
-		if err != nil {
-			return nil, err
-		}
-		if !ok || !info.Created || info.Joined == 0 {
+		if p.Joined == 0 {
 			continue // everybody has left: nobody can join it any more
 		}
-		s, err := d.summary(ctx, info)
-		if err != nil {
-			return nil, err
+		s, known := d.summaries.find(p.RoomID, p.Position)
+		if !known {
+			info, ok, err := d.store.Room(ctx, p.RoomID)
+			if err != nil {
+				return nil, err
+			}
+			if !ok || !info.Created {
+				continue
+			}
+			if s, err = d.summary(ctx, info); err != nil {
+				return nil, err
+			}
 		}
-		if matches(s.PublicRoom, term, types) {
-			rooms = append(rooms, s.PublicRoom)
-		}
+		rooms = append(rooms, s.PublicRoom)
 	}
 	slices.SortFunc(rooms, compareRooms)
+	d.listing.rooms, d.listing.position, d.listing.made = rooms, position, time.Now()
 	return rooms, nil
 }
 

@@ -82,17 +82,25 @@ func (s *Search) reached(upto store.Position) {
 func (s *Search) awaited() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.wanted > s.upto
+	return s.waiting > 0
+}
+
+// count counts those who wait.
+func (s *Search) count(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting += n
 }
 
 // await waits until the index has all events up to a position, or for as long as one may wait for that.
 func (s *Search) await(ctx context.Context, upto store.Position) {
 	timeout := time.NewTimer(catchUp)
 	defer timeout.Stop()
+	s.count(1)
+	defer s.count(-1)
 	for {
 		s.mu.Lock()
 		done, changed := s.upto >= upto, s.changed
-		s.wanted = max(s.wanted, upto)
 		s.mu.Unlock()
 		if done {
 			return

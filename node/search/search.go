@@ -30,7 +30,7 @@ type Search struct {
 
 	mu      sync.Mutex
 	upto    store.Position // guarded by mu: all events up to here are in the index
-	wanted  store.Position // guarded by mu: somebody waits for the index to reach it
+	waiting int            // guarded by mu: how many wait for the index
 	changed chan struct{}  // guarded by mu: closed when upto grows
 }
 

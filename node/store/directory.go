@@ -32,11 +32,11 @@ func publish(t *writeTx, ref *roomRef, public bool) error {
 // PublishedRooms lists the rooms of the directory, those with most joined members first, then by ID.
 func (s *Store) PublishedRooms(ctx context.Context) ([]PublishedRoom, error) {
 	var all []PublishedRoom
-	err := s.read.each(ctx, `SELECT room_id, (SELECT COALESCE(SUM(joined), 0) FROM room_servers
+	err := s.read.each(ctx, `SELECT room_id, rooms.position, (SELECT COALESCE(SUM(joined), 0) FROM room_servers
 		WHERE room_servers.room = rooms.room) AS members FROM directory JOIN rooms ON rooms.room = directory.room
 		ORDER BY members DESC, room_id`, nil, func(rows *sql.Rows) error {
 		var r PublishedRoom
-		err := rows.Scan(&r.RoomID, &r.Joined)
+		err := rows.Scan(&r.RoomID, &r.Position, &r.Joined)
 		all = append(all, r)
 		return err
 	})

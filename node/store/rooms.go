@@ -69,8 +69,9 @@ type RoomInfo struct {
 
 // PublishedRoom is a row of the room directory.
 type PublishedRoom struct {
-	RoomID id.RoomID
-	Joined int
+	RoomID   id.RoomID
+	Joined   int
+	Position Position // of the room's newest commit
 }
 
 const roomColumns = `rooms.room, room_id, version, created, position, forward, depth, resident,
