@@ -35,7 +35,7 @@ var _ = Describe("presence", func() {
 		done := make(chan struct{})
 		go func() { defer close(done); _ = w.Run(running) }()
 		var out sent
-		Eventually(w.sent, "4s").Should(Receive(&out))
+		Eventually(w.sent, "20s").Should(Receive(&out))
 		stop()
 		<-done
 		Expect(w.sent).To(BeEmpty())
@@ -50,7 +50,7 @@ var _ = Describe("presence", func() {
 		Expect(edu.Push[0].CurrentlyActive).To(BeTrue())
 		w.handle(far, "m.presence", map[string]any{"push": []any{map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 5}}})
 		Expect(w.PresenceOf(zoe).State).To(Equal("offline"), "what comes in is not taken")
-	}, SpecTimeout(10*time.Second))
+	}, SpecTimeout(30*time.Second))
 
 	It("comes in of the origin's own users who share a room", func(ctx context.Context) {
 		w := with(ephemeral.PresenceIn)

@@ -54,6 +54,7 @@ type Pushers struct {
 	log    *slog.Logger
 	feed   *store.Follower
 	slots  chan struct{} // bounds the gateways that are called at a time
+	moved  chan struct{} // a pusher is further than is saved
 
 	mu      sync.Mutex
 	users   map[id.UserID]map[pusherKey]*worker // guarded by mu
@@ -73,7 +74,7 @@ func NewPushers(config Config) (*Pushers, error) {
 	}
 	return &Pushers{
 		config: config, log: config.Log.With("part", "push"), feed: config.Store.Follow(feedBuffer),
-		slots: make(chan struct{}, maxGateways), users: map[id.UserID]map[pusherKey]*worker{},
+		slots: make(chan struct{}, maxGateways), moved: make(chan struct{}, 1), users: map[id.UserID]map[pusherKey]*worker{},
 	}, nil
 }
 
@@ -204,8 +205,7 @@ func (p *Pushers) Run(ctx context.Context) error {
 		return fmt.Errorf("push: reading the pushers: %w", err)
 	}
 	p.startAll(func(id.UserID) bool { return true })
-	ticker := time.NewTicker(saveCursors)
-	defer ticker.Stop()
+	var saving <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -214,7 +214,12 @@ func (p *Pushers) Run(ctx context.Context) error {
 			return nil
 		case <-p.feed.Wake:
 			p.follow(ctx)
-		case <-ticker.C:
+		case <-p.moved:
+			if saving == nil {
+				saving = time.After(saveCursors)
+			}
+		case <-saving:
+			saving = nil
 			p.save(ctx)
 		}
 	}

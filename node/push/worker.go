@@ -108,7 +108,14 @@ func (w *worker) round(ctx context.Context) (wait time.Duration) {
 func (w *worker) done(upto store.Position) {
 	w.pushers.mu.Lock()
 	defer w.pushers.mu.Unlock()
-	w.upto = max(w.upto, upto)
+	if upto <= w.upto {
+		return
+	}
+	w.upto = upto
+	select {
+	case w.pushers.moved <- struct{}{}:
+	default:
+	}
 }
 
 // try tells the gateway of an event, or of the count alone. It gives how long to wait before it is tried again; 0: it was
