@@ -1,13 +1,14 @@
 package telemetry
 
 import (
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
 )
 
 const (
-	// journalEntries is how many refusals are remembered: hours of a quiet server, minutes of one under attack.
+	// journalEntries is how many refusals of each kind are remembered: hours of a quiet server, minutes of one under attack.
 	journalEntries = 2048
 	// maxWhy bounds the text of one, in bytes.
 	maxWhy = 400
@@ -34,15 +35,45 @@ const (
 	RefusedBusy      = "busy"      // we had too much to do
 )
 
-// Journal remembers the last refusals, in memory. Its zero value is ready. Safe for concurrent use.
+// Journal remembers the last refusals, in memory: those of events, and apart from them those of requests and of what has no
+// ID, so that who sends rubbish doesn't make forgotten what became of events. Its zero value is ready. Safe for concurrent use.
 type Journal struct {
-	mu    sync.Mutex
-	ring  []Refusal        // guarded by mu
-	next  int              // guarded by mu: where the next one goes once the ring is full
-	count map[string]int64 // guarded by mu: by What
+	mu     sync.Mutex
+	events ring             // guarded by mu
+	others ring             // guarded by mu
+	count  map[string]int64 // guarded by mu: by What
 }
 
-// Note remembers one; the oldest makes room for it.
+// ring holds the last refusals.
+type ring struct {
+	list []Refusal
+	next int // where the next one goes once the ring is full
+}
+
+func (r *ring) add(one Refusal) {
+	if len(r.list) < journalEntries {
+		r.list = append(r.list, one)
+		return
+	}
+	r.list[r.next] = one
+	r.next = (r.next + 1) % journalEntries
+}
+
+// find appends those that fit, the newest first, at most so many.
+func (r *ring) find(most int, fits func(Refusal) bool) []Refusal {
+	var found []Refusal
+	for i := range len(r.list) {
+		if len(found) == most {
+			break
+		}
+		if one := r.list[(r.next+len(r.list)-1-i)%len(r.list)]; fits(one) {
+			found = append(found, one)
+		}
+	}
+	return found
+}
+
+// Note remembers one; the oldest of its kind makes room for it.
 func (j *Journal) Note(r Refusal) {
 	r.Why = clip(r.Why)
 	if r.At.IsZero() {
@@ -54,12 +85,11 @@ func (j *Journal) Note(r Refusal) {
 		j.count = map[string]int64{}
 	}
 	j.count[r.What]++
-	if len(j.ring) < journalEntries {
-		j.ring = append(j.ring, r)
-		return
+	if r.Event != "" {
+		j.events.add(r)
+	} else {
+		j.others.add(r)
 	}
-	j.ring[j.next] = r
-	j.next = (j.next + 1) % journalEntries
 }
 
 // clip bounds what a peer may have written.
@@ -89,15 +119,7 @@ func (j *Journal) Counts() map[string]int64 {
 func (j *Journal) Find(most int, fits func(Refusal) bool) []Refusal {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var found []Refusal
-	for i := range len(j.ring) {
-		r := j.ring[(j.next+len(j.ring)-1-i)%len(j.ring)]
-		if len(found) == most {
-			break
-		}
-		if fits(r) {
-			found = append(found, r)
-		}
-	}
-	return found
+	found := append(j.events.find(most, fits), j.others.find(most, fits)...)
+	slices.SortStableFunc(found, func(a, b Refusal) int { return b.At.Compare(a.At) })
+	return found[:min(len(found), most)]
 }

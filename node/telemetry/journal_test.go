@@ -20,6 +20,15 @@ func TestTheJournalKeepsTheLastRefusals(t *testing.T) {
 	if why := all[0].Why; len(why) > maxWhy+len("…") || !strings.HasSuffix(why, "é…") {
 		t.Errorf("the text has %d bytes and ends with %q", len(why), why[len(why)-6:])
 	}
+	for range 2 * journalEntries { // rubbish, which must not push events out
+		j.Note(Refusal{Server: "s9", What: RefusedRequest, Why: "no signature"})
+	}
+	if again := j.Find(1<<30, func(r Refusal) bool { return r.Event != "" }); len(again) != journalEntries {
+		t.Errorf("%d events are left", len(again))
+	}
+	if rubbish := j.Find(1<<30, func(r Refusal) bool { return r.Server == "s9" }); len(rubbish) != journalEntries {
+		t.Errorf("%d other refusals are left", len(rubbish))
+	}
 	some := j.Find(3, func(r Refusal) bool { return r.Server == "s1" })
 	if len(some) != 3 || some[0].Event != fmt.Sprint("$", journalEntries+9) {
 		t.Errorf("%+v", some)
