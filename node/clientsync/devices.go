@@ -133,7 +133,7 @@ func (s *Syncer) DeviceLists(ctx context.Context, user id.UserID, since, upto st
 // ownMoves adds the members of rooms that the user came to or left.
 func (s *Syncer) ownMoves(ctx context.Context, facts userFacts, user id.UserID, since store.Position, changed, candidates map[id.UserID]bool) error {
 	for _, m := range facts.memberships {
-		if m.Position <= since || m.OutOfRoom {
+		if m.Since <= since || m.OutOfRoom {
 			continue
 		}
 		members, err := s.store.Members(ctx, m.RoomID, store.MemberFilter{Membership: "join"})

@@ -312,7 +312,7 @@ func (w *roomWrite) writeRoom(t *writeTx) error {
 func (w *roomWrite) writeMembers(t *writeTx) error {
 	for _, m := range w.members {
 		err := t.insert(insertMember, w.ref.number, string(m.user), m.membership, string(m.eventID), string(m.sender),
-			int64(w.position), flag(m.local), int64(0), int64(0), []byte(nil))
+			int64(w.position), flag(m.local), int64(0), int64(0), []byte(nil), int64(w.position))
 		if err != nil {
 			return err
 		}

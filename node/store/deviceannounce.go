@@ -144,19 +144,10 @@ func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID
 	})
 }
 
-// JoinedAt tells whether a user of ours joined a room at a position, rather than became something else or changed the name.
+// JoinedAt tells whether a user joined a room at a position, rather than became something else or changed the name.
 func (s *Store) JoinedAt(ctx context.Context, user id.UserID, room id.RoomID, at Position) (bool, error) {
 	m, found, err := s.Membership(ctx, room, user)
-	if err != nil || !found || m.Membership != "join" || m.Position != at || m.OutOfRoom {
-		return false, err
-	}
-	before, err := s.MembershipsAt(ctx, user, at-1)
-	for _, m := range before {
-		if m.RoomID == room && m.Membership == "join" {
-			return false, err
-		}
-	}
-	return true, err
+	return found && m.Membership == "join" && m.Since == at && !m.OutOfRoom, err
 }
 
 // deviceListUpdate describes a device as other servers may see it: its keys with what its owner signed.

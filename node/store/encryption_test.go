@@ -115,6 +115,24 @@ var _ = onEach("Device lists of other servers", func(db *fixture) {
 		Entry("that can't be read", store.RemoteDeviceUpdate{Unreadable: true}),
 	)
 
+	It("outlive another name of a member", func(ctx SpecContext) {
+		a := db.withBob()
+		save(ctx, device, 5, never)
+		start := db.Position()
+		a.receive(a.foreign(state("m.room.member", string(bob), `{"membership":"join","displayname":"Bob"}`, bob)))
+		must(a.propose(store.CommitOptions{}, state("m.room.member", string(alice), `{"membership":"join","displayname":"Al"}`, alice)))
+		Expect(list(ctx)).NotTo(BeNil())
+		moved := func() []store.Membership {
+			GinkgoHelper()
+			return must(db.MembersMoved(ctx, []id.RoomID{a.id()}, start, db.Position()))
+		}
+		Expect(moved()).To(BeEmpty())
+		a.receive(a.foreign(member(bob, "leave", bob)))
+		a.receive(a.foreign(member(bob, "join", bob)))
+		Expect(moved()).To(HaveLen(1))
+		Expect(list(ctx)).To(BeNil(), "its server may have told nobody meanwhile")
+	})
+
 	It("end when the last shared room is left", func(ctx SpecContext) {
 		a := db.withBob()
 		keys := store.CrossSigningKey{User: bob, Usage: "master", Keys: json.RawMessage(`{"keys":{"ed25519:M":"M"}}`)}

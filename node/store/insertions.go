@@ -56,11 +56,13 @@ var (
 	}
 	insertStateHistory = &insertion{into: "state_history (room, position, state)", columns: 3, key: 0}
 	insertMember       = &insertion{
-		into:    `members (room, user_id, membership, event_id, sender, position, local, forgotten, out_of_room, stripped)`,
-		columns: 10, key: 2,
+		into: `members (room, user_id, membership, event_id, sender, position, local, forgotten, out_of_room, stripped,
+			since)`,
+		columns: 11, key: 2,
 		conflict: `ON CONFLICT (room, user_id) DO UPDATE SET membership = excluded.membership,
 			event_id = excluded.event_id, sender = excluded.sender, position = excluded.position, forgotten = 0,
-			out_of_room = excluded.out_of_room, stripped = excluded.stripped`,
+			out_of_room = excluded.out_of_room, stripped = excluded.stripped, since = CASE WHEN members.membership =
+			excluded.membership AND members.out_of_room = excluded.out_of_room THEN members.since ELSE excluded.since END`,
 	}
 	insertMemberHistory = &insertion{
 		into:    `member_history (user_id, position, room, membership, event_id, sender, out_of_room, stripped)`,

@@ -20,7 +20,8 @@ type Membership struct {
 	Membership string // join, invite, knock, leave, ban
 	EventID    id.EventID
 	Sender     id.UserID
-	Position   Position // when it became so
+	Position   Position // of its event: when it became so, or its name and picture did
+	Since      Position // when it became so; of what was once so, Position
 	Forgotten  bool
 	// OutOfRoom says that the membership did not come with the room's state; Stripped is the state that came with it.
 	OutOfRoom bool
@@ -45,7 +46,7 @@ type OutOfRoom struct {
 	Stripped []json.RawMessage // stripped state that came along; ignored for a leave
 }
 
-const memberColumns = "room, user_id, membership, event_id, sender, position, forgotten, out_of_room, stripped"
+const memberColumns = "room, user_id, membership, event_id, sender, position, forgotten, out_of_room, stripped, since"
 
 // eachMember reads rows of memberColumns. Rooms are looked up when the rows have been read: see eachEvent.
 func (s *Store) eachMember(ctx context.Context, query string, args ...any) ([]Membership, error) {
@@ -58,7 +59,7 @@ func (s *Store) eachMember(ctx context.Context, query string, args ...any) ([]Me
 			forgotten, outOf int64
 			stripped         []byte
 		)
-		err := rows.Scan(&number, &m.User, &m.Membership, &m.EventID, &m.Sender, &m.Position, &forgotten, &outOf, &stripped)
+		err := rows.Scan(&number, &m.User, &m.Membership, &m.EventID, &m.Sender, &m.Position, &forgotten, &outOf, &stripped, &m.Since)
 		if err != nil {
 			return err
 		}
@@ -104,7 +105,7 @@ func (s *Store) Membership(ctx context.Context, r id.RoomID, user id.UserID) (Me
 }
 
 // historyColumns are memberColumns of the history, in which nothing is forgotten.
-const historyColumns = "room, user_id, membership, event_id, sender, position, 0, out_of_room, stripped"
+const historyColumns = "room, user_id, membership, event_id, sender, position, 0, out_of_room, stripped, position"
 
 // MembershipsAt are a local user's memberships as they were when the given position was the newest.
 func (s *Store) MembershipsAt(ctx context.Context, user id.UserID, at Position) ([]Membership, error) {
@@ -265,7 +266,7 @@ func (s *Store) outOfRoom(t *writeTx, ref *roomRef, at Position, user id.UserID,
 	if resident != 0 {
 		return fmt.Errorf("store: %s in %s: %w", user, ref.roomID, errTakesPart)
 	}
-	err := t.insert(insertMember, ref.number, string(user), membership, string(e), string(sender), int64(at), 1, 0, 1, stripped)
+	err := t.insert(insertMember, ref.number, string(user), membership, string(e), string(sender), int64(at), 1, 0, 1, stripped, int64(at))
 	if err != nil {
 		return err
 	}

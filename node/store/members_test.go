@@ -90,7 +90,7 @@ var _ = onEach("Membership", func(db *fixture) {
 		all := must(db.Memberships(ctx, dora))
 		Expect(all).To(HaveLen(1))
 		Expect(all[0]).To(Equal(store.Membership{
-			RoomID: draft.RoomID, User: dora, Membership: "invite", EventID: invite.ID(), Sender: alice, Position: at,
+			RoomID: draft.RoomID, User: dora, Membership: "invite", EventID: invite.ID(), Sender: alice, Position: at, Since: at,
 			OutOfRoom: true, Stripped: stripped,
 		}))
 		info, found, err := db.Room(ctx, draft.RoomID)

@@ -327,8 +327,8 @@ func (s *Store) RemoteDevices(ctx context.Context, users []id.UserID) (map[id.Us
 	lists := map[id.UserID]*RemoteDevices{}
 	err := list(`SELECT user_id, stream FROM remote_device_lists AS l WHERE stale = 0 AND user_id IN (%s) AND EXISTS (
 		SELECT 1 FROM members AS r JOIN members AS m ON m.room = r.room WHERE r.user_id = l.user_id
-		AND r.membership = 'join' AND r.position <= l.fetched
-		AND m.local = 1 AND m.membership = 'join' AND m.position <= l.fetched)`, nil, users, func(query string, args []any) error {
+		AND r.membership = 'join' AND r.since <= l.fetched
+		AND m.local = 1 AND m.membership = 'join' AND m.since <= l.fetched)`, nil, users, func(query string, args []any) error {
 		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 			d := &RemoteDevices{Devices: map[string]json.RawMessage{}}
 			err := rows.Scan(&d.User, &d.Stream)
@@ -362,10 +362,10 @@ func (s *Store) DeviceChanges(ctx context.Context, user id.UserID, after, upto P
 		int64(after), int64(upto), string(user))
 }
 
-// MembersMoved are the members whose membership of one of the rooms changed in (after, upto].
+// MembersMoved are the members whose membership of one of the rooms changed in (after, upto]: not only the name or picture.
 func (s *Store) MembersMoved(ctx context.Context, rooms []id.RoomID, after, upto Position) ([]Membership, error) {
 	var all []Membership
-	err := list("SELECT "+memberColumns+` FROM members WHERE position > $1 AND position <= $2
+	err := list("SELECT "+memberColumns+` FROM members WHERE since > $1 AND since <= $2
 		AND room IN (SELECT room FROM rooms WHERE room_id IN (%s))`, []any{int64(after), int64(upto)}, rooms,
 		func(query string, args []any) error {
 			some, err := s.eachMember(ctx, query, args...)
