@@ -62,7 +62,7 @@ interop:
 	./conformance/adapters/synapse-install.sh
 	./conformance/interop/client/install.sh
 	HANSE_INTEROP=1 $(GO) test -count=1 -v ./conformance/interop
-	$(GO) run . conformance run --adapter conformance/adapters/synapse.sh --names literals --room-version 10 --room-version 12 \
+	$(GO) run . conformance run --processes 2 --adapter conformance/adapters/synapse.sh --names literals --room-version 10 --room-version 12 \
 		--expected conformance/adapters/synapse.expected
 
 # Hostile inputs, overload for a minute of each kind, ten minutes of mixed load; on a machine that does nothing else.

@@ -80,6 +80,9 @@ func conformanceRunCommand() *cobra.Command {
 	flags.StringSliceVar(&o.RoomVersions, "room-version", nil, "of the tests that are about room versions, only those about this one; may be given several times")
 	flags.BoolVar(&list, "list", false, "list the tests, and run none")
 	flags.Int64Var(&o.Seed, "seed", 0, "of the order of the tests (default: by the clock; it is printed)")
+	flags.IntVar(&o.Processes, "processes", 1, "how many processes make the run together, each with a server of its own")
+	flags.StringVar(&o.Share, "share", "", "")
+	_ = flags.MarkHidden("share") // it is there: it was made above
 	flags.StringVar(&o.Expected, "expected", "", "a file of tests that are known to fail: a test's text a line, * for anything, # before the reason")
 	flags.StringVar(&o.JUnit, "junit", "", "write the report to this file as JUnit XML")
 	flags.StringVar(&o.JSON, "json", "", `write the report to this file as JSON; "-": print it in place of the report for people`)

@@ -352,3 +352,26 @@ func TestDeployed(t *testing.T) {
 		t.Errorf("%+v", report.Totals)
 	}
 }
+
+// TestProcesses: a run that two processes make together has the tests of one, and ends like one.
+func TestProcesses(t *testing.T) {
+	bin, jsonFile := program(t), filepath.Join(t.TempDir(), "report.json")
+	file, pids := script(t, `exec "$HANSE_BIN" testnet node`)
+	o := run(t, bin, "--adapter", file, "--label", "s2s:acl", "--processes", "2", "--json", jsonFile)
+	o.says(t, 0, "in 2 processes", "Server ACLs")
+	var report Report
+	read(t, jsonFile, &report, json.Unmarshal)
+	names := map[string]bool{}
+	for _, test := range report.Tests {
+		names[test.Name] = true
+	}
+	if report.Totals.Passed < 10 || len(names) != report.Totals.Passed || len(report.Tests) != report.Totals.Passed {
+		t.Errorf("%d tests, %d names: %+v", len(report.Tests), len(names), report.Totals)
+	}
+	gone(t, pids)
+
+	dead, pids := script(t, "echo no database", "exit 3")
+	run(t, bin, "--adapter", dead, "--processes", "2").says(t, 2, "ended at its start", "no database")
+	gone(t, pids)
+	run(t, bin, "--adapter", dead, "--share", "3/2").says(t, 2, "no share of a run")
+}

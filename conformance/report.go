@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/onsi/ginkgo/v2/reporters"
 	"github.com/onsi/ginkgo/v2/types"
 
 	"hanse/conformance/spec"
@@ -128,7 +127,7 @@ func makeTest(one types.SpecReport, expected []*expectation) (test Test, chosen 
 	}
 	e := expects(expected, test.Name)
 	switch {
-	case one.State == types.SpecStateSkipped && one.Failure.Message == "", one.State == types.SpecStatePending:
+	case one.State == types.SpecStateSkipped && (one.Failure.Message == "" || one.Failure.Message == suite.Elsewhere), one.State == types.SpecStatePending:
 		return test, false
 	case one.State == types.SpecStateSkipped:
 		test.Outcome, test.Why = NotApplicable, one.Failure.Message
@@ -170,7 +169,7 @@ func makeFailure(one types.SpecReport) *Failure {
 }
 
 // write writes the report in every form that was asked for.
-func (o Options) write(report Report, run results) error {
+func (o Options) write(report Report) error {
 	if o.JSON != "" {
 		text, err := json.MarshalIndent(report, "", "  ")
 		if err != nil {
@@ -186,7 +185,7 @@ func (o Options) write(report Report, run results) error {
 		}
 	}
 	if o.JUnit != "" {
-		if err := writeJUnit(o.JUnit, report, run); err != nil {
+		if err := report.writeJUnit(o.JUnit); err != nil {
 			return err
 		}
 	}
@@ -194,26 +193,4 @@ func (o Options) write(report Report, run results) error {
 		return nil
 	}
 	return report.forPeople(o.Out)
-}
-
-// writeJUnit writes Ginkgo's JUnit report of the chosen tests; an expected failure is a skipped test in it.
-func writeJUnit(file string, report Report, run results) error {
-	chosen := map[string]Test{}
-	for _, test := range report.Tests {
-		chosen[test.Name] = test
-	}
-	changed := run.Report
-	changed.SpecReports = nil
-	for _, one := range run.SpecReports {
-		test, ok := chosen[one.FullText()]
-		if one.LeafNodeType != types.NodeTypeIt || !ok {
-			continue
-		}
-		if test.Outcome == ExpectedFailure {
-			one.State = types.SpecStateSkipped
-			one.Failure = types.Failure{Message: "expected failure: " + test.Why}
-		}
-		changed.SpecReports = append(changed.SpecReports, one)
-	}
-	return reporters.GenerateJUnitReportWithConfig(changed, file, reporters.JunitReportConfig{OmitSpecLabels: true, OmitLeafNodeType: true})
 }

@@ -27,6 +27,8 @@ type Options struct {
 	Focus        []string // regular expressions: only tests whose text matches one of them
 	RoomVersions []string // of what is about room versions, only these
 	Seed         int64    // of the order of the tests; 0: by the clock
+	Processes    int      // that make the run together, each with a server of its own; 0: one
+	Share        string   // "1/2": only this part of the tests, for one of several processes
 
 	Expected string // a file of tests that are known to fail
 	JSON     string // where the report goes as JSON; "-": to Out, in place of the report for people
@@ -70,32 +72,24 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.Folder == "" {
-		if o.Folder, err = os.MkdirTemp("", "hanse-conformance-"); err != nil {
-			return err
-		}
-		defer os.RemoveAll(o.Folder)
-	} else if err := os.MkdirAll(o.Folder, 0o700); err != nil {
-		return err
-	} else if o.Folder, err = filepath.Abs(o.Folder); err != nil {
+	part, err := readShare(o.Share)
+	if err != nil {
 		return err
 	}
 	if o.Seed == 0 {
 		o.Seed = time.Now().Unix()
 	}
-	fmt.Fprintf(o.Progress, "Starting %s …\n", o.subject())
-	if err := suite.Open(ctx, o.Config); err != nil {
+	var report Report
+	if o.Processes > 1 && o.Deployed == nil {
+		report, err = o.runShares(ctx)
+	} else {
+		o.Mine = func(n int) bool { return n%part.of == part.part }
+		report, err = o.runHere(ctx, filter, expected)
+	}
+	if err != nil {
 		return err
 	}
-	defer suite.Close()
-	fmt.Fprintf(o.Progress, "It is ready. Seed %d.\n", o.Seed)
-
-	run := o.runSpecs(filter)
-	if ctx.Err() != nil {
-		return fmt.Errorf("stopped after %d tests: %w", run.ran(), ctx.Err())
-	}
-	report := makeReport(o, run, expected)
-	if err := o.write(report, run); err != nil {
+	if err := o.write(report); err != nil {
 		return err
 	}
 	switch {
@@ -107,6 +101,31 @@ func Run(ctx context.Context, o Options) (err error) {
 		return errors.New(report.Trouble)
 	}
 	return nil
+}
+
+// runHere runs the suite in this process.
+func (o Options) runHere(ctx context.Context, filter string, expected []*expectation) (report Report, err error) {
+	if o.Folder == "" {
+		if o.Folder, err = os.MkdirTemp("", "hanse-conformance-"); err != nil {
+			return report, err
+		}
+		defer os.RemoveAll(o.Folder)
+	} else if err := os.MkdirAll(o.Folder, 0o700); err != nil {
+		return report, err
+	} else if o.Folder, err = filepath.Abs(o.Folder); err != nil {
+		return report, err
+	}
+	fmt.Fprintf(o.Progress, "Starting %s …\n", o.subject())
+	if err := suite.Open(ctx, o.Config); err != nil {
+		return report, err
+	}
+	defer suite.Close()
+	fmt.Fprintf(o.Progress, "It is ready. Seed %d.\n", o.Seed)
+	run := o.runSpecs(filter)
+	if ctx.Err() != nil {
+		return report, fmt.Errorf("stopped after %d tests: %w", run.ran(), ctx.Err())
+	}
+	return makeReport(o, run, expected), nil
 }
 
 func (o Options) subject() string {
@@ -193,7 +212,7 @@ func (p *progress) spec(spec ginkgo.SpecReport) {
 	}
 	sign := "."
 	switch {
-	case spec.State == types.SpecStateSkipped && spec.Failure.Message == "" || spec.State == types.SpecStatePending:
+	case spec.State == types.SpecStateSkipped && (spec.Failure.Message == "" || spec.Failure.Message == suite.Elsewhere) || spec.State == types.SpecStatePending:
 		return // it was not chosen
 	case spec.State == types.SpecStateSkipped:
 		sign = "-"

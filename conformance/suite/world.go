@@ -52,6 +52,8 @@ type Config struct {
 	ReadyTimeout time.Duration
 	// Patience is how long the server may take for what should be a moment; 0: DefaultPatience.
 	Patience time.Duration
+	// Mine tells whether the test that is the nth of a run is this process's to make; nil: all are.
+	Mine func(n int) bool
 	// Front stands between the suite and the server, if set: for tests of the suite itself.
 	Front Front
 }
@@ -79,6 +81,7 @@ var (
 	closers []func()   // what Close does, the last first
 	peers   int        // how many were started
 	filters int        // how many were made
+	begun   int        // how many tests have begun
 	ports   = map[string]bool{}
 	seen    []*peer.Peer
 	calls   journal // what users of the server under test asked in the running test
@@ -373,7 +376,14 @@ var (
 	further   []*server // servers of which the running test has the only use
 )
 
+// Elsewhere is why a test is skipped that another process makes.
+const Elsewhere = "another process makes this test"
+
 var _ = BeforeEach(func() {
+	begun++
+	if config.Mine != nil && !config.Mine(begun) {
+		Skip(Elsewhere)
+	}
 	seen, further, logBefore = nil, nil, 0
 	calls.take()
 	if info, err := os.Stat(LogFile()); err == nil {
