@@ -75,54 +75,56 @@ func (v *servers) apply(changed map[id.ServerName]int) {
 	v.sorted, v.remote = nil, nil
 }
 
-// countServers tells whose number of joined members changes with the current state, and to what.
+// countServers tells whose number of joined members changes with the current state, and to what. All members of a large room may have
+// changed at once: their events aren't kept.
 func (s *step) countServers(changes []StateChange) (map[id.ServerName]int, error) {
 	var members []StateChange
-	var read []id.EventID
 	for _, c := range changes {
-		if c.Key.Type != typeMember {
-			continue
+		if c.Key.Type == typeMember {
+			members = append(members, c)
 		}
-		members = append(members, c)
-		for _, e := range [2]id.EventID{c.Old, c.New} {
-			if e != "" {
-				read = append(read, e)
-			}
-		}
-	}
-	if err := s.load(read); err != nil {
-		return nil, err
 	}
 	var changed map[id.ServerName]int
-	for _, c := range members {
-		user, err := id.ParseUserID(c.Key.StateKey)
-		if err != nil {
-			continue // no user: a member event with such a state key can't be anybody's join
+	for chunk := range slices.Chunk(members, maxSourceBatch/2) {
+		ids := make([]id.EventID, 0, 2*len(chunk))
+		for _, c := range chunk {
+			for _, e := range [2]id.EventID{c.Old, c.New} {
+				if e != "" {
+					ids = append(ids, e)
+				}
+			}
 		}
-		was, err := s.isJoin(c.Old)
+		events, err := s.glance(ids)
 		if err != nil {
 			return nil, err
 		}
-		is, err := s.isJoin(c.New)
-		if err != nil {
-			return nil, err
+		joined := func(e id.EventID) bool {
+			stored, ok := events[e]
+			return ok && stored.Event.Membership() == "join"
 		}
-		if was == is {
-			continue
+		for _, c := range chunk {
+			was, is := joined(c.Old), joined(c.New)
+			user, err := id.ParseUserID(c.Key.StateKey)
+			if err != nil || was == is {
+				continue // no user: a member event with such a state key can't be anybody's join
+			}
+			if changed == nil {
+				changed = make(map[id.ServerName]int)
+			}
+			server := user.Server()
+			n, ok := changed[server]
+			if !ok {
+				n = s.m.servers.count[server]
+			}
+			if is {
+				n++
+			} else {
+				n--
+			}
+			changed[server] = n
 		}
-		if changed == nil {
-			changed = make(map[id.ServerName]int)
-		}
-		server := user.Server()
-		n, ok := changed[server]
-		if !ok {
-			n = s.m.servers.count[server]
-		}
-		if is {
-			n++
-		} else {
-			n--
-		}
+	}
+	for server, n := range changed {
 		changed[server] = max(n, 0)
 	}
 	return changed, nil

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"hanse/federation/event"
@@ -87,54 +88,60 @@ func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) 
 	return w, err
 }
 
-// memberRows reads the membership changes out of the change of the current state.
+// memberRows reads the membership changes out of the change of the current state. All members of a large room may have changed at once:
+// their events aren't kept.
 func (s *Store) memberRows(ctx context.Context, c room.Commit) ([]memberRow, error) {
-	events := map[id.EventID]*event.Event{}
-	var missing []id.EventID
-	for _, change := range c.Changes {
-		if change.Key.Type == memberType && change.New != "" {
-			events[change.New] = nil
-		}
-	}
-	if len(events) == 0 && len(c.Changes) == 0 {
+	if len(c.Changes) == 0 {
 		return nil, nil
 	}
+	made := map[id.EventID]*event.Event{} // member events of the commit
 	for _, e := range c.Events {
-		if _, wanted := events[e.Event.ID()]; wanted {
-			events[e.Event.ID()] = e.Event
+		if e.Event.Type() == memberType {
+			made[e.Event.ID()] = e.Event
 		}
-	}
-	for e, have := range events {
-		if have == nil {
-			missing = append(missing, e)
-		}
-	}
-	older, err := s.stored(ctx, missing)
-	if err != nil {
-		return nil, err
 	}
 	var rows []memberRow
+	older := map[id.EventID][]int{} // rows of events that are stored already
+	var missing []id.EventID
 	for _, change := range c.Changes {
 		user, err := id.ParseUserID(change.Key.StateKey)
 		if change.Key.Type != memberType || err != nil {
 			continue // a member event whose state key is no user is nobody's membership
 		}
 		row := memberRow{user: user, local: user.Server() == s.self, membership: "leave"}
-		if change.New != "" {
-			e := events[change.New]
-			if e == nil {
-				if old := older[change.New]; old != nil {
-					e = old.event
-				}
-			}
-			if e == nil {
-				return nil, fmt.Errorf("store: the member event %s is neither stored nor part of the commit", change.New)
-			}
-			row.membership, row.eventID, row.sender = e.Membership(), e.ID(), e.Sender()
+		switch e := made[change.New]; {
+		case e != nil:
+			row.of(e)
+		case change.New != "":
+			older[change.New] = append(older[change.New], len(rows))
+			missing = append(missing, change.New)
 		}
 		rows = append(rows, row)
 	}
+	for chunk := range slices.Chunk(missing, memberChunk) {
+		stored, err := s.stored(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for _, eventID := range chunk {
+			e := stored[eventID]
+			if e == nil {
+				return nil, fmt.Errorf("store: the member event %s is neither stored nor part of the commit", eventID)
+			}
+			for _, i := range older[eventID] {
+				rows[i].of(e.event)
+			}
+		}
+	}
 	return rows, nil
+}
+
+// memberChunk is how many member events are read at a time.
+const memberChunk = 1000
+
+// of fills in what a member event says.
+func (m *memberRow) of(e *event.Event) {
+	m.membership, m.eventID, m.sender = e.Membership(), e.ID(), e.Sender()
 }
 
 // findGaps lists the prev events that are not stored, and the known gaps that this commit fills.
