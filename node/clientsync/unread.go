@@ -95,10 +95,7 @@ func (u *unreadRoom) remove(are func(unreadEvent) bool) {
 
 // bringUp brings a room up to a position. The caller holds its mu.
 func (s *Syncer) bringUp(ctx context.Context, u *unreadRoom, j *judge, m store.Membership, now store.Position) error {
-	if u.judge != nil && u.judge != j && u.judge.at > j.at {
-		return nil // somebody else is further
-	}
-	known, read := u.judge == j, reading{}
+	known, read := u.judge != nil && u.judge.at == j.at, reading{} // else the rules have changed
 	var err error
 	if !known || s.stream.RoomSince(m.RoomID, u.asked).Receipts {
 		if read, err = s.read(ctx, j.user, m.RoomID); err != nil {
