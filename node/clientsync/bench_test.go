@@ -166,3 +166,24 @@ func BenchmarkFanOut(b *testing.B) {
 	waiters.Wait()
 	b.ReportMetric(float64(b.N*len(c.users))/b.Elapsed().Seconds(), "deliveries/s")
 }
+
+// BenchmarkUnreadAnew counts what is unread of a room of which nothing is known: maxUnreadScan messages.
+func BenchmarkUnreadAnew(b *testing.B) {
+	c := newChat(b, 2)
+	var senders sync.WaitGroup
+	for range 8 {
+		senders.Go(func() {
+			for range maxUnreadScan / 8 {
+				c.say(b, "hello")
+			}
+		})
+	}
+	senders.Wait()
+	b.ReportAllocs()
+	for b.Loop() {
+		c.syncer.unreads = newCache[unreadKey, *unreadRoom](10)
+		if n, err := c.syncer.Total(context.Background(), c.users[1]); err != nil || n != maxUnread {
+			b.Fatal(n, err)
+		}
+	}
+}

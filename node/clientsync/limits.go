@@ -35,6 +35,8 @@ const (
 	// by an earlier count: some 20 ms. unreadChunk is how many are read at a time.
 	maxUnreadScan = 2000
 	unreadChunk   = 200
+	// maxThreadScan is the same where only threads may be unread: clients that know threads read the main timeline by itself.
+	maxThreadScan = 500
 	// maxThreadHops is how far it is followed what an event relates to. spec:client-server-api/modules/receipts#threaded-read-receipts
 	maxThreadHops = 3
 	// maxUnreadRooms is of how many users' rooms it is known what is unread: some hundred bytes each, mostly.

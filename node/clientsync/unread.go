@@ -124,7 +124,7 @@ func (s *Syncer) bringUp(ctx context.Context, u *unreadRoom, j *judge, m store.M
 		u.remove(func(e unreadEvent) bool { return e.position < began })
 		from = max(from, began)
 	}
-	if err := s.lookAt(ctx, u, m.RoomID, from, now); err != nil {
+	if err := s.lookAt(ctx, u, m.RoomID, from, now, read[mainThread]); err != nil {
 		return err
 	}
 	u.upto = now
@@ -133,20 +133,26 @@ func (s *Syncer) bringUp(ctx context.Context, u *unreadRoom, j *judge, m store.M
 	return nil
 }
 
-// lookAt takes in the events of (after, upto], the newest maxUnreadScan of them.
-func (s *Syncer) lookAt(ctx context.Context, u *unreadRoom, room id.RoomID, after, upto store.Position) error {
+// lookAt takes in the events of (after, upto], the newest maxUnreadScan of them. Up to main the user has read all but
+// threads: of that, maxThreadScan.
+func (s *Syncer) lookAt(ctx context.Context, u *unreadRoom, room id.RoomID, after, upto, main store.Position) error {
 	entries, from, err := s.recent(ctx, room, after, upto)
 	if err != nil {
 		return err
 	}
 	var older []*entry // the newest first
-	for from > after && len(older)+len(entries) < maxUnreadScan {
+	left := maxUnreadScan - len(entries)
+	for from > after && left > 0 {
 		rows, more, err := s.store.Timeline(ctx, room, after, from, unreadChunk, true)
 		if err != nil {
 			return err
 		}
 		for _, row := range rows {
 			older = append(older, newEntry(row))
+		}
+		if left -= len(rows); from <= main {
+			left = min(left, maxThreadScan-len(rows))
+			main = 0
 		}
 		if !more {
 			break
