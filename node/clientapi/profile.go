@@ -52,9 +52,6 @@ func (a *API) getProfileField(r *request) (any, error) {
 	}
 	value, ok := shownProfile(fields)[key]
 	if !ok {
-		if key == "displayname" || key == "avatar_url" {
-			return nil, nil // the user is there and has none: deployed clients expect {} then
-		}
 		return nil, notFound("this profile has no such field")
 	}
 	return map[string]json.RawMessage{key: value}, nil

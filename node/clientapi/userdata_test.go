@@ -27,6 +27,8 @@ var _ = Describe("profiles", func() {
 		fine(bob.put("/profile/"+esc(bob.id)+"/displayname", obj{"displayname": ""}))
 		Expect(alice.state(room, "m.room.member", bob.id)).NotTo(HaveKey("displayname"))
 		Expect(fine(alice.get("/profile/" + esc(bob.id))).body).To(BeEmpty())
+		refused(alice.get("/profile/"+esc(bob.id)+"/displayname"), 404, "M_NOT_FOUND")
+		refused(alice.get("/profile/"+esc(bob.id)+"/avatar_url"), 404, "M_NOT_FOUND")
 	})
 
 	It("hold other fields, within bounds", func() {
