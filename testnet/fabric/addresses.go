@@ -32,7 +32,7 @@ func hostPort(ip netip.Addr, port uint16) string {
 // 127.0.0.0/8 is the machine's own (Linux), free ports of 127.0.0.1 elsewhere.
 func Places(n int) ([]Place, error) {
 	for range 30 {
-		places := subnet(byte(rand.IntN(200)+20), byte(rand.IntN(250)+1), n)
+		places := subnet(byte(rand.IntN(200)+20), byte(rand.IntN(200)+1), n)
 		if err := free(places); err == nil {
 			return places, nil
 		}
@@ -40,10 +40,13 @@ func Places(n int) ([]Place, error) {
 	return onePlace(n)
 }
 
+// subnet are n places from 127.a.b.10 on, perSubnet in each 127.a.b; some ten thousand at most.
 func subnet(a, b byte, n int) []Place {
+	const perSubnet = 240
 	places := make([]Place, n)
 	for i := range places {
-		places[i] = Place{IP: netip.AddrFrom4([4]byte{127, a, b, byte(10 + i)}), ClientPort: 8008, FederationPort: 8448}
+		ip := netip.AddrFrom4([4]byte{127, a, b + byte(i/perSubnet), byte(10 + i%perSubnet)})
+		places[i] = Place{IP: ip, ClientPort: 8008, FederationPort: 8448}
 		places[i].WellKnown = canBind(hostPort(places[i].IP, 443)) == nil
 	}
 	return places

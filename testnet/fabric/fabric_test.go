@@ -86,7 +86,7 @@ func TestDNSAnswersFromTheZone(t *testing.T) {
 }
 
 func TestPlacesAreDistinctAndFree(t *testing.T) {
-	places, err := Places(50)
+	places, err := Places(600)
 	if err != nil {
 		t.Fatal(err)
 	}
