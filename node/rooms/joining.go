@@ -96,7 +96,7 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 		}
 	}
 	if in.Partial {
-		r.getWhole(ours.RoomID(), server)
+		r.getWhole(ours.RoomID(), server, 0)
 	}
 	return nil
 }

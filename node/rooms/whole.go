@@ -61,8 +61,8 @@ type gettingWhole struct {
 	done    chan struct{} // closed in the end
 }
 
-// getWhole starts to get the whole state of a room. through is asked first; it may be "".
-func (r *Rooms) getWhole(roomID id.RoomID, through id.ServerName) {
+// getWhole starts to get the whole state of a room, after some time. through is asked first; it may be "".
+func (r *Rooms) getWhole(roomID id.RoomID, through id.ServerName, after time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if g := r.partial[roomID]; g != nil {
@@ -75,9 +75,12 @@ func (r *Rooms) getWhole(roomID id.RoomID, through id.ServerName) {
 	}
 	g := &gettingWhole{began: time.Now(), through: through, anew: make(chan struct{}, 1), done: make(chan struct{})}
 	started := r.startLocked(func(ctx context.Context) {
-		for again := true; again && ctx.Err() == nil; {
+		select {
+		case <-time.After(after):
+		case <-ctx.Done():
+		}
+		for again := true; again; again = r.ended(ctx, roomID, g) {
 			r.makeWhole(ctx, roomID, g)
-			again = r.ended(roomID, g)
 		}
 	})
 	if started {
@@ -86,10 +89,10 @@ func (r *Rooms) getWhole(roomID id.RoomID, through id.ServerName) {
 }
 
 // ended takes a room out whose state is whole, unless it was joined anew.
-func (r *Rooms) ended(roomID id.RoomID, g *gettingWhole) (again bool) {
+func (r *Rooms) ended(ctx context.Context, roomID id.RoomID, g *gettingWhole) (again bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if g.again {
+	if g.again && ctx.Err() == nil {
 		g.again = false
 		return true
 	}
@@ -98,7 +101,7 @@ func (r *Rooms) ended(roomID id.RoomID, g *gettingWhole) (again bool) {
 	return false
 }
 
-// getAllWhole goes on, after a start, with what was under way.
+// getAllWhole goes on, after a start, with what was under way: when this server answers, since those that are asked may ask for its keys.
 func (r *Rooms) getAllWhole(ctx context.Context) {
 	list, err := r.store.PartialRooms(ctx)
 	if err != nil {
@@ -106,7 +109,7 @@ func (r *Rooms) getAllWhole(ctx context.Context) {
 		return
 	}
 	for _, p := range list {
-		r.getWhole(p.RoomID, "")
+		r.getWhole(p.RoomID, "", r.limits.CatchUpAfter)
 	}
 }
 
