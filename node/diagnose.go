@@ -54,7 +54,7 @@ func (c Config) Diagnose(ctx context.Context, name string) (*doctor.Report, erro
 	}
 	if own {
 		d.own(ctx)
-		options.Keys = d.keys
+		options.Keys, options.Delegation = d.keys, id.ServerName(c.Federation.WellKnown)
 	}
 	seen := doctor.Examine(ctx, name, options)
 	d.report.Findings = append(d.report.Findings, seen.Findings...)

@@ -84,6 +84,8 @@ type Options struct {
 	UserAgent string
 	// Keys are the keys that the server must publish: its own, where it is our own server. nil: whatever it has.
 	Keys map[id.KeyID]ed25519.PublicKey
+	// Delegation is what well-known must say, of our own server: federation.well_known. "": whatever it says.
+	Delegation id.ServerName
 	// Timeout bounds each step; 0 means 10 s.
 	Timeout time.Duration
 }
@@ -128,7 +130,7 @@ func Examine(ctx context.Context, name string, o Options) *Report {
 	_, literal := parsed.Literal()
 	_, port := parsed.Port()
 	if !literal && !port {
-		x.wellKnownServer()
+		x.delegation(x.wellKnownServer())
 	}
 	targets := x.discover()
 	answered := false

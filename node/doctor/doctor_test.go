@@ -286,8 +286,14 @@ func TestWellKnown(t *testing.T) {
 		report, text := w.examine(name, doctor.Options{Timeout: time.Second})
 		found(t, report, text, "well-known", c.says, c.mend)
 	}
+	answer = says(200, "application/json", `{"m.server":"host.test:1"}`)
+	report, text := w.examine(name, doctor.Options{Timeout: time.Second, Delegation: "elsewhere.test"})
+	found(t, report, text, "well-known", "federation.well_known says elsewhere.test", "correct the one")
+	answer = says(404, "text/html", "")
+	report, text = w.examine(name, doctor.Options{Timeout: time.Second, Delegation: "elsewhere.test"})
+	found(t, report, text, "well-known", "does not delegate to elsewhere.test", "forward it to hanse")
 	certificate, answer = w.issue("wrong.test"), says(200, "application/json", `{"m.server":"host.test:1"}`)
-	report, text := w.examine(name, doctor.Options{Timeout: time.Second})
+	report, text = w.examine(name, doctor.Options{Timeout: time.Second})
 	found(t, report, text, "well-known", "nobody believes it", "valid certificate")
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 
+	"hanse/federation/id"
 	"hanse/resolver"
 )
 
@@ -69,10 +70,10 @@ func (x *examination) web(address string) (webAnswer, error) {
 	return answer, err
 }
 
-// wellKnownServer looks at the delegation. That there is none is nothing wrong.
+// wellKnownServer looks at the delegation and returns it. That there is none is nothing wrong.
 //
 // spec:server-server-api#getwell-knownmatrixserver
-func (x *examination) wellKnownServer() {
+func (x *examination) wellKnownServer() id.ServerName {
 	where := "https://" + x.name.Host() + "/.well-known/matrix/server"
 	answer, err := x.web(where)
 	const area = "well-known"
@@ -82,32 +83,46 @@ func (x *examination) wellKnownServer() {
 	switch {
 	case err != nil && strings.Contains(err.Error(), "certificate"):
 		x.warn(area, where, "it is there, but nobody believes it: "+err.Error(), "the web server of "+x.name.Host()+" needs a valid certificate for that name, or other servers ignore the delegation and try port 8448")
-		return
+		return ""
 	case err != nil && strings.Contains(err.Error(), "redirect"):
 		x.wrong(area, where, err.Error(), "answer it by https without a loop of redirects")
-		return
+		return ""
 	case err != nil:
 		x.note(area, where, "no web server answers (%v), so there is no delegation: others try the SRV record, then port 8448", err)
-		return
+		return ""
 	case answer.status == http.StatusNotFound:
 		x.note(area, where, "the answer is 404: no delegation")
-		return
+		return ""
 	case answer.status != http.StatusOK:
 		x.warn(area, where, fmt.Sprintf("the answer is %d %s", answer.status, http.StatusText(answer.status)),
 			"answer with 200 and the delegation, or with 404 if there is none")
-		return
+		return ""
 	case len(answer.body) > maxBody:
 		x.wrong(area, where, fmt.Sprintf("the answer has more than %d bytes", maxBody), "answer with nothing but {\"m.server\": \"host:port\"}")
-		return
+		return ""
 	}
 	known, err := resolver.ParseWellKnown(answer.body)
 	if err != nil {
 		x.wrong(area, where, err.Error(), `answer with {"m.server": "host:port"}; what is there now can't be used, and others go on as if there were no delegation`)
-		return
+		return ""
 	}
 	x.fine(area, where, "delegates to %s (%d bytes, Cache-Control: %s)", known.Server, len(answer.body), header(answer.header, "Cache-Control"))
 	if kind := answer.header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
 		x.warn(area, where, "its Content-Type is "+header(answer.header, "Content-Type"), "serve it as application/json: the specification asks others not to care, but some do")
+	}
+	return known.Server
+}
+
+// delegation compares what well-known says with what our own settings say.
+func (x *examination) delegation(said id.ServerName) {
+	where := "https://" + x.name.Host() + "/.well-known/matrix/server"
+	switch {
+	case x.Delegation == "" || x.Delegation == said:
+	case said == "":
+		x.wrong("well-known", where, "it does not delegate to "+string(x.Delegation)+", as federation.well_known says",
+			"let the web server of "+x.name.Host()+" answer that path itself, or forward it to hanse")
+	default:
+		x.wrong("well-known", where, "it delegates to "+string(said)+", federation.well_known says "+string(x.Delegation), "correct the one that is wrong")
 	}
 }
 
