@@ -78,7 +78,8 @@ type API struct {
 	uia     *uiaSessions
 	nonces  *nonces
 	lanes   lanes
-	files   *fileCounter
+	sending *fileCounter // files on their way in
+	getting *fileCounter // and out
 	bodies  atomic.Int64 // bytes of request bodies held
 }
 
@@ -107,7 +108,8 @@ func New(config Config) (*API, error) {
 		uia:     newUIASessions(),
 		nonces:  newNonces(),
 		lanes:   newLanes(),
-		files:   newFileCounter(),
+		sending: newFileCounter(maxUploadsEach),
+		getting: newFileCounter(maxFilesEach),
 	}
 	for pattern, methods := range table(a.routes()) {
 		a.mux.Handle(pattern, a.handler(pattern, methods))
@@ -185,6 +187,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		w.Header().Set("Allow", m.allow())
 		return a.writeError(w, r, unrecognized(http.StatusMethodNotAllowed, "this path doesn't take %s", r.Method))
 	}
+	if route.class == uploads && r.ProtoMajor == 1 { // a refusal doesn't wait for the rest of the file
+		w.Header().Set("Connection", "close")
+	}
 	if err := a.admit(r, route); err != nil {
 		return a.writeError(w, r, err)
 	}
@@ -205,6 +210,7 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	if err != nil {
 		return a.writeError(w, r, err)
 	}
+	w.Header().Del("Connection")
 	if done, ok := body.(served); ok {
 		return done.status
 	}

@@ -26,11 +26,12 @@ const (
 	maxRemote = 200
 	// maxSyncs is how many clients may wait in /sync: each is a connection and two goroutines, some 30 KiB.
 	maxSyncs = 20_000
-	// maxUploads and maxFiles are how many files are on their way in and out at once, maxFilesEach how many of those go to one
-	// user: a connection and some 100 KiB each.
-	maxUploads   = 200
-	maxFiles     = 2000
-	maxFilesEach = 100
+	// maxUploads and maxFiles are how many files are on their way in and out at once: a connection and some 100 KiB each.
+	// maxUploadsEach and maxFilesEach are how many of those are one user's, as each may take its time.
+	maxUploads     = 400
+	maxUploadsEach = 10
+	maxFiles       = 2000
+	maxFilesEach   = 100
 	// filePatience and filePace bound how long a file may take: a minute, and a second for each 16 KiB. fileStall is how
 	// long it may stand still.
 	filePatience = time.Minute

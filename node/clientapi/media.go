@@ -57,6 +57,11 @@ func (a *API) previewURL(r *request) (any, error) {
 
 // spec:client-server-api#post_matrixmediav3upload
 func (a *API) upload(r *request) (any, error) {
+	leave, err := a.sending.enter(a.who(r))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	body, sent, done := a.sentFile(r)
 	defer done()
 	mediaID, err := a.config.Media.Upload(r.Context(), sent)
@@ -65,9 +70,14 @@ func (a *API) upload(r *request) (any, error) {
 
 // spec:client-server-api#put_matrixmediav3uploadservernamemediaid
 func (a *API) uploadTo(r *request) (any, error) {
+	leave, err := a.sending.enter(a.who(r))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	body, sent, done := a.sentFile(r)
 	defer done()
-	err := a.config.Media.Fill(r.Context(), id.ServerName(r.PathValue("serverName")), r.PathValue("mediaId"), sent)
+	err = a.config.Media.Fill(r.Context(), id.ServerName(r.PathValue("serverName")), r.PathValue("mediaId"), sent)
 	return nil, body.failed(err)
 }
 

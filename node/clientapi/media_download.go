@@ -76,7 +76,7 @@ func (a *API) frozenMedia(r *request) (media.Request, error) {
 }
 
 func (a *API) sendMedia(r *request, q media.Request) (any, error) {
-	leave, err := a.files.enter(a.who(r))
+	leave, err := a.getting.enter(a.who(r))
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (a *API) sendThumbnail(r *request, q media.Request) (any, error) {
 	default:
 		return nil, invalidParam("method is neither crop nor scale")
 	}
-	leave, err := a.files.enter(a.who(r))
+	leave, err := a.getting.enter(a.who(r))
 	if err != nil {
 		return nil, err
 	}
@@ -185,20 +185,21 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// fileCounter bounds how many files each may be getting at once: they may wait for other servers, and must not take all
-// places. Safe for concurrent use.
+// fileCounter bounds how many files of each may be under way at once: they may wait for slow lines and for other servers, and
+// must not take all places. Safe for concurrent use.
 type fileCounter struct {
+	most  int // immutable
 	mu    sync.Mutex
 	under map[string]int // guarded by mu; files under way, by user or address
 }
 
-func newFileCounter() *fileCounter { return &fileCounter{under: map[string]int{}} }
+func newFileCounter(most int) *fileCounter { return &fileCounter{most: most, under: map[string]int{}} }
 
 // enter counts a file; leave must follow unless there is an error.
 func (c *fileCounter) enter(who string) (leave func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.under[who] >= maxFilesEach {
+	if c.under[who] >= c.most {
 		return nil, &limitedError{after: busyRetry}
 	}
 	c.under[who]++

@@ -338,6 +338,31 @@ var _ = Describe("media", func() {
 		refused(alice.get("/_matrix/client/v1/media/preview_url?url=x&ts=now"), 400, "M_INVALID_PARAM")
 	})
 
+	It("is not sent by one user in all places", func() {
+		w := newMediaWorld(nil, nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		answers := make(chan int, maxUploadsEach+1)
+		var lines []*io.PipeWriter
+		for range maxUploadsEach + 1 {
+			from, to := io.Pipe()
+			lines = append(lines, to)
+			go func() {
+				defer GinkgoRecover()
+				response, _ := alice.ask("POST", "/_matrix/media/v3/upload", from)
+				answers <- response.StatusCode
+			}()
+		}
+		Expect(<-answers).To(Equal(429))
+		bob.upload("", "", "his")
+		for _, to := range lines {
+			Expect(to.Close()).To(Succeed())
+		}
+		for range maxUploadsEach {
+			Expect(<-answers).To(Equal(200))
+		}
+		alice.upload("", "", "one more")
+	})
+
 	It("is not waited for by one user in all places", func() {
 		more := make(chan bool)
 		w := newMediaWorld(func(_ federation.MediaRequest, take client.TakeMedia) error {
