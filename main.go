@@ -279,6 +279,7 @@ func benchCommand() *cobra.Command {
 	flags.IntVar(&options.Destinations, "destinations", 0, "other servers in the room that is sent to (default 20)")
 	flags.IntVar(&options.Clients, "clients", 0, "clients that wait in /sync (default 50)")
 	flags.IntVar(&options.Branches, "branches", 0, "branches of the fork (default 50)")
+	flags.IntVar(&options.Missed, "missed", 0, "events that are missed in an outage (default 500)")
 	flags.DurationVar(&options.Duration, "duration", 0, "of the overload (default 20s)")
 	flags.Uint64Var(&options.Seed, "seed", 0, "of texts, keys and orders (default 1)")
 	flags.BoolVar(&options.Quick, "quick", false, "a tenth of everything: to see whether it works")

@@ -38,6 +38,7 @@ type Options struct {
 	Destinations int           // servers in the room that is sent to: 20
 	Clients      int           // that wait in /sync: 50
 	Branches     int           // of the fork: 50
+	Missed       int           // events that are missed in an outage: 500
 	Duration     time.Duration // of the overload: 20 s
 	Seed         uint64        // of texts, keys and orders: 1
 	Quick        bool          // a tenth of everything: to see whether it works
@@ -102,6 +103,7 @@ func (o *Options) complete() error {
 		size(&o.Destinations, 20, 5, maxDestinations, "destinations"),
 		size(&o.Clients, 50, 10, maxWaiters, "clients"),
 		size(&o.Branches, 50, 10, maxBranches, "branches"),
+		size(&o.Missed, 500, 50, maxMissed, "missed"),
 	)
 }
 

@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	// outage is how long a peer is away, and missedEvents how many events it, or the server, misses.
-	outage       = 20 * time.Second
-	missedEvents = 500
+	// outage is how long a peer is away.
+	outage = 20 * time.Second
 	// noMorePushed is how long a peer that is back waits for more before it asks for what is missing.
 	noMorePushed = 500 * time.Millisecond
 )
@@ -54,7 +53,7 @@ func (t *trial) peerAway(ctx context.Context) error {
 	if err := t.quiet(ctx); err != nil {
 		return err
 	}
-	duration, missed := outage, t.scaled(missedEvents, 50)
+	duration, missed := outage, t.missed()
 	if t.Quick {
 		duration = outage / 10
 	}
@@ -216,7 +215,7 @@ func (t *trial) serverMissed(ctx context.Context) error {
 	if err := reader.joinRoom(ctx, r); err != nil {
 		return err
 	}
-	missed := t.scaled(missedEvents, 50)
+	missed := t.missed()
 	chain, err := r.talk(s, missed+1, t.words)
 	if err != nil {
 		return err
@@ -235,8 +234,17 @@ func (t *trial) serverMissed(ctx context.Context) error {
 	t.seconds("the server missed events: the newest is there after", time.Since(began), 0, "")
 	readable, err := t.pageBack(ctx, reader, r, chain)
 	t.seconds(fmt.Sprintf("the server missed events: all %d can be read after", missed), time.Since(began), 0, "")
+	t.rate("the server missed events: fetched", "events", float64(readable)/time.Since(began).Seconds(), 0, "")
 	t.figure(Figure{Name: "the server missed events: can be read", Value: float64(readable), Unit: "events", More: true})
 	return err
+}
+
+// missed is how many events are missed.
+func (t *trial) missed() int {
+	if t.tiny {
+		return 50
+	}
+	return t.Missed
 }
 
 // pageBack reads back, as a client does, until all is there; a server may fetch what it lacks meanwhile.

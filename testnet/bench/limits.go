@@ -17,6 +17,8 @@ const (
 	maxMembers = 100_000
 	// maxBranches bounds --branches; each branch costs an event and a transaction.
 	maxBranches = 500
+	// maxMissed bounds --missed: beyond the outbox of most servers, and what a test signs in a moment.
+	maxMissed = 20_000
 	// maxDestinations bounds --destinations: each is a listener, and keeps what it got until it was checked.
 	maxDestinations = 1000
 	// maxWaiters bounds --clients: registering one costs a server a password hash.

@@ -41,7 +41,7 @@ func newReport(b *bench, candidates []candidate) *report {
 		Began: b.began, Machine: machine(), Cores: runtime.GOMAXPROCS(0), Seed: b.Seed, Quick: b.Quick,
 		Sizes: map[string]string{
 			"members": fmt.Sprint(b.Members), "destinations": fmt.Sprint(b.Destinations), "clients": fmt.Sprint(b.Clients),
-			"branches": fmt.Sprint(b.Branches), "duration": b.Duration.String(),
+			"branches": fmt.Sprint(b.Branches), "missed": fmt.Sprint(b.Missed), "duration": b.Duration.String(),
 		},
 	}}
 	for _, c := range candidates {
@@ -103,7 +103,7 @@ func (r *report) write(out io.Writer, asJSON bool) error {
 
 func (r *report) sizes() string {
 	var parts []string
-	for _, name := range []string{"members", "destinations", "clients", "branches", "duration"} {
+	for _, name := range []string{"members", "destinations", "clients", "branches", "missed", "duration"} {
 		parts = append(parts, name+" "+r.result.Sizes[name])
 	}
 	return strings.Join(parts, ", ")
