@@ -161,7 +161,7 @@ func (d *diagnosis) database(ctx context.Context) {
 	if d.config.Database.URL == "" {
 		path := filepath.Join(d.config.DataDir, "hanse.db")
 		if info, err := os.Stat(path); err == nil {
-			d.fine("database", path, "SQLite, %d MiB", info.Size()>>20)
+			d.fine("database", path, "SQLite, %.1f MiB", float64(info.Size())/(1<<20))
 		}
 		return
 	}

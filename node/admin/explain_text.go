@@ -145,7 +145,7 @@ func (t Text) resolution(r *Resolution) {
 		return
 	}
 	t.line(plain, "")
-	t.line(bold, "State resolution before it: %d branches, %d conflicts", r.Branches, len(r.Conflicts)+r.More)
+	t.line(bold, "State resolution before it: branches: %d, conflicts: %d", r.Branches, len(r.Conflicts)+r.More)
 	for _, c := range r.Conflicts {
 		t.line(plain, "  %s", c.Key)
 		for _, e := range c.Among {
