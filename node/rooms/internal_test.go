@@ -298,3 +298,28 @@ func (k *keyedLock) idleUsers(key id.RoomID) int {
 	}
 	return 0
 }
+
+func TestInRound(t *testing.T) {
+	var servers []id.ServerName
+	for i := range 25 {
+		servers = append(servers, id.ServerName(fmt.Sprint("s", i)))
+	}
+	asked := map[id.ServerName]int{}
+	for round := 1; round <= 3; round++ {
+		list := inRound(servers, round)
+		if len(list) != wholeServers || list[0] != "s0" {
+			t.Errorf("round %d: %v", round, list)
+		}
+		for _, server := range list {
+			asked[server]++
+		}
+	}
+	for _, server := range servers {
+		if asked[server] == 0 {
+			t.Errorf("%s is not asked in three rounds", server)
+		}
+	}
+	if few := servers[:3]; !slices.Equal(inRound(few, 7), few) {
+		t.Error("all of a few are asked each time")
+	}
+}

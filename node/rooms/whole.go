@@ -26,6 +26,8 @@ const (
 	wholeAtOnce = 4
 	// wholeServers is how many servers are asked in one round.
 	wholeServers = 10
+	// strictRounds is after how many rounds an answer that differs from what we joined with is taken though others were not to be reached.
+	strictRounds = 4
 	// wholeTime bounds what one server may take.
 	wholeTime = 15 * time.Minute
 	// wholePause is the pause after the first round without success; it doubles with each, up to wholePauseMost.
@@ -151,12 +153,15 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 	r.mu.Unlock()
 	strict := true
 	unsigned := make(map[id.EventID]json.RawMessage)
+	round := 0
 	for pause := wholePause; ; pause = min(2*pause, wholePauseMost) {
+		round++
 		servers, err := r.holders(ctx, p.RoomID, through)
 		if err != nil && ctx.Err() == nil {
 			r.log.Error("can't read which servers have the members of a room", "room", p.RoomID, "err", err)
 		}
-		answered := false
+		servers = inRound(servers, round)
+		unfit := 0
 		for _, server := range servers {
 			w := &whole{r: r, server: server, partial: p, strict: strict, unsigned: unsigned, keys: time.Since(began) < keysTime}
 			err := w.get(ctx)
@@ -167,14 +172,15 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			case errors.Is(err, errWhole) || ctx.Err() != nil:
 				return
 			}
-			_, unfit := errors.AsType[*unfitState](err)
-			answered = answered || unfit
+			if _, ok := errors.AsType[*unfitState](err); ok {
+				unfit++
+			}
 			r.log.Info("a server did not give the members of a room", "room", p.RoomID, "server", server, "err", err)
 			if errors.Is(err, errKeys) {
 				break // the others' copies are no better
 			}
 		}
-		if strict && answered {
+		if strict && unfit > 0 && (unfit == len(servers) || round >= strictRounds) {
 			strict = false // nobody's is better: at once
 			continue
 		}
@@ -185,6 +191,17 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			return
 		}
 	}
+}
+
+// inRound are the servers to ask in a round, counted from 1: the first one always, of the others the next ones each time.
+func inRound(servers []id.ServerName, round int) []id.ServerName {
+	if len(servers) <= wholeServers {
+		return servers
+	}
+	others := servers[1:]
+	from := (round - 1) * (wholeServers - 1) % len(others)
+	turned := slices.Concat(others[from:], others[:from])
+	return slices.Concat(servers[:1], turned[:wholeServers-1])
 }
 
 // unfitState is an answer that was given, but isn't good.
@@ -201,7 +218,7 @@ func (r *Rooms) holders(ctx context.Context, roomID id.RoomID, first id.ServerNa
 	if first != "" && first != r.self {
 		list = slices.Insert(list, 0, first)
 	}
-	return list[:min(len(list), wholeServers)], err
+	return list, err
 }
 
 // whole is the work with one server.
