@@ -15,7 +15,7 @@ import (
 	"hanse/node/rooms"
 )
 
-var partialRuns = flag.Int("partial-runs", 3, "random joins without members")
+var partialRuns = flag.Int("partial-runs", 2, "random joins without members")
 
 // Whatever happens while the members are missing, the room ends the same on all servers, those that had all members all the time included.
 var _ = Describe("a room joined without its members", func() {
