@@ -29,7 +29,7 @@ var _ = Describe("Further endpoints", Label("s2s:queries"), func() {
 	It("a thumbnail is given to other servers", Label("s2s:media"),
 		says("server-server-api#get_matrixfederationv1mediathumbnailmediaid", "Download a thumbnail of content from the content repository."), func(ctx SpecContext) {
 			var picture bytes.Buffer
-			Expect(png.Encode(&picture, image.NewRGBA(image.Rect(0, 0, 200, 100)))).To(Succeed())
+			Expect(png.Encode(&picture, image.NewRGBA(image.Rect(0, 0, 1000, 500)))).To(Succeed())
 			status, _, answer := clientRequest(ctx, alice, http.MethodPost, "/_matrix/media/v3/upload", "image/png", picture.String())
 			Expect(status).To(Equal(http.StatusOK), answer)
 			_, rest, _ := strings.Cut(answer, "mxc://"+string(home)+"/")
@@ -47,7 +47,7 @@ var _ = Describe("Further endpoints", Label("s2s:queries"), func() {
 			Expect(err).NotTo(HaveOccurred())
 			small, _, err := image.Decode(second)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(small.Bounds().Dx()).To(BeNumerically("<", 200))
+			Expect(small.Bounds().Dx()).To(BeNumerically("<", 1000), "a thumbnail is smaller")
 		})
 })
 
