@@ -101,4 +101,22 @@ const (
 	// maxEventFields and maxFieldDepth bound a filter's event_fields, which is gone through for each event.
 	maxEventFields = 100
 	maxFieldDepth  = 20
+	// defaultRelations and maxRelations bound a page of /relations and /threads; the default is that of deployed servers.
+	defaultRelations = 5
+	maxRelations     = 100
+	// defaultResults and maxResults bound a page of what was found; each result may have its surroundings.
+	defaultResults = 10
+	maxResults     = 50
+	// defaultSurroundings (the specification's) and maxSurroundings bound the events before and after each result.
+	defaultSurroundings = 5
+	maxSurroundings     = 20
+	// maxTermBytes bounds the text that is searched for: a few sentences.
+	maxTermBytes = 2000
+	// defaultSpaceRooms and maxSpaceRooms bound a page of a space's rooms.
+	defaultSpaceRooms = 50
+	maxSpaceRooms     = 50
+	// maxMutualRooms bounds a page of rooms that two users share: an ID has up to 255 bytes.
+	maxMutualRooms = 500
+	// previewMessages is how many messages a look into a room has: a screen.
+	previewMessages = 20
 )

@@ -7,9 +7,6 @@ import (
 	"hanse/federation/id"
 )
 
-// maxMutualRooms bounds a page of rooms that two users share.
-const maxMutualRooms = 500
-
 func (a *API) mutualRoomsRoutes() []route {
 	return []route{{http.MethodGet, "/mutual_rooms", v1, withUser, ordinary, a.mutualRooms}}
 }

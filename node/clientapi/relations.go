@@ -9,12 +9,6 @@ import (
 	"hanse/node/rooms"
 )
 
-// Pages of /relations and /threads. spec:client-server-api#relationships-api
-const (
-	defaultRelations = 5 // as deployed servers have it
-	maxRelations     = 100
-)
-
 func (a *API) relationRoutes() []route {
 	return []route{
 		{http.MethodGet, "/rooms/{roomId}/relations/{eventId}", v1, withUser, ordinary, a.relations},

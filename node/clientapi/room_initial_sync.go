@@ -7,9 +7,6 @@ import (
 	"hanse/node/rooms"
 )
 
-// previewMessages is how many messages a look into a room has.
-const previewMessages = 20
-
 func (a *API) initialSyncRoutes() []route {
 	return []route{{http.MethodGet, "/rooms/{roomId}/initialSync", stable, withUser, ordinary, a.roomInitialSync}}
 }

@@ -12,17 +12,6 @@ import (
 	"hanse/node/search"
 )
 
-const (
-	// defaultResults and maxResults bound a page of what was found.
-	defaultResults = 10
-	maxResults     = 50
-	// defaultSurroundings and maxSurroundings bound the events before and after each result.
-	defaultSurroundings = 5
-	maxSurroundings     = 20
-	// maxTermBytes bounds the text that is searched for.
-	maxTermBytes = 2000
-)
-
 func (a *API) searchRoutes() []route {
 	if a.config.Search == nil {
 		return nil

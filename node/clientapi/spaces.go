@@ -10,12 +10,6 @@ import (
 	"hanse/node/directory"
 )
 
-// maxSpaceRooms and defaultSpaceRooms bound a page of a space's rooms.
-const (
-	maxSpaceRooms     = 50
-	defaultSpaceRooms = 50
-)
-
 func (a *API) spaceRoutes() []route {
 	return []route{
 		{http.MethodGet, "/rooms/{roomId}/hierarchy", v1, withUser, ordinary, a.hierarchy},
