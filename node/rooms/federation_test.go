@@ -87,6 +87,14 @@ var _ = Describe("two servers", func() {
 		Expect(one.current(roomID, "m.room.member", string(two.user("nobody")))).To(BeNil())
 	})
 
+	It("invites nobody of another server to a room that isn't federated", func() {
+		roomID := one.create(rooms.CreateRequest{CreationContent: json.RawMessage(`{"m.federate":false}`)})
+		err := one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: alice, Target: bob})
+		Expect(code(err)).To(Equal("M_FORBIDDEN"))
+		Expect(one.current(roomID, "m.room.member", string(bob))).To(BeNil())
+		Expect(two.membership(roomID, bob)).To(BeEmpty())
+	})
+
 	It("says that an invited user's server can't be reached", func() {
 		roomID := one.create(rooms.CreateRequest{})
 		w.cut(two)

@@ -68,6 +68,9 @@ func (r *Rooms) inviteOnce(ctx context.Context, roomID id.RoomID, draft event.Dr
 	if ours.Event, err = r.recommended(ctx, roomID, ours.Event); err != nil {
 		return "", false, err
 	}
+	if staysHere(state) {
+		return "", false, federation.Forbidden("the room is not federated: only users of its creator's server can be in it")
+	}
 	// 2. The other server signs it.
 	raw, err := r.cfg.Client.Invite(ctx, server, federation.InviteRequest{
 		RoomID: roomID, EventID: ours.Event.ID(), RoomVersion: ours.Event.Rules().Version,
@@ -94,6 +97,20 @@ func (r *Rooms) inviteOnce(ctx context.Context, roomID id.RoomID, draft event.Dr
 		}
 	}
 	return signed.ID(), false, nil
+}
+
+// staysHere tells, by its create event, whether a room is closed to other servers. The authorisation rules keep their users
+// from joining, not from being invited.
+func staysHere(state []json.RawMessage) bool {
+	return slices.ContainsFunc(state, func(raw json.RawMessage) bool {
+		var e struct {
+			Type    string
+			Content struct {
+				Federate *bool `json:"m.federate"`
+			}
+		}
+		return json.Unmarshal(raw, &e) == nil && e.Type == typeCreate && e.Content.Federate != nil && !*e.Content.Federate
+	})
 }
 
 // template fills in, checks and signs a draft against the room as it is, and gives the state that goes to a user who
