@@ -3,7 +3,7 @@
 # Does nothing where they are there already. Node.js comes from Debian's packages where there is none.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-target=${CLIENT_DIR:-"$here/../../.build/client"}
+target=${CLIENT_DIR:-"$here/../../../.build/client"}
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -q && apt-get install -q -y --no-install-recommends nodejs npm
