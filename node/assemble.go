@@ -99,7 +99,10 @@ func (n *Node) assemble(ctx context.Context) error {
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},
 		DefaultRoomVersion: roomversion.Version(n.config.Rooms.DefaultVersion),
-		RateLimits:         n.config.RateLimits.limits(), TrustedProxies: proxies, Log: n.log,
+		Turn: clientapi.Turn{
+			URIs: n.config.Turn.URIs, Secret: n.config.Turn.Secret, Life: time.Duration(n.config.Turn.Hours) * time.Hour,
+		},
+		RateLimits: n.config.RateLimits.limits(), TrustedProxies: proxies, Log: n.log,
 	})
 	if err != nil {
 		return err

@@ -38,6 +38,8 @@ type Config struct {
 	Presence string `yaml:"presence" example:"both"`
 	// How push gateways are called, which notify users' devices.
 	Push PushConfig `yaml:"push"`
+	// TURN servers, which carry calls between clients that can't reach each other.
+	Turn TurnConfig `yaml:"turn"`
 	// Health, readiness and metrics for whoever operates this server.
 	Monitor MonitorConfig `yaml:"monitor"`
 	// What is logged, and how.
@@ -186,6 +188,16 @@ type PushConfig struct {
 	// Addresses of push gateways that may be called although they are private or loopback (prefixes); where some are
 	// given, gateways may also be called by plain HTTP.
 	AllowAddresses []string `yaml:"allow_addresses" example:"10.0.0.0/8"`
+}
+
+// TurnConfig names the TURN servers that clients get for calls. coturn is one; its use-auth-secret is needed.
+type TurnConfig struct {
+	// Where they are, as turn: or turns: URIs. Default: none.
+	URIs []string `yaml:"uris" example:"turn:turn.example.org:3478?transport=udp"`
+	// The secret that they share with this server: coturn's static-auth-secret.
+	Secret string `yaml:"secret" example:"another-long-secret-word"`
+	// For how many hours the names and passwords are good that clients get. Default: 24
+	Hours int `yaml:"hours" example:"24"`
 }
 
 // MonitorConfig is about what an operator's tools ask.

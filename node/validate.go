@@ -32,6 +32,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Media.MaxSize, 100)
 	setDefault(&c.Media.CacheSize, 10_000)
 	setDefault(&c.Rooms.DefaultVersion, string(roomversion.V12)) // spec:rooms/_index#complete-list-of-room-versions
+	setDefault(&c.Turn.Hours, 24)
 	setDefault(&c.Presence, string(ephemeral.PresenceOff))
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
@@ -98,6 +99,17 @@ func (c Config) Validate() error {
 	}
 	if c.Passwords.Parallel < 0 {
 		wrong("passwords.parallel", "%d is less than none; leave it out for one a processor", c.Passwords.Parallel)
+	}
+	for _, uri := range c.Turn.URIs {
+		if !strings.HasPrefix(uri, "turn:") && !strings.HasPrefix(uri, "turns:") {
+			wrong("turn.uris", "%q starts neither with turn: nor with turns:", uri)
+		}
+	}
+	if len(c.Turn.URIs) > 0 && c.Turn.Secret == "" {
+		wrong("turn.secret", "is missing; give the secret of the TURN servers, coturn's static-auth-secret")
+	}
+	if c.Turn.Hours < 1 {
+		wrong("turn.hours", "%d is less than one hour", c.Turn.Hours)
 	}
 	c.RateLimits.validate(wrong)
 	c.validateACME(wrong)

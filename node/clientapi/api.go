@@ -51,6 +51,8 @@ type Config struct {
 	Pushers *push.Pushers
 	// Search finds messages; nil: there is no such endpoint.
 	Search *search.Search
+	// Turn is for calls.
+	Turn Turn
 	// Profiles asks other servers; nil: profiles of their users are not found.
 	Profiles ProfileClient
 	// BaseURL is where clients reach this API, for /.well-known/matrix/client; "": that path answers 404.

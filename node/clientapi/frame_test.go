@@ -1,8 +1,13 @@
 package clientapi
 
 import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -98,12 +103,31 @@ var _ = Describe("the frame", func() {
 		Expect(fine(alice.get("/pushrules/global/override/.m.rule.master/enabled")).body).To(HaveKeyWithValue("enabled", false))
 		refused(alice.get("/pushrules/global/override/.m.rule.nonsense"), 404, "M_NOT_FOUND")
 		refused(alice.get("/pushrules/global/nonsense/x"), 400, "M_INVALID_PARAM")
-		fine(alice.get("/voip/turnServer"))
+		Expect(fine(alice.get("/voip/turnServer")).body).To(BeEmpty())
 		fine(alice.post("/keys/query", obj{"device_keys": obj{alice.id: []any{}}}), "device_keys")
 		fine(alice.post("/keys/upload", obj{}), "one_time_key_counts")
 		fine(alice.put("/presence/"+esc(alice.id)+"/status", obj{"presence": "online"}))
 		refused(alice.put("/presence/"+esc("@bob:hanse.test")+"/status", obj{"presence": "online"}), 403, "M_FORBIDDEN")
 		Expect(fine(alice.get("/account/3pid")).body["threepids"]).To(BeEmpty())
+	})
+})
+
+var _ = Describe("TURN", func() {
+	It("gives a name and a password that the TURN server can check", func() {
+		w := newWorld(func(c *Config) {
+			c.Turn = Turn{URIs: []string{"turn:turn.hanse.test?transport=udp"}, Secret: "north", Life: time.Hour}
+		})
+		alice := w.register("alice")
+		got := fine(alice.get("/voip/turnServer"), "username", "password", "uris", "ttl").body
+		Expect(got).To(HaveKeyWithValue("ttl", 3600.0))
+		Expect(got["uris"]).To(Equal([]any{"turn:turn.hanse.test?transport=udp"}))
+		until, user, _ := strings.Cut(got["username"].(string), ":")
+		Expect(user).To(Equal(alice.id))
+		Expect(strconv.ParseInt(until, 10, 64)).To(BeNumerically("~", time.Now().Unix()+3600, 10))
+		mac := hmac.New(sha1.New, []byte("north"))
+		mac.Write([]byte(got["username"].(string)))
+		Expect(got["password"]).To(Equal(base64.StdEncoding.EncodeToString(mac.Sum(nil))))
+		refused(w.nobody().get("/_matrix/client/v3/voip/turnServer"), 401, "M_MISSING_TOKEN")
 	})
 })
 

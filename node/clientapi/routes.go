@@ -41,6 +41,7 @@ type route struct {
 func (a *API) routes() []route {
 	return slices.Concat(
 		a.versionsRoutes(),
+		a.turnRoutes(),
 		a.wellKnownRoutes(),
 		a.loginRoutes(),
 		a.registrationRoutes(),

@@ -17,13 +17,12 @@ var supportedVersions = [...]string{
 func (a *API) versionsRoutes() []route {
 	return []route{
 		{http.MethodGet, "/_matrix/client/versions", unversioned, withoutUser, ordinary, a.versions},
-		{http.MethodGet, "/voip/turnServer", stable, withUser, ordinary, empty},
 		{http.MethodGet, "/auth_metadata", v1, withoutUser, ordinary, a.authMetadata},
 	}
 }
 
-// empty answers {}: there is nothing of what is asked for, which is an answer of its own for these endpoints (no TURN
-// server, no bridged networks).
+// empty answers {}: there is nothing of what is asked for, which is an answer of its own for these endpoints (no bridged
+// networks).
 func empty(*request) (any, error) { return nil, nil }
 
 // spec:client-server-api#get_matrixclientversions
