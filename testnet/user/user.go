@@ -278,7 +278,7 @@ type SyncAnswer struct {
 	ToDevice  struct {
 		Events []Event `json:"events"`
 	} `json:"to_device"`
-	Rooms     struct {
+	Rooms struct {
 		Join map[string]struct {
 			State struct {
 				Events []Event `json:"events"`
