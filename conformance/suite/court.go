@@ -33,7 +33,6 @@ type courtOptions struct {
 	joinRule string                       // "public" when empty
 	levels   func(content map[string]any) // changes the content of m.room.power_levels
 	before   func(c *court)               // puts more into the room, before alice comes
-	members  map[string]string            // further users of the peer's: name → membership
 	create   map[string]any               // added to the content of m.room.create
 	allow    bool                         // the join rules have an allow condition
 }

@@ -151,7 +151,8 @@ func (w *worker) try(ctx context.Context, n *Notification, count int) (wait time
 	w.failed = 0
 	if slices.Contains(rejected, w.key.pushKey) {
 		p.log.Info("a push gateway rejects a pusher, which is removed", "app", w.key.appID, "user", w.user)
-		if err := p.config.Store.DeletePusher(ctx, w.user, w.key.appID, w.key.pushKey); err == nil {
+		err := p.config.Store.DeletePusher(ctx, w.user, w.key.appID, w.key.pushKey)
+		if err == nil {
 			err = p.loadUser(ctx, w.user)
 		}
 		if err != nil && ctx.Err() == nil {

@@ -91,7 +91,8 @@ func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.R
 	ctx = keys.GivenBy(ctx, server)
 	switch f.Kind {
 	case room.FetchMissing:
-		raws, err := r.cfg.Client.MissingEvents(ctx, server, federation.MissingEventsRequest{
+		var raws []json.RawMessage
+		raws, err = r.cfg.Client.MissingEvents(ctx, server, federation.MissingEventsRequest{
 			RoomID: roomID, LatestEvents: f.Latest, EarliestEvents: f.Earliest, MinDepth: f.MinDepth, Limit: f.Limit,
 		})
 		provide, err = r.usable(ctx, rules, roomID, raws, err)

@@ -29,6 +29,7 @@ func TestFaults(t *testing.T) {
 	}
 	for i := range *faultSeeds {
 		t.Run(fmt.Sprintf("fault-seed=%d", seed+uint64(i)), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { newLife(t, seed+uint64(i)).play() })
 		})
 	}

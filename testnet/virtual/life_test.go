@@ -24,6 +24,7 @@ type trio struct {
 
 // inTrio runs a test with a trio.
 func inTrio(t *testing.T, test func(*testing.T, *trio)) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		x := &trio{world: newWorld(t)}
 		x.s = x.servers(3)
