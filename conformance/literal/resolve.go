@@ -163,19 +163,8 @@ func (g *Graph) resolveV2(states []State) State {
 		}
 	}
 
-	// 1. power events, with what of their auth chains is in the full conflicted set
-	x := map[string]*Event{}
-	for id, e := range full {
-		if !isPower(e) {
-			continue
-		}
-		x[id] = e
-		for other, auth := range g.chain(e) {
-			if full[other] != nil {
-				x[other] = auth
-			}
-		}
-	}
+	// 1. power events, with what their auth chains have of the full conflicted set
+	x := powerEvents(full)
 	// 2. iterative auth checks on them
 	start := unconflicted
 	if g.Version >= 12 {
@@ -199,11 +188,37 @@ func (g *Graph) resolveV2(states []State) State {
 	return resolved
 }
 
+// powerEvents are the power events of the full conflicted set with what their auth chains have of it. Servers read this more
+// narrowly than the text: they follow auth events as long as those are in the set, and no further.
+func powerEvents(full map[string]*Event) map[string]*Event {
+	x := map[string]*Event{}
+	var enlarge func(e *Event)
+	enlarge = func(e *Event) {
+		x[e.ID] = e
+		for _, id := range e.Auth() {
+			if full[id] != nil && x[id] == nil {
+				enlarge(full[id])
+			}
+		}
+	}
+	for id, e := range full {
+		if isPower(e) && x[id] == nil {
+			enlarge(e)
+		}
+	}
+	return x
+}
+
+// authDifference is what is in the full auth chains of some states but not of all. By the text an event is not in its own
+// auth chain. Servers in the federation, Synapse first, count a state's own events as part of its chain: an event that is
+// in every state is in no difference. In rooms whose power levels change on both sides that decides who wins, and a server
+// that took the text at its word would part from the others, so this is what is asked here.
 func (g *Graph) authDifference(states []State) map[string]*Event {
 	count, all := map[string]int{}, map[string]*Event{}
 	for _, one := range states {
 		full := map[string]*Event{}
 		for _, e := range one {
+			full[e.ID] = e
 			for id, auth := range g.chain(e) {
 				full[id] = auth
 			}
@@ -256,7 +271,8 @@ func isPower(e *Event) bool {
 // senderPower is the power of an event's sender by the event's own auth events.
 func (g *Graph) senderPower(e *Event) int64 { return powerOf(e.Version, g.authState(e), e.Sender()) }
 
-// reverseTopological sorts by Kahn's algorithm: of those whose auth events are all out, the smallest.
+// reverseTopological sorts by Kahn's algorithm: of those whose auth events are all out, the smallest. By the servers' reading
+// the edges are those between events of the set: a path that leaves it and comes back is none.
 func (g *Graph) reverseTopological(set map[string]*Event) []*Event {
 	left := map[string]*Event{}
 	for id, e := range set {
@@ -267,7 +283,7 @@ func (g *Graph) reverseTopological(set map[string]*Event) []*Event {
 		var best *Event
 		for _, e := range left {
 			waits := false
-			for id := range g.chain(e) {
+			for _, id := range e.Auth() {
 				waits = waits || left[id] != nil
 			}
 			if !waits && (best == nil || g.less(e, best)) {
