@@ -38,6 +38,9 @@ func (s *step) adopt(in Adopt) error {
 		return nil
 	}
 	since := len(s.order)
+	if err := s.displace(); err != nil {
+		return err
+	}
 	// 1. The auth chain and the state, each event judged by its auth events.
 	if err := s.outliers(append(in.AuthChain[:len(in.AuthChain):len(in.AuthChain)], in.State...)); err != nil {
 		return err

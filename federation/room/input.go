@@ -51,6 +51,7 @@ type Accept struct {
 // it and becomes the forward extremity.
 //
 //   - In a room we aren't in (new, or left before) the given state replaces what we had: Event is the only forward extremity.
+//     If its state was not whole when it was left, the events since the join of then lose their places.
 //   - In a room we are in (another server had to authorise the join of a restricted room) Event is merged like a received one.
 //
 // Unverifiable events have been left out by the caller. Events that fail the rules are left out here, with a verdict each. If

@@ -69,6 +69,7 @@ func (m *memory) apply(c room.Commit) {
 	for _, e := range c.Events {
 		m.events[e.Event.ID()] = room.Stored{Event: e.Event, Status: e.Status, Outlier: e.Outlier}
 		if e.Outlier {
+			m.displace(e)
 			continue
 		}
 		m.after[e.Event.ID()] = e.After
@@ -91,6 +92,26 @@ func (m *memory) apply(c room.Commit) {
 			delete(m.servers, server)
 		} else {
 			m.servers[server] = n
+		}
+	}
+}
+
+// displace takes its place from an event.
+func (m *memory) displace(e room.Committed) {
+	name := e.Event.ID()
+	if e.Again != m.placed[name] {
+		panic("an event loses a place that it hasn't, or has one and becomes an outlier")
+	}
+	delete(m.placed, name)
+	delete(m.after, name)
+	if e.Again {
+		clear(m.above)
+		for other := range m.placed {
+			if stored := m.events[other]; stored.Status == room.Accepted {
+				for _, p := range stored.Event.PrevEvents() {
+					m.above[p] = true
+				}
+			}
 		}
 	}
 }

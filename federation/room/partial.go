@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"hanse/federation/authrules"
+	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
@@ -22,6 +23,9 @@ import (
 //     took, signed by them; a ban that it leaves out shows when the state is whole. Deployed servers do it alike.
 //   - The servers of the room are those that the resident server told, with those of the members known by now.
 //   - We can't answer for the room: joins, leaves and knocks that come to us (Accept) are dropped.
+//
+// A room that is left before its state was whole stays so: nobody gives us its state any more. When it is joined again, what was decided
+// in it loses its place ([Committed]) and is decided anew when it is needed: it is history below the new join.
 //
 // spec:server-server-api#joining-rooms
 
@@ -63,6 +67,55 @@ func (s *step) begin(in Adopt) {
 	case !s.m.resident && s.partial != nil: // left before it was whole, and joined anew
 		s.end()
 	}
+}
+
+// displace takes their places from the events of a room that was left before its state was whole, as it is joined anew: the verdicts and
+// states of them may be wrong, and there is nobody who could tell of the state before the join of then. Like all that is known without
+// its place they are judged by their auth events alone; but those that were rejected stay so, which others have rejected most likely too:
+// that members are missing hardly ever speaks against an event. If one is in a state that another server gives, it is mended.
+func (s *step) displace() error {
+	if s.m.resident || s.partial == nil {
+		return nil
+	}
+	ids := make([]id.EventID, 0, len(s.partial.Unsure))
+	for _, u := range s.partial.Unsure {
+		ids = append(ids, u.Event)
+	}
+	if err := s.load(ids); err != nil {
+		return err
+	}
+	events, rejected := make([]*event.Event, 0, len(ids)), make(map[id.EventID]bool)
+	for _, e := range ids {
+		stored, ok, err := s.stored(e)
+		if err != nil {
+			return err
+		}
+		if !ok || stored.Outlier {
+			return fmt.Errorf("room: the event %s, of a room left before its state was whole, has no place", e)
+		}
+		events, rejected[e] = append(events, stored.Event), stored.Status == Rejected
+	}
+	if err := s.prefetchAuth(events); err != nil {
+		return err
+	}
+	for _, e := range dag.SortTopologically(events) {
+		c, judged, err := s.judgeOutlier(e)
+		if err != nil {
+			return err
+		}
+		if !judged {
+			return fmt.Errorf("room: an auth event of %s is not stored", e.ID())
+		}
+		if c.Again = true; c.Status == Accepted && rejected[e.ID()] {
+			c.Status, c.Reason = Rejected, "it was rejected in a room whose state wasn't whole, which we have left since"
+		}
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "it was judged in a room whose state wasn't whole, which we have left since"})
+		if err := s.commit(c); err != nil {
+			return err
+		}
+	}
+	s.m.cache = newCache() // its states are those of then
+	return nil
 }
 
 // end has the state be whole.

@@ -22,8 +22,8 @@ const (
 	Rejected
 	// Waiting events need something fetched first.
 	Waiting
-	// Dropped events were not judged and are not stored: what they need can't be had, or a bound was reached. The same event
-	// may be received again. Verdict.Reason tells why.
+	// Dropped events were not judged and are not stored: what they need can't be had, or a bound was reached, or they were of a stay
+	// in the room that doesn't count any more. The same event may be received again. Verdict.Reason tells why.
 	Dropped
 )
 
@@ -153,7 +153,8 @@ func (c Commit) Empty() bool {
 
 // Committed is an event to be stored. An event may be stored already as an outlier; what is said here then replaces that: the copy
 // of the event too. An outlier replaces an outlier if that was rejected for a bad copy of itself or of its auth events, and a new
-// answer brought a good one. A rejected event that has its place in the graph keeps it and its verdict.
+// answer brought a good one. A rejected event that has its place in the graph keeps it and its verdict. An outlier that is decided Again
+// has lost its place, and all that came with it: what was decided there isn't to be trusted, see [PartialState].
 type Committed struct {
 	Event      *event.Event
 	Status     Status               // Accepted, SoftFailed, Rejected

@@ -305,6 +305,7 @@ func (s *step) commit(c Committed) error {
 	e := c.Event.ID()
 	if old := s.batch[e]; old != nil {
 		s.order[slices.Index(s.order, old)] = nil
+		c.Again = c.Again || old.Again // it lost its place in this step, and has it back
 	}
 	c.Unsure = s.partial != nil && !c.Outlier && !c.Again
 	kept := &c

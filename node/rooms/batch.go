@@ -82,8 +82,10 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 func (b *batch) addEvents(events []room.Committed) {
 	b.commit.Events = slices.Grow(b.commit.Events, len(events)) // a whole state may come
 	for _, c := range events {
-		if _, known := b.events[c.Event.ID()]; known {
-			// An outlier that found its place: what is said later replaces what was said before.
+		if old, known := b.events[c.Event.ID()]; known {
+			// An outlier that found its place: what is said later replaces what was said before. It has a place in the store, or
+			// has none, as before.
+			c.Again = old.Again
 			b.commit.Events = slices.DeleteFunc(b.commit.Events, func(old room.Committed) bool { return old.Event.ID() == c.Event.ID() })
 		}
 		b.commit.Events = append(b.commit.Events, c)

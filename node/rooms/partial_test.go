@@ -230,12 +230,25 @@ var _ = Describe("a room joined without its members", func() {
 	It("can be left, and joined anew", func() {
 		make("10")
 		enter()
+		said := two.say(bob, roomID, "hello")
+		one.sees(said)
+		two.sees(one.say(alice, roomID, "welcome"))
 		Expect(two.rooms.Leave(ctx, bob, roomID, "too large")).To(Succeed())
 		Eventually(func() string { return one.membership(roomID, bob) }).Should(Equal("leave"))
 		release()
 		two.join(bob, roomID, one.name)
 		two.completes(roomID)
 		agree(roomID, one, two, three)
+		// What was said in the first stay has lost its place there and is history like all else below the new join.
+		Eventually(func() []string { return two.bodies(bob, roomID) }).Should(ContainElements("hello", "welcome", "before"))
+		for range 2 {
+			now, _, err := two.store.StateAfter(ctx, said)
+			Expect(err).NotTo(HaveOccurred())
+			then, _, err := one.store.StateAfter(ctx, said)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(now.Equal(then)).To(BeTrue())
+			two.restart()
+		}
 	})
 
 	It("is joined once, by however many users", func() {

@@ -130,7 +130,7 @@ func (w *roomWrite) writeEvents(t *writeTx) error {
 }
 
 // writeEvent writes an event that isn't stored, or gives one its place that is stored without; one that has its place
-// keeps what it is.
+// keeps what it is, unless it is decided again.
 func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) error {
 	number, stored, err := w.number(t, e.Event.ID())
 	if err != nil {
@@ -142,6 +142,8 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 	}
 	var key []byte
 	switch {
+	case stored && e.Again && e.Outlier:
+		return w.displace(t, e, number)
 	case stored && e.Again:
 		return w.writeAgain(t, e, number, place)
 	case stored && e.Outlier:

@@ -181,7 +181,23 @@ func (w *roomWrite) writeAgain(t *writeTx, e room.Committed, number, place Posit
 	return w.writePlace(t, e, tailEntry{position: place, depth: e.Event.Depth(), number: number, eventID: e.Event.ID()}, nil)
 }
 
-// hide takes an event that isn't accepted any more out of all that is found by its place. What it redacted is as it was before.
+// displace takes its place from an event: it is an outlier from now on.
+func (w *roomWrite) displace(t *writeTx, e room.Committed, number Position) error {
+	old := w.again[e.Event.ID()]
+	if old == nil {
+		return fmt.Errorf("store: the event %s, which loses its place, is not stored", e.Event.ID())
+	}
+	t.then(func() { w.store.events.rows.drop(e.Event.ID()) })
+	_, _, why := columns(e)
+	_, err := t.exec("UPDATE events SET position = 0, status = $1, backfilled = 0, state_before = NULL, state_after = NULL, verdict = $2 WHERE number = $3",
+		int64(e.Status), why, int64(number))
+	if err != nil || old.outlier() {
+		return err
+	}
+	return w.hide(t, e, number, old.position)
+}
+
+// hide takes an event that isn't accepted any more, or has no place any more, out of all that is found by its place. What it redacted is as it was before.
 func (w *roomWrite) hide(t *writeTx, e room.Committed, number, place Position) error {
 	eventID := e.Event.ID()
 	statements := []struct {

@@ -43,6 +43,17 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 		_, err := db.Commit(ctx, c, store.CommitOptions{})
 		Expect(err).NotTo(HaveOccurred())
 	}
+	// fill writes more events than the tail holds.
+	fill := func(ctx SpecContext) {
+		GinkgoHelper()
+		for range 6 {
+			var many []room.Committed
+			for range 1000 {
+				many = append(many, room.Committed{Event: a.foreign(message(bob, "more"))})
+			}
+			commit(ctx, func(*room.Commit) {}, many...)
+		}
+	}
 	unsure := func(e *event.Event, status room.Status) room.Committed {
 		return room.Committed{Event: e, Status: status, Reason: "by what is known", Unsure: true}
 	}
@@ -102,13 +113,7 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 			Expect(shown(ctx, 0)).To(ContainElements(first.ID(), bad.ID(), redacting.ID()))
 			Expect(shown(ctx, 0)).NotTo(ContainElement(good.ID()))
 			if indexed {
-				for range 6 { // more than the tail holds
-					var many []room.Committed
-					for range 1000 {
-						many = append(many, room.Committed{Event: a.foreign(message(bob, "more"))})
-					}
-					commit(ctx, func(*room.Commit) {}, many...)
-				}
+				fill(ctx)
 			}
 			before := db.Position()
 			commit(ctx, func(c *room.Commit) { c.Whole = true },
@@ -134,6 +139,53 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 			_, found, err := db.StateAfter(ctx, good.ID())
 			Expect(err).NotTo(HaveOccurred())
 			Expect(found).To(BeTrue())
+		})
+		It("takes their places from events of a room that was left, and gives them others, "+what, func(ctx SpecContext) {
+			first, said := a.foreign(message(bob, "first")), a.foreign(message(bob, "said"))
+			redacting := a.foreign(event.Draft{Type: "m.room.redaction", Sender: bob, Content: []byte(`{"redacts":"` + string(first.ID()) + `"}`)})
+			commit(ctx, func(*room.Commit) {}, unsure(first, room.Accepted), unsure(said, room.Rejected), unsure(redacting, room.Accepted))
+			Expect(db.ApplyRedactions(ctx, []store.Redaction{{Target: first.ID(), By: redacting.ID()}})).To(Succeed())
+			if indexed {
+				fill(ctx)
+			}
+			displaced := func(e *event.Event) room.Committed { return room.Committed{Event: e, Outlier: true, Again: true} }
+			back := a.foreign(message(bob, "above"), redacting.ID())
+			before := db.Position()
+			commit(ctx, func(c *room.Commit) { c.Whole = true },
+				displaced(first), displaced(said), displaced(redacting), room.Committed{Event: back, Gap: true})
+			all := []id.EventID{first.ID(), said.ID(), redacting.ID()}
+			for range 2 {
+				Expect(shown(ctx, before)).To(Equal([]id.EventID{back.ID()}))
+				if !indexed {
+					Expect(shown(ctx, 0)).NotTo(ContainElements(all))
+				}
+				rows, err := db.Events(ctx, all)
+				Expect(err).NotTo(HaveOccurred())
+				for _, e := range all {
+					Expect(rows[e].Outlier).To(BeTrue())
+					Expect(rows[e].Status).To(Equal(room.Accepted))
+					Expect(rows[e].RedactedBy).To(BeEmpty())
+					_, found, err := db.StateAfter(ctx, e)
+					Expect(err).NotTo(HaveOccurred())
+					Expect(found).To(BeFalse())
+				}
+				Expect(must(db.Source(ctx, a.rules).Referenced(all))).To(HaveKey(redacting.ID()), "history has a hole there")
+				db.restart()
+			}
+			commit(ctx, func(*room.Commit) {}, room.Committed{Event: first, Backfilled: true}, room.Committed{Event: redacting, Backfilled: true}, room.Committed{Event: said})
+			for range 2 {
+				Expect(shown(ctx, before)).To(Equal([]id.EventID{back.ID(), said.ID()}))
+				rows, err := db.Events(ctx, all)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(rows[first.ID()].Backfilled).To(BeTrue())
+				Expect(rows[redacting.ID()].Position).To(BeNumerically("<", 0))
+				Expect(must(db.Source(ctx, a.rules).Referenced(all))).To(BeEmpty())
+				Expect(db.PendingRedactions(ctx, first.ID())).NotTo(BeEmpty())
+				_, found, err := db.StateAfter(ctx, said.ID())
+				Expect(err).NotTo(HaveOccurred())
+				Expect(found).To(BeTrue())
+				db.restart()
+			}
 		})
 	}
 })

@@ -146,12 +146,14 @@ func (m *memberRow) of(e *event.Event) {
 
 // findGaps lists the prev events that are not stored, and the known gaps that this commit fills.
 func (w *roomWrite) findGaps(ctx context.Context) error {
-	placed := map[id.EventID]bool{}
+	placed, displaced := map[id.EventID]bool{}, map[id.EventID]bool{}
 	var wanted, placedIDs []id.EventID
 	for _, e := range w.commit.Events {
 		if !e.Outlier {
 			placed[e.Event.ID()] = true
 			placedIDs = append(placedIDs, e.Event.ID())
+		} else if e.Again {
+			displaced[e.Event.ID()] = true
 		}
 	}
 	for _, e := range w.commit.Events {
@@ -168,7 +170,7 @@ func (w *roomWrite) findGaps(ctx context.Context) error {
 			continue
 		}
 		for _, prev := range e.Event.PrevEvents() {
-			if row := rows[prev]; !placed[prev] && (row == nil || row.outlier()) {
+			if row := rows[prev]; !placed[prev] && (row == nil || row.outlier() || displaced[prev]) {
 				w.gaps = append(w.gaps, Gap{Missing: prev, Child: e.Event.ID(), Depth: e.Event.Depth()})
 			}
 		}

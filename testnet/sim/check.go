@@ -24,6 +24,10 @@ func (n *network) check() error {
 			n.report.Reset++
 			continue
 		}
+		if n.stranded(s) {
+			n.report.Stranded++
+			continue
+		}
 		for _, check := range []func(*server) error{n.wholeState, n.sameRoom, n.sameGraph, n.nothingLost, n.soundState, n.bansHold} {
 			if err := check(s); err != nil {
 				return err
@@ -33,6 +37,29 @@ func (n *network) check() error {
 	n.trace("all agree on %v", first.store.forward)
 	n.report.Subgraphs += n.subgraphs(first)
 	return nil
+}
+
+// stranded tells whether nobody can give a server the whole state any more, nor take what it says: those who knew what its join stands on
+// have left the room without telling the others.
+func (n *network) stranded(s *server) bool {
+	if s.store.partial == nil {
+		return false
+	}
+	for _, other := range n.servers {
+		if !other.whole() {
+			continue
+		}
+		lacking := 0
+		for _, p := range s.prev(s.store.partial.Join) {
+			if other.lacks(p) {
+				lacking++
+			}
+		}
+		if lacking == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // wholeState: nobody is left with a part of the state.

@@ -128,8 +128,8 @@ func (s *server) sound(r room.Result) error {
 	}
 	for _, c := range r.Commit.Events {
 		old, known := s.store.events[c.Event.ID()]
-		if has := known && !old.Outlier; !c.Outlier && c.Again != has || c.Outlier && has {
-			return s.n.failAt(s, "an event is placed twice, or judged again that has no place", "%s: %s", s.name, c.Event.ID())
+		if has := known && !old.Outlier; c.Again != has {
+			return s.n.failAt(s, "an event gets a second place, or is judged again without one", "%s: %s", s.name, c.Event.ID())
 		}
 		delete(placed, c.Event.ID())
 		for _, p := range c.Event.PrevEvents() {
@@ -159,7 +159,7 @@ func (s *server) note(in room.Input, r room.Result) {
 		s.n.trace("  %s: %s %s duplicate=%v %s", s.name, v.EventID, v.Status, v.Duplicate, v.Reason)
 	}
 	for _, c := range r.Commit.Events {
-		if c.Event.Is("m.room.member", string(s.steward())) && c.Event.Membership() == "leave" && !c.Outlier {
+		if c.Event.Is("m.room.member", string(s.steward())) && c.Event.Membership() == "leave" && !c.Outlier && !c.Backfilled {
 			s.leave = c.Event.ID()
 		}
 		if s.n.cfg.Trace == nil {

@@ -66,9 +66,11 @@ type Report struct {
 	Crashes, Restaged, Partitions, Joins, Rejoins, Backfills            int
 	Lies, Mended                                                        int // redacted copies given; rejected events that became valid by a whole copy
 	PartialJoins, Completed, Rejudged                                   int // states that were whole later; verdicts that this changed
+	Displaced                                                           int // events of rooms left in partial state and joined again
 	Subgraphs                                                           int // merges in which the conflicted state subgraph added events (v2.1)
 	Elsewhere                                                           int // events of other rooms
 	Reset                                                               int // servers whose return was undone by state resolution
+	Stranded                                                            int // servers whose state nobody knows any more who is in the room
 }
 
 // Add sums up reports.
@@ -285,6 +287,9 @@ func (n *network) count(r room.Result) {
 		own[c.Event.ID()] = true
 		if c.Gap {
 			n.report.Gaps++
+		}
+		if c.Outlier && c.Again {
+			n.report.Displaced++
 		}
 	}
 	if r.Commit.Whole {

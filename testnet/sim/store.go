@@ -75,6 +75,9 @@ func (s *store) apply(c room.Commit) {
 			s.mended++
 		}
 		if e.Outlier {
+			if e.Again {
+				s.displace(name)
+			}
 			continue
 		}
 		if !known || old.Outlier {
@@ -100,6 +103,19 @@ func (s *store) apply(c room.Commit) {
 	for _, out := range c.Send {
 		for _, to := range out.Servers {
 			s.outbox[to] = append(s.outbox[to], out.Event)
+		}
+	}
+}
+
+// displace takes its place from an event that is stored as an outlier by now.
+func (s *store) displace(name id.EventID) {
+	s.order = slices.DeleteFunc(s.order, func(e id.EventID) bool { return e == name })
+	clear(s.above)
+	for _, e := range s.order {
+		if c := s.events[e]; !c.Outlier && c.Status == room.Accepted {
+			for _, p := range c.Event.PrevEvents() {
+				s.above[p] = true
+			}
 		}
 	}
 }

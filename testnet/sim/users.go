@@ -125,9 +125,6 @@ func (n *network) enter(s *server) error {
 	if resident.lacks(s.leave) {
 		return nil // when the leave comes, it undoes a join that doesn't stand on it
 	}
-	if s.store.partial != nil {
-		return nil // todo: who leaves before the state was whole keeps wrong states at what came then, and may disagree after a return
-	}
 	if m := resident.membership(s.steward()); m == "invite" || m == "join" && s.leave == "" { // join: the answer was lost
 		return n.join(s, resident, s.steward())
 	}
