@@ -18,6 +18,12 @@ import (
 // share is one process's part of a run that several make together, each with a server of its own.
 type share struct{ part, of int }
 
+// String is what readShare reads.
+func (s share) String() string { return fmt.Sprintf("%d/%d", s.part+1, s.of) }
+
+// mine tells whether the nth test of a run is in the share.
+func (s share) mine(n int) bool { return n%s.of == s.part }
+
 // readShare reads "1/2"; "" is the whole.
 func readShare(text string) (share, error) {
 	if text == "" {
@@ -49,7 +55,7 @@ func (o Options) runShares(ctx context.Context) (Report, error) {
 	for i := range o.Processes {
 		running.Go(func() {
 			file := filepath.Join(folder, fmt.Sprintf("%d.json", i))
-			arguments := append(os.Args[1:len(os.Args):len(os.Args)], "--processes=1", fmt.Sprintf("--share=%d/%d", i+1, o.Processes),
+			arguments := append(os.Args[1:len(os.Args):len(os.Args)], "--processes=1", "--share="+share{i, o.Processes}.String(),
 				"--json="+file, "--junit=", fmt.Sprintf("--seed=%d", o.Seed))
 			if o.Folder != "" {
 				arguments = append(arguments, "--dir="+filepath.Join(o.Folder, fmt.Sprintf("share%d", i+1)))

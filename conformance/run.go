@@ -83,7 +83,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Processes > 1 && o.Deployed == nil {
 		report, err = o.runShares(ctx)
 	} else {
-		o.Mine = func(n int) bool { return n%part.of == part.part }
+		o.Mine = part.mine
 		report, err = o.runHere(ctx, filter, expected)
 	}
 	if err != nil {
