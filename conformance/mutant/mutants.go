@@ -212,6 +212,7 @@ func discovery() []Mutant {
 func joins() []Mutant {
 	const theirs, ours = "Joins another server joins a room here in room version 10", "Joins a user here joins a room on another server in room version 10"
 	const sendJoin, makeJoin = federationV2 + "send_join/", federationV1 + "make_join/"
+	const letIn = "Restricted rooms a user here joins a room of another server whose join rule is restricted, in room version 10"
 	without := func(list, eventType string) func(f map[string]any) {
 		return func(f map[string]any) {
 			f[list] = slices.DeleteFunc(f[list].([]any), func(e any) bool { return e.(map[string]any)["type"] == eventType })
@@ -286,6 +287,25 @@ func joins() []Mutant {
 		{Name: "joins rooms of versions that it doesn't know", Test: "Joins does not join a room of a version that it doesn't know", Answer: func(x *Exchange) {
 			if x.is(http.MethodPost, clientV3+"join/") {
 				x.say(http.StatusOK, `{"room_id":"!x:y"}`)
+			}
+		}},
+		answering("believes who lies about letting a user in", "Restricted rooms who lies about letting the user in is not believed the signature is wrong", http.MethodPost, clientV3+"join/", lets),
+		answering("gives up where a resident server can't let a user in", "Restricted rooms the next resident server is asked where one answers make_join with M_UNABLE_TO_GRANT_JOIN", http.MethodPost, clientV3+"join/", status(http.StatusForbidden, "M_FORBIDDEN")),
+		fields("keeps a join without the signature that lets it in", letIn, federationV1+"event/", func(f map[string]any) {
+			e := f["pdus"].([]any)[0].(map[string]any)
+			for server := range e["signatures"].(map[string]any) {
+				if !strings.HasSuffix(e["sender"].(string), ":"+server) {
+					delete(e["signatures"].(map[string]any), server)
+				}
+			}
+		}),
+		{Name: "does not name who lets it in", Test: letIn, Sends: func(x *Exchange) {
+			if x.is(http.MethodPut, sendJoin) {
+				x.body(func(f map[string]any) {
+					x.forge(f, func(fields map[string]any) {
+						delete(fields["content"].(map[string]any), "join_authorised_via_users_server")
+					})
+				})
 			}
 		}},
 	}

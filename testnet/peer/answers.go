@@ -86,7 +86,11 @@ func (p *Peer) serveMake(w http.ResponseWriter, r Request, membership string) {
 	if room == nil {
 		return
 	}
-	draft := StateDraft(id.UserID(r.path("user")), "m.room.member", r.path("user"), map[string]any{"membership": membership})
+	content := map[string]any{"membership": membership}
+	if via := room.authoriser(r.path("user")); via != "" && membership == "join" {
+		content["join_authorised_via_users_server"] = via
+	}
+	draft := StateDraft(id.UserID(r.path("user")), "m.room.member", r.path("user"), content)
 	room.mu.Lock()
 	err := room.fill(&draft)
 	room.mu.Unlock()
@@ -102,13 +106,16 @@ func (p *Peer) serveMake(w http.ResponseWriter, r Request, membership string) {
 	answerJSON(w, federation.MakeResponse{RoomVersion: room.Rules.Version, Event: template})
 }
 
-// take reads the event of a send_join or send_leave and adds it to its room.
+// take reads the event of a send_join or send_leave and adds it to its room, a join with the peer's signature.
 func (p *Peer) take(w http.ResponseWriter, r Request) (*Room, *event.Event) {
 	room := p.in(w, r)
 	if room == nil {
 		return nil, nil
 	}
 	e, err := event.Parse(room.Rules, r.Body)
+	if err == nil && e.Membership() == "join" {
+		e, err = e.CoSign(p.Name, p.Key())
+	}
 	if err == nil {
 		err = room.Add(e)
 	}
@@ -127,11 +134,9 @@ func (p *Peer) serveSendJoin(w http.ResponseWriter, r Request) {
 	room.mu.Lock()
 	state, chain := room.stateBefore(join.ID())
 	room.mu.Unlock()
-	answer := map[string]any{"origin": p.Name, "state": raws(state), "auth_chain": raws(chain), "members_omitted": false}
-	if signed, err := join.CoSign(p.Name, p.Key()); err == nil {
-		answer["event"] = json.RawMessage(signed.JSON())
-	}
-	answerJSON(w, answer)
+	answerJSON(w, map[string]any{
+		"origin": p.Name, "state": raws(state), "auth_chain": raws(chain), "members_omitted": false, "event": json.RawMessage(join.JSON()),
+	})
 }
 
 func (p *Peer) serveSendLeave(w http.ResponseWriter, r Request) {

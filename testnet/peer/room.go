@@ -332,6 +332,40 @@ func (r *Room) Membership(user id.UserID) string {
 	return ""
 }
 
+// authoriser is a user of the peer's who may let a user into the room by its conditions: whoever made the room, or a
+// member; "" where the room isn't restricted, or the user doesn't need it. Whether a condition is met is the script's to
+// say.
+//
+// spec:server-server-api#restricted-rooms
+func (r *Room) authoriser(user string) string {
+	var content struct {
+		Rule string `json:"join_rule"`
+	}
+	rules := r.State("m.room.join_rules", "")
+	if rules == nil || json.Unmarshal(rules.Content(), &content) != nil || content.Rule != "restricted" && content.Rule != "knock_restricted" {
+		return ""
+	}
+	if membership := r.Membership(id.UserID(user)); membership == "join" || membership == "invite" {
+		return ""
+	}
+	if creator := r.State("m.room.create", "").Sender(); creator.Server() == r.peer.Name {
+		return string(creator)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state, err := r.stateAfter(r.forward)
+	if err != nil {
+		return ""
+	}
+	via := ""
+	for member, eventID := range state.ByType("m.room.member") {
+		if e := r.events[eventID]; e != nil && e.Membership() == "join" && id.UserID(member).Server() == r.peer.Name && (via == "" || member < via) {
+			via = member
+		}
+	}
+	return via
+}
+
 // Servers are the servers with joined users, the peer's own left out.
 func (r *Room) Servers() []id.ServerName {
 	r.mu.Lock()
