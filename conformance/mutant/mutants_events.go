@@ -140,7 +140,11 @@ func sending() []Mutant {
 			}
 		}
 	}
+	const shown = "Presence of another server's user is shown to those who share a room"
 	return []Mutant{
+		{Name: "tells nobody who is there", Test: "Presence is told to the servers in a user's rooms, and to no others", Sends: without("m.presence")},
+		fields("shows everybody as online", shown, clientV3+"presence/", func(f map[string]any) { f["presence"] = "online" }),
+		fields("leaves presence out of a client's sync", shown, clientV3+"sync", func(f map[string]any) { delete(f, "presence") }),
 		{Name: "sends no events", Test: both, Sends: func(x *Exchange) { x.Dropped = x.is(http.MethodPut, federationV1+"send/") }},
 		{Name: "hashes events wrongly", Test: formats, Sends: func(x *Exchange) {
 			if x.is(http.MethodPut, federationV1+"send/") {
