@@ -58,7 +58,8 @@ func (e *Error) Error() string {
 
 // Append appends the canonical form of the JSON value src to dst. If it fails, with an
 // [*Error], dst comes back as it was. It refuses syntax errors, duplicate keys, invalid
-// UTF-8, lone surrogates, text nested deeper than [MaxNesting], and numbers as mode says.
+// UTF-8, lone surrogates, text nested deeper than [MaxNesting], more than [MaxValues] values
+// where the text isn't canonical already, and numbers as mode says.
 // What it appends is a fixpoint: Append gives it back byte for byte.
 func Append(dst, src []byte, mode Mode) ([]byte, error) {
 	return AppendWithout(dst, src, "", mode)

@@ -327,3 +327,18 @@ func BenchmarkAppendDisordered(b *testing.B) {
 		}
 	}
 }
+
+func TestValuesAreBounded(t *testing.T) {
+	lists := func(n int, space string) []byte {
+		return []byte("[" + space + strings.Repeat("[],", n-2) + "[]]") // n values with the outer one
+	}
+	if _, err := Append(nil, lists(2*MaxValues, ""), Lenient); err != nil {
+		t.Errorf("canonical text of many values: %v", err)
+	}
+	if _, err := Append(nil, lists(MaxValues, " "), Lenient); err != nil {
+		t.Errorf("%d values: %v", MaxValues, err)
+	}
+	if _, err := Append(nil, lists(MaxValues+1, " "), Lenient); err == nil {
+		t.Errorf("more than %d values are put in order", MaxValues)
+	}
+}

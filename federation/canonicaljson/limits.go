@@ -6,6 +6,11 @@ const (
 	// recursion limit), far beyond any real event.
 	MaxNesting = 1000
 
+	// MaxValues is how many values and keys a text may have that isn't canonical yet: each takes some 60 bytes while it is put
+	// in order. It is far beyond a transaction of 50 of the largest events, as they are; what is canonical already has no
+	// such bound.
+	MaxValues = 1 << 19
+
 	// maxDigits bounds an integer in Lenient mode. It is where deployed servers stop
 	// (Python's limit on the conversion of integers).
 	maxDigits = 4300

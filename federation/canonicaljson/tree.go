@@ -27,6 +27,7 @@ type node struct {
 
 // read reads the whole text. Errors are *Error.
 func (t *tree) read() error {
+	t.nodes = make([]node, 0, min(t.most(), MaxValues))
 	if err := t.value(0); err != nil {
 		return err
 	}
@@ -37,7 +38,21 @@ func (t *tree) read() error {
 	return nil
 }
 
+// most is a bound on the nodes, from the punctuation: what a slice that grows throws away would be several times as much.
+func (t *tree) most() int {
+	n := 1
+	for _, c := range t.src {
+		if c == ',' || c == ':' || c == '[' || c == '{' {
+			n++
+		}
+	}
+	return n
+}
+
 func (t *tree) value(nesting int) error {
+	if len(t.nodes) >= MaxValues {
+		return t.fail("too many values")
+	}
 	t.space()
 	if t.i >= len(t.src) {
 		return t.fail("the text ends where a value should be")

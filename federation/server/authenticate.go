@@ -42,9 +42,9 @@ func (a *api) authorizations(r *http.Request) ([]federation.Authorization, error
 // old server left it out of the header.
 func (a *api) authenticate(q *request, list []federation.Authorization) error {
 	origin := list[0].Origin
-	message, err := federation.RequestBytes(q.Method, target(q.Request), origin, a.Self, q.body)
+	message, err := a.requestBytes(q, origin)
 	if err != nil {
-		return wrongBody(q.body, err.Error())
+		return err
 	}
 	signatures := make(map[id.KeyID][]byte, len(list))
 	for _, one := range list {
@@ -60,6 +60,24 @@ func (a *api) authenticate(q *request, list []federation.Authorization) error {
 		q.body, _ = canonicaljson.Get(message, "content")
 	}
 	return nil
+}
+
+// requestBytes is what was signed. Of large bodies only as many at a time as there are processors are put in canonical form: it
+// takes several times their memory, before anybody has proven to be who they say they are.
+func (a *api) requestBytes(q *request, origin id.ServerName) ([]byte, error) {
+	if len(q.body) > largeBody {
+		select {
+		case a.large <- struct{}{}:
+			defer func() { <-a.large }()
+		case <-q.ctx().Done():
+			return nil, q.ctx().Err()
+		}
+	}
+	message, err := federation.RequestBytes(q.Method, target(q.Request), origin, a.Self, q.body)
+	if err != nil {
+		return nil, wrongBody(q.body, err.Error())
+	}
+	return message, nil
 }
 
 // target is the request's path and query as they were sent.

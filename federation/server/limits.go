@@ -51,6 +51,9 @@ const (
 	// maxQuestion is for get_missing_events, publicRooms and key queries: lists of identifiers.
 	maxQuestion = 512 << 10
 
+	// largeBody is from what size on bodies are looked at in turns.
+	largeBody = 256 << 10
+
 	// maxAuthorizations bounds how many X-Matrix headers of one request are looked at: one for each key of a server.
 	maxAuthorizations = 8
 	// maxProven bounds how many servers are remembered to have shown a good signature: some hundred bytes each.

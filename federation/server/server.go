@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 
 	"hanse/federation"
@@ -57,6 +58,7 @@ type api struct {
 
 	gate     *gate
 	admitted *admission
+	large    chan struct{} // a place for each large body that is put in canonical form
 	load     *Load
 }
 
@@ -68,7 +70,7 @@ func New(cfg Config) http.Handler {
 	}
 	a := &api{
 		Config: cfg, mux: http.NewServeMux(), limit: cfg.Limits.withDefaults(),
-		log: cfg.Log.With("part", "federation/server"),
+		log: cfg.Log.With("part", "federation/server"), large: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	if a.load = cfg.Load; a.load == nil {
 		a.load = &Load{}
