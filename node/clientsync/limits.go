@@ -1,5 +1,7 @@
 package clientsync
 
+import "time"
+
 const (
 	// maxToDevice is how many messages to a device one answer has. spec:client-server-api/modules/send_to_device#server-behaviour
 	maxToDevice = 100
@@ -42,9 +44,11 @@ const (
 	// maxUnreadRooms is of how many users' rooms it is known what is unread: some hundred bytes each, mostly.
 	maxUnreadRooms = 100_000
 	// saveUnreadAfter is after how many events of a room the count is saved, and so how many are counted anew after a
-	// start. A busy room with many users would else be many writes. maxSaving is how many may wait for it.
+	// start. A busy room with many users would else be many writes. maxSaving is how many are saved at a time, with
+	// savingPause between.
 	saveUnreadAfter = 500
-	maxSaving       = 1000
+	maxSaving       = 8
+	savingPause     = 250 * time.Millisecond
 	// maxNotificationScan is how many events are looked at for one page of notifications, notificationChunk how many of a
 	// room are read at a time.
 	maxNotificationScan = 5000

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"hanse/federation/id"
 	"hanse/node/push"
@@ -263,18 +264,19 @@ func (s *Syncer) loadUnread(ctx context.Context, u *unreadRoom, j *judge, room i
 
 // offerUnread has it saved if much was looked at. The caller holds mu.
 func (s *Syncer) offerUnread(u *unreadRoom, room id.RoomID) {
-	if u.since < s.saveAfter {
+	if u.since < s.saveAfter || len(s.saving) == cap(s.saving) { // there will be another time
 		return
 	}
 	save := store.Unread{User: u.judge.user, Room: room, Upto: u.upto, Rules: u.judge.at, Content: encodeUnread(u.events)}
 	select {
 	case s.saving <- save:
 		u.since = 0
-	default: // there will be another time
+	default: // somebody else was faster
 	}
 }
 
-// Run saves what was counted, until ctx ends.
+// Run saves what was counted, until ctx ends: a few at a time with pauses, as in a busy room the counts of all who are in it are due
+// at once, and what users send would wait behind them.
 func (s *Syncer) Run(ctx context.Context) error {
 	for {
 		select {
@@ -291,6 +293,11 @@ func (s *Syncer) Run(ctx context.Context) error {
 				}
 			}
 			_ = s.store.SaveUnread(ctx, batch) // what isn't saved is counted anew
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(savingPause):
+			}
 		}
 	}
 }
