@@ -108,7 +108,7 @@ func (s *Syncer) DeviceLists(ctx context.Context, user id.UserID, since, upto st
 			changed[u] = true
 		}
 	}
-	if active := s.stream.RoomsSince(facts.joined, since); len(active) > 0 {
+	if active := s.stream.MembersSince(facts.joined, since); len(active) > 0 {
 		moved, err := s.store.MembersMoved(ctx, active, since, upto)
 		if err != nil {
 			return DeviceLists{}, err

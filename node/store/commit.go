@@ -395,7 +395,7 @@ func (w *roomWrite) writeOutbox(t *writeTx) error {
 	}
 	t.notify(Notice{
 		Position: w.position, Kind: KindEvents, Room: w.commit.RoomID, Users: users, Servers: servers,
-		Redacts: len(w.opts.Redactions) > 0,
+		Redacts: len(w.opts.Redactions) > 0, Members: len(w.members) > 0,
 	})
 	return nil
 }

@@ -37,6 +37,8 @@ type Notice struct {
 	Users    []id.UserID // local users concerned beside the room's joined ones: new members, invited, left; the owner of account data
 	// Redacts says that the commit redacted an event of the room, whichever.
 	Redacts bool
+	// Members says that the commit changed whose members the room has, or what they are called.
+	Members bool
 	// Servers are those that get something of this commit, for the sender.
 	Servers []id.ServerName
 }

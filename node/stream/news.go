@@ -18,7 +18,7 @@ type news struct {
 }
 
 // roomNews are of a room; devices is when those of somebody in it changed last.
-type roomNews struct{ events, receipts, redactions, devices store.Position }
+type roomNews struct{ events, members, receipts, redactions, devices store.Position }
 
 type userNews struct{ memberships, accountData, devices, toDevice, oneTimeKeys store.Position }
 
@@ -38,6 +38,9 @@ func (n *news) add(notice store.Notice) {
 		room.events = at
 		if notice.Redacts {
 			room.redactions = at
+		}
+		if notice.Members {
+			room.members = at
 		}
 		n.rooms[notice.Room] = room
 	case store.KindReceipt:
@@ -89,18 +92,27 @@ func (s *Stream) RoomSince(room id.RoomID, after store.Position) RoomChanges {
 
 // RoomsSince keeps those of the rooms in which events, state or receipts may have changed after a position.
 func (s *Stream) RoomsSince(rooms []id.RoomID, after store.Position) []id.RoomID {
+	return s.roomsSince(rooms, after, func(n roomNews) bool { return n.events > after || n.receipts > after })
+}
+
+// MembersSince keeps those of the rooms whose members may have changed after a position.
+func (s *Stream) MembersSince(rooms []id.RoomID, after store.Position) []id.RoomID {
+	return s.roomsSince(rooms, after, func(n roomNews) bool { return n.members > after })
+}
+
+func (s *Stream) roomsSince(rooms []id.RoomID, after store.Position, changed func(roomNews) bool) []id.RoomID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if after < s.news.floor {
 		return rooms
 	}
-	var changed []id.RoomID
+	var kept []id.RoomID
 	for _, room := range rooms {
-		if n := s.news.rooms[room]; n.events > after || n.receipts > after {
-			changed = append(changed, room)
+		if changed(s.news.rooms[room]) {
+			kept = append(kept, room)
 		}
 	}
-	return changed
+	return kept
 }
 
 // UserSince tells whether a user's memberships and account data may have changed after a position.
