@@ -51,14 +51,9 @@ type levelErrors struct {
 	named, events, users error
 }
 
-// ParsePowerLevels reads the content (a canonical JSON object) of an m.room.power_levels event by the rules of the
-// room version: integers only, or also integers in strings and (truncated) floats. The error names the first
-// property that is not as it should be; the result then holds what could be read.
-func ParsePowerLevels(rules *roomversion.Rules, content []byte) (PowerLevels, error) {
-	p, errs := parsePowerLevels(rules, content)
-	return p, errors.Join(errs.named, errs.events, errs.users)
-}
-
+// parsePowerLevels reads the content (a canonical JSON object) of an m.room.power_levels event by the rules of the
+// room version: integers only, or also integers in strings and (truncated) floats. The errors name properties that are
+// not as they should be; the result then holds what could be read.
 func parsePowerLevels(rules *roomversion.Rules, content []byte) (PowerLevels, levelErrors) {
 	var p PowerLevels
 	var errs levelErrors

@@ -163,13 +163,13 @@ func TestParseLevel(t *testing.T) {
 func TestNullAndUnknownProperties(t *testing.T) {
 	for _, rules := range roomversion.All() {
 		for _, content := range []string{`{"events":null}`, `{"ban":null}`, `{"notifications":null}`} {
-			if _, err := ParsePowerLevels(rules, []byte(content)); (err != nil) != rules.IntegerPowerLevels {
-				t.Errorf("room version %s: %s: %v", rules.Version, content, err)
+			if _, errs := parsePowerLevels(rules, []byte(content)); (errs != levelErrors{}) != rules.IntegerPowerLevels {
+				t.Errorf("room version %s: %s: %v", rules.Version, content, errs)
 			}
 		}
-		p, err := ParsePowerLevels(rules, []byte(`{"ban":7,"other":"x"}`))
-		if err != nil || p.named[ban] != (level{7, true}) {
-			t.Errorf("room version %s: %+v, %v", rules.Version, p, err)
+		p, errs := parsePowerLevels(rules, []byte(`{"ban":7,"other":"x"}`))
+		if (errs != levelErrors{}) || p.named[ban] != (level{7, true}) {
+			t.Errorf("room version %s: %+v, %v", rules.Version, p, errs)
 		}
 	}
 }
@@ -219,10 +219,10 @@ func FuzzParsePowerLevels(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			p, err := ParsePowerLevels(rules, content)
+			p, errs := parsePowerLevels(rules, content)
 			for u := range p.users {
 				if _, e := id.ParseUserID(string(u)); e != nil {
-					t.Errorf("%v has level, %v (%v)", u, e, err)
+					t.Errorf("%v has level, %v (%v)", u, e, errs)
 				}
 			}
 		}

@@ -1,4 +1,4 @@
-// Package dag knows how the events of a room hang together: topological order, auth chains, extremities. It is about
+// Package dag knows how the events of a room hang together: topological order, auth chains. It is about
 // the shape of the graph alone and decides nothing about the events; depths are never trusted, only used to make an
 // order definite.
 package dag

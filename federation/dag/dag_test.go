@@ -228,65 +228,6 @@ func TestAuthChainIsBounded(t *testing.T) {
 	}
 }
 
-func TestExtremities(t *testing.T) {
-	r := random(t)
-	for range 20 {
-		events := graph(t, r, 25)
-		order := slices.Clone(events)
-		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		var x Extremities
-		there, referred := map[id.EventID]bool{}, map[id.EventID]bool{}
-		has := func(e id.EventID) bool { return there[e] }
-		for _, e := range order {
-			x.Add(e, has)
-			there[e.ID()] = true
-			x.Add(e, has) // a second time changes nothing
-			for _, prev := range e.PrevEvents() {
-				referred[prev] = true
-			}
-			var forward, backward []id.EventID
-			for e := range there {
-				if !referred[e] {
-					forward = append(forward, e)
-				}
-			}
-			for e := range referred {
-				if !there[e] {
-					backward = append(backward, e)
-				}
-			}
-			slices.Sort(forward)
-			slices.Sort(backward)
-			if got := x.Forward(); !slices.Equal(got, forward) {
-				t.Fatalf("forward %v, want %v", got, forward)
-			}
-			if got := x.Backward(); !slices.Equal(got, backward) {
-				t.Fatalf("backward %v, want %v", got, backward)
-			}
-		}
-	}
-}
-
-func TestHistoryIsNoForwardExtremity(t *testing.T) {
-	a := newEvent(t, 1, nil, nil)
-	b := newEvent(t, 2, []id.EventID{a.ID()}, nil)
-	c := newEvent(t, 3, []id.EventID{b.ID()}, nil)
-	x := NewExtremities([]id.EventID{c.ID()}, []id.EventID{b.ID()})
-	has := func(e id.EventID) bool { return e == c.ID() }
-	x.AddHistory(b, has)
-	if got := x.Forward(); !slices.Equal(got, []id.EventID{c.ID()}) {
-		t.Errorf("forward %v", got)
-	}
-	if got := x.Backward(); !slices.Equal(got, []id.EventID{a.ID()}) {
-		t.Errorf("backward %v", got)
-	}
-	soft := newEvent(t, 4, []id.EventID{c.ID()}, nil)
-	x.AddHistory(soft, has)
-	if got := x.Forward(); !slices.Equal(got, []id.EventID{c.ID()}) {
-		t.Errorf("a soft-failed event changed the forward extremities to %v", got)
-	}
-}
-
 func BenchmarkSortTopologically(b *testing.B) {
 	events := graph(b, rand.New(rand.NewPCG(1, 1)), 10_000)
 	for b.Loop() {

@@ -99,7 +99,7 @@ func BenchmarkRead(b *testing.B) {
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := Read(m.Hash(), fetch(nodes)); err != nil {
+			if _, err := read(m.Hash(), fetch(nodes)); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -138,7 +138,7 @@ func BenchmarkMemory(b *testing.B) {
 			runtime.GC() // what the first one finalised
 			runtime.ReadMemStats(&before)
 			for range b.N {
-				m, err := Read(root, fetch(nodes))
+				m, err := read(root, fetch(nodes))
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -6,26 +6,10 @@ import (
 	"slices"
 )
 
-// Read makes the state with the given hash from stored nodes. It asks node for each node once and trusts nothing: a
-// node that is not the one that was asked for, or that does not fit where it is, is an error that wraps ErrCorrupt.
-// Errors of node are passed on.
-func Read(root Hash, node func(Hash) ([]byte, error)) (Map, error) {
-	return ReadBatches(root, func(hashes []Hash) (map[Hash][]byte, error) {
-		found := make(map[Hash][]byte, len(hashes))
-		for _, h := range hashes {
-			data, err := node(h)
-			if err != nil {
-				return nil, err
-			}
-			found[h] = data
-		}
-		return found, nil
-	}, nil)
-}
-
-// ReadBatches is Read for a store that answers many questions at once: it asks for a level of the trie at a time, about
-// eight for the largest rooms. A node absent from the answer is an error. What the cache has is taken from there and
-// shared in memory; what is read is added to it. The cache may be nil.
+// ReadBatches makes the state with the given hash from stored nodes. It asks for a level of the trie at a time, about eight
+// for the largest rooms, and for each node once, and trusts nothing: a node that is absent from the answer, that is not the
+// one that was asked for, or that does not fit where it is, is an error that wraps ErrCorrupt. Errors of nodes are passed
+// on. What the cache has is taken from there and shared in memory; what is read is added to it. The cache may be nil.
 func ReadBatches(root Hash, nodes func([]Hash) (map[Hash][]byte, error), cache Cache) (Map, error) {
 	if root == (Hash{}) {
 		return Map{}, nil

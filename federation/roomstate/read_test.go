@@ -36,6 +36,21 @@ func fetch(nodes map[Hash][]byte) func(Hash) ([]byte, error) {
 	return func(h Hash) ([]byte, error) { return nodes[h], nil }
 }
 
+// read is ReadBatches of single nodes.
+func read(root Hash, node func(Hash) ([]byte, error)) (Map, error) {
+	return ReadBatches(root, func(hashes []Hash) (map[Hash][]byte, error) {
+		found := make(map[Hash][]byte, len(hashes))
+		for _, h := range hashes {
+			data, err := node(h)
+			if err != nil {
+				return nil, err
+			}
+			found[h] = data
+		}
+		return found, nil
+	}, nil)
+}
+
 func TestReadWhatWasStored(t *testing.T) {
 	r := random(t)
 	for _, keys := range []int{0, 1, 8, 9, 100, 2000} {
@@ -44,7 +59,7 @@ func TestReadWhatWasStored(t *testing.T) {
 			plain[someKey(r, keys)] = someEvent(r)
 		}
 		m := build(plain)
-		again, err := Read(m.Hash(), fetch(stored(t, m)))
+		again, err := read(m.Hash(), fetch(stored(t, m)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +88,7 @@ func TestNodesStopsAtTheKnown(t *testing.T) {
 	if fresh == 0 || fresh > 10 {
 		t.Errorf("a change of one entry makes %d new nodes", fresh)
 	}
-	if again, err := Read(changed.Hash(), fetch(nodes)); err != nil || !again.Equal(changed) {
+	if again, err := read(changed.Hash(), fetch(nodes)); err != nil || !again.Equal(changed) {
 		t.Errorf("reading the changed state: %v", err)
 	}
 }
@@ -140,7 +155,7 @@ func TestReadRefusesCorruptNodes(t *testing.T) {
 	good := stored(t, m)
 	refused := func(what string, node func(Hash) ([]byte, error)) {
 		t.Helper()
-		if _, err := Read(m.Hash(), node); !errors.Is(err, ErrCorrupt) {
+		if _, err := read(m.Hash(), node); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v, want ErrCorrupt", what, err)
 		}
 	}
@@ -154,7 +169,7 @@ func TestReadRefusesCorruptNodes(t *testing.T) {
 		refused("changed", fetch(bad))
 	}
 	failure := errors.New("the disk is gone")
-	if _, err := Read(m.Hash(), func(Hash) ([]byte, error) { return nil, failure }); !errors.Is(err, failure) {
+	if _, err := read(m.Hash(), func(Hash) ([]byte, error) { return nil, failure }); !errors.Is(err, failure) {
 		t.Errorf("an error of the store became %v", err)
 	}
 }
@@ -192,7 +207,7 @@ func TestReadRefusesForgedShapes(t *testing.T) {
 	forged["children at wrong nibbles"].bitmap = 0b101
 	for what, n := range forged {
 		put(n)
-		if _, err := Read(n.hash, fetch(nodes)); !errors.Is(err, ErrCorrupt) {
+		if _, err := read(n.hash, fetch(nodes)); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v, want ErrCorrupt", what, err)
 		}
 	}
@@ -200,7 +215,7 @@ func TestReadRefusesForgedShapes(t *testing.T) {
 	slices.Reverse(entries)
 	if len(entries) > 1 {
 		n := put(&node{entries: entries, size: len(entries)})
-		if _, err := Read(n.hash, fetch(nodes)); !errors.Is(err, ErrCorrupt) {
+		if _, err := read(n.hash, fetch(nodes)); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("entries out of order: %v", err)
 		}
 	}
@@ -226,6 +241,6 @@ func FuzzDecode(f *testing.F) {
 		if again := n.encode(nil); !bytes.Equal(again, data) {
 			t.Fatalf("what parses re-encodes to %x, not %x", again, data)
 		}
-		_, _ = Read(sha256.Sum256(data), func(Hash) ([]byte, error) { return data, nil })
+		_, _ = read(sha256.Sum256(data), func(Hash) ([]byte, error) { return data, nil })
 	})
 }
