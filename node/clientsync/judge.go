@@ -2,8 +2,6 @@ package clientsync
 
 import (
 	"context"
-	"encoding/json"
-	"sync/atomic"
 
 	"hanse/federation/authrules"
 	"hanse/federation/canonicaljson"
@@ -45,12 +43,12 @@ func (s *Syncer) judge(ctx context.Context, user id.UserID, old *judge) (*judge,
 // what was redacted, nor what those said whom they ignore.
 //
 // spec:client-server-api/modules/push#server-behaviour
-func (s *Syncer) verdict(ctx context.Context, j *judge, e *entry, members *atomic.Int64) (*push.Outcome, error) {
+func (s *Syncer) verdict(ctx context.Context, j *judge, e *entry) (*push.Outcome, error) {
 	sender := e.Event.Sender()
 	if sender == j.user || e.RedactedBy != "" || j.ignored[sender] && !e.Event.IsState() {
 		return nil, nil
 	}
-	outcome, err := j.rules.Match(e.subject, &roomOfEvent{ctx: ctx, syncer: s, entry: e, members: members})
+	outcome, err := j.rules.Match(e.subject, &roomOfEvent{ctx: ctx, syncer: s, entry: e})
 	if err != nil || outcome == nil || !outcome.Notify {
 		return nil, err
 	}
@@ -59,20 +57,14 @@ func (s *Syncer) verdict(ctx context.Context, j *judge, e *entry, members *atomi
 
 // roomOfEvent is a push.Room: the room as it was before an event.
 type roomOfEvent struct {
-	ctx     context.Context
-	syncer  *Syncer
-	entry   *entry
-	members *atomic.Int64 // how many are joined now; 0: not asked yet
+	ctx    context.Context
+	syncer *Syncer
+	entry  *entry
 }
 
 // Members is how many are joined now, as the specification has it.
 func (r *roomOfEvent) Members() (int, error) {
-	if known := r.members.Load(); known > 0 {
-		return int(known), nil
-	}
-	info, _, err := r.syncer.store.Room(r.ctx, r.entry.Event.RoomID())
-	r.members.Store(int64(info.Joined))
-	return info.Joined, err
+	return r.syncer.joinedNow(r.ctx, r.entry.Event.RoomID())
 }
 
 func (r *roomOfEvent) state() (roomstate.Map, error) {
@@ -129,17 +121,14 @@ const mainThread = "main"
 func (s *Syncer) thread(ctx context.Context, e *event.Event) (string, error) {
 	room := e.RoomID()
 	for hops := 0; ; hops++ {
-		typ, parent := relation(e)
-		if parent == "" {
+		relation, relates := store.RelationOf(e)
+		if relates && relation.Type == store.RelationThread {
+			return string(relation.Target), nil
+		}
+		if !relates || hops == maxThreadHops {
 			return mainThread, nil
 		}
-		if typ == "m.thread" {
-			return string(parent), nil
-		}
-		if hops == maxThreadHops {
-			return mainThread, nil
-		}
-		row, found, err := s.store.Event(ctx, parent)
+		row, found, err := s.store.Event(ctx, relation.Target)
 		if err != nil || !found || row.Event.RoomID() != room {
 			return mainThread, err
 		}
@@ -160,34 +149,14 @@ func (s *Syncer) InThread(ctx context.Context, e *event.Event, thread string) (b
 		if string(e.ID()) == thread {
 			return true, nil
 		}
-		_, parent := relation(e)
-		if parent == "" || hops == maxThreadHops {
+		relation, relates := store.RelationOf(e)
+		if !relates || hops == maxThreadHops {
 			return false, nil
 		}
-		row, found, err := s.store.Event(ctx, parent)
+		row, found, err := s.store.Event(ctx, relation.Target)
 		if err != nil || !found || row.Event.RoomID() != e.RoomID() {
 			return false, err
 		}
 		e = row.Event
 	}
-}
-
-// relation is how an event relates to which other; "" if it doesn't.
-func relation(e *event.Event) (typ string, parent id.EventID) {
-	raw, found := canonicaljson.Get(e.Content(), "m.relates_to")
-	if !found {
-		return "", ""
-	}
-	var relates struct {
-		Type    string `json:"rel_type"`
-		EventID string `json:"event_id"`
-	}
-	if json.Unmarshal(raw, &relates) != nil || relates.Type == "" {
-		return "", ""
-	}
-	parent, err := id.ParseEventID(relates.EventID)
-	if err != nil {
-		return "", ""
-	}
-	return relates.Type, parent
 }

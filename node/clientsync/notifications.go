@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync/atomic"
 
 	"hanse/federation/id"
 	"hanse/node/push"
@@ -39,7 +38,7 @@ func (s *Syncer) Notifications(ctx context.Context, user id.UserID, device, from
 		}
 		upto = min(upto, at-1)
 	}
-	walk := &notificationWalk{syncer: s, judge: facts.judge, members: map[id.RoomID]*atomic.Int64{}, reads: map[id.RoomID]reading{}}
+	walk := &notificationWalk{syncer: s, judge: facts.judge, reads: map[id.RoomID]reading{}}
 	for _, room := range facts.joined {
 		walk.rooms = append(walk.rooms, &roomWalk{room: room, upto: upto, more: true})
 	}
@@ -83,11 +82,10 @@ func ParseNotificationPlace(text string) (store.Position, error) {
 
 // notificationWalk goes back through several rooms at a time.
 type notificationWalk struct {
-	syncer  *Syncer
-	judge   *judge
-	rooms   []*roomWalk
-	members map[id.RoomID]*atomic.Int64
-	reads   map[id.RoomID]reading
+	syncer *Syncer
+	judge  *judge
+	rooms  []*roomWalk
+	reads  map[id.RoomID]reading
 }
 
 // roomWalk is where the walk is in one room.
@@ -128,10 +126,7 @@ func (w *notificationWalk) next(ctx context.Context) (*entry, error) {
 // its room.
 func (w *notificationWalk) judged(ctx context.Context, e *entry) (*push.Notification, error) {
 	room := e.Event.RoomID()
-	if w.members[room] == nil {
-		w.members[room] = &atomic.Int64{}
-	}
-	outcome, err := w.syncer.verdict(ctx, w.judge, e, w.members[room])
+	outcome, err := w.syncer.verdict(ctx, w.judge, e)
 	if outcome == nil || err != nil {
 		return nil, err
 	}
@@ -173,7 +168,7 @@ func (s *Syncer) Since(ctx context.Context, user id.UserID, after store.Position
 	if err != nil {
 		return nil, after, err
 	}
-	walk := &notificationWalk{syncer: s, judge: facts.judge, members: map[id.RoomID]*atomic.Int64{}, reads: map[id.RoomID]reading{}}
+	walk := &notificationWalk{syncer: s, judge: facts.judge, reads: map[id.RoomID]reading{}}
 	var list []push.Notification
 	for _, room := range s.stream.RoomsSince(facts.joined, after) {
 		rows, _, err := s.store.Timeline(ctx, room, after, now, maxSince, true)
@@ -202,7 +197,7 @@ func (s *Syncer) Since(ctx context.Context, user id.UserID, after store.Position
 		if err != nil || !found {
 			return nil, after, err
 		}
-		outcome, err := s.verdict(ctx, facts.judge, newEntry(row), &atomic.Int64{})
+		outcome, err := s.verdict(ctx, facts.judge, newEntry(row))
 		if err != nil {
 			return nil, after, err
 		}

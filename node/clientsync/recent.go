@@ -26,7 +26,6 @@ type entry struct {
 	form       *Form
 
 	subject *push.Subject                    // for push rules
-	members atomic.Int64                     // how many were joined when it was asked first; 0: not asked yet
 	levels  atomic.Pointer[authrules.Levels] // before it; nil: not asked yet
 }
 
@@ -55,6 +54,9 @@ type recentRoom struct {
 	upto   store.Position
 	events []*entry
 	states []stateSpan // in order
+
+	joined   int            // how many members are joined
+	joinedAt store.Position // when it was asked; 0: not yet
 }
 
 // stateSpan is what the current state was while the newest position was in [first, last].
@@ -192,6 +194,22 @@ func (s *Syncer) member(ctx context.Context, e *entry, user id.UserID) (*event.E
 	}
 	row, _, err := s.store.Event(ctx, eventID)
 	return row.Event, err
+}
+
+// joinedNow is how many members of a room are joined. It is asked once after each change of them.
+func (s *Syncer) joinedNow(ctx context.Context, room id.RoomID) (int, error) {
+	r := s.recentRoom(room)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := s.stream.Now().Position
+	if r.joinedAt == 0 || len(s.stream.MembersSince([]id.RoomID{room}, r.joinedAt)) > 0 {
+		info, _, err := s.store.Room(ctx, room)
+		if err != nil {
+			return 0, err
+		}
+		r.joined, r.joinedAt = info.Joined, now
+	}
+	return r.joined, nil
 }
 
 // stateAt is what a room's current state was when a position was the newest.

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"hanse/federation/id"
@@ -160,14 +159,9 @@ func (s *Syncer) lookAt(ctx context.Context, u *unreadRoom, room id.RoomID, afte
 		}
 		from = rows[len(rows)-1].Position - 1
 	}
-	var members atomic.Int64 // the events before were all asked for at the same time
-	for _, e := range slices.Backward(older) {
-		if err := s.take(ctx, u, e, &members); err != nil {
-			return err
-		}
-	}
-	for _, e := range entries {
-		if err := s.take(ctx, u, e, &e.members); err != nil {
+	slices.Reverse(older)
+	for _, e := range slices.Concat(older, entries) {
+		if err := s.take(ctx, u, e); err != nil {
 			return err
 		}
 	}
@@ -176,7 +170,7 @@ func (s *Syncer) lookAt(ctx context.Context, u *unreadRoom, room id.RoomID, afte
 }
 
 // take takes in one event.
-func (s *Syncer) take(ctx context.Context, u *unreadRoom, e *entry, members *atomic.Int64) error {
+func (s *Syncer) take(ctx context.Context, u *unreadRoom, e *entry) error {
 	if target, redacts := e.Event.Redacts(); redacts && len(u.events) > 0 {
 		row, found, err := s.store.Event(ctx, target)
 		if err != nil {
@@ -186,7 +180,7 @@ func (s *Syncer) take(ctx context.Context, u *unreadRoom, e *entry, members *ato
 			u.remove(func(e unreadEvent) bool { return e.position == row.Position })
 		}
 	}
-	outcome, err := s.verdict(ctx, u.judge, e, members)
+	outcome, err := s.verdict(ctx, u.judge, e)
 	if outcome == nil || err != nil {
 		return err
 	}
