@@ -39,9 +39,8 @@ const (
 // ID, so that who sends rubbish doesn't make forgotten what became of events. Its zero value is ready. Safe for concurrent use.
 type Journal struct {
 	mu     sync.Mutex
-	events ring             // guarded by mu
-	others ring             // guarded by mu
-	count  map[string]int64 // guarded by mu: by What
+	events ring // guarded by mu
+	others ring // guarded by mu
 }
 
 // ring holds the last refusals.
@@ -81,10 +80,6 @@ func (j *Journal) Note(r Refusal) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.count == nil {
-		j.count = map[string]int64{}
-	}
-	j.count[r.What]++
 	if r.Event != "" {
 		j.events.add(r)
 	} else {
@@ -102,17 +97,6 @@ func clip(text string) string {
 		end--
 	}
 	return text[:end] + "…"
-}
-
-// Counts are how often each check has refused something since the start.
-func (j *Journal) Counts() map[string]int64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	counts := make(map[string]int64, len(j.count))
-	for what, n := range j.count {
-		counts[what] = n
-	}
-	return counts
 }
 
 // Find gives those that fit, the newest first, at most so many.
