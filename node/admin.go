@@ -2,7 +2,6 @@ package node
 
 import (
 	"log/slog"
-	"net"
 	"net/http"
 
 	"hanse/node/admin"
@@ -19,11 +18,7 @@ func (n *Node) Admin() http.Handler {
 // bindAdmin opens the socket on which an operator's questions are answered. A file system that can't have one keeps no
 // server from serving.
 func (n *Node) bindAdmin() {
-	bind := net.Listen
-	if n.network != nil {
-		bind = n.network.Listen
-	}
-	listener, err := admin.Listen(n.config.DataDir, bind)
+	listener, err := admin.Listen(n.config.DataDir, n.open)
 	if err != nil && n.network != nil {
 		return // a network in memory has no files: who runs the node asks Admin
 	}

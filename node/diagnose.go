@@ -222,26 +222,28 @@ func (d *diagnosis) certificates() {
 
 // ports tells whether the addresses to listen on can be had.
 func (d *diagnosis) ports() {
-	addresses := map[string][]string{"client.listen": d.config.Client.Listen, "federation.listen": d.config.Federation.Listen}
-	for _, setting := range [...]string{"client.listen", "federation.listen"} {
-		for _, address := range addresses[setting] {
+	for _, l := range [...]struct {
+		setting   string
+		addresses []string
+	}{{"client.listen", d.config.Client.Listen}, {"federation.listen", d.config.Federation.Listen}} {
+		for _, address := range l.addresses {
 			listener, err := net.Listen("tcp", address)
 			switch {
 			case err == nil:
 				_ = listener.Close() // it was only tried
 				if d.running {
-					d.warn("ports", setting, "nothing listens on "+address+", although hanse runs", "restart it: the settings have changed since its start")
+					d.warn("ports", l.setting, "nothing listens on "+address+", although hanse runs", "restart it: the settings have changed since its start")
 				} else {
-					d.fine("ports", setting, "%s is free", address)
+					d.fine("ports", l.setting, "%s is free", address)
 				}
 			case errors.Is(err, syscall.EADDRINUSE) && d.running:
-				d.fine("ports", setting, "%s is in use, as it should be", address)
+				d.fine("ports", l.setting, "%s is in use, as it should be", address)
 			case errors.Is(err, syscall.EADDRINUSE):
-				d.wrong("ports", setting, address+" is taken by another program", "stop that program, or choose another address")
+				d.wrong("ports", l.setting, address+" is taken by another program", "stop that program, or choose another address")
 			case errors.Is(err, syscall.EACCES):
-				d.wrong("ports", setting, "this user may not bind "+address, "use a port above 1023, or grant CAP_NET_BIND_SERVICE")
+				d.wrong("ports", l.setting, "this user may not bind "+address, "use a port above 1023, or grant CAP_NET_BIND_SERVICE")
 			default:
-				d.wrong("ports", setting, err.Error(), "name an address of this machine")
+				d.wrong("ports", l.setting, err.Error(), "name an address of this machine")
 			}
 		}
 	}
@@ -253,7 +255,7 @@ func (d *diagnosis) proxy() {
 		d.note("proxy", "federation.listen", "hanse speaks no HTTPS itself: other servers reach it through a reverse proxy alone",
 			"let it forward /_matrix/ and /.well-known/matrix/ to "+strings.Join(d.config.Client.Listen, ", ")+" with the path and the Host header as they came, or set acme.accept_terms or federation.certificate")
 	}
-	if d.config.Client.Certificate == "" {
+	if d.config.Client.Certificate == "" && !d.config.ACME.AcceptTerms {
 		for _, address := range d.config.Client.Listen {
 			if host, _, err := net.SplitHostPort(address); err == nil && !loopback(host) {
 				d.warn("proxy", "client.listen", address+" takes plain HTTP from other machines", "listen on 127.0.0.1 behind a proxy with a certificate, or give client.certificate")

@@ -57,6 +57,19 @@ func TestTheDoctorLooksAtOurOwnServer(t *testing.T) {
 	}
 }
 
+// TestTheDoctorKnowsThatACMEIsHTTPS: the client listener has a certificate then, too.
+func TestTheDoctorKnowsThatACMEIsHTTPS(t *testing.T) {
+	config := testConfig(t)
+	config.Client.Listen, config.Client.Certificate, config.Client.Key = []string{"0.0.0.0:0"}, "", ""
+	if _, text := diagnosed(t, config); !strings.Contains(text, "takes plain HTTP") {
+		t.Errorf("plain HTTP is not warned of:\n%s", text)
+	}
+	config.ACME.AcceptTerms, config.ACME.Names = true, []string{"example.org"}
+	if _, text := diagnosed(t, config); strings.Contains(text, "plain HTTP") {
+		t.Errorf("HTTPS is taken for plain HTTP:\n%s", text)
+	}
+}
+
 func TestTheDoctorFindsARunningNode(t *testing.T) {
 	config := testConfig(t)
 	n, stop := start(t, config)

@@ -31,13 +31,17 @@ type Network interface {
 	Listen(network, address string) (net.Listener, error)
 }
 
+// open is net.Listen on the node's network.
+func (n *Node) open(network, address string) (net.Listener, error) {
+	if n.network != nil {
+		return n.network.Listen(network, address)
+	}
+	return net.Listen(network, address)
+}
+
 // listen binds an address, with a clear error where it can't.
 func (n *Node) listen(setting, address string, handler http.Handler, certificate *tls.Config) (*endpoint, error) {
-	bind := net.Listen
-	if n.network != nil {
-		bind = n.network.Listen
-	}
-	listener, err := bind("tcp", address)
+	listener, err := n.open("tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s: %s is taken by another program; stop that program or choose another address", setting, address)
