@@ -29,17 +29,11 @@ func (a *asking) flags(cmd *cobra.Command) {
 
 // config is the node's configuration as far as it is given.
 func (a *asking) config() (node.Config, error) {
-	config, err := readConfig(a.file)
-	if err != nil {
-		return config, err
-	}
-	if err := fromEnvironment(&config); err != nil {
-		return config, err
-	}
+	config, err := configured(a.file)
 	if a.dataDir != "" {
 		config.DataDir = a.dataDir
 	}
-	return config, nil
+	return config, err
 }
 
 func (a *asking) client() (*admin.Client, error) {
@@ -50,12 +44,20 @@ func (a *asking) client() (*admin.Client, error) {
 	return admin.Dial(config.Folder()), nil
 }
 
-// show prints an answer.
-func (a *asking) show(cmd *cobra.Command, value any, text func(admin.Text)) error {
-	if a.json {
-		return printJSON(cmd.OutOrStdout(), value)
+// ask asks the node and prints its answer.
+func ask[T any](cmd *cobra.Command, a *asking, path string, query url.Values, text func(admin.Text, T)) error {
+	client, err := a.client()
+	if err != nil {
+		return err
 	}
-	text(admin.Text{Out: cmd.OutOrStdout(), Colour: coloured(cmd.OutOrStdout()), Now: time.Now()})
+	var answer T
+	if err := client.Get(cmd.Context(), path, query, &answer); err != nil {
+		return err
+	}
+	if a.json {
+		return printJSON(cmd.OutOrStdout(), answer)
+	}
+	text(admin.Text{Out: cmd.OutOrStdout(), Colour: coloured(cmd.OutOrStdout()), Now: time.Now()}, answer)
 	return nil
 }
 
@@ -89,15 +91,7 @@ func explainCommand() *cobra.Command {
 		Example: "  hanse explain '$ZHu2…'\n  hanse explain '$ZHu2…' --user @bob:example.org --config hanse.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			var x admin.Explanation
-			if err := client.Get(cmd.Context(), "/explain", url.Values{"event": args, "user": {user}}, &x); err != nil {
-				return err
-			}
-			return a.show(cmd, x, func(t admin.Text) { t.Explanation(&x) })
+			return ask(cmd, &a, "/explain", url.Values{"event": args, "user": {user}}, admin.Text.Explanation)
 		},
 	}
 	a.flags(cmd)
@@ -112,22 +106,10 @@ func peersCommand() *cobra.Command {
 		Short: "How it stands with other servers: reachable or not and why, what waits, what is refused",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
 			if len(args) == 1 {
-				var peer admin.Peer
-				if err := client.Get(cmd.Context(), "/peers", url.Values{"name": args}, &peer); err != nil {
-					return err
-				}
-				return a.show(cmd, peer, func(t admin.Text) { t.Peer(peer) })
+				return ask(cmd, &a, "/peers", url.Values{"name": args}, admin.Text.Peer)
 			}
-			var peers []admin.Peer
-			if err := client.Get(cmd.Context(), "/peers", nil, &peers); err != nil {
-				return err
-			}
-			return a.show(cmd, peers, func(t admin.Text) { t.Peers(peers) })
+			return ask(cmd, &a, "/peers", nil, admin.Text.Peers)
 		},
 	}
 	a.flags(cmd)
@@ -141,22 +123,10 @@ func roomsCommand() *cobra.Command {
 		Short: "How it stands with rooms: members, extremities, gaps, what waits, state resets",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
 			if len(args) == 1 {
-				var room admin.Room
-				if err := client.Get(cmd.Context(), "/rooms", url.Values{"id": args}, &room); err != nil {
-					return err
-				}
-				return a.show(cmd, room, func(t admin.Text) { t.Room(room) })
+				return ask(cmd, &a, "/rooms", url.Values{"id": args}, admin.Text.Room)
 			}
-			var rooms []admin.Room
-			if err := client.Get(cmd.Context(), "/rooms", nil, &rooms); err != nil {
-				return err
-			}
-			return a.show(cmd, rooms, func(t admin.Text) { t.Rooms(rooms) })
+			return ask(cmd, &a, "/rooms", nil, admin.Text.Rooms)
 		},
 	}
 	a.flags(cmd)

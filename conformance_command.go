@@ -12,9 +12,7 @@ import (
 )
 
 func conformanceCommand() *cobra.Command {
-	group := &cobra.Command{Use: "conformance", Short: "Does a homeserver federate? Ask this one, or any other"}
-	group.AddCommand(conformanceRunCommand(), conformanceCoverageCommand())
-	return group
+	return group("conformance", "Does a homeserver federate? Ask this one, or any other", conformanceRunCommand(), conformanceCoverageCommand())
 }
 
 func conformanceRunCommand() *cobra.Command {
@@ -102,14 +100,6 @@ func conformanceCoverageCommand() *cobra.Command {
 		},
 	}
 }
-
-// exitError is an error with an exit code of its own.
-type exitError struct {
-	error
-	code int
-}
-
-func (e exitError) Unwrap() error { return e.error }
 
 // unable gives a run's error its exit code.
 func unable(err error) error {

@@ -1,4 +1,4 @@
-// Hanse is a Matrix homeserver built around federation. This file is its command line: flags, environment, signals and
+// Hanse is a Matrix homeserver built around federation. This package is its command line: flags, environment, signals and
 // exit codes, and nothing else.
 package main
 
@@ -37,6 +37,14 @@ func main() {
 	}
 }
 
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	error
+	code int
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
 func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "hanse",
@@ -48,6 +56,17 @@ func command() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(serveCommand(), doctorCommand(), explainCommand(), peersCommand(), roomsCommand(), traceCommand(), testnetCommand(), conformanceCommand(), configCommand())
 	return root
+}
+
+// group is a command that does nothing itself: those below it do.
+func group(name, short string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: name, Short: short, DisableFlagsInUseLine: true,
+		Args: cobra.NoArgs, // a word that is no command is a mistake, not a question for help
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(below...)
+	return cmd
 }
 
 func serveCommand() *cobra.Command {
@@ -73,11 +92,8 @@ func serveCommand() *cobra.Command {
 	serve.Flags().StringVar(&file, "config", "", "the configuration file (YAML)")
 	serve.Flags().BoolVar(&untilStdinCloses, "until-stdin-closes", false, "stop when standard input ends, for programs that start this one")
 	serve.RunE = func(cmd *cobra.Command, _ []string) error {
-		config, err := readConfig(file)
+		config, err := configured(file)
 		if err != nil {
-			return err
-		}
-		if err := fromEnvironment(&config); err != nil {
 			return err
 		}
 		for i, setting := range settings {
@@ -107,16 +123,20 @@ func readConfig(file string) (node.Config, error) {
 	return node.ReadConfig(file, data)
 }
 
-// fromEnvironment sets what the environment says.
-func fromEnvironment(config *node.Config) error {
+// configured is the configuration of the file and, over it, of the environment.
+func configured(file string) (node.Config, error) {
+	config, err := readConfig(file)
+	if err != nil {
+		return config, err
+	}
 	for _, setting := range node.Settings() {
 		if value, ok := os.LookupEnv(setting.Env()); ok {
-			if err := setting.Set(config, value); err != nil {
-				return fmt.Errorf("environment variable %s: %w", setting.Env(), err)
+			if err := setting.Set(&config, value); err != nil {
+				return config, fmt.Errorf("environment variable %s: %w", setting.Env(), err)
 			}
 		}
 	}
-	return nil
+	return config, nil
 }
 
 // untilClosed ends the context when r ends.
@@ -156,8 +176,7 @@ func serveUntil(ctx context.Context, config node.Config) error {
 }
 
 func configCommand() *cobra.Command {
-	config := &cobra.Command{Use: "config", Short: "What can be configured"}
-	config.AddCommand(&cobra.Command{
+	return group("config", "What can be configured", &cobra.Command{
 		Use:   "example",
 		Short: "Print a configuration file with every setting and its meaning",
 		Args:  cobra.NoArgs,
@@ -166,7 +185,6 @@ func configCommand() *cobra.Command {
 			return err
 		},
 	})
-	return config
 }
 
 // count is a flag's number of nodes.
@@ -237,9 +255,7 @@ func testnetCommand() *cobra.Command {
 		},
 	}
 	member.Flags().StringVar(&memberFile, "config", "", "the node's configuration file")
-	group := &cobra.Command{Use: "testnet", Short: "A small Matrix on one machine"}
-	group.AddCommand(up, oneNode, member, benchCommand())
-	return group
+	return group("testnet", "A small Matrix on one machine", up, oneNode, member, benchCommand())
 }
 
 func benchCommand() *cobra.Command {

@@ -32,6 +32,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		"a testnet has 1 to 50 nodes":                {"testnet", "up", "--nodes", "x"},
 		"unknown key":                                {"rooms", "--config", "testdata/unknown.yaml"},
 		"which server?":                              {"doctor"},
+		`unknown command "list"`:                     {"conformance", "list"},
 	} {
 		if _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", args, err)
