@@ -45,34 +45,24 @@ func (s *session) explain(ctx context.Context, args []string) error {
 }
 
 func (s *session) peers(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errUsage
-	}
-	i, err := s.node(args[0])
-	if err != nil {
-		return err
-	}
-	var peers []admin.Peer
-	if err := s.network.ask(ctx, i, "/peers", nil, &peers); err != nil {
-		return err
-	}
-	s.report.tell(s.network.plan.Nodes[i].Name, peers, func(t admin.Text) { t.Peers(peers) })
-	return nil
+	return askOne(ctx, s, args, "/peers", admin.Text.Peers)
 }
 
 func (s *session) rooms(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errUsage
-	}
-	i, err := s.node(args[0])
+	return askOne(ctx, s, args, "/rooms", admin.Text.Rooms)
+}
+
+// askOne asks the node that a command is about, and shows its answer.
+func askOne[T any](ctx context.Context, s *session, args []string, path string, text func(admin.Text, T)) error {
+	i, err := s.one(args)
 	if err != nil {
 		return err
 	}
-	var rooms []admin.Room
-	if err := s.network.ask(ctx, i, "/rooms", nil, &rooms); err != nil {
+	var answer T
+	if err := s.network.ask(ctx, i, path, nil, &answer); err != nil {
 		return err
 	}
-	s.report.tell(s.network.plan.Nodes[i].Name, rooms, func(t admin.Text) { t.Rooms(rooms) })
+	s.report.tell(s.network.plan.Nodes[i].Name, answer, func(t admin.Text) { text(t, answer) })
 	return nil
 }
 

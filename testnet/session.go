@@ -168,6 +168,14 @@ func (s *session) node(name string) (int, error) {
 	return 0, fmt.Errorf("there is no node %q; status lists them", name)
 }
 
+// one is the node that a command is about which takes one and nothing else.
+func (s *session) one(args []string) (int, error) {
+	if len(args) != 1 {
+		return 0, errUsage
+	}
+	return s.node(args[0])
+}
+
 func (s *session) nodes(args []string) ([2]int, error) {
 	var pair [2]int
 	if len(args) != 2 {
@@ -271,10 +279,7 @@ func (s *session) cutFrom(i int) []int {
 }
 
 func (s *session) kill(_ context.Context, args []string) error {
-	if len(args) != 1 {
-		return errUsage
-	}
-	i, err := s.node(args[0])
+	i, err := s.one(args)
 	if err != nil {
 		return err
 	}
@@ -289,10 +294,7 @@ func (s *session) kill(_ context.Context, args []string) error {
 }
 
 func (s *session) start(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errUsage
-	}
-	i, err := s.node(args[0])
+	i, err := s.one(args)
 	if err != nil {
 		return err
 	}

@@ -81,31 +81,9 @@ func TestCommandsBreakAndMendATestnet(t *testing.T) {
 
 // TestNodesThatDisagreeAreAsked: where the scenario fails, the report says what each node knows.
 func TestNodesThatDisagreeAreAsked(t *testing.T) {
-	dir := t.TempDir()
-	plan, _, err := loadOrMakePlan(dir, 2, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	network, err := newNetwork(dir, hanse(t), plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := network.stop(); err != nil {
-			t.Error(err)
-		}
-	}()
 	var out bytes.Buffer
-	report := &report{out: &out, began: time.Now()}
-	if err := network.start(t.Context(), report); err != nil {
-		t.Fatal(err)
-	}
-	s := &scenario{network: network, report: report, patience: convergeTimeout}
-	defer s.close()
-	if err := s.run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	session := newSession(network, s, report)
+	s := played(t, &out)
+	session := newSession(s.network, s, s.report)
 	if err := session.cut(t.Context(), []string{"node1", "node2"}); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -49,6 +50,34 @@ func hanse(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// played is two nodes whose users have met. They end with the test.
+func played(t *testing.T, out io.Writer) *scenario {
+	t.Helper()
+	dir := t.TempDir()
+	plan, _, err := loadOrMakePlan(dir, 2, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := newNetwork(dir, hanse(t), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := network.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := &scenario{network: network, report: &report{out: out, began: time.Now()}, patience: convergeTimeout}
+	t.Cleanup(s.close)
+	if err := network.start(t.Context(), s.report); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // TestUp is the README's main job: the nodes start, their users meet, and a second start goes on with them.
@@ -135,29 +164,7 @@ func TestKilledNodesLoseNothing(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	dir := t.TempDir()
-	plan, _, err := loadOrMakePlan(dir, 2, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	network, err := newNetwork(dir, hanse(t), plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := network.stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	report := &report{out: &bytes.Buffer{}, began: time.Now()}
-	if err := network.start(t.Context(), report); err != nil {
-		t.Fatal(err)
-	}
-	s := &scenario{network: network, report: report, patience: convergeTimeout}
-	defer s.close()
-	if err := s.run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s := played(t, io.Discard)
 	acknowledged := map[string]string{} // event ID → text
 	for round := range 4 {
 		for id, text := range talkUntilKilled(t, s, random, round) {
