@@ -86,8 +86,8 @@ func makeReport(o Options, run results, expected []*expectation) Report {
 			}
 			continue
 		}
-		test, chosen := makeTest(one, expected)
-		if !chosen {
+		test, ok := makeTest(one, expected)
+		if !ok {
 			continue
 		}
 		report.Totals.count(test.Outcome)
@@ -117,7 +117,14 @@ func (t *Totals) count(outcome string) {
 	}
 }
 
-func makeTest(one types.SpecReport, expected []*expectation) (test Test, chosen bool) {
+// chosen tells whether a test belongs to this process's run.
+func chosen(one types.SpecReport) bool {
+	passedOver := one.State == types.SpecStateSkipped && (one.Failure.Message == "" || one.Failure.Message == suite.Elsewhere)
+	return !passedOver && one.State != types.SpecStatePending
+}
+
+// makeTest tells what came of a test; ok is false where it wasn't chosen.
+func makeTest(one types.SpecReport, expected []*expectation) (test Test, ok bool) {
 	labels := one.Labels()
 	test = Test{
 		Name: one.FullText(), Labels: suite.PlainLabels(labels), RoomVersion: suite.VersionOf(labels), Seconds: one.RunTime.Seconds(),
@@ -127,7 +134,7 @@ func makeTest(one types.SpecReport, expected []*expectation) (test Test, chosen 
 	}
 	e := expects(expected, test.Name)
 	switch {
-	case one.State == types.SpecStateSkipped && (one.Failure.Message == "" || one.Failure.Message == suite.Elsewhere), one.State == types.SpecStatePending:
+	case !chosen(one):
 		return test, false
 	case one.State == types.SpecStateSkipped:
 		test.Outcome, test.Why = NotApplicable, one.Failure.Message

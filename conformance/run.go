@@ -212,8 +212,8 @@ func (p *progress) spec(spec ginkgo.SpecReport) {
 	}
 	sign := "."
 	switch {
-	case spec.State == types.SpecStateSkipped && (spec.Failure.Message == "" || spec.Failure.Message == suite.Elsewhere) || spec.State == types.SpecStatePending:
-		return // it was not chosen
+	case !chosen(spec):
+		return
 	case spec.State == types.SpecStateSkipped:
 		sign = "-"
 	case spec.Failed():

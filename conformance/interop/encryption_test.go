@@ -37,9 +37,7 @@ var _ = Describe("what encryption needs of Hanse and Synapse", func() {
 // post is a call whose answer is an object.
 func post(ctx context.Context, u *user.User, path string, body any) map[string]any {
 	GinkgoHelper()
-	var answer map[string]any
-	Expect(u.Call(ctx, "POST", "/_matrix/client/v3/"+path, nil, body, &answer)).To(Succeed())
-	return answer
+	return ask(ctx, u, "POST", clientV3("/"+path), nil, body)
 }
 
 // deep looks into nested objects; nil if there is nothing.

@@ -43,10 +43,7 @@ var _ = Describe("users of Hanse and Synapse", func() {
 // makeRoom makes a public room and returns its ID and alias.
 func makeRoom(ctx context.Context, u *user.User, version, alias, serverName string) (room, fullAlias string) {
 	GinkgoHelper()
-	room, err := u.CreateRoom(ctx, map[string]any{
-		"preset": "public_chat", "room_version": version, "room_alias_name": alias, "name": "The " + alias,
-	})
-	Expect(err).NotTo(HaveOccurred())
+	room = create(ctx, u, map[string]any{"room_version": version, "room_alias_name": alias, "name": "The " + alias})
 	return room, "#" + alias + ":" + serverName
 }
 

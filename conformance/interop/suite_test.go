@@ -74,7 +74,7 @@ var _ = AfterSuite(func() {
 var _ = AfterEach(func() {
 	if CurrentSpecReport().Failed() {
 		for _, s := range []*server{hanse, synapse} {
-			GinkgoWriter.Printf("the log of %s ends with:\n%s\n", s.kind, logTail(s.process.LogFile()))
+			GinkgoWriter.Printf("the log of %s ends with:\n%s\n", s.kind, adapter.LogTail(s.process.LogFile(), 0, 20_000))
 		}
 	}
 })
@@ -102,14 +102,6 @@ func (s *server) start() {
 func (s *server) stop() {
 	GinkgoHelper()
 	Expect(s.process.Stop()).To(Succeed())
-}
-
-func logTail(file string) string {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err.Error()
-	}
-	return string(data[max(0, len(data)-20_000):])
 }
 
 // newUser registers a user.

@@ -95,5 +95,3 @@ func eachVersion() []TableEntry {
 	}
 	return entries
 }
-
-func contains(labels []string, wanted string) bool { return slices.Contains(labels, wanted) }

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"net/http"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -43,7 +44,7 @@ var _ = Describe("History visibility", Label("s2s:history", "s2s:visibility"), f
 						}
 						answer, err := p.Do(ctx, sut.name, historyRequest(endpoint, roomID, from))
 						Expect(err).NotTo(HaveOccurred())
-						if contains(seen, text) {
+						if slices.Contains(seen, text) {
 							Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
 							Expect(string(answer.Body)).To(ContainSubstring(text))
 						} else {

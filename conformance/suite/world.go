@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -392,7 +393,7 @@ var _ = BeforeEach(func() {
 	if config.Front != nil {
 		config.Front.Begin(CurrentSpecReport().FullText())
 	}
-	if config.LiteralNames && contains(CurrentSpecReport().Labels(), labelNames) {
+	if config.LiteralNames && slices.Contains(CurrentSpecReport().Labels(), labelNames) {
 		Skip("it needs server names of a DNS server of the suite's, which this server doesn't ask")
 	}
 })

@@ -2,8 +2,8 @@
 // rooms in memory, and a script that may fail, delay, hang or lie at every endpoint, and send whatever it likes. It is
 // not a homeserver: it stores nothing, has no users with accounts, and does what the test says, right or wrong.
 //
-// It takes the product's packages for events, rules and state resolution (a later suite brings its own slow ones), but
-// serves and checks requests by itself.
+// It takes the product's packages for events, rules and state resolution (the conformance suite judges by conformance/literal
+// beside them), but serves and checks requests by itself.
 package peer
 
 import (
