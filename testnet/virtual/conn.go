@@ -37,6 +37,11 @@ func (s *stream) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
+	s.wake()
+}
+
+// wake lets those look again who wait; mu is held.
+func (s *stream) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -86,8 +91,7 @@ func (s *stream) Read(p []byte) (int, error) {
 				s.segments = s.segments[1:]
 			}
 			s.inFlight -= n
-			close(s.changed)
-			s.changed = make(chan struct{})
+			s.wake()
 			return n, nil
 		case s.ended:
 			return 0, io.EOF
@@ -111,8 +115,7 @@ func (s *stream) send(p []byte, latency time.Duration) (int, error) {
 		case s.inFlight < maxInFlight:
 			s.segments = append(s.segments, segment{time.Now().Add(latency), append([]byte(nil), p...)})
 			s.inFlight += len(p)
-			close(s.changed)
-			s.changed = make(chan struct{})
+			s.wake()
 			return len(p), nil
 		}
 		s.wait(s.write)
