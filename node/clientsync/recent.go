@@ -59,7 +59,8 @@ type recentRoom struct {
 	joinedAt store.Position // when it was asked; 0: not yet
 }
 
-// stateSpan is what the current state was while the newest position was in [first, last].
+// stateSpan is what the current state was while the newest position was in [first, last]. Spans leave no gaps as long as each of
+// the room's commits is asked for: other rooms' commits are in them.
 type stateSpan struct {
 	first, last store.Position
 	state       roomstate.Map
@@ -230,7 +231,15 @@ func (s *Syncer) stateAt(ctx context.Context, room id.RoomID, at store.Position)
 	}
 	state, err := s.store.CurrentStateAt(ctx, room, at)
 	if err == nil && newest {
-		r.states = append(r.states[max(0, n-maxStates):], stateSpan{at, at, state})
+		first := at
+		if n > 0 {
+			if commit, only := s.stream.LastCommit(room, r.states[n-1].last); commit > 0 && commit <= at {
+				if first = commit; only {
+					r.states[n-1].last = commit - 1
+				}
+			}
+		}
+		r.states = append(r.states[max(0, n-maxStates):], stateSpan{first, at, state})
 	}
 	return state, err
 }

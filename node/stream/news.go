@@ -17,8 +17,8 @@ type news struct {
 	users map[id.UserID]userNews
 }
 
-// roomNews are of a room; devices is when those of somebody in it changed last.
-type roomNews struct{ events, members, receipts, redactions, devices store.Position }
+// roomNews are of a room; earlier is the commit before that of events, devices is when those of somebody in it changed last.
+type roomNews struct{ events, earlier, members, receipts, redactions, devices store.Position }
 
 type userNews struct{ memberships, accountData, devices, toDevice, oneTimeKeys store.Position }
 
@@ -35,7 +35,7 @@ func (n *news) add(notice store.Notice) {
 	switch notice.Kind {
 	case store.KindEvents:
 		room := n.rooms[notice.Room]
-		room.events = at
+		room.events, room.earlier = at, room.events
 		if notice.Redacts {
 			room.redactions = at
 		}
@@ -88,6 +88,18 @@ func (s *Stream) RoomSince(room id.RoomID, after store.Position) RoomChanges {
 	}
 	n := s.news.rooms[room]
 	return RoomChanges{n.events > after, n.receipts > after, n.redactions > after}
+}
+
+// LastCommit is where a room's newest commit after a position is, and whether it is the only one after it; 0 where that is not
+// known, or there is none.
+func (s *Stream) LastCommit(room id.RoomID, after store.Position) (at store.Position, only bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.news.rooms[room]
+	if after < s.news.floor || n.events <= after {
+		return 0, false
+	}
+	return n.events, n.earlier <= after
 }
 
 // RoomsSince keeps those of the rooms in which events, state or receipts may have changed after a position.

@@ -136,3 +136,24 @@ func TestNewsOfDevices(t *testing.T) {
 		t.Error("what was before is taken for known")
 	}
 }
+
+// The commits of a room are told apart from those of others, and what is forgotten is not known.
+func TestLastCommit(t *testing.T) {
+	var n news
+	s := &Stream{}
+	n.forget(10)
+	for _, at := range []store.Position{12, 15} {
+		n.add(store.Notice{Position: at, Kind: store.KindEvents, Room: "!one:a"})
+		n.add(store.Notice{Position: at + 1, Kind: store.KindEvents, Room: "!two:a"})
+		n.add(store.Notice{Position: at + 2, Kind: store.KindReceipt, Room: "!one:a"})
+	}
+	s.news = n
+	for _, c := range []struct {
+		after, at store.Position
+		only      bool
+	}{{9, 0, false}, {10, 15, false}, {11, 15, false}, {12, 15, true}, {14, 15, true}, {15, 0, false}, {17, 0, false}} {
+		if at, only := s.LastCommit("!one:a", c.after); at != c.at || only != c.only {
+			t.Errorf("after %d: %d, %v, want %d, %v", c.after, at, only, c.at, c.only)
+		}
+	}
+}
