@@ -144,10 +144,10 @@ func (w *want) criteria() map[id.KeyID]Criteria {
 
 // query gets the documents that the asked server has of others, and checks that they are signed by their server and pass
 // the test. Those that don't are left out.
-func (r *Ring) query(ctx context.Context, notary id.ServerName, q NotaryRequest, test func(ServerKeys) bool) ([]ServerKeys, error) {
+func (r *Ring) query(ctx context.Context, asked id.ServerName, q NotaryRequest, test func(ServerKeys) bool) ([]ServerKeys, error) {
 	now := time.Now()
 	r.mu.Lock()
-	wait, err := r.entry(notary, now).pause(now, false)
+	wait, err := r.entry(asked, now).pause(now, false)
 	r.mu.Unlock()
 	if wait && err != nil {
 		return nil, err
@@ -159,8 +159,8 @@ func (r *Ring) query(ctx context.Context, notary id.ServerName, q NotaryRequest,
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	raws, err := r.cfg.Fetcher.NotaryQuery(ctx, notary, q)
-	r.noteNotary(ctx, notary, err)
+	raws, err := r.cfg.Fetcher.NotaryQuery(ctx, asked, q)
+	r.noteNotary(ctx, asked, err)
 	if err != nil {
 		return nil, err
 	}
@@ -171,14 +171,14 @@ func (r *Ring) query(ctx context.Context, notary id.ServerName, q NotaryRequest,
 	parallel(len(raws), func(i int) {
 		doc, err := ParseServerKeys(raws[i])
 		if err != nil || !test(doc) {
-			r.log.Debug("a key document from another than its server is no good", "asked", notary, "server", doc.ServerName, "error", err)
+			r.log.Debug("a key document from another than its server is no good", "asked", asked, "server", doc.ServerName, "error", err)
 			return
 		}
 		parsed[i] = doc
 	})
 	var docs []ServerKeys
 	for _, doc := range parsed {
-		if _, asked := q.ServerKeys[doc.ServerName]; asked {
+		if _, wanted := q.ServerKeys[doc.ServerName]; wanted {
 			doc.FetchedTS = now.UnixMilli()
 			docs = append(docs, doc)
 		}

@@ -27,14 +27,14 @@ const (
 
 // record is what is remembered of a server beyond its queue, in memory alone. All fields belong to Sender.mu.
 type record struct {
-	taken   []Taken // the last transactions, oldest first
+	taken   []taken // the last transactions, oldest first
 	refused []Refused
 }
 
-// Taken says that a server took a transaction which reached up to a mark of the Outbox.
-type Taken struct {
-	Upto int64
-	At   time.Time
+// taken is a transaction that a server took, and up to which mark of the Outbox it reached.
+type taken struct {
+	upto int64
+	at   time.Time
 }
 
 // Refused is an error that a server reported for an event, or an event that it refuses for good.
@@ -92,7 +92,7 @@ func (s *Sender) peer(server id.ServerName) Peer {
 	}
 	if r := s.records[server]; r != nil {
 		if n := len(r.taken); n > 0 {
-			p.LastTaken = r.taken[n-1].At
+			p.LastTaken = r.taken[n-1].at
 			p.LastTry = latest(p.LastTry, p.LastTaken)
 		}
 		p.Refused = slices.Clone(r.refused)
@@ -117,9 +117,9 @@ func (s *Sender) TakenAt(server id.ServerName, mark int64) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	for i, t := range r.taken {
-		if t.Upto >= mark {
+		if t.upto >= mark {
 			// The oldest that is remembered may have been preceded by the one that had it.
-			return t.At, i > 0 || len(r.taken) < recordedTransactions
+			return t.at, i > 0 || len(r.taken) < recordedTransactions
 		}
 	}
 	return time.Time{}, false
@@ -148,7 +148,7 @@ func (s *Sender) recordTaken(server id.ServerName, batch Batch, results federati
 	defer s.mu.Unlock()
 	r := s.recordOf(server)
 	if !batch.Empty() && batch.Upto >= 0 {
-		r.taken = append(r.taken, Taken{Upto: batch.Upto, At: now})
+		r.taken = append(r.taken, taken{upto: batch.Upto, at: now})
 		if len(r.taken) > recordedTransactions {
 			r.taken = slices.Delete(r.taken, 0, 1)
 		}

@@ -100,9 +100,9 @@ func (t *writeTx) announcements(user id.UserID, u deviceUpdate, stream int64) ([
 	return edus, stream, err
 }
 
-// AnnounceJoin tells those servers in a room that a user of ours did not share one with before of the user's devices. It is an
-// update of the newest stream_id that follows none, so that a server which has the list as it is now does nothing, and one
-// that knows an older list fetches it.
+// AnnounceJoin tells those servers in a room, or said to be in one whose state isn't whole, that a user of ours did not share
+// one with before of the user's devices. It is an update of the newest stream_id that follows none, so that a server which
+// has the list as it is now does nothing, and one that knows an older list fetches it.
 //
 // spec:server-server-api#device-management
 func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID) error {
@@ -115,7 +115,8 @@ func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID
 	if err != nil || !found {
 		return err
 	}
-	servers, err := readAll[id.ServerName](ctx, s, `SELECT server FROM room_servers AS here WHERE room = $1 AND joined > 0 AND server <> $2
+	servers, err := readAll[id.ServerName](ctx, s, `SELECT server FROM (SELECT server FROM room_servers WHERE room = $1 AND joined > 0
+			UNION SELECT server FROM partial_servers WHERE room = $1) AS here WHERE server <> $2
 		AND NOT EXISTS (SELECT 1 FROM members JOIN room_servers AS there ON there.room = members.room
 			WHERE user_id = $3 AND membership = 'join' AND members.room <> $1 AND there.server = here.server AND there.joined > 0)`,
 		ref.number, string(s.self), string(user))

@@ -20,11 +20,10 @@ func (s *Store) Keys(ctx context.Context, servers []id.ServerName) ([]keys.Serve
 			if err := rows.Scan(&server, &fetched, &raw); err != nil {
 				return err
 			}
-			k, err := keys.ParseServerKeys(raw)
+			k, err := keys.LoadServerKeys(raw, fetched)
 			if err != nil {
 				return fmt.Errorf("the stored keys of %s: %w", server, err)
 			}
-			k.FetchedTS = fetched
 			all = append(all, k)
 			return nil
 		})

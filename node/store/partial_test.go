@@ -68,6 +68,14 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 		})
 	})
 
+	It("has the servers that are said to be in it told of the devices of who joins", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "ONE")
+		must(db.UploadKeys(ctx, store.KeyUpload{User: alice, Device: "ONE", DeviceKeys: []byte(`{}`)}))
+		Expect(must(db.Next(ctx, bob.Server(), 50, 100)).EDUs).To(HaveLen(2), "a login and an upload")
+		Expect(db.AnnounceJoin(ctx, alice, a.id())).To(Succeed())
+		Expect(must(db.Next(ctx, bob.Server(), 50, 100)).EDUs).To(HaveLen(3))
+	})
+
 	It("is remembered, with who is in it and what is to be decided again, until it is whole", func(ctx SpecContext) {
 		one, two := a.foreign(message(bob, "one")), a.foreign(message(bob, "two"))
 		given := unsure(two, room.Rejected)

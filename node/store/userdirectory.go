@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 
 	"hanse/federation/id"
 )
@@ -61,11 +60,7 @@ const userWordsDone = "user_words"
 // UserWordsDone tells whether the names of all users of this server were made findable once.
 func (s *Store) UserWordsDone(ctx context.Context) (bool, error) {
 	var value string
-	err := s.read.row(ctx, "SELECT value FROM meta WHERE name = $1", []any{userWordsDone}, &value)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
+	return s.read.found(ctx, "SELECT value FROM meta WHERE name = $1", []any{userWordsDone}, &value)
 }
 
 // SetUserWordsDone notes that they were.
