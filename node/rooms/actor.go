@@ -93,8 +93,7 @@ func (a *actor) run(ctx context.Context) {
 			return
 		}
 		idle.Reset(a.r.limits.Idle)
-		tasks, more := a.r.take(a, a.r.limits.Batch-len(a.filling.waiting))
-		announced := a.r.announced(a)
+		tasks, more, announced := a.r.take(a, a.r.limits.Batch-len(a.filling.waiting))
 		for _, t := range tasks {
 			a.do(ctx, t)
 		}

@@ -18,10 +18,9 @@ import (
 type givenState struct {
 	r     *Rooms
 	state []id.EventID
-	// omit leaves out of the auth chain what is in the state: those who ask for omit_members know that.
-	omit bool
+	// without is what is left out of the auth chain: the state, where members are omitted. Those who ask for that know it.
+	without map[id.EventID]bool
 
-	in    map[id.EventID]bool // the state
 	chain []chained           // auth events of what was read; complete after walk
 	seen  map[id.EventID]bool // of chain
 }
@@ -32,7 +31,7 @@ type chained struct {
 	depth   int64
 }
 
-// giveState prepares a state; of is an event besides whose auth chain is given, nil for none.
+// giveState prepares a state, or with keep what it keeps of it. of is an event besides whose auth chain is given, nil for none.
 func (r *Rooms) giveState(state roomstate.Map, of *event.Event, keep func(roomstate.Key) bool) *givenState {
 	g := &givenState{r: r, seen: make(map[id.EventID]bool)}
 	g.state = make([]id.EventID, 0, state.Len())
@@ -41,9 +40,11 @@ func (r *Rooms) giveState(state roomstate.Map, of *event.Event, keep func(roomst
 			g.state = append(g.state, eventID)
 		}
 	}
-	g.in = make(map[id.EventID]bool, len(g.state))
-	for _, eventID := range g.state {
-		g.in[eventID] = true
+	if keep != nil {
+		g.without = make(map[id.EventID]bool, len(g.state))
+		for _, eventID := range g.state {
+			g.without[eventID] = true
+		}
 	}
 	if of != nil {
 		g.cites(of)
@@ -138,7 +139,7 @@ func (g *givenState) walk(ctx context.Context) error {
 func (g *givenState) chainIDs() []id.EventID {
 	ids := make([]id.EventID, 0, len(g.chain))
 	for _, c := range g.chain {
-		if !g.omit || !g.in[c.eventID] {
+		if !g.without[c.eventID] {
 			ids = append(ids, c.eventID)
 		}
 	}

@@ -194,11 +194,14 @@ var _ = Describe("one server", func() {
 		It("redacts own events, others' only with the power for it", func() {
 			one.join(bob, roomID)
 			said := one.say(alice, roomID, "oops")
+			content := `{"reason":"x"}`
 			redact := func(who id.UserID, target id.EventID) error {
-				_, err := one.rooms.Send(ctx, rooms.SendRequest{Room: roomID, Sender: who, Type: "m.room.redaction", Redacts: target, Content: json.RawMessage(`{"reason":"x"}`)})
+				_, err := one.rooms.Send(ctx, rooms.SendRequest{Room: roomID, Sender: who, Type: "m.room.redaction", Redacts: target, Content: json.RawMessage(content)})
 				return err
 			}
 			Expect(code(redact(bob, said))).To(Equal("M_FORBIDDEN"))
+			content = fmt.Sprintf(`{"m.relates_to":{"event_id":%q,"rel_type":"m.reference"}}`, said)
+			Expect(code(redact(bob, said))).To(Equal("M_FORBIDDEN"), "whatever it relates to")
 			Expect(redact(alice, said)).To(Succeed())
 			row, _, err := one.store.Event(ctx, said)
 			Expect(err).NotTo(HaveOccurred())

@@ -7,7 +7,6 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
-	"hanse/federation/roomstate"
 )
 
 // What can't be answered, or done, without the members of a room waits for them while they are on their way, but not for ever.
@@ -30,14 +29,17 @@ func (r *Rooms) withMembers(ctx context.Context, roomID id.RoomID) error {
 
 // withMember is withMembers for what is done to one user, unless we know the user's membership.
 func (r *Rooms) withMember(ctx context.Context, roomID id.RoomID, user id.UserID) error {
-	state, err := r.store.CurrentState(ctx, roomID)
-	if err != nil {
+	if known, err := r.knowsMember(ctx, roomID, user); known || err != nil {
 		return err
 	}
-	if _, known := state.Get(typeMember, string(user)); known {
-		return nil
-	}
 	return r.withMembers(ctx, roomID)
+}
+
+// knowsMember tells whether we know a user's membership of a room, whatever it is.
+func (r *Rooms) knowsMember(ctx context.Context, roomID id.RoomID, user id.UserID) (bool, error) {
+	state, err := r.store.CurrentState(ctx, roomID)
+	_, known := state.Get(typeMember, string(user))
+	return known, err
 }
 
 const (
@@ -52,11 +54,7 @@ const (
 // see the room until its state is whole. The template that it answers with isn't used: we are in the room. If nobody answers, what we
 // know counts.
 func (r *Rooms) mayEnter(ctx context.Context, req JoinRequest) error {
-	state, err := r.store.CurrentState(ctx, req.Room)
-	if err != nil {
-		return err
-	}
-	if member, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typeMember, StateKey: string(req.User)}); err != nil || len(member) > 0 {
+	if known, err := r.knowsMember(ctx, req.Room, req.User); known || err != nil {
 		return err
 	}
 	if whole, err := r.awaitWhole(ctx, req.Room, enterTime, true); whole || err != nil {

@@ -86,21 +86,20 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 		Type: req.Type, StateKey: req.StateKey, Sender: req.Sender, Content: req.Content,
 		Redacts: req.Redacts, OriginServerTS: req.TS,
 	}
-	var check func(*room.Machine, room.Source) error
-	if req.Type == typeRedaction && req.Redacts != "" {
-		check = mayAskRedaction(req.Sender, req.Redacts)
-	}
-	if relation, relates := store.RelationIn(req.Content); relates {
-		check = func(*room.Machine, room.Source) error { return r.mayRelate(ctx, req, relation) }
-	}
 	var unchanged *event.Event
-	if req.StateKey != nil {
-		check = func(m *room.Machine, src room.Source) (err error) {
+	check := func(m *room.Machine, src room.Source) (err error) {
+		if req.StateKey != nil {
 			if unchanged, err = sameState(m, src, draft); err == nil && unchanged != nil {
 				err = errUnchanged
 			}
 			return err
 		}
+		if req.Type == typeRedaction && req.Redacts != "" {
+			if err := mayAskRedaction(m, src, req.Sender, req.Redacts); err != nil {
+				return err
+			}
+		}
+		return r.mayRelate(ctx, req)
 	}
 	result, err := r.propose(ctx, req.Room, req.options(), check, draft)
 	switch {
@@ -150,24 +149,22 @@ func (req SendRequest) options() store.CommitOptions {
 // mayAskRedaction refuses a redaction that would have no effect: of somebody else's event without the power for it.
 //
 // spec:client-server-api#redactions
-func mayAskRedaction(sender id.UserID, target id.EventID) func(*room.Machine, room.Source) error {
-	return func(m *room.Machine, src room.Source) error {
-		found, err := src.Events([]id.EventID{target})
-		if err != nil {
-			return err
-		}
-		if e := found[target].Event; e != nil && e.Sender() == sender && e.RoomID() == m.RoomID() {
-			return nil
-		}
-		levels, err := authrules.LevelsOf(stateOf{m.Current(), src})
-		if err != nil {
-			return err
-		}
-		if levels.User(sender) < levels.Redact() {
-			return federation.Forbidden("you may redact only your own events in this room")
-		}
+func mayAskRedaction(m *room.Machine, src room.Source, sender id.UserID, target id.EventID) error {
+	found, err := src.Events([]id.EventID{target})
+	if err != nil {
+		return err
+	}
+	if e := found[target].Event; e != nil && e.Sender() == sender && e.RoomID() == m.RoomID() {
 		return nil
 	}
+	levels, err := authrules.LevelsOf(stateOf{m.Current(), src})
+	if err != nil {
+		return err
+	}
+	if levels.User(sender) < levels.Redact() {
+		return federation.Forbidden("you may redact only your own events in this room")
+	}
+	return nil
 }
 
 // checkContent refuses what the rules of old room versions let pass but nobody should send any more.

@@ -82,25 +82,18 @@ func (r *Rooms) shedLocked() {
 	}
 }
 
-// take gives the actor up to n of its queued tasks, and says whether there are more.
-func (r *Rooms) take(a *actor, n int) (tasks []*task, more bool) {
+// take gives the actor up to n of its queued tasks, and says whether there are more. With them comes the announcement of
+// their commit, which the actor has to answer for; nil if there is none.
+func (r *Rooms) take(a *actor, n int) (tasks []*task, more bool, announced func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	announced, a.announced = a.announced, nil
 	n = min(max(n, 0), len(a.queue))
 	tasks = a.queue[:n:n]
 	if a.queue = a.queue[n:]; len(a.queue) == 0 {
 		a.queue = nil
 	}
-	return tasks, len(a.queue) > 0
-}
-
-// announced gives the actor its announcement of a commit, which it has to answer for; nil if there is none.
-func (r *Rooms) announced(a *actor) func() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	done := a.announced
-	a.announced = nil
-	return done
+	return tasks, len(a.queue) > 0, announced
 }
 
 // retire removes an actor that has nothing to do; false if it has. An actor that waits for a fetch stays: its machine

@@ -245,7 +245,11 @@ func (r *Rooms) threadRoots(ctx context.Context, s sight, req ThreadsRequest, th
 //
 // spec:client-server-api#avoiding-duplicate-annotations
 // spec:client-server-api#validation-of-mthread-relationships
-func (r *Rooms) mayRelate(ctx context.Context, req SendRequest, relation store.Relation) error {
+func (r *Rooms) mayRelate(ctx context.Context, req SendRequest) error {
+	relation, relates := store.RelationIn(req.Content)
+	if !relates {
+		return nil
+	}
 	switch relation.Type {
 	case store.RelationAnnotation:
 		twice, err := r.store.Annotated(ctx, req.Room, relation.Target, req.Sender, req.Type, relation.Key)

@@ -76,28 +76,25 @@ func supports(list []roomversion.Version, rules *roomversion.Rules) bool {
 }
 
 // serves tells whether we may help a server with a room: we are in it, and its ACL lets the server take part.
-func (r *Rooms) serves(ctx context.Context, origin id.ServerName, roomID id.RoomID) (*roomversion.Rules, error) {
+func (r *Rooms) serves(ctx context.Context, origin id.ServerName, roomID id.RoomID) (store.RoomInfo, error) {
 	info, ok, err := r.store.Room(ctx, roomID)
 	if err != nil {
-		return nil, err
+		return info, err
 	}
 	if !ok || !info.Resident {
-		return nil, federation.NotFound(fmt.Sprintf("this server is not in the room %s", roomID))
+		return info, federation.NotFound(fmt.Sprintf("this server is not in the room %s", roomID))
 	}
-	return info.Rules, r.admit(ctx, roomID, origin)
+	return info, r.admit(ctx, roomID, origin)
 }
 
 // servesWhole is serves for memberships: a server that doesn't know all members can't tell who may join or leave, nor give the state or the
 // servers of the room. It answers as if it weren't in the room, as deployed servers do, so that another one is asked.
 func (r *Rooms) servesWhole(ctx context.Context, origin id.ServerName, roomID id.RoomID) (*roomversion.Rules, error) {
-	info, _, err := r.store.Room(ctx, roomID)
-	if err != nil {
-		return nil, err
+	info, err := r.serves(ctx, origin, roomID)
+	if err == nil && info.Partial {
+		err = federation.NotFound(fmt.Sprintf("this server is not in the room %s as a whole yet: ask another one", roomID))
 	}
-	if info.Partial {
-		return nil, federation.NotFound(fmt.Sprintf("this server is not in the room %s as a whole yet: ask another one", roomID))
-	}
-	return r.serves(ctx, origin, roomID)
+	return info.Rules, err
 }
 
 // make is the common part of make_join, make_leave and make_knock.
@@ -137,7 +134,6 @@ func (r *Rooms) SendJoin(ctx context.Context, origin id.ServerName, req federati
 		}
 	}
 	given := r.giveState(result.Before, e, keep)
-	given.omit = req.OmitMembers
 	answer.StateStream, answer.AuthChainStream = given.events(ctx), given.authChain(ctx)
 	return answer, nil
 }

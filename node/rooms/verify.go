@@ -13,9 +13,9 @@ import (
 	"hanse/federation/roomversion"
 )
 
-// verified reads events that another server gave us, and takes the texts over: those of the room that are valid events with good signatures,
-// each once, in the order given; one whose content hash is wrong comes redacted. The rest is left out: what depends on
-// it will be missing, and that is for the machine to judge.
+// verified reads events that another server gave us, and takes their texts over: those of the room that are valid events
+// with good signatures, each once, in the order given; one whose content hash is wrong comes redacted. The rest is left
+// out: what depends on it will be missing, and that is for the machine to judge.
 //
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1 to 3
 func (r *Rooms) verified(ctx context.Context, rules *roomversion.Rules, roomID id.RoomID, raws []json.RawMessage) []*event.Event {
@@ -26,10 +26,10 @@ func (r *Rooms) verified(ctx context.Context, rules *roomversion.Rules, roomID i
 // verifiedLists is verified for two lists whose events are checked together; an event that is in both is in the first. It takes the
 // texts over, so that those of a large room need not be in memory twice.
 func (r *Rooms) verifiedLists(ctx context.Context, rules *roomversion.Rules, roomID id.RoomID, first, second []json.RawMessage) (a, b []*event.Event) {
-	inBoth := len(first)
-	parsed := parseAll(rules, slices.Concat(first, second))
+	raws := slices.Concat(first, second)
 	clear(first)
 	clear(second)
+	parsed := parseAll(rules, raws)
 	seen := make(map[id.EventID]bool, len(parsed))
 	var check []*event.Event
 	inFirst := 0 // how many of check
@@ -39,7 +39,7 @@ func (r *Rooms) verifiedLists(ctx context.Context, rules *roomversion.Rules, roo
 		}
 		seen[e.ID()] = true
 		check = append(check, e)
-		if i < inBoth {
+		if i < len(first) {
 			inFirst++
 		}
 	}

@@ -1,0 +1,327 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"hanse/federation/client"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/room"
+	"hanse/federation/roomversion"
+	"hanse/keys"
+	"hanse/node/store"
+)
+
+const (
+	// wholeTime bounds what one server may take.
+	wholeTime = 15 * time.Minute
+	// wholeChunk is how many events of a state share a step and a commit: what happens in the room meanwhile waits no longer than for one.
+	wholeChunk = 500
+	// wholePasses bounds how often the events of an answer are gone through: each time those are taken whose auth events are known by then.
+	// Events in an order in which auth events come first need one.
+	wholePasses = 50
+	// keysMost is how many events are kept to be checked again; where there are more, nobody waits.
+	keysMost = 5000
+)
+
+// errKeys is the pause for keys.
+var errKeys = errors.New("the keys of some members' servers can't be had now")
+
+// errWhole ends the work on a room that needs none any more.
+var errWhole = errors.New("rooms: the state is whole")
+
+// unfitState is an answer that was given, but isn't good.
+type unfitState struct{ reason string }
+
+func (u *unfitState) Error() string { return u.reason }
+
+// whole is the work with one server.
+type whole struct {
+	r       *Rooms
+	server  id.ServerName
+	partial store.PartialRoom
+	rules   *roomversion.Rules
+	strict  bool
+	// unsigned are events whose signatures can't be checked, as their servers' keys are not to be had, and what rests on them: no other
+	// server can give them better. Of the first ones the text is kept, to be checked again.
+	unsigned map[id.EventID]json.RawMessage
+	keys     bool // such keys are waited for
+}
+
+// get gets the state and has the room take it.
+func (w *whole) get(ctx context.Context) error {
+	select {
+	case w.r.wholes <- struct{}{}:
+		defer func() { <-w.r.wholes }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, wholeTime)
+	defer cancel()
+	if err := w.needed(ctx); err != nil {
+		return err
+	}
+	row, ok, err := w.r.store.Event(ctx, w.partial.Join)
+	if err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("our join %s is not stored", w.partial.Join))
+	}
+	w.rules = row.Event.Rules()
+	again := slices.DeleteFunc(slices.Collect(maps.Values(w.unsigned)), func(raw json.RawMessage) bool { return raw == nil })
+	clear(w.unsigned)
+	if err := w.takeAll(ctx, again); err != nil {
+		return err
+	}
+	states, err := w.states(ctx, row.Event)
+	if err != nil {
+		return err
+	}
+	return w.complete(ctx, states)
+}
+
+// leaveOut notes an unsigned event.
+func (w *whole) leaveOut(e *event.Event) {
+	w.unsigned[e.ID()] = nil
+	if len(w.unsigned) <= keysMost {
+		w.unsigned[e.ID()] = e.JSON()
+	}
+}
+
+// isUnsigned tells whether an event is one of those.
+func (w *whole) isUnsigned(e id.EventID) bool {
+	_, ok := w.unsigned[e]
+	return ok
+}
+
+// needed tells, by errWhole, that nobody needs the state any more: it is whole, or was left.
+func (w *whole) needed(ctx context.Context) error {
+	now, ok, err := w.r.store.PartialRoom(ctx, w.partial.RoomID)
+	if err == nil && (!ok || now.Join != w.partial.Join) {
+		err = errWhole
+	}
+	return err
+}
+
+// states gets the state before our join: by those after its prev events, as deployed servers ask, since every server in the room has
+// them, or that before the join itself, which those have who were told of it.
+func (w *whole) states(ctx context.Context, joined *event.Event) ([][]id.EventID, error) {
+	var states [][]id.EventID
+	var refused error
+	for _, prev := range joined.PrevEvents() {
+		state, err := w.stateAt(ctx, prev)
+		if err != nil {
+			refused = err
+			break
+		}
+		states = append(states, append([]id.EventID{prev}, state...)) // first: it replaces what it is the successor of
+	}
+	if refused == nil && len(states) > 0 {
+		return states, nil
+	}
+	if wireError(refused) == nil || ctx.Err() != nil {
+		return nil, refused // it isn't there: asking again won't help
+	}
+	state, err := w.stateAt(ctx, joined.ID())
+	if err != nil {
+		return nil, errors.Join(refused, err)
+	}
+	return [][]id.EventID{state}, nil
+}
+
+// stateAt gets the state before an event, and stores those of its events, of its auth chain and the event itself that aren't stored.
+func (w *whole) stateAt(ctx context.Context, at id.EventID) ([]id.EventID, error) {
+	ids, err := w.r.cfg.Client.StateIDs(ctx, w.server, w.partial.RoomID, at)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids.PDUIDs) > w.r.limits.StateEvents || len(ids.AuthChainIDs) > w.r.limits.StateEvents {
+		return nil, &unfitState{fmt.Sprintf("the state it gave has more than %d events", w.r.limits.StateEvents)}
+	}
+	all := slices.Concat(ids.PDUIDs, ids.AuthChainIDs, []id.EventID{at})
+	missing, err := w.missing(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > fewEvents {
+		if err := w.takeState(ctx, at); err != nil {
+			return nil, err
+		}
+		if missing, err = w.missing(ctx, all); err != nil {
+			return nil, err
+		}
+	}
+	if len(missing) > 0 && len(missing) <= fewEvents {
+		raws, failed := w.r.fetchRaws(ctx, w.server, missing)
+		if err := w.takeAll(ctx, raws); err != nil {
+			return nil, err
+		}
+		if missing, err = w.missing(ctx, missing); err != nil {
+			return nil, err
+		}
+		if failed != nil && len(missing) > 0 && w.strict {
+			return nil, fmt.Errorf("%d events of the state it gave are not to be had from it: %w", len(missing), failed)
+		}
+	}
+	if len(missing) > 0 && w.strict {
+		return nil, &unfitState{fmt.Sprintf("%d events of the state it gave are not to be had from it, or not valid", len(missing))}
+	}
+	return ids.PDUIDs, nil
+}
+
+// takeState stores the events of a whole state, as they come.
+func (w *whole) takeState(ctx context.Context, at id.EventID) error {
+	ctx, release := client.Hold(ctx)
+	defer release()
+	answer, err := w.r.cfg.Client.State(ctx, w.server, w.partial.RoomID, at)
+	if err != nil {
+		return err
+	}
+	return w.takeAll(ctx, slices.Concat(answer.AuthChain, answer.PDUs))
+}
+
+// takeAll stores events, auth events before what cites them.
+func (w *whole) takeAll(ctx context.Context, left []json.RawMessage) (err error) {
+	for range wholePasses {
+		before := len(left)
+		if left, err = w.pass(ctx, left); err != nil || len(left) == 0 {
+			return err
+		}
+		if len(left) == before {
+			break
+		}
+	}
+	w.giveUp(parseAll(w.rules, left))
+	return nil
+}
+
+// giveUp notes those of the events that rest on unsigned ones: they can't be judged either.
+func (w *whole) giveUp(events []*event.Event) {
+	for again := true; again; {
+		again = false
+		for _, e := range events {
+			if e != nil && !w.isUnsigned(e.ID()) && slices.ContainsFunc(e.AuthEvents(), w.isUnsigned) {
+				w.leaveOut(e)
+				again = true
+			}
+		}
+	}
+}
+
+// missing are those of the events that aren't stored and could be.
+func (w *whole) missing(ctx context.Context, ids []id.EventID) ([]id.EventID, error) {
+	missing, err := w.r.unknown(ctx, ids)
+	return slices.DeleteFunc(missing, w.isUnsigned), err
+}
+
+// pass stores those of the events whose auth events are known by then; the others are returned.
+func (w *whole) pass(ctx context.Context, raws []json.RawMessage) (left []json.RawMessage, err error) {
+	for chunk := range slices.Chunk(raws, wholeChunk) {
+		if err := w.needed(ctx); err != nil {
+			return nil, err
+		}
+		events, err := w.fresh(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		later, err := w.outliers(ctx, events)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range later {
+			left = append(left, e.JSON())
+		}
+	}
+	return left, nil
+}
+
+// fresh are those events that aren't stored, verified.
+func (w *whole) fresh(ctx context.Context, raws []json.RawMessage) ([]*event.Event, error) {
+	parsed := parseAll(w.rules, raws)
+	parsed = slices.DeleteFunc(parsed, func(e *event.Event) bool { return e == nil || e.RoomID() != w.partial.RoomID })
+	known, err := w.r.store.Known(ctx, idsOf(parsed))
+	if err != nil {
+		return nil, err
+	}
+	parsed = slices.DeleteFunc(parsed, func(e *event.Event) bool { return known[e.ID()] })
+	var good []*event.Event
+	for i, err := range w.r.cfg.Ring.VerifyEvents(keys.GivenBy(ctx, w.server), parsed) {
+		if err != nil {
+			if failed, ok := errors.AsType[*keys.Error](err); ok && failed.Temporary() {
+				w.leaveOut(parsed[i])
+			}
+			w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", parsed[i].ID(), "err", err)
+			continue
+		}
+		good = append(good, parsed[i])
+	}
+	return good, nil
+}
+
+// outliers hands in events; those whose auth events aren't known yet are returned.
+func (w *whole) outliers(ctx context.Context, events []*event.Event) (later []*event.Event, err error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	result, err := w.r.step(ctx, w.partial.RoomID, room.Outliers{Events: events}, store.CommitOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		if v, ok := result.Verdict(e.ID()); ok && v.Status == room.Dropped {
+			later = append(later, e)
+		}
+	}
+	return later, nil
+}
+
+// complete has the room take the state.
+func (w *whole) complete(ctx context.Context, states [][]id.EventID) error {
+	if w.keys && len(w.unsigned) > 0 && len(w.unsigned) <= keysMost {
+		return errKeys
+	}
+	full := false
+	err := w.r.look(ctx, w.partial.RoomID, func(m *room.Machine, _ room.Source) error {
+		full = m.Full()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	result, err := w.r.step(ctx, w.partial.RoomID, room.Complete{Join: w.partial.Join, States: states, Strict: w.strict}, store.CommitOptions{})
+	if err != nil {
+		return err
+	}
+	v, ok := result.Verdict(w.partial.Join)
+	switch {
+	case !ok:
+		return errWhole
+	case v.Status != room.Accepted:
+		return &unfitState{why(v)}
+	}
+	for _, v := range result.Verdicts {
+		if v.EventID != w.partial.Join {
+			w.r.log.Info("with the whole state of a room an event is judged otherwise", "room", w.partial.RoomID, "event", v.EventID, "status", v.Status, "why", why(v))
+		}
+	}
+	if full { // what came since was dropped
+		return w.catchUp(ctx)
+	}
+	return nil
+}
+
+// catchUp asks for what happened in the room while it took no more.
+func (w *whole) catchUp(ctx context.Context) error {
+	info, ok, err := w.r.store.Room(ctx, w.partial.RoomID)
+	if err != nil || !ok {
+		return err
+	}
+	if err := w.r.catchUpRoom(ctx, info, &asking{failures: make(map[id.ServerName]int)}); err != nil {
+		w.r.log.Info("nobody told what happened in a room while its members were missing; it shows when somebody speaks", "room", info.RoomID, "err", err)
+	}
+	return nil
+}
