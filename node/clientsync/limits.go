@@ -28,6 +28,8 @@ const (
 	// between two requests. They are mostly the events that the store's cache has anyway.
 	maxRooms  = 2000
 	maxRecent = 100
+	// maxReceipts is how many of a room's newest receipts are in memory: what comes while a client is between two requests.
+	maxReceipts = 500
 	// maxStates is of how many recent places of a room the state is known without asking.
 	maxStates = 64
 	// maxUnread bounds how many unread notifications of a room are counted for a user: clients show "99+" long before.

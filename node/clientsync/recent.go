@@ -55,6 +55,8 @@ type recentRoom struct {
 	events []*entry
 	states []stateSpan // in order
 
+	receipts receiptList
+
 	joined   int            // how many members are joined
 	joinedAt store.Position // when it was asked; 0: not yet
 }

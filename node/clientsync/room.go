@@ -98,10 +98,10 @@ func (b *builder) ephemeralOf(ctx context.Context, room *JoinedRoom, roomID id.R
 	if b.request.FullState {
 		after = 0
 	}
-	if !filter.Match("m.receipt", "") || !whole && !b.stream.RoomSince(roomID, after).Receipts {
+	if !filter.Match("m.receipt", "") {
 		return nil
 	}
-	receipts, err := b.store.Receipts(ctx, roomID, after, b.now.Position)
+	receipts, err := b.receipts(ctx, roomID, after, b.now.Position)
 	room.Receipts = slices.DeleteFunc(receipts, func(r store.Receipt) bool {
 		return r.Type == ephemeral.ReadPrivate && r.User != b.request.User || !filter.matchSender(r.User)
 	})

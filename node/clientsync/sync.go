@@ -153,7 +153,7 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 			return err
 		}
 		if room.empty() && !b.request.Initial && !b.request.FullState {
-			if read, err := b.hasRead(ctx, m.RoomID); !read || err != nil {
+			if read, err := b.hasRead(ctx, b.request.User, m.RoomID, b.since(), b.now.Position); !read || err != nil {
 				return err
 			}
 		}

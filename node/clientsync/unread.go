@@ -97,12 +97,18 @@ func (u *unreadRoom) remove(are func(unreadEvent) bool) {
 func (s *Syncer) bringUp(ctx context.Context, u *unreadRoom, j *judge, m store.Membership, now store.Position) error {
 	known, read := u.judge != nil && u.judge.at == j.at, reading{} // else the rules have changed
 	var err error
-	if !known || s.stream.RoomSince(m.RoomID, u.asked).Receipts {
+	reads := !known
+	if known {
+		if reads, err = s.hasRead(ctx, j.user, m.RoomID, u.asked, now); err != nil {
+			return err
+		}
+	}
+	if reads {
 		if read, err = s.read(ctx, j.user, m.RoomID); err != nil {
 			return err
 		}
-		u.asked = now
 	}
+	u.asked = max(u.asked, now)
 	if !known {
 		u.events, u.counts, u.upto, u.since = nil, nil, 0, 0
 		if known, err = s.loadUnread(ctx, u, j, m.RoomID); err != nil {
@@ -215,16 +221,11 @@ func (s *Syncer) read(ctx context.Context, user id.UserID, room id.RoomID) (read
 	return read, err
 }
 
-// hasRead tells whether the user has set a receipt since the last answer: then less is unread, also for a client that wants
-// no receipts.
-func (b *builder) hasRead(ctx context.Context, room id.RoomID) (bool, error) {
-	if !b.stream.RoomSince(room, b.since()).Receipts {
-		return false, nil
-	}
-	receipts, err := b.store.UserReceipts(ctx, room, b.request.User)
-	return slices.ContainsFunc(receipts, func(r store.Receipt) bool {
-		return r.Position > b.since() && r.Position <= b.now.Position
-	}), err
+// hasRead tells whether a user has set a receipt in (after, upto]: then less is unread, also for a client that wants no
+// receipts.
+func (s *Syncer) hasRead(ctx context.Context, user id.UserID, room id.RoomID, after, upto store.Position) (bool, error) {
+	receipts, err := s.receipts(ctx, room, after, upto)
+	return slices.ContainsFunc(receipts, func(r store.Receipt) bool { return r.User == user }), err
 }
 
 // has tells whether something in a thread is read.
