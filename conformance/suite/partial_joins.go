@@ -123,13 +123,7 @@ var _ = Describe("Joins without members", Label("s2s:joins"), func() {
 				freed = true
 			}
 			defer free()
-			m := hostOmitting(ctx, mainVersion, 3, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				select {
-				case <-release:
-				case <-r.Context().Done():
-				}
-				next.ServeHTTP(w, r)
-			})
+			m := hostOmitting(ctx, mainVersion, 3, heldUntil(release))
 			lazy := `{"room":{"rooms":["` + string(m.ID) + `"],"state":{"lazy_load_members":true}}}`
 			var first, next user.SyncAnswer
 			Expect(alice.Call(ctx, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", lazy), nil, &first)).To(Succeed())
@@ -165,15 +159,20 @@ var _ = Describe("Joins without members", Label("s2s:joins"), func() {
 		follows(sendJoinSection, "Events of members that were left out arrive before the members do."), func(ctx SpecContext) {
 			release := make(chan struct{})
 			defer close(release)
-			m := hostOmitting(ctx, mainVersion, 2, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				select {
-				case <-release:
-				case <-r.Context().Done():
-				}
-				next.ServeHTTP(w, r)
-			})
+			m := hostOmitting(ctx, mainVersion, 2, heldUntil(release))
 			said, err := m.Say(ctx, m.peer.User("memberb"), "you don't know me")
 			Expect(err).NotTo(HaveOccurred())
 			Eventually(timeline(ctx, alice, m.ID)).Should(ContainElement(said.ID()))
 		})
 })
+
+// heldUntil is a hook that holds requests until release is closed.
+func heldUntil(release <-chan struct{}) peer.Hook {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		next.ServeHTTP(w, r)
+	}
+}
