@@ -10,7 +10,6 @@ import (
 	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
-	"hanse/federation/roomversion"
 	"hanse/node/store"
 )
 
@@ -61,10 +60,10 @@ func (r *Rooms) ServerStateIDs(ctx context.Context, origin id.ServerName, req fe
 
 // stateAt is the state before an event that a server asks about.
 func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federation.StateRequest) (*givenState, error) {
-	if err := r.whole(ctx, req.RoomID); err != nil {
+	if _, err := r.eventFor(ctx, origin, req.RoomID, req.EventID); err != nil {
 		return nil, err
 	}
-	if _, err := r.eventFor(ctx, origin, req.RoomID, req.EventID); err != nil {
+	if err := r.whole(ctx, req.RoomID); err != nil {
 		return nil, err
 	}
 	before, ok, err := r.store.StateBefore(ctx, req.EventID)
@@ -81,14 +80,14 @@ func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federatio
 //
 // spec:server-server-api#retrieving-event-authorisation-information
 func (r *Rooms) EventAuth(ctx context.Context, origin id.ServerName, req federation.EventAuthRequest) (federation.EventAuthResponse, error) {
-	if err := r.whole(ctx, req.RoomID); err != nil {
-		return federation.EventAuthResponse{}, err
-	}
 	row, err := r.eventFor(ctx, origin, req.RoomID, req.EventID)
 	if err != nil {
 		return federation.EventAuthResponse{}, err
 	}
-	chain, err := r.authChainOf(ctx, row.Event.Rules(), []*event.Event{row.Event})
+	if err := r.whole(ctx, req.RoomID); err != nil {
+		return federation.EventAuthResponse{}, err
+	}
+	chain, err := r.authChainOf(ctx, []*event.Event{row.Event})
 	return federation.EventAuthResponse{AuthChain: wire(chain)}, err
 }
 
@@ -164,8 +163,8 @@ func (r *Rooms) eventFor(ctx context.Context, origin id.ServerName, roomID id.Ro
 }
 
 // authChainOf is the auth chain of stored events, in the form in which it may be shown, parents first.
-func (r *Rooms) authChainOf(ctx context.Context, rules *roomversion.Rules, of []*event.Event) ([]*event.Event, error) {
-	found, err := dag.AuthChain(idsOf(of), r.store.AuthSource(ctx, rules))
+func (r *Rooms) authChainOf(ctx context.Context, of []*event.Event) ([]*event.Event, error) {
+	found, err := dag.AuthChain(idsOf(of), r.store.AuthSource(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("rooms: auth chain: %w", err)
 	}

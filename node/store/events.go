@@ -236,7 +236,7 @@ func (s source) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 type authSource struct{ source }
 
 // AuthSource answers walks along auth events: it has accepted, soft-failed and rejected events and outliers.
-func (s *Store) AuthSource(ctx context.Context, _ *roomversion.Rules) dag.Source {
+func (s *Store) AuthSource(ctx context.Context) dag.Source {
 	return authSource{source{s, ctx}}
 }
 
