@@ -130,10 +130,8 @@ func (w *notificationWalk) judged(ctx context.Context, e *entry) (*push.Notifica
 	if outcome == nil || err != nil {
 		return nil, err
 	}
-	if e.before, e.placed, err = w.syncer.store.StateBefore(ctx, e.Event.ID()); err != nil {
-		return nil, err
-	}
-	member, err := w.syncer.member(ctx, e, w.judge.user)
+	before := &roomOfEvent{ctx: ctx, syncer: w.syncer, entry: e}
+	member, err := before.StateEvent("m.room.member", string(w.judge.user))
 	if err != nil {
 		return nil, err
 	}
@@ -171,13 +169,13 @@ func (s *Syncer) Since(ctx context.Context, user id.UserID, after store.Position
 	walk := &notificationWalk{syncer: s, judge: facts.judge, reads: map[id.RoomID]reading{}}
 	var list []push.Notification
 	for _, room := range s.stream.RoomsSince(facts.joined, after) {
-		rows, _, err := s.store.Timeline(ctx, room, after, now, maxSince, true)
+		entries, err := s.newestSince(ctx, room, after, now)
 		if err != nil {
 			return nil, after, err
 		}
 		walk.rooms = []*roomWalk{{room: room}}
-		for _, row := range rows {
-			found, err := walk.judged(ctx, newEntry(row))
+		for _, e := range entries {
+			found, err := walk.judged(ctx, e)
 			if err != nil {
 				return nil, after, err
 			}
@@ -207,6 +205,24 @@ func (s *Syncer) Since(ctx context.Context, user id.UserID, after store.Position
 	}
 	slices.SortFunc(list, func(a, b push.Notification) int { return cmp.Compare(a.Position, b.Position) })
 	return list[max(0, len(list)-most):], now, nil
+}
+
+// newestSince are a room's events in (after, upto], the newest first, maxSince at most: those that are in memory as they are for
+// all who are notified of them.
+func (s *Syncer) newestSince(ctx context.Context, room id.RoomID, after, upto store.Position) ([]*entry, error) {
+	entries, from, err := s.recent(ctx, room, after, upto)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(entries)
+	if from <= after {
+		return entries, nil
+	}
+	rows, _, err := s.store.Timeline(ctx, room, after, from, maxSince-len(entries), true)
+	for _, row := range rows {
+		entries = append(entries, newEntry(row))
+	}
+	return entries, err
 }
 
 var _ push.Source = (*Syncer)(nil)
