@@ -57,8 +57,6 @@ func (x *Exchange) is(method, path string) bool {
 	return (method == "" || x.Method == method) && strings.HasPrefix(x.URI, path)
 }
 
-func read(version int, raw []byte) (*literal.Event, error) { return literal.Read(version, raw) }
-
 func decoded(raw []byte) map[string]any {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()

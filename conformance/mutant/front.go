@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"hanse/conformance/literal"
 	"hanse/federation/signedjson"
 	"hanse/keys"
 	"hanse/testnet/adapter"
@@ -187,7 +188,7 @@ func (f *Front) watch(x *Exchange) {
 		f.typist = string(match[1])
 	}
 	for _, pdu := range x.pdus() {
-		if e, err := read(f.version, pdu); err == nil && !slices.Contains(f.seen, e.ID) {
+		if e, err := literal.Read(f.version, pdu); err == nil && !slices.Contains(f.seen, e.ID) {
 			f.seen = append(f.seen, e.ID)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -298,11 +299,9 @@ func key(k roomstate.Key) string {
 	return k.Type + " " + k.StateKey
 }
 
-// member reads a string of a JSON object; "" if there is none.
-func member(object []byte, name string) string {
-	var fields map[string]json.RawMessage
-	var text string
-	_ = json.Unmarshal(object, &fields) // an event's content is an object
-	_ = json.Unmarshal(fields[name], &text)
+// member reads a string of an event's content; "" if there is none.
+func member(content []byte, name string) string {
+	value, _ := canonicaljson.Get(content, name)
+	text, _ := canonicaljson.String(value)
 	return text
 }

@@ -18,8 +18,7 @@ func (t Text) Explanation(x *Explanation) {
 	t.checks(x.Checks)
 	t.waits(x.Waits)
 	if len(x.Hidden) > 0 {
-		t.line(plain, "")
-		t.line(bold, "Hidden")
+		t.head("Hidden")
 		for _, reason := range x.Hidden {
 			t.line(plain, "  %s", reason)
 		}
@@ -28,13 +27,12 @@ func (t Text) Explanation(x *Explanation) {
 	t.resolution(x.Resolution)
 	t.sent(x.Sent)
 	if len(x.Refused) > 0 {
-		t.line(plain, "")
-		t.line(bold, "Refused")
+		t.head("Refused")
 		for _, r := range x.Refused {
 			t.line(bad, "  %s  %s  %s: %s", t.ago(r.At), orUnknown(r.Server), r.What, r.Why)
 		}
 	}
-	t.Way(x)
+	t.way(x)
 }
 
 func (t Text) facts(x *Explanation) {
@@ -61,8 +59,7 @@ func (t Text) checks(checks []Check) {
 	if len(checks) == 0 {
 		return
 	}
-	t.line(plain, "")
-	t.line(bold, "Checks, with the events that decided")
+	t.head("Checks, with the events that decided")
 	told := map[string]bool{}
 	for _, c := range checks {
 		tone := good
@@ -103,8 +100,7 @@ func (t Text) waits(w *Waits) {
 	if w == nil {
 		return
 	}
-	t.line(plain, "")
-	t.line(bold, "Waits for")
+	t.head("Waits for")
 	var rows []row
 	for _, n := range w.Prev {
 		rows = append(rows, row{plain, []string{"prev event", n.Event, n.Known}})
@@ -124,8 +120,7 @@ func (t Text) inForce(f *InForce) {
 	if f == nil {
 		return
 	}
-	t.line(plain, "")
-	t.line(bold, "State")
+	t.head("State")
 	switch {
 	case f.Now:
 		t.line(good, "  it is part of the room's current state")
@@ -168,8 +163,7 @@ func (t Text) sent(list []Sent) {
 	if len(list) == 0 {
 		return
 	}
-	t.line(plain, "")
-	t.line(bold, "Sent to")
+	t.head("Sent to")
 	var rows []row
 	for _, s := range list {
 		tone, when := plain, s.Why
@@ -187,13 +181,12 @@ func (t Text) sent(list []Sent) {
 	t.table("  ", rows)
 }
 
-// Way writes the stations of a traced event, with the time from one to the next.
-func (t Text) Way(x *Explanation) {
+// way writes the stations of a traced event, with the time from one to the next.
+func (t Text) way(x *Explanation) {
 	if len(x.Way) == 0 {
 		return
 	}
-	t.line(plain, "")
-	t.line(bold, "Its way")
+	t.head("Its way")
 	var rows []row
 	last := x.Way[0].At
 	for _, m := range x.Way {

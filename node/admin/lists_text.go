@@ -74,8 +74,7 @@ func (t Text) Peer(p Peer) {
 		t.line(bad, "The last of %d failures: %s", p.Failures, p.Why)
 	}
 	if len(p.RefusesOfOurs) > 0 {
-		t.line(plain, "")
-		t.line(bold, "It refuses of ours")
+		t.head("It refuses of ours")
 		var rows []row
 		for _, r := range p.RefusesOfOurs {
 			what := orDash(r.Event)
@@ -87,8 +86,7 @@ func (t Text) Peer(p Peer) {
 		t.table("  ", rows)
 	}
 	if len(p.WeRefuse) > 0 {
-		t.line(plain, "")
-		t.line(bold, "We refuse of its")
+		t.head("We refuse of its")
 		var rows []row
 		for _, r := range p.WeRefuse {
 			rows = append(rows, row{bad, []string{t.age(r.At), r.What, orDash(r.Event), r.Why}})
@@ -106,8 +104,7 @@ func (t Text) list(head string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	t.line(plain, "")
-	t.line(bold, "%s", head)
+	t.head(head)
 	for _, line := range lines {
 		t.line(plain, "  %s", line)
 	}
@@ -160,8 +157,7 @@ func (t Text) Room(r Room) {
 		{plain, []string{"since it was loaded", fmt.Sprintf("%d forks merged, %d state events reset", r.Merges, r.Resets)}},
 	})
 	if len(r.Forward) > 0 {
-		t.line(plain, "")
-		t.line(bold, "Forward extremities")
+		t.head("Forward extremities")
 		var rows []row
 		for _, e := range r.Forward {
 			rows = append(rows, row{plain, []string{e.Event, e.Type, e.Sender, fmt.Sprint("depth ", e.Depth), t.age(e.Made)}})
@@ -169,16 +165,14 @@ func (t Text) Room(r Room) {
 		t.table("  ", rows)
 	}
 	if len(r.Missing) > 0 {
-		t.line(plain, "")
-		t.line(bold, "Missing events")
+		t.head("Missing events")
 		var rows []row
 		for _, g := range r.Missing {
 			rows = append(rows, row{plain, []string{g.Event, "below " + g.Child, fmt.Sprint("depth ", g.Depth)}})
 		}
 		t.table("  ", rows)
 	}
-	t.line(plain, "")
-	t.line(bold, "Servers")
+	t.head("Servers")
 	var rows []row
 	for _, s := range r.Servers[:min(len(r.Servers), listed)] {
 		one := row{plain, []string{s.Server, fmt.Sprintf("%d members", s.Members), s.Trouble}}

@@ -41,6 +41,12 @@ func (t Text) line(tone tone, format string, args ...any) {
 	fmt.Fprintln(t.Out, text)
 }
 
+// head begins a part of an answer.
+func (t Text) head(title string) {
+	t.line(plain, "")
+	t.line(bold, "%s", title)
+}
+
 // row is a line of a table.
 type row struct {
 	tone  tone

@@ -29,10 +29,17 @@ func (r *Report) Write(out io.Writer, colour bool) {
 	}
 	fmt.Fprintln(out)
 	if counts[Problem] == 0 {
-		fmt.Fprintf(out, "%s: nothing is wrong as seen from here; %d warnings.\n", clean(r.Server), counts[Warning])
+		fmt.Fprintf(out, "%s: nothing is wrong as seen from here; %s.\n", clean(r.Server), counted(counts[Warning], "warning"))
 	} else {
-		fmt.Fprintf(out, "%s: %d problems, %d warnings.\n", clean(r.Server), counts[Problem], counts[Warning])
+		fmt.Fprintf(out, "%s: %s, %s.\n", clean(r.Server), counted(counts[Problem], "problem"), counted(counts[Warning], "warning"))
 	}
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // clean takes control characters out: what others answered must not reach the terminal as orders.
