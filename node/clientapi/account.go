@@ -45,25 +45,16 @@ func (a *API) changePassword(r *request) (any, error) {
 	if err := r.decode(&req); err != nil {
 		return nil, err
 	}
-	session, ask, err := a.interactively(r, req.Auth, passwordFlow())
-	if err != nil {
+	return a.withPassword(r, req.Auth, func() (any, error) {
+		if req.NewPassword == "" {
+			return nil, missingParam("new_password")
+		}
+		err := a.config.Users.SetPassword(r.Context(), r.user, req.NewPassword)
+		if err == nil && (req.LogoutDevices == nil || *req.LogoutDevices) {
+			err = a.config.Users.LogoutOthers(r.Context(), r.user, r.device)
+		}
 		return nil, err
-	}
-	if ask != nil {
-		return *ask, nil
-	}
-	if req.NewPassword == "" {
-		return nil, missingParam("new_password")
-	}
-	logoutOthers := req.LogoutDevices == nil || *req.LogoutDevices
-	if err := a.config.Users.SetPassword(r.Context(), r.user, req.NewPassword); err != nil {
-		return nil, err
-	}
-	a.uia.close(session.id)
-	if logoutOthers {
-		return nil, a.config.Users.LogoutOthers(r.Context(), r.user, r.device)
-	}
-	return nil, nil
+	})
 }
 
 // deactivate ends an account: nobody can log in any more, its rooms are left, its profile is emptied. Leaving goes on
@@ -71,36 +62,24 @@ func (a *API) changePassword(r *request) (any, error) {
 //
 // spec:client-server-api#post_matrixclientv3accountdeactivate
 func (a *API) deactivate(r *request) (any, error) {
-	var req struct {
-		Auth json.RawMessage `json:"auth"`
-	}
-	if err := r.decodeOptional(&req); err != nil {
-		return nil, err
-	}
-	session, ask, err := a.interactively(r, req.Auth, passwordFlow())
-	if err != nil {
-		return nil, err
-	}
-	if ask != nil {
-		return *ask, nil
-	}
-	ctx, cancel := r.detached()
-	defer cancel()
-	left, err := a.config.Users.OpenRooms(ctx, r.user)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.config.Users.Deactivate(ctx, r.user); err != nil {
-		return nil, err
-	}
-	a.uia.close(session.id)
-	a.each(left, func(room id.RoomID) {
-		if err := a.config.Rooms.Leave(ctx, r.user, room, ""); err != nil {
-			a.log.Debug("a deactivated user could not leave a room", "user", r.user, "room", room, "error", err)
+	return a.withPasswordOnly(r, func() (any, error) {
+		ctx, cancel := r.detached()
+		defer cancel()
+		left, err := a.config.Users.OpenRooms(ctx, r.user)
+		if err != nil {
+			return nil, err
 		}
+		if err := a.config.Users.Deactivate(ctx, r.user); err != nil {
+			return nil, err
+		}
+		a.each(left, func(room id.RoomID) {
+			if err := a.config.Rooms.Leave(ctx, r.user, room, ""); err != nil {
+				a.log.Debug("a deactivated user could not leave a room", "user", r.user, "room", room, "error", err)
+			}
+		})
+		// Third-party identifiers would have been unbound: there are none.
+		return json.RawMessage(`{"id_server_unbind_result":"success"}`), nil
 	})
-	// Third-party identifiers would have been unbound: there are none.
-	return json.RawMessage(`{"id_server_unbind_result":"success"}`), nil
 }
 
 // each calls do for every room, a few at a time, and returns when all are done.

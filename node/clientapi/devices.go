@@ -72,16 +72,7 @@ func (a *API) deleteDevices(r *request) (any, error) {
 
 // endDevices logs devices out once the user has given the password.
 func (a *API) endDevices(r *request, auth json.RawMessage, devices []string) (any, error) {
-	session, ask, err := a.interactively(r, auth, passwordFlow())
-	if err != nil {
-		return nil, err
-	}
-	if ask != nil {
-		return *ask, nil
-	}
-	if err := a.config.Users.DeleteDevices(r.Context(), r.user, devices); err != nil {
-		return nil, err
-	}
-	a.uia.close(session.id)
-	return nil, nil
+	return a.withPassword(r, auth, func() (any, error) {
+		return nil, a.config.Users.DeleteDevices(r.Context(), r.user, devices)
+	})
 }

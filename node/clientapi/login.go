@@ -213,23 +213,8 @@ func (a *API) refresh(r *request) (any, error) {
 //
 // spec:client-server-api#post_matrixclientv1loginget_token
 func (a *API) loginToken(r *request) (any, error) {
-	var req struct {
-		Auth json.RawMessage `json:"auth"`
-	}
-	if err := r.decodeOptional(&req); err != nil {
-		return nil, err
-	}
-	session, ask, err := a.interactively(r, req.Auth, passwordFlow())
-	if err != nil {
-		return nil, err
-	}
-	if ask != nil {
-		return *ask, nil
-	}
-	token, life, err := a.config.Users.LoginToken(r.Context(), r.user)
-	if err != nil {
-		return nil, err
-	}
-	a.uia.close(session.id)
-	return map[string]any{"login_token": token, "expires_in_ms": life.Milliseconds()}, nil
+	return a.withPasswordOnly(r, func() (any, error) {
+		token, life, err := a.config.Users.LoginToken(r.Context(), r.user)
+		return map[string]any{"login_token": token, "expires_in_ms": life.Milliseconds()}, err
+	})
 }

@@ -172,11 +172,10 @@ func (r *request) searchAnswer(form *searchForm, found search.Results, token sea
 			return nil, err
 		}
 		result := map[string]any{"rank": hit.Rank, "result": formatted[0]}
-		if result["context"], err = r.surroundings(form, hit.EventRow); err != nil {
-			return nil, err
-		}
-		if form.EventContext == nil {
-			delete(result, "context")
+		if form.EventContext != nil {
+			if result["context"], err = r.surroundings(form, hit.EventRow); err != nil {
+				return nil, err
+			}
 		}
 		results = append(results, result)
 		if _, have := states[hit.RoomID]; form.IncludeState && !have {
@@ -214,12 +213,9 @@ func (r *request) searchAnswer(form *searchForm, found search.Results, token sea
 	return answer, nil
 }
 
-// surroundings are the events around a result, nil where they aren't asked for.
+// surroundings are the events around a result, as form.EventContext asks for them.
 func (r *request) surroundings(form *searchForm, row clientsync.EventRow) (map[string]any, error) {
 	asked := form.EventContext
-	if asked == nil {
-		return nil, nil
-	}
 	limit := func(n *int) int {
 		if n == nil {
 			return defaultSurroundings

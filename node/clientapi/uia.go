@@ -168,6 +168,33 @@ func (a *API) interactively(r *request, raw json.RawMessage, flows ...uiaFlow) (
 	return nil, session.ask(flows, nil), nil
 }
 
+// withPassword does the work of a request once the user has given the password again. The session ends when the work is done.
+func (a *API) withPassword(r *request, auth json.RawMessage, work func() (any, error)) (any, error) {
+	session, ask, err := a.interactively(r, auth, passwordFlow())
+	if err != nil {
+		return nil, err
+	}
+	if ask != nil {
+		return *ask, nil
+	}
+	done, err := work()
+	if err == nil {
+		a.uia.close(session.id)
+	}
+	return done, err
+}
+
+// withPasswordOnly is withPassword for a request whose body has nothing else.
+func (a *API) withPasswordOnly(r *request, work func() (any, error)) (any, error) {
+	var req struct {
+		Auth json.RawMessage `json:"auth"`
+	}
+	if err := r.decodeOptional(&req); err != nil {
+		return nil, err
+	}
+	return a.withPassword(r, req.Auth, work)
+}
+
 func parseAuth(raw json.RawMessage) (auth uiaAuth, given bool, err error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return auth, false, nil

@@ -98,10 +98,11 @@ func (s *searching) look(ctx context.Context, user id.UserID) (Found, bool, erro
 	if !strings.HasPrefix(string(user.Server()), s.server) {
 		return Found{}, false, nil
 	}
-	f, ok, err := s.ours(ctx, user)
+	show := s.ours
 	if user.Server() != s.self {
-		f, ok, err = s.others(ctx, user)
+		show = s.others
 	}
+	f, ok, err := show(ctx, user)
 	return f, ok && s.matches(f), err
 }
 
@@ -123,9 +124,6 @@ func (s *searching) begins(f Found) bool {
 
 // ours is a user of this server.
 func (s *searching) ours(ctx context.Context, user id.UserID) (Found, bool, error) {
-	if user.Server() != s.self {
-		return Found{}, false, nil
-	}
 	account, ok, err := s.store.User(ctx, user)
 	if err != nil || !ok || account.Deactivated || account.Guest {
 		return Found{}, false, err
