@@ -29,11 +29,9 @@ func (a *API) notifications(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := query.Get("from")
-	if from != "" {
-		if _, err := clientsync.ParseNotificationPlace(from); err != nil {
-			return nil, invalidParam("from: %v", err)
-		}
+	from, err := clientsync.ParseNotificationPlace(query.Get("from"))
+	if err != nil {
+		return nil, invalidParam("from: %v", err)
 	}
 	list, next, err := a.config.Sync.Notifications(r.Context(), r.user, r.device, from, max(limit, 1), query.Get("only") == "highlight")
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"hanse/federation/id"
+	"hanse/node/clientsync"
 	"hanse/node/ephemeral"
 )
 
@@ -51,7 +52,7 @@ func threadID(typ string, raw json.RawMessage) (string, error) {
 	if typ == ephemeral.FullyRead {
 		return "", invalidParam("%s has no thread_id", typ)
 	}
-	if thread != "main" {
+	if thread != clientsync.MainThread {
 		if _, err := id.ParseEventID(thread); err != nil {
 			return "", invalidParam("thread_id must be main or an event ID")
 		}

@@ -219,7 +219,7 @@ func (f *syncFormatter) joined(room *clientsync.JoinedRoom) joinedForm {
 func (f *syncFormatter) unread(counts map[string]clientsync.Unread) (whole unreadForm, threads map[string]unreadForm) {
 	apart := f.request.Filter.Room.Timeline.ThreadNotifications
 	for thread, c := range counts {
-		if apart && thread != "main" {
+		if apart && thread != clientsync.MainThread {
 			if threads == nil {
 				threads = map[string]unreadForm{}
 			}

@@ -35,7 +35,7 @@ type JoinedRoom struct {
 	HasTyping   bool // Typing has changed; it may have become empty
 	Receipts    []store.Receipt
 	AccountData []store.AccountData
-	Unread      map[string]Unread // by thread; "main" is what is in none
+	Unread      map[string]Unread // by thread; MainThread is what is in none
 }
 
 func (r *JoinedRoom) empty() bool {

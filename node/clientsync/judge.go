@@ -112,8 +112,8 @@ func (r *roomOfEvent) MayNotify(key string) (bool, error) {
 	return levels.User(r.entry.Event.Sender()) >= levels.Notifications(key), nil
 }
 
-// mainThread is the thread of what is in none.
-const mainThread = "main"
+// MainThread is the thread of what is in none.
+const MainThread = "main"
 
 // thread is the thread of an event: its root's ID, or "main".
 //
@@ -126,11 +126,11 @@ func (s *Syncer) thread(ctx context.Context, e *event.Event) (string, error) {
 			return string(relation.Target), nil
 		}
 		if !relates || hops == maxThreadHops {
-			return mainThread, nil
+			return MainThread, nil
 		}
 		row, found, err := s.store.Event(ctx, relation.Target)
 		if err != nil || !found || row.Event.RoomID() != room {
-			return mainThread, err
+			return MainThread, err
 		}
 		e = row.Event
 	}
@@ -142,7 +142,7 @@ func (s *Syncer) thread(ctx context.Context, e *event.Event) (string, error) {
 // spec:client-server-api/modules/receipts#threaded-read-receipts
 func (s *Syncer) InThread(ctx context.Context, e *event.Event, thread string) (bool, error) {
 	of, err := s.thread(ctx, e)
-	if err != nil || of == thread || thread == mainThread {
+	if err != nil || of == thread || thread == MainThread {
 		return of == thread, err
 	}
 	for hops := 0; ; hops++ { // the root, or what relates to it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"hanse/federation/id"
 	"hanse/node/push"
@@ -19,24 +20,20 @@ type Notified struct {
 	Read    bool
 }
 
-// Notifications lists what a user was notified of in the rooms that they are in, the newest first, before a place ("" is
+// Notifications lists what a user was notified of in the rooms that they are in, the newest first, before a place (0 is
 // now). next is where the following page begins, "" at the end: pages may be short, or empty, where much was said that
-// notifies nobody. The error may be M_INVALID_PARAM's reason: a place that is none.
+// notifies nobody.
 //
 // spec:client-server-api#get_matrixclientv3notifications
-func (s *Syncer) Notifications(ctx context.Context, user id.UserID, device, from string, limit int, highlights bool) (list []Notified, next string, err error) {
+func (s *Syncer) Notifications(ctx context.Context, user id.UserID, device string, from store.Position, limit int, highlights bool) (list []Notified, next string, err error) {
 	now := s.stream.Now().Position
 	facts, err := s.facts(ctx, user, now)
 	if err != nil {
 		return nil, "", err
 	}
 	upto := now
-	if from != "" {
-		at, err := ParseNotificationPlace(from)
-		if err != nil {
-			return nil, "", err
-		}
-		upto = min(upto, at-1)
+	if from > 0 {
+		upto = min(upto, from-1)
 	}
 	walk := &notificationWalk{syncer: s, judge: facts.judge, reads: map[id.RoomID]reading{}}
 	for _, room := range facts.joined {
@@ -68,13 +65,14 @@ func (s *Syncer) Notifications(ctx context.Context, user id.UserID, device, from
 
 func notificationPlace(p store.Position) string { return fmt.Sprintf("n%d", p) }
 
-// ParseNotificationPlace reads a place that Notifications gave.
+// ParseNotificationPlace reads a place that Notifications gave; "" is 0.
 func ParseNotificationPlace(text string) (store.Position, error) {
-	if len(text) < 2 || text[0] != 'n' {
-		return 0, fmt.Errorf("%q is not a place in the notifications", text)
+	if text == "" {
+		return 0, nil
 	}
-	at, err := strconv.ParseInt(text[1:], 10, 64)
-	if err != nil || at <= 0 {
+	digits, isPlace := strings.CutPrefix(text, "n")
+	at, err := strconv.ParseInt(digits, 10, 64)
+	if !isPlace || err != nil || at <= 0 {
 		return 0, fmt.Errorf("%q is not a place in the notifications", text)
 	}
 	return store.Position(at), nil

@@ -130,7 +130,7 @@ func (s *Syncer) bringUp(ctx context.Context, u *unreadRoom, j *judge, m store.M
 		u.remove(func(e unreadEvent) bool { return e.position < began })
 		from = max(from, began)
 	}
-	if err := s.lookAt(ctx, u, m.RoomID, from, now, read[mainThread]); err != nil {
+	if err := s.lookAt(ctx, u, m.RoomID, from, now, read[MainThread]); err != nil {
 		return err
 	}
 	u.upto = now

@@ -240,7 +240,7 @@ func TestTheAnswerCountsItsEvents(t *testing.T) {
 		c.say(t, fmt.Sprint(i))
 		answer := c.sync(t, Request{User: c.users[1], Since: since})
 		room := answer.Joined[c.room]
-		if got := room.Unread[mainThread]; got != (Unread{Notifications: i + 1}) || len(room.Timeline.Events) != 1 {
+		if got := room.Unread[MainThread]; got != (Unread{Notifications: i + 1}) || len(room.Timeline.Events) != 1 {
 			t.Fatalf("%d: %v with %d events", i, got, len(room.Timeline.Events))
 		}
 		since = answer.Next
