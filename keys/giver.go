@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
@@ -26,7 +27,7 @@ func (r *Ring) fromGiver(ctx context.Context, open []want, got map[id.ServerName
 	if !ok || giver == r.cfg.Self || r.cfg.Fetcher == nil || ctx.Err() != nil {
 		return
 	}
-	q := NotaryRequest{ServerKeys: map[id.ServerName]map[id.KeyID]Criteria{}}
+	var lead []want
 	waits := map[*flight]bool{}
 	f := &flight{done: make(chan struct{})}
 	r.mu.Lock()
@@ -38,16 +39,16 @@ func (r *Ring) fromGiver(ctx context.Context, open []want, got map[id.ServerName
 			waits[e.giver] = true
 		case e.givenBy != giver || !time.Now().Before(e.giverAgain):
 			e.giver, e.givenBy, e.giverAgain = f, giver, time.Now().Add(giverPause)
-			q.ServerKeys[w.server] = w.criteria()
+			lead = append(lead, w)
 		}
 	}
 	r.mu.Unlock()
-	if len(q.ServerKeys) > 0 && len(q.ServerKeys) <= maxNotaryServers {
-		r.takeIn(ctx, giver, q, r.knownToSign)
+	for chunk := range slices.Chunk(lead, maxNotaryServers) {
+		r.takeIn(ctx, giver, notaryRequest(chunk, giver), r.knownToSign)
 	}
 	r.mu.Lock()
-	for server := range q.ServerKeys {
-		r.entry(server, now).giver = nil
+	for _, w := range lead {
+		r.entry(w.server, now).giver = nil
 	}
 	r.mu.Unlock()
 	close(f.done)

@@ -91,12 +91,7 @@ func (r *Ring) askNotaries(ctx context.Context, lead []want, f *flight) {
 
 // askNotary asks one notary and takes in what it brings.
 func (r *Ring) askNotary(ctx context.Context, notary id.ServerName, wants []want) {
-	q := NotaryRequest{ServerKeys: map[id.ServerName]map[id.KeyID]Criteria{}}
-	for _, w := range wants {
-		if w.server != notary {
-			q.ServerKeys[w.server] = w.criteria()
-		}
-	}
+	q := notaryRequest(wants, notary)
 	if notary == r.cfg.Self || len(q.ServerKeys) == 0 {
 		return
 	}
@@ -106,6 +101,17 @@ func (r *Ring) askNotary(ctx context.Context, notary id.ServerName, wants []want
 		return
 	}
 	r.takeIn(ctx, notary, q, func(doc ServerKeys) bool { return signedBy(doc.Raw, notary, trusted.docs, time.Now()) })
+}
+
+// notaryRequest asks for what is wanted, but for a server's own keys.
+func notaryRequest(wants []want, but id.ServerName) NotaryRequest {
+	q := NotaryRequest{ServerKeys: map[id.ServerName]map[id.KeyID]Criteria{}}
+	for _, w := range wants {
+		if w.server != but {
+			q.ServerKeys[w.server] = w.criteria()
+		}
+	}
+	return q
 }
 
 // takeIn asks a server for the documents of others, and keeps those that are signed by their server and pass the test.
