@@ -7,7 +7,7 @@ import "net/http"
 // spec:client-server-api#third-party-networks
 func (a *API) thirdPartyRoutes() []route {
 	return []route{
-		{http.MethodGet, "/thirdparty/protocols", stable, withUser, ordinary, empty},
+		{http.MethodGet, "/thirdparty/protocols", stable, withUser, ordinary, noProtocols},
 		{http.MethodGet, "/thirdparty/protocol/{protocol}", stable, withUser, ordinary, noProtocol},
 		{http.MethodGet, "/thirdparty/location/{protocol}", stable, withUser, ordinary, noProtocol},
 		{http.MethodGet, "/thirdparty/user/{protocol}", stable, withUser, ordinary, noProtocol},
@@ -15,6 +15,9 @@ func (a *API) thirdPartyRoutes() []route {
 		{http.MethodGet, "/thirdparty/user", stable, withUser, ordinary, noMapping},
 	}
 }
+
+// noProtocols answers that there are none: {}.
+func noProtocols(*request) (any, error) { return nil, nil }
 
 // noProtocol answers that a protocol is not known.
 func noProtocol(*request) (any, error) {

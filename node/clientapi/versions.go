@@ -21,10 +21,6 @@ func (a *API) versionsRoutes() []route {
 	}
 }
 
-// empty answers {}: there is nothing of what is asked for, which is an answer of its own for these endpoints (no bridged
-// networks).
-func empty(*request) (any, error) { return nil, nil }
-
 // spec:client-server-api#get_matrixclientversions
 func (a *API) versions(*request) (any, error) {
 	return map[string]any{"versions": supportedVersions[:], "unstable_features": map[string]bool{}}, nil

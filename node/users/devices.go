@@ -87,14 +87,16 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 }
 
 // newToken makes an access token: random, with a prefix by which people and scanners of leaked secrets know it.
-func newToken() string {
+func newToken() string { return randomToken("hanse_") }
+
+func randomToken(prefix string) string {
 	random := make([]byte, accessTokenBytes)
 	_, _ = rand.Read(random) // never fails
-	return "hanse_" + base64.RawURLEncoding.EncodeToString(random)
+	return prefix + base64.RawURLEncoding.EncodeToString(random)
 }
 
-// Authenticate finds whom an access token stands for; ErrUnknownToken if nobody, ErrExpiredToken if nobody any more. The address is noted as the device's
-// last one.
+// Authenticate finds whom an access token stands for; ErrUnknownToken if nobody, ErrExpiredToken if nobody any more. The address
+// is noted as the device's last one.
 func (u *Users) Authenticate(ctx context.Context, token, address string) (Session, error) {
 	hash := store.HashToken(token)
 	session, fresh, known := u.tokens.find(hash)

@@ -2,8 +2,6 @@ package users
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"net/http"
 	"time"
 
@@ -16,9 +14,7 @@ import (
 //
 // spec:client-server-api#post_matrixclientv3useruseridopenidrequest_token
 func (u *Users) NewOpenIDToken(ctx context.Context, user id.UserID) (token string, life time.Duration, err error) {
-	random := make([]byte, accessTokenBytes)
-	_, _ = rand.Read(random) // never fails
-	token = "openid_" + base64.RawURLEncoding.EncodeToString(random)
+	token = randomToken("openid_")
 	now := time.Now()
 	if err := u.store.DeleteExpiredOpenIDTokens(ctx, now); err != nil {
 		return "", 0, err
