@@ -267,10 +267,8 @@ func (b *builder) active() map[id.RoomID]bool {
 	if b.now.Typing <= b.request.Since.Typing {
 		return active
 	}
-	for _, room := range b.facts.joined {
-		if _, serial := b.ephemeral.Typing(room); serial > b.request.Since.Typing {
-			active[room] = true
-		}
+	for _, room := range b.ephemeral.TypingSince(b.facts.joined, b.request.Since.Typing) {
+		active[room] = true
 	}
 	return active
 }

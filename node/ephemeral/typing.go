@@ -1,7 +1,6 @@
 package ephemeral
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -67,7 +66,12 @@ func (e *Ephemeral) receiveTyping(ctx context.Context, origin id.ServerName, con
 // Typing returns who types in a room, in a stable order, and the serial of its last change (0: never changed).
 func (e *Ephemeral) Typing(room id.RoomID) ([]id.UserID, Serial) { return e.typing.in(room) }
 
-// TypingSerial is the newest change's serial.
+// TypingSince keeps those of the rooms in which typing has changed after a serial.
+func (e *Ephemeral) TypingSince(rooms []id.RoomID, after Serial) []id.RoomID {
+	return e.typing.since(rooms, after)
+}
+
+// TypingSerial is the newest change's serial, of typing or presence.
 func (e *Ephemeral) TypingSerial() Serial { return e.typing.newest() }
 
 // WatchTyping gives a channel that gets the room of each change. When its buffer is full, changes are lost and
@@ -248,8 +252,20 @@ func (t *typing) in(room id.RoomID) ([]id.UserID, Serial) {
 	for user := range r.users {
 		users = append(users, user)
 	}
-	slices.SortFunc(users, func(a, b id.UserID) int { return cmp.Compare(a, b) })
+	slices.Sort(users)
 	return users, r.serial
+}
+
+func (t *typing) since(rooms []id.RoomID, after Serial) []id.RoomID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var changed []id.RoomID
+	for _, room := range rooms {
+		if r := t.rooms[room]; r != nil && r.serial > after {
+			changed = append(changed, room)
+		}
+	}
+	return changed
 }
 
 func (t *typing) newest() Serial {
