@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +81,9 @@ func newRoom(s *store.Store, more ...state) id.RoomID {
 	return newRoomOf(s, `{"room_version":"12"}`, more...)
 }
 
+// made counts the rooms of newRoomOf.
+var made atomic.Int64
+
 // newRoomOf is newRoom with that content of the create event.
 func newRoomOf(s *store.Store, create string, more ...state) id.RoomID {
 	GinkgoHelper()
@@ -92,6 +96,8 @@ func newRoomOf(s *store.Store, create string, more ...state) id.RoomID {
 	}, more...) {
 		drafts = append(drafts, event.Draft{Sender: e.sender, Type: e.typ, StateKey: &e.key, Content: json.RawMessage(e.content)})
 	}
+	// The create event's ID is the room's: rooms of the same millisecond would be one.
+	drafts[0].OriginServerTS = time.Now().UnixMilli() + made.Add(1)
 	machine := room.New(self, rules)
 	result, err := machine.Step(time.Now(), room.Propose{Drafts: drafts, Key: signedjson.Key{ID: "ed25519:1", Private: private}}, nothing{})
 	Expect(err).NotTo(HaveOccurred())
