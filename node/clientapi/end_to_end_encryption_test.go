@@ -53,9 +53,12 @@ var _ = Describe("end-to-end encryption", func() {
 			d := answer.body["device_lists"].(obj)
 			return d["changed"], d["left"]
 		}
+		bobSince := fine(bob.get("/sync")).text("next_batch")
 		fine(bob.post("/join/"+esc(room), nil))
 		changed, _ := lists()
-		Expect(changed).To(ContainElement(bob.id))
+		Expect(changed).To(ConsistOf(bob.id))
+		came := fine(bob.get("/sync?timeout=0&since=" + bobSince)).body["device_lists"].(obj)
+		Expect(came["changed"]).To(ConsistOf(alice.id, bob.id), "all who are in the room now, oneself among them")
 		fine(bob.post("/keys/upload", obj{"fallback_keys": obj{"signed_curve25519:a": obj{"key": "k"}}}))
 		changed, left := lists()
 		Expect(changed).To(BeEmpty())

@@ -130,7 +130,8 @@ func (s *Syncer) DeviceLists(ctx context.Context, user id.UserID, since, upto st
 	return s.deviceLists(ctx, user, changed, candidates)
 }
 
-// ownMoves adds the members of rooms that the user came to or left.
+// ownMoves adds the members of rooms that the user came to or left. Who came is one of the room's members, told to their
+// own devices as by Synapse.
 func (s *Syncer) ownMoves(ctx context.Context, facts userFacts, user id.UserID, since store.Position, changed, candidates map[id.UserID]bool) error {
 	for _, m := range facts.memberships {
 		if m.Since <= since || m.OutOfRoom {
@@ -141,11 +142,10 @@ func (s *Syncer) ownMoves(ctx context.Context, facts userFacts, user id.UserID, 
 			return err
 		}
 		for _, other := range members {
-			switch {
-			case other.User == user:
-			case m.Membership == "join":
+			switch m.Membership {
+			case "join":
 				changed[other.User] = true
-			case m.Membership == "leave" || m.Membership == "ban":
+			case "leave", "ban":
 				candidates[other.User] = true
 			}
 		}
