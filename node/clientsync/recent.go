@@ -59,6 +59,8 @@ type recentRoom struct {
 
 	joined   int            // how many members are joined
 	joinedAt store.Position // when it was asked; 0: not yet
+
+	wholeness wholeness
 }
 
 // stateSpan is what the current state was while the newest position was in [first, last]. Spans leave no gaps as long as each of

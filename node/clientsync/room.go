@@ -13,9 +13,9 @@ import (
 	"hanse/node/stream"
 )
 
-// joinedRoom is what is new in a room that the user is in.
-func (b *builder) joinedRoom(ctx context.Context, m store.Membership) (*JoinedRoom, error) {
-	fresh, after := b.fresh(m.RoomID), b.since()
+// joinedRoom is what is new in a room that the user is in; fresh: the client gets it from the start.
+func (b *builder) joinedRoom(ctx context.Context, m store.Membership, fresh bool) (*JoinedRoom, error) {
+	after := b.since()
 	b.sent.got(sentKey{b.request.User, b.request.Device, m.RoomID}, after)
 	room := &JoinedRoom{AccountData: b.data[m.RoomID]}
 	var err error

@@ -148,7 +148,11 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 		if !active[m.RoomID] || m.OutOfRoom {
 			return nil
 		}
-		room, err := b.joinedRoom(ctx, m)
+		shown, fresh, err := b.shown(ctx, m.RoomID)
+		if err != nil || !shown {
+			return err
+		}
+		room, err := b.joinedRoom(ctx, m, fresh)
 		if err != nil {
 			return err
 		}

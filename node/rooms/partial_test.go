@@ -139,13 +139,16 @@ var _ = Describe("a room joined without its members", func() {
 		two.sees(one.say(alice, roomID, "welcome"), three.say(mallet, roomID, "me too"))
 		Expect(two.bodies(bob, roomID)).To(ContainElements("hello", "welcome", "me too"))
 		Expect(two.current(roomID, "m.room.member", string(alice))).NotTo(BeNil(), "who has spoken is known")
+		before := two.store.Position()
 		release()
 		two.completes(roomID)
 		agree(roomID, one, two, three)
 		Expect(two.bodies(bob, roomID)).To(ContainElements("hello", "welcome", "me too"))
-		members, err := two.rooms.Members(ctx, rooms.MembersRequest{User: bob, Room: roomID})
-		Expect(err).NotTo(HaveOccurred())
-		Expect(members).To(HaveLen(63))
+		for _, at := range []rooms.Point{{}, {Stream: before}} {
+			members, err := two.rooms.Members(ctx, rooms.MembersRequest{User: bob, Room: roomID, At: at})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(members).To(HaveLen(63))
+		}
 	}, Entry("1", roomversion.V1), Entry("6", roomversion.V6), Entry("10", roomversion.V10), Entry("12", roomversion.V12))
 
 	It("is not given on to others, but what happened in it is", func() {

@@ -153,11 +153,18 @@ func (r *Rooms) Members(ctx context.Context, req MembersRequest) ([]*event.Event
 
 // stateAtPoint is the room's state at a place in its history; false if nothing is known from before it.
 func (r *Rooms) stateAtPoint(ctx context.Context, roomID id.RoomID, at Point) (roomstate.Map, bool, error) {
-	if at.Stream > 0 {
-		state, err := r.store.CurrentStateAt(ctx, roomID, at.Stream)
-		return state, err == nil, err
-	}
 	var rows []store.EventRow
+	if at.Stream > 0 {
+		_, whole, err := r.store.Wholeness(ctx, roomID)
+		if err != nil {
+			return roomstate.Map{}, false, err
+		}
+		if at.Stream >= whole {
+			state, err := r.store.CurrentStateAt(ctx, roomID, at.Stream)
+			return state, err == nil, err
+		}
+		// What was current then lacked members; the states at the events have been mended.
+	}
 	var err error
 	if place := at.place(); place.byPosition() {
 		rows, _, err = r.store.Timeline(ctx, roomID, math.MinInt64, place.below-1, 1, true)

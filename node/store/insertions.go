@@ -68,7 +68,11 @@ var (
 		into:    `member_history (user_id, position, room, membership, event_id, sender, out_of_room, stripped)`,
 		columns: 8, key: 0,
 	}
-	insertPartialRoom   = &insertion{into: "partial_rooms (room, join_id)", columns: 2, key: 0}
+	insertPartialRoom = &insertion{into: "partial_rooms (room, join_id)", columns: 2, key: 0}
+	insertWholeRoom   = &insertion{
+		into: "whole_rooms (room, position)", columns: 2, key: 1,
+		conflict: "ON CONFLICT (room) DO UPDATE SET position = excluded.position",
+	}
 	insertPartialServer = &insertion{into: "partial_servers (room, server)", columns: 2, key: 0}
 	insertUnsure        = &insertion{into: "unsure_events (room, ordinal, event_id, backfilled, given)", columns: 5, key: 0}
 	insertAlias         = &insertion{into: "aliases (alias, room_id, creator)", columns: 3, key: 0}

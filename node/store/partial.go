@@ -36,6 +36,18 @@ func (s *Store) PartialRoom(ctx context.Context, r id.RoomID) (PartialRoom, bool
 	return p, found && err == nil, err
 }
 
+// Wholeness tells whether a room's state isn't whole, and where in the commit order it became so; 0: it always was, or never has been.
+func (s *Store) Wholeness(ctx context.Context, r id.RoomID) (partial bool, since Position, err error) {
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return false, 0, err
+	}
+	var count, position int64
+	_, err = s.read.found(ctx, `SELECT (SELECT COUNT(*) FROM partial_rooms WHERE room = $1),
+		(SELECT COALESCE(MAX(position), 0) FROM whole_rooms WHERE room = $1)`, []any{ref.number}, &count, &position)
+	return count != 0, Position(position), err
+}
+
 // ServersIn are the servers in a room and how many joined users of each we know: [Store.JoinedServers], and while the room's state
 // isn't whole those that were said to be in it, with 0.
 func (s *Store) ServersIn(ctx context.Context, r id.RoomID) (map[id.ServerName]int, error) {
@@ -105,6 +117,11 @@ func (w *roomWrite) writePartial(t *writeTx) error {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE room = $1", w.ref.number); err != nil {
 				return err
 			}
+		}
+	}
+	if w.commit.Whole {
+		if err := t.insert(insertWholeRoom, w.ref.number, int64(w.position)); err != nil {
+			return err
 		}
 	}
 	if p := w.commit.Partial; p != nil {
