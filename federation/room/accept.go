@@ -14,6 +14,14 @@ func (s *step) accept(in Accept) error {
 		return err
 	}
 	how := arrival{origin: in.Origin}
+	taken, err := s.taken(e)
+	if err != nil {
+		return err
+	}
+	if taken {
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "another event was accepted under its ID"})
+		return nil
+	}
 	stored, ok, err := s.stored(e.ID())
 	if err != nil {
 		return err

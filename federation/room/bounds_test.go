@@ -1,7 +1,6 @@
 package room_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -97,34 +96,6 @@ func TestFetchesAreBounded(t *testing.T) {
 	}
 	if fetches > 60 || m.Waiting() != 0 || len(store.staged) != 0 {
 		t.Errorf("%d fetches; %d still wait, %d staged", fetches, m.Waiting(), len(store.staged))
-	}
-}
-
-// In room versions 1 and 2 events have the IDs that their servers gave them, so that they can name each other.
-func TestCyclesAreDropped(t *testing.T) {
-	m, store := founded(t, roomversion.V1)
-	w := others(t, store, roomversion.V1)
-	joined(t, m, store, w, "@bob:b")
-	make := func(name, prev string) *event.Event {
-		d := message("@bob:b", name)
-		d.PrevEvents = m.Forward()
-		var fields map[string]any
-		if err := json.Unmarshal(w.make(d).JSON(), &fields); err != nil {
-			t.Fatal(err)
-		}
-		fields["event_id"] = name
-		fields["prev_events"] = []any{[]any{prev, map[string]string{"sha256": "x"}}}
-		raw, _ := json.Marshal(fields)
-		e, err := event.Parse(w.rules, raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e
-	}
-	x, y, self := make("$x:b", "$y:b"), make("$y:b", "$x:b"), make("$z:b", "$z:b")
-	result := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{x, y, self}})
-	if m.Waiting() != 0 || len(result.Fetch) != 0 || !result.Commit.Empty() {
-		t.Errorf("%d wait: %+v", m.Waiting(), result.Verdicts)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/roomversion"
 )
 
 // forward is the set of forward extremities: accepted events that no accepted event has as an ancestor, as far as we know. A value:
@@ -50,6 +51,11 @@ func (s *step) extend(e *event.Event) error {
 	above, err := s.isReferenced(e.ID())
 	if err != nil {
 		return err
+	}
+	if above && s.m.rules.EventIDs == roomversion.EventIDGiven {
+		// It may stand on the very event that is above it, whose prev events were skipped by a given state: what it took away would be
+		// covered by nothing. An extremity that is below another one is merged by our next event.
+		return nil
 	}
 	below, err := s.below(e)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
 )
 
 // receive takes in events of a transaction.
@@ -110,10 +111,14 @@ func (s *step) settle(first *waiting, stage bool) error {
 		if w != first && s.m.waiting.byID[w.event.ID()] != w {
 			continue // decided meanwhile
 		}
-		if s.full() {
+		reason, err := s.unfit(w.event)
+		if err != nil {
+			return err
+		}
+		if reason != "" {
 			s.m.waiting.remove(w)
 			s.unstage(w)
-			s.verdict(Verdict{EventID: w.event.ID(), Status: Dropped, Reason: "too much has happened for a room whose state isn't whole yet"})
+			s.verdict(Verdict{EventID: w.event.ID(), Status: Dropped, Reason: reason})
 			continue
 		}
 		ready, err := s.needs(w)
@@ -142,6 +147,28 @@ func (s *step) settle(first *waiting, stage bool) error {
 		queue = append(queue, s.m.waiting.wake(w.event.ID())...)
 	}
 	return nil
+}
+
+// unfit tells why an event can't be judged at all; "" for nothing.
+func (s *step) unfit(e *event.Event) (string, error) {
+	if s.full() {
+		return "too much has happened for a room whose state isn't whole yet", nil
+	}
+	taken, err := s.taken(e)
+	if taken {
+		return "another event was accepted under its ID", err
+	}
+	return "", err
+}
+
+// taken tells whether the ID of an event is that of another one, on which states and other events rest already. Servers choose the IDs
+// in room versions 1 and 2.
+func (s *step) taken(e *event.Event) (bool, error) {
+	if s.m.rules.EventIDs != roomversion.EventIDGiven {
+		return false, nil
+	}
+	stored, ok, err := s.stored(e.ID())
+	return ok && stored.Status == Accepted && stored.Event.ReferenceHash() != e.ReferenceHash(), err
 }
 
 // wake settles those that waited for an event which came by another way than settle.
