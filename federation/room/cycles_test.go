@@ -248,7 +248,7 @@ func TestGraphsThatAreNone(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for range 150 {
+	for range 60 {
 		m, store, w := inCycles(t)
 		create, _ := m.Current().Get("m.room.create", "")
 		bob, _ := m.Current().Get("m.room.member", "@bob:b")

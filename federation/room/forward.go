@@ -52,14 +52,14 @@ func (s *step) extend(e *event.Event) error {
 	if err != nil {
 		return err
 	}
-	if above && s.m.rules.EventIDs == roomversion.EventIDGiven {
-		// It may stand on the very event that is above it, whose prev events were skipped by a given state: what it took away would be
-		// covered by nothing. An extremity that is below another one is merged by our next event.
-		return nil
-	}
 	below, err := s.below(e)
 	if err != nil {
 		return err
+	}
+	if above && s.m.rules.EventIDs == roomversion.EventIDGiven {
+		if err := s.spare(below, e.ID()); err != nil {
+			return err
+		}
 	}
 	next := s.forward.without(below)
 	if !above {
@@ -103,6 +103,49 @@ func (s *step) below(e *event.Event) (map[id.EventID]bool, error) {
 		}
 	}
 	return found, nil
+}
+
+// spare takes extremities that are above e, and below it at the same time, out of a set. Where servers choose IDs that is possible: what is
+// between was skipped by a given state. Taken away, such an extremity would be covered by nothing, since e is none. One that can't be told
+// to be another's descendant within the bound is spared too: should it be an ancestor, it is merged by our next event.
+func (s *step) spare(set map[id.EventID]bool, e id.EventID) error {
+	for top := range set {
+		if !s.forward.has(top) {
+			continue
+		}
+		above, err := s.mayStandOn(top, e)
+		if err != nil {
+			return err
+		}
+		if above {
+			delete(set, top)
+		}
+	}
+	return nil
+}
+
+// mayStandOn tells whether e is an ancestor of top, or whether it takes more than maxWalk events to know.
+func (s *step) mayStandOn(top, e id.EventID) (bool, error) {
+	seen := map[id.EventID]bool{top: true}
+	for queue := []id.EventID{top}; len(queue) > 0; queue = queue[1:] {
+		stored, ok, err := s.stored(queue[0])
+		if err != nil {
+			return false, err
+		}
+		if !ok || stored.Outlier {
+			continue
+		}
+		for _, prev := range stored.Event.PrevEvents() {
+			if prev == e || len(seen) > maxWalk {
+				return true, nil
+			}
+			if !seen[prev] {
+				seen[prev] = true
+				queue = append(queue, prev)
+			}
+		}
+	}
+	return false, nil
 }
 
 func (s *step) greatestDepth(ids []id.EventID) (int64, error) {

@@ -111,7 +111,8 @@ func (s *step) unknown(e id.EventID) bool {
 	return err != nil || !ok
 }
 
-// provideMissing takes in events below those that wait. It helped if any was new.
+// provideMissing takes in events below those that wait. It helped if any was new. What a short answer leaves open is jumped: the server
+// has given all that it has.
 func (s *step) provideMissing(c *chase, in Provide) (bool, error) {
 	var fresh []*event.Event
 	for _, e := range in.Events[:min(len(in.Events), missingLimit)] {
@@ -126,6 +127,7 @@ func (s *step) provideMissing(c *chase, in Provide) (bool, error) {
 			fresh = append(fresh, e)
 		}
 	}
+	c.jump = c.jump || len(fresh) > 0 && len(in.Events) < fullMissing
 	return len(fresh) > 0, s.takeIn(fresh, arrival{origin: c.origin})
 }
 

@@ -3,6 +3,7 @@ package room
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"hanse/federation/authrules"
 	"hanse/federation/dag"
@@ -153,6 +154,9 @@ func (s *step) settle(first *waiting, stage bool) error {
 func (s *step) unfit(e *event.Event) (string, error) {
 	if s.full() {
 		return "too much has happened for a room whose state isn't whole yet", nil
+	}
+	if slices.Contains(e.PrevEvents(), e.ID()) || slices.Contains(e.AuthEvents(), e.ID()) {
+		return "it stands on itself", nil
 	}
 	taken, err := s.taken(e)
 	if taken {
