@@ -59,6 +59,9 @@ func New(config Config) (*Ephemeral, error) {
 
 // Run tells other servers what is new, stores what they tell, and ends what is over, until ctx ends.
 func (e *Ephemeral) Run(ctx context.Context) error {
+	if err := e.retell(ctx); err != nil && ctx.Err() == nil {
+		e.log.Warn("receipts that were set just before the start may not have reached other servers", "error", err)
+	}
 	ticker := time.NewTicker(expiryTick)
 	defer ticker.Stop()
 	flush := flushTimer{timer: time.NewTimer(time.Hour)}

@@ -25,6 +25,10 @@ const (
 	// maxOutgoing and maxIncoming bound what gathers between: more than the users of a large node type or read in a second.
 	maxOutgoing = 10_000
 	maxIncoming = 10_000
+	// retoldFor is of how long before the last receipt other servers are told again after a start: longer than a receipt waits
+	// for its turn and a transaction for its answer. retoldPositions bounds how far back in what was stored they are looked for.
+	retoldFor       = time.Minute
+	retoldPositions = 100_000
 	// activeFor is how long who did something counts as currently active, idleAfter how long until who does nothing is
 	// unavailable, and offlineAfter until who asks for nothing is offline: clients ask again at once, and may be cut off
 	// for a moment. spec:client-server-api/modules/presence#idle-timeout

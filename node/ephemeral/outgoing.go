@@ -13,7 +13,8 @@ import (
 )
 
 // outgoing gathers what other servers are to be told, so that each gets at most one transaction of it in flushGap,
-// whatever the number of users, rooms and servers. It is in memory alone: who misses something of it learns the next.
+// whatever the number of users, rooms and servers. It is in memory alone: who misses something of it learns the next, and the
+// receipts set last are told again after a start (retell).
 // Safe for concurrent use.
 type outgoing struct {
 	kick chan struct{} // something waits
@@ -66,6 +67,17 @@ func (o *outgoing) addReceipt(r store.Receipt) {
 	defer o.mu.Unlock()
 	key := receiptKey{r.Room, r.User, r.Thread}
 	if _, waits := o.receipts[key]; waits || len(o.receipts) < maxOutgoing {
+		o.receipts[key] = r
+		o.wake()
+	}
+}
+
+// addOldReceipt is addReceipt for one that may be older than what waits, which then stays.
+func (o *outgoing) addOldReceipt(r store.Receipt) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := receiptKey{r.Room, r.User, r.Thread}
+	if _, waits := o.receipts[key]; !waits && len(o.receipts) < maxOutgoing {
 		o.receipts[key] = r
 		o.wake()
 	}

@@ -39,6 +39,29 @@ func (e *Ephemeral) SetReceipt(ctx context.Context, room id.RoomID, user id.User
 	return nil
 }
 
+// retell has other servers told of the receipts that users of ours set last before the start: the process before this one may
+// have ended between their acknowledgement and their way out. Nothing is written for it; who has heard of one already knows it
+// as old.
+func (e *Ephemeral) retell(ctx context.Context) error {
+	receipts, err := e.config.Store.OwnReceipts(ctx, Read, e.config.Store.Position()-retoldPositions, maxOutgoing)
+	if err != nil {
+		return err
+	}
+	for _, r := range receipts {
+		if r.TS < receipts[0].TS-retoldFor.Milliseconds() {
+			break
+		}
+		joined, err := e.joined(ctx, r.Room, r.User)
+		if err != nil {
+			return err
+		}
+		if joined {
+			e.outgoing.addOldReceipt(r)
+		}
+	}
+	return nil
+}
+
 // SetFullyRead moves a user's read marker to an event of the room; it doesn't go back. M_FORBIDDEN if the user is not
 // joined.
 //

@@ -269,6 +269,46 @@ var _ = Describe("receipts", func() {
 		Expect(w.sent).To(BeEmpty())
 	})
 
+	It("that were set last go out again after a start, the newest of each thread", func(ctx context.Context) {
+		w := newWorld(nil)
+		longAgo := time.Now().Add(-2 * time.Minute).UnixMilli()
+		_, err := w.store.SaveReceipts(ctx, []store.Receipt{
+			{Room: w.room, Type: ephemeral.Read, User: bob, Event: w.events[0], TS: longAgo},                  // went out long ago
+			{Room: w.room, Type: ephemeral.Read, User: carol, Event: w.events[0], TS: time.Now().UnixMilli()}, // has left
+		})
+		Expect(err).NotTo(HaveOccurred())
+		for _, e := range w.events[:2] {
+			Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, e, "")).To(Succeed())
+		}
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[0], "main")).To(Succeed())
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.ReadPrivate, w.events[2], "")).To(Succeed())
+		_, err = w.store.SaveReceipts(ctx, []store.Receipt{{Room: w.room, Type: ephemeral.Read, User: zoe, Event: w.events[2], TS: time.Now().UnixMilli()}})
+		Expect(err).NotTo(HaveOccurred())
+		writes := w.store.Stats().Operations
+
+		again, err := ephemeral.New(w.config)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(again.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[1], "main")).To(Succeed()) // set while it starts
+		running, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { defer close(done); _ = again.Run(running) }()
+		got := map[string]id.EventID{}
+		for range 2 {
+			var out sent
+			Eventually(w.sent).Should(Receive(&out))
+			var edu federation.ReceiptEDU
+			Expect(json.Unmarshal(out.edu.Content, &edu)).To(Succeed())
+			for user, r := range edu[string(w.room)]["m.read"] {
+				got[user+" "+r.Data.ThreadID] = r.EventIDs[0]
+			}
+		}
+		stop()
+		<-done
+		Expect(w.sent).To(BeEmpty())
+		Expect(got).To(Equal(map[string]id.EventID{string(alice) + " ": w.events[1], string(alice) + " main": w.events[1]}))
+		Expect(w.store.Stats().Operations).To(Equal(writes+1), "the one that was set")
+	})
+
 	It("of others are written together", func() {
 		w := newWorld(nil)
 		before := w.store.Stats().Operations

@@ -168,6 +168,9 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(must(db.UserReceipts(ctx, a.id(), alice))).To(Equal(got))
 		Expect(must(db.UserReceipts(ctx, a.id(), dora))).To(BeEmpty())
 		Expect(must(db.RoomsWithReceipts(ctx, []id.RoomID{"!x:y", a.id()}, since, at))).To(Equal([]id.RoomID{a.id()}))
+		must(db.SaveReceipts(ctx, []store.Receipt{{Room: a.id(), Type: "m.read", User: bob, Event: "$one"}}))
+		Expect(must(db.OwnReceipts(ctx, "m.read", since, 10))).To(Equal([]store.Receipt{receipt}), "bob is another server's")
+		Expect(must(db.OwnReceipts(ctx, "m.read", at, 10))).To(BeEmpty())
 		receipt.Room = "!x:y"
 		_, err := db.SaveReceipts(ctx, []store.Receipt{receipt})
 		Expect(err).To(MatchError(store.ErrNotFound))

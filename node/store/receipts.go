@@ -83,3 +83,24 @@ func (s *Store) RoomsWithReceipts(ctx context.Context, rooms []id.RoomID, after,
 	return s.roomsWith(ctx, `SELECT room_id FROM rooms WHERE room_id IN (%s) AND EXISTS (
 		SELECT 1 FROM receipts WHERE receipts.room = rooms.room AND position > $1 AND position <= $2)`, rooms, after, upto)
 }
+
+// OwnReceipts reads the receipts of a type that users of this server set after a position, in all rooms: the newest first, at
+// most so many.
+func (s *Store) OwnReceipts(ctx context.Context, typ string, after Position, most int) ([]Receipt, error) {
+	var all []Receipt
+	// No server name has a character that LIKE reads otherwise; it may find more than the server's own, in other case.
+	err := s.read.each(ctx, `SELECT rooms.room_id, user_id, thread, event_id, ts, receipts.position FROM rooms
+		JOIN receipts ON receipts.room = rooms.room AND receipts.position > $1
+		WHERE type = $2 AND user_id LIKE $3 ORDER BY receipts.position DESC LIMIT $4`,
+		[]any{int64(after), typ, "%:" + string(s.self), most},
+		func(rows *sql.Rows) error {
+			receipt := Receipt{Type: typ}
+			var thread []byte
+			err := rows.Scan(&receipt.Room, &receipt.User, &thread, &receipt.Event, &receipt.TS, &receipt.Position)
+			if receipt.Thread = string(thread); receipt.User.Server() == s.self {
+				all = append(all, receipt)
+			}
+			return err
+		})
+	return all, err
+}

@@ -161,11 +161,15 @@ func (g *work) checkData(ctx context.Context) error {
 	return nil
 }
 
-// exchanged waits until each server has what the other's users were told, up to a message that was acknowledged just before a
-// last kill: what was to be sent went out. A receipt that was on its way at a kill may be lost to the peer's users; the next one
-// must reach them.
+// exchanged waits until each server has what the other's users were told, up to a message and a receipt for it that were
+// acknowledged just before a last kill: what was to be sent went out.
 func (c *campaign) exchanged(ctx context.Context, g *work) error {
-	if _, err := c.victim.user.Say(ctx, g.shared, fmt.Sprintf("g%d-end 0", c.report.Generations)); err != nil {
+	last, err := c.victim.user.Say(ctx, g.shared, fmt.Sprintf("g%d-end 0", c.report.Generations))
+	if err != nil {
+		return err
+	}
+	path := roomPath(g.shared) + "/receipt/m.read/" + url.PathEscape(last)
+	if err := c.victim.user.Call(ctx, http.MethodPost, path, nil, map[string]any{}, nil); err != nil {
 		return err
 	}
 	c.victim.kill()
@@ -173,12 +177,7 @@ func (c *campaign) exchanged(ctx context.Context, g *work) error {
 	if err := c.victim.start(ctx); err != nil {
 		return err
 	}
-	last, err := c.victim.user.Say(ctx, g.shared, fmt.Sprintf("g%d-end 1", c.report.Generations))
-	if err != nil {
-		return err
-	}
-	path := roomPath(g.shared) + "/receipt/m.read/" + url.PathEscape(last)
-	if err := c.victim.user.Call(ctx, http.MethodPost, path, nil, map[string]any{}, nil); err != nil {
+	if _, err := c.victim.user.Say(ctx, g.shared, fmt.Sprintf("g%d-end 1", c.report.Generations)); err != nil {
 		return err
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
