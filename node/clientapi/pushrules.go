@@ -39,9 +39,13 @@ func (a *API) rulesOf(ctx context.Context, user id.UserID) (push.Ruleset, error)
 
 // changeRules changes the push rules of who asks, in one step.
 func (r *request) changeRules(change func(push.Ruleset) (push.Ruleset, error)) (any, error) {
-	return nil, r.api.config.Users.UpdateAccountData(r.Context(), r.user, "", push.AccountDataType,
+	return nil, r.api.changeRulesOf(r.Context(), r.user, change)
+}
+
+func (a *API) changeRulesOf(ctx context.Context, user id.UserID, change func(push.Ruleset) (push.Ruleset, error)) error {
+	return a.config.Users.UpdateAccountData(ctx, user, "", push.AccountDataType,
 		func(old json.RawMessage) (json.RawMessage, error) {
-			rules, err := change(push.Read(r.user, old))
+			rules, err := change(push.Read(user, old))
 			if err != nil {
 				return nil, err
 			}

@@ -32,7 +32,7 @@ var _ = Describe("push rules", func() {
 		Expect(ruleIDs(rulesOf(next)["content"])).To(Equal([]string{"pie", "cake", "bread"}))
 		Expect(rulesOf(next)).To(Equal(fine(alice.get("/pushrules")).body["global"]))
 		Expect(fine(alice.get(base + "content/bread")).body).To(Equal(obj{
-			"rule_id": "bread", "default": false, "enabled": true, "pattern": "bread", "actions": []any{},
+			"rule_id": "bread", "default": false, "enabled": true, "pattern": "bread", "actions": []any{"dont_notify"},
 		}))
 
 		fine(alice.put(base+"content/cake/enabled", obj{"enabled": false}))

@@ -3,16 +3,18 @@ package clientapi
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"slices"
 
 	"hanse/federation/id"
+	"hanse/node/push"
 )
 
 // directType is the global account data that says which rooms are direct chats, with whom.
 const directType = "m.direct"
 
-// inherit gives a user who has come into a room that replaces another what they had made of the old one: its tags, and
-// that it is a direct chat. It does nothing unless both rooms say that one replaces the other: otherwise anybody could
+// inherit gives a user who has come into a room that replaces another what they had made of the old one: its tags, that it
+// is a direct chat, and its push rules, as with other deployed servers. It does nothing unless both rooms say that one replaces the other: otherwise anybody could
 // make a room that slips into the place of one.
 //
 // spec:client-server-api/modules/room_upgrades#server-behaviour
@@ -26,6 +28,19 @@ func (a *API) inherit(ctx context.Context, user id.UserID, room id.RoomID) {
 	}
 	if err := a.inheritDirect(ctx, user, old, room); err != nil {
 		a.log.Debug("a room is not a direct chat as the one it replaces", "room", room, "error", err)
+	}
+	if err := a.inheritRules(ctx, user, old, room); err != nil {
+		a.log.Debug("a room's push rules are not those of the one it replaces", "room", room, "error", err)
+	}
+}
+
+// inheritByTombstone does so for a user who names the replacement of a room after they have come into it.
+func (a *API) inheritByTombstone(ctx context.Context, user id.UserID, content json.RawMessage) {
+	var tombstone struct {
+		Replacement id.RoomID `json:"replacement_room"`
+	}
+	if json.Unmarshal(content, &tombstone) == nil && tombstone.Replacement != "" {
+		a.inherit(ctx, user, tombstone.Replacement)
 	}
 }
 
@@ -71,6 +86,17 @@ func (a *API) inheritDirect(ctx context.Context, user id.UserID, old, room id.Ro
 		content, _, err := withDirect(now, old, room)
 		return content, err
 	})
+}
+
+func (a *API) inheritRules(ctx context.Context, user id.UserID, old, room id.RoomID) error {
+	now, err := a.rulesOf(ctx, user)
+	if err != nil {
+		return err
+	}
+	if with, err := now.Inherit(old, room); err != nil || reflect.DeepEqual(with, now) {
+		return err
+	}
+	return a.changeRulesOf(ctx, user, func(rules push.Ruleset) (push.Ruleset, error) { return rules.Inherit(old, room) })
 }
 
 // withDirect puts a room beside the one it replaces, wherever that is listed. A client wrote this: what has another form

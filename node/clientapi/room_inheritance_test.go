@@ -38,6 +38,54 @@ var _ = Describe("a room that replaces another", func() {
 		}
 	})
 
+	It("takes over the push rules for it", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		rules := func(p *person, kind string) []any {
+			GinkgoHelper()
+			var own []any
+			for _, rule := range fine(p.get("/pushrules/global/")).body[kind].([]any) {
+				if !rule.(obj)["default"].(bool) {
+					own = append(own, rule)
+				}
+			}
+			return own
+		}
+		about := func(room string) []any {
+			return []any{obj{"kind": "event_match", "key": "room_id", "pattern": room}, obj{"kind": "room_member_count", "is": "2"}}
+		}
+		silent := []any{"dont_notify"}
+		rule := func(ruleID string, conditions any) obj {
+			made := obj{"rule_id": ruleID, "default": false, "enabled": true, "actions": silent}
+			if conditions != nil {
+				made["conditions"] = conditions
+			}
+			return made
+		}
+		old := alice.room(obj{"preset": "public_chat", "room_version": "10"})
+		fine(bob.post("/join/"+esc(old), obj{}))
+		for _, p := range []*person{alice, bob} {
+			fine(p.put("/pushrules/global/room/"+esc(old), obj{"actions": silent}))
+			fine(p.put("/pushrules/global/override/"+esc(old), obj{"actions": silent, "conditions": about(old)}))
+			fine(p.put("/pushrules/global/underride/mine", obj{"actions": silent, "conditions": about(old)}))
+			fine(p.put("/pushrules/global/underride/other", obj{"actions": silent, "conditions": about("!x:far.test")}))
+		}
+		// Step by step, as clients do it that don't ask for an upgrade.
+		fresh := alice.room(obj{"preset": "public_chat", "room_version": "11", "creation_content": obj{"predecessor": obj{"room_id": old}}})
+		Expect(rules(alice, "room")).To(HaveLen(1))
+		fine(alice.put("/rooms/"+esc(old)+"/state/m.room.tombstone", obj{"body": "gone", "replacement_room": fresh}))
+		since := fine(bob.get("/sync")).text("next_batch")
+		fine(bob.post("/join/"+esc(fresh), obj{}))
+		for _, p := range []*person{alice, bob} {
+			Expect(rules(p, "room")).To(Equal([]any{rule(fresh, nil), rule(old, nil)}))
+			Expect(rules(p, "override")).To(Equal([]any{rule(fresh, about(fresh)), rule(old, about(old))}))
+			Expect(rules(p, "underride")).To(Equal([]any{
+				rule("other", about("!x:far.test")), rule("mine."+fresh, about(fresh)), rule("mine", about(old)),
+			}))
+		}
+		Expect(fine(bob.get("/sync?since=" + since)).body["account_data"]).To(HaveKeyWithValue("events", ContainElement(HaveKeyWithValue("type", "m.push_rules"))))
+	})
+
 	It("takes over nothing if the old one doesn't say so", func() {
 		w := newWorld(nil)
 		alice, mallory := w.register("alice"), w.register("mallory")

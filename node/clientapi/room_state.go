@@ -44,7 +44,11 @@ func (a *API) sendState(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	return r.send(rooms.SendRequest{Room: room, Sender: r.user, Type: typ, StateKey: &stateKey, Content: content})
+	sent, err := r.send(rooms.SendRequest{Room: room, Sender: r.user, Type: typ, StateKey: &stateKey, Content: content})
+	if err == nil && typ == "m.room.tombstone" && stateKey == "" {
+		a.inheritByTombstone(r.Context(), r.user, content)
+	}
+	return sent, err
 }
 
 const canonicalAlias = "m.room.canonical_alias"

@@ -110,6 +110,46 @@ func (r Ruleset) SetActions(kind, ruleID string, actions json.RawMessage) (Rules
 	return r.with(kind, list)
 }
 
+// Inherit gives a room that replaces another the user's rules for the old one: those of the kind room, and those with a
+// condition on the room's ID. Rules that are there already stay. Errors: M_TOO_LARGE.
+func (r Ruleset) Inherit(old, room id.RoomID) (Ruleset, error) {
+	var err error
+	for _, kind := range []string{KindOverride, KindRoom, KindUnderride} {
+		for _, was := range slices.Backward(*r.list(kind)) {
+			list := slices.Clone(*r.list(kind))
+			made, concerned := was.forRoom(kind, old, room)
+			if !concerned || was.Default || index(list, made.ID) >= 0 {
+				continue
+			}
+			if r, err = r.with(kind, insert(list, index(list, was.ID), made)); err != nil {
+				return r, err
+			}
+		}
+	}
+	return r, nil
+}
+
+// forRoom is a rule for a room as a rule for another; false if it isn't about the old room.
+func (rule Rule) forRoom(kind string, old, room id.RoomID) (Rule, bool) {
+	concerned := kind == KindRoom && rule.ID == string(old)
+	conditions := slices.Clone(rule.Conditions)
+	for i, raw := range conditions {
+		var c condition
+		if json.Unmarshal(raw, &c) != nil || c.Kind != "event_match" || c.check() != nil || *c.Key != "room_id" || *c.Pattern != string(old) {
+			continue
+		}
+		conditions[i], _ = json.Marshal(match(*c.Key, string(room))) // texts always encode
+		concerned = true
+	}
+	rule.Conditions = conditions
+	if rule.ID == string(old) {
+		rule.ID = string(room)
+	} else {
+		rule.ID += "." + string(room) // one of the user's own naming
+	}
+	return rule, concerned && len(rule.ID) <= maxRuleID
+}
+
 // find gives a copy of a kind's rules and the place of one.
 func (r Ruleset) find(kind, ruleID string) ([]Rule, int, error) {
 	if r.list(kind) == nil {
@@ -209,9 +249,8 @@ func (c Change) rule(kind, ruleID string) (Rule, error) {
 	return made, err
 }
 
-// readActions checks a list of actions. Those that are history are left out.
-//
-// spec:client-server-api/modules/push#historical-actions
+// readActions checks a list of actions. Those that are history stay in it, as clients that still give them want to find
+// them again; they do nothing.
 func readActions(raw json.RawMessage) ([]json.RawMessage, error) {
 	list, err := elements(raw, "actions")
 	if err != nil {
@@ -220,8 +259,7 @@ func readActions(raw json.RawMessage) ([]json.RawMessage, error) {
 	actions := make([]json.RawMessage, 0, len(list))
 	for _, action := range list {
 		switch name, isName := canonicaljson.String(action); {
-		case name == "dont_notify" || name == "coalesce":
-		case name == "notify":
+		case name == "notify" || isHistorical(name):
 			actions = append(actions, action)
 		case isName:
 			return nil, federation.InvalidParam(fmt.Sprintf("%q is not an action", name))
@@ -235,6 +273,11 @@ func readActions(raw json.RawMessage) ([]json.RawMessage, error) {
 	}
 	return actions, nil
 }
+
+// isHistorical tells whether an action is one of those that mean nothing any more.
+//
+// spec:client-server-api/modules/push#historical-actions
+func isHistorical(action string) bool { return action == "dont_notify" || action == "coalesce" }
 
 // elements reads a list, in canonical form.
 func elements(raw json.RawMessage, name string) ([]json.RawMessage, error) {

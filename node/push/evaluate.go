@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 
 	"hanse/federation/canonicaljson"
@@ -165,6 +166,10 @@ func compileList(rules []Rule) []check {
 //
 // spec:client-server-api/modules/push#actions
 func outcome(actions []json.RawMessage) *Outcome {
+	actions = slices.DeleteFunc(slices.Clone(actions), func(action json.RawMessage) bool {
+		name, _ := canonicaljson.String(action)
+		return isHistorical(name)
+	})
 	o := &Outcome{Actions: actions, Tweaks: map[string]json.RawMessage{}}
 	for _, action := range actions {
 		var tweak struct {

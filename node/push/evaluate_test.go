@@ -340,3 +340,15 @@ func BenchmarkDefaultRules(b *testing.B) {
 		}
 	}
 }
+
+func TestHistoricalActionsDoNothing(t *testing.T) {
+	rules, err := DefaultRules("@alice:example.org").Put(KindRoom, "!room:example.org",
+		Change{Actions: json.RawMessage(`["dont_notify","coalesce"]`)}, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := Compile("@alice:example.org", rules).Match(said(t, "m.room.message", "-", `{"body":"hello"}`), aRoom{members: 2})
+	if err != nil || found == nil || found.Notify || len(found.Actions) > 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}

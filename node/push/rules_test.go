@@ -100,7 +100,7 @@ func TestOwnRulesAreKept(t *testing.T) {
 	cake, _ := again.Rule(KindContent, "cake")
 	master, _ := again.Rule(KindOverride, ".m.rule.master")
 	message, _ := again.Rule(KindUnderride, ".m.rule.message")
-	if cake.Enabled || cake.Default || !master.Enabled || len(message.Actions) != 1 {
+	if cake.Enabled || cake.Default || !master.Enabled || len(message.Actions) != 2 {
 		t.Errorf("%+v, %+v, %+v", cake, master, message)
 	}
 	if cake = func() Rule { r, _ := put(t, again, KindContent, "cake", "", "").Rule(KindContent, "cake"); return r }(); cake.Enabled {
