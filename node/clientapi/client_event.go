@@ -31,6 +31,7 @@ type unsigned struct {
 	PrevContent     json.RawMessage `json:"prev_content,omitempty"`
 	PrevSender      id.UserID       `json:"prev_sender,omitempty"` // not in the specification; deployed clients read it
 	RedactedBecause *clientEvent    `json:"redacted_because,omitempty"`
+	RedactedBy      id.EventID      `json:"redacted_by,omitempty"` // likewise
 	Relations       *relationsForm  `json:"m.relations,omitempty"`
 	ReplacesState   id.EventID      `json:"replaces_state,omitempty"` // likewise
 	TransactionID   string          `json:"transaction_id,omitempty"`
@@ -85,7 +86,7 @@ func unsignedOf(d clientsync.Decorated, now time.Time) *unsigned {
 		u.PrevContent, u.PrevSender, u.ReplacesState = d.Previous.Content(), d.Previous.Sender(), d.Previous.ID()
 	}
 	if d.RedactedBecause != nil {
-		u.RedactedBecause = plainEvent(d.RedactedBecause, now)
+		u.RedactedBecause, u.RedactedBy = plainEvent(d.RedactedBecause, now), d.RedactedBecause.ID()
 	}
 	if d.Aggregations != nil {
 		u.Relations = formatRelations(*d.Aggregations, now)

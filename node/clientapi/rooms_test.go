@@ -179,6 +179,8 @@ var _ = Describe("sending", func() {
 			row, err := w.config.Rooms.Event(context.Background(), id.UserID(alice.id), id.RoomID(room), id.EventID(event))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(row.Event.Content()).To(MatchJSON(`{}`))
+			told := fine(bob.get(path + "/event/" + esc(event))).body["unsigned"]
+			Expect(told).To(And(HaveKeyWithValue("redacted_by", first), HaveKeyWithValue("redacted_because", HaveKeyWithValue("event_id", first))))
 			refused(alice.put(path+"/redact/nonsense/2", obj{}), 400, "M_INVALID_PARAM")
 			refused(alice.put(path+"/send/m.room.redaction/3", obj{}), 400, "M_BAD_JSON")
 		}
@@ -197,7 +199,10 @@ var _ = Describe("sending", func() {
 		Expect(alice.state(room, "org.example", "a/b c")).To(HaveKeyWithValue("x", 1.0))
 		refused(bob.put(path+"m.room.topic", obj{"topic": "3"}), 403, "M_FORBIDDEN")
 		refused(alice.put(path+"m.room.power_levels", obj{"users": obj{alice.id: "100"}}), 400, "M_BAD_JSON")
+		refused(alice.put(path+"m.room.power_levels", obj{"users": obj{"nobody": 100}}), 400, "M_BAD_JSON")
 		refused(alice.put(path+"m.room.create", obj{}), 403, "M_FORBIDDEN")
+		creators := alice.room(obj{"room_version": "12"})
+		refused(alice.put("/rooms/"+esc(creators)+"/state/m.room.power_levels", obj{"users": obj{alice.id: 100}}), 400, "M_BAD_JSON")
 
 		fine(alice.put(path+"m.room.canonical_alias", obj{"alias": "#tea:hanse.test", "alt_aliases": []string{"#tea:hanse.test"}}))
 		refused(alice.put(path+"m.room.canonical_alias", obj{"alias": "nonsense"}), 400, "M_INVALID_PARAM")

@@ -217,8 +217,13 @@ func checkPowerLevels(content object) error {
 	return nil
 }
 
-// refusal is the error for an event that was not accepted.
-func refusal(v room.Verdict) error { return federation.Forbidden(why(v)) }
+// refusal is the error for an event that was not accepted. What nobody may send, whatever their power, is malformed.
+func refusal(v room.Verdict) error {
+	if v.Rejection != nil && (v.Rejection.Rule == "power_levels.creator" || v.Rejection.Rule == "power_levels.users_malformed") {
+		return federation.BadJSON(why(v))
+	}
+	return federation.Forbidden(why(v))
+}
 
 // why says in words why an event was not accepted.
 func why(v room.Verdict) string {
