@@ -191,8 +191,10 @@ var _ = Describe("login", func() {
 				"identifier": obj{"type": "m.id.user", "user": user}}}
 		}
 		refused(alice.del("/devices/OLD", auth("alice", "guess")), 401, "M_FORBIDDEN")
-		refused(alice.del("/devices/OLD", auth("bob", "secret of bob")), 401, "M_FORBIDDEN")
-		fine(alice.del("/devices/OLD", auth("alice", "secret of alice")))
+		refused(alice.del("/devices/OLD", auth("bob", "secret of bob")), 403, "M_FORBIDDEN")
+		refused(alice.del("/devices/OLD", auth("bob", "guess")), 403, "M_FORBIDDEN")
+		fine(alice.get("/devices/OLD"))
+		fine(alice.del("/devices/OLD", auth("Alice", "secret of alice")))
 		refused(alice.get("/devices/OLD"), 404, "M_NOT_FOUND")
 		refused(alice.post("/delete_devices", obj{}), 400, "M_MISSING_PARAM")
 		fine(alice.post("/delete_devices", obj{"devices": []string{alice.device, "never was"}, "auth": obj{"type": "m.login.password", "user": alice.id, "password": "secret of alice"}}))

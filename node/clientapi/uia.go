@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"maps"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"hanse/federation"
-	"hanse/federation/id"
 )
 
 // The stages of interactive authentication that this server knows.
@@ -247,19 +247,16 @@ func (a *API) tryStage(r *request, auth uiaAuth, session uiaSession, flows []uia
 	return "", forbidden("unknown stage"), nil
 }
 
-// tryPassword checks the password of the user who asks; another user's is no good.
+// tryPassword checks the password of the user who asks. To be another user is refused once and for all, whatever the
+// password is.
 func (a *API) tryPassword(r *request, auth uiaAuth) (string, *federation.Error, error) {
-	wrong := forbidden("wrong password")
-	name := auth.Identifier.User
-	if name == "" {
-		name = auth.User
-	}
-	if name != "" && name != r.user.Localpart() && id.UserID(name) != r.user {
-		return "", wrong, nil
+	name := cmp.Or(auth.Identifier.User, auth.User)
+	if name != "" && a.loginUser(name) != r.user {
+		return "", nil, forbidden("this must be confirmed by %s, whose it is", r.user)
 	}
 	ok, err := a.checkPassword(r.Context(), r.user, auth.Password)
 	if err == nil && !ok {
-		return "", wrong, nil
+		return "", forbidden("wrong password"), nil
 	}
 	return "", nil, err
 }
