@@ -76,9 +76,7 @@ func (a *API) messages(r *request) (any, error) {
 	switch query.Get("dir") {
 	case "b":
 		req.Backwards = true
-	case "f":
-	case "":
-		return nil, missingParam("dir")
+	case "f", "": // deployed servers go forwards where the direction is left out
 	default:
 		return nil, invalidParam("dir must be b or f")
 	}
@@ -114,7 +112,9 @@ func (a *API) messages(r *request) (any, error) {
 	if from := query.Get("from"); from != "" {
 		answer["start"] = from
 	}
-	if page.More {
+	if page.More || len(page.Events) > 0 {
+		// Deployed servers tell the end of history by an empty page, so that a client may go on from behind the last event:
+		// in the other direction, or once there is more.
 		answer["end"] = formatPoint(page.End)
 	}
 	if filter.LazyLoadMembers && len(page.Events) > 0 {

@@ -53,4 +53,19 @@ var _ = Describe("a token of /messages or /context", func() {
 		Expect(bodies(page("f", alone.text("end")), "chunk")).To(Equal([]string{"6", "7"}))
 		Expect(bodies(page("b", alone.text("start")), "chunk")).To(Equal([]string{"4", "3"}))
 	})
+
+	It("is there as long as events follow, those that the filter leaves out among them", func() {
+		alice := newWorld(nil).register("alice")
+		path := "/rooms/" + esc(alice.room(obj{})) + "/messages?dir=b"
+		all := fine(alice.get(path + "&limit=100"))
+		Expect(all.body).NotTo(HaveKey("end"))
+		first := all.body["chunk"].([]any)[len(all.body["chunk"].([]any))-1].(obj)
+		Expect(first).To(HaveKeyWithValue("type", "m.room.create"))
+		Expect(fine(alice.get(path+"&filter="+esc(`{"types":["m.room.create"]}`))).body).NotTo(HaveKey("end"), "it is the first")
+		members := fine(alice.get(path + "&filter=" + esc(`{"types":["m.room.member"]}`)))
+		Expect(members.body["chunk"]).To(HaveLen(1))
+		rest := fine(alice.get(path + "&filter=" + esc(`{"types":["m.room.member"]}`) + "&from=" + esc(members.text("end"))))
+		Expect(rest.body["chunk"]).To(BeEmpty())
+		Expect(rest.body).NotTo(HaveKey("end"))
+	})
 })
