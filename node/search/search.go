@@ -111,10 +111,10 @@ func (s *Search) Find(ctx context.Context, q Query) (Results, error) {
 	upto := min(from+max(q.Limit, 1), len(hits))
 	results.Hits = hits[from:upto]
 	switch {
-	case upto < len(hits):
-		results.Next = &Place{Upto: q.From.Upto, Skip: upto}
-	case q.Recent && rest != nil:
+	case q.Recent && rest != nil && upto == len(hits):
 		results.Next = rest
+	case len(results.Hits) == max(q.Limit, 1): // the next page may be empty: clients expect one after each that is full
+		results.Next = &Place{Upto: q.From.Upto, Skip: upto}
 	}
 	return results, nil
 }
