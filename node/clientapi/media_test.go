@@ -157,6 +157,7 @@ var _ = Describe("media", func() {
 		w := newMediaWorld(nil, nil)
 		alice := w.register("alice")
 		where := alice.upload("image/png", "", aPicture(10, 10))
+		created := strings.TrimPrefix(fine(alice.post("/_matrix/media/v1/create", nil)).text("content_uri"), "mxc://")
 		for _, path := range []string{newDownload + where, "/_matrix/client/v1/media/thumbnail/" + where + "?width=1&height=1", "/_matrix/client/v1/media/config",
 			"/_matrix/client/v1/media/preview_url?url=x", "/_matrix/media/v3/config", "/_matrix/media/v3/preview_url?url=x"} {
 			refused(w.nobody().get(path), 401, "M_MISSING_TOKEN")
@@ -167,6 +168,8 @@ var _ = Describe("media", func() {
 		for _, p := range []*person{w.nobody(), alice} {
 			refused(p.get(oldDownload+where), 404, "M_NOT_FOUND")
 			refused(p.get("/_matrix/media/v3/thumbnail/"+where+"?width=1&height=1"), 404, "M_NOT_FOUND")
+			refused(p.get(oldDownload+created), 504, "M_NOT_YET_UPLOADED")
+			refused(p.get(oldDownload+"far.example/a"), 404, "M_NOT_FOUND")
 		}
 		for frozen, status := range map[time.Duration]int{-time.Hour: 404, time.Hour: 200} {
 			w := newMediaWorld(func(_ federation.MediaRequest, take client.TakeMedia) error {

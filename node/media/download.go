@@ -81,18 +81,20 @@ func (m *Media) here(ctx context.Context, n name, q Request) (store.Media, *os.F
 			return row, nil, err
 		case file != nil && frozen(row.Created):
 			_ = file.Close() // it was only read
-			return row, nil, errNone()
+			return row, nil, errFrozen()
 		case file != nil:
 			m.counters.hits.Add(1)
 			return row, file, nil
-		case q.OnlyHere || m.config.Client == nil || frozen(time.Now()):
+		case frozen(time.Now()):
+			return row, nil, errFrozen()
+		case q.OnlyHere || m.config.Client == nil:
 			return row, nil, errNone()
 		}
 		return row, nil, nil
 	}
 	row, err := m.ours(ctx, n.id, min(q.Wait, maxWait))
 	if err == nil && frozen(row.Created) {
-		err = errNone()
+		err = errFrozen()
 	}
 	if err != nil {
 		return row, nil, err

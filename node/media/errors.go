@@ -13,6 +13,11 @@ import (
 
 func errNone() *federation.Error { return federation.NotFound("there is no such media") }
 
+// errFrozen is for those who ask without a token.
+func errFrozen() *federation.Error {
+	return federation.NotFound("media is handed out with an access token only, by /_matrix/client/v1/media")
+}
+
 func errNotYet() *federation.Error {
 	return federation.NewError(http.StatusGatewayTimeout, federation.CodeNotYetUploaded, "this media has not been uploaded yet")
 }
