@@ -38,16 +38,17 @@ const (
 // and is given to whoever is joined; nobody leaves. What it names and we lack is taken in as if its server had sent it,
 // so that the gap below is filled in the usual way.
 //
-// A server whose database is restored from a backup gets its own later events back by this.
+// A server whose database is restored from a backup gets its own later events back by this. A room that is joined after the
+// start was not missed, and isn't asked about.
 func (r *Rooms) catchUp(ctx context.Context) {
-	select {
-	case <-time.After(r.limits.CatchUpAfter):
-	case <-ctx.Done():
-		return
-	}
 	list, err := r.sharedRooms(ctx)
 	if err != nil {
 		r.log.Error("can't read which rooms to catch up; they do when somebody speaks in them", "err", err)
+		return
+	}
+	select {
+	case <-time.After(r.limits.CatchUpAfter):
+	case <-ctx.Done():
 		return
 	}
 	asked := &asking{failures: make(map[id.ServerName]int)}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -36,6 +38,31 @@ var _ = Describe("after an outage of ours", func() {
 		agree(roomID, one, two)
 		Expect(two.rooms.Stats().Recovered).To(BeNumerically(">=", 2))
 		Expect(one.membership(roomID, bob)).To(Equal("join"), "a template is no leave")
+	})
+
+	It("asks about the rooms of before alone", func() {
+		w := newWorld()
+		one, two := w.start("one.test", silent), w.start("two.test", limited(rooms.Limits{CatchUpAfter: 300 * time.Millisecond}))
+		bob := two.user("bob")
+		before, after := one.create(rooms.CreateRequest{}), one.create(rooms.CreateRequest{})
+		two.join(bob, before, one.name)
+		two.stop()
+		missed := one.say(one.user("alice"), before, "are you there?")
+		var asked sync.Map // rooms
+		one.tamper = func(path string, answer []byte) []byte {
+			if rest, ok := strings.CutPrefix(path, "/_matrix/federation/v1/make_leave/"); ok {
+				roomID, _, _ := strings.Cut(rest, "/")
+				asked.Store(id.RoomID(roomID), true)
+			}
+			return answer
+		}
+		two.boot()
+		two.join(bob, after, one.name)
+		two.sees(missed)
+		_, askedBefore := asked.Load(before)
+		Expect(askedBefore).To(BeTrue())
+		_, askedAfter := asked.Load(after)
+		Expect(askedAfter).To(BeFalse(), "the join told all of it")
 	})
 
 	It("goes on without those that are out as well", func() {
