@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -22,6 +23,8 @@ func (a *API) joiningRoutes() []route {
 type joinRequest struct {
 	Reason           string          `json:"reason"`
 	ThirdPartySigned json.RawMessage `json:"third_party_signed"`
+
+	content json.RawMessage // all of it, as the content of an event; nil: there is no body
 }
 
 // decodeJoin reads the body of a join or knock, which many clients leave out.
@@ -36,7 +39,20 @@ func decodeJoin(r *request) (joinRequest, error) {
 	if len(req.ThirdPartySigned) > 0 && string(req.ThirdPartySigned) != "null" {
 		return req, forbidden("this server takes no third-party invites")
 	}
-	return req, nil
+	if len(bytes.TrimSpace(r.read)) == 0 {
+		return req, nil
+	}
+	raw, err := r.content()
+	if err != nil {
+		return req, err
+	}
+	var content map[string]json.RawMessage
+	if err := decodeObject(raw, &content); err != nil {
+		return req, err
+	}
+	delete(content, "third_party_signed") // it is null
+	req.content, err = marshal(content)
+	return req, err
 }
 
 // target finds the room that the path's {roomIdOrAlias} stands for, and the servers to go there by.
@@ -94,15 +110,10 @@ func (a *API) joinByID(r *request) (any, error) {
 	return a.join(r, room, servers(append(query["via"], query["server_name"]...)...), req)
 }
 
+// join joins a room. What else is in the body goes into the membership event, as with other deployed servers: by
+// m.room.member itself a client can say the same.
 func (a *API) join(r *request, room id.RoomID, via []id.ServerName, req joinRequest) (any, error) {
-	content := json.RawMessage(nil)
-	if req.Reason != "" {
-		var err error
-		if content, err = marshal(map[string]string{"reason": req.Reason}); err != nil {
-			return nil, err
-		}
-	}
-	if err := a.config.Rooms.Join(r.Context(), rooms.JoinRequest{User: r.user, Room: room, Via: via, Content: content}); err != nil {
+	if err := a.config.Rooms.Join(r.Context(), rooms.JoinRequest{User: r.user, Room: room, Via: via, Content: req.content}); err != nil {
 		return nil, err
 	}
 	a.inherit(r.Context(), r.user, room)

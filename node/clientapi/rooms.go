@@ -103,20 +103,13 @@ func (a *API) joinedMembers(r *request) (any, error) {
 		return nil, err
 	}
 	type profile struct {
-		DisplayName *string `json:"display_name,omitempty"`
-		AvatarURL   *string `json:"avatar_url,omitempty"`
+		DisplayName string `json:"display_name,omitempty"`
+		AvatarURL   string `json:"avatar_url"` // "" where there is none: many clients expect the member
 	}
 	joined := make(map[id.UserID]profile, len(members))
 	for _, member := range members {
 		stateKey, _ := member.StateKey()
-		var p profile
-		if name := contentText(member, "displayname"); name != "" {
-			p.DisplayName = &name
-		}
-		if avatar := contentText(member, "avatar_url"); avatar != "" {
-			p.AvatarURL = &avatar
-		}
-		joined[id.UserID(stateKey)] = p
+		joined[id.UserID(stateKey)] = profile{contentText(member, "displayname"), contentText(member, "avatar_url")}
 	}
 	return map[string]any{"joined": joined}, nil
 }

@@ -98,6 +98,22 @@ var _ = Describe("membership", func() {
 		refused(alice.post("/join/"+esc(room), obj{"reason": 7}), 400, "M_BAD_JSON")
 	})
 
+	It("has what else the client says of its join, but not what isn't its to say", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{"preset": "public_chat"})
+		fine(bob.post("/join/"+esc(room), obj{"org.example.mood": "<glad>", "reason": "tea", "membership": "ban", "third_party_signed": nil}))
+		Expect(alice.state(room, "m.room.member", bob.id)).To(Equal(obj{
+			"membership": "join", "displayname": "bob", "org.example.mood": "<glad>", "reason": "tea",
+		}))
+		refused(bob.post("/join/"+esc(room), obj{"org.example.mood": strings.Repeat("x", 70_000)}), 413, "M_TOO_LARGE")
+		fine(bob.put("/profile/"+esc(bob.id)+"/avatar_url", obj{"avatar_url": "mxc://example.org/bob"}))
+		Expect(fine(alice.get("/rooms/" + esc(room) + "/joined_members")).body["joined"]).To(Equal(obj{
+			alice.id: obj{"display_name": "alice", "avatar_url": ""},
+			bob.id:   obj{"display_name": "bob", "avatar_url": "mxc://example.org/bob"},
+		}))
+	})
+
 	It("is asked for by a knock", func() {
 		w := newWorld(nil)
 		alice, bob := w.register("alice"), w.register("bob")
