@@ -75,7 +75,7 @@ type (
 		AccountData            events         `json:"account_data"`
 		Presence               events         `json:"presence"`
 		Rooms                  roomsForm      `json:"rooms"`
-		ToDevice               events         `json:"to_device"`
+		ToDevice               *events        `json:"to_device,omitempty"` // left out where there is nothing, as deployed servers do
 		DeviceLists            deviceLists    `json:"device_lists"`
 		OneTimeKeysCount       map[string]int `json:"device_one_time_keys_count"`
 		UnusedFallbackKeyTypes []string       `json:"device_unused_fallback_key_types"`
@@ -142,7 +142,7 @@ func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time
 		f.fields = fieldPaths(req.Filter.EventFields)
 	}
 	form := syncForm{
-		NextBatch: answer.Next.String(), AccountData: f.accountData(answer.AccountData), Presence: newEvents(), ToDevice: newEvents(),
+		NextBatch: answer.Next.String(), AccountData: f.accountData(answer.AccountData), Presence: newEvents(),
 		DeviceLists:      deviceListsForm(answer.Devices.Lists),
 		OneTimeKeysCount: map[string]int{"signed_curve25519": 0}, UnusedFallbackKeyTypes: append([]string{}, answer.Devices.Unused...),
 		Rooms: roomsForm{
@@ -157,6 +157,9 @@ func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time
 		form.Presence.Events = append(form.Presence.Events, map[string]any{"type": "m.presence", "sender": p.User, "content": presenceForm(p)})
 	}
 	maps.Copy(form.OneTimeKeysCount, answer.Devices.OneTimeKeys)
+	if len(answer.Devices.ToDevice) > 0 {
+		form.ToDevice = &events{}
+	}
 	for _, m := range answer.Devices.ToDevice {
 		form.ToDevice.Events = append(form.ToDevice.Events, m.Message)
 	}

@@ -12,7 +12,7 @@ var _ = Describe("the form of /sync", func() {
 		w := newWorld(nil)
 		alice, bob := w.register("alice"), w.register("bob")
 		room := alice.room(obj{"invite": []string{bob.id}})
-		answer := fine(alice.get("/sync"), "next_batch", "account_data", "presence", "to_device", "device_lists", "device_one_time_keys_count")
+		answer := fine(alice.get("/sync"), "next_batch", "account_data", "presence", "device_lists", "device_one_time_keys_count")
 		joined := answer.body["rooms"].(obj)["join"].(obj)[room].(obj)
 		for _, list := range []string{"state", "timeline", "ephemeral", "account_data"} {
 			Expect(joined[list]).To(HaveKeyWithValue("events", BeAssignableToTypeOf([]any{})), list)
