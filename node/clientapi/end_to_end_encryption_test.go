@@ -75,14 +75,44 @@ var _ = Describe("end-to-end encryption", func() {
 		changed, _ = lists()
 		Expect(changed).To(ConsistOf(bob.id))
 		keys := fine(alice.post("/keys/query", obj{"device_keys": obj{bob.id: []any{}}})).body["device_keys"].(obj)
-		Expect(keys[bob.id]).To(HaveKey(device))
+		Expect(keys[bob.id]).To(HaveKeyWithValue(device, HaveKeyWithValue("unsigned", BeEmpty())))
 		fine(bob.post("/rooms/"+esc(room)+"/leave", nil))
 		changed, left = lists()
 		Expect(left).To(ConsistOf(bob.id))
 		Expect(changed).To(BeEmpty())
 		fine(bob.post("/logout", nil))
 		keys = fine(alice.post("/keys/query", obj{"device_keys": obj{bob.id: []any{}}})).body["device_keys"].(obj)
-		Expect(keys).To(BeEmpty())
+		Expect(keys).To(Equal(obj{bob.id: obj{}}), "there is an answer for bob, but nothing in it")
+	})
+
+	It("tells of devices that have no keys, too", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := fine(alice.post("/createRoom", obj{"preset": "public_chat"})).text("room_id")
+		fine(bob.post("/join/"+esc(room), nil))
+		since := fine(alice.get("/sync")).text("next_batch")
+		told := func() any {
+			GinkgoHelper()
+			answer := fine(alice.get("/sync?timeout=0&since=" + since))
+			since = answer.text("next_batch")
+			return answer.body["device_lists"].(obj)["changed"]
+		}
+		Expect(told()).To(BeEmpty())
+		login := fine(w.nobody().post("/login", obj{
+			"type": "m.login.password", "password": "secret of bob", "identifier": obj{"type": "m.id.user", "user": "bob"},
+		}))
+		second := &person{w: w, id: bob.id, token: login.text("access_token"), device: login.text("device_id")}
+		Expect(told()).To(ConsistOf(bob.id), "a new one")
+		fine(second.put("/devices/"+second.device, obj{"display_name": "phone"}))
+		Expect(told()).To(ConsistOf(bob.id), "its name")
+		fine(second.post("/logout", nil))
+		Expect(told()).To(ConsistOf(bob.id), "its end")
+	})
+
+	It("is there for clients that know it from before it was in the specification", func() {
+		alice := newWorld(nil).register("alice")
+		fine(alice.post("/_matrix/client/unstable/keys/query", obj{"device_keys": obj{}}))
+		refused(alice.get("/_matrix/client/unstable/room_keys/version"), 404, "M_NOT_FOUND")
 	})
 
 	It("keeps backups of keys", func() {
@@ -90,6 +120,9 @@ var _ = Describe("end-to-end encryption", func() {
 		alice := w.register("alice")
 		refused(alice.get("/room_keys/version"), 404, "M_NOT_FOUND")
 		version := fine(alice.post("/room_keys/version", obj{"algorithm": "a", "auth_data": obj{}})).text("version")
+		refused(alice.post("/room_keys/version", obj{"algorithm": "a", "auth_data": nil}), 400, "M_MISSING_PARAM")
+		fine(alice.put("/room_keys/version/"+version, obj{"algorithm": "a", "auth_data": "whatever clients keep there"}))
+		Expect(fine(alice.get("/room_keys/version")).body).To(HaveKeyWithValue("auth_data", "whatever clients keep there"))
 		session := obj{"first_message_index": 1, "forwarded_count": 0, "is_verified": false, "session_data": obj{}}
 		fine(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, session), "count", "etag")
 		Expect(fine(alice.get("/room_keys/keys?version=" + version)).body["rooms"].(obj)).To(HaveKey("!r:x"))

@@ -15,13 +15,13 @@ func (a *API) keysRoutes() []route {
 		return nil
 	}
 	return []route{
-		{http.MethodPost, "/keys/upload", stable, withUser, ordinary, a.uploadKeys},
-		{http.MethodPost, "/keys/query", stable, withUser, ordinary, a.queryKeys},
-		{http.MethodPost, "/keys/claim", stable, withUser, ordinary, a.claimKeys},
-		{http.MethodGet, "/keys/changes", stable, withUser, ordinary, a.keyChanges},
-		{http.MethodPost, "/keys/signatures/upload", stable, withUser, ordinary, a.uploadSignatures},
-		{http.MethodPost, "/keys/device_signing/upload", stable, withUser, ordinary, a.uploadSigningKeys},
-		{http.MethodPut, "/sendToDevice/{eventType}/{txnId}", stable, withUser, ordinary, a.sendToDevice},
+		{http.MethodPost, "/keys/upload", formerlyUnstable, withUser, ordinary, a.uploadKeys},
+		{http.MethodPost, "/keys/query", formerlyUnstable, withUser, ordinary, a.queryKeys},
+		{http.MethodPost, "/keys/claim", formerlyUnstable, withUser, ordinary, a.claimKeys},
+		{http.MethodGet, "/keys/changes", formerlyUnstable, withUser, ordinary, a.keyChanges},
+		{http.MethodPost, "/keys/signatures/upload", formerlyUnstable, withUser, ordinary, a.uploadSignatures},
+		{http.MethodPost, "/keys/device_signing/upload", formerlyUnstable, withUser, ordinary, a.uploadSigningKeys},
+		{http.MethodPut, "/sendToDevice/{eventType}/{txnId}", formerlyUnstable, withUser, ordinary, a.sendToDevice},
 	}
 }
 

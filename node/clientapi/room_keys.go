@@ -14,17 +14,17 @@ func (a *API) roomKeysRoutes() []route {
 		return nil
 	}
 	routes := []route{
-		{http.MethodPost, "/room_keys/version", stable, withUser, ordinary, a.newBackup},
-		{http.MethodGet, "/room_keys/version", stable, withUser, ordinary, a.backup},
-		{http.MethodGet, "/room_keys/version/{version}", stable, withUser, ordinary, a.backup},
-		{http.MethodPut, "/room_keys/version/{version}", stable, withUser, ordinary, a.updateBackup},
-		{http.MethodDelete, "/room_keys/version/{version}", stable, withUser, ordinary, a.deleteBackup},
+		{http.MethodPost, "/room_keys/version", formerlyUnstable, withUser, ordinary, a.newBackup},
+		{http.MethodGet, "/room_keys/version", formerlyUnstable, withUser, ordinary, a.backup},
+		{http.MethodGet, "/room_keys/version/{version}", formerlyUnstable, withUser, ordinary, a.backup},
+		{http.MethodPut, "/room_keys/version/{version}", formerlyUnstable, withUser, ordinary, a.updateBackup},
+		{http.MethodDelete, "/room_keys/version/{version}", formerlyUnstable, withUser, ordinary, a.deleteBackup},
 	}
 	for _, path := range []string{"/room_keys/keys", "/room_keys/keys/{roomId}", "/room_keys/keys/{roomId}/{sessionId}"} {
 		routes = append(routes,
-			route{http.MethodPut, path, stable, withUser, ordinary, a.backUp},
-			route{http.MethodGet, path, stable, withUser, ordinary, a.backedUp},
-			route{http.MethodDelete, path, stable, withUser, ordinary, a.deleteBackedUp})
+			route{http.MethodPut, path, formerlyUnstable, withUser, ordinary, a.backUp},
+			route{http.MethodGet, path, formerlyUnstable, withUser, ordinary, a.backedUp},
+			route{http.MethodDelete, path, formerlyUnstable, withUser, ordinary, a.deleteBackedUp})
 	}
 	return routes
 }

@@ -12,6 +12,8 @@ type prefixes []string
 var (
 	// stable: v3, and r0 as clients from before Matrix 1.1 call it.
 	stable = prefixes{"/_matrix/client/v3", "/_matrix/client/r0"}
+	// formerlyUnstable: what clients and tools called before it was in the specification, as Synapse still answers it.
+	formerlyUnstable = append(stable[:2:2], "/_matrix/client/unstable")
 	// v1: endpoints that came after v3 was made the default of the older ones.
 	v1 = prefixes{"/_matrix/client/v1"}
 	// unversioned paths are written out whole.

@@ -119,11 +119,13 @@ func newKeys() *Keys {
 	}
 }
 
-// local answers for our users as asker sees them; "" for another server, whose users see what all may.
+// local answers for our users as asker sees them; "" for another server, whose users see what all may. A user without keys
+// has an empty list, so that whoever asks can tell that from no answer.
 func (e *E2EE) local(ctx context.Context, asker id.UserID, wanted map[id.UserID][]string, keys *Keys) error {
 	users := make([]id.UserID, 0, len(wanted))
 	for user := range wanted {
 		users = append(users, user)
+		keys.DeviceKeys[user] = map[string]json.RawMessage{}
 	}
 	devices, err := e.store.DeviceKeys(ctx, users)
 	if err != nil {
@@ -138,14 +140,11 @@ func (e *E2EE) local(ctx context.Context, asker id.UserID, wanted map[id.UserID]
 			continue
 		}
 		full, err := store.AddSignatures(d.Keys, signatures[target{d.User, d.Device}])
-		if err == nil && d.DisplayName != "" {
+		if err == nil {
 			full, err = withName(full, d.DisplayName)
 		}
 		if err != nil {
 			return err
-		}
-		if keys.DeviceKeys[d.User] == nil {
-			keys.DeviceKeys[d.User] = map[string]json.RawMessage{}
 		}
 		keys.DeviceKeys[d.User][d.Device] = full
 	}
@@ -211,14 +210,19 @@ func (e *E2EE) signatures(ctx context.Context, asker id.UserID, users []id.UserI
 	return visible, nil
 }
 
-// withName puts a device's name where clients look for it.
+// withName puts a device's name, "" for none, where clients look for it. They find unsigned there in any case, as from
+// Synapse.
 func withName(raw json.RawMessage, name string) (json.RawMessage, error) {
 	var object map[string]json.RawMessage
 	err := json.Unmarshal(raw, &object)
 	if err != nil {
 		return nil, err
 	}
-	if object["unsigned"], err = json.Marshal(map[string]string{"device_display_name": name}); err != nil {
+	var unsigned struct {
+		Name string `json:"device_display_name,omitempty"`
+	}
+	unsigned.Name = name
+	if object["unsigned"], err = json.Marshal(unsigned); err != nil {
 		return nil, err
 	}
 	return json.Marshal(object)

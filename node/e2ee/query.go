@@ -127,12 +127,9 @@ func deviceKeysOf(list *store.RemoteDevices, wanted []string) map[string]json.Ra
 		if json.Unmarshal(raw, &d) != nil || len(d.Keys) == 0 || !wants(wanted, device) || !namesDevice(d.Keys, list.User, device) {
 			continue
 		}
-		full := d.Keys
-		if d.DisplayName != "" {
-			var err error
-			if full, err = withName(full, d.DisplayName); err != nil {
-				continue
-			}
+		full, err := withName(d.Keys, d.DisplayName)
+		if err != nil {
+			continue
 		}
 		all[device] = full
 	}

@@ -14,7 +14,7 @@ type deviceUpdate struct {
 	devices      []string        // those that are new, gone or have other keys or another name: other servers are told of each
 	crossSigning bool            // the master or self-signing key has changed, or a signature of it: other servers are told
 	servers      []id.ServerName // whom to tell
-	visible      bool            // what clients get by /keys/query is not what it was
+	visible      bool            // clients are told: of devices without keys as well, like other servers are
 }
 
 // changed notes that a user's devices or keys have changed, and queues what other servers are told of it: what is true in
@@ -198,14 +198,10 @@ func encryptionTables() []string {
 
 // endDevices deletes devices with all they have, and tells servers.
 func (s *Store) endDevices(t *writeTx, user id.UserID, devices []string, servers []id.ServerName) error {
-	u := deviceUpdate{servers: servers}
+	u := deviceUpdate{servers: servers, visible: true}
 	for _, device := range devices {
 		args := []any{string(user), []byte(device)}
 		n, err := t.exec("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", args...)
-		if err != nil {
-			return err
-		}
-		keys, err := t.hasKeys(user, device)
 		if err != nil {
 			return err
 		}
@@ -218,7 +214,7 @@ func (s *Store) endDevices(t *writeTx, user id.UserID, devices []string, servers
 			return err
 		}
 		if n > 0 {
-			u.devices, u.visible = append(u.devices, device), u.visible || keys
+			u.devices = append(u.devices, device)
 		}
 	}
 	if len(u.devices) == 0 {

@@ -38,7 +38,7 @@ type Access struct {
 }
 
 // Login stores a device (made, or known: then an empty display name leaves the old one) and its token, in place of the
-// device's older tokens. Other servers are told of a new device or name.
+// device's older tokens. Clients and other servers are told of a new device or name.
 func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
 	servers, err := s.ServersSharing(ctx, d.User)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
 		if err != nil || known && (d.DisplayName == "" || string(old) == d.DisplayName) {
 			return err
 		}
-		return s.changed(t, d.User, deviceUpdate{devices: []string{d.ID}, servers: servers})
+		return s.changed(t, d.User, deviceUpdate{devices: []string{d.ID}, servers: servers, visible: true})
 	})
 }
 
@@ -132,7 +132,7 @@ func (s *Store) Devices(ctx context.Context, user id.UserID) ([]Device, error) {
 	return s.eachDevice(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 ORDER BY device_id", string(user))
 }
 
-// RenameDevice sets a device's display name and tells other servers; [ErrNotFound] if there is no such device.
+// RenameDevice sets a device's display name and tells clients and other servers; [ErrNotFound] if there is no such device.
 func (s *Store) RenameDevice(ctx context.Context, user id.UserID, device, name string) error {
 	servers, err := s.ServersSharing(ctx, user)
 	if err != nil {
@@ -152,15 +152,11 @@ func (s *Store) RenameDevice(ctx context.Context, user id.UserID, device, name s
 		if err != nil {
 			return err
 		}
-		keys, err := t.hasKeys(user, device) // clients get the name with them
-		if err != nil {
-			return err
-		}
-		return s.changed(t, user, deviceUpdate{devices: []string{device}, servers: servers, visible: keys})
+		return s.changed(t, user, deviceUpdate{devices: []string{device}, servers: servers, visible: true})
 	})
 }
 
-// DeleteDevices removes devices with their tokens, keys and messages, and tells other servers. Unknown ones are passed
+// DeleteDevices removes devices with their tokens, keys and messages, and tells clients and other servers. Unknown ones are passed
 // over.
 func (s *Store) DeleteDevices(ctx context.Context, user id.UserID, devices ...string) error {
 	servers, err := s.ServersSharing(ctx, user)
