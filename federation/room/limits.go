@@ -25,7 +25,7 @@ const (
 	// missingLimit is the limit of get_missing_events asked for. Servers cut it to theirs (Synapse: 20).
 	missingLimit = 100
 	// fullMissing is how many missing events every server gives at once, if there are as many: an answer of fewer is all that it has.
-	fullMissing = 10
+	fullMissing = 5
 	// maxLatest and maxEarliest bound the lists in a get_missing_events request.
 	maxLatest   = 20
 	maxEarliest = 20
