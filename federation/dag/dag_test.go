@@ -119,19 +119,20 @@ func TestSortTopologicallyTies(t *testing.T) {
 	}
 }
 
-// Two events of room version 1 that refer to each other: servers choose IDs there.
-func TestSortTopologicallyCircle(t *testing.T) {
+// inCircle makes an event of room version 1, where servers choose IDs, so that events can refer to each other.
+func inCircle(t *testing.T, name, refers string, depth int) *event.Event {
 	rules, _ := roomversion.Lookup(roomversion.V1)
-	load := func(name, prev string, depth int) *event.Event {
-		e, err := event.Load(rules, id.EventID(name), fmt.Appendf(nil, `{"auth_events":[],"content":{},"depth":%d,"event_id":%q,`+
-			`"hashes":{"sha256":""},"origin_server_ts":1,"prev_events":[[%q,{}]],"room_id":"!r:a","sender":"@a:a","signatures":{},"type":"x"}`,
-			depth, name, prev))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e
+	e, err := event.Load(rules, id.EventID(name), fmt.Appendf(nil, `{"auth_events":[[%[3]q,{}]],"content":{},"depth":%[1]d,"event_id":%[2]q,`+
+		`"hashes":{"sha256":""},"origin_server_ts":1,"prev_events":[[%[3]q,{}]],"room_id":"!r:a","sender":"@a:a","signatures":{},"type":"x"}`,
+		depth, name, refers))
+	if err != nil {
+		t.Fatal(err)
 	}
-	a, b, c := load("$a:a", "$b:a", 9), load("$b:a", "$a:a", 8), load("$c:a", "$x:a", 20)
+	return e
+}
+
+func TestSortTopologicallyCircle(t *testing.T) {
+	a, b, c := inCircle(t, "$a:a", "$b:a", 9), inCircle(t, "$b:a", "$a:a", 8), inCircle(t, "$c:a", "$x:a", 20)
 	if got := SortTopologically([]*event.Event{a, b, c}); !slices.Equal(got, []*event.Event{c, b, a}) {
 		t.Errorf("sorted to %v %v %v", got[0].ID(), got[1].ID(), got[2].ID())
 	}
@@ -167,6 +168,19 @@ func TestAuthChain(t *testing.T) {
 		got, err := AuthChain(of, src)
 		if err != nil || !maps.Equal(got, want) {
 			t.Fatalf("an auth chain of %d events, want %d (%v)", len(got), len(want), err)
+		}
+	}
+}
+
+func TestAuthChainCircle(t *testing.T) {
+	src := &store{events: map[id.EventID]*event.Event{}}
+	for _, e := range []*event.Event{inCircle(t, "$a:a", "$b:a", 1), inCircle(t, "$b:a", "$a:a", 2), inCircle(t, "$c:a", "$c:a", 3), inCircle(t, "$d:a", "$a:a", 4)} {
+		src.events[e.ID()] = e
+	}
+	for of, want := range map[id.EventID][]id.EventID{"$a:a": {"$a:a", "$b:a"}, "$c:a": {"$c:a"}, "$d:a": {"$a:a", "$b:a"}} {
+		chain, err := AuthChain([]id.EventID{of}, src)
+		if got := slices.Sorted(maps.Keys(chain)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("the auth chain of %s is %v, want %v (%v)", of, got, want, err)
 		}
 	}
 }
