@@ -2,12 +2,14 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight" // equal questions at a time are asked once
 
 	"hanse/federation"
+	"hanse/federation/client"
 	"hanse/federation/id"
 )
 
@@ -48,7 +50,8 @@ func (a *answers) keep(q federation.HierarchyRequest, kept keptAnswer) {
 }
 
 // elsewhere asks servers, one after the other, for a room that we aren't in; false if none tells of it. The answer is kept
-// for a while, and the silence for a shorter one. It is whichever came first: who may see what is for the caller to tell.
+// for a while, and the silence for a shorter one; a refusal isn't, as it may end with the next join. It is whichever came
+// first: who may see what is for the caller to tell.
 func (d *Directory) elsewhere(ctx context.Context, via []id.ServerName, q federation.HierarchyRequest) (federation.HierarchyResponse, bool) {
 	if kept, ok := d.answers.find(q); ok {
 		return kept.answer, kept.found
@@ -71,7 +74,7 @@ func (d *Directory) elsewhere(ctx context.Context, via []id.ServerName, q federa
 	return kept.answer, kept.found
 }
 
-// askElsewhere asks. What it doesn't find is not to be kept where nobody could be asked.
+// askElsewhere asks. What it doesn't find is not to be kept where nobody could be asked, or those who were refused.
 func (d *Directory) askElsewhere(ctx context.Context, via []id.ServerName, q federation.HierarchyRequest) keptAnswer {
 	var none keptAnswer
 	asked := map[id.ServerName]bool{d.self: true}
@@ -80,12 +83,14 @@ func (d *Directory) askElsewhere(ctx context.Context, via []id.ServerName, q fed
 			continue
 		}
 		asked[server] = true
-		none.until = time.Now().Add(keepSilence)
 		one, cancel := context.WithTimeout(ctx, askTimeout)
 		answer, err := d.client.Hierarchy(one, server, q)
 		cancel()
 		if err == nil && answer.Room.RoomID == q.RoomID {
 			return keptAnswer{answer, true, time.Now().Add(keepAnswers)}
+		}
+		if refusal, ok := errors.AsType[*client.Error](err); !ok || refusal.Matrix == nil || refusal.Temporary {
+			none.until = time.Now().Add(keepSilence)
 		}
 		d.log.Debug("a server doesn't tell of a room", "server", server, "room", q.RoomID, "error", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup" // children on other servers are asked for some at a time
 
@@ -71,7 +72,7 @@ func (d *Directory) RoomsOf(ctx context.Context, q HierarchyQuery) (rooms []fede
 	}
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
-	w := &spaceWalk{d: d, query: q, depth: depth, met: map[id.RoomID]bool{}, remote: map[id.RoomID]federation.RoomSummary{}}
+	w := &spaceWalk{d: d, query: q, depth: depth, met: map[id.RoomID]bool{}, remote: map[id.RoomID]federation.RoomSummary{}, hidden: map[id.RoomID]bool{}}
 	via, err := d.viaOf(ctx, q.User, q.Room)
 	if err != nil {
 		return nil, "", err
@@ -115,6 +116,7 @@ type spaceWalk struct {
 	stack  []step // the last comes next
 	met    map[id.RoomID]bool
 	remote map[id.RoomID]federation.RoomSummary // of rooms that other servers told of with their space
+	hidden map[id.RoomID]bool                   // rooms that nobody told of when they were asked for ahead
 }
 
 // next visits a room; false if it is not shown.
@@ -154,6 +156,9 @@ func (w *spaceWalk) visit(ctx context.Context, at step) (federation.SpaceRoom, b
 	if told, ok := w.remote[at.room]; ok && told.RoomType != spaceType {
 		return federation.SpaceRoom{RoomSummary: told}, true, nil
 	}
+	if w.hidden[at.room] {
+		return room, false, nil
+	}
 	answer, found := w.d.elsewhere(ctx, at.via, federation.HierarchyRequest{RoomID: at.room, SuggestedOnly: w.query.SuggestedOnly})
 	for _, told := range answer.Children {
 		w.remote[told.RoomID] = told
@@ -172,6 +177,7 @@ func (w *spaceWalk) visit(ctx context.Context, at step) (federation.SpaceRoom, b
 func (w *spaceWalk) ahead(ctx context.Context, children []child) {
 	var group errgroup.Group
 	group.SetLimit(spaceParallel)
+	var mu sync.Mutex // for hidden
 	asked := 0
 	for _, c := range children {
 		told, known := w.remote[c.room]
@@ -183,7 +189,11 @@ func (w *spaceWalk) ahead(ctx context.Context, children []child) {
 		}
 		asked++
 		group.Go(func() error {
-			w.d.elsewhere(ctx, c.via, federation.HierarchyRequest{RoomID: c.room, SuggestedOnly: w.query.SuggestedOnly})
+			if _, found := w.d.elsewhere(ctx, c.via, federation.HierarchyRequest{RoomID: c.room, SuggestedOnly: w.query.SuggestedOnly}); !found {
+				mu.Lock()
+				defer mu.Unlock()
+				w.hidden[c.room] = true
+			}
 			return nil
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"hanse/federation"
+	"hanse/federation/client"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -21,6 +22,8 @@ type others struct {
 	mu    sync.Mutex
 	rooms map[id.RoomID]federation.HierarchyResponse
 	asked []string
+	// silence is what fails where a room isn't told of; nil: it is refused.
+	silence error
 }
 
 func (o *others) Hierarchy(_ context.Context, server id.ServerName, q federation.HierarchyRequest) (federation.HierarchyResponse, error) {
@@ -29,7 +32,10 @@ func (o *others) Hierarchy(_ context.Context, server id.ServerName, q federation
 	o.asked = append(o.asked, fmt.Sprintf("%s %s", server, q.RoomID))
 	found, ok := o.rooms[q.RoomID]
 	if !ok {
-		return found, errors.New("no such room")
+		if o.silence != nil {
+			return found, o.silence
+		}
+		return found, &client.Error{Server: server, Status: 404, Matrix: federation.NotFound("no such room")}
 	}
 	return found, nil
 }
@@ -159,7 +165,7 @@ var _ = Describe("a space", func() {
 
 	It("asks other servers for what is theirs, once, and survives loops", func(ctx context.Context) {
 		d, s := newDirectory()
-		far := &others{rooms: map[id.RoomID]federation.HierarchyResponse{}}
+		far := &others{rooms: map[id.RoomID]federation.HierarchyResponse{}, silence: errors.New("no answer")}
 		d.client = far
 		const a, b, c, hidden, lost = id.RoomID("!a:far.test"), id.RoomID("!b:far.test"), id.RoomID("!c:far.test"), id.RoomID("!hidden:far.test"), id.RoomID("!lost:far.test")
 		top := newSpace(s, has(a, via), has(lost, via))
@@ -184,6 +190,18 @@ var _ = Describe("a space", func() {
 		far.rooms["!g:far.test"] = remote("!other:far.test", "public")
 		_, err = d.Preview(ctx, bob, "!g:far.test", nil)
 		Expect(err).To(MatchError(ContainSubstring("M_NOT_FOUND")), "a server that tells of another room")
+	})
+
+	It("is asked for again where it was refused", func(ctx context.Context) {
+		d, s := newDirectory()
+		far := &others{rooms: map[id.RoomID]federation.HierarchyResponse{}}
+		d.client = far
+		const members = id.RoomID("!members:far.test")
+		top := newSpace(s, has(members, via))
+		Expect(walk(ctx, d, HierarchyQuery{Room: top})).To(Equal([]id.RoomID{top}))
+		Expect(far.asked).To(HaveLen(1), "once for a walk")
+		far.rooms[members] = remote(members, "public") // one of theirs has come to a room whose members may see it
+		Expect(walk(ctx, d, HierarchyQuery{Room: top})).To(Equal([]id.RoomID{top, members}))
 	})
 
 	It("is bounded, however large others make theirs", func(ctx context.Context) {
