@@ -45,6 +45,9 @@ var _ = Describe("push rules", func() {
 		refused(alice.del(base+"content/cake", nil), 404, "M_NOT_FOUND")
 		Expect(fine(alice.get("/user/" + esc(alice.id) + "/account_data/m.push_rules")).body).To(HaveKey("global"))
 
+		fine(alice.put(base+"room/"+esc("#tea:example.org"), obj{"actions": []any{}})) // matches nothing
+		Expect(fine(alice.get(base + "room/" + esc("#tea:example.org"))).body).To(HaveKeyWithValue("enabled", true))
+
 		bob := w.register("bob")
 		Expect(fine(bob.get(base + "")).body["content"]).To(BeEmpty())
 	})
@@ -54,7 +57,7 @@ var _ = Describe("push rules", func() {
 		const base = "/pushrules/global/"
 		notify := []any{"notify"}
 		for path, code := range map[string]string{
-			"nonsense/x": "M_INVALID_PARAM", "override/.x": "M_INVALID_PARAM", "room/x": "M_INVALID_PARAM", "sender/x": "M_INVALID_PARAM",
+			"nonsense/x": "M_INVALID_PARAM", "override/.x": "M_INVALID_PARAM",
 			"override/" + strings.Repeat("x", 300): "M_INVALID_PARAM", "override/a%2Fb": "M_INVALID_PARAM", "content/x": "M_MISSING_PARAM",
 			"override/x?before=none": "M_UNKNOWN", "override/x?after=.m.rule.master": "M_UNKNOWN",
 		} {

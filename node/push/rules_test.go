@@ -136,8 +136,6 @@ func TestMalformedRulesAreRefused(t *testing.T) {
 		"backslash":       {KindOverride, `a\b`, Change{Actions: good}, "", "", "M_INVALID_PARAM"},
 		"empty ID":        {KindOverride, "", Change{Actions: good}, "", "", "M_INVALID_PARAM"},
 		"long ID":         {KindOverride, strings.Repeat("x", 256), Change{Actions: good}, "", "", "M_INVALID_PARAM"},
-		"room":            {KindRoom, "nonsense", Change{Actions: good}, "", "", "M_INVALID_PARAM"},
-		"sender":          {KindSender, "nonsense", Change{Actions: good}, "", "", "M_INVALID_PARAM"},
 		"no actions":      {KindOverride, "x", Change{}, "", "", "M_MISSING_PARAM"},
 		"no pattern":      {KindContent, "x", Change{Actions: good}, "", "", "M_MISSING_PARAM"},
 		"actions":         {KindOverride, "x", Change{Actions: json.RawMessage(`{}`)}, "", "", "M_BAD_JSON"},
