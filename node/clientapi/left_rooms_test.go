@@ -52,6 +52,22 @@ func (p *person) sync(since, filter string) synced {
 }
 
 var _ = Describe("sync shows who left", func() {
+	It("once, where the room was forgotten at once", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{"preset": "public_chat"})
+		fine(bob.post("/join/"+esc(room), nil))
+		left := `{"room":{"include_leave":true}}`
+		before := bob.sync("", left).Next
+		fine(bob.post("/rooms/"+esc(room)+"/leave", nil))
+		fine(bob.post("/rooms/"+esc(room)+"/forget", nil))
+		told := bob.sync(before, "{}")
+		Expect(told.Rooms.Leave).To(HaveKey(room))
+		Expect(told.Rooms.Leave[room].Timeline.members()).To(Equal([]string{bob.id + " leave"}))
+		Expect(bob.sync(told.Next, left).Rooms.Leave).NotTo(HaveKey(room))
+		Expect(bob.sync("", left).Rooms.Leave).NotTo(HaveKey(room))
+	})
+
 	It("to the one whose invite or knock was taken back or turned down, though the history is not theirs", func() {
 		w := newWorld(nil)
 		alice, bob, carol, dave := w.register("alice"), w.register("bob"), w.register("carol"), w.register("dave")

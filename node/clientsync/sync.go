@@ -176,8 +176,11 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 		}
 		return err
 	default: // leave, ban
-		wanted := changed && !b.request.Initial || b.request.Filter.Room.IncludeLeave && (b.request.Initial || b.request.FullState)
-		if m.Forgotten || !wanted {
+		// That it was left is told even of a room that was forgotten at once: the user's other clients would show it for ever.
+		// spec:client-server-api#leaving-rooms
+		news := changed && !b.request.Initial
+		asked := b.request.Filter.Room.IncludeLeave && (b.request.Initial || b.request.FullState) && !m.Forgotten
+		if !news && !asked {
 			return nil
 		}
 		room, err := b.leftRoom(ctx, m)
