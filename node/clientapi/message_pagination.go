@@ -112,9 +112,9 @@ func (a *API) messages(r *request) (any, error) {
 	if from := query.Get("from"); from != "" {
 		answer["start"] = from
 	}
-	if page.More || len(page.Events) > 0 {
-		// Deployed servers tell the end of history by an empty page, so that a client may go on from behind the last event:
-		// in the other direction, or once there is more.
+	if page.More {
+		// As with other deployed servers it is an empty page that tells the end of history, so that a client may go on from
+		// behind the last event: in the other direction, or once there is more.
 		answer["end"] = formatPoint(page.End)
 	}
 	if filter.LazyLoadMembers && len(page.Events) > 0 {

@@ -54,14 +54,22 @@ var _ = Describe("a token of /messages or /context", func() {
 		Expect(bodies(page("b", alone.text("start")), "chunk")).To(Equal([]string{"4", "3"}))
 	})
 
-	It("is there as long as events follow, those that the filter leaves out among them", func() {
+	It("is there as long as events follow or were given, so that an empty page is the last", func() {
 		alice := newWorld(nil).register("alice")
-		path := "/rooms/" + esc(alice.room(obj{})) + "/messages?dir=b"
+		room := alice.room(obj{})
+		path := "/rooms/" + esc(room) + "/messages?dir=b"
 		all := fine(alice.get(path + "&limit=100"))
-		Expect(all.body).NotTo(HaveKey("end"))
 		first := all.body["chunk"].([]any)[len(all.body["chunk"].([]any))-1].(obj)
 		Expect(first).To(HaveKeyWithValue("type", "m.room.create"))
-		Expect(fine(alice.get(path+"&filter="+esc(`{"types":["m.room.create"]}`))).body).NotTo(HaveKey("end"), "it is the first")
+		last := fine(alice.get(path + "&from=" + esc(all.text("end"))))
+		Expect(last.body["chunk"]).To(BeEmpty())
+		Expect(last.body).NotTo(HaveKey("end"))
+		forwards := "/rooms/" + esc(room) + "/messages?dir=f&limit=100&from="
+		back := fine(alice.get(forwards + esc(all.text("end"))))
+		Expect(back.body["chunk"]).To(HaveLen(len(all.body["chunk"].([]any))), "from the beginning all events follow")
+		Expect(fine(alice.get(forwards + esc(back.text("end")))).body).To(And(HaveKeyWithValue("chunk", BeEmpty()), Not(HaveKey("end"))))
+		fine(alice.put("/rooms/"+esc(room)+"/send/m.room.message/later", obj{"body": "later"}))
+		Expect(bodies(fine(alice.get(forwards+esc(back.text("end")))), "chunk")).To(Equal([]string{"later"}), "there is more now")
 		members := fine(alice.get(path + "&filter=" + esc(`{"types":["m.room.member"]}`)))
 		Expect(members.body["chunk"]).To(HaveLen(1))
 		rest := fine(alice.get(path + "&filter=" + esc(`{"types":["m.room.member"]}`) + "&from=" + esc(members.text("end"))))

@@ -34,7 +34,7 @@ func (r *Rooms) Messages(ctx context.Context, req MessagesRequest) (Page, error)
 	if err := w.run(ctx); err != nil {
 		return Page{}, err
 	}
-	return Page{Events: w.events, Start: start.point(), End: w.at.point(), More: !w.ended || len(w.events) > 0 && w.passed}, nil
+	return Page{Events: w.events, Start: start.point(), End: w.at.point(), More: !w.ended || len(w.events) > 0}, nil
 }
 
 // place is a point as a walk needs it: before it are the events before at in the order of depth whose positions are less
@@ -112,7 +112,6 @@ type walk struct {
 
 	events []store.EventRow
 	ended  bool // there is no more
-	passed bool // the filter left out what comes behind the last of the events
 }
 
 // maxRemoteAsks bounds how often one page asks other servers: a client waits for it. If there is a hole still, the page ends
@@ -219,7 +218,7 @@ func (w *walk) take(ctx context.Context, rows []store.EventRow) error {
 		return err
 	}
 	for _, row := range visible {
-		if w.passed = w.match != nil && !w.match(row); !w.passed {
+		if w.match == nil || w.match(row) {
 			w.events = append(w.events, row)
 		}
 	}

@@ -101,7 +101,7 @@ type MessagesRequest struct {
 type Page struct {
 	Events     []store.EventRow // in the order asked for
 	Start, End Point            // End is where the next page starts
-	More       bool             // false: the end (or beginning) of the history was reached, and the filter left out nothing behind the events
+	More       bool             // false: the page is empty, and the end (or beginning) of the history was reached
 }
 
 // Context is an event and what stands around it.
