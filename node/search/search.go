@@ -104,6 +104,7 @@ func (s *Search) Find(ctx context.Context, q Query) (Results, error) {
 		return results, err
 	}
 	if !q.Recent {
+		slices.Reverse(hits) // of what is as relevant the oldest comes first, as with other servers
 		slices.SortStableFunc(hits, func(a, b Hit) int { return cmp.Compare(b.Rank, a.Rank) })
 	}
 	results.Count, results.Upto = len(hits), q.From.Upto
