@@ -16,9 +16,10 @@ import (
 	"hanse/federation/id"
 )
 
-// candidates are the servers to ask for help with a room we aren't in, each once: those we were told of, the one whose
-// user invited ours, those whose users made the state that came with an invite or knock, the one the room's ID names,
-// those that were in the room when we last knew it.
+// candidates are the servers to ask for help with a room, each once: those we were told of, the one whose
+// user invited ours, those whose users made the state that came with an invite or knock, those that are in the room if we
+// are. Where we were told of none it is also the one the room's ID names, and those that were in the room when we last
+// knew it: who names servers means these.
 func (r *Rooms) candidates(ctx context.Context, user id.UserID, roomID id.RoomID, via []id.ServerName) ([]id.ServerName, error) {
 	list := slices.Clone(via)
 	m, ok, err := r.store.Membership(ctx, roomID, user)
@@ -29,14 +30,20 @@ func (r *Rooms) candidates(ctx context.Context, user id.UserID, roomID id.RoomID
 		list = append(list, m.Sender.Server())
 	}
 	list = append(list, sendersOf(m.Stripped)...)
-	if server, ok := roomID.Server(); ok {
-		list = append(list, server)
-	}
-	joined, err := r.store.ServersIn(ctx, roomID)
+	info, _, err := r.store.Room(ctx, roomID)
 	if err != nil {
 		return nil, err
 	}
-	list = append(list, byUsers(joined)...)
+	if info.Resident || !slices.ContainsFunc(via, func(server id.ServerName) bool { return server != r.self }) {
+		if server, ok := roomID.Server(); ok {
+			list = append(list, server)
+		}
+		joined, err := r.store.ServersIn(ctx, roomID)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, byUsers(joined)...)
+	}
 	var once []id.ServerName
 	for _, server := range list {
 		if server != r.self && !slices.Contains(once, server) && len(once) < r.limits.Candidates {

@@ -257,6 +257,19 @@ var _ = Describe("two servers", func() {
 		Expect(one.membership(roomID, two.user("dan"))).To(Equal("join"))
 	}, Entry("1", roomversion.V1), Entry("6", roomversion.V6), Entry("11", roomversion.V11), Entry("12", roomversion.V12))
 
+	It("joins through the servers that are named, and no other", func() {
+		three := w.start("three.test")
+		roomID := one.create(rooms.CreateRequest{Version: "10"}) // its ID names one.test
+		through := func(via ...id.ServerName) string {
+			return code(two.rooms.Join(ctx, rooms.JoinRequest{User: bob, Room: roomID, Via: via}))
+		}
+		Expect(through(three.name)).To(Equal("M_NOT_FOUND"))
+		Expect(through()).To(BeEmpty(), "the room's ID helps where nothing is named")
+		Expect(two.rooms.Leave(ctx, bob, roomID, "")).To(Succeed())
+		Expect(through(three.name)).To(Equal("M_NOT_FOUND"), "though it is known who was there")
+		Expect(through()).To(BeEmpty())
+	})
+
 	It("says which room can't be found, and where nobody is known to be", func() {
 		err := two.rooms.Join(ctx, rooms.JoinRequest{User: bob, Room: "!nowhere:one.test"})
 		Expect(code(err)).To(Equal("M_NOT_FOUND"))
