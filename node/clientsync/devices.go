@@ -2,6 +2,7 @@ package clientsync
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"hanse/federation/id"
@@ -153,21 +154,23 @@ func (s *Syncer) ownMoves(ctx context.Context, facts userFacts, user id.UserID, 
 	return nil
 }
 
-// deviceLists keeps of those who may have left only those who share no room any more.
+// deviceLists keeps of those who may have left only those who share no room any more. Of these nobody cares what has changed.
 func (s *Syncer) deviceLists(ctx context.Context, user id.UserID, changed, candidates map[id.UserID]bool) (DeviceLists, error) {
 	var lists DeviceLists
-	for u := range changed {
-		lists.Changed = append(lists.Changed, u)
-		delete(candidates, u)
-	}
-	for u := range candidates {
-		lists.Left = append(lists.Left, u)
-	}
-	sharing, err := s.store.Sharing(ctx, user, lists.Left)
+	left := slices.Collect(maps.Keys(candidates))
+	sharing, err := s.store.Sharing(ctx, user, left)
 	if err != nil {
 		return lists, err
 	}
-	lists.Left = slices.DeleteFunc(lists.Left, func(u id.UserID) bool { return sharing[u] })
+	for _, u := range left {
+		if !sharing[u] {
+			lists.Left = append(lists.Left, u)
+			delete(changed, u)
+		}
+	}
+	for u := range changed {
+		lists.Changed = append(lists.Changed, u)
+	}
 	slices.Sort(lists.Changed)
 	slices.Sort(lists.Left)
 	return lists, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -107,5 +108,17 @@ func TestDevicesWakeWhoSharesARoom(t *testing.T) {
 	}
 	if answer := c.sync(t, r); len(answer.Devices.OneTimeKeys) != 0 || len(answer.Devices.ToDevice) != 0 {
 		t.Errorf("at the end %+v", answer.Devices)
+	}
+}
+
+// TestWhoHasLeftIsNotChanged: of somebody whose devices have changed and who has left since the client is told the latter, unless they
+// share another room.
+func TestWhoHasLeftIsNotChanged(t *testing.T) {
+	c := newChat(t, 2)
+	bob, stranger := c.users[1], id.UserID("@stranger:hanse.test")
+	both := func() map[id.UserID]bool { return map[id.UserID]bool{bob: true, stranger: true} }
+	lists, err := c.syncer.deviceLists(context.Background(), c.users[0], both(), both())
+	if err != nil || !slices.Equal(lists.Changed, []id.UserID{bob}) || !slices.Equal(lists.Left, []id.UserID{stranger}) {
+		t.Errorf("%+v, %v", lists, err)
 	}
 }
