@@ -221,18 +221,21 @@ func (c *committer) commit(group []*operation) {
 func (c *committer) finish(op *operation, err error) {
 	if err != nil {
 		c.failures.Add(1)
+		if c.fatal(err) {
+			err = &unavailable{err}
+		}
 	}
 	op.err = err
 	close(op.done)
 }
 
-// fatal says that running the operations one by one would fail the same way.
+// fatal says that it is the database that fails, not an operation: running them one by one would fail the same way.
 func (c *committer) fatal(err error) bool {
 	switch c.dialect.Classify(err) {
 	case RetryError, ConnectionError, StorageError:
 		return true
 	}
-	return false
+	return errors.Is(err, ErrOtherWriter)
 }
 
 // attempt runs operations in one transaction, again while the database asks for it.
@@ -254,7 +257,7 @@ func (c *committer) attempt(ops []*operation) error {
 			c.disconnect() // a connection may remember that its disk was full or read-only: the next try gets a new one
 		}
 		if class != RetryError && class != ConnectionError || time.Since(started) > retryFor {
-			c.failing(class, err)
+			c.failing(err)
 			return err
 		}
 		time.Sleep(pause)
@@ -265,6 +268,9 @@ func (c *committer) attempt(ops []*operation) error {
 // once runs operations in one transaction, once.
 func (c *committer) once(ops []*operation) (err error) {
 	if err := c.connect(); err != nil {
+		return err
+	}
+	if err := c.dialect.check(); err != nil {
 		return err
 	}
 	t := &c.tx
@@ -379,9 +385,8 @@ func (c *committer) disconnect() {
 	c.tx.conn, c.tx.stmts = nil, nil
 }
 
-func (c *committer) failing(class ErrorClass, err error) {
-	lasting := class == StorageError || class == ConnectionError || errors.Is(err, ErrOtherWriter)
-	if !lasting || c.ailing {
+func (c *committer) failing(err error) {
+	if !c.fatal(err) || c.ailing {
 		return
 	}
 	c.ailing = true

@@ -12,6 +12,9 @@ type Dialect struct {
 	Name string
 	// Connect opens the database twice: for the one writer (one connection is used) and for the readers.
 	Connect func(ctx context.Context) (write, read *sql.DB, err error)
+	// Check tells, before each transaction, whether what would be written is where it will be looked for at the next start:
+	// a file can be taken away under its writer. Nil where that can't be.
+	Check func() error
 	// Begin starts the writer's transaction; nobody else writes.
 	Begin string
 	// Integer, Bytes and Text are the words for a 64-bit integer, a byte string and a text that is compared
@@ -26,6 +29,13 @@ type Dialect struct {
 	Classify func(error) ErrorClass
 }
 
+func (d *Dialect) check() error {
+	if d.Check == nil {
+		return nil
+	}
+	return d.Check()
+}
+
 // ErrorClass is what a failure of the database means for the writer.
 type ErrorClass int
 
@@ -38,6 +48,6 @@ const (
 	RetryError
 	// ConnectionError says that the connection is gone: a new one is made and the transaction run again.
 	ConnectionError
-	// StorageError says that the disk is full, read-only or broken: nothing can be written now.
+	// StorageError says that the disk is full, read-only, broken or gone: nothing can be written now.
 	StorageError
 )

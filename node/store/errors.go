@@ -3,7 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"net/http"
 
+	"hanse/federation"
 	"hanse/federation/id"
 )
 
@@ -38,4 +40,15 @@ type SchemaError struct{ Stored, Known int }
 func (e *SchemaError) Error() string {
 	return fmt.Sprintf("this database has schema version %d, but this build knows versions up to %d: "+
 		"it was last used by a newer Hanse; run that one, or restore a backup", e.Stored, e.Known)
+}
+
+// unavailable is a failure of the database itself, whatever was asked of it: it is gone, or its disk is full, read-only or
+// broken. The log has said so once; who asked, a client or a server, is told to try again later.
+type unavailable struct{ cause error }
+
+func (e *unavailable) Error() string { return e.cause.Error() }
+
+func (e *unavailable) Unwrap() []error {
+	return []error{e.cause, federation.NewError(http.StatusServiceUnavailable, federation.CodeUnknown,
+		"this server can't use its database at the moment; try again later")}
 }

@@ -3,9 +3,12 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +17,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -41,6 +45,78 @@ var _ = Describe("A full disk", func() {
 		Expect(must(db.Profile(ctx, alice))).To(HaveLen(stored - 1))
 		Expect(db.SetProfileField(ctx, alice, "0", nil)).To(Succeed(), "room again")
 		Expect(must(db.Profile(ctx, alice))).To(HaveLen(stored - 2))
+	})
+})
+
+var _ = Describe("A database file that is taken away", func() {
+	var (
+		db           *fixture
+		log          *logged
+		folder, away string
+	)
+	BeforeEach(func() {
+		log = &logged{}
+		folder = filepath.Join(GinkgoT().TempDir(), "data")
+		away = folder + "-away"
+		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
+		db = &fixture{dialect: sqliteFile(folder), log: log.logger()}
+		db.start()
+	})
+	write := func(ctx context.Context, value string) error {
+		_, err := db.SetAccountData(ctx, alice, "", "t", []byte(value))
+		return err
+	}
+	stored := func(ctx context.Context) string {
+		GinkgoHelper()
+		entry, _, err := db.AccountData(ctx, alice, "", "t")
+		Expect(err).NotTo(HaveOccurred())
+		return string(entry.Content)
+	}
+	refuses := func(ctx context.Context) {
+		GinkgoHelper()
+		for range 3 {
+			err := write(ctx, "lost")
+			told, ok := errors.AsType[*federation.Error](err)
+			Expect(ok).To(BeTrue(), "who asked is told something")
+			Expect(told.Status).To(Equal(http.StatusServiceUnavailable))
+		}
+		Expect(strings.Count(log.String(), "level=ERROR")).To(Equal(1), log.String())
+		Expect(log.String()).To(ContainSubstring("put them back as they were"))
+	}
+
+	It("gets no more writes, until it is back", func(ctx SpecContext) {
+		Expect(write(ctx, "1")).To(Succeed())
+		Expect(os.Rename(folder, away)).To(Succeed())
+		refuses(ctx)
+		Expect(stored(ctx)).To(Equal("1"))
+		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
+		refuses(ctx)
+		Expect(os.ReadDir(folder)).To(BeEmpty(), "no other is made in its place")
+		Expect(os.Remove(folder)).To(Succeed())
+		Expect(os.Rename(away, folder)).To(Succeed())
+		Expect(write(ctx, "2")).To(Succeed())
+		db.restart()
+		defer db.stop()
+		Expect(stored(ctx)).To(Equal("2"))
+	})
+
+	It("gets no more writes where another stands in its place, or its log is gone", func(ctx SpecContext) {
+		defer db.stop()
+		Expect(write(ctx, "1")).To(Succeed())
+		Expect(os.Rename(folder, away)).To(Succeed())
+		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
+		other := &fixture{dialect: sqliteFile(folder)}
+		other.start()
+		other.stop()
+		refuses(ctx)
+		Expect(os.RemoveAll(folder)).To(Succeed())
+		Expect(os.Rename(away, folder)).To(Succeed())
+		Expect(write(ctx, "2")).To(Succeed())
+		Expect(log.String()).To(ContainSubstring("takes writes again"))
+		wal := filepath.Join(folder, "hanse.db-wal")
+		Expect(os.Rename(wal, wal+"-away")).To(Succeed())
+		Expect(write(ctx, "lost")).To(MatchError(ContainSubstring("put them back")))
+		Expect(stored(ctx)).To(Equal("2"))
 	})
 })
 

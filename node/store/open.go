@@ -24,7 +24,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("opening the %s database: %w", dialect.Name, err)
 	}
 	s := &Store{dialect: dialect, log: opts.Log, self: opts.ServerName, feed: &Feed{}}
-	s.read = newReader(read)
+	s.read = newReader(dialect, opts.Log, read)
 	s.commit = newCommitter(dialect, opts.Log, write)
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s.tail)

@@ -5,19 +5,27 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 )
 
 // reader runs the reading statements, each prepared once, on connections of their own: they see what is
 // committed and wait for nobody. Safe for concurrent use.
 type reader struct {
-	db *sql.DB
+	db       *sql.DB
+	classify func(error) ErrorClass
+	log      *slog.Logger
+
+	ailing atomic.Bool // the last read failed, as the database couldn't be read
 
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt // guarded by mu; by text: the set of texts is closed (see list)
 }
 
-func newReader(db *sql.DB) *reader { return &reader{db: db, stmts: map[string]*sql.Stmt{}} }
+func newReader(d Dialect, log *slog.Logger, db *sql.DB) *reader {
+	return &reader{db: db, classify: d.Classify, log: log, stmts: map[string]*sql.Stmt{}}
+}
 
 func (r *reader) ping(ctx context.Context) error {
 	var one int
@@ -34,7 +42,7 @@ func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	// Not under mu: preparing waits for a connection, and whoever has them all may be about to ask for a statement.
 	stmt, err := r.db.PrepareContext(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w, in: %s", err, query)
+		return nil, fmt.Errorf("store: %w, in: %s", r.failed(ctx, err), query)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,10 +62,12 @@ func (r *reader) row(ctx context.Context, query string, args []any, dest ...any)
 	}
 	if err := stmt.QueryRowContext(ctx, args...).Scan(dest...); err != nil {
 		if errors.Is(err, sql.ErrNoRows) {
+			r.worked()
 			return err
 		}
-		return fmt.Errorf("store: reading: %w", err)
+		return fmt.Errorf("store: reading: %w", r.failed(ctx, err))
 	}
+	r.worked()
 	return nil
 }
 
@@ -79,7 +89,7 @@ func (r *reader) each(ctx context.Context, query string, args []any, scan func(r
 	}
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
-		return fmt.Errorf("store: reading: %w", err)
+		return fmt.Errorf("store: reading: %w", r.failed(ctx, err))
 	}
 	defer rows.Close() //nolint:errcheck // Err tells what matters
 	for rows.Next() {
@@ -88,9 +98,32 @@ func (r *reader) each(ctx context.Context, query string, args []any, scan func(r
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("store: reading: %w", err)
+		return fmt.Errorf("store: reading: %w", r.failed(ctx, err))
 	}
+	r.worked()
 	return nil
+}
+
+// failed is the error of a read, as who asked for it gets it.
+func (r *reader) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err // given up: it says nothing about the database
+	}
+	switch r.classify(err) {
+	case ConnectionError, StorageError:
+		if r.ailing.CompareAndSwap(false, true) {
+			r.log.Error("the database can't be read; what needs it is refused until it can", "error", err)
+		}
+		return &unavailable{err}
+	}
+	return err
+}
+
+// worked notes that a read was answered.
+func (r *reader) worked() {
+	if r.ailing.Load() && r.ailing.CompareAndSwap(true, false) {
+		r.log.Info("the database can be read again")
+	}
 }
 
 func (r *reader) close() error {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite" // SQLite without C, so that CGO_ENABLED=0 go build works
@@ -46,11 +47,13 @@ func Open(path string) store.Dialect { return open(path, "FULL") }
 func OpenUnsynced(path string) store.Dialect { return open(path, "OFF") }
 
 func open(path, synchronous string) store.Dialect {
+	p := &place{}
 	return store.Dialect{
 		Name: "SQLite",
 		Connect: func(ctx context.Context) (*sql.DB, *sql.DB, error) {
-			return connect(ctx, path, synchronous)
+			return connect(ctx, path, synchronous, p)
 		},
+		Check:      p.check,
 		Begin:      "BEGIN IMMEDIATE",
 		Integer:    "INTEGER",
 		Bytes:      "BLOB",
@@ -61,7 +64,7 @@ func open(path, synchronous string) store.Dialect {
 	}
 }
 
-func connect(ctx context.Context, path, synchronous string) (write, read *sql.DB, err error) {
+func connect(ctx context.Context, path, synchronous string, p *place) (write, read *sql.DB, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, nil, err
 	}
@@ -72,9 +75,11 @@ func connect(ctx context.Context, path, synchronous string) (write, read *sql.DB
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := file.Close(); err != nil {
+	info, err := file.Stat()
+	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, nil, err
 	}
+	p.found.Store(&foundFile{path, info})
 	write, err = database(path, "journal_mode(WAL)", "synchronous("+synchronous+")", "temp_store(MEMORY)",
 		fmt.Sprintf("cache_size(-%d)", writerCache), fmt.Sprintf("journal_size_limit(%d)", walLimit), fmt.Sprintf("wal_autocheckpoint(%d)", checkpoint))
 	if err != nil {
@@ -97,9 +102,44 @@ func connect(ctx context.Context, path, synchronous string) (write, read *sql.DB
 	return write, read, nil
 }
 
-// database makes the pool of connections with these settings; it opens none yet.
+// place is where the database is. SQLite writes on into files that were taken away under it, which nobody finds again.
+type place struct{ found atomic.Pointer[foundFile] }
+
+type foundFile struct {
+	path string
+	info os.FileInfo // when it was opened
+}
+
+// check is the dialect's: called while the writer is connected, when there is a WAL too.
+func (p *place) check() error {
+	file := p.found.Load()
+	now, err := os.Stat(file.path)
+	if err == nil && !os.SameFile(now, file.info) {
+		err = errors.New("it is another file")
+	}
+	if err == nil {
+		_, err = os.Stat(file.path + "-wal")
+	}
+	if err != nil {
+		return &movedError{file.path, err}
+	}
+	return nil
+}
+
+// movedError says that the database isn't where it was.
+type movedError struct {
+	path  string
+	cause error
+}
+
+func (e *movedError) Error() string {
+	return fmt.Sprintf("the database %s and its -wal file are not what was opened (%v): put them back as they were, "+
+		"or start the server again with what is there now", e.path, e.cause)
+}
+
+// database makes the pool of connections with these settings; it opens none yet. A file that has gone isn't made anew.
 func database(path string, pragmas ...string) (*sql.DB, error) {
-	query := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}, pragmas...)}
+	query := url.Values{"mode": {"rw"}, "_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}, pragmas...)}
 	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
 	if err != nil {
 		return nil, err
@@ -111,6 +151,9 @@ func database(path string, pragmas ...string) (*sql.DB, error) {
 func classify(err error) store.ErrorClass {
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
 		return store.ConnectionError
+	}
+	if _, moved := errors.AsType[*movedError](err); moved {
+		return store.StorageError
 	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
