@@ -118,6 +118,27 @@ var _ = Describe("registration", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(session.Admin).To(BeTrue())
 	})
+
+	It("makes administrators, who see whose devices were where; others see their own", func() {
+		w := newWorld(func(c *Config) { c.Registration.SharedSecret = "hush" })
+		alice, bob := w.register("alice"), w.register("bob")
+		_, err := w.users.Register(context.Background(), users.Registration{Username: "root", Password: "pass", Admin: true})
+		Expect(err).NotTo(HaveOccurred())
+		root := &person{w: w, token: fine(w.nobody().post("/login", obj{"type": "m.login.password", "user": "root", "password": "pass"})).text("access_token")}
+		for _, p := range []*person{alice, root} {
+			seen := fine(p.get("/admin/whois/" + esc(alice.id))).body
+			Expect(seen).To(HaveKeyWithValue("user_id", alice.id))
+			sessions := seen["devices"].(obj)[alice.device].(obj)["sessions"].([]any)
+			Expect(sessions).To(HaveLen(1))
+			Expect(sessions[0].(obj)["connections"]).To(ConsistOf(And(HaveKeyWithValue("ip", "127.0.0.1"), HaveKeyWithValue("last_seen", BeNumerically(">", 0)))))
+		}
+		refused(bob.get("/admin/whois/"+esc(alice.id)), 403, "M_FORBIDDEN")
+		refused(bob.get("/admin/whois/"+esc("@nobody:hanse.test")), 403, "M_FORBIDDEN")
+		refused(root.get("/admin/whois/"+esc("@nobody:hanse.test")), 404, "M_NOT_FOUND")
+		refused(root.get("/admin/whois/"+esc("@zoe:far.test")), 400, "M_INVALID_PARAM")
+		refused(root.get("/admin/whois/nonsense"), 400, "M_INVALID_PARAM")
+		refused(w.nobody().get("/admin/whois/"+esc(alice.id)), 401, "M_MISSING_TOKEN")
+	})
 })
 
 var _ = Describe("login", func() {
@@ -193,7 +214,9 @@ var _ = Describe("login", func() {
 		refused(alice.del("/devices/OLD", auth("alice", "guess")), 401, "M_FORBIDDEN")
 		refused(alice.del("/devices/OLD", auth("bob", "secret of bob")), 403, "M_FORBIDDEN")
 		refused(alice.del("/devices/OLD", auth("bob", "guess")), 403, "M_FORBIDDEN")
-		fine(alice.get("/devices/OLD"))
+		refused(alice.del("/devices/NEW", auth("alice", "secret of alice")), 403, "M_FORBIDDEN") // the session is for OLD
+		refused(alice.post("/delete_devices", obj{"devices": []any{"OLD"}, "auth": auth("alice", "secret of alice")["auth"]}), 403, "M_FORBIDDEN")
+		Expect(fine(alice.get("/devices/OLD")).text("user_id")).To(Equal(alice.id))
 		fine(alice.del("/devices/OLD", auth("Alice", "secret of alice")))
 		refused(alice.get("/devices/OLD"), 404, "M_NOT_FOUND")
 		refused(alice.post("/delete_devices", obj{}), 400, "M_MISSING_PARAM")

@@ -49,7 +49,11 @@ func (a *API) createRoom(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"room_id": room}, nil
+	answer := map[string]any{"room_id": room}
+	if req.Alias != "" { // not in the specification any more, but Synapse gives it, and tools look for it
+		answer["room_alias"] = "#" + req.Alias + ":" + string(a.config.Self)
+	}
+	return answer, nil
 }
 
 // creation checks the forms of a request; what the room's rules say is for node/rooms.

@@ -42,6 +42,7 @@ var _ = Describe("createRoom", func() {
 		Expect(fine(bob.get("/directory/list/room/" + esc(room))).body).To(HaveKeyWithValue("visibility", "public"))
 		Expect(fine(w.nobody().get("/directory/room/"+esc("#tea:hanse.test")), "room_id", "servers").body).To(HaveKeyWithValue("room_id", room))
 		refused(alice.post("/createRoom", obj{"room_alias_name": "tea"}), 400, "M_ROOM_IN_USE")
+		Expect(fine(alice.post("/createRoom", obj{"room_alias_name": "cake"})).text("room_alias")).To(Equal("#cake:hanse.test"))
 	})
 
 	DescribeTable("refuses", func(code string, body obj) {

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"cmp"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -37,15 +38,22 @@ type uiaFlow struct {
 	Stages []string `json:"stages"`
 }
 
-// uiaSession is what an authentication has got to. It is for one endpoint and one user; the caller repeats the
-// request's parameters each time, so nothing of them is kept.
+// uiaSession is what an authentication has got to. It is for one operation of one user; the caller repeats the
+// request's body each time, so nothing of it is kept.
 type uiaSession struct {
 	id        string
-	purpose   string // route and user: a session can't be carried to another endpoint or account
+	purpose   uiaPurpose
 	expires   time.Time
 	completed []string
 	values    map[string]string // by stage: what it proved
 	order     uint64            // greater: made later
+}
+
+// uiaPurpose is the hash of what a session is for: it can't be carried to another endpoint, device or account.
+type uiaPurpose [sha256.Size]byte
+
+func purposeOf(r *request) uiaPurpose {
+	return sha256.Sum256([]byte(r.route + "\n" + r.PathValue("deviceId") + "\n" + string(r.user)))
 }
 
 // uiaSessions holds the sessions under way. Safe for concurrent use.
@@ -58,7 +66,7 @@ type uiaSessions struct {
 func newUIASessions() *uiaSessions { return &uiaSessions{sessions: make(map[string]*uiaSession)} }
 
 // open makes a session, at the cost of the oldest one when the table is full.
-func (s *uiaSessions) open(purpose string) uiaSession {
+func (s *uiaSessions) open(purpose uiaPurpose) uiaSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.sessions) >= maxUIASessions {
@@ -89,11 +97,11 @@ func (s *uiaSessions) makeRoom() {
 }
 
 // find returns a copy of an open session.
-func (s *uiaSessions) find(key, purpose string) (uiaSession, bool) {
+func (s *uiaSessions) find(key string) (uiaSession, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	session, ok := s.sessions[key]
-	if !ok || session.purpose != purpose || time.Now().After(session.expires) {
+	if !ok || time.Now().After(session.expires) {
 		return uiaSession{}, false
 	}
 	copied := *session
@@ -128,7 +136,7 @@ func (s *uiaSessions) close(key string) {
 //
 // spec:client-server-api#user-interactive-api-in-the-rest-api
 func (a *API) interactively(r *request, raw json.RawMessage, flows ...uiaFlow) (*uiaSession, *answer, error) {
-	purpose := r.route + " " + string(r.user)
+	purpose := purposeOf(r)
 	auth, given, err := parseAuth(raw)
 	if err != nil {
 		return nil, nil, err
@@ -137,7 +145,10 @@ func (a *API) interactively(r *request, raw json.RawMessage, flows ...uiaFlow) (
 		session := a.uia.open(purpose)
 		return nil, session.ask(flows, nil), nil
 	}
-	session, ok := a.uia.find(auth.Session, purpose)
+	session, ok := a.uia.find(auth.Session)
+	if ok && session.purpose != purpose {
+		return nil, nil, forbidden("this authentication session was begun for something else")
+	}
 	if !ok {
 		if auth.Session != "" {
 			session = a.uia.open(purpose)
@@ -154,7 +165,7 @@ func (a *API) interactively(r *request, raw json.RawMessage, flows ...uiaFlow) (
 			return nil, session.ask(flows, refusal), nil
 		}
 		a.uia.complete(session.id, auth.Type, value)
-		session, ok = a.uia.find(session.id, purpose)
+		session, ok = a.uia.find(session.id)
 		if !ok {
 			session = a.uia.open(purpose)
 			return nil, session.ask(flows, nil), nil

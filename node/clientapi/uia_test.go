@@ -9,21 +9,18 @@ import (
 func TestUIASessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newUIASessions()
-		session := s.open("register")
-		if _, ok := s.find(session.id, "delete_devices"); ok {
-			t.Error("a session is good for another endpoint")
-		}
+		session := s.open(uiaPurpose{1})
 		s.complete(session.id, stageRegistrationToken, "token")
-		found, ok := s.find(session.id, "register")
-		if !ok || len(found.completed) != 1 || found.values[stageRegistrationToken] != "token" {
+		found, ok := s.find(session.id)
+		if !ok || found.purpose != (uiaPurpose{1}) || len(found.completed) != 1 || found.values[stageRegistrationToken] != "token" {
 			t.Errorf("%+v", found)
 		}
 		s.complete(session.id, stageRegistrationToken, "other")
-		if found, _ := s.find(session.id, "register"); len(found.completed) != 1 || found.values[stageRegistrationToken] != "token" {
+		if found, _ := s.find(session.id); len(found.completed) != 1 || found.values[stageRegistrationToken] != "token" {
 			t.Error("a completed stage was tried again")
 		}
 		time.Sleep(uiaSessionLife + time.Second)
-		if _, ok := s.find(session.id, "register"); ok {
+		if _, ok := s.find(session.id); ok {
 			t.Error("a session outlives its time")
 		}
 	})
@@ -31,18 +28,18 @@ func TestUIASessions(t *testing.T) {
 
 func TestUIASessionsAreBounded(t *testing.T) {
 	s := newUIASessions()
-	first := s.open("x")
+	first := s.open(uiaPurpose{})
 	var last uiaSession
 	for range maxUIASessions + 10 {
-		last = s.open("x")
+		last = s.open(uiaPurpose{})
 	}
 	if len(s.sessions) > maxUIASessions {
 		t.Errorf("%d sessions", len(s.sessions))
 	}
-	if _, ok := s.find(first.id, "x"); ok {
+	if _, ok := s.find(first.id); ok {
 		t.Error("the oldest is still there")
 	}
-	if _, ok := s.find(last.id, "x"); !ok {
+	if _, ok := s.find(last.id); !ok {
 		t.Error("the newest is gone")
 	}
 }

@@ -15,14 +15,16 @@ import (
 	"hanse/node/store"
 )
 
-// Device is a device as its owner sees it. Strict clients want all fields, also where there is nothing to say.
+// Device is a device as its owner sees it. Strict clients want all fields, also where there is nothing to say. The user
+// is there as with Synapse.
 //
 // spec:client-server-api#get_matrixclientv3devices
 type Device struct {
-	ID          string `json:"device_id"`
-	DisplayName string `json:"display_name"`
-	LastSeenIP  string `json:"last_seen_ip"`
-	LastSeenTS  int64  `json:"last_seen_ts"` // ms since the epoch
+	User        id.UserID `json:"user_id"`
+	ID          string    `json:"device_id"`
+	DisplayName string    `json:"display_name"`
+	LastSeenIP  string    `json:"last_seen_ip"`
+	LastSeenTS  int64     `json:"last_seen_ts"` // ms since the epoch
 }
 
 // LoginDevice is the device of a login.
@@ -193,7 +195,7 @@ func (u *Users) Device(ctx context.Context, user id.UserID, device string) (Devi
 }
 
 func shown(d store.Device) Device {
-	return Device{ID: d.ID, DisplayName: d.DisplayName, LastSeenIP: d.LastSeenIP, LastSeenTS: nowMS(d.LastSeen)}
+	return Device{User: d.User, ID: d.ID, DisplayName: d.DisplayName, LastSeenIP: d.LastSeenIP, LastSeenTS: nowMS(d.LastSeen)}
 }
 
 // RenameDevice gives a device a new display name; M_NOT_FOUND if it is not there.
