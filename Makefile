@@ -23,7 +23,7 @@ test:
 
 # The race detector needs a C compiler. The suites that are left out start hanse as a process, which it doesn't look into.
 race:
-	$(GO) test -race ./federation/... ./keys/... ./resolver/... ./node/... ./testnet/sim ./testnet/fabric
+	$(GO) test -race -timeout 30m ./federation/... ./keys/... ./resolver/... ./node/... ./testnet/sim ./testnet/fabric
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./federation/... ./keys/... ./resolver/... ./node/...

@@ -49,13 +49,13 @@ var _ = Describe("after an outage of ours", func() {
 		two.stop()
 		missed := one.say(one.user("alice"), before, "are you there?")
 		var asked sync.Map // rooms
-		one.tamper = func(path string, answer []byte) []byte {
+		one.tamper(func(path string, answer []byte) []byte {
 			if rest, ok := strings.CutPrefix(path, "/_matrix/federation/v1/make_leave/"); ok {
 				roomID, _, _ := strings.Cut(rest, "/")
 				asked.Store(id.RoomID(roomID), true)
 			}
 			return answer
-		}
+		})
 		two.boot()
 		two.join(bob, after, one.name)
 		two.sees(missed)

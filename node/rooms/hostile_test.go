@@ -56,7 +56,7 @@ var _ = Describe("a resident server", func() {
 		roomID = one.create(rooms.CreateRequest{Version: "10", Name: "A room"})
 	})
 	onSendJoin := func(change func(a answer)) {
-		one.tamper = func(path string, body []byte) []byte {
+		one.tamper(func(path string, body []byte) []byte {
 			if !strings.Contains(path, "/send_join/") {
 				return body
 			}
@@ -67,7 +67,7 @@ var _ = Describe("a resident server", func() {
 			out, err := json.Marshal(a)
 			Expect(err).NotTo(HaveOccurred())
 			return out
-		}
+		})
 	}
 	join := func() error {
 		return two.rooms.Join(ctx, rooms.JoinRequest{User: bob, Room: roomID, Via: []id.ServerName{one.name}})
@@ -93,7 +93,7 @@ var _ = Describe("a resident server", func() {
 		Expect(join()).NotTo(Succeed())
 		Expect(two.membership(roomID, bob)).NotTo(Equal("join"))
 		// It isn't left in a state in which nothing goes any more.
-		one.tamper = nil
+		one.tamper(nil)
 		Eventually(join).Should(Succeed())
 		one.sees(two.say(bob, roomID, "now"))
 	},

@@ -25,13 +25,13 @@ import (
 func (h *host) hold() (release func(), asked *atomic.Int64) {
 	gate := make(chan struct{})
 	asked = new(atomic.Int64)
-	h.tamper = func(path string, answer []byte) []byte {
+	h.tamper(func(path string, answer []byte) []byte {
 		if strings.Contains(path, "/state_ids/") || strings.Contains(path, "/state/") {
 			asked.Add(1)
 			<-gate
 		}
 		return answer
-	}
+	})
 	release = sync.OnceFunc(func() { close(gate) })
 	DeferCleanup(release)
 	return release, asked
@@ -111,14 +111,14 @@ var _ = Describe("a room joined without its members", func() {
 		three.sees(one.say(alice, roomID, "before"))
 		releaseThree, _ = three.hold()
 		release, asked = one.hold()
-		answer := one.tamper
+		answer := *one.tampering.Load()
 		sendJoins.Store(0)
-		one.tamper = func(path string, body []byte) []byte {
+		one.tamper(func(path string, body []byte) []byte {
 			if strings.Contains(path, "/send_join/") {
 				sendJoins.Add(1)
 			}
 			return answer(path, body)
-		}
+		})
 	}
 	enter := func() {
 		GinkgoHelper()
@@ -218,13 +218,13 @@ var _ = Describe("a room joined without its members", func() {
 
 	It("gets its members from another server when the one it was joined through breaks off", func() {
 		make("11")
-		states := one.tamper
-		one.tamper = func(path string, body []byte) []byte {
+		states := *one.tampering.Load()
+		one.tamper(func(path string, body []byte) []byte {
 			if strings.Contains(path, "/state/") {
 				panic(http.ErrAbortHandler)
 			}
 			return states(path, body)
-		}
+		})
 		enter()
 		release()
 		releaseThree()
@@ -314,13 +314,13 @@ var _ = Describe("a room joined without its members", func() {
 
 	It("asks the next server when one gives another state than the one it gave with the join", func() {
 		make("10")
-		stateless := one.tamper
-		one.tamper = func(path string, body []byte) []byte {
+		stateless := *one.tampering.Load()
+		one.tamper(func(path string, body []byte) []byte {
 			if strings.Contains(path, "/state_ids/") {
 				return []byte(`{"pdu_ids":[],"auth_chain_ids":[]}`)
 			}
 			return stateless(path, body)
-		}
+		})
 		enter()
 		releaseThree()
 		two.completes(roomID)
@@ -336,12 +336,12 @@ var _ = Describe("a server that doesn't answer", func() {
 		three.join(three.user("carol"), roomID, one.name)
 		hang := make(chan struct{})
 		DeferCleanup(sync.OnceFunc(func() { close(hang) }))
-		one.tamper = func(path string, answer []byte) []byte {
+		one.tamper(func(path string, answer []byte) []byte {
 			if strings.Contains(path, "/make_join/") {
 				<-hang
 			}
 			return answer
-		}
+		})
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // one would be waited for for minutes
 		defer cancel()
 		Expect(two.rooms.Join(ctx, rooms.JoinRequest{User: two.user("bob"), Room: roomID, Via: []id.ServerName{one.name, three.name}})).To(Succeed())

@@ -31,7 +31,7 @@ func newGuard(h *host) *guard {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	Expect(err).NotTo(HaveOccurred())
 	g := &guard{name: h.name, key: signedjson.Key{ID: room.PolicyKeyID, Private: private}}
-	h.sign = g.ServeHTTP
+	h.sign(g.ServeHTTP)
 	return g
 }
 

@@ -70,13 +70,14 @@ type host struct {
 
 	stopStore func() // ends the committer alone
 
-	// tamper, if set, may change what the server answers to a path, or do something before it does.
-	tamper func(path string, answer []byte) []byte
-	// sign, if set, makes the server a policy server.
-	sign http.HandlerFunc
+	tampering atomic.Pointer[tamperer]         // see tamper
+	signing   atomic.Pointer[http.HandlerFunc] // see sign
 
 	commits, inputs atomic.Int64
 }
+
+// tamperer may change what a server answers to a path, or do something before it does.
+type tamperer func(path string, answer []byte) []byte
 
 type option func(*host)
 
@@ -135,20 +136,33 @@ func (h *host) boot() {
 	h.w.mu.Unlock()
 }
 
+// tamper has f change what the server answers from now on; nil: nothing is changed.
+func (h *host) tamper(f tamperer) {
+	if f == nil {
+		h.tampering.Store(nil)
+		return
+	}
+	h.tampering.Store(&f)
+}
+
+// sign has f answer as the policy server.
+func (h *host) sign(f http.HandlerFunc) { h.signing.Store(&f) }
+
 // tampered gives tamper its chance.
 func (h *host) tampered(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if h.sign != nil && q.URL.Path == "/_matrix/policy/v1/sign" {
-			h.sign(w, q)
+		if sign := h.signing.Load(); sign != nil && q.URL.Path == "/_matrix/policy/v1/sign" {
+			(*sign)(w, q)
 			return
 		}
-		if h.tamper == nil {
+		tamper := h.tampering.Load()
+		if tamper == nil {
 			api.ServeHTTP(w, q)
 			return
 		}
 		answer := httptest.NewRecorder()
 		api.ServeHTTP(answer, q)
-		body := h.tamper(q.URL.Path, answer.Body.Bytes())
+		body := (*tamper)(q.URL.Path, answer.Body.Bytes())
 		for key, values := range answer.Header() {
 			w.Header()[key] = values
 		}
