@@ -50,6 +50,7 @@ func (a *API) routes() []route {
 		a.sharedSecretRoutes(),
 		a.accountRoutes(),
 		a.deviceRoutes(),
+		a.adminRoutes(),
 		a.capabilitiesRoutes(),
 		a.profileRoutes(),
 		a.userDirectoryRoutes(),
