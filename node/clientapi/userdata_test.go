@@ -75,6 +75,8 @@ var _ = Describe("profiles", func() {
 		Expect(search(obj{"search_term": "robert"}).body["results"]).To(BeEmpty(), "a name that is no more")
 		w.register("bobby")
 		Expect(search(obj{"search_term": "bob", "limit": 1}).body).To(HaveKeyWithValue("limited", true))
+		alice.room(obj{"preset": "public_chat"})
+		Expect(search(obj{"search_term": "alice"}).body["results"]).To(ConsistOf(HaveKeyWithValue("user_id", alice.id)), "everybody can see who is in a public room")
 		refused(alice.post("/user_directory/search", obj{}), 400, "M_MISSING_PARAM")
 		refused(alice.post("/user_directory/search", obj{"search_term": "x", "limit": -1}), 400, "M_INVALID_PARAM")
 	})

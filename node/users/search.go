@@ -36,7 +36,7 @@ func (u *Users) Search(ctx context.Context, asker id.UserID, term string, limit 
 	if len(wanted) == 0 || limit <= 0 {
 		return found, false, nil
 	}
-	s := searching{Users: u, asker: asker, wanted: wanted, seen: map[id.UserID]bool{asker: true}, open: map[id.RoomID]bool{}}
+	s := searching{Users: u, asker: asker, wanted: wanted, seen: map[id.UserID]bool{}, open: map[id.RoomID]bool{}}
 	if whole {
 		s.server = server
 	}
@@ -101,6 +101,11 @@ func (s *searching) look(ctx context.Context, user id.UserID) (Found, bool, erro
 	show := s.ours
 	if user.Server() != s.self {
 		show = s.others
+	}
+	if user == s.asker { // who needn't be told of themselves, but as one of those whom everybody can see
+		if _, ok, err := s.openRoom(ctx, user); err != nil || !ok {
+			return Found{}, false, err
+		}
 	}
 	f, ok, err := show(ctx, user)
 	return f, ok && s.matches(f), err
