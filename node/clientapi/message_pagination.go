@@ -21,7 +21,7 @@ func point(name, text string) (rooms.Point, error) {
 		return rooms.Point{}, nil
 	}
 	if place, err := stream.ParsePlace(text); err == nil {
-		return rooms.Point{Topological: place.At, Below: place.Below}, nil
+		return rooms.Point{Topological: place.At, Below: place.Below, Told: place.Told}, nil
 	}
 	token, err := stream.ParseToken(text)
 	if err != nil {

@@ -76,4 +76,39 @@ var _ = Describe("a token of /messages or /context", func() {
 		Expect(rest.body["chunk"]).To(BeEmpty())
 		Expect(rest.body).NotTo(HaveKey("end"))
 	})
+
+	It("is a time at which there were members, where the timeline after it has all there is too", func() {
+		w := newWorld(nil)
+		alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
+		room := alice.room(obj{"preset": "public_chat"})
+		path := "/rooms/" + esc(room)
+		timeline := func(p *person, query string) obj {
+			GinkgoHelper()
+			return fine(p.get("/sync" + query)).body["rooms"].(obj)["join"].(obj)[room].(obj)["timeline"].(obj)
+		}
+		members := func(p *person, at any) []string {
+			GinkgoHelper()
+			ids := []string{}
+			for _, e := range fine(p.get(path + "/members?membership=join&at=" + esc(at.(string)))).body["chunk"].([]any) {
+				ids = append(ids, e.(obj)["state_key"].(string))
+			}
+			return ids
+		}
+		whole := timeline(alice, "")
+		Expect(whole).To(HaveKeyWithValue("limited", false))
+		fine(bob.post("/join/"+esc(room), obj{}))
+		limited := timeline(alice, "?filter="+esc(`{"room":{"timeline":{"limit":1}}}`))
+		fine(carol.post("/join/"+esc(room), obj{}))
+		Expect(members(alice, whole["prev_batch"])).To(ConsistOf(alice.id))
+		Expect(members(alice, limited["prev_batch"])).To(ConsistOf(alice.id), "before bob's join")
+		Expect(fine(alice.get(path + "/messages?dir=b&from=" + esc(whole["prev_batch"].(string)))).body).To(HaveKeyWithValue("chunk", BeEmpty()))
+		// Who has left is told of nothing later.
+		fine(bob.post(path+"/leave", obj{}))
+		later := timeline(carol, "?filter="+esc(`{"room":{"timeline":{"limit":100}}}`))
+		Expect(members(bob, later["prev_batch"])).To(ConsistOf(alice.id, carol.id))
+		fine(carol.post(path+"/leave", obj{}))
+		latest := timeline(alice, "?filter="+esc(`{"room":{"timeline":{"limit":100}}}`))
+		Expect(members(alice, latest["prev_batch"])).To(ConsistOf(alice.id))
+		Expect(members(bob, latest["prev_batch"])).To(ConsistOf(alice.id, carol.id), "when bob left")
+	})
 })

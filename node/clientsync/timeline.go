@@ -44,6 +44,9 @@ func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, er
 	t.Limited = limited
 	if len(kept) > 0 {
 		t.PrevBatch = stream.PlaceBelow(kept[0].Position)
+		if sp.after == 0 && !limited {
+			t.PrevBatch.Told = sp.upto
+		}
 	}
 	if !b.request.StateAfter && sp.final.Len() > 0 {
 		if at := misleading(kept, sp); at >= 0 {

@@ -132,7 +132,7 @@ func (r *Rooms) Members(ctx context.Context, req MembersRequest) ([]*event.Event
 		if err != nil {
 			return nil, err
 		}
-		position := max(req.At.Stream, req.At.Below-1)
+		position := max(req.At.Stream, req.At.Below-1, req.At.Told)
 		if ok && (s.joined || position > 0 && position <= s.shared) {
 			state = past
 		}
@@ -171,8 +171,13 @@ func (r *Rooms) stateAtPoint(ctx context.Context, roomID id.RoomID, at Point) (r
 	} else {
 		rows, _, err = r.store.Page(ctx, roomID, place.at, store.Backward, 1, store.Topological{})
 	}
-	if err != nil || len(rows) == 0 {
+	switch {
+	case err != nil:
 		return roomstate.Map{}, false, err
+	case len(rows) == 0 && at.Told > 0:
+		return r.stateAtPoint(ctx, roomID, Point{Stream: at.Told})
+	case len(rows) == 0:
+		return roomstate.Map{}, false, nil
 	}
 	return r.store.StateAfter(ctx, rows[0].Event.ID())
 }

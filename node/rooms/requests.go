@@ -83,7 +83,9 @@ type Point struct {
 	// Topological is a place in the order of depth, unless Stream is set.
 	Topological store.Topological
 	// Below, if > 0, makes all events at or after this position be after the point, whatever their depth.
-	Below  store.Position
+	Below store.Position
+	// Told, if > 0, is the position as of which members are asked for if nothing is before the point.
+	Told   store.Position
 	Stream store.Position // > 0: a place in the commit order (a sync token): just after that position
 }
 

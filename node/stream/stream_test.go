@@ -16,13 +16,13 @@ func TestTokensAreReadBack(t *testing.T) {
 	}
 	for _, place := range []Place{
 		{}, {At: store.Topological{Depth: 5, Position: 9}}, {At: store.Topological{Depth: 5, Position: -9}, Below: 12},
-		PlaceBelow(7), {At: store.End()}, {At: store.Beginning()},
+		PlaceBelow(7), {At: store.End(), Below: 7, Told: 30}, {At: store.End()}, {At: store.Beginning()},
 	} {
 		if got, err := ParsePlace(place.String()); err != nil || got != place {
 			t.Errorf("%v: %v, %v", place, got, err)
 		}
 	}
-	for _, bad := range []string{"", "s", "s1", "s1_", "s_1", "s-1_2", "t1_2x", "12", "s99999999999999999999_1", "s1_2_3_4", "s1_2_-3", "t", "t_", "t_0", "t_-1", "t__1", "t1_2_0", "t1_2_-3", "t1_2_3_4"} {
+	for _, bad := range []string{"", "s", "s1", "s1_", "s_1", "s-1_2", "t1_2x", "12", "s99999999999999999999_1", "s1_2_3_4", "s1_2_-3", "t", "t_", "t_0", "t_-1", "t__1", "t_1_0", "t_1_2_3", "t_1_", "t1_2_0", "t1_2_-3", "t1_2_3_4"} {
 		if _, err := ParseToken(bad); err == nil {
 			t.Errorf("%q is taken for a token", bad)
 		}

@@ -56,14 +56,19 @@ func ParseToken(text string) (Token, error) {
 type Place struct {
 	At    store.Topological
 	Below store.Position
+	// Told, of a place before a timeline that has all there is, is the position that the timeline goes to. Who was in the
+	// room at such a place is asked for as of then: before it was nobody.
+	Told store.Position
 }
 
 // PlaceBelow is the place just before everything at or after a position.
 func PlaceBelow(position store.Position) Place { return Place{At: store.End(), Below: position} }
 
-// String is the place as clients hold it: t5_9 or t5_9_12; one with no bound in depth is t_12.
+// String is the place as clients hold it: t5_9 or t5_9_12; one with no bound in depth is t_12, or t_12_30 with Told.
 func (p Place) String() string {
 	switch {
+	case p.At == store.End() && p.Below > 0 && p.Told > 0:
+		return fmt.Sprintf("t_%d_%d", p.Below, p.Told)
 	case p.At == store.End() && p.Below > 0:
 		return fmt.Sprintf("t_%d", p.Below)
 	case p.Below > 0:
@@ -80,12 +85,8 @@ func ParsePlace(text string) (Place, error) {
 		return Place{}, wrong
 	}
 	parts := strings.Split(rest, "_")
-	if len(parts) == 2 && parts[0] == "" {
-		below, err := strconv.ParseInt(parts[1], 10, 64)
-		if err != nil || below <= 0 {
-			return Place{}, wrong
-		}
-		return PlaceBelow(store.Position(below)), nil
+	if parts[0] == "" {
+		return parsePlaceBelow(parts[1:], wrong)
 	}
 	var numbers [3]int64
 	if len(parts) < 2 || len(parts) > len(numbers) {
@@ -98,5 +99,24 @@ func ParsePlace(text string) (Place, error) {
 		}
 		numbers[i] = n
 	}
-	return Place{store.Topological{Depth: numbers[0], Position: store.Position(numbers[1])}, store.Position(numbers[2])}, nil
+	at := store.Topological{Depth: numbers[0], Position: store.Position(numbers[1])}
+	return Place{At: at, Below: store.Position(numbers[2])}, nil
+}
+
+// parsePlaceBelow reads the numbers of a place with no bound in depth.
+func parsePlaceBelow(parts []string, wrong error) (Place, error) {
+	var numbers [2]int64
+	if len(parts) < 1 || len(parts) > len(numbers) {
+		return Place{}, wrong
+	}
+	for i, part := range parts {
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil || n <= 0 {
+			return Place{}, wrong
+		}
+		numbers[i] = n
+	}
+	place := PlaceBelow(store.Position(numbers[0]))
+	place.Told = store.Position(numbers[1])
+	return place, nil
 }
