@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/node/rooms"
@@ -105,6 +106,14 @@ var _ = Describe("a resident server", func() {
 			a.without("auth_chain", "m.room.join_rules")
 		}),
 	)
+
+	It("may let in who isn't allowed to be there: they are told so", func() {
+		onSendJoin(func(a answer) {
+			a.set("auth_chain", append(a.list("auth_chain"), one.current(roomID, "m.room.join_rules", "").JSON()))
+			a.without("state", "m.room.join_rules")
+		})
+		Expect(code(join())).To(Equal(federation.CodeForbidden))
+	})
 
 	It("may send us the room's events before we have the room", func() {
 		var early atomic.Value

@@ -89,7 +89,11 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 	}
 	for _, v := range result.Verdicts {
 		if v.EventID == signed.ID() && v.Status != room.Accepted {
-			return fmt.Errorf("the room that %s gave can't be joined: %s", server, why(v))
+			err := fmt.Errorf("the room that %s gave can't be joined: %s", server, why(v))
+			if v.Rejection != nil { // the server should have said so
+				err = federation.Forbidden(err.Error())
+			}
+			return err
 		}
 		if v.Status != room.Accepted {
 			r.log.Debug("an event of a joined room's state is left out", "room", ours.RoomID(), "server", server, "event", v.EventID, "status", v.Status, "why", why(v))
