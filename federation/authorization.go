@@ -15,6 +15,9 @@ import (
 // ours and is skipped, not refused.
 var ErrOtherScheme = errors.New("the Authorization header's scheme is not X-Matrix")
 
+// ErrOrigin is returned for a header that does not name a server as the one who signed.
+var ErrOrigin = errors.New("the X-Matrix header's origin is not a server name")
+
 // Authorization is one X-Matrix Authorization header: a signature over a request.
 //
 // spec:server-server-api#request-authentication
@@ -25,8 +28,8 @@ type Authorization struct {
 	Signature   []byte
 }
 
-// ParseAuthorization reads one header value. The result's identifiers are valid. Errors: ErrOtherScheme, or a text
-// that says what is wrong with the header, fit to be sent back.
+// ParseAuthorization reads one header value. The result's identifiers are valid. Errors: ErrOtherScheme, ErrOrigin, or
+// a text that says what is wrong with the header, fit to be sent back.
 //
 // Parameter names are case-insensitive, values tokens or quoted strings, and unquoted values may hold colons; unknown
 // parameters are ignored. The spec names the signature `signature` in its text and `sig` in its examples; deployed
@@ -147,7 +150,7 @@ func authorizationOf(params map[string]string) (Authorization, error) {
 	var a Authorization
 	var err error
 	if a.Origin, err = id.ParseServerName(params["origin"]); err != nil {
-		return Authorization{}, errors.New("the X-Matrix header's origin is not a server name")
+		return Authorization{}, ErrOrigin
 	}
 	if destination, ok := params["destination"]; ok {
 		if a.Destination, err = id.ParseServerName(destination); err != nil {

@@ -150,8 +150,10 @@ func (e EDU) appendJSON(dst []byte) []byte {
 // PDUResults says, by event ID, what became of a transaction's events.
 type PDUResults map[id.EventID]PDUResult
 
-// PDUResult is what became of one event. An empty Error means that it was handled.
+// PDUResult is what became of one event. An empty Error means that it was handled. Code goes with the error where one
+// says more, as from Synapse; the specification has the text alone.
 type PDUResult struct {
+	Code  string `json:"errcode,omitempty"`
 	Error string `json:"error,omitempty"`
 }
 
@@ -170,6 +172,7 @@ func (r *SendResponse) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	var results map[string]struct {
+		Code  any `json:"errcode"`
 		Error any `json:"error"`
 	}
 	if len(wire.PDUs) > 0 {
@@ -183,8 +186,9 @@ func (r *SendResponse) UnmarshalJSON(data []byte) error {
 		if err != nil || len(r.PDUs) == MaxTransactionPDUs {
 			continue
 		}
+		code, _ := result.Code.(string)
 		message, _ := result.Error.(string)
-		r.PDUs[event] = PDUResult{Error: clip(message)}
+		r.PDUs[event] = PDUResult{Code: clip(code), Error: clip(message)}
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ func (a *api) authorizations(r *http.Request) ([]federation.Authorization, error
 		switch {
 		case errors.Is(err, federation.ErrOtherScheme):
 			continue
+		case errors.Is(err, federation.ErrOrigin): // as by Synapse: the request is no better with another signature
+			return nil, federation.NewError(http.StatusBadRequest, federation.CodeUnauthorized, err.Error())
 		case err != nil:
 			return nil, federation.Unauthorized(err.Error())
 		case one.Destination != "" && one.Destination != a.Self:

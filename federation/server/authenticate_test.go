@@ -91,6 +91,13 @@ var _ = Describe("the X-Matrix check", func() {
 		}),
 	)
 
+	It("in the name of what is no server are refused as malformed", func() {
+		header := strings.Replace(w.sign(0, "PUT", uri, body).String(), string(other), "localhost:http", 1)
+		got := w.do("PUT", uri, body, header)
+		Expect(got.status).To(Equal(400), got.body)
+		Expect(got.code()).To(Equal("M_UNAUTHORIZED"))
+	})
+
 	It("covers the query as it was sent", func() {
 		for _, query := range []string{"?user_id=%40a%3Ame.example&field=a+b%20c", "?field=&user_id=@a:me.example"} {
 			Expect(w.call("GET", "/_matrix/federation/v1/query/profile"+query, "").status).To(Equal(200))

@@ -93,6 +93,12 @@ func (a *api) routes() map[string]methods {
 	if a.Handlers.OpenID != nil {
 		routes[v1+"/openid/userinfo"] = methods{http.MethodGet: {open: true, handle: a.openID}}
 	}
+	// These paths once ended in a slash, and servers of then still call them so.
+	for _, path := range []string{"/send/{txnID}", "/event/{eventID}", "/state/{roomID}", "/state_ids/{roomID}", "/backfill/{roomID}"} {
+		if endpoints := routes[v1+path]; endpoints != nil {
+			routes[v1+path+"/{$}"] = endpoints
+		}
+	}
 	return routes
 }
 

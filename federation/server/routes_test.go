@@ -231,6 +231,10 @@ var _ = Describe("handlers", func() {
 	var w *world
 	BeforeEach(func() { w = newWorld() })
 
+	It("are found under paths that end in a slash, as old servers have them", func() {
+		Expect(w.call("PUT", "/_matrix/federation/v1/send/a/", `{}`).status).To(Equal(200))
+	})
+
 	It("get transactions as they were signed", func() {
 		var got federation.Transaction
 		w.fake.transaction = func(_ context.Context, origin id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error) {

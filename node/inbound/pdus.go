@@ -82,14 +82,18 @@ func (d *delivery) drop(check Check, eventID string, roomID id.RoomID, why strin
 	d.in.log.Debug("a PDU was dropped", "origin", d.origin, "room", roomID, "why", why)
 	parsed, err := id.ParseEventID(eventID)
 	if err == nil {
-		d.result(parsed, why)
+		d.result(parsed, federation.PDUResult{Error: why})
 	}
 	d.in.cfg.Watch.dropped(Dropped{Origin: d.origin, Room: roomID, Event: parsed, Check: check, Why: why})
 }
 
 // refuse notes that an event isn't handed to its room.
 func (d *delivery) refuse(check Check, e *event.Event, why string) {
-	d.result(e.ID(), why)
+	result := federation.PDUResult{Error: why}
+	if check == CheckACL {
+		result.Code = federation.CodeForbidden
+	}
+	d.result(e.ID(), result)
 	d.in.cfg.Watch.dropped(Dropped{Origin: d.origin, Room: e.RoomID(), Event: e.ID(), Check: check, Why: why})
 }
 
@@ -198,11 +202,11 @@ func (d *delivery) judged(p *place, verdicts []room.Verdict) {
 			continue // one that waited, or was fetched
 		}
 		// Waiting, soft-failed and rejected events were handled: the sender has nothing to mend.
-		problem := ""
+		var result federation.PDUResult
 		if v.Status == room.Dropped {
-			problem = v.Reason
+			result.Error = v.Reason
 		}
-		d.result(v.EventID, problem)
+		d.result(v.EventID, result)
 	}
 }
 
@@ -212,7 +216,7 @@ func (d *delivery) rescind(ctx context.Context, e *event.Event) {
 		d.refuse(CheckRoom, e, "this server is not in its room")
 		return
 	}
-	d.result(e.ID(), "")
+	d.result(e.ID(), federation.PDUResult{})
 }
 
 // retryLater turns what keeps us from handling events now into an answer after which servers send again: a room that

@@ -151,11 +151,11 @@ type delivery struct {
 	results federation.PDUResults // guarded by mu until pdus returns
 }
 
-// result notes what became of an event; "" is success.
-func (d *delivery) result(eventID id.EventID, problem string) {
+// result notes what became of an event.
+func (d *delivery) result(eventID id.EventID, result federation.PDUResult) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.results[eventID] = federation.PDUResult{Error: problem}
+	d.results[eventID] = result
 }
 
 // answer is the transaction's answer with the results so far.
