@@ -72,7 +72,7 @@ func newAttempt(ctx context.Context, server id.ServerName, targets []resolver.Ta
 func (a *attempt) slow() error {
 	switch a.phase.Load() {
 	case answered:
-		return errSlow{"the answer stood still", a.stall}
+		return errSlow{"the answer stood still, or nearly,", a.stall}
 	case wrote:
 		return errSlow{"no answer", a.header}
 	case connected:
@@ -133,20 +133,22 @@ func plain(err error) error {
 	return err
 }
 
-// answerBody reads an answer's body: it ends the attempt when the body stands still, and says so when there are more
-// than left bytes.
+// answerBody reads an answer's body: it ends the attempt when the body stands still or only trickles, and says so when there
+// are more than left bytes.
 type answerBody struct {
 	attempt *attempt
 	from    io.ReadCloser
 	left    int64
 	limit   int64
-	budget  *budget // nil: its bytes are not counted
-	counted int64   // bytes of budget
-	broken  bool    // reading failed, so what was read is not all
+	window  time.Duration // what is left of the time for the next minProgress bytes; the reader's own work doesn't count
+	came    int64         // of these bytes
+	budget  *budget       // nil: its bytes are not counted
+	counted int64         // bytes of budget
+	broken  bool          // reading failed, so what was read is not all
 }
 
 func (a *attempt) body(response *http.Response, limit int64) *answerBody {
-	return &answerBody{attempt: a, from: response.Body, left: limit, limit: limit}
+	return &answerBody{attempt: a, from: response.Body, left: limit, limit: limit, window: a.stall}
 }
 
 // errTooLarge is the error of an answer that is larger than the endpoint's limit.
@@ -161,9 +163,14 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}
-	b.attempt.timer.Reset(b.attempt.stall)
+	began := time.Now()
+	b.attempt.timer.Reset(b.window)
 	n, err := b.from.Read(p)
 	b.attempt.timer.Stop()
+	b.window -= time.Since(began)
+	if b.came += int64(n); b.came >= minProgress {
+		b.window, b.came = b.attempt.stall, 0
+	}
 	if err != nil && err != io.EOF {
 		b.broken = true
 	}

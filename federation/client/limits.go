@@ -17,7 +17,7 @@ type Timeouts struct {
 	// Long is for what may cost the peer much: joins, state, history. Default 3 minutes: joining the largest rooms
 	// takes deployed servers that long.
 	Long time.Duration
-	// Stall bounds how long an answer's body may stand still. Default 30 s.
+	// Stall bounds how long an answer's body may take for each 16 KiB: whether it stands still or trickles. Default 30 s.
 	Stall time.Duration
 }
 
@@ -71,6 +71,9 @@ const (
 	maxErrorBody = 64 << 10
 	// maxDrain bounds what is read and thrown away behind an answer to be able to use its connection again, in bytes.
 	maxDrain = 4 << 10
+	// minProgress is how many bytes an answer's body must bring in each Stall: one that brings a byte now and then holds up what it is
+	// for as much as one that stands still. The slowest modem brings three times as much.
+	minProgress = 16 << 10
 	// maxTargets bounds how many addresses of a server are tried in one call: Connecting allows no more anyway.
 	maxTargets = 8
 	// maxHeader bounds an answer's header, in bytes.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hanse/federation"
@@ -84,8 +85,12 @@ func byUsers(joined map[id.ServerName]int) []id.ServerName {
 const patience = 4 * time.Second
 
 // handshake is what is done with one server. It calls turn, once, before it does what must be done with one server at a time: handing in
-// the event. An error of turn ends it.
-type handshake func(ctx context.Context, server id.ServerName, turn func() error) error
+// the event, with the context that turn gives. An error of turn ends it.
+type handshake func(ctx context.Context, server id.ServerName, turn turnTaker) error
+
+// turnTaker waits for the turn. The context ends when the server has had its share of the time: half of what is left, as long as another
+// one could be asked. So a server that hangs in the middle of its answer, or lets it trickle, doesn't keep the others from theirs.
+type turnTaker func(context.Context) (handingIn context.Context, err error)
 
 // tryEach does a handshake with one candidate after the other until one succeeds; one that is slow isn't waited for. Whatever goes wrong
 // at one may go well at the next, but for an answer that only depends on us.
@@ -101,6 +106,8 @@ func (r *Rooms) tryEach(ctx context.Context, what string, roomID id.RoomID, cand
 	}
 	outcomes := make(chan outcome, len(candidates))
 	asked, failed := 0, 0
+	var hopes atomic.Int32 // candidates that haven't failed
+	hopes.Store(int32(len(candidates)))
 	ask := func() {
 		if asked == len(candidates) {
 			return
@@ -108,15 +115,23 @@ func (r *Rooms) tryEach(ctx context.Context, what string, roomID id.RoomID, cand
 		server := candidates[asked]
 		asked++
 		running.Go(func() {
-			taken := false
-			err := with(ctx, server, func() error {
+			taken, end := false, func() {}
+			defer func() { end() }()
+			err := with(ctx, server, func(ctx context.Context) (context.Context, error) {
 				select {
 				case turn <- struct{}{}:
 					taken = true
 				case <-ctx.Done():
+					return nil, ctx.Err()
 				}
-				return ctx.Err()
+				if deadline, bounded := ctx.Deadline(); bounded && hopes.Load() > 1 {
+					ctx, end = context.WithTimeout(ctx, time.Until(deadline)/2)
+				}
+				return ctx, nil
 			})
+			if err != nil {
+				hopes.Add(-1)
+			}
 			if outcomes <- (outcome{server, err}); taken && err != nil {
 				<-turn
 			}

@@ -115,6 +115,34 @@ var _ = Describe("a resident server", func() {
 		Expect(code(join())).To(Equal(federation.CodeForbidden))
 	})
 
+	It("may let its answer trickle: the next one is asked", func() {
+		three := w.start("three.test")
+		three.join(three.user("carol"), roomID, one.name)
+		two.limits.Handshake = 6 * time.Second
+		two.restart()
+		one.pace.Store(int64(20 * time.Millisecond))
+		Expect(two.rooms.Join(ctx, rooms.JoinRequest{User: bob, Room: roomID, Via: []id.ServerName{one.name, three.name}})).To(Succeed())
+		one.pace.Store(0)
+		// One has taken a join of ours too, which it told everybody of.
+		said := two.say(bob, roomID, "in")
+		one.sees(said)
+		three.sees(said)
+		agree(roomID, one, two, three)
+	})
+
+	It("may let its answer trickle: the user is told if there is nobody else to ask", func() {
+		two.limits.Handshake = time.Second
+		two.restart()
+		one.pace.Store(int64(20 * time.Millisecond))
+		err := join()
+		Expect(code(err)).To(Equal("M_UNKNOWN"))
+		Expect(err).To(MatchError(ContainSubstring("one.test")))
+		one.pace.Store(0)
+		Eventually(join).Should(Succeed())
+		one.sees(two.say(bob, roomID, "now"))
+		agree(roomID, one, two)
+	})
+
 	It("may send us the room's events before we have the room", func() {
 		var early atomic.Value
 		onSendJoin(func(answer) {

@@ -23,7 +23,7 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 	if err != nil {
 		return err
 	}
-	return r.tryEach(ctx, "join", req.Room, candidates, func(ctx context.Context, server id.ServerName, turn func() error) error {
+	return r.tryEach(ctx, "join", req.Room, candidates, func(ctx context.Context, server id.ServerName, turn turnTaker) error {
 		ctx, release := client.Hold(ctx)
 		defer release()
 		// 1. The template.
@@ -53,11 +53,12 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 		if err != nil {
 			return err
 		}
-		if err := turn(); err != nil {
+		handingIn, err := turn(ctx)
+		if err != nil {
 			return err
 		}
 		omit := !info.Resident
-		state, err := r.cfg.Client.SendJoin(ctx, server, req.Room, ours.ID(), ours.JSON(), omit)
+		state, err := r.cfg.Client.SendJoin(handingIn, server, req.Room, ours.ID(), ours.JSON(), omit)
 		if err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func (r *Rooms) knockThrough(ctx context.Context, req KnockRequest) error {
 	if err != nil {
 		return err
 	}
-	return r.tryEach(ctx, "knock", req.Room, candidates, func(ctx context.Context, server id.ServerName, turn func() error) error {
+	return r.tryEach(ctx, "knock", req.Room, candidates, func(ctx context.Context, server id.ServerName, turn turnTaker) error {
 		answer, err := r.cfg.Client.MakeKnock(ctx, server, req.Room, req.User, versions())
 		if err != nil {
 			return err
@@ -51,10 +51,11 @@ func (r *Rooms) knockThrough(ctx context.Context, req KnockRequest) error {
 		if err != nil {
 			return err
 		}
-		if err := turn(); err != nil {
+		handingIn, err := turn(ctx)
+		if err != nil {
 			return err
 		}
-		state, err := r.cfg.Client.SendKnock(ctx, server, req.Room, ours.ID(), ours.JSON())
+		state, err := r.cfg.Client.SendKnock(handingIn, server, req.Room, ours.ID(), ours.JSON())
 		if err != nil {
 			return err
 		}

@@ -76,7 +76,7 @@ func (r *Rooms) leaveThrough(ctx context.Context, user id.UserID, roomID id.Room
 	if err != nil {
 		return err
 	}
-	return r.tryEach(ctx, "leave", roomID, candidates, func(ctx context.Context, server id.ServerName, turn func() error) error {
+	return r.tryEach(ctx, "leave", roomID, candidates, func(ctx context.Context, server id.ServerName, turn turnTaker) error {
 		answer, err := r.cfg.Client.MakeLeave(ctx, server, roomID, user)
 		if err != nil {
 			return err
@@ -90,10 +90,11 @@ func (r *Rooms) leaveThrough(ctx context.Context, user id.UserID, roomID id.Room
 		if err != nil {
 			return err
 		}
-		if err := turn(); err != nil {
+		handingIn, err := turn(ctx)
+		if err != nil {
 			return err
 		}
-		if err := r.cfg.Client.SendLeave(ctx, server, roomID, ours.ID(), ours.JSON()); err != nil {
+		if err := r.cfg.Client.SendLeave(handingIn, server, roomID, ours.ID(), ours.JSON()); err != nil {
 			return err
 		}
 		_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: roomID, Rules: rules, Event: ours, User: user})

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,7 @@ type host struct {
 	stopStore func() // ends the committer alone
 
 	tampering atomic.Pointer[tamperer]         // see tamper
+	pace      atomic.Int64                     // how long each byte of an answer to send_join takes, in nanoseconds
 	signing   atomic.Pointer[http.HandlerFunc] // see sign
 
 	commits, inputs atomic.Int64
@@ -156,20 +158,40 @@ func (h *host) tampered(api http.Handler) http.Handler {
 			return
 		}
 		tamper := h.tampering.Load()
-		if tamper == nil {
+		if tamper == nil && h.pace.Load() == 0 {
 			api.ServeHTTP(w, q)
 			return
 		}
 		answer := httptest.NewRecorder()
 		api.ServeHTTP(answer, q)
-		body := (*tamper)(q.URL.Path, answer.Body.Bytes())
+		body := answer.Body.Bytes()
+		if tamper != nil {
+			body = (*tamper)(q.URL.Path, body)
+		}
 		for key, values := range answer.Header() {
 			w.Header()[key] = values
 		}
 		w.Header().Del("Content-Length")
 		w.WriteHeader(answer.Code)
+		if strings.Contains(q.URL.Path, "/send_join/") {
+			body = h.trickle(w, q, body)
+		}
 		_, _ = w.Write(body)
 	})
+}
+
+// trickle writes an answer byte by byte, as long as there is a pace and somebody who listens, and gives what is left of it.
+func (h *host) trickle(w http.ResponseWriter, q *http.Request, body []byte) []byte {
+	for ; len(body) > 0 && h.pace.Load() > 0; body = body[1:] {
+		_, _ = w.Write(body[:1])
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-time.After(time.Duration(h.pace.Load())):
+		case <-q.Context().Done():
+			return nil
+		}
+	}
+	return body
 }
 
 // run runs the parts, and sets stop, which ends them in the reverse order of the data's way.
