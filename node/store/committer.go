@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,10 +38,22 @@ type committer struct {
 	tx     writeTx  // owned by run
 	last   Position // owned by run, set before: the position of the last durable transaction
 	ailing bool     // owned by run: the last transaction failed for want of storage or connection
+	doubt  *doubt   // owned by run: the last transaction, while it is unknown whether it counts
 
 	took     time.Duration // owned by run: the last transaction
 	slowSaid time.Time     // owned by run: when the log last said that the database is slow
 }
+
+// doubt is a transaction whose commit wasn't answered before its waiters had to be told something: whether it counts is learned
+// once the database is back.
+type doubt struct {
+	position Position // that the counters have if it does
+	after    []func()
+	notices  []Notice
+}
+
+// errUnanswered leaves a doubt: the transaction must not be run again.
+var errUnanswered = errors.New("the database went away while committing, whether it did is unknown")
 
 // operation is one caller's write.
 type operation struct {
@@ -130,7 +143,16 @@ func (c *committer) run(ctx context.Context) {
 	defer c.disconnect()
 	group := make([]*operation, 0, groupOps)
 	for {
+		var again <-chan time.Time
+		if c.doubt != nil { // readers see what is in the tables: they need not wait for the next write
+			again = time.After(retryPauseMax)
+		}
 		select {
+		case <-again:
+			if c.connect() != nil {
+				c.disconnect()
+			}
+			continue
 		case op := <-c.queue:
 			runtime.Gosched() // who was released by the group before gets the chance to join this one
 			group = c.await(c.gather(append(group[:0], op)))
@@ -256,7 +278,7 @@ func (c *committer) attempt(ops []*operation) error {
 		if class == ConnectionError || class == StorageError {
 			c.disconnect() // a connection may remember that its disk was full or read-only: the next try gets a new one
 		}
-		if class != RetryError && class != ConnectionError || time.Since(started) > retryFor {
+		if class != RetryError && class != ConnectionError || errors.Is(err, errUnanswered) || time.Since(started) > retryFor {
 			c.failing(err)
 			return err
 		}
@@ -345,7 +367,32 @@ func (c *committer) finalize() error {
 		}
 		return err
 	}
-	return fmt.Errorf("the database went away while committing, whether it did is unknown: %w", err)
+	c.doubt = &doubt{want, slices.Clone(t.after), t.notices}
+	return fmt.Errorf("%w: %w", errUnanswered, err)
+}
+
+// counters reads the counters, and has the end of a doubt.
+func (c *committer) counters(ctx context.Context) error {
+	tx, err := c.tx.conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // there is nothing to keep
+	// The server may still be about to commit what it got on a connection that is gone.
+	if err := lock(ctx, tx, c.dialect, "counters"); err != nil {
+		return err
+	}
+	if err := tx.QueryRowContext(ctx, "SELECT position, history FROM counters").Scan(&c.tx.position, &c.tx.history); err != nil {
+		return err
+	}
+	if d := c.doubt; d != nil {
+		c.doubt = nil
+		if c.tx.position == d.position {
+			c.last = d.position
+			c.durable(d.position, d.after, d.notices)
+		}
+	}
+	return nil
 }
 
 // connect makes the writer's connection and reads the counters, unless there is one.
@@ -364,8 +411,7 @@ func (c *committer) connect() error {
 		c.tx.byText, c.tx.unnumbered = map[*insertion]*pendingRows{}, c.dialect.Unnumbered
 		c.tx.ids, c.tx.txns = map[id.EventID]Position{}, map[txnKey]struct{}{}
 	}
-	err = conn.QueryRowContext(ctx, "SELECT position, history FROM counters").Scan(&c.tx.position, &c.tx.history)
-	if err != nil {
+	if err := c.counters(ctx); err != nil {
 		c.disconnect()
 		return fmt.Errorf("store: reading the counters: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -124,25 +126,69 @@ func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID
 		return err
 	}
 	return s.commit.write(ctx, func(t *writeTx) error {
-		update, err := t.deviceListUpdate(user, string(device))
-		if err != nil {
-			return err
-		}
-		update.PrevID = []int64{}
-		_, err = t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &update.StreamID)
-		if err != nil {
-			return err
-		}
-		content, err := json.Marshal(update)
-		if err != nil {
-			return err
-		}
-		t.notify(Notice{Position: t.next(), Kind: KindDevices, Servers: servers})
-		return s.outbox.addEDUs(t, []QueuedEDU{{
-			Type: federation.EDUDeviceListUpdate, Content: content, Destinations: servers, Keep: true,
-			Subject: federation.EDUDeviceListUpdate + " " + string(user),
-		}})
+		return s.announceList(t, user, string(device), servers)
 	})
+}
+
+// announceList has servers told of one of a user's devices, in an update of the newest stream_id that follows none.
+func (s *Store) announceList(t *writeTx, user id.UserID, device string, servers []id.ServerName) error {
+	update, err := t.deviceListUpdate(user, device)
+	if err != nil {
+		return err
+	}
+	update.PrevID = []int64{}
+	_, err = t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &update.StreamID)
+	if err != nil {
+		return err
+	}
+	content, err := json.Marshal(update)
+	if err != nil {
+		return err
+	}
+	t.notify(Notice{Position: t.next(), Kind: KindDevices, Servers: servers})
+	return s.outbox.addEDUs(t, []QueuedEDU{{
+		Type: federation.EDUDeviceListUpdate, Content: content, Destinations: servers, Keep: true,
+		Subject: federation.EDUDeviceListUpdate + " " + string(user),
+	}})
+}
+
+// announceMissed has the servers that turn out to be in a room, now that its state is whole, told of what has changed of the devices of
+// our users in it since these joined: nobody knew then that they were to be told. It comes before the room's row and those of its servers.
+func (w *roomWrite) announceMissed(t *writeTx) error {
+	known := map[id.ServerName]bool{w.store.self: true}
+	err := t.each(`SELECT server FROM room_servers WHERE room = $1 AND joined > 0 UNION SELECT server FROM partial_servers WHERE room = $1`,
+		[]any{w.ref.number}, func(rows *sql.Rows) error {
+			var server id.ServerName
+			err := rows.Scan(&server)
+			known[server] = true
+			return err
+		})
+	var servers []id.ServerName
+	for server, joined := range w.commit.Servers {
+		if joined > 0 && !known[server] {
+			servers = append(servers, server)
+		}
+	}
+	if err != nil || len(servers) == 0 {
+		return err
+	}
+	slices.Sort(servers)
+	devices := map[id.UserID]string{}
+	err = t.each(`SELECT members.user_id, MIN(device_id) FROM members JOIN device_changes ON device_changes.user_id = members.user_id
+		JOIN devices ON devices.user_id = members.user_id WHERE room = $1 AND local = 1 AND membership = 'join' AND stream > since
+		GROUP BY members.user_id`, []any{w.ref.number}, func(rows *sql.Rows) error {
+		var user id.UserID
+		var device []byte
+		err := rows.Scan(&user, &device)
+		devices[user] = string(device)
+		return err
+	})
+	for _, user := range slices.Sorted(maps.Keys(devices)) {
+		if err == nil {
+			err = w.store.announceList(t, user, devices[user], servers)
+		}
+	}
+	return err
 }
 
 // JoinedAt tells whether a user joined a room at a position, rather than became something else or changed the name.

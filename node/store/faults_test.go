@@ -27,6 +27,14 @@ type faults struct {
 	mu        sync.Mutex
 	statement func(query string) error // guarded by mu
 	connect   func() error             // guarded by mu
+	unheard   bool                     // guarded by mu: a statement that fails was carried out, only its answer was lost
+}
+
+// loseAnswers has statements be carried out before they fail, or not.
+func (f *faults) loseAnswers(unheard bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unheard = unheard
 }
 
 func (f *faults) set(connect func() error, statement func(query string) error) {
@@ -145,6 +153,12 @@ func (s *faultyStmt) NumInput() int { return -1 }
 
 func (s *faultyStmt) Exec(args []driver.Value) (driver.Result, error) {
 	if err := s.before(s.query); err != nil {
+		s.mu.Lock()
+		unheard := s.unheard
+		s.mu.Unlock()
+		if unheard {
+			s.stmt.ExecContext(context.Background(), anys(args)...) //nolint:errcheck // who would hear of it?
+		}
 		return nil, err
 	}
 	return s.stmt.ExecContext(context.Background(), anys(args)...)

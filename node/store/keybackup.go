@@ -67,10 +67,11 @@ func (s *Store) UpdateKeyBackup(ctx context.Context, user id.UserID, version int
 	})
 }
 
-// DeleteKeyBackup deletes a version with its keys; its number is not used again. [ErrNotFound] without it.
+// DeleteKeyBackup deletes a version with its keys; its number is not used again. One that was deleted before stays so;
+// [ErrNotFound] if there has never been one.
 func (s *Store) DeleteKeyBackup(ctx context.Context, user id.UserID, version int64) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec("UPDATE key_backups SET deleted = 1 WHERE user_id = $1 AND version = $2 AND deleted = 0", string(user), version)
+		n, err := t.exec("UPDATE key_backups SET deleted = 1 WHERE user_id = $1 AND version = $2", string(user), version)
 		if err != nil {
 			return err
 		}

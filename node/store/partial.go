@@ -112,16 +112,19 @@ func (s *Store) partial(ctx context.Context, ref *roomRef) (*room.PartialState, 
 
 // writePartial writes that a room's state isn't whole, or is from now on, and which events are to be decided again.
 func (w *roomWrite) writePartial(t *writeTx) error {
+	if w.commit.Whole {
+		if err := w.announceMissed(t); err != nil {
+			return err
+		}
+		if err := t.insert(insertWholeRoom, w.ref.number, int64(w.position)); err != nil {
+			return err
+		}
+	}
 	if w.commit.Partial != nil || w.commit.Whole {
 		for _, table := range []string{"partial_rooms", "partial_servers", "unsure_events"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE room = $1", w.ref.number); err != nil {
 				return err
 			}
-		}
-	}
-	if w.commit.Whole {
-		if err := t.insert(insertWholeRoom, w.ref.number, int64(w.position)); err != nil {
-			return err
 		}
 	}
 	if p := w.commit.Partial; p != nil {

@@ -76,6 +76,15 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 		Expect(must(db.Next(ctx, bob.Server(), 50, 100)).EDUs).To(HaveLen(3))
 	})
 
+	It("has servers that nobody spoke of told of the devices that have changed meanwhile, when it is whole", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "ONE")
+		commit(ctx, func(c *room.Commit) { c.Whole, c.Servers = true, map[id.ServerName]int{bob.Server(): 1, "far": 2} })
+		Expect(must(db.Next(ctx, bob.Server(), 50, 100)).EDUs).To(HaveLen(1), "bob's server was told at once")
+		edus := must(db.Next(ctx, "far", 50, 100)).EDUs
+		Expect(edus).To(HaveLen(1))
+		Expect(string(edus[0].Content)).To(And(ContainSubstring(`"device_id":"ONE"`), ContainSubstring(`"prev_id":[]`)))
+	})
+
 	It("is remembered, with who is in it and what is to be decided again, until it is whole", func(ctx SpecContext) {
 		one, two := a.foreign(message(bob, "one")), a.foreign(message(bob, "two"))
 		given := unsure(two, room.Rejected)
