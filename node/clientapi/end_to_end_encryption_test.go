@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"fmt"
+	"maps"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -126,6 +127,11 @@ var _ = Describe("end-to-end encryption", func() {
 		session := obj{"first_message_index": 1, "forwarded_count": 0, "is_verified": false, "session_data": obj{}}
 		fine(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, session), "count", "etag")
 		Expect(fine(alice.get("/room_keys/keys?version=" + version)).body["rooms"].(obj)).To(HaveKey("!r:x"))
+		for _, part := range []obj{{"first_message_index": "1"}, {"is_verified": nil}, {"session_data": nil}} {
+			incomplete := maps.Clone(session)
+			maps.Copy(incomplete, part)
+			refused(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, incomplete), 400, "M_BAD_JSON")
+		}
 		wrong := alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version=9", session)
 		refused(wrong, 403, "M_WRONG_ROOM_KEYS_VERSION")
 		Expect(wrong.text("current_version")).To(Equal(version))

@@ -67,7 +67,7 @@ func (e *E2EE) UpdateBackup(ctx context.Context, user id.UserID, version, algori
 	return gone(e.store.UpdateKeyBackup(ctx, user, b.Version, auth))
 }
 
-// given tells whether there is auth_data. What it is lies between the user's clients: the specification has an object, but
+// given tells whether there is auth_data or session_data. What it is lies between the user's clients: the specification has an object, but
 // Synapse keeps whatever they send.
 func given(auth json.RawMessage) bool { return len(auth) > 0 && string(auth) != "null" }
 
@@ -78,7 +78,9 @@ func gone(err error) error {
 	return err
 }
 
-// DeleteBackup deletes a version with its keys.
+// DeleteBackup deletes a version with its keys. To delete one again does no harm.
+//
+// spec:client-server-api#delete_matrixclientv3room_keysversionversion
 func (e *E2EE) DeleteBackup(ctx context.Context, user id.UserID, version string) error {
 	number, err := backupNumber(version)
 	if err != nil {
@@ -112,8 +114,11 @@ func (e *E2EE) BackUp(ctx context.Context, user id.UserID, version string, keys 
 		return Backup{}, refused
 	}
 	for _, k := range keys {
-		if !isObject(k.Data) || len(k.Data) > maxKeyBytes || len(k.Room) > maxNameBytes || len(k.Session) > maxNameBytes {
-			return Backup{}, federation.InvalidParam("a key's backup is too long or not an object")
+		if len(k.Data) > maxKeyBytes || len(k.Room) > maxNameBytes || len(k.Session) > maxNameBytes {
+			return Backup{}, federation.InvalidParam("a key's backup is too long")
+		}
+		if !whole(k.Data) {
+			return Backup{}, federation.BadJSON("a key's backup has first_message_index and forwarded_count, which are numbers, is_verified and session_data")
 		}
 	}
 	if err := gone(e.store.BackUp(ctx, user, number, keys, better)); err != nil {
@@ -132,6 +137,20 @@ func (e *E2EE) DeleteBackedUp(ctx context.Context, user id.UserID, version, room
 		return b, err
 	}
 	return e.Backup(ctx, user, version)
+}
+
+// whole tells whether the backup of a key has all it needs.
+//
+// spec:client-server-api#put_matrixclientv3room_keyskeysroomidsessionid
+func whole(data json.RawMessage) bool {
+	var session struct {
+		First     *int64          `json:"first_message_index"`
+		Forwarded *int64          `json:"forwarded_count"`
+		Verified  *bool           `json:"is_verified"`
+		Data      json.RawMessage `json:"session_data"`
+	}
+	return json.Unmarshal(data, &session) == nil && session.First != nil && session.Forwarded != nil && session.Verified != nil &&
+		given(session.Data)
 }
 
 // better tells whether a key replaces the one there is: verified, then the one that decrypts more, then the one that was

@@ -217,7 +217,8 @@ var _ = Describe("key backups", func() {
 		version, err := e.NewBackup(ctx, alice, "m.megolm_backup.v1.curve25519-aes-sha2", json.RawMessage(`{"public_key":"x"}`))
 		Expect(err).NotTo(HaveOccurred())
 		key := func(first int) []e2ee.BackedUp {
-			return []e2ee.BackedUp{{Room: "!r:x", Session: "s", Data: json.RawMessage(fmt.Sprintf(`{"first_message_index":%d}`, first))}}
+			return []e2ee.BackedUp{{Room: "!r:x", Session: "s", Data: json.RawMessage(fmt.Sprintf(
+				`{"first_message_index":%d,"forwarded_count":0,"is_verified":false,"session_data":{}}`, first))}}
 		}
 		b, err := e.BackUp(ctx, alice, version, key(5))
 		Expect(err).NotTo(HaveOccurred())
@@ -236,5 +237,7 @@ var _ = Describe("key backups", func() {
 		Expect(e.DeleteBackup(ctx, alice, version)).To(Succeed())
 		_, err = e.Backup(ctx, alice, version)
 		Expect(err).To(HaveOccurred())
+		Expect(e.DeleteBackup(ctx, alice, version)).To(Succeed(), "it is gone, as was wanted")
+		Expect(e.DeleteBackup(ctx, alice, "99")).NotTo(Succeed(), "there has never been one")
 	})
 })
