@@ -67,9 +67,9 @@ func (e *E2EE) UpdateBackup(ctx context.Context, user id.UserID, version, algori
 	return gone(e.store.UpdateKeyBackup(ctx, user, b.Version, auth))
 }
 
-// given tells whether there is auth_data or session_data. What it is lies between the user's clients: the specification has an object, but
-// Synapse keeps whatever they send.
-func given(auth json.RawMessage) bool { return len(auth) > 0 && string(auth) != "null" }
+// given tells whether there is auth_data or session_data. What it is lies between the user's clients: the specification has
+// an object, but Synapse keeps whatever they send.
+func given(data json.RawMessage) bool { return len(data) > 0 && string(data) != "null" }
 
 func gone(err error) error {
 	if errors.Is(err, store.ErrNotFound) {
@@ -118,7 +118,7 @@ func (e *E2EE) BackUp(ctx context.Context, user id.UserID, version string, keys 
 			return Backup{}, federation.InvalidParam("a key's backup is too long")
 		}
 		if !whole(k.Data) {
-			return Backup{}, federation.BadJSON("a key's backup has first_message_index and forwarded_count, which are numbers, is_verified and session_data")
+			return Backup{}, federation.BadJSON("the backup of a key has first_message_index, forwarded_count, is_verified and session_data")
 		}
 	}
 	if err := gone(e.store.BackUp(ctx, user, number, keys, better)); err != nil {
