@@ -33,7 +33,7 @@ func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, er
 		limit = min(filter.Limit, maxTimeline)
 	}
 	nothing := Timeline{PrevBatch: stream.PlaceBelow(sp.upto + 1)}
-	if !filter.MatchRoom(sp.room) {
+	if !filter.MatchRoom(sp.room) || filter.wantsNothing() {
 		return nil, nothing, nil
 	}
 	kept, limited, err := b.newest(ctx, sp, limit)
@@ -49,7 +49,11 @@ func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, er
 		}
 	}
 	if !b.request.StateAfter && sp.final.Len() > 0 {
-		if at := misleading(kept, sp); at >= 0 {
+		at, err := b.misleading(ctx, kept, sp)
+		if err != nil {
+			return nil, nothing, err
+		}
+		if at >= 0 {
 			t.Limited, t.PrevBatch = true, stream.PlaceBelow(kept[at].Position+1)
 			kept = kept[at+1:]
 		}
@@ -127,7 +131,10 @@ func (b *builder) wants(ctx context.Context, sp span, e *entry) (bool, error) {
 // misleading finds the last state event of a timeline that would leave the client with a state that is not the room's:
 // the last of its kind there, but not what state resolution took, or followed by one that the user may not see. -1: none.
 // A timeline that begins after it is right, with the rest told as state before it.
-func misleading(timeline []*entry, sp span) int {
+//
+// A member's other name is no reason to hide what was said before: state resolution takes any of several that are of the
+// same millisecond.
+func (b *builder) misleading(ctx context.Context, timeline []*entry, sp span) (int, error) {
 	later := map[roomstate.Key]bool{}
 	for i, e := range slices.Backward(timeline) {
 		key, isState := stateKey(e.Event)
@@ -135,11 +142,22 @@ func misleading(timeline []*entry, sp span) int {
 			continue
 		}
 		later[key] = true
-		if current, ok := sp.final.Get(key.Type, key.StateKey); !ok || current != e.Event.ID() {
-			return i
+		current, ok := sp.final.Get(key.Type, key.StateKey)
+		if ok && current == e.Event.ID() {
+			continue
 		}
+		if ok && key.Type == "m.room.member" {
+			row, known, err := b.store.Event(ctx, current)
+			if err != nil {
+				return -1, err
+			}
+			if known && row.Event.Membership() == e.Event.Membership() {
+				continue
+			}
+		}
+		return i, nil
 	}
-	return -1
+	return -1, nil
 }
 
 // stateKey is what a state event sets.
