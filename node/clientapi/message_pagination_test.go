@@ -52,6 +52,8 @@ var _ = Describe("a token of /messages or /context", func() {
 		alone := fine(alice.get(path + "/context/" + esc(events[5]) + "?limit=0"))
 		Expect(bodies(page("f", alone.text("end")), "chunk")).To(Equal([]string{"6", "7"}))
 		Expect(bodies(page("b", alone.text("start")), "chunk")).To(Equal([]string{"4", "3"}))
+		refused(alice.get(path+"/context/"+esc("$none")), 404, "M_NOT_FOUND")
+		refused(w.register("bob").get(path+"/context/"+esc(events[5])), 403, "M_FORBIDDEN")
 	})
 
 	It("is there as long as events follow or were given, so that an empty page is the last", func() {

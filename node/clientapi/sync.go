@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"hanse/federation/canonicaljson"
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
 	"hanse/node/push"
@@ -259,7 +262,7 @@ func (f *syncFormatter) events(rows []clientsync.Decorated) []json.RawMessage {
 	list := make([]json.RawMessage, 0, len(rows))
 	for _, d := range rows {
 		if f.request.Filter.EventFormat == "federation" {
-			list = append(list, d.Event.JSON())
+			list = append(list, withEventID(d.Event))
 			continue
 		}
 		raw, err := syncEvent(d, f.now)
@@ -273,6 +276,20 @@ func (f *syncFormatter) events(rows []clientsync.Decorated) []json.RawMessage {
 		list = append(list, raw)
 	}
 	return list
+}
+
+// withEventID is an event as it goes between servers, which leave out its ID where it is a hash; clients get it all the
+// same, as from other deployed servers.
+func withEventID(e *event.Event) json.RawMessage {
+	raw := e.JSON()
+	if _, there := canonicaljson.Get(raw, "event_id"); there || len(raw) < len(`{}`) {
+		return raw
+	}
+	quoted, err := json.Marshal(e.ID())
+	if err != nil {
+		return raw
+	}
+	return slices.Concat([]byte(`{"event_id":`), quoted, []byte(`,`), raw[1:])
 }
 
 func (f *syncFormatter) accountData(entries []clientsync.AccountData) events {

@@ -43,6 +43,23 @@ var _ = Describe("the form of /sync", func() {
 		Expect(joined["timeline"].(obj)["events"]).To(ContainElement(obj{"type": "m.room.name", "content": obj{"name": "n"}}))
 	})
 
+	It("has no timeline where its limit is 0, and events as servers get them with their ID where that is asked for", func() {
+		alice := newWorld(nil).register("alice")
+		for _, version := range []string{"1", "12"} {
+			room := alice.room(obj{"room_version": version})
+			sent := fine(alice.put("/rooms/"+esc(room)+"/send/m.room.message/"+version, obj{"body": "x"})).text("event_id")
+			with := func(filter string) obj {
+				GinkgoHelper()
+				return fine(alice.get("/sync?filter=" + esc(filter))).body["rooms"].(obj)["join"].(obj)[room].(obj)
+			}
+			state := with(`{"room":{"timeline":{"limit":0},"state":{"types":["m.room.member"]}}}`)
+			Expect(state["timeline"]).To(And(HaveKeyWithValue("events", BeEmpty()), HaveKeyWithValue("limited", false)))
+			Expect(state["state"]).To(HaveKeyWithValue("events", ConsistOf(HaveKeyWithValue("state_key", alice.id))))
+			raw := with(`{"event_format":"federation","room":{"timeline":{"limit":1}}}`)["timeline"].(obj)["events"].([]any)
+			Expect(raw).To(ConsistOf(And(HaveKeyWithValue("event_id", sent), HaveKey("hashes"), HaveKey("depth"), HaveKeyWithValue("room_id", room))))
+		}
+	})
+
 	It("leaves out what ignored users say, and their invites, but not the state they set", func() {
 		w := newWorld(nil)
 		alice, bob := w.register("alice"), w.register("bob")

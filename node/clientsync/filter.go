@@ -34,8 +34,8 @@ type RoomFilter struct {
 
 // EventFilter chooses events by type and sender. A nil list chooses all; an empty one chooses none.
 type EventFilter struct {
-	Limit      int         `json:"limit"` // 0: the default
-	Types      []string    `json:"types"` // `*` stands for any characters
+	Limit      int         `json:"limit,omitempty"` // 0: the default
+	Types      []string    `json:"types"`           // `*` stands for any characters
 	NotTypes   []string    `json:"not_types"`
 	Senders    []id.UserID `json:"senders"`
 	NotSenders []id.UserID `json:"not_senders"`
@@ -72,8 +72,28 @@ func ParseFilter(raw []byte) (Filter, error) {
 			return filter, fmt.Errorf("limit %d is negative", part.Limit)
 		}
 	}
+	if asksForNone(raw) {
+		filter.Room.Timeline.Types = []string{}
+	}
 	return filter, nil
 }
+
+// asksForNone tells whether the timeline's limit is given as 0, as clients do that want the state alone.
+func asksForNone(raw []byte) bool {
+	var filter struct {
+		Room struct {
+			Timeline struct {
+				Limit *int `json:"limit"`
+			} `json:"timeline"`
+		} `json:"room"`
+	}
+	err := json.Unmarshal(raw, &filter)
+	limit := filter.Room.Timeline.Limit
+	return err == nil && limit != nil && *limit == 0
+}
+
+// wantsNothing tells that no event can match.
+func (f EventFilter) wantsNothing() bool { return f.Types != nil && len(f.Types) == 0 }
 
 // ParseRoomEventFilter reads the filter of /messages or /context.
 func ParseRoomEventFilter(raw []byte) (RoomEventFilter, error) {

@@ -2,9 +2,11 @@ package rooms
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 
+	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -264,7 +266,14 @@ func (w *walk) fill(ctx context.Context, rows []store.EventRow, short bool) (fil
 // spec:client-server-api#get_matrixclientv3roomsroomidcontexteventid
 func (r *Rooms) Context(ctx context.Context, user id.UserID, roomID id.RoomID, eventID id.EventID, limit int, match func(store.EventRow) bool) (Context, error) {
 	limit = min(max(limit, 0), r.limits.Page)
-	return r.Around(ctx, user, roomID, eventID, limit/2, limit-limit/2, match)
+	around, err := r.Around(ctx, user, roomID, eventID, limit/2, limit-limit/2, match)
+	if wire, ok := errors.AsType[*federation.Error](err); ok && wire.Code == federation.CodeNotFound {
+		// Who sees nothing of the room is told that, not that there is no such event.
+		if _, denied := r.stateFor(ctx, user, roomID); denied != nil {
+			return Context{}, denied
+		}
+	}
+	return around, err
 }
 
 // Around is Context with so many events before and after.
