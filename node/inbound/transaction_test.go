@@ -270,7 +270,7 @@ var _ = Describe("membership endpoints", func() {
 			_, err := s.rooms.ReceiveInvite(ctx, bob.name, federation.InviteRequest{RoomID: c.RoomID(), EventID: e.ID(), RoomVersion: "12", Event: e.JSON(), InviteRoomState: state})
 			return code(err)
 		}
-		Expect(ask()).To(Equal("M_INVALID_PARAM"))
+		Expect(ask()).To(Equal("M_MISSING_PARAM"))
 		Expect(ask(json.RawMessage(`{"type":"m.room.create","state_key":"","sender":"@bob:peer.test","content":{}}`))).To(Equal("M_INVALID_PARAM"))
 		Expect(ask(c.JSON())).To(Equal("<nil>"))
 	})

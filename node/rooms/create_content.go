@@ -106,11 +106,12 @@ func (c *creation) powerLevels() (json.RawMessage, error) {
 	return content.raw(), checkContent(typePowerLevels, content.raw())
 }
 
-// preset makes the state that the preset stands for, but what initial_state sets itself.
+// preset makes the state that the preset stands for, but what initial_state sets itself. That guests are forbidden is said
+// by no event, as by Synapse: it is so without one.
 func (c *creation) preset() []event.Draft {
 	joinRule, guests := invite, "can_join"
 	if c.req.Preset == presetPublic {
-		joinRule, guests = "public", "forbidden"
+		joinRule, guests = "public", ""
 	}
 	var drafts []event.Draft
 	for _, e := range []struct{ typ, key, value string }{
@@ -118,7 +119,7 @@ func (c *creation) preset() []event.Draft {
 		{typeHistoryVisibility, "history_visibility", "shared"},
 		{typeGuestAccess, "guest_access", guests},
 	} {
-		if !c.initial[e.typ] {
+		if !c.initial[e.typ] && e.value != "" {
 			drafts = append(drafts, c.state(e.typ, "", object{e.key: quote(e.value)}.raw()))
 		}
 	}

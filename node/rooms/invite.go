@@ -273,5 +273,6 @@ func (r *Rooms) checkInviteState(ctx context.Context, rules *roomversion.Rules, 
 			return nil
 		}
 	}
-	return federation.InvalidParam("invite_room_state lacks the room's m.room.create event")
+	// The endpoint's page says M_INVALID_PARAM for this too, and that no code is mandated; the section's text says this one.
+	return federation.MissingParam("invite_room_state lacks the room's m.room.create event")
 }

@@ -219,8 +219,11 @@ func checkPowerLevels(content object) error {
 
 // refusal is the error for an event that was not accepted. What nobody may send, whatever their power, is malformed.
 func refusal(v room.Verdict) error {
-	if v.Rejection != nil && (v.Rejection.Rule == "power_levels.creator" || v.Rejection.Rule == "power_levels.users_malformed") {
-		return federation.BadJSON(why(v))
+	if v.Rejection != nil {
+		switch v.Rejection.Rule {
+		case "create.prev_events", "power_levels.creator", "power_levels.users_malformed":
+			return federation.BadJSON(why(v))
+		}
 	}
 	return federation.Forbidden(why(v))
 }
