@@ -174,13 +174,13 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 	}
 	slices.Sort(servers)
 	devices := map[id.UserID]string{}
-	err = t.each(`SELECT members.user_id, MIN(device_id) FROM members JOIN device_changes ON device_changes.user_id = members.user_id
+	err = t.each(`SELECT members.user_id, device_id FROM members JOIN device_changes ON device_changes.user_id = members.user_id
 		JOIN devices ON devices.user_id = members.user_id WHERE room = $1 AND local = 1 AND membership = 'join' AND stream > since
-		GROUP BY members.user_id`, []any{w.ref.number}, func(rows *sql.Rows) error {
+		ORDER BY device_id`, []any{w.ref.number}, func(rows *sql.Rows) error {
 		var user id.UserID
 		var device []byte
 		err := rows.Scan(&user, &device)
-		devices[user] = string(device)
+		devices[user] = string(device) // any one will do: it tells that the list has changed
 		return err
 	})
 	for _, user := range slices.Sorted(maps.Keys(devices)) {
