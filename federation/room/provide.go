@@ -42,7 +42,7 @@ func (s *step) provide(in Provide) error {
 	if err != nil || helped {
 		return err
 	}
-	return s.retry(c, f, in.From)
+	return s.retry(c, f, in)
 }
 
 // asking finds the chase that a fetch belongs to.
@@ -56,10 +56,10 @@ func (w *waitingEvents) asking(f Fetch) *chase {
 }
 
 // retry asks the servers that haven't been asked yet, after one whose answer didn't help.
-func (s *step) retry(c *chase, f Fetch, answered id.ServerName) error {
-	i := slices.Index(f.From, answered)
+func (s *step) retry(c *chase, f Fetch, in Provide) error {
+	i := slices.Index(f.From, in.From)
 	if i < 0 || i+1 >= len(f.From) || c.fetches >= c.bound() {
-		return s.giveUp(c, f, "no server's answer held what was asked for", true)
+		return s.giveUp(c, f, "no server's answer held what was asked for", f.Kind != FetchState || in.State != nil)
 	}
 	f.From = f.From[i+1:]
 	if f.Kind == FetchAuth {
@@ -74,7 +74,7 @@ func (s *step) retry(c *chase, f Fetch, answered id.ServerName) error {
 // giveUp decides how to go on without an answer. A gap is jumped by fetching the states at the missing prev events. Where nobody has
 // those (the only server that did has left the room, all others have jumped the gap too) the state before the waiting event itself will do.
 // An event whose auth events, or the state below which, can't be had is dropped, as deployed servers do: nothing can be
-// said about it. Should it come again, by a later event that stands on it, it gets another chance.
+// said about it, nor about what stands on it. Should it come again, by a later event that stands on it, it gets another chance.
 //
 // An event whose auth events we have, but in copies that may be bad, is judged by these when servers have answered and none had better ones.
 func (s *step) giveUp(c *chase, f Fetch, why string, answered bool) error {
@@ -97,7 +97,10 @@ func (s *step) giveUp(c *chase, f Fetch, why string, answered bool) error {
 			switch {
 			case w.event.ID() == f.At:
 				s.drop(w, "the state before it can't be had: "+why)
-			case slices.Contains(w.prev, f.At):
+			case !slices.Contains(w.prev, f.At):
+			case answered: // the prev event is there, but not what it takes to judge it
+				s.drop(w, fmt.Sprintf("it stands on %s, of which not enough can be had: %s", f.At, why))
+			default:
 				w.itself = true
 			}
 		}
