@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"hanse/federation"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/roomversion"
 )
 
@@ -32,6 +33,9 @@ func sendRequest(q *request) (out federation.SendRequest, err error) {
 		return out, err
 	}
 	if out.EventID, err = q.eventID(); err != nil {
+		if _, wrong := canonicaljson.Append(nil, q.body, canonicaljson.Strict); wrong != nil {
+			err = wrongBody(q.body, wrong.Error()) // says more than the path that goes with it
+		}
 		return out, err
 	}
 	out.Event = q.body

@@ -207,8 +207,16 @@ func telling(e *federation.Error) int {
 		return 3
 	case e.Code == federation.CodeUnableToAuthoriseJoin, e.Code == federation.CodeUnableToGrantJoin:
 		return 2
-	case e.Code == federation.CodeNotFound:
+	case e.Status >= 400 && e.Status < 500 && !aboutUs[e.Code]:
 		return 1
 	}
 	return 0
+}
+
+// aboutUs are the codes by which a server complains about our request rather than about what the user wants.
+var aboutUs = map[string]bool{
+	federation.CodeUnauthorized: true, federation.CodeUnknownToken: true, federation.CodeMissingToken: true,
+	federation.CodeBadJSON: true, federation.CodeNotJSON: true, federation.CodeMissingParam: true, federation.CodeInvalidParam: true,
+	federation.CodeTooLarge: true, federation.CodeUnrecognized: true, federation.CodeUnknown: true, federation.CodeLimitExceeded: true,
+	federation.CodePartialState: true,
 }

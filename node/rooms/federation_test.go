@@ -112,8 +112,15 @@ var _ = Describe("two servers", func() {
 	It("rejects an invite alone when the inviting server is gone", func() {
 		roomID := one.create(rooms.CreateRequest{Preset: "private_chat", Invite: []id.UserID{bob}})
 		w.cut(one)
-		Expect(two.rooms.Leave(ctx, bob, roomID, "")).To(Succeed())
-		Expect(two.membership(roomID, bob)).To(Equal("leave"))
+		Expect(two.rooms.Leave(ctx, bob, roomID, "it is late")).To(Succeed())
+		m, _, err := two.store.Membership(ctx, roomID, bob)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(m.Membership).To(Equal("leave"))
+		row, known, err := two.store.Event(ctx, m.EventID)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(known).To(BeTrue(), "clients are shown the end of it")
+		Expect(string(row.Event.Content())).To(ContainSubstring("it is late"))
+		Expect(row.Event.Sender()).To(Equal(bob))
 	})
 
 	It("learns that an invite was taken back", func() {

@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"hanse/federation"
@@ -66,9 +67,35 @@ func (r *Rooms) reject(ctx context.Context, user id.UserID, roomID id.RoomID, wh
 			return nil
 		}
 		r.log.Info("an invite is rejected here only: no server of the room took the rejection", "room", roomID, "err", err)
-		_, err = r.store.RemoveOutOfRoom(ctx, roomID, user)
-		return err
+		return r.leaveAlone(ctx, user, roomID, why)
 	})
+}
+
+// leaveAlone ends an invite or knock here, with an event of our own that follows it: clients are shown what became of the
+// room, although no other server ever gets the event.
+func (r *Rooms) leaveAlone(ctx context.Context, user id.UserID, roomID id.RoomID, why string) error {
+	m, ok, err := r.store.Membership(ctx, roomID, user)
+	if err != nil {
+		return err
+	}
+	if ok && m.OutOfRoom && (m.Membership == invite || m.Membership == knock) {
+		row, known, err := r.store.Event(ctx, m.EventID)
+		if err != nil {
+			return err
+		}
+		if known {
+			was := row.Event
+			draft := memberDraft(user, user, r.memberContent(ctx, user, leave, reason(why)))
+			draft.RoomID, draft.OriginServerTS, draft.Depth = roomID, time.Now().UnixMilli(), min(was.Depth(), was.Rules().MaxDepth-1)+1
+			draft.PrevEvents, draft.AuthEvents = []id.EventID{was.ID()}, append(slices.Clip(was.AuthEvents()), was.ID())
+			if ours, err := r.sign(was.Rules(), draft); err == nil { // else it has more auth events than an event may have
+				_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: roomID, Rules: was.Rules(), Event: ours, User: user})
+				return err
+			}
+		}
+	}
+	_, err = r.store.RemoveOutOfRoom(ctx, roomID, user)
+	return err
 }
 
 func (r *Rooms) leaveThrough(ctx context.Context, user id.UserID, roomID id.RoomID, why string) error {

@@ -3,11 +3,13 @@ package rooms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -260,7 +262,7 @@ func (r *Rooms) enter(ctx context.Context, origin id.ServerName, req federation.
 func (r *Rooms) membershipEvent(rules *roomversion.Rules, roomID id.RoomID, eventID id.EventID, raw json.RawMessage, membership string) (*event.Event, error) {
 	e, err := event.Parse(rules, raw)
 	if err != nil {
-		return nil, federation.InvalidParam(fmt.Sprintf("the event is not valid: %v", err))
+		return nil, invalidEvent(err)
 	}
 	wrong := ""
 	switch {
@@ -289,8 +291,21 @@ func (r *Rooms) signedBy(ctx context.Context, e *event.Event, server id.ServerNa
 	}})[0]
 }
 
+// invalidEvent says what is wrong with an event that can't be read, by the codes that Synapse has for it: an event without a
+// hash is one that nobody has signed.
+func invalidEvent(err error) error {
+	if form, ok := errors.AsType[*event.FormatError](err); ok && (form.Field == "hashes" || form.Field == "signatures") {
+		return invalidSignature(err)
+	}
+	if _, ok := errors.AsType[*canonicaljson.Error](err); ok {
+		return federation.BadJSON(fmt.Sprintf("the event is not valid: %v", err))
+	}
+	return federation.InvalidParam(fmt.Sprintf("the event is not valid: %v", err))
+}
+
+// invalidSignature is 403, as from Synapse: the specification has no code for it.
 func invalidSignature(err error) error {
-	return federation.InvalidParam(fmt.Sprintf("the event's signatures are not good: %v", err))
+	return federation.Forbidden(fmt.Sprintf("the event's signatures are not good: %v", err))
 }
 
 // wire is the form in which events go to other servers.
