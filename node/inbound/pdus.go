@@ -174,7 +174,9 @@ func (d *delivery) verify(ctx context.Context) {
 func (d *delivery) submit(ctx context.Context, p *place) error {
 	if !p.resident {
 		for _, e := range p.events {
-			d.rescind(ctx, e)
+			if err := d.rescind(ctx, e); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -211,12 +213,17 @@ func (d *delivery) judged(p *place, verdicts []room.Verdict) {
 }
 
 // rescind handles an event of a room that we aren't in: it may end an invite or a knock.
-func (d *delivery) rescind(ctx context.Context, e *event.Event) {
-	if err := d.in.cfg.Rooms.Rescind(ctx, d.origin, e); err != nil {
+func (d *delivery) rescind(ctx context.Context, e *event.Event) error {
+	err := d.in.cfg.Rooms.Rescind(ctx, d.origin, e)
+	switch wire, refused := errors.AsType[*federation.Error](err); {
+	case err == nil:
+		d.result(e.ID(), federation.PDUResult{})
+	case refused && wire.Status < http.StatusInternalServerError:
 		d.refuse(CheckRoom, e, "this server is not in its room")
-		return
+	default:
+		return err // it must come again
 	}
-	d.result(e.ID(), federation.PDUResult{})
+	return nil
 }
 
 // retryLater turns what keeps us from handling events now into an answer after which servers send again: a room that

@@ -37,7 +37,7 @@ type committer struct {
 
 	tx     writeTx  // owned by run
 	last   Position // owned by run, set before: the position of the last durable transaction
-	ailing bool     // owned by run: the last transaction failed for want of storage or connection
+	ailing ailment  // transactions fail for want of storage or connection
 	doubt  *doubt   // owned by run: the last transaction, while it is unknown whether it counts
 
 	took     time.Duration // owned by run: the last transaction
@@ -432,16 +432,15 @@ func (c *committer) disconnect() {
 }
 
 func (c *committer) failing(err error) {
-	if !c.fatal(err) || c.ailing {
+	if !c.fatal(err) || !c.ailing.begins() {
 		return
 	}
-	c.ailing = true
 	c.log.Error("the database takes no writes; nothing is acknowledged until it does", "database", c.dialect.Name, "error", err)
 }
 
 // noteSlow says that the disk is slow, now and then.
 func (c *committer) noteSlow(took time.Duration, operations int) {
-	if took < slowTransaction || time.Since(c.slowSaid) < slowPause {
+	if took < slowTransaction || time.Since(c.slowSaid) < sayPause {
 		return
 	}
 	c.slowSaid = time.Now()
@@ -450,8 +449,7 @@ func (c *committer) noteSlow(took time.Duration, operations int) {
 }
 
 func (c *committer) recovered() {
-	if c.ailing {
-		c.ailing = false
+	if c.ailing.ends() {
 		c.log.Info("the database takes writes again", "database", c.dialect.Name)
 	}
 }

@@ -104,7 +104,8 @@ func (t *writeTx) announcements(user id.UserID, u deviceUpdate, stream int64) ([
 
 // AnnounceJoin tells those servers in a room, or said to be in one whose state isn't whole, that a user of ours did not share
 // one with before of the user's devices. It is an update of the newest stream_id that follows none, so that a server which
-// has the list as it is now does nothing, and one that knows an older list fetches it.
+// has the list as it is now does nothing, and one that knows an older list fetches it. It tells of one device, whether that
+// has keys or not: the list has both.
 //
 // spec:server-server-api#device-management
 func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID) error {
@@ -113,7 +114,7 @@ func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID
 		return err
 	}
 	var device []byte
-	found, err := s.read.found(ctx, "SELECT device_id FROM device_keys WHERE user_id = $1 ORDER BY device_id LIMIT 1", []any{string(user)}, &device)
+	found, err := s.read.found(ctx, "SELECT device_id FROM devices WHERE user_id = $1 ORDER BY device_id LIMIT 1", []any{string(user)}, &device)
 	if err != nil || !found {
 		return err
 	}

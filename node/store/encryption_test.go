@@ -204,6 +204,14 @@ var _ = onEach("Changes of our users' devices", func(db *fixture) {
 		Expect(err).To(MatchError(store.ErrNotFound))
 	})
 
+	It("are told to servers that are met by a join, without keys too", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "ONE")
+		Expect(db.AnnounceJoin(ctx, alice, db.withBob().id())).To(Succeed())
+		updates := told(ctx)
+		Expect(updates).To(HaveLen(1))
+		Expect(updates[0]).To(Equal(federation.DeviceListUpdate{UserID: alice, DeviceID: "ONE", StreamID: must(db.DeviceStream(ctx, alice)), PrevID: []int64{}}))
+	})
+
 	It("are told to servers that are met by a join", func(ctx SpecContext) {
 		db.loggedIn(ctx, alice, "ONE")
 		must(db.UploadKeys(ctx, store.KeyUpload{User: alice, Device: "ONE", DeviceKeys: keys}))

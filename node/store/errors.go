@@ -52,3 +52,9 @@ func (e *unavailable) Unwrap() []error {
 	return []error{e.cause, federation.NewError(http.StatusServiceUnavailable, federation.CodeUnknown,
 		"this server can't use its database at the moment; try again later")}
 }
+
+// Unavailable tells whether an error is a failure of the database itself, of which the log has the store's word.
+func Unavailable(err error) bool {
+	_, ok := errors.AsType[*unavailable](err)
+	return ok
+}

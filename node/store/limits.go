@@ -23,10 +23,10 @@ const (
 	// retryPause is the first pause between such tries; it doubles up to retryPauseMax.
 	retryPause    = 10 * time.Millisecond
 	retryPauseMax = time.Second
-	// slowTransaction is how long a transaction takes that an operator must hear of: a healthy disk needs milliseconds. The
-	// log says it once in slowPause.
+	// slowTransaction is how long a transaction takes that an operator must hear of: a healthy disk needs milliseconds. sayPause
+	// is how often the log says so, or anything else that a database in trouble does again and again.
 	slowTransaction = 2 * time.Second
-	slowPause       = time.Minute
+	sayPause        = time.Minute
 	// defaultEventCache and defaultStateCache bound the memory of a busy small node; both are empty at rest.
 	defaultEventCache = 16 << 20
 	defaultStateCache = 16 << 20

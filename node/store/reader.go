@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 )
 
 // reader runs the reading statements, each prepared once, on connections of their own: they see what is
@@ -17,7 +16,7 @@ type reader struct {
 	classify func(error) ErrorClass
 	log      *slog.Logger
 
-	ailing atomic.Bool // the last read failed, as the database couldn't be read
+	ailing ailment // the database can't be read
 
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt // guarded by mu; by text: the set of texts is closed (see list)
@@ -111,7 +110,7 @@ func (r *reader) failed(ctx context.Context, err error) error {
 	}
 	switch r.classify(err) {
 	case ConnectionError, StorageError:
-		if r.ailing.CompareAndSwap(false, true) {
+		if r.ailing.begins() {
 			r.log.Error("the database can't be read; what needs it is refused until it can", "error", err)
 		}
 		return &unavailable{err}
@@ -121,7 +120,7 @@ func (r *reader) failed(ctx context.Context, err error) error {
 
 // worked notes that a read was answered.
 func (r *reader) worked() {
-	if r.ailing.Load() && r.ailing.CompareAndSwap(true, false) {
+	if r.ailing.ends() {
 		r.log.Info("the database can be read again")
 	}
 }

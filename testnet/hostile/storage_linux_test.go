@@ -2,19 +2,18 @@ package hostile
 
 import (
 	"context"
+	"database/sql"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 	"unsafe"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	_ "modernc.org/sqlite"
 
 	"hanse/testnet/user"
 )
@@ -31,59 +30,67 @@ func limitFiles(pid int, bytes uint64) {
 	Expect(failure).To(BeZero())
 }
 
-var _ = Describe("a full disk", Serial, func() {
-	It("has the node take nothing that it can't store, answer what it has, and go on when there is room", func(ctx SpecContext) {
-		n := startNode()
-		alice := n.newUser(ctx)
-		roomID, err := alice.CreateRoom(ctx, map[string]any{"preset": "public_chat"})
+// fill has the node's files grow no further once they are somewhat larger, and makes them so large.
+func fill(ctx context.Context, n *node) (end func()) {
+	GinkgoHelper()
+	u := n.newUser(ctx)
+	roomID, err := u.CreateRoom(ctx, map[string]any{})
+	Expect(err).NotTo(HaveOccurred())
+	largest := int64(0)
+	Expect(filepath.WalkDir(n.orders.DataDir, func(_ string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			largest = max(largest, info.Size())
+		}
+		return err
+	})).To(Succeed())
+	limitFiles(n.process.PID(), uint64(largest)+256<<10)
+	for number := 0; err == nil && number < 500; number++ {
+		_, err = u.Say(ctx, roomID, strings.Repeat("x", 30_000))
+	}
+	refusal, refused := errors.AsType[*user.Error](err)
+	Expect(refused).To(BeTrue(), "%v", err)
+	Expect(refusal.Status).To(Equal(http.StatusServiceUnavailable))
+	return func() { limitFiles(n.process.PID(), unlimited) }
+}
+
+// takeAway renames the node's data folder; it is put back as it was.
+func takeAway(_ context.Context, n *node) (end func()) {
+	GinkgoHelper()
+	Expect(os.Rename(n.orders.DataDir, n.orders.DataDir+"-away")).To(Succeed())
+	return func() {
+		GinkgoHelper()
+		Expect(os.Rename(n.orders.DataDir+"-away", n.orders.DataDir)).To(Succeed())
+	}
+}
+
+// hold keeps the right to write to the node's database, as a program that makes a backup may do.
+func hold(ctx context.Context, n *node) (end func()) {
+	GinkgoHelper()
+	db, err := sql.Open("sqlite", filepath.Join(n.orders.DataDir, "hanse.db")+"?_pragma=busy_timeout(10000)")
+	Expect(err).NotTo(HaveOccurred())
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(ctx, "BEGIN IMMEDIATE")
+	Expect(err).NotTo(HaveOccurred())
+	return func() {
+		GinkgoHelper()
+		_, err := db.Exec("ROLLBACK")
 		Expect(err).NotTo(HaveOccurred())
-		said := map[string]string{} // what was acknowledged
-		say := func(number int) error {
-			var answer struct {
-				EventID string `json:"event_id"`
-			}
-			body := fmt.Sprint(number, " ", strings.Repeat("x", 30_000))
-			path := fmt.Sprintf("/_matrix/client/v3/rooms/%s/send/m.room.message/m%d", url.PathEscape(roomID), number)
-			err := alice.Call(ctx, http.MethodPut, path, nil, map[string]any{"msgtype": "m.text", "body": body}, &answer)
-			if err == nil {
-				said[answer.EventID] = body
-			}
-			return err
-		}
-		Expect(say(0)).To(Succeed())
-		largest := int64(0)
-		Expect(filepath.WalkDir(n.orders.DataDir, func(path string, entry os.DirEntry, err error) error {
-			if info, e := entry.Info(); err == nil && e == nil && !entry.IsDir() {
-				largest = max(largest, info.Size())
-			}
-			return err
-		})).To(Succeed())
-		limitFiles(n.process.PID(), uint64(largest)+1<<20)
-		DeferCleanup(func() { limitFiles(n.process.PID(), unlimited) })
-		number := 1
-		for ; err == nil && number < 500; number++ {
-			err = say(number)
-		}
-		refusal, refused := errors.AsType[*user.Error](err)
-		Expect(refused).To(BeTrue(), "after %d messages: %v", number, err)
-		Expect(refusal.Status).To(BeNumerically(">=", 500))
-		stored := func(ctx context.Context) map[string]string {
-			GinkgoHelper()
-			history, err := alice.History(ctx, roomID)
-			Expect(err).NotTo(HaveOccurred())
-			all := map[string]string{}
-			for _, e := range history {
-				if e.Type == "m.room.message" {
-					Expect(all).NotTo(HaveKey(e.ID))
-					all[e.ID] = e.Body()
-				}
-			}
-			return all
-		}
-		Expect(stored(ctx)).To(Equal(said), "what was acknowledged, and nothing else")
-		limitFiles(n.process.PID(), unlimited)
-		Eventually(func() error { return say(number - 1) }).WithTimeout(20*time.Second).Should(Succeed(), "as soon as there is room")
-		Expect(say(number)).To(Succeed())
-		Expect(stored(ctx)).To(Equal(said))
-	})
+		Expect(db.Close()).To(Succeed())
+	}
+}
+
+var _ = Describe("a node whose database is in a file", Serial, func() {
+	for what, o := range map[string]outage{
+		"on a disk that gets full":                      {begin: fill, refuses: true, says: takesNoWrites},
+		"that is taken away and put back":               {begin: takeAway, refuses: true, says: takesNoWrites},
+		"that another program keeps from being written": {begin: hold, waits: true},
+	} {
+		It(what+", acknowledges nothing that isn't stored, and goes on by itself", func(ctx SpecContext) {
+			throughOutage(ctx, startNode(), o)
+		})
+	}
 })

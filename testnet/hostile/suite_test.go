@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,12 +90,19 @@ type node struct {
 	name    id.ServerName
 	orders  adapter.Orders
 	monitor string // "ip:port"
+	command adapter.Command
 	process *adapter.Process
 	users   int
 }
 
 // startNode starts a node with an empty database, until the test ends.
 func startNode() *node {
+	GinkgoHelper()
+	return startNodeOn("")
+}
+
+// startNodeOn starts a node on an empty database, until the test ends; "": the embedded one.
+func startNodeOn(database string) *node {
 	GinkgoHelper()
 	peers++
 	name := fmt.Sprintf("one%d.test", peers)
@@ -106,16 +114,36 @@ func startNode() *node {
 		orders: adapter.Orders{
 			ServerName: name, BindAddr: places[0].IP, DataDir: filepath.Join(folder, name),
 			CACert: filepath.Join(folder, "ca.crt"), CAKey: filepath.Join(folder, "ca.key"), CABundle: filepath.Join(folder, "ca.crt"),
-			DNSServer: dns.Addr(), SharedSecret: sharedSecret,
+			DNSServer: dns.Addr(), SharedSecret: sharedSecret, DatabaseURL: database,
 		},
 	}
-	command, err := n.orders.Command(binary, "testnet", "node")
+	var err error
+	n.command, err = n.orders.Command(binary, "testnet", "node")
 	Expect(err).NotTo(HaveOccurred())
-	command.Env = append(command.Env, "HANSE_MONITOR="+n.monitor, "HANSE_LOG=info")
-	n.process, err = adapter.Start(context.Background(), command)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(n.process.Kill)
+	n.command.Env = append(n.command.Env, "HANSE_MONITOR="+n.monitor, "HANSE_LOG=info")
+	n.start()
+	DeferCleanup(func() { n.process.Kill() })
 	return n
+}
+
+func (n *node) start() {
+	GinkgoHelper()
+	var err error
+	n.process, err = adapter.Start(context.Background(), n.command)
+	Expect(err).NotTo(HaveOccurred())
+}
+
+// complaints are the warnings and errors that the log has beyond so many bytes; size is how many it has.
+func (n *node) complaints(beyond int) (lines []string, size int) {
+	GinkgoHelper()
+	log, err := os.ReadFile(n.command.LogFile)
+	Expect(err).NotTo(HaveOccurred())
+	for line := range strings.Lines(string(log[min(beyond, len(log)):])) {
+		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") || strings.HasPrefix(line, "panic:") {
+			lines = append(lines, line)
+		}
+	}
+	return lines, len(log)
 }
 
 // newUser registers a user.

@@ -1,0 +1,35 @@
+package store
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ailment is a state in which the database doesn't work as it should. The log says once that it begins and once that it ends,
+// and not again within sayPause where it comes and goes: a full disk may have room for the small and none for the large. Safe
+// for concurrent use.
+type ailment struct {
+	told atomic.Bool // the log has said that it has begun
+
+	mu   sync.Mutex
+	said time.Time // guarded by mu: when the log last said so
+}
+
+// begins tells whether the log must say now that the ailment has begun.
+func (a *ailment) begins() bool {
+	if a.told.Load() {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.told.Load() || time.Since(a.said) < sayPause {
+		return false
+	}
+	a.said = time.Now()
+	a.told.Store(true)
+	return true
+}
+
+// ends tells whether the log must say now that the ailment has ended.
+func (a *ailment) ends() bool { return a.told.Load() && a.told.CompareAndSwap(true, false) }
