@@ -42,6 +42,15 @@ func NewMemo(state State) *Memo {
 	return &Memo{state: state}
 }
 
+// Over has the Memo ask another state from now on; what it remembers stays. nil: none, until the next call.
+func (m *Memo) Over(state State) *Memo {
+	if other, ok := state.(*Memo); ok {
+		state = other.state
+	}
+	m.state = state
+	return m
+}
+
 // StateEvent asks the state below.
 func (m *Memo) StateEvent(typ, stateKey string) (*event.Event, error) {
 	return m.state.StateEvent(typ, stateKey)

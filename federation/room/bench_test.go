@@ -1,6 +1,7 @@
 package room_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -54,6 +55,33 @@ func BenchmarkReceive(b *testing.B) {
 				i++
 			}
 		})
+	}
+}
+
+// BenchmarkReceiveByManyPowers is BenchmarkReceive where hundreds of users have a power level of their own.
+func BenchmarkReceiveByManyPowers(b *testing.B) {
+	w, m, store := adopted(b, 1000)
+	users := map[string]int{"@alice:a": 100}
+	for i := range 500 {
+		users[fmt.Sprintf("@u%d:s%d", i, i%10)] = 50
+	}
+	content, _ := json.Marshal(map[string]any{"users": users})
+	d, _ := w.draft("@bob:b", "power", string(content))
+	d.PrevEvents = m.Forward()
+	e := w.make(d)
+	if v := step(b, m, store, room.Receive{Origin: "b", Events: []*event.Event{e}}).Verdicts[0]; v.Status != room.Accepted {
+		b.Fatal(v)
+	}
+	at := e.ID()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		d := message("@u1:s1", fmt.Sprint("message ", i))
+		d.PrevEvents = []id.EventID{at}
+		said := w.make(d)
+		at = said.ID()
+		b.StartTimer()
+		step(b, m, store, room.Receive{Origin: "s1", Events: []*event.Event{said}})
 	}
 }
 

@@ -1,6 +1,8 @@
 package room
 
 import (
+	"hanse/federation/authrules"
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 )
@@ -43,6 +45,7 @@ type cache struct {
 	events   recent[id.EventID, Stored]
 	after    recent[id.EventID, roomstate.Map]
 	resolved recent[string, roomstate.Map] // by the hashes of the states, see step.resolve
+	levels   *authrules.Memo               // the power levels parsed last: event after event is judged by the same
 }
 
 func newCache() cache {
@@ -50,5 +53,12 @@ func newCache() cache {
 		events:   newRecent[id.EventID, Stored](cachedEvents),
 		after:    newRecent[id.EventID, roomstate.Map](cachedStates),
 		resolved: newRecent[string, roomstate.Map](cachedResolutions),
+		levels:   authrules.NewMemo(nil),
 	}
+}
+
+// check applies the authorisation rules to e in a state.
+func (c *cache) check(e *event.Event, state authrules.State) error {
+	defer c.levels.Over(nil) // the state isn't to be kept
+	return authrules.Check(e, c.levels.Over(state))
 }

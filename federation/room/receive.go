@@ -337,7 +337,7 @@ func (s *step) checkAuthEvents(c *Committed) error {
 	if err := authrules.CheckAuthEvents(c.Event, listed, func(e id.EventID) bool { return rejected[e] }); err != nil {
 		return err
 	}
-	return authrules.Check(c.Event, authrules.EventsState(state))
+	return s.m.cache.check(c.Event, authrules.EventsState(state))
 }
 
 // authEvents are the auth events of e, and where the room's ID is the create event's, that one too, as the last: no event names it,
@@ -405,7 +405,7 @@ func (s *step) checkAgainst(e *event.Event, state roomstate.Map) error {
 	if err := s.load(ids); err != nil {
 		return err
 	}
-	return authrules.Check(e, view{s: s, state: state})
+	return s.m.cache.check(e, view{s: s, state: state})
 }
 
 // view is a state whose events are read when the rules ask for them.
