@@ -2,7 +2,9 @@ package suite
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -300,6 +302,34 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 			joined, err := alice.Join(ctx, string(room.ID), string(dead.Name), string(broken.Name), string(m.Name))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(joined).To(Equal(string(room.ID)))
+		})
+
+	It("leads to the room that replaces one, where another server has made it",
+		follows("client-server-api/modules/room_upgrades#server-behaviour", "Each server moves its own aliases of a room: the one that upgrades it can't."), func(ctx SpecContext) {
+			old, p := roomOfAlice(ctx, mainVersion, nil), newPeer()
+			alias := fmt.Sprintf("#%s:%s", strings.ToLower(rand.Text()), sut.name)
+			aliasPath := "/_matrix/client/v3/directory/room/" + url.PathEscape(alias)
+			leadsTo := func() (any, error) {
+				var answer map[string]any
+				err := alice.Call(ctx, http.MethodGet, aliasPath, nil, nil, &answer)
+				return answer["room_id"], err
+			}
+			Expect(alice.Call(ctx, http.MethodPut, aliasPath, nil, map[string]any{"room_id": old}, nil)).To(Succeed())
+			replacement := func() *peer.Room {
+				GinkgoHelper()
+				content := map[string]any{"predecessor": map[string]any{"room_id": old, "event_id": "$tombstone"}}
+				room, err := p.CreateRoom(mainVersion, p.User("bob"), peer.RoomOptions{CreateContent: content})
+				Expect(err).NotTo(HaveOccurred())
+				return room
+			}
+			pretender, room := replacement(), replacement()
+			tombstone := "/_matrix/client/v3/rooms/" + url.PathEscape(string(old)) + "/state/m.room.tombstone"
+			Expect(alice.Call(ctx, http.MethodPut, tombstone, nil, map[string]any{"body": "moved", "replacement_room": room.ID}, nil)).To(Succeed())
+			for _, step := range []struct{ join, leads id.RoomID }{{pretender.ID, old}, {room.ID, room.ID}} {
+				_, err := alice.Join(ctx, string(step.join), string(p.Name))
+				Expect(err).NotTo(HaveOccurred())
+				Eventually(leadsTo).Should(BeEquivalentTo(step.leads))
+			}
 		})
 
 	It("leaves a room on another server",

@@ -32,6 +32,9 @@ func (a *API) inherit(ctx context.Context, user id.UserID, room id.RoomID) {
 	if err := a.inheritRules(ctx, user, old, room); err != nil {
 		a.log.Debug("a room's push rules are not those of the one it replaces", "room", room, "error", err)
 	}
+	if err := a.inheritNames(ctx, user, old, room); err != nil {
+		a.log.Warn("a room has not got the aliases of the one it replaces, or its place in the room directory", "room", room, "error", err)
+	}
 }
 
 // inheritByTombstone does so for a user who names the replacement of a room after they have come into it.
@@ -61,6 +64,20 @@ func (a *API) predecessor(ctx context.Context, user id.UserID, room id.RoomID) (
 	old := content.Predecessor.RoomID
 	tombstone, err := a.config.Rooms.StateEvent(ctx, user, old, "m.room.tombstone", "")
 	return old, err == nil && contentText(tombstone, "replacement_room") == string(room)
+}
+
+// inheritNames gives a room that was made on another server our aliases of the old one, and its place in our room directory, as the first of
+// our users comes into it. Of a room that was made here this is up to who made it.
+func (a *API) inheritNames(ctx context.Context, user id.UserID, old, room id.RoomID) error {
+	info, _, err := a.config.Rooms.Info(ctx, room)
+	if err != nil || info.Local != 1 {
+		return err
+	}
+	create, err := a.config.Rooms.StateEvent(ctx, user, room, "m.room.create", "")
+	if err != nil || create.Sender().Server() == a.config.Self {
+		return err
+	}
+	return a.config.Directory.Move(ctx, old, room)
 }
 
 func (a *API) inheritTags(ctx context.Context, user id.UserID, old, room id.RoomID) error {
