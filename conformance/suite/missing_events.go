@@ -54,6 +54,16 @@ func (m meeting) parsed(raws []json.RawMessage) []id.EventID {
 	return list
 }
 
+// eventIDs are the IDs of events as clients get them.
+func eventIDs(events any) []id.EventID {
+	GinkgoHelper()
+	ids := []id.EventID{}
+	for _, e := range events.([]any) {
+		ids = append(ids, id.EventID(e.(map[string]any)["event_id"].(string)))
+	}
+	return ids
+}
+
 // talk is a room in which alice has said some things that the peer got.
 func talk(ctx context.Context, n int) (meeting, []id.EventID) {
 	GinkgoHelper()
@@ -105,6 +115,39 @@ var _ = Describe("Missing events: a gap", Label("s2s:missing-events"), func() {
 			Expect(err).NotTo(HaveOccurred())
 			Eventually(timeline(ctx, alice, m.ID)).Should(ContainElement(last.ID()))
 			Eventually(membership(ctx, m.ID, carol)).Should(Equal("join"))
+		})
+
+	It("that nobody fills is one of the timeline in /sync too, until a user looks back",
+		follows("client-server-api#syncing", "what came here without what was said before it is behind a gap in the client's timeline, which the client fills"), func(ctx SpecContext) {
+			m := meet(ctx, mainVersion)
+			m.marker(ctx)
+			filter := `{"room":{"rooms":["` + string(m.ID) + `"],"timeline":{"limit":20}}}`
+			since := raw(ctx, alice, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", filter), nil)["next_batch"].(string)
+			before := m.fromAlice(ctx, "before the gap").ID()
+			m.peer.On("get_missing_events", peer.Answer(http.StatusOK, `{"events":[]}`))
+			missed := m.hidden(5)
+			last, err := m.Say(ctx, m.user, "after the gap")
+			Expect(err).NotTo(HaveOccurred())
+			told := func() map[string]any {
+				GinkgoHelper()
+				joined := raw(ctx, alice, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", filter, "since", since), nil)["rooms"].(map[string]any)["join"]
+				return joined.(map[string]any)[string(m.ID)].(map[string]any)["timeline"].(map[string]any)
+			}
+			Eventually(func() []id.EventID { return eventIDs(told()["events"]) }).Should(ContainElement(last.ID()))
+			// Looking back fills the gap; clients that sync from before it have it to fill all the same.
+			for range 2 {
+				timeline := told()
+				Expect(eventIDs(timeline["events"])).NotTo(ContainElement(before), "it comes right before what was said later")
+				Expect(timeline).To(HaveKeyWithValue("limited", true))
+				Eventually(func() []id.EventID {
+					older := raw(ctx, alice, http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(string(m.ID))+"/messages",
+						query("dir", "b", "limit", "10", "from", timeline["prev_batch"].(string)), nil)
+					shown := eventIDs(older["chunk"])
+					slices.Reverse(shown)
+					shown = append(shown, eventIDs(timeline["events"])...)
+					return shown[max(0, slices.Index(shown, before)):]
+				}).Should(Equal(append(append([]id.EventID{before}, missed...), last.ID())))
+			}
 		})
 
 	It("does not hold up other rooms",

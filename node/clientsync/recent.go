@@ -24,6 +24,8 @@ type entry struct {
 	replaced   *event.Event  // the state event that it replaced
 	redaction  *event.Event  // the redaction of a redacted event
 	form       *Form
+	// gap says that events before it didn't come here as they were said: not at all, or only once somebody looked back.
+	gap bool
 
 	subject *push.Subject                    // for push rules
 	levels  atomic.Pointer[authrules.Levels] // before it; nil: not asked yet
@@ -156,6 +158,10 @@ func (s *Syncer) refresh(ctx context.Context, r *recentRoom) error {
 // entries finds out what belongs to events of one room.
 func (s *Syncer) entries(ctx context.Context, rows []store.EventRow) ([]*entry, error) {
 	entries := make([]*entry, len(rows))
+	came := make(map[id.EventID]store.EventRow, len(rows))
+	for _, row := range rows {
+		came[row.Event.ID()] = row
+	}
 	var ids []id.EventID
 	for i, row := range rows {
 		e := newEntry(row)
@@ -165,12 +171,24 @@ func (s *Syncer) entries(ctx context.Context, rows []store.EventRow) ([]*entry, 
 			return nil, err
 		}
 		ids = append(ids, e.related()...)
+		for _, previous := range row.Event.PrevEvents() {
+			if _, here := came[previous]; !here {
+				ids = append(ids, previous)
+			}
+		}
 	}
 	found, err := s.events(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
+		e.gap = slices.ContainsFunc(e.Event.PrevEvents(), func(previous id.EventID) bool {
+			row, here := came[previous]
+			if !here {
+				row, here = found[previous]
+			}
+			return !here || row.Outlier || row.Position < 0
+		})
 		related := e.related()
 		e.visibility, e.replaced, e.redaction = found[related[0]].Event, found[related[1]].Event, found[related[2]].Event
 	}

@@ -69,7 +69,7 @@ func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, er
 }
 
 // newest are the last events of a span that the user may see and the client wants, at most limit, and whether there
-// are, or may be, others before them.
+// are, or may be, others before them. They go back to a gap at most: who looks back over it gets what is in it.
 func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry, limited bool, err error) {
 	entries, from, err := b.recent(ctx, sp.room, sp.after, sp.upto)
 	if err != nil {
@@ -88,6 +88,10 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 			}
 			if wanted {
 				kept = append(kept, e)
+			}
+			if e.gap && (i > 0 || more || sp.after > 0) {
+				slices.Reverse(kept)
+				return kept, true, nil
 			}
 		}
 		if scanned += len(entries); !more || scanned >= maxScan {
