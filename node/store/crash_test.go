@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	if path := os.Getenv(upgradeFile); path != "" {
-		if err := upgrade(path); err != nil {
+	if database := os.Getenv(upgradeDatabase); database != "" {
+		if err := upgrade(database); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -133,6 +133,9 @@ func (c *faultyConn) Begin() (driver.Tx, error) {
 type faultyTx struct{ *faultyConn }
 
 func (t faultyTx) Commit() error {
+	if err := t.before("COMMIT"); err != nil {
+		return err
+	}
 	_, err := t.conn.ExecContext(context.Background(), "COMMIT")
 	return err
 }

@@ -74,19 +74,24 @@ func oneReader(d store.Dialect) store.Dialect {
 
 // freshPostgres makes a database on a server. It stays: the server is a test's own.
 func freshPostgres(ctx context.Context, server string) (store.Dialect, error) {
+	url, err := freshPostgresURL(ctx, server)
+	return postgres.Open(url), err
+}
+
+func freshPostgresURL(ctx context.Context, server string) (string, error) {
 	write, read, err := postgres.Open(server).Connect(ctx)
 	if err != nil {
-		return store.Dialect{}, err
+		return "", err
 	}
 	defer write.Close() //nolint:errcheck // a test
 	defer read.Close()  //nolint:errcheck // a test
 	name := fmt.Sprintf("hanse_test_%d_%d", os.Getpid(), time.Now().UnixNano())
 	if _, err := write.ExecContext(ctx, "CREATE DATABASE "+name+" ENCODING 'UTF8' TEMPLATE template0"); err != nil {
-		return store.Dialect{}, err
+		return "", err
 	}
 	before, query, _ := strings.Cut(server, "?")
 	slash := strings.LastIndex(before, "/")
-	return postgres.Open(before[:slash+1] + name + "?" + query), nil
+	return before[:slash+1] + name + "?" + query, nil
 }
 
 // onEach puts the specs of body on each database.

@@ -1,16 +1,17 @@
 package store_test
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
 	"fmt"
-	"math/rand/v2"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -18,111 +19,208 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
+	"hanse/node/store/postgres"
 	"hanse/node/store/sqlite"
 )
 
-// upgradeFile, if it is set in the environment, makes the test binary a process that opens the database in that file, and is
-// killed while it brings the schema up to date.
-const upgradeFile = "HANSE_STORE_UPGRADE_FILE"
+// upgradeDatabase, if it is set in the environment, makes the test binary a process that opens that database, a URL or a file,
+// and is killed while it brings the schema up to date. It prints each statement before it runs it, and waits for a line.
+const upgradeDatabase = "HANSE_STORE_UPGRADE_DATABASE"
 
-func upgrade(path string) error {
-	s, err := store.Open(context.Background(), sqlite.Open(path), store.Options{ServerName: self})
+func upgrade(database string) error {
+	asked := bufio.NewReader(os.Stdin)
+	var steps faults
+	steps.set(nil, func(query string) error {
+		fmt.Println(strings.Join(strings.Fields(query), " "))
+		_, err := asked.ReadString('\n')
+		return err
+	})
+	s, err := store.Open(context.Background(), steps.in(dialectOf(database)), store.Options{ServerName: self})
 	if err != nil {
 		return err
 	}
 	return s.Close()
 }
 
+func dialectOf(database string) store.Dialect {
+	if strings.HasPrefix(database, "postgres://") {
+		return postgres.Open(database)
+	}
+	return sqlite.OpenUnsynced(database) // a process is killed, not the machine
+}
+
+// upgradeKilled has a process bring a database up to date and kills it before the statement for which at says so, or, if that is
+// a COMMIT, while it is carried out. It returns false if the process came to its end.
+func upgradeKilled(database string, at func(statement string) bool) (killed bool) {
+	GinkgoHelper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), upgradeDatabase+"="+database)
+	cmd.Stderr = GinkgoWriter
+	in, out := must(cmd.StdinPipe()), must(cmd.StdoutPipe())
+	Expect(cmd.Start()).To(Succeed())
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		committing := lines.Text() == "COMMIT"
+		if killed = at(lines.Text()); !killed || committing {
+			_, err := io.WriteString(in, "\n")
+			Expect(err).NotTo(HaveOccurred())
+		}
+		if killed {
+			Expect(cmd.Process.Kill()).To(Succeed())
+			break
+		}
+	}
+	if err := cmd.Wait(); !killed {
+		Expect(err).NotTo(HaveOccurred(), "it has nothing to complain of")
+	}
+	return killed
+}
+
+// killAtMigrations kills processes that bring a database up to date, so many at most: in the middle of a migration, then while
+// one is committed, and so on through all. It returns how many were killed.
+func killAtMigrations(database string, most int) (kills int) {
+	GinkgoHelper()
+	for ; kills < most; kills++ {
+		statements := 0 // of this migration
+		if !upgradeKilled(database, func(statement string) bool {
+			switch {
+			case strings.HasPrefix(statement, "SELECT COALESCE(MAX(version)"):
+				statements = 0
+			case statement == "COMMIT":
+				return kills%2 == 1
+			case changes.MatchString(statement):
+				statements++
+			}
+			return kills%2 == 0 && statements == 2 // the last one notes the version: each has two
+		}) {
+			break
+		}
+	}
+	return kills
+}
+
+// changes are the statements of migrations.
+var changes = regexp.MustCompile("^(CREATE|ALTER|INSERT|UPDATE|DELETE|DROP) ")
+
 // firstRelease is the number of migrations that the first release had.
 const firstRelease = 3
 
-// ofFirstRelease makes a database with the schema of the first release, and copies into it what that has of another.
-func ofFirstRelease(path, from string) {
+// ofFirstRelease gives an empty database the schema of the first release, and copies into it what that has of another.
+func ofFirstRelease(ctx context.Context, d, from store.Dialect) {
 	GinkgoHelper()
-	d := sqlite.Open(path)
-	db, read, err := d.Connect(context.Background())
-	Expect(err).NotTo(HaveOccurred())
-	defer db.Close()   //nolint:errcheck // a test
-	defer read.Close() //nolint:errcheck // a test
-	db.SetMaxOpenConns(1)
-	run := func(statement string) {
+	db, other := writerOf(ctx, d), writerOf(ctx, from)
+	run := func(statement string, args ...any) {
 		GinkgoHelper()
-		_, err := db.Exec(statement)
+		_, err := db.ExecContext(ctx, statement, args...)
 		Expect(err).NotTo(HaveOccurred(), statement)
 	}
 	run("CREATE TABLE schema_version (version " + d.Integer + " NOT NULL)")
-	files := must(filepath.Glob("migrations/*.sql"))
 	words := strings.NewReplacer("INT64", d.Integer, "BYTES", d.Bytes, "CHARS", d.Text, "KEYED", d.TableEnd)
-	for i, file := range files[:firstRelease] {
-		run(words.Replace(string(must(os.ReadFile(file)))))
-		run(fmt.Sprintf("INSERT INTO schema_version (version) VALUES (%d)", i+1))
-	}
-	run("ATTACH DATABASE '" + from + "' AS later")
-	for _, table := range columnOf(db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'schema_version'") {
-		columns := columnOf(db, "SELECT name FROM pragma_table_info('"+table+"')")
-		later := columnOf(db, "SELECT name FROM pragma_table_info('"+table+"', 'later')")
-		columns = slices.DeleteFunc(columns, func(c string) bool { return !slices.Contains(later, c) })
-		if len(columns) > 0 {
-			list := strings.Join(columns, ", ")
-			run("DELETE FROM " + table)
-			run("INSERT INTO " + table + " (" + list + ") SELECT " + list + " FROM later." + table)
+	for i, file := range must(filepath.Glob("migrations/*.sql"))[:firstRelease] {
+		schema := words.Replace(string(must(os.ReadFile(file))))
+		run(schema)
+		run("INSERT INTO schema_version (version) VALUES ($1)", i+1)
+		for _, match := range tables.FindAllStringSubmatch(schema, -1) {
+			copyTable(ctx, db, other, match[1])
 		}
 	}
-	run("DETACH DATABASE later")
 }
 
-func columnOf(db *sql.DB, query string) []string {
+var tables = regexp.MustCompile(`(?m)^CREATE TABLE (\w+)`)
+
+func writerOf(ctx context.Context, d store.Dialect) *sql.DB {
 	GinkgoHelper()
-	rows := must(db.Query(query))
+	write, read, err := d.Connect(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(read.Close()).To(Succeed())
+	DeferCleanup(write.Close)
+	return write
+}
+
+// copyTable copies the columns of a table that both databases have.
+func copyTable(ctx context.Context, to, from *sql.DB, table string) {
+	GinkgoHelper()
+	columnsOf := func(db *sql.DB) []string {
+		GinkgoHelper()
+		rows := must(db.QueryContext(ctx, "SELECT * FROM "+table+" LIMIT 0"))
+		defer rows.Close() //nolint:errcheck // a test
+		return must(rows.Columns())
+	}
+	later := columnsOf(from)
+	columns := slices.DeleteFunc(columnsOf(to), func(c string) bool { return !slices.Contains(later, c) })
+	if len(columns) == 0 {
+		return
+	}
+	var places []string
+	for i := range columns {
+		places = append(places, fmt.Sprintf("$%d", i+1))
+	}
+	list := strings.Join(columns, ", ")
+	_, err := to.ExecContext(ctx, "DELETE FROM "+table)
+	Expect(err).NotTo(HaveOccurred())
+	rows := must(from.QueryContext(ctx, "SELECT "+list+" FROM "+table))
 	defer rows.Close() //nolint:errcheck // a test
-	var all []string
 	for rows.Next() {
-		var name string
-		Expect(rows.Scan(&name)).To(Succeed())
-		all = append(all, name)
+		values, pointers := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			pointers[i] = &values[i]
+		}
+		Expect(rows.Scan(pointers...)).To(Succeed())
+		_, err := to.ExecContext(ctx, "INSERT INTO "+table+" ("+list+") VALUES ("+strings.Join(places, ", ")+")", values...)
+		Expect(err).NotTo(HaveOccurred(), table)
 	}
 	Expect(rows.Err()).NotTo(HaveOccurred())
+}
+
+// places are where databases can be made that another process opens too.
+func places() map[string]func(ctx context.Context) string {
+	all := map[string]func(ctx context.Context) string{"SQLite": func(context.Context) string {
+		return filepath.Join(GinkgoT().TempDir(), "hanse.db")
+	}}
+	if server := os.Getenv("HANSE_TEST_POSTGRES"); server != "" {
+		all["PostgreSQL"] = func(ctx context.Context) string {
+			GinkgoHelper()
+			return must(freshPostgresURL(ctx, server))
+		}
+	}
 	return all
 }
 
-var _ = Describe("A database of the first release", func() {
-	It("is brought up to date whenever a process that does so is killed", func(ctx SpecContext) {
-		dir := GinkgoT().TempDir()
-		origin := &fixture{dialect: sqlite.Open(filepath.Join(dir, "origin.db"))}
-		origin.start()
-		a := must(create(origin.Store, roomversion.V11))
-		var said []id.EventID
-		for i := range 20 {
-			said = append(said, eventIDs(must(a.propose(store.CommitOptions{}, message(alice, fmt.Sprint(i)))))...)
-		}
-		must(origin.SetAccountData(ctx, alice, "", "n", []byte("1")))
-		origin.stop()
-		seed := uint64(time.Now().UnixNano())
-		fmt.Fprintln(GinkgoWriter, "seed", seed)
-		random := rand.New(rand.NewPCG(seed, 0))
-		path := filepath.Join(dir, "old.db")
-		ofFirstRelease(path, filepath.Join(dir, "origin.db"))
-		for range 8 {
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), upgradeFile+"="+path)
-			cmd.Stderr = GinkgoWriter
-			Expect(cmd.Start()).To(Succeed())
-			timer := time.AfterFunc(time.Duration(10+random.IntN(80))*time.Millisecond, func() { cmd.Process.Kill() }) //nolint:errcheck // it may have ended
-			if err := cmd.Wait(); err != nil {
-				Expect(cmd.ProcessState.ExitCode()).To(Equal(-1), "it was killed, or had nothing to complain of")
+var _ = Describe("Migrations whose process is killed", func() {
+	for kind, place := range places() {
+		It("are made at the next start, of a new database on "+kind, func(ctx SpecContext) {
+			database := place(ctx)
+			Expect(killAtMigrations(database, 2*firstRelease)).To(Equal(2 * firstRelease))
+			db := &fixture{dialect: dialectOf(database)}
+			db.start()
+			defer db.stop()
+			must(must(create(db.Store, roomversion.V11)).propose(store.CommitOptions{}, message(alice, "hello")))
+		})
+
+		It("are made at the next start, of a database of the first release on "+kind+", which keeps all it has", func(ctx SpecContext) {
+			origin := &fixture{dialect: dialectOf(place(ctx))}
+			origin.start()
+			a := must(create(origin.Store, roomversion.V11))
+			var said []id.EventID
+			for i := range 20 {
+				said = append(said, eventIDs(must(a.propose(store.CommitOptions{}, message(alice, fmt.Sprint(i)))))...)
 			}
-			timer.Stop()
-		}
-		db := &fixture{dialect: sqlite.Open(path)}
-		db.start()
-		defer db.stop()
-		rows, _, err := db.Timeline(ctx, a.id(), 0, db.Position(), 100, false)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(ids(rows)).To(ContainElements(said))
-		data, _, err := db.AccountData(ctx, alice, "", "n")
-		Expect(err).NotTo(HaveOccurred())
-		Expect(string(data.Content)).To(Equal("1"))
-		b := must(load(db.Store, a.id()))
-		must(b.propose(store.CommitOptions{}, message(alice, "after")))
-	})
+			must(origin.SetAccountData(ctx, alice, "", "n", []byte("1")))
+			origin.stop()
+			database := place(ctx)
+			ofFirstRelease(ctx, dialectOf(database), origin.dialect)
+			later := len(must(filepath.Glob("migrations/*.sql"))) - firstRelease
+			Expect(killAtMigrations(database, 4*later)).To(BeNumerically(">=", 2*later-1), "in each, and while each was committed")
+			db := &fixture{dialect: dialectOf(database)}
+			db.start()
+			defer db.stop()
+			rows, _, err := db.Timeline(ctx, a.id(), 0, db.Position(), 100, false)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(ids(rows)).To(ContainElements(said))
+			data, _, err := db.AccountData(ctx, alice, "", "n")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(string(data.Content)).To(Equal("1"))
+			b := must(load(db.Store, a.id()))
+			must(b.propose(store.CommitOptions{}, message(alice, "after")))
+		})
+	}
 })
