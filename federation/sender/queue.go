@@ -26,6 +26,9 @@ type queue struct {
 	// sent again under its ID is the same to the byte, but for volatile EDUs of its first try.
 	tried   string
 	triedAt int64 // milliseconds since 1970
+	// again says that the next batch may have been sent under its ID by the process before this one: a server that took it
+	// then reads nothing of it now, so volatile EDUs don't go with it.
+	again bool
 }
 
 // bounds are the arguments of Outbox.Next.
@@ -87,11 +90,14 @@ func (s *Sender) take(q *queue) bounds {
 	return q.next
 }
 
-// takeVolatile takes volatile EDUs off a queue.
-func (s *Sender) takeVolatile(q *queue, most int) []federation.EDU {
+// takeVolatile takes volatile EDUs off a queue that go with a batch.
+func (s *Sender) takeVolatile(q *queue, batch Batch) []federation.EDU {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(len(q.volatile), max(most, 0))
+	if q.again && !batch.Empty() {
+		return nil
+	}
+	n := min(len(q.volatile), max(federation.MaxTransactionEDUs-len(batch.EDUs), 0))
 	taken := q.volatile[:n:n]
 	q.volatile = q.volatile[n:]
 	if len(q.volatile) == 0 {

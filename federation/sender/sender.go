@@ -136,7 +136,8 @@ func (s *Sender) begin(ctx context.Context, backoffs map[id.ServerName]Backoff, 
 		s.queue(server).backoff = backoff
 	}
 	for _, server := range servers {
-		s.queue(server).waiting = true
+		q := s.queue(server)
+		q.waiting, q.again = true, true
 	}
 	for _, q := range s.queues {
 		if q.waiting || len(q.volatile) > 0 {

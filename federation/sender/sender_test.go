@@ -141,6 +141,29 @@ func TestVolatileEDUs(t *testing.T) {
 	})
 }
 
+// TestWhatIsSentAgainAfterAStartIsAlone: a server that took a batch from the process before reads nothing of it the second time.
+func TestWhatIsSentAgainAfterAStartIsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, w := newBox(), &wire{}
+		s := New(Config{Origin: self, Client: w, Outbox: b})
+		b.put(peer, 1)
+		s.EDU(federation.EDU{Type: "m.receipt"}, peer) // before Run
+		stop := run(t, s)
+		sleep(time.Second)
+		log := w.takeLog()
+		if len(log) != 2 || len(log[0].pdus) != 1 || len(log[0].edus) != 0 || len(log[1].pdus) != 0 || len(log[1].edus) != 1 {
+			t.Errorf("got %+v", log)
+		}
+		b.put(peer, 2)
+		s.EDU(federation.EDU{Type: "m.receipt"}, peer)
+		sleep(time.Second)
+		stop()
+		if log := w.takeLog(); len(log) != 1 || len(log[0].pdus) != 1 || len(log[0].edus) != 1 {
+			t.Errorf("later they go together: got %+v", log)
+		}
+	})
+}
+
 func TestEventErrorsAreNotFatal(t *testing.T) {
 	bubble(t, Limits{}, func(t *testing.T, s *Sender, b *box, w *wire) {
 		w.results = federation.PDUResults{"$a": {Error: "no"}, "$b": {}}

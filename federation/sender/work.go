@@ -68,7 +68,7 @@ func (s *Sender) round(ctx context.Context, q *queue) step {
 	if err != nil {
 		return s.outboxFailed(ctx, q, "reading what waits for a server failed", err)
 	}
-	volatile := s.takeVolatile(q, federation.MaxTransactionEDUs-len(batch.EDUs))
+	volatile := s.takeVolatile(q, batch)
 	if batch.Empty() && len(volatile) == 0 {
 		return s.lookFurther(q, most)
 	}
@@ -126,6 +126,7 @@ func (s *Sender) success(ctx context.Context, q *queue, batch Batch, txn federat
 	s.mu.Lock()
 	recovered := q.backoff.Failures > 0
 	q.backoff, q.next, q.refusals = Backoff{}, full(), 0
+	q.again = q.again && batch.Empty()
 	s.mu.Unlock()
 	if recovered {
 		s.log.Debug("a server takes what is sent again", "server", q.server)
