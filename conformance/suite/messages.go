@@ -48,10 +48,11 @@ var _ = Describe("Messages", Label("s2s:messages"), func() {
 		follows("rooms/v11#handling-redactions", "the sender needs the redact level, or be of the same server as the sender of the event that is redacted"), func(ctx SpecContext, version roomversion.Version) {
 			m := meet(ctx, version)
 			ours := m.fromAlice(ctx, "stays as it is")
-			_, err := m.Send(ctx, event.Draft{Type: "m.room.redaction", Sender: m.user, Redacts: ours.ID()})
+			powerless, err := m.Send(ctx, event.Draft{Type: "m.room.redaction", Sender: m.user, Redacts: ours.ID()})
 			Expect(err).NotTo(HaveOccurred())
 			m.marker(ctx)
 			Expect(content(ctx, alice, m.ID, ours.ID())()).To(HaveKeyWithValue("body", "stays as it is"))
+			Expect(timeline(ctx, alice, m.ID)()).NotTo(ContainElement(powerless.ID()), "it is not sent to clients")
 		}, Entry("version 10", Label("rooms:v10"), roomversion.V10), Entry("version 11", Label("rooms:v11"), roomversion.V11), Entry("version 12", Label("rooms:v12"), roomversion.V12))
 
 	It("refers to all ends of the room",

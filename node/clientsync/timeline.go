@@ -129,7 +129,10 @@ func (b *builder) wants(ctx context.Context, sp span, e *entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return rooms.MaySee(e.Event, b.request.User, e.visibility, member, e.Position < sp.joinedUntil), nil
+	if !rooms.MaySee(e.Event, b.request.User, e.visibility, member, e.Position < sp.joinedUntil) {
+		return false, nil
+	}
+	return rooms.InEffect(ctx, b.store, e.EventRow)
 }
 
 // misleading finds the last state event of a timeline that would leave the client with a state that is not the room's:

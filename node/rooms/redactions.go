@@ -62,6 +62,22 @@ func (a *actor) redactions(ctx context.Context, opts store.CommitOptions, c room
 	return opts, nil
 }
 
+// InEffect tells whether an event may be shown to clients: any but a redaction that was not applied, because its sender may
+// not, or its target isn't here. Such a one waits for its target, as far as clients know it doesn't exist.
+//
+// spec:rooms/v12#handling-redactions
+func InEffect(ctx context.Context, s *store.Store, row store.EventRow) (bool, error) {
+	if row.Event.Type() != typeRedaction || row.Event.Rules().RedactionAuthRule || row.RedactedBy != "" {
+		return true, nil
+	}
+	targetID, ok := row.Event.Redacts()
+	if !ok {
+		return false, nil
+	}
+	target, ok, err := s.Event(ctx, targetID)
+	return ok && target.RoomID == row.RoomID && target.RedactedBy != "", err
+}
+
 // earlierRedactions applies the redactions that arrived before their target.
 func (a *actor) earlierRedactions(ctx context.Context, target *event.Event, src source,
 	apply func(redaction, target *event.Event, before roomstate.Map) error) error {

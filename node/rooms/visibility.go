@@ -149,7 +149,12 @@ func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) (
 		if row.Outlier || row.Status != room.Accepted {
 			continue
 		}
-		if s.sees(row, states[i], found) {
+		if !s.sees(row, states[i], found) {
+			continue
+		}
+		if shown, err := InEffect(ctx, r.store, row); err != nil {
+			return nil, err
+		} else if shown {
 			visible = append(visible, row)
 		}
 	}
