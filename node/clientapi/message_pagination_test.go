@@ -79,7 +79,7 @@ var _ = Describe("a token of /messages or /context", func() {
 		Expect(rest.body).NotTo(HaveKey("end"))
 	})
 
-	It("is a time at which there were members, where the timeline after it has all there is too", func() {
+	It("is a time at which there were members: before a client's first timeline, the time of that", func() {
 		w := newWorld(nil)
 		alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
 		room := alice.room(obj{"preset": "public_chat"})
@@ -100,13 +100,17 @@ var _ = Describe("a token of /messages or /context", func() {
 		Expect(whole).To(HaveKeyWithValue("limited", false))
 		fine(bob.post("/join/"+esc(room), obj{}))
 		limited := timeline(alice, "?filter="+esc(`{"room":{"timeline":{"limit":1}}}`))
+		since := fine(alice.get("/sync")).text("next_batch")
 		fine(carol.post("/join/"+esc(room), obj{}))
 		Expect(members(alice, whole["prev_batch"])).To(ConsistOf(alice.id))
-		Expect(members(alice, limited["prev_batch"])).To(ConsistOf(alice.id), "before bob's join")
+		Expect(limited).To(HaveKeyWithValue("limited", true))
+		Expect(members(alice, limited["prev_batch"])).To(ConsistOf(alice.id, bob.id))
+		later := timeline(alice, "?since="+esc(since)+"&filter="+esc(`{"room":{"timeline":{"limit":1}}}`))
+		Expect(members(alice, later["prev_batch"])).To(ConsistOf(alice.id, bob.id), "before carol's join")
 		Expect(fine(alice.get(path + "/messages?dir=b&from=" + esc(whole["prev_batch"].(string)))).body).To(HaveKeyWithValue("chunk", BeEmpty()))
 		// Who has left is told of nothing later.
 		fine(bob.post(path+"/leave", obj{}))
-		later := timeline(carol, "?filter="+esc(`{"room":{"timeline":{"limit":100}}}`))
+		later = timeline(carol, "?filter="+esc(`{"room":{"timeline":{"limit":100}}}`))
 		Expect(members(bob, later["prev_batch"])).To(ConsistOf(alice.id, carol.id))
 		fine(carol.post(path+"/leave", obj{}))
 		latest := timeline(alice, "?filter="+esc(`{"room":{"timeline":{"limit":100}}}`))

@@ -44,7 +44,7 @@ func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, er
 	t.Limited = limited
 	if len(kept) > 0 {
 		t.PrevBatch = stream.PlaceBelow(kept[0].Position)
-		if sp.after == 0 && !limited {
+		if sp.after == 0 {
 			t.PrevBatch.Told = sp.upto
 		}
 	}
@@ -77,7 +77,7 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 	}
 	more := from > sp.after
 	for scanned := 0; ; {
-		for _, e := range slices.Backward(entries) {
+		for i, e := range slices.Backward(entries) {
 			wanted, err := b.wants(ctx, sp, e)
 			if err != nil {
 				return nil, false, err

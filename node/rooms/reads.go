@@ -153,31 +153,28 @@ func (r *Rooms) Members(ctx context.Context, req MembersRequest) ([]*event.Event
 
 // stateAtPoint is the room's state at a place in its history; false if nothing is known from before it.
 func (r *Rooms) stateAtPoint(ctx context.Context, roomID id.RoomID, at Point) (roomstate.Map, bool, error) {
+	place := at.place()
+	if at.Told > 0 {
+		place = Point{Stream: at.Told}.place()
+	}
 	var rows []store.EventRow
-	if at.Stream > 0 {
-		_, whole, err := r.store.Wholeness(ctx, roomID)
-		if err != nil {
+	var err error
+	if place.byPosition() {
+		var whole store.Position
+		if _, whole, err = r.store.Wholeness(ctx, roomID); err != nil {
 			return roomstate.Map{}, false, err
 		}
-		if at.Stream >= whole {
-			state, err := r.store.CurrentStateAt(ctx, roomID, at.Stream)
+		if position := place.below - 1; position >= whole {
+			state, err := r.store.CurrentStateAt(ctx, roomID, position)
 			return state, err == nil, err
 		}
 		// What was current then lacked members; the states at the events have been mended.
-	}
-	var err error
-	if place := at.place(); place.byPosition() {
 		rows, _, err = r.store.Timeline(ctx, roomID, math.MinInt64, place.below-1, 1, true)
 	} else {
 		rows, _, err = r.store.Page(ctx, roomID, place.at, store.Backward, 1, store.Topological{})
 	}
-	switch {
-	case err != nil:
+	if err != nil || len(rows) == 0 {
 		return roomstate.Map{}, false, err
-	case len(rows) == 0 && at.Told > 0:
-		return r.stateAtPoint(ctx, roomID, Point{Stream: at.Told})
-	case len(rows) == 0:
-		return roomstate.Map{}, false, nil
 	}
 	return r.store.StateAfter(ctx, rows[0].Event.ID())
 }

@@ -84,7 +84,7 @@ type Point struct {
 	Topological store.Topological
 	// Below, if > 0, makes all events at or after this position be after the point, whatever their depth.
 	Below store.Position
-	// Told, if > 0, is the position as of which members are asked for if nothing is before the point.
+	// Told, if > 0, is the position as of which members are asked for.
 	Told   store.Position
 	Stream store.Position // > 0: a place in the commit order (a sync token): just after that position
 }

@@ -56,8 +56,9 @@ func ParseToken(text string) (Token, error) {
 type Place struct {
 	At    store.Topological
 	Below store.Position
-	// Told, of a place before a timeline that has all there is, is the position that the timeline goes to. Who was in the
-	// room at such a place is asked for as of then: before it was nobody.
+	// Told, of a place before a timeline that is the first that a client gets of a room, is the position that the timeline
+	// goes to. Who was in the room at such a place is asked for as of then: before the first of its events was nobody, and
+	// in a forked room what comes last in the timeline need not be said last.
 	Told store.Position
 }
 
