@@ -27,6 +27,12 @@ var _ = Describe("the form of /sync", func() {
 		}
 		invited := fine(bob.get("/sync")).body["rooms"].(obj)["invite"].(obj)[room].(obj)["invite_state"].(obj)["events"].([]any)
 		Expect(invited).NotTo(BeEmpty())
+		Expect(invited[len(invited)-1]).To(HaveKeyWithValue("state_key", bob.id), "what it is all about comes last")
+		knocked := alice.room(obj{"initial_state": []any{obj{"type": "m.room.join_rules", "content": obj{"join_rule": "knock"}}}})
+		fine(bob.post("/knock/"+esc(knocked), obj{}))
+		events := fine(bob.get("/sync")).body["rooms"].(obj)["knock"].(obj)[knocked].(obj)["knock_state"].(obj)["events"].([]any)
+		Expect(events[len(events)-1]).To(HaveKeyWithValue("content", HaveKeyWithValue("membership", "knock")))
+		Expect(events[:len(events)-1]).NotTo(ContainElement(HaveKeyWithValue("type", "m.room.member")))
 	})
 
 	It("takes a token of the future for now, and refuses what is no token", func() {

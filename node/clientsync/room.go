@@ -122,12 +122,16 @@ func (b *builder) stripped(ctx context.Context, m store.Membership) ([]json.RawM
 	if err != nil {
 		return nil, err
 	}
-	keys := []roomstate.Key{{Type: "m.room.member", StateKey: string(b.request.User)}, {Type: "m.room.member", StateKey: string(m.Sender)}}
+	var keys []roomstate.Key
 	for _, typ := range []string{
 		"m.room.create", "m.room.name", "m.room.avatar", "m.room.topic", "m.room.join_rules", "m.room.canonical_alias", "m.room.encryption",
 	} {
 		keys = append(keys, roomstate.Key{Type: typ})
 	}
+	if m.Sender != b.request.User {
+		keys = append(keys, roomstate.Key{Type: "m.room.member", StateKey: string(m.Sender)})
+	}
+	keys = append(keys, roomstate.Key{Type: "m.room.member", StateKey: string(b.request.User)}) // as the last one, which it is where it came from outside
 	events, err := b.store.StateEvents(ctx, current, keys...)
 	stripped := make([]json.RawMessage, 0, len(events))
 	for _, e := range events {
