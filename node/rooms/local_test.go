@@ -138,7 +138,7 @@ var _ = Describe("one server", func() {
 			_, err := one.rooms.Send(ctx, message(bob, roomID, "hi"))
 			Expect(code(err)).To(Equal("M_FORBIDDEN"))
 			_, err = one.rooms.Send(ctx, message(alice, "!unknown:one.test", "hi"))
-			Expect(code(err)).To(Equal("M_NOT_FOUND"))
+			Expect(code(err)).To(Equal("M_FORBIDDEN"))
 			_, err = one.rooms.Send(ctx, message(alice, roomID, strings.Repeat("x", 70_000)))
 			Expect(code(err)).To(Equal("M_TOO_LARGE"), "%v", err)
 			odd := message(alice, roomID, "x")
@@ -213,6 +213,18 @@ var _ = Describe("one server", func() {
 			Expect(string(row.Event.Content())).To(Equal("{}"))
 			own := one.say(bob, roomID, "mine")
 			Expect(redact(bob, own)).To(Succeed())
+			Expect(code(redact(bob, "$nothing"))).To(Equal("M_NOT_FOUND"))
+			Expect(redact(alice, "$nothing")).To(Succeed(), "it may be on its way")
+			Expect(code(redact(alice, one.current(roomID, "m.room.create", "").ID()))).To(Equal("M_FORBIDDEN"))
+			acl := one.set(alice, roomID, "m.room.server_acl", "", `{"allow":["*"],"deny":["far.test"]}`)
+			Expect(code(redact(alice, acl))).To(Equal("M_FORBIDDEN"))
+		})
+
+		It("doesn't let users lock their own server out", func() {
+			for _, content := range []string{`{}`, `{"allow":"*"}`, `{"allow":["far.test"]}`, `{"allow":["*"],"deny":["one.*"]}`} {
+				_, err := one.rooms.Send(ctx, rooms.SendRequest{Room: roomID, Sender: alice, Type: "m.room.server_acl", StateKey: new(string), Content: json.RawMessage(content)})
+				Expect(code(err)).To(Equal("M_INVALID_PARAM"), content)
+			}
 		})
 
 		It("takes membership events as what they are", func() {

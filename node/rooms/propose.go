@@ -79,6 +79,9 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 	if err := checkContent(req.Type, req.Content); err != nil {
 		return "", err
 	}
+	if req.Type == typeServerACL && req.StateKey != nil && !parseACL(req.Content).allows(r.self) {
+		return "", federation.InvalidParam("this server ACL would keep your own server out of the room")
+	}
 	if req.Type == typeMember && req.StateKey != nil {
 		return r.sendMembership(ctx, req)
 	}
@@ -113,9 +116,20 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 	case errors.Is(err, errUnchanged):
 		return unchanged.ID(), nil
 	case err != nil:
-		return "", err
+		return "", r.asOutsider(ctx, req.Room, err)
 	}
 	return lastAccepted(result), nil
+}
+
+// asOutsider has a room that this server doesn't know be one that the user isn't in, as deployed servers do.
+func (r *Rooms) asOutsider(ctx context.Context, roomID id.RoomID, err error) error {
+	if wire := wireError(err); wire == nil || wire.Code != federation.CodeNotFound {
+		return err
+	}
+	if _, known, failed := r.store.Room(ctx, roomID); known || failed != nil {
+		return err
+	}
+	return notJoined()
 }
 
 // errUnchanged ends the proposal of state that is there already.
@@ -153,7 +167,8 @@ func (req SendRequest) options() store.CommitOptions {
 	}}
 }
 
-// mayAskRedaction refuses a redaction that would have no effect: of somebody else's event without the power for it.
+// mayAskRedaction refuses a redaction that would have no effect: of somebody else's event without the power for it. As by other deployed
+// servers, what holds a room together isn't redacted either.
 //
 // spec:client-server-api#redactions
 func mayAskRedaction(m *room.Machine, src room.Source, sender id.UserID, target id.EventID) error {
@@ -161,17 +176,22 @@ func mayAskRedaction(m *room.Machine, src room.Source, sender id.UserID, target 
 	if err != nil {
 		return err
 	}
-	if e := found[target].Event; e != nil && e.Sender() == sender && e.RoomID() == m.RoomID() {
+	e := found[target].Event
+	known := e != nil && e.RoomID() == m.RoomID()
+	if known && (e.Is(typeCreate, "") || e.Is(typeServerACL, "")) {
+		return federation.Forbidden("events of type " + e.Type() + " can't be redacted: the room needs what they say")
+	}
+	if known && e.Sender() == sender {
 		return nil
 	}
 	levels, err := authrules.LevelsOf(stateOf{m.Current(), src})
-	if err != nil {
+	switch {
+	case err != nil || levels.User(sender) >= levels.Redact():
 		return err
+	case !known:
+		return federation.NotFound("there is no such event in this room")
 	}
-	if levels.User(sender) < levels.Redact() {
-		return federation.Forbidden("you may redact only your own events in this room")
-	}
-	return nil
+	return federation.Forbidden("you may redact only your own events in this room")
 }
 
 // checkContent refuses what the rules of old room versions let pass but nobody should send any more.
