@@ -49,6 +49,18 @@ var _ = Describe("the form of /sync", func() {
 		Expect(joined["timeline"].(obj)["events"]).To(ContainElement(obj{"type": "m.room.name", "content": obj{"name": "n"}}))
 	})
 
+	It("has nothing of a room in which nothing happened that the client wants", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{})
+		filter := "/sync?filter=" + esc(`{"room":{"timeline":{"types":[]},"state":{"types":["org.example"]}}}`) + "&since="
+		since := fine(alice.get("/sync")).text("next_batch")
+		fine(alice.put(fmt.Sprintf("/rooms/%s/state/m.room.member/%s", esc(room), esc(alice.id)), obj{"membership": "join", "displayname": "A"}))
+		Expect(fine(alice.get(filter + since)).body["rooms"].(obj)["join"]).To(BeEmpty(), "another name makes no other summary")
+		fine(alice.post("/rooms/"+esc(room)+"/invite", obj{"user_id": bob.id}))
+		Expect(fine(alice.get(filter + since)).body["rooms"].(obj)["join"].(obj)[room].(obj)["summary"]).To(HaveKeyWithValue("m.invited_member_count", 1.0))
+	})
+
 	It("has no timeline where its limit is 0, and events as servers get them with their ID where that is asked for", func() {
 		alice := newWorld(nil).register("alice")
 		for _, version := range []string{"1", "12"} {

@@ -14,6 +14,8 @@ const (
 	maxScan = 2000
 	// maxHeroes is how many members help to name a room without a name. spec:client-server-api#get_matrixclientv3sync
 	maxHeroes = 5
+	// maxMembersCompared is of how many membership events of two states it is read whether they differ in what counts.
+	maxMembersCompared = 20
 	// maxRemembered is for how many rooms of devices it is remembered which members were sent (lazy loading): some
 	// megabytes. What was forgotten is sent again.
 	maxRemembered = 10_000

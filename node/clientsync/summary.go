@@ -14,15 +14,9 @@ import (
 
 // summary is given when members or the room's name have changed.
 func (b *builder) summary(ctx context.Context, room id.RoomID, known, current roomstate.Map) (*Summary, error) {
-	changed := b.request.FullState
-	for change := range known.Diff(current) {
-		if change.Key.Type == "m.room.member" || change.Key.Type == "m.room.name" || change.Key.Type == "m.room.canonical_alias" {
-			changed = true
-			break
-		}
-	}
-	if !changed {
-		return nil, nil
+	changed, err := b.summaryChanged(ctx, known, current)
+	if err != nil || !changed {
+		return nil, err
 	}
 	info, _, err := b.store.Room(ctx, room)
 	if err != nil {
@@ -39,6 +33,33 @@ func (b *builder) summary(ctx context.Context, room id.RoomID, known, current ro
 	}
 	summary.Heroes, err = b.heroes(ctx, room, invited)
 	return summary, err
+}
+
+// summaryChanged tells whether the summary may be another one: a member's other name or picture makes no difference.
+func (b *builder) summaryChanged(ctx context.Context, known, current roomstate.Map) (bool, error) {
+	if b.request.FullState {
+		return true, nil
+	}
+	var ids []id.EventID
+	for change := range known.Diff(current) {
+		switch change.Key.Type {
+		case "m.room.name", "m.room.canonical_alias":
+			return true, nil
+		case "m.room.member":
+			if change.Old == "" || change.New == "" || len(ids) >= maxMembersCompared {
+				return true, nil
+			}
+			ids = append(ids, change.Old, change.New)
+		}
+	}
+	members, err := b.events(ctx, ids)
+	for i := 0; i < len(ids) && err == nil; i += 2 {
+		was, is := members[ids[i]].Event, members[ids[i+1]].Event
+		if was == nil || is == nil || was.Membership() != is.Membership() {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // named tells whether the room has a name or an alias that stands for one.
