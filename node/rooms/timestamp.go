@@ -16,6 +16,8 @@ const (
 	// dateWindow is how many events on each side of the place that belongs to a time are looked at: clocks differ, so an
 	// event's time and its depth don't always go together.
 	dateWindow = 100
+	// dateProbe is how many events tell whether a place is before or after a time.
+	dateProbe = 15
 	// dateServers is how many servers are asked for an event closer than ours.
 	dateServers = 3
 	// dateBackfills is how many pages of history are fetched to get at such an event.
@@ -93,21 +95,24 @@ func (d *dating) search(ctx context.Context) (found dated, hole bool, err error)
 	if err != nil {
 		return found, false, err
 	}
-	below, _, err := d.r.store.Page(ctx, d.req.RoomID, place, store.Backward, dateWindow, store.Topological{})
+	above, upper, err := d.r.store.Page(ctx, d.req.RoomID, place, store.Forward, dateWindow, store.Topological{})
 	if err != nil {
 		return found, false, err
 	}
-	above, _, err := d.r.store.Page(ctx, d.req.RoomID, place, store.Forward, dateWindow, store.Topological{})
+	if place.Position < math.MaxInt64 {
+		place.Position++ // pages begin beyond a place, and at the place itself may be an event
+	}
+	below, lower, err := d.r.store.Page(ctx, d.req.RoomID, place, store.Backward, dateWindow, store.Topological{})
 	if err != nil {
 		return found, false, err
 	}
-	rows, err := d.visible(ctx, slices.DeleteFunc(slices.Concat(below, above), func(row store.EventRow) bool { return row.Status != room.Accepted }))
-	if err != nil {
+	if found, err = d.closest(ctx, slices.Concat(below, above)); err != nil {
 		return found, false, err
 	}
-	for _, row := range rows {
-		if e := (dated{EventID: row.Event.ID(), OriginServerTS: row.Event.OriginServerTS()}); d.closer(e, found) {
-			found = e
+	if found.EventID == "" {
+		found, err = d.beyond(ctx, lower, upper)
+		if err != nil {
+			return found, false, err
 		}
 	}
 	lowest, highest := int64(math.MinInt64), int64(math.MaxInt64)
@@ -121,30 +126,103 @@ func (d *dating) search(ctx context.Context) (found dated, hole bool, err error)
 	return found, slices.ContainsFunc(gaps, func(g store.Gap) bool { return g.Depth > lowest && g.Depth <= highest }), err
 }
 
-// place is just below the first event, in the order of depth, that is not older than the time; one far from it if times
+// closest is the one of some events that answers the question best.
+func (d *dating) closest(ctx context.Context, rows []store.EventRow) (found dated, err error) {
+	rows, err = d.visible(ctx, slices.DeleteFunc(rows, func(row store.EventRow) bool { return row.Status != room.Accepted }))
+	for _, row := range rows {
+		if e := (dated{EventID: row.Event.ID(), OriginServerTS: row.Event.OriginServerTS()}); d.closer(e, found) {
+			found = e
+		}
+	}
+	return found, err
+}
+
+// beyond goes on from the window, in which there is nothing to be seen, in the direction asked for: who came into the room after the time
+// is shown the first that they may see.
+func (d *dating) beyond(ctx context.Context, lower, upper store.Topological) (dated, error) {
+	at, dir := lower, store.Backward
+	if d.req.Forward {
+		at, dir = upper, store.Forward
+	}
+	for range d.r.limits.Scan / dateWindow {
+		rows, next, err := d.r.store.Page(ctx, d.req.RoomID, at, dir, dateWindow, store.Topological{})
+		if err != nil || len(rows) == 0 {
+			return dated{}, err
+		}
+		found, err := d.closest(ctx, rows)
+		if err != nil || found.EventID != "" {
+			return found, err
+		}
+		at = next
+	}
+	return dated{}, nil
+}
+
+// place is at, or behind, the last event before the first one, in the order of depth, from which on most aren't older than the time; one far from it if times
 // don't grow with the depth at all.
 func (d *dating) place(ctx context.Context) (store.Topological, error) {
-	info, ok, err := d.r.store.Room(ctx, d.req.RoomID)
+	edge := func(from store.Topological, dir store.Direction, to store.Topological) (store.EventRow, bool, error) {
+		rows, _, err := d.r.store.Page(ctx, d.req.RoomID, from, dir, 1, to)
+		if err != nil || len(rows) == 0 {
+			return store.EventRow{}, false, err
+		}
+		return rows[0], true, nil
+	}
+	deepest, ok, err := edge(behind(math.MaxInt64), store.Backward, store.Topological{})
 	if err != nil || !ok {
 		return store.Topological{}, err
 	}
-	beneath := func(depth int64) store.Topological {
-		return store.Topological{Depth: depth - 1, Position: math.MaxInt64}
+	depth, err := halve(-1, deepest.Event.Depth()-1, func(depth int64) (bool, error) { return d.past(ctx, behind(depth)) })
+	if err != nil || depth < 0 {
+		return behind(depth), err
 	}
-	low, high := int64(0), info.Depth+1
-	for low < high {
-		middle := low + (high-low)/2
-		rows, _, err := d.r.store.Page(ctx, d.req.RoomID, beneath(middle), store.Forward, 1, store.Topological{})
-		switch {
-		case err != nil:
-			return store.Topological{}, err
-		case len(rows) == 0 || rows[0].Event.OriginServerTS() >= d.req.TS:
-			high = middle
-		default:
-			low = max(middle+1, rows[0].Event.Depth()+1)
+	// The place is among the events of this depth: the whole rest of a room, where one has claimed the greatest depth there is.
+	first, ok, err := edge(behind(depth-1), store.Forward, behind(depth))
+	if err != nil || !ok {
+		return behind(depth), err
+	}
+	last, _, err := edge(behind(depth), store.Backward, behind(depth-1))
+	if err != nil {
+		return behind(depth), err
+	}
+	position, err := halve(int64(first.Position)-1, int64(last.Position)-1, func(position int64) (bool, error) {
+		return d.past(ctx, store.Topological{Depth: depth, Position: store.Position(position)})
+	})
+	return store.Topological{Depth: depth, Position: store.Position(position)}, err
+}
+
+// behind is the place behind all events of a depth.
+func behind(depth int64) store.Topological {
+	return store.Topological{Depth: depth, Position: math.MaxInt64}
+}
+
+// past tells whether the time is further up than a place: most of the next events there are older. One alone may have been sent by
+// a server whose clock is wrong.
+func (d *dating) past(ctx context.Context, place store.Topological) (bool, error) {
+	rows, _, err := d.r.store.Page(ctx, d.req.RoomID, place, store.Forward, dateProbe, store.Topological{})
+	older := 0
+	for _, row := range rows {
+		if row.Event.OriginServerTS() < d.req.TS {
+			older++
 		}
 	}
-	return beneath(low), nil
+	return 2*older > len(rows), err
+}
+
+// halve finds the first number from low to high that isn't past, high + 1 if all are.
+func halve(low, high int64, past func(int64) (bool, error)) (int64, error) {
+	for low <= high {
+		middle := low + (high-low)/2
+		switch further, err := past(middle); {
+		case err != nil:
+			return 0, err
+		case further:
+			low = middle + 1
+		default:
+			high = middle - 1
+		}
+	}
+	return low, nil
 }
 
 // closer tells whether an event answers the question better than another one.

@@ -10,6 +10,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/federation/room"
 	"hanse/node/rooms"
 )
 
@@ -72,6 +73,48 @@ var _ = Describe("jumping to a date", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(at(one, alice, first+3*apart+1, true)).To(Equal(odd))
 		Expect(at(one, alice, first+3*apart+3, false)).To(Equal(odd))
+	})
+
+	It("isn't led astray by those whose clocks are wrong", func() {
+		said, first = nil, time.Now().UnixMilli()-500_000
+		for i := range 500 {
+			req := message(alice, roomID, fmt.Sprint(i))
+			req.TS = first + int64(i)*1000
+			switch i % 5 {
+			case 1, 2:
+				req.TS += 1 << 40 // of a far future
+			}
+			eventID, err := one.rooms.Send(ctx, req)
+			Expect(err).NotTo(HaveOccurred())
+			said = append(said, eventID)
+		}
+		for i := 0; i < 500; i += 35 {
+			Expect(at(one, alice, first+int64(i)*1000-1, true)).To(Equal(said[i]), "message %d", i)
+			Expect(at(one, alice, first+int64(i)*1000+1, false)).To(Equal(said[i]), "message %d", i)
+		}
+	})
+
+	It("finds its way among events of one depth, the greatest there is", func() {
+		two.join(bob, roomID, one.name)
+		info, _, err := one.store.Room(ctx, roomID)
+		Expect(err).NotTo(HaveOccurred())
+		deep := two.forged(bob, roomID, info.Forward, 1<<53-1, 1)
+		verdicts, err := one.rooms.Submit(ctx, two.name, roomID, deep)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(verdicts[0].Status).To(Equal(room.Accepted))
+		fill(500)
+		for i := 0; i < 500; i += 35 {
+			Expect(at(one, alice, first+int64(i)*apart, true)).To(Equal(said[i]), "message %d", i)
+			Expect(at(one, alice, first+int64(i)*apart, false)).To(Equal(said[i]), "message %d", i)
+		}
+	})
+
+	It("shows the first that they may see to who came later", func() {
+		one.set(alice, roomID, "m.room.history_visibility", "", `{"history_visibility":"joined"}`)
+		fill(250)
+		dan := one.user("dan")
+		one.join(dan, roomID)
+		Expect(at(one, dan, first+5*apart, true)).To(Equal(one.current(roomID, "m.room.member", string(dan)).ID()))
 	})
 
 	It("asks other servers where history is missing, and fetches it", func() {
