@@ -13,13 +13,17 @@ import (
 	"hanse/federation/signedjson"
 )
 
+// ReasonFull is why an event isn't taken in a room whose state isn't whole: so much was decided without it that no more can be
+// looked at again. It is no fault of the event's, and passes.
+const ReasonFull = "too much has happened for a room whose state isn't whole yet"
+
 // propose makes own events on top of the forward extremities.
 func (s *step) propose(in Propose) error {
 	undo := s.mark()
 	for i, d := range in.Drafts {
 		if s.full() {
 			undo()
-			s.verdict(Verdict{Status: Rejected, Reason: "too much has happened for a room whose state isn't whole yet", Draft: i})
+			s.verdict(Verdict{Status: Rejected, Reason: ReasonFull, Draft: i})
 			return nil
 		}
 		c, err := s.make(d, in.Key)

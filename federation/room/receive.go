@@ -153,7 +153,7 @@ func (s *step) settle(first *waiting, stage bool) error {
 // unfit tells why an event can't be judged at all; "" for nothing.
 func (s *step) unfit(e *event.Event) (string, error) {
 	if s.full() {
-		return "too much has happened for a room whose state isn't whole yet", nil
+		return ReasonFull, nil
 	}
 	if slices.Contains(e.PrevEvents(), e.ID()) || slices.Contains(e.AuthEvents(), e.ID()) {
 		return "it stands on itself", nil

@@ -41,9 +41,11 @@ const (
 // A server whose database is restored from a backup gets its own later events back by this. A room that is joined after the
 // start was not missed, and isn't asked about.
 func (r *Rooms) catchUp(ctx context.Context) {
-	list, err := r.sharedRooms(ctx)
-	if err != nil {
-		r.log.Error("can't read which rooms to catch up; they do when somebody speaks in them", "err", err)
+	var list []store.RoomInfo
+	if !r.untilRead(ctx, "can't read which rooms to catch up; they do when it can be read, or when somebody speaks in them", func() (err error) {
+		list, err = r.sharedRooms(ctx)
+		return err
+	}) {
 		return
 	}
 	select {

@@ -55,6 +55,8 @@ func (r *Rooms) propose(ctx context.Context, roomID id.RoomID, opts store.Commit
 	for _, v := range result.Verdicts {
 		switch {
 		case v.Status == room.Accepted:
+		case v.Reason == room.ReasonFull:
+			return result, federation.LimitExceeded(fullPause)
 		case v.Rejection == nil && len(drafts[v.Draft].Content) > largeContent:
 			return result, federation.TooLarge(why(v))
 		case v.Rejection == nil:

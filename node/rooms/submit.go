@@ -56,9 +56,11 @@ const awaitJoin = 15 * time.Second
 
 // resumeStaged takes up, after a start, what was received but undecided at the last stop.
 func (r *Rooms) resumeStaged(ctx context.Context) {
-	rooms, err := r.store.RoomsWithStaged(ctx)
-	if err != nil {
-		r.log.Error("can't read which rooms have undecided events; they wait until something happens in their room", "err", err)
+	var rooms []id.RoomID
+	if !r.untilRead(ctx, "can't read which rooms have undecided events; they wait until it can be read", func() (err error) {
+		rooms, err = r.store.RoomsWithStaged(ctx)
+		return err
+	}) {
 		return
 	}
 	for _, roomID := range rooms {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hanse/federation/id"
+	"hanse/node/store"
 )
 
 // A room that was joined without all of its members (room.PartialState) gets its whole state in the background: from the server that
@@ -23,6 +24,8 @@ const (
 	// wholePause is the pause after the first round without success; it doubles with each, up to wholePauseMost.
 	wholePause     = 5 * time.Second
 	wholePauseMost = 10 * time.Minute
+	// fullPause is when users may try again who were refused because too much has happened without the whole state.
+	fullPause = 30 * time.Second
 	// keysTime is how long the state of a room waits for the keys of servers that can't be reached: one that starts anew is back by then.
 	// Events of those that stay away are left out, as at a full join: in a large room there is always one.
 	keysTime = 30 * time.Second
@@ -79,9 +82,11 @@ func (r *Rooms) ended(ctx context.Context, roomID id.RoomID, g *gettingWhole) (a
 
 // getAllWhole goes on, after a start, with what was under way: when this server answers, since those that are asked may ask for its keys.
 func (r *Rooms) getAllWhole(ctx context.Context) {
-	list, err := r.store.PartialRooms(ctx)
-	if err != nil {
-		r.log.Error("can't read which rooms lack members; they lack them until the next start", "err", err)
+	var list []store.PartialRoom
+	if !r.untilRead(ctx, "can't read which rooms lack members; they lack them until it can be read", func() (err error) {
+		list, err = r.store.PartialRooms(ctx)
+		return err
+	}) {
 		return
 	}
 	for _, p := range list {
@@ -114,11 +119,13 @@ func (r *Rooms) awaitWhole(ctx context.Context, roomID id.RoomID, most time.Dura
 // makeWhole asks servers until one gives the state, or nobody needs it any more. At first an answer must be what the room was joined with,
 // and lack nothing; if no server has such a one, any that lets us in is taken.
 func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole) {
-	p, ok, err := r.store.PartialRoom(ctx, roomID)
-	if err != nil && ctx.Err() == nil {
-		r.log.Error("can't read whether a room lacks members; it lacks them until the next start", "room", roomID, "err", err)
-	}
-	if err != nil || !ok {
+	var p store.PartialRoom
+	var partial bool
+	r.untilRead(ctx, "can't read whether a room lacks members; it lacks them until it can be read", func() (err error) {
+		p, partial, err = r.store.PartialRoom(ctx, roomID)
+		return err
+	})
+	if !partial {
 		return
 	}
 	began := time.Now()
