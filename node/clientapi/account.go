@@ -62,14 +62,21 @@ func (a *API) changePassword(r *request) (any, error) {
 //
 // spec:client-server-api#post_matrixclientv3accountdeactivate
 func (a *API) deactivate(r *request) (any, error) {
-	return a.withPasswordOnly(r, func() (any, error) {
+	var req struct {
+		Auth  json.RawMessage `json:"auth"`
+		Erase bool            `json:"erase"`
+	}
+	if err := r.decodeOptional(&req); err != nil {
+		return nil, err
+	}
+	return a.withPassword(r, req.Auth, func() (any, error) {
 		ctx, cancel := r.detached()
 		defer cancel()
 		left, err := a.config.Users.OpenRooms(ctx, r.user)
 		if err != nil {
 			return nil, err
 		}
-		if err := a.config.Users.Deactivate(ctx, r.user); err != nil {
+		if err := a.config.Users.Deactivate(ctx, r.user, req.Erase); err != nil {
 			return nil, err
 		}
 		a.each(left, func(room id.RoomID) {

@@ -261,4 +261,25 @@ var _ = Describe("the account", func() {
 		refused(alice.get("/profile/"+esc(bob.id)), 404, "M_NOT_FOUND")
 		Expect(alice.state(room, "m.room.member", bob.id)).To(HaveKeyWithValue("membership", "leave"))
 	})
+
+	It("ends with the wish to be forgotten: who comes later doesn't see what was said", func() {
+		w := newWorld(nil)
+		alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
+		room := alice.room(obj{"preset": "public_chat"})
+		fine(bob.post("/join/"+esc(room), obj{}))
+		said := fine(bob.put("/rooms/"+esc(room)+"/send/m.room.message/1", obj{"msgtype": "m.text", "body": "forget me"})).text("event_id")
+		fine(bob.post("/account/deactivate", obj{"erase": true, "auth": password("secret of bob")}))
+		fine(carol.post("/join/"+esc(room), obj{}))
+		where := "/rooms/" + esc(room) + "/event/" + esc(said)
+		Expect(fine(alice.get(where)).body["content"]).To(HaveKeyWithValue("body", "forget me"), "who was there has seen it")
+		Expect(fine(carol.get(where)).body["content"]).To(BeEmpty())
+		for path, of := range map[string]func(obj) any{
+			"/rooms/" + esc(room) + "/messages?dir=b&limit=50": func(body obj) any { return body["chunk"] },
+			"/sync": func(body obj) any {
+				return body["rooms"].(obj)["join"].(obj)[room].(obj)["timeline"].(obj)["events"]
+			},
+		} {
+			Expect(of(fine(carol.get(path)).body)).To(ContainElement(And(HaveKeyWithValue("event_id", said), HaveKeyWithValue("content", BeEmpty()))), path)
+		}
+	})
 })

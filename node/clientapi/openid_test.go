@@ -39,7 +39,7 @@ var _ = Describe("OpenID tokens", func() {
 		w := newWorld(nil)
 		alice := w.register("alice")
 		token := fine(alice.post("/user/"+esc(alice.id)+"/openid/request_token", obj{})).text("access_token")
-		Expect(w.users.Deactivate(context.WithoutCancel(ctx), id.UserID(alice.id))).To(Succeed())
+		Expect(w.users.Deactivate(context.WithoutCancel(ctx), id.UserID(alice.id), false)).To(Succeed())
 		_, err := w.users.OpenIDUser(ctx, token)
 		Expect(err).To(HaveOccurred())
 	})

@@ -54,6 +54,9 @@ func (s *Syncer) decorate(ctx context.Context, user id.UserID, device string, en
 				d.Membership = member.Membership()
 			}
 		}
+		if d.Membership != "join" && !e.Event.IsState() && s.store.Erased(e.Event.Sender()) {
+			d.Event, d.Form = e.Event.Redacted(), nil // spec:client-server-api#post_matrixclientv3accountdeactivate
+		}
 		decorated[i] = d
 	}
 	return decorated, nil

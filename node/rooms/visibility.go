@@ -189,7 +189,8 @@ func MaySee(e *event.Event, user id.UserID, visible, member *event.Event, joined
 }
 
 // shownToServer gives the events of one room as a server in it may see them: redacted where none of its users was there
-// when only those who were there may see them.
+// when only those who were there may see them, and what was said by who wants to be forgotten. A server that has seen that
+// before has it anyway.
 func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []store.EventRow) ([]*event.Event, error) {
 	known := make(map[roomstate.Hash]bool) // by state: events in a row often share it
 	told, err := r.saidToBeIn(ctx, server, rows)
@@ -199,6 +200,10 @@ func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []
 	events := make([]*event.Event, len(rows))
 	for i, row := range rows {
 		events[i] = row.Event
+		if !row.Event.IsState() && r.store.Erased(row.Event.Sender()) {
+			events[i] = row.Event.Redacted()
+			continue
+		}
 		state, ok, err := r.store.StateAfter(ctx, row.Event.ID())
 		if err != nil {
 			return nil, err

@@ -58,7 +58,8 @@ func (s *Store) CrossSigningKeys(ctx context.Context, users []id.UserID) ([]Cros
 }
 
 // SaveCrossSigningKeys stores keys of a user of ours, each in place of the earlier one of its usage, whose signatures of the
-// user's other keys go with it. Other servers are told.
+// user's other keys go with it. Other servers are told; of another user-signing key, which nobody else gets, only the user's
+// own clients are.
 func (s *Store) SaveCrossSigningKeys(ctx context.Context, user id.UserID, keys []CrossSigningKey) error {
 	servers, err := s.ServersSharing(ctx, user)
 	if err != nil {
@@ -71,7 +72,14 @@ func (s *Store) SaveCrossSigningKeys(ctx context.Context, user id.UserID, keys [
 			if err != nil {
 				return err
 			}
-			u.visible, u.crossSigning = u.visible || fresh, u.crossSigning || fresh && k.Usage != "user_signing"
+			if fresh && k.Usage == "user_signing" {
+				err = t.ownKeysChanged(user)
+			} else if fresh {
+				u.visible, u.crossSigning = true, true
+			}
+			if err != nil {
+				return err
+			}
 		}
 		if !u.visible {
 			return nil

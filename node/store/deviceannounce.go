@@ -50,6 +50,15 @@ func (s *Store) changed(t *writeTx, user id.UserID, u deviceUpdate) error {
 	return err
 }
 
+// ownKeysChanged notes that a user's own clients get by /keys/query what others don't.
+func (t *writeTx) ownKeysChanged(user id.UserID) error {
+	at := t.next()
+	t.notify(Notice{Position: at, Kind: KindDevices, Users: []id.UserID{user}})
+	_, err := t.exec(`INSERT INTO device_changes (user_id, position, stream, own) VALUES ($1, 0, 0, $2)
+		ON CONFLICT (user_id) DO UPDATE SET own = excluded.own`, string(user), int64(at))
+	return err
+}
+
 func (t *writeTx) joinedRooms(user id.UserID) ([]id.RoomID, error) {
 	var rooms []id.RoomID
 	err := t.each(`SELECT room_id FROM members JOIN rooms ON rooms.room = members.room

@@ -261,6 +261,23 @@ var _ = onEach("Changes of our users' devices", func(db *fixture) {
 		Expect(signed()).To(BeEmpty())
 	})
 
+	It("that nobody else gets are told to the own devices alone", func(ctx SpecContext) {
+		db.withBob()
+		db.loggedIn(ctx, alice, "ONE")
+		key := func(usage string) []store.CrossSigningKey {
+			return []store.CrossSigningKey{{User: alice, Usage: usage, Keys: json.RawMessage(`{"keys":{"ed25519:` + usage + `":"` + usage + `"}}`)}}
+		}
+		start := db.Position()
+		Expect(db.SaveCrossSigningKeys(ctx, alice, key("user_signing"))).To(Succeed())
+		Expect(db.changes(ctx, alice, start)).To(ConsistOf(alice))
+		Expect(db.changes(ctx, bob, start)).To(BeEmpty())
+		start = db.Position()
+		Expect(db.SaveCrossSigningKeys(ctx, alice, key("user_signing"))).To(Succeed(), "which is no change")
+		Expect(db.changes(ctx, alice, start)).To(BeEmpty())
+		Expect(db.SaveCrossSigningKeys(ctx, alice, key("master"))).To(Succeed())
+		Expect(db.changes(ctx, bob, start)).To(ConsistOf(alice))
+	})
+
 	It("of trust in others are for the own devices", func(ctx SpecContext) {
 		db.withBob()
 		db.loggedIn(ctx, alice, "ONE")

@@ -69,6 +69,9 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.tail.load(ctx, Position(indexed)); err != nil {
 		return err
 	}
+	if err := s.loadErased(ctx); err != nil {
+		return err
+	}
 	return s.outbox.load(ctx)
 }
 

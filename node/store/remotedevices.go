@@ -362,6 +362,7 @@ func (s *Store) DeviceChanges(ctx context.Context, user id.UserID, after, upto P
 	return readAll[id.UserID](ctx, s, `SELECT user_id FROM device_changes WHERE position > $1 AND position <= $2
 		AND (user_id = $3 OR EXISTS (SELECT 1 FROM members AS a JOIN members AS b ON b.room = a.room
 		WHERE a.user_id = device_changes.user_id AND b.user_id = $3 AND a.membership = 'join' AND b.membership = 'join'))
+		UNION SELECT user_id FROM device_changes WHERE user_id = $3 AND own > $1 AND own <= $2
 		UNION SELECT user_id FROM key_signatures WHERE signer = $3 AND user_id <> $3 AND position > $1 AND position <= $2`,
 		int64(after), int64(upto), string(user))
 }

@@ -88,12 +88,19 @@ func changeUser(t *writeTx, user id.UserID, query string, value any) error {
 	return err
 }
 
-// Deactivate takes the password, devices, tokens and profile from an account. Its name stays taken.
-func (s *Store) Deactivate(ctx context.Context, user id.UserID) error {
+// Deactivate takes the password, devices, tokens and profile from an account. Its name stays taken. With erase the user is
+// [Store.Erased] from then on.
+func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
 		err := changeUser(t, user, "UPDATE users SET deactivated = $1, password_hash = '' WHERE user_id = $2", 1)
 		if err != nil {
 			return err
+		}
+		if erase {
+			if err := changeUser(t, user, "UPDATE users SET erased = $1 WHERE user_id = $2", 1); err != nil {
+				return err
+			}
+			t.then(func() { s.erased.Store(user, true) })
 		}
 		for _, table := range []string{"access_tokens", "devices", "profiles"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(user)); err != nil {
@@ -102,4 +109,18 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID) error {
 		}
 		return nil
 	})
+}
+
+// Erased tells whether a user was deactivated with the wish that what they said is forgotten, as far as that goes.
+func (s *Store) Erased(user id.UserID) bool {
+	_, erased := s.erased.Load(user)
+	return erased
+}
+
+func (s *Store) loadErased(ctx context.Context) error {
+	users, err := readAll[id.UserID](ctx, s, "SELECT user_id FROM users WHERE erased = 1")
+	for _, user := range users {
+		s.erased.Store(user, true)
+	}
+	return err
 }

@@ -181,9 +181,9 @@ func (u *Users) SetPassword(ctx context.Context, user id.UserID, password string
 }
 
 // Deactivate ends an account: no password, devices, tokens or profile; the name stays taken. The rooms are left by
-// the caller.
-func (u *Users) Deactivate(ctx context.Context, user id.UserID) error {
-	err := u.store.Deactivate(ctx, user)
+// the caller. With erase, what the user said is shown only to those who could see it when it was said.
+func (u *Users) Deactivate(ctx context.Context, user id.UserID, erase bool) error {
+	err := u.store.Deactivate(ctx, user, erase)
 	u.tokens.forgetUser(user)
 	return err
 }

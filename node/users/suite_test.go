@@ -122,7 +122,7 @@ var _ = Describe("accounts", func() {
 		}
 		Expect(u.AcceptsInvite(ctx, "@nobody:example.org", "@zoe:far.test")).To(MatchError(ContainSubstring("M_NOT_FOUND")))
 		Expect(u.AcceptsInvite(ctx, "@yan:far.test", "@zoe:far.test")).To(MatchError(ContainSubstring("M_NOT_FOUND")))
-		Expect(u.Deactivate(ctx, alice)).To(Succeed())
+		Expect(u.Deactivate(ctx, alice, false)).To(Succeed())
 		Expect(u.AcceptsInvite(ctx, alice, "@zoe:far.test")).To(MatchError(ContainSubstring("M_NOT_FOUND")))
 		Expect(u.CheckPassword(ctx, alice, "secret")).To(BeFalse())
 	})
@@ -147,7 +147,7 @@ var _ = Describe("access tokens", func() {
 			"others":     func(string) error { return u.LogoutOthers(ctx, alice, "B") },
 			"deleted":    func(string) error { return u.DeleteDevices(ctx, alice, []string{"A", "never was"}) },
 			"new login":  func(string) error { login("A"); return nil },
-			"deactivate": func(string) error { return u.Deactivate(ctx, alice) },
+			"deactivate": func(string) error { return u.Deactivate(ctx, alice, false) },
 		} {
 			if name == "deactivate" {
 				continue // last: nobody logs in after it
@@ -161,7 +161,7 @@ var _ = Describe("access tokens", func() {
 			Expect(known).To(BeFalse(), name)
 		}
 		token := login("A")
-		Expect(u.Deactivate(ctx, alice)).To(Succeed())
+		Expect(u.Deactivate(ctx, alice, false)).To(Succeed())
 		_, err := u.Authenticate(ctx, token, "")
 		Expect(err).To(MatchError(ErrUnknownToken))
 	})
