@@ -11,6 +11,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/federation/roomversion"
 	"hanse/node/rooms"
 )
 
@@ -94,20 +95,27 @@ var _ = Describe("jumping to a date", func() {
 		}
 	})
 
-	It("finds its way among events of one depth, the greatest there is", func() {
+	DescribeTable("finds its way among events of one depth, the greatest there is", func(version roomversion.Version, depth int64) {
+		roomID = one.create(rooms.CreateRequest{Version: version})
 		two.join(bob, roomID, one.name)
 		info, _, err := one.store.Room(ctx, roomID)
 		Expect(err).NotTo(HaveOccurred())
-		deep := two.forged(bob, roomID, info.Forward, 1<<53-1, 1)
+		deep := two.forged(bob, roomID, info.Forward, depth, 1)
 		verdicts, err := one.rooms.Submit(ctx, two.name, roomID, deep)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(verdicts[0].Status).To(Equal(room.Accepted))
-		fill(500)
-		for i := 0; i < 500; i += 35 {
+		fill(260)
+		for i := 0; i < 260; i += 37 {
 			Expect(at(one, alice, first+int64(i)*apart, true)).To(Equal(said[i]), "message %d", i)
 			Expect(at(one, alice, first+int64(i)*apart, false)).To(Equal(said[i]), "message %d", i)
 		}
-	})
+		history, err := one.rooms.Messages(ctx, rooms.MessagesRequest{User: alice, Room: roomID, Backwards: true, Limit: 10})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(history.Events[0].Event.ID()).To(Equal(said[259]))
+	},
+		Entry("by today's room versions", roomversion.V10, int64(1<<53-1)),
+		Entry("by the first ones", roomversion.V5, int64(1<<63-1)),
+	)
 
 	It("shows the first that they may see to who came later", func() {
 		one.set(alice, roomID, "m.room.history_visibility", "", `{"history_visibility":"joined"}`)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 
 	"hanse/federation/id"
@@ -164,8 +165,8 @@ func (d Direction) compare(a, b Topological) int {
 
 // first and last are before and after everything.
 var (
-	first = Topological{Depth: -1 << 62, Position: -1 << 62}
-	last  = Topological{Depth: 1 << 62, Position: 1 << 62}
+	first = Topological{Depth: math.MinInt64, Position: math.MinInt64}
+	last  = Topological{Depth: math.MaxInt64, Position: math.MaxInt64}
 )
 
 // Beginning is the place before all events of a room, to start a page from.
