@@ -175,9 +175,14 @@ var _ = Describe("relations of events", func() {
 		all := fine(alice.get(path(of + "?recurse=true&limit=50")))
 		Expect(eventIDs(all.body["chunk"])).To(ContainElement(deep))
 		Expect(all.body).To(HaveKeyWithValue("recursion_depth", 3.0))
-		Expect(eventIDs(fine(alice.get(path(of + "/m.annotation?recurse=true&limit=50"))).body["chunk"])).To(Equal([]string{reaction}),
-			"only by way of relations of the type")
+		Expect(eventIDs(fine(alice.get(path(of + "/m.annotation?recurse=true&limit=50"))).body["chunk"])).To(Equal([]string{deep, reaction}),
+			"whatever leads to them")
 
+		for target, where := range map[string]string{"$nothing": room, reaction: alice.room(obj{})} {
+			refused(alice.put("/rooms/"+esc(where)+"/send/m.reaction/"+esc(target), obj{
+				"m.relates_to": obj{"rel_type": "m.annotation", "event_id": target, "key": "x"},
+			}), 400, "M_UNKNOWN")
+		}
 		redact(bob, children[4])
 		Expect(eventIDs(fine(alice.get(path(of + "/m.thread?limit=50"))).body["chunk"])).NotTo(ContainElement(children[4]))
 		refused(w.register("eve").get(path(of)), 404, "M_NOT_FOUND")

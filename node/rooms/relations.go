@@ -120,12 +120,13 @@ func between(rows []store.EventRow, from, to place, forward bool) []store.EventR
 	})
 }
 
-// related are an event and those that relate to it over some steps, each of which the request wants.
+// related are an event and those that relate to it over some steps, of whatever kind these are: of those at the end of them the request
+// chooses.
 func (r *Rooms) related(ctx context.Context, req RelationsRequest) (all []id.EventID, depth int, err error) {
 	all = []id.EventID{req.Event}
 	seen := map[id.EventID]bool{req.Event: true}
 	for last := all; depth < recursion-1 && len(last) > 0 && len(all) < recursionEvents; depth++ {
-		found, err := r.store.RelatingIDs(ctx, req.Room, last, req.RelType, req.EventType, recursionEvents-len(all))
+		found, err := r.store.RelatingIDs(ctx, req.Room, last, "", "", recursionEvents-len(all))
 		if err != nil {
 			return nil, 0, err
 		}
@@ -241,7 +242,8 @@ func (r *Rooms) threadRoots(ctx context.Context, s sight, req ThreadsRequest, th
 }
 
 // mayRelate refuses an event that relates to another as none should: M_DUPLICATE_ANNOTATION if its sender has annotated
-// that so already, M_UNKNOWN if a thread were to begin with what relates to something else itself. Called in the room's turn.
+// that so already, M_UNKNOWN if a thread were to begin with what relates to something else itself, or there is no such event in the room.
+// Called in the room's turn.
 //
 // spec:client-server-api#avoiding-duplicate-annotations
 // spec:client-server-api#validation-of-mthread-relationships
@@ -249,6 +251,18 @@ func (r *Rooms) mayRelate(ctx context.Context, req SendRequest) error {
 	relation, relates := store.RelationIn(req.Content)
 	if !relates {
 		return nil
+	}
+	row, known, err := r.store.Event(ctx, relation.Target)
+	if err != nil {
+		return err
+	}
+	if !known || row.RoomID != req.Room {
+		// Of an event that hasn't come here, those that have may tell.
+		others, err := r.store.RelatingIDs(ctx, req.Room, []id.EventID{relation.Target}, "", "", 1)
+		if err != nil || len(others) > 0 && !known {
+			return err
+		}
+		return federation.NewError(http.StatusBadRequest, federation.CodeUnknown, fmt.Sprintf("there is no event %s in this room to relate to", relation.Target))
 	}
 	switch relation.Type {
 	case store.RelationAnnotation:
@@ -258,10 +272,6 @@ func (r *Rooms) mayRelate(ctx context.Context, req SendRequest) error {
 		}
 		return federation.NewError(http.StatusBadRequest, "M_DUPLICATE_ANNOTATION", "you have annotated that event so already")
 	case store.RelationThread:
-		row, ok, err := r.store.Event(ctx, relation.Target)
-		if err != nil || !ok || row.RoomID != req.Room {
-			return err
-		}
 		if _, relates := store.RelationOf(row.Event); relates {
 			return federation.NewError(http.StatusBadRequest, federation.CodeUnknown,
 				fmt.Sprintf("a thread can't begin with %s, which relates to another event itself", relation.Target))
