@@ -176,7 +176,7 @@ var _ = Describe("sending", func() {
 		refused(alice.put(path+"3", obj{"n": 1.5}), 400, "M_BAD_JSON")
 		refused(alice.put(path+"4", `{"a":1,"a":2}`), 400, "M_BAD_JSON")
 		fine(alice.put(path+"5", ` { "b" : 1, "a" : [ ] } `))
-		refused(alice.put("/rooms/"+esc("!none:hanse.test")+"/send/m.room.message/1", obj{}), 404, "M_NOT_FOUND")
+		refused(alice.put("/rooms/"+esc("!none:hanse.test")+"/send/m.room.message/1", obj{}), 403, "M_FORBIDDEN")
 		refused(alice.put("/rooms/"+esc(room)+"/send/"+strings.Repeat("t", 300)+"/1", obj{}), 400, "M_INVALID_PARAM")
 		refused(alice.put("/rooms/"+esc(room)+"/send/%ff/1", obj{}), 400, "M_INVALID_PARAM")
 		refused(alice.put("/rooms/"+esc(room)+"/state/x/"+strings.Repeat("k", 300), obj{}), 400, "M_INVALID_PARAM")
@@ -220,6 +220,7 @@ var _ = Describe("sending", func() {
 		refused(alice.put(path+"m.room.create", obj{}), 400, "M_BAD_JSON")
 		creators := alice.room(obj{"room_version": "12"})
 		refused(alice.put("/rooms/"+esc(creators)+"/state/m.room.power_levels", obj{"users": obj{alice.id: 100}}), 400, "M_BAD_JSON")
+		refused(alice.put("/rooms/"+esc(creators)+"/state/m.room.tombstone", obj{"replacement_room": creators}), 400, "M_INVALID_PARAM")
 
 		fine(alice.put(path+"m.room.canonical_alias", obj{"alias": "#tea:hanse.test", "alt_aliases": []string{"#tea:hanse.test"}}))
 		refused(alice.put(path+"m.room.canonical_alias", obj{"alias": "nonsense"}), 400, "M_INVALID_PARAM")
@@ -244,10 +245,11 @@ var _ = Describe("upgrades", func() {
 			fine(bob.post("/join/"+esc(old), obj{}))
 			fine(alice.post("/rooms/"+esc(old)+"/ban", obj{"user_id": carol.id, "reason": "spam"}))
 			refused(bob.post("/rooms/"+esc(old)+"/upgrade", obj{"new_version": to}), 403, "M_FORBIDDEN")
+			last := fine(alice.get("/rooms/" + esc(old) + "/messages?dir=b&limit=1")).body["chunk"].([]any)[0].(obj)["event_id"]
 			fresh := fine(alice.post("/rooms/"+esc(old)+"/upgrade", obj{"new_version": to})).text("replacement_room")
 			Expect(alice.state(old, "m.room.tombstone", "")).To(HaveKeyWithValue("replacement_room", fresh))
 			create := alice.state(fresh, "m.room.create", "")
-			Expect(create).To(And(HaveKeyWithValue("type", "m.space"), HaveKeyWithValue("predecessor", HaveKeyWithValue("room_id", old))))
+			Expect(create).To(And(HaveKeyWithValue("type", "m.space"), HaveKeyWithValue("predecessor", obj{"room_id": old, "event_id": last})))
 			Expect(alice.state(fresh, "m.room.name", "")).To(HaveKeyWithValue("name", "Tea"))
 			if to != "12" {
 				Expect(alice.state(fresh, "m.room.power_levels", "")["users"]).To(HaveKeyWithValue(alice.id, BeNumerically(">=", 100)))
