@@ -59,7 +59,9 @@ func (w *waitingEvents) asking(f Fetch) *chase {
 func (s *step) retry(c *chase, f Fetch, in Provide) error {
 	i := slices.Index(f.From, in.From)
 	if i < 0 || i+1 >= len(f.From) || c.fetches >= c.bound() {
-		return s.giveUp(c, f, "no server's answer held what was asked for", f.Kind != FetchState || in.State != nil)
+		// Of an event that no server has, or whose server's keys nobody has, the answer holds a state and not the event itself.
+		given := slices.ContainsFunc(in.Events, func(e *event.Event) bool { return e.ID() == f.At })
+		return s.giveUp(c, f, "no server's answer held what was asked for", f.Kind != FetchState || in.State != nil && given)
 	}
 	f.From = f.From[i+1:]
 	if f.Kind == FetchAuth {
