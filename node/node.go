@@ -80,7 +80,7 @@ func NewOn(ctx context.Context, network Network, config Config, log *slog.Logger
 		return nil, err
 	}
 	config = config.withDefaults()
-	log = slog.New(telemetry.Seldom(log.Handler(), store.Unavailable)) // a database that is out makes every request fail
+	log = slog.New(telemetry.Seldom(log.Handler(), outage))
 	n := &Node{config: config, name: id.ServerName(config.ServerName), network: network, log: log, telemetry: telemetry.New(Version())}
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
