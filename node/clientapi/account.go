@@ -52,6 +52,7 @@ func (a *API) changePassword(r *request) (any, error) {
 		err := a.config.Users.SetPassword(r.Context(), r.user, req.NewPassword)
 		if err == nil && (req.LogoutDevices == nil || *req.LogoutDevices) {
 			err = a.config.Users.LogoutOthers(r.Context(), r.user, r.device)
+			a.config.Ephemeral.DevicesGone(r.user, func(device string) bool { return device != r.device })
 		}
 		return nil, err
 	})
@@ -79,6 +80,7 @@ func (a *API) deactivate(r *request) (any, error) {
 		if err := a.config.Users.Deactivate(ctx, r.user, req.Erase); err != nil {
 			return nil, err
 		}
+		a.config.Ephemeral.DevicesGone(r.user, func(string) bool { return true })
 		a.each(left, func(room id.RoomID) {
 			if err := a.config.Rooms.Leave(ctx, r.user, room, ""); err != nil {
 				a.log.Debug("a deactivated user could not leave a room", "user", r.user, "room", room, "error", err)

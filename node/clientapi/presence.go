@@ -56,9 +56,12 @@ func (a *API) setPresence(r *request) (any, error) {
 	case len(req.Status) > ephemeral.MaxStatusMsg:
 		return nil, invalidParam("status_msg has at most %d bytes", ephemeral.MaxStatusMsg)
 	}
-	a.config.Ephemeral.SetPresence(r.user, req.Presence, req.Status)
+	a.config.Ephemeral.SetPresence(r.user, r.device, req.Presence, req.Status)
 	return nil, nil
 }
+
+// active notes that the user did something.
+func (r *request) active() { r.api.config.Ephemeral.Active(r.user, r.device) }
 
 func isPresence(state string) bool {
 	return state == ephemeral.Online || state == ephemeral.Unavailable || state == ephemeral.Offline

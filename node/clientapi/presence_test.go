@@ -1,6 +1,8 @@
 package clientapi
 
 import (
+	"context"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -10,7 +12,7 @@ import (
 )
 
 // withPresence is a world in which users see who is there.
-func withPresence() *world {
+func withPresence() (*world, *ephemeral.Ephemeral) {
 	GinkgoHelper()
 	w := newWorld(nil)
 	momentary, err := ephemeral.New(ephemeral.Config{Self: self, Store: w.store, Presence: ephemeral.PresenceBoth})
@@ -22,19 +24,20 @@ func withPresence() *world {
 	w.api, err = New(config)
 	Expect(err).NotTo(HaveOccurred())
 	w.server.Config.Handler = w.api
-	return w
+	return w, momentary
 }
 
 var _ = Describe("presence", func() {
 	status := func(p *person) string { return "/presence/" + esc(p.id) + "/status" }
 
 	It("is set, seen by who shares a room, and told in /sync", func() {
-		w := withPresence()
+		w, momentary := withPresence()
 		alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
 		room := alice.room(obj{"preset": "public_chat"})
 		fine(bob.post("/join/"+esc(room), nil))
 		since := fine(bob.get("/sync?set_presence=offline")).text("next_batch")
 		told := func() map[string]obj {
+			momentary.Flush(context.Background())
 			a := fine(bob.get("/sync?set_presence=offline&since=" + since))
 			since = a.text("next_batch")
 			all := map[string]obj{}
@@ -63,7 +66,7 @@ var _ = Describe("presence", func() {
 	})
 
 	It("refuses what is none", func() {
-		w := withPresence()
+		w, _ := withPresence()
 		alice, bob := w.register("alice"), w.register("bob")
 		refused(alice.put(status(bob), obj{"presence": "online"}), 403, "M_FORBIDDEN")
 		refused(alice.put(status(alice), obj{"presence": "dancing"}), 400, "M_BAD_JSON")

@@ -61,7 +61,12 @@ func threadID(typ string, raw json.RawMessage) (string, error) {
 }
 
 // mark sets a receipt or the read marker. The event must be one of the room that the user may see, and of the thread.
-func (a *API) mark(r *request, room id.RoomID, typ string, event id.EventID, thread string) error {
+func (a *API) mark(r *request, room id.RoomID, typ string, event id.EventID, thread string) (err error) {
+	defer func() {
+		if err == nil {
+			r.active()
+		}
+	}()
 	switch typ {
 	case ephemeral.Read, ephemeral.ReadPrivate, ephemeral.FullyRead:
 	default:

@@ -133,7 +133,7 @@ func (r *request) content() (json.RawMessage, error) {
 func (r *request) send(req rooms.SendRequest) (any, error) {
 	eventID, err := r.api.config.Rooms.Send(r.Context(), req)
 	if err == nil {
-		r.api.config.Ephemeral.Active(r.user)
+		r.active()
 	}
 	var refused *federation.Error
 	if errors.As(err, &refused) && refused.Code == federation.CodeForbidden {

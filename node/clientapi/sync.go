@@ -12,6 +12,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
+	"hanse/node/ephemeral"
 	"hanse/node/push"
 	"hanse/node/stream"
 )
@@ -43,7 +44,8 @@ func (a *API) sync(r *request) (any, error) {
 	if state != "" && !isPresence(state) {
 		return nil, invalidParam("set_presence must be online, offline or unavailable")
 	}
-	defer a.config.Ephemeral.BeginSync(r.user, state)()
+	req.PresenceAside = state == ephemeral.Offline
+	defer a.config.Ephemeral.BeginSync(r.user, r.device, state)()
 	answer, err := a.config.Sync.Sync(r.Context(), req)
 	if err != nil {
 		return nil, err

@@ -33,5 +33,9 @@ func (a *API) setTyping(r *request) (any, error) {
 		// Compared as milliseconds: a huge number must not wrap around.
 		timeout = time.Duration(min(max(*req.Timeout, 0), maxTypingTimeout.Milliseconds())) * time.Millisecond
 	}
-	return nil, a.config.Ephemeral.SetTyping(r.Context(), room, r.user, *req.Typing, timeout)
+	if err := a.config.Ephemeral.SetTyping(r.Context(), room, r.user, *req.Typing, timeout); err != nil {
+		return nil, err
+	}
+	r.active()
+	return nil, nil
 }

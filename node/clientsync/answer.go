@@ -22,8 +22,10 @@ type Answer struct {
 }
 
 // Empty tells that there is nothing in it.
-func (a *Answer) Empty() bool {
-	return len(a.Joined)+len(a.Invited)+len(a.Knocked)+len(a.Left)+len(a.AccountData)+len(a.Presence) == 0 && !a.Devices.news
+func (a *Answer) Empty() bool { return len(a.Presence) == 0 && a.emptyButPresence() }
+
+func (a *Answer) emptyButPresence() bool {
+	return len(a.Joined)+len(a.Invited)+len(a.Knocked)+len(a.Left)+len(a.AccountData) == 0 && !a.Devices.news
 }
 
 // JoinedRoom is what is new in a room that the user is in.

@@ -8,44 +8,58 @@ import (
 	"hanse/node/ephemeral"
 )
 
+// wantsPresence tells whether the client is to be told who is there.
+func (s *Syncer) wantsPresence(r Request) bool {
+	f := r.Filter.Presence
+	return s.ephemeral.HasPresence() && f.Match("m.presence", "") && (f.Senders == nil || len(f.Senders) > 0)
+}
+
 // presence is what has changed of the user's and of those who share a room with them, and of whoever came to one of their
-// rooms. Who begins, or comes to a room, is told of whoever is there.
+// rooms. Who begins, or comes to a room, is told of whoever is there. The store is asked only of those of whom memory doesn't
+// say that they share a room.
 //
 // spec:client-server-api/modules/presence#presence
 func (b *builder) presence(ctx context.Context) error {
-	if !b.ephemeral.HasPresence() {
+	if !b.wantsPresence(b.request) {
 		return nil
 	}
-	since := b.request.Since.Typing
-	begins := b.request.Initial || slices.ContainsFunc(b.facts.joined, func(room id.RoomID) bool {
+	var users []id.UserID
+	unsure := b.newcomers()
+	if since := b.request.Since.Typing; !b.request.Initial && b.now.Typing > since {
+		told, known := b.ephemeral.PresenceIn(b.request.User, b.facts.joined, since, b.now.Typing)
+		if !known {
+			told, unsure = nil, append(unsure, b.ephemeral.PresenceSince(since)...)
+		}
+		users = b.wanted(told)
+	}
+	if b.begins() {
+		unsure = append(unsure, b.ephemeral.Present()...)
+	}
+	if unsure = b.wanted(unsure); len(unsure) > 0 {
+		sharing, err := b.store.Sharing(ctx, b.request.User, unsure)
+		if err != nil {
+			return err
+		}
+		users = b.wanted(append(users, slices.DeleteFunc(unsure, func(user id.UserID) bool { return user != b.request.User && !sharing[user] })...))
+	}
+	for _, user := range users {
+		b.answer.Presence = append(b.answer.Presence, b.ephemeral.PresenceOf(user))
+	}
+	return nil
+}
+
+// begins tells whether the client knows nothing yet of somebody who shares a room with it.
+func (b *builder) begins() bool {
+	return b.request.Initial || slices.ContainsFunc(b.facts.joined, func(room id.RoomID) bool {
 		_, moved := b.before[room]
 		return moved && b.fresh(room)
 	})
-	if begins {
-		since = 0
-	}
-	var users []id.UserID
-	if b.now.Typing > since {
-		users = b.ephemeral.PresenceSince(since)
-	}
-	users = append(users, b.newcomers()...)
+}
+
+// wanted are those of the users of whom the client wants to hear, in order, each once.
+func (b *builder) wanted(users []id.UserID) []id.UserID {
 	slices.Sort(users)
-	users = slices.DeleteFunc(slices.Compact(users), func(user id.UserID) bool {
-		return !b.request.Filter.Presence.Match("m.presence", user) || begins && b.ephemeral.PresenceOf(user).State == ephemeral.Offline
-	})
-	if len(users) == 0 {
-		return nil
-	}
-	sharing, err := b.store.Sharing(ctx, b.request.User, users)
-	if err != nil {
-		return err
-	}
-	for _, user := range users {
-		if user == b.request.User || sharing[user] {
-			b.answer.Presence = append(b.answer.Presence, b.ephemeral.PresenceOf(user))
-		}
-	}
-	return nil
+	return slices.DeleteFunc(slices.Compact(users), func(user id.UserID) bool { return !b.request.Filter.Presence.Match("m.presence", user) })
 }
 
 // newcomers are those of whom the answer tells that they joined, and who are there.

@@ -54,6 +54,9 @@ type Request struct {
 	// Timeout is how long to wait while there is nothing new.
 	Timeout time.Duration
 	Filter  Filter
+	// PresenceAside says that who is there is told with other news, or at the timeout, and is no reason to answer: for clients
+	// that are not to be seen, which mostly nobody looks at.
+	PresenceAside bool
 }
 
 // Sync answers as soon as there is something new, or at the timeout with an empty answer. The error is ctx's, or our own
@@ -61,6 +64,9 @@ type Request struct {
 func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 	watch := s.stream.Watch(r.User)
 	defer watch.Close()
+	if s.wantsPresence(r) && !r.PresenceAside {
+		watch.Presence()
+	}
 	timeout := time.NewTimer(r.Timeout)
 	defer timeout.Stop()
 	// A token of the future is from before the database was put back: what comes now is new.
@@ -77,7 +83,8 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 		if err := b.build(ctx); err != nil {
 			return nil, err
 		}
-		if r.Initial || r.FullState || !b.answer.Empty() || r.Timeout <= 0 {
+		empty := b.answer.Empty() || r.PresenceAside && b.answer.emptyButPresence()
+		if r.Initial || r.FullState || !empty || r.Timeout <= 0 {
 			return b.answer, nil
 		}
 		watch.Rooms(b.facts.joined)

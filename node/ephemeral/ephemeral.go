@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"hanse/federation"
@@ -64,8 +65,13 @@ func (e *Ephemeral) Run(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(expiryTick)
 	defer ticker.Stop()
-	flush := flushTimer{timer: time.NewTimer(time.Hour)}
+	flush := newFlushTimer()
 	defer flush.timer.Stop()
+	if e.presence != nil {
+		var telling sync.WaitGroup
+		telling.Go(func() { e.presence.run(ctx) })
+		defer telling.Wait()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,19 +79,18 @@ func (e *Ephemeral) Run(ctx context.Context) error {
 			e.flushIncoming(context.WithoutCancel(ctx))
 			return nil
 		case <-e.outgoing.kick:
-			flush.arm()
+			flush.arm(flushGap)
 		case <-e.incoming.kick:
-			flush.arm()
+			flush.arm(flushGap)
 		case <-flush.timer.C:
 			flush.fired()
-			e.Flush(ctx)
+			e.flush(ctx)
 		case now := <-ticker.C:
 			for _, stopped := range e.typing.expire(now) {
 				if stopped.user.Server() == e.config.Self {
 					e.outgoing.addTyping(stopped.room, stopped.user, false, false)
 				}
 			}
-			e.presence.tick(ctx, now)
 		}
 	}
 }

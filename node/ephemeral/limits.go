@@ -35,14 +35,28 @@ const (
 	activeFor    = time.Minute
 	idleAfter    = 5 * time.Minute
 	offlineAfter = 45 * time.Second
-	// presenceTick is how often those who share a room with who has changed are told, here and elsewhere.
+	// presenceTick is how exactly they end.
 	presenceTick = 5 * time.Second
+	// What has changed of users' presence is told at once after a pause, else every flushGap, or so seldom that telling takes
+	// a tenth of a core: a client that waits and is told takes tellingClient, with the request that follows, every tenfold of
+	// it; a transaction to a server, with its signature, tellingServer. Deployed servers spread what they tell of presence over
+	// 30 s too.
+	tellingClient = time.Millisecond
+	tellingServer = 20 * time.Millisecond
+	maxClientGap  = 10 * time.Second
+	maxServerGap  = 30 * time.Second
+	// maxToldParts and maxToldNames bound what is remembered of the last tellings: what comes while a client is between two
+	// requests, some megabytes.
+	maxToldParts = 100
+	maxToldNames = 100_000
 	// remotePresenceLife is how long it is believed what another server told, renewPresence how often others are told
 	// again: deployed servers have 30 and 25 minutes too.
 	remotePresenceLife = 30 * time.Minute
 	renewPresence      = 25 * time.Minute
-	// maxPresent bounds of how many users presence is known, some 200 bytes each; of others it isn't.
+	// maxPresent bounds of how many users presence is known, some 400 bytes each; of users of other servers beyond it it isn't.
 	maxPresent = 100_000
+	// maxPresentDevices bounds how many devices of a user count, some 100 bytes each; the one seen longest ago gives way.
+	maxPresentDevices = 20
 	// maxPresenceTold bounds how many are told of at a time, and how many a client is told of that begins.
 	maxPresenceTold = 2000
 	// maxPresenceInEDU is what deployed servers send at a time, maxPresenceReceived what is read of one that sends more.

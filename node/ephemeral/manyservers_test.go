@@ -40,6 +40,22 @@ func (p *postman) SendTransaction(_ context.Context, server id.ServerName, _ str
 // addServers has a user of each of so many other servers join the world's room.
 func (w *world) addServers(ctx context.Context, number int) {
 	GinkgoHelper()
+	var users []id.UserID
+	for i := range number {
+		users = append(users, id.UserID(fmt.Sprintf("@user:server%d.test", i)))
+	}
+	w.become(ctx, "join", users...)
+}
+
+// leave has a user leave the world's room.
+func (w *world) leave(ctx context.Context, user id.UserID) {
+	GinkgoHelper()
+	w.become(ctx, "leave", user)
+}
+
+// become gives users a membership of the world's room.
+func (w *world) become(ctx context.Context, membership string, users ...id.UserID) {
+	GinkgoHelper()
 	snap, found, err := w.store.LoadRoom(ctx, w.room)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(found).To(BeTrue())
@@ -47,9 +63,11 @@ func (w *world) addServers(ctx context.Context, number int) {
 	Expect(err).NotTo(HaveOccurred())
 	m := machine.Load(self, snap)
 	var drafts []event.Draft
-	for i := range number {
-		user := fmt.Sprintf("@user:server%d.test", i)
-		drafts = append(drafts, event.Draft{Type: "m.room.member", StateKey: &user, Sender: id.UserID(user), Content: json.RawMessage(`{"membership":"join"}`)})
+	for _, user := range users {
+		key := string(user)
+		drafts = append(drafts, event.Draft{
+			Type: "m.room.member", StateKey: &key, Sender: user, Content: json.RawMessage(fmt.Sprintf(`{"membership":%q}`, membership)),
+		})
 	}
 	result, err := m.Step(time.Now(), machine.Propose{Drafts: drafts, Key: signedjson.Key{ID: "ed25519:1", Private: private}}, w.store.Source(ctx, snap.Rules))
 	Expect(err).NotTo(HaveOccurred())

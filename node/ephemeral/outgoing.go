@@ -1,8 +1,11 @@
 package ephemeral
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -113,8 +116,17 @@ type roomNews struct {
 	receipts []store.Receipt
 }
 
-// Flush tells other servers what waits, and stores what came from them; Run does it.
+// Flush tells clients and other servers what waits, and stores what came from them; Run does it.
 func (e *Ephemeral) Flush(ctx context.Context) {
+	e.flush(ctx)
+	if e.presence != nil {
+		e.presence.tell(ctx)
+		e.presence.send(ctx)
+	}
+}
+
+// flush is Flush of typing and receipts.
+func (e *Ephemeral) flush(ctx context.Context) {
 	e.flushOutgoing(ctx)
 	e.flushIncoming(ctx)
 }
@@ -188,17 +200,22 @@ func edusOf(rooms map[id.RoomID]*roomNews, of []id.RoomID) []federation.EDU {
 	return edus
 }
 
-// flushTimer fires when it is time to flush: at once where nothing was flushed in the last flushGap.
+// sortedKeys are the keys of a map in order.
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// flushTimer fires when it is time to flush: at once where nothing was flushed for the gap.
 type flushTimer struct {
 	timer *time.Timer
 	last  time.Time
 	armed bool
 }
 
-func (f *flushTimer) arm() {
+func newFlushTimer() *flushTimer { return &flushTimer{timer: time.NewTimer(time.Hour)} }
+
+func (f *flushTimer) arm(gap time.Duration) {
 	if !f.armed {
 		f.armed = true
-		f.timer.Reset(max(time.Until(f.last.Add(flushGap)), 0))
+		f.timer.Reset(max(time.Until(f.last.Add(gap)), 0))
 	}
 }
 

@@ -1,15 +1,12 @@
 package ephemeral
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"sort"
 	"sync"
 	"time"
 
-	"hanse/federation"
 	"hanse/federation/id"
 )
 
@@ -45,16 +42,28 @@ type Presence struct {
 // presence is who is there. It is in memory alone: after a start everybody is offline until they ask for something, as
 // they are to other servers that have not heard of them. A nil one is presence that is off. Safe for concurrent use.
 //
+// What has changed waits until it is told, to clients (tell) and to other servers (send), of all users together. Who changes
+// and changes back meanwhile is not told of.
+//
 // spec:client-server-api/modules/presence#presence
 type presence struct {
 	e       *Ephemeral
 	in, out bool
+	kick    chan struct{} // something waits to be told
+	news    chan struct{} // something was told: see Ephemeral.PresenceNews
 
-	mu      sync.Mutex
-	users   map[id.UserID]*who // guarded by mu
-	changes []presenceChange   // guarded by mu: in order; those that a later one of the same user follows don't count
-	dirty   map[id.UserID]bool // guarded by mu: whoever shares a room is to be told
-	checked time.Time          // guarded by mu
+	// What is asked of the store.
+	roomsOf   func(context.Context, []id.UserID) (map[id.UserID][]id.RoomID, error)
+	serversOf func(context.Context, id.UserID) ([]id.ServerName, error)
+
+	mu       sync.Mutex
+	users    map[id.UserID]*who // guarded by mu
+	changes  []presenceChange   // guarded by mu: in order; those that a later one of the same user follows don't count
+	told     toldPresence       // guarded by mu
+	waiting  int                // guarded by mu: requests of our users that wait for news
+	untold   map[id.UserID]bool // guarded by mu: clients are to be told
+	unsent   map[id.UserID]bool // guarded by mu: users of ours of whom other servers are to be told
+	audience int                // guarded by mu: how many servers were told last
 }
 
 type presenceChange struct {
@@ -62,78 +71,45 @@ type presenceChange struct {
 	user   id.UserID
 }
 
-// who is one user.
-type who struct {
-	serial    Serial // of the last change
+// shown is what others see of a user, but for when they were active.
+type shown struct {
 	state     string
 	status    string
-	active    time.Time // when they last did something; zero: not known
-	currently bool
-	changed   time.Time
+	currently bool // active
+}
 
-	syncs int       // requests of ours that wait for news
-	seen  time.Time // when the last of them ended
-	heard time.Time // when another server told of them
-	told  time.Time // when other servers were told
+// who is one user.
+type who struct {
+	shown
+	active  time.Time          // when they last did something; zero: not known
+	changed time.Time          // when shown did
+	devices map[string]*device // of a user of ours, that are there
+	heard   time.Time          // when another server told of its user
+
+	told   shown  // what clients were told last
+	serial Serial // when; 0: never
+	sent   shown  // what other servers were told last
+	sentAt time.Time
 }
 
 func newPresence(e *Ephemeral) *presence {
 	mode := e.config.Presence
-	return &presence{
+	p := &presence{
 		e: e, in: mode == PresenceIn || mode == PresenceBoth, out: mode == PresenceOut || mode == PresenceBoth,
-		users: map[id.UserID]*who{}, dirty: map[id.UserID]bool{},
+		kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		users: map[id.UserID]*who{}, untold: map[id.UserID]bool{}, unsent: map[id.UserID]bool{},
+		told: toldPresence{since: e.typing.newest()},
 	}
+	if store := e.config.Store; store != nil {
+		p.roomsOf, p.serversOf = store.RoomsWithUs, store.ServersSharing
+	}
+	return p
 }
 
 // HasPresence tells whether there is any.
 func (e *Ephemeral) HasPresence() bool { return e.presence != nil }
 
-// SetPresence is what a user of ours says of themselves; the state is one of the three.
-//
-// spec:client-server-api#put_matrixclientv3presenceuseridstatus
-func (e *Ephemeral) SetPresence(user id.UserID, state, status string) {
-	e.presence.change(user, func(w *who, now time.Time) {
-		w.state, w.status, w.seen = state, status, now
-		if state == Online {
-			w.active = now
-		}
-	})
-}
-
-// Active notes that a user of ours did something.
-//
-// spec:client-server-api/modules/presence#last-active-ago
-func (e *Ephemeral) Active(user id.UserID) {
-	e.presence.change(user, func(w *who, now time.Time) {
-		w.active, w.seen = now, now
-		w.state = Online
-	})
-}
-
-// BeginSync notes that a user of ours waits for news, with what the client says to be ("" is online). The function it
-// gives is to be called when that ends.
-//
-// spec:client-server-api#get_matrixclientv3sync
-func (e *Ephemeral) BeginSync(user id.UserID, state string) (end func()) {
-	if e.presence == nil || state == Offline {
-		return func() {}
-	}
-	e.presence.change(user, func(w *who, now time.Time) {
-		w.syncs++
-		switch {
-		case w.state == Offline && state == Unavailable, w.state == Online && state == Unavailable && now.Sub(w.active) > activeFor:
-			w.state = Unavailable
-		case w.state == Offline:
-			w.state = Online
-			w.active = now
-		}
-	})
-	return func() {
-		e.presence.change(user, func(w *who, now time.Time) { w.syncs, w.seen = w.syncs-1, now })
-	}
-}
-
-// change changes a user's presence, and notes what others are to be told of it.
+// change changes a user's presence, and notes that it is to be told. Of too many users of other servers nothing is known.
 func (p *presence) change(user id.UserID, how func(w *who, now time.Time)) {
 	if p == nil {
 		return
@@ -142,10 +118,11 @@ func (p *presence) change(user id.UserID, how func(w *who, now time.Time)) {
 	defer p.mu.Unlock()
 	w := p.users[user]
 	if w == nil {
-		if len(p.users) >= maxPresent {
+		if len(p.users) >= maxPresent && !p.ours(user) {
 			return
 		}
-		w = &who{state: Offline}
+		nothing := shown{state: Offline}
+		w = &who{shown: nothing, told: nothing, sent: nothing}
 		p.users[user] = w
 	}
 	p.changed(user, w, how, time.Now())
@@ -153,18 +130,29 @@ func (p *presence) change(user id.UserID, how func(w *who, now time.Time)) {
 
 // changed is change of a known user. The caller holds mu.
 func (p *presence) changed(user id.UserID, w *who, how func(w *who, now time.Time), now time.Time) {
-	before := *w
+	before := w.shown
 	how(w, now)
-	w.currently = w.state == Online && !w.active.IsZero() && now.Sub(w.active) <= activeFor
-	if w.state == before.state && w.status == before.status && w.currently == before.currently {
+	if p.ours(user) {
+		w.settle(now)
+	}
+	if w.shown == before {
 		return
 	}
-	w.serial, w.changed = p.e.typing.next(), now
-	if len(p.changes) > 2*len(p.users)+100 {
-		p.changes = slices.DeleteFunc(p.changes, func(c presenceChange) bool { return !p.counts(c) })
+	w.changed = now
+	p.untold[user] = true
+	if p.out && p.ours(user) {
+		p.unsent[user] = true
 	}
-	p.changes = append(p.changes, presenceChange{w.serial, user})
-	p.dirty[user] = true
+	p.wake()
+}
+
+func (p *presence) ours(user id.UserID) bool { return user.Server() == p.e.config.Self }
+
+func (p *presence) wake() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
 }
 
 // counts tells whether a change is the last of its user. The caller holds mu.
@@ -173,7 +161,7 @@ func (p *presence) counts(c presenceChange) bool {
 	return w != nil && w.serial == c.serial
 }
 
-// PresenceSince lists whose presence has changed after a serial, at most maxPresenceTold, the latest.
+// PresenceSince lists whose presence was told after a serial, at most maxPresenceTold, the latest.
 func (e *Ephemeral) PresenceSince(since Serial) []id.UserID {
 	p := e.presence
 	if p == nil {
@@ -191,20 +179,51 @@ func (e *Ephemeral) PresenceSince(since Serial) []id.UserID {
 	return users
 }
 
-// PresenceOf is what is known of a user; the zero value with the state offline where nothing is.
-func (e *Ephemeral) PresenceOf(user id.UserID) Presence {
-	found := Presence{User: user, State: Offline}
+// Present lists who is there, whether they were told of or not yet; at most maxPresenceTold, those that changed last.
+func (e *Ephemeral) Present() []id.UserID {
 	p := e.presence
 	if p == nil {
-		return found
+		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w := p.users[user]; w != nil {
-		found = Presence{User: user, State: w.state, StatusMsg: w.status, CurrentlyActive: w.currently, EverActive: !w.active.IsZero()}
-		if found.EverActive {
-			found.LastActiveAgo = max(time.Since(w.active), 0)
+	var users []id.UserID
+	add := func(user id.UserID) {
+		if w := p.users[user]; w != nil && w.state != Offline && len(users) < maxPresenceTold {
+			users = append(users, user)
 		}
+	}
+	for user := range p.untold {
+		add(user)
+	}
+	for _, c := range slices.Backward(p.changes) {
+		if p.counts(c) && !p.untold[c.user] {
+			add(c.user)
+		}
+	}
+	return users
+}
+
+// PresenceOf is what is known of a user; the zero value with the state offline where nothing is.
+func (e *Ephemeral) PresenceOf(user id.UserID) Presence {
+	p := e.presence
+	if p == nil {
+		return Presence{User: user, State: Offline}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.of(user, time.Now())
+}
+
+// of is PresenceOf for who holds mu.
+func (p *presence) of(user id.UserID, now time.Time) Presence {
+	w := p.users[user]
+	if w == nil {
+		return Presence{User: user, State: Offline}
+	}
+	found := Presence{User: user, State: w.state, StatusMsg: w.status, CurrentlyActive: w.currently, EverActive: !w.active.IsZero()}
+	if found.EverActive {
+		found.LastActiveAgo = max(now.Sub(w.active), 0)
 	}
 	return found
 }
@@ -218,106 +237,35 @@ func (e *Ephemeral) MaySeePresence(ctx context.Context, user, other id.UserID) (
 	return sharing[other], err
 }
 
-// tick ends what is over and tells who is to be told, every presenceTick.
-func (p *presence) tick(ctx context.Context, now time.Time) {
-	if p == nil {
-		return
-	}
-	told := p.expire(now)
-	if len(told) == 0 {
-		return
-	}
-	for _, user := range told {
-		rooms, err := p.e.config.Store.JoinedRooms(ctx, user)
-		if err != nil {
-			p.e.log.Warn("a user's presence was not told", "user", user, "error", err)
-			continue
-		}
-		p.e.typing.ring(rooms...)
-	}
-	if p.out {
-		p.send(ctx, told, now)
-	}
-}
-
-// expire ends what is over: who does nothing for a while is unavailable, who asks for nothing is offline. It gives who is to
-// be told of.
+// expire ends what is over: who does nothing for a while is unavailable, who asks for nothing is offline, who was offline for
+// long is forgotten. Other servers are told again of who is still there.
 //
 // spec:client-server-api/modules/presence#idle-timeout
-func (p *presence) expire(now time.Time) []id.UserID {
+func (p *presence) expire(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(p.checked) < presenceTick {
-		return nil
-	}
-	p.checked = now
 	for user, w := range p.users {
+		ours := p.ours(user)
 		switch {
-		case w.state == Offline:
-			if w.status == "" && now.Sub(w.changed) > forgetQuiet && w.syncs == 0 {
-				delete(p.users, user)
+		case w.state == Offline && p.forgettable(w, ours, now):
+			delete(p.users, user)
+		case ours:
+			p.changed(user, w, func(w *who, now time.Time) { w.expireDevices(now) }, now)
+			if p.out && w.state != Offline && now.Sub(w.sentAt) > renewPresence {
+				p.unsent[user] = true
+				p.wake()
 			}
-			continue
-		case user.Server() != p.e.config.Self:
-			if now.Sub(w.heard) > remotePresenceLife {
-				p.changed(user, w, func(w *who, _ time.Time) { w.state = Offline }, now)
-			}
-			continue
-		}
-		p.changed(user, w, func(w *who, _ time.Time) {
-			switch {
-			case w.syncs == 0 && now.Sub(w.seen) > offlineAfter:
-				w.state = Offline
-			case w.state == Online && now.Sub(w.active) > idleAfter:
-				w.state = Unavailable
-			}
-		}, now)
-		if p.out && now.Sub(w.told) > renewPresence {
-			p.dirty[user] = true
-		}
-	}
-	told := slices.Sorted(maps.Keys(p.dirty))
-	told = told[:min(len(told), maxPresenceTold)] // the others have their turn next
-	for _, user := range told {
-		delete(p.dirty, user)
-	}
-	return told
-}
-
-// send tells the other servers that share rooms with our users, each of all of them together.
-//
-// spec:server-server-api#presence
-func (p *presence) send(ctx context.Context, users []id.UserID, now time.Time) {
-	of := map[id.ServerName][]id.UserID{}
-	for _, user := range users {
-		if user.Server() != p.e.config.Self {
-			continue
-		}
-		servers, err := p.e.config.Store.ServersSharing(ctx, user)
-		if err != nil {
-			p.e.log.Warn("a user's presence was not sent", "user", user, "error", err)
-			continue
-		}
-		for _, server := range servers {
-			of[server] = append(of[server], user)
-		}
-		p.mu.Lock()
-		if w := p.users[user]; w != nil {
-			w.told = now
-		}
-		p.mu.Unlock()
-	}
-	for server, users := range of {
-		var edus []federation.EDU
-		for part := range slices.Chunk(users, maxPresenceInEDU) {
-			if edu, ok := p.edu(part); ok {
-				edus = append(edus, edu)
-			}
-		}
-		if p.e.config.Send != nil && len(edus) > 0 {
-			p.e.config.Send([]id.ServerName{server}, edus...)
+		case w.state != Offline && now.Sub(w.heard) > remotePresenceLife:
+			p.changed(user, w, func(w *who, _ time.Time) { w.state, w.currently = Offline, false }, now)
 		}
 	}
 }
 
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+// forgettable tells whether a user who is offline needs no longer be known: clients have been told. The message of a user of
+// ours is kept for when they come back.
+func (p *presence) forgettable(w *who, ours bool, now time.Time) bool {
+	if len(w.devices) > 0 || now.Sub(w.changed) <= forgetQuiet || now.Sub(w.active) <= forgetQuiet {
+		return false
+	}
+	return w.status == "" || !ours && now.Sub(w.heard) > remotePresenceLife
+}

@@ -2,7 +2,10 @@ package ephemeral
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -10,21 +13,133 @@ import (
 	"hanse/federation/id"
 )
 
-// edu makes the EDU that tells of users of ours.
-func (p *presence) edu(users []id.UserID) (federation.EDU, bool) {
-	var content federation.PresenceEDU
-	for _, user := range users {
-		now := p.e.PresenceOf(user)
-		update := federation.UserPresence{
-			UserID: string(user), Presence: now.State, LastActiveAgo: now.LastActiveAgo.Milliseconds(), CurrentlyActive: now.CurrentlyActive,
-		}
-		if now.StatusMsg != "" {
-			update.StatusMsg = &now.StatusMsg
-		}
-		content.Push = append(content.Push, update)
+// send tells the other servers that share rooms with our users whose presence is not as they were told, or was told long ago:
+// each server of all users together, once. Servers that get the same share the EDUs.
+//
+// spec:server-server-api#presence
+func (p *presence) send(ctx context.Context) {
+	if p.e.config.Send == nil {
+		return
 	}
-	raw, err := json.Marshal(content)
-	return federation.EDU{Type: federation.EDUPresence, Content: raw}, err == nil
+	users := p.takeUnsent(time.Now())
+	if len(users) == 0 {
+		return
+	}
+	audiences, err := p.audiences(ctx, users)
+	if err != nil {
+		p.e.log.Warn("users' presence was not sent yet", "users", len(users), "error", err)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, user := range users {
+			p.unsent[user] = true
+		}
+		p.wake()
+		return
+	}
+	updates, told := p.updates(users), 0
+	for _, a := range audiences {
+		var edus []federation.EDU
+		for part := range slices.Chunk(a.users, maxPresenceInEDU) {
+			var content federation.PresenceEDU
+			for _, user := range part {
+				content.Push = append(content.Push, updates[user])
+			}
+			if raw, err := json.Marshal(content); err == nil {
+				edus = append(edus, federation.EDU{Type: federation.EDUPresence, Content: raw})
+			}
+		}
+		told += len(a.servers)
+		p.e.config.Send(a.servers, edus...)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.audience = told
+}
+
+// takeUnsent gives of whom other servers are to be told.
+func (p *presence) takeUnsent(now time.Time) []id.UserID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var users []id.UserID
+	for user := range p.unsent {
+		if len(users) == maxPresenceTold {
+			p.wake()
+			break
+		}
+		delete(p.unsent, user)
+		if w := p.users[user]; w != nil && (w.shown != w.sent || w.state != Offline && now.Sub(w.sentAt) > renewPresence) {
+			users = append(users, user)
+		}
+	}
+	slices.Sort(users)
+	return users
+}
+
+// audience is servers that are told of the same users.
+type audience struct {
+	users   []id.UserID
+	servers []id.ServerName
+}
+
+// audiences says who is to be told of whom. Users who are in the same rooms are asked for once.
+func (p *presence) audiences(ctx context.Context, users []id.UserID) ([]audience, error) {
+	rooms, err := p.roomsOf(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	together := map[string][]id.UserID{} // by their rooms
+	for _, user := range users {
+		if in := rooms[user]; len(in) > 0 {
+			key := fmt.Sprintf("%q", in)
+			together[key] = append(together[key], user)
+		}
+	}
+	groups, of := sortedKeys(together), map[id.ServerName][]byte{}
+	for i, key := range groups {
+		servers, err := p.serversOf(ctx, together[key][0])
+		if err != nil {
+			return nil, err
+		}
+		for _, server := range servers {
+			of[server] = binary.AppendUvarint(of[server], uint64(i))
+		}
+	}
+	same := map[string][]id.ServerName{} // by the groups of users that they are told of
+	for _, server := range sortedKeys(of) {
+		same[string(of[server])] = append(same[string(of[server])], server)
+	}
+	var all []audience
+	for _, key := range sortedKeys(same) {
+		a := audience{servers: same[key]}
+		for raw := []byte(key); len(raw) > 0; {
+			i, n := binary.Uvarint(raw)
+			a.users, raw = append(a.users, together[groups[i]]...), raw[n:]
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// updates is what is said of users, who count as told of.
+func (p *presence) updates(users []id.UserID) map[id.UserID]federation.UserPresence {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	updates := make(map[id.UserID]federation.UserPresence, len(users))
+	for _, user := range users {
+		is := p.of(user, now)
+		update := federation.UserPresence{
+			UserID: string(user), Presence: is.State, LastActiveAgo: is.LastActiveAgo.Milliseconds(), CurrentlyActive: is.CurrentlyActive,
+		}
+		if is.StatusMsg != "" {
+			update.StatusMsg = &is.StatusMsg
+		}
+		updates[user] = update
+		if w := p.users[user]; w != nil {
+			w.sent, w.sentAt = w.shown, now
+		}
+	}
+	return updates
 }
 
 // receivePresence takes an m.presence EDU: of the origin's users who share a room with one of ours.
@@ -39,39 +154,48 @@ func (e *Ephemeral) receivePresence(ctx context.Context, origin id.ServerName, c
 	if json.Unmarshal(content, &edu) != nil {
 		return nil
 	}
-	updates := map[id.UserID]federation.UserPresence{}
-	var users []id.UserID
+	now := time.Now()
+	strangers := map[id.UserID]federation.UserPresence{}
 	for _, update := range edu.Push[:min(len(edu.Push), maxPresenceReceived)] {
 		user, err := id.ParseUserID(update.UserID)
 		if err != nil || user.Server() != origin || !validPresence(update) {
 			continue
 		}
-		if _, twice := updates[user]; !twice {
-			users = append(users, user)
+		if !p.hear(user, update, false, now) {
+			strangers[user] = update
 		}
-		updates[user] = update
 	}
-	if len(users) == 0 {
+	if len(strangers) == 0 {
 		return nil
 	}
-	sharing, err := e.config.Store.SharingWithUs(ctx, users)
+	sharing, err := e.config.Store.SharingWithUs(ctx, sortedKeys(strangers))
 	if err != nil {
 		return err
 	}
 	for _, user := range sharing {
-		update := updates[user]
-		p.change(user, func(w *who, now time.Time) {
-			w.heard, w.state, w.status = now, update.Presence, ""
-			if update.StatusMsg != nil {
-				w.status = *update.StatusMsg
-			}
-			w.active = now.Add(-time.Duration(min(update.LastActiveAgo, maxAgo.Milliseconds())) * time.Millisecond)
-			if update.CurrentlyActive {
-				w.active = now
-			}
-		})
+		p.hear(user, strangers[user], true, now)
 	}
 	return nil
+}
+
+// hear takes what another server says of its user. Of one that nothing is known of it is taken only where it is sure that
+// they share a room with a user of ours: false otherwise. Of others the telling finds out.
+func (p *presence) hear(user id.UserID, update federation.UserPresence, sure bool, now time.Time) bool {
+	p.mu.Lock()
+	known := p.users[user] != nil
+	p.mu.Unlock()
+	if !known && !sure {
+		return false
+	}
+	p.change(user, func(w *who, _ time.Time) {
+		w.heard = now
+		w.shown = shown{state: update.Presence, currently: update.CurrentlyActive && update.Presence == Online}
+		if update.StatusMsg != nil {
+			w.status = *update.StatusMsg
+		}
+		w.active = now.Add(-time.Duration(min(update.LastActiveAgo, maxAgo.Milliseconds())) * time.Millisecond)
+	})
+	return true
 }
 
 func validPresence(update federation.UserPresence) bool {

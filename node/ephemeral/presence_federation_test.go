@@ -26,20 +26,25 @@ var _ = Describe("presence", func() {
 		return w
 	}
 
-	It("goes out to servers that share a room, and rings the room", func(ctx context.Context) {
+	It("goes out to servers that share a room, as long as they do", func(ctx context.Context) {
 		w := with(ephemeral.PresenceOut)
-		watch := w.WatchTyping(10)
-		w.SetPresence(alice, ephemeral.Online, "at sea")
-		w.SetPresence(carol, ephemeral.Online, "alone")
+		since := w.TypingSerial()
+		w.SetPresence(alice, "PHONE", ephemeral.Online, "at sea")
+		w.SetPresence(carol, "PHONE", ephemeral.Online, "alone")
 		running, stop := context.WithCancel(ctx)
 		done := make(chan struct{})
 		go func() { defer close(done); _ = w.Run(running) }()
 		var out sent
 		Eventually(w.sent, "20s").Should(Receive(&out))
+		Eventually(w.PresenceNews(), "20s").Should(Receive())
 		stop()
 		<-done
 		Expect(w.sent).To(BeEmpty())
-		Expect(watch.C).To(Receive(Equal(w.room)))
+		rooms, users, upto, known := w.PresenceTold(since)
+		Expect(rooms).To(Equal(map[id.RoomID]bool{w.room: true}))
+		Expect(users).To(Equal(map[id.UserID]bool{alice: true, carol: true}))
+		Expect(upto).To(Equal(w.TypingSerial()))
+		Expect(known).To(BeTrue())
 		Expect(out.to).To(Equal([]id.ServerName{far}))
 		var edu federation.PresenceEDU
 		Expect(json.Unmarshal(out.edu.Content, &edu)).To(Succeed())
@@ -50,6 +55,16 @@ var _ = Describe("presence", func() {
 		Expect(edu.Push[0].CurrentlyActive).To(BeTrue())
 		w.handle(far, "m.presence", map[string]any{"push": []any{map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 5}}})
 		Expect(w.PresenceOf(zoe).State).To(Equal("offline"), "what comes in is not taken")
+
+		w.leave(ctx, alice)
+		w.SetPresence(alice, "PHONE", ephemeral.Unavailable, "at sea")
+		w.Flush(ctx)
+		Expect(w.sent).To(BeEmpty(), "no room is shared any more")
+		for user, told := range map[id.UserID]OmegaMatcher{bob: BeEmpty(), alice: ConsistOf(alice)} {
+			users, known := w.PresenceIn(user, []id.RoomID{w.room}, upto, w.TypingSerial())
+			Expect(known).To(BeTrue())
+			Expect(users).To(told)
+		}
 	}, SpecTimeout(30*time.Second))
 
 	It("comes in of the origin's own users who share a room", func(ctx context.Context) {
@@ -81,5 +96,10 @@ var _ = Describe("presence", func() {
 		for user, may := range map[id.UserID]bool{alice: true, carol: false} {
 			Expect(w.MaySeePresence(ctx, user, zoe)).To(Equal(may))
 		}
+		w.leave(ctx, zoe)
+		update(far, map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 60000})
+		Expect(w.PresenceOf(zoe)).To(Equal(ephemeral.Presence{User: zoe, State: "offline"}), "no room is shared any more")
+		update(far, map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 60000})
+		Expect(w.PresenceOf(zoe)).To(Equal(ephemeral.Presence{User: zoe, State: "offline"}), "and they are a stranger")
 	})
 })

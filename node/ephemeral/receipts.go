@@ -35,7 +35,6 @@ func (e *Ephemeral) SetReceipt(ctx context.Context, room id.RoomID, user id.User
 	if typ == Read {
 		e.outgoing.addReceipt(receipt)
 	}
-	e.Active(user)
 	return nil
 }
 

@@ -30,7 +30,6 @@ func (e *Ephemeral) SetTyping(ctx context.Context, room id.RoomID, user id.UserI
 	if tell, news := e.typing.set(room, user, typing, now, now.Add(min(timeout, maxTypingTimeout))); tell {
 		e.outgoing.addTyping(room, user, typing, news)
 	}
-	e.Active(user)
 	return nil
 }
 
@@ -74,7 +73,7 @@ func (e *Ephemeral) TypingSince(rooms []id.RoomID, after Serial) []id.RoomID {
 // TypingSerial is the newest change's serial, of typing or presence.
 func (e *Ephemeral) TypingSerial() Serial { return e.typing.newest() }
 
-// WatchTyping gives a channel that gets the room of each change. When its buffer is full, changes are lost and
+// WatchTyping gives a channel that gets the room of each change of typing. When its buffer is full, changes are lost and
 // Lagged says so: then compare serials. Close it when done; it is also closed when Run ends.
 func (e *Ephemeral) WatchTyping(buffer int) *TypingWatch { return e.typing.watch(buffer) }
 
@@ -188,15 +187,6 @@ func (t *typing) next() Serial {
 	defer t.mu.Unlock()
 	t.serial++
 	return t.serial
-}
-
-// ring wakes the watchers, of rooms where something is new that is not of the room itself.
-func (t *typing) ring(rooms ...id.RoomID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, room := range rooms {
-		t.wake(room)
-	}
 }
 
 // changed gives a room a new serial and wakes the watchers. The caller holds mu.

@@ -33,6 +33,8 @@ type Stream struct {
 	news   news                              // guarded by mu
 	byUser map[id.UserID]map[*Watch]struct{} // guarded by mu
 	byRoom map[id.RoomID]map[*Watch]struct{} // guarded by mu
+
+	presence ephemeral.Serial // guarded by mu: whoever was told before it was woken for it
 }
 
 // New makes a Stream; log may be nil. It knows of what is committed from now on.
@@ -43,6 +45,7 @@ func New(s *store.Store, e *ephemeral.Ephemeral, log *slog.Logger) *Stream {
 	places := &Stream{
 		store: s, ephemeral: e, log: log, feed: s.Follow(feedBuffer),
 		byUser: map[id.UserID]map[*Watch]struct{}{}, byRoom: map[id.RoomID]map[*Watch]struct{}{},
+		presence: e.TypingSerial(),
 	}
 	_, places.upto, _ = places.feed.Take()
 	places.news.forget(places.upto)
@@ -89,6 +92,8 @@ type Watch struct {
 	stream *Stream
 	user   id.UserID
 	rooms  []id.RoomID // guarded by stream.mu
+
+	presence bool // guarded by stream.mu
 }
 
 // Watch registers a user's request. It is to be made before the reading whose emptiness leads to waiting, so that
@@ -116,6 +121,9 @@ func (w *Watch) Rooms(rooms []id.RoomID) {
 	}
 }
 
+// Presence says that who is there is news for the watch, too.
+func (w *Watch) Presence() { w.stream.locked(func() { w.presence = true }) }
+
 // Close ends the watch.
 func (w *Watch) Close() {
 	w.Rooms(nil)
@@ -138,7 +146,7 @@ func remove[K comparable](watches map[K]map[*Watch]struct{}, key K, w *Watch) {
 	}
 }
 
-// Run hands wake-ups from the commit feed and from typing to the watches, until ctx ends.
+// Run hands wake-ups from the commit feed, typing and presence to the watches, until ctx ends.
 func (s *Stream) Run(ctx context.Context) error {
 	defer s.feed.Close()
 	typing := s.ephemeral.WatchTyping(typingBuffer)
@@ -149,6 +157,8 @@ func (s *Stream) Run(ctx context.Context) error {
 			return nil
 		case <-s.feed.Wake:
 			s.locked(s.absorb)
+		case <-s.ephemeral.PresenceNews():
+			s.locked(s.wakePresence)
 		case room, open := <-typing.C:
 			if !open {
 				return nil
@@ -174,6 +184,30 @@ func (s *Stream) wake(room id.RoomID, users []id.UserID) {
 	}
 	for _, user := range users {
 		for w := range s.byUser[user] {
+			w.ring()
+		}
+	}
+}
+
+// wakePresence rings who waits for presence and shares a room with somebody whose presence has changed. The caller holds mu.
+func (s *Stream) wakePresence() {
+	rooms, users, upto, known := s.ephemeral.PresenceTold(s.presence)
+	s.presence = upto
+	if !known {
+		s.wakeAll()
+		return
+	}
+	for room := range rooms {
+		ringPresence(s.byRoom[room])
+	}
+	for user := range users {
+		ringPresence(s.byUser[user])
+	}
+}
+
+func ringPresence(watches map[*Watch]struct{}) {
+	for w := range watches {
+		if w.presence {
 			w.ring()
 		}
 	}
