@@ -84,6 +84,9 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 	if req.Type == typeServerACL && req.StateKey != nil && !parseACL(req.Content).allows(r.self) {
 		return "", federation.InvalidParam("this server ACL would keep your own server out of the room")
 	}
+	if err := checkReplacement(req); err != nil {
+		return "", err
+	}
 	if req.Type == typeMember && req.StateKey != nil {
 		return r.sendMembership(ctx, req)
 	}
@@ -204,6 +207,17 @@ func checkContent(typ string, content json.RawMessage) error {
 	}
 	if typ == typePowerLevels {
 		return checkPowerLevels(o)
+	}
+	return nil
+}
+
+// checkReplacement refuses a tombstone that leads back to its own room: clients would go in circles.
+func checkReplacement(req SendRequest) error {
+	var tombstone struct {
+		Replacement id.RoomID `json:"replacement_room"`
+	}
+	if req.Type == typeTombstone && json.Unmarshal(req.Content, &tombstone) == nil && tombstone.Replacement == req.Room {
+		return federation.InvalidParam("a room can't be replaced by itself")
 	}
 	return nil
 }
