@@ -58,7 +58,7 @@ var _ = Describe("registration", func() {
 	It("refuses names that can't be, and makes one up where none is asked for", func() {
 		w := newWorld(nil)
 		p := w.nobody()
-		for _, name := range []string{"a b", "ä", "@alice:elsewhere.test", strings.Repeat("a", 250), "a:b", "@"} {
+		for _, name := range []string{"a b", "ä", "@alice:elsewhere.test", strings.Repeat("a", 250), "a:b", "@", "_bridged"} {
 			refused(p.post("/register", obj{"username": name}), 400, "M_INVALID_USERNAME")
 			refused(p.get("/register/available?username="+esc(name)), 400, "M_INVALID_USERNAME")
 		}

@@ -51,7 +51,7 @@ func inUse() *federation.Error {
 // spec:appendices#mapping-from-other-character-sets
 func (u *Users) newUserID(username string) (id.UserID, error) {
 	invalid := federation.NewError(http.StatusBadRequest, "M_INVALID_USERNAME",
-		"a user name has the letters a to z, digits and the characters . _ = - / + only, and is not too long")
+		"a user name has the letters a to z, digits and the characters . _ = - / + only, doesn't begin with _, and is not too long")
 	localpart := username
 	if strings.HasPrefix(username, "@") {
 		whole, err := id.ParseUserID(username)
@@ -61,7 +61,7 @@ func (u *Users) newUserID(username string) (id.UserID, error) {
 		localpart = whole.Localpart()
 	}
 	user, err := id.NewUserID(strings.ToLower(localpart), u.self)
-	if err != nil {
+	if err != nil || strings.HasPrefix(localpart, "_") { // by custom these are users of application services
 		return "", invalid
 	}
 	return user, nil
