@@ -291,21 +291,20 @@ func (r *Rooms) signedBy(ctx context.Context, e *event.Event, server id.ServerNa
 	}})[0]
 }
 
-// invalidEvent says what is wrong with an event that can't be read, by the codes that Synapse has for it: an event without a
-// hash is one that nobody has signed.
+// invalidEvent says what is wrong with an event that can't be read. The specification has no code for one that isn't even
+// canonical JSON; this is Synapse's.
 func invalidEvent(err error) error {
-	if form, ok := errors.AsType[*event.FormatError](err); ok && (form.Field == "hashes" || form.Field == "signatures") {
-		return invalidSignature(err)
-	}
 	if _, ok := errors.AsType[*canonicaljson.Error](err); ok {
 		return federation.BadJSON(fmt.Sprintf("the event is not valid: %v", err))
 	}
 	return federation.InvalidParam(fmt.Sprintf("the event is not valid: %v", err))
 }
 
-// invalidSignature is 403, as from Synapse: the specification has no code for it.
+// invalidSignature is the code that the specification recommends; Synapse has M_FORBIDDEN.
+//
+// spec:server-server-api#put_matrixfederationv2send_joinroomideventid
 func invalidSignature(err error) error {
-	return federation.Forbidden(fmt.Sprintf("the event's signatures are not good: %v", err))
+	return federation.InvalidParam(fmt.Sprintf("the event's signatures are not good: %v", err))
 }
 
 // wire is the form in which events go to other servers.
