@@ -82,13 +82,15 @@ func (a *API) upgradeRoom(r *request) (any, error) {
 func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules *roomversion.Rules, creators []string, state []*event.Event) (id.RoomID, error) {
 	predecessor := map[string]any{"room_id": room}
 	creation := map[string]any{"predecessor": predecessor}
-	// Clients from before Matrix 1.16 want to know where the old room ended.
-	last, err := a.config.Rooms.Messages(ctx, rooms.MessagesRequest{User: user, Room: room, Backwards: true, Limit: 1})
-	if err != nil {
-		return "", err
-	}
-	for _, row := range last.Events {
-		predecessor["event_id"] = row.Event.ID()
+	// Clients from before Matrix 1.16, which don't know version 12, want to know where the old room ended.
+	if !rules.RoomIDIsCreateEvent {
+		last, err := a.config.Rooms.Messages(ctx, rooms.MessagesRequest{User: user, Room: room, Backwards: true, Limit: 1})
+		if err != nil {
+			return "", err
+		}
+		for _, row := range last.Events {
+			predecessor["event_id"] = row.Event.ID()
+		}
 	}
 	if rules.PrivilegedCreators && len(creators) > 0 {
 		creation["additional_creators"] = creators
@@ -120,6 +122,7 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 			create.InitialState = append(create.InitialState, rooms.StateEvent{Type: e.Type(), Content: json.RawMessage(e.Content())})
 		}
 	}
+	var err error
 	if create.CreationContent, err = marshal(creation); err != nil {
 		return "", err
 	}
