@@ -32,9 +32,9 @@ type Config struct {
 	Media MediaConfig `yaml:"media"`
 	// Rooms made on this server.
 	Rooms RoomConfig `yaml:"rooms"`
-	// Who is online: off; in (users of other servers are shown to ours), out (ours are shown to other servers) or both.
+	// Who is online: both; in (users of other servers are shown to ours), out (ours are shown to other servers) or off.
 	// It tells everybody in a public room when somebody is awake, and each change goes to every server that shares a
-	// room. Default: off
+	// room: a server with many users in rooms of thousands of servers is better off with in. Default: both
 	Presence string `yaml:"presence" example:"both"`
 	// How push gateways are called, which notify users' devices.
 	Push PushConfig `yaml:"push"`

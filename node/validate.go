@@ -33,7 +33,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Media.CacheSize, 10_000)
 	setDefault(&c.Rooms.DefaultVersion, string(roomversion.V12)) // spec:rooms/_index#complete-list-of-room-versions
 	setDefault(&c.Turn.Hours, 24)
-	setDefault(&c.Presence, string(ephemeral.PresenceOff))
+	setDefault(&c.Presence, string(ephemeral.PresenceBoth))
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
 	setDefault(&c.ACME.Directory, acme.LetsEncryptURL)

@@ -14,7 +14,7 @@ import (
 
 // NodeConfig is the configuration of one Hanse node by the orders of the adapter contract. It writes the node's
 // certificate into its data folder. Two variables that the contract doesn't know may be set for tests and benchmarks:
-// HANSE_MONITOR, the address of the node's metrics and profiles, HANSE_PRESENCE, which way presence goes (off without it), and
+// HANSE_MONITOR, the address of the node's metrics and profiles, HANSE_PRESENCE, which way presence goes (the default without it), and
 // HANSE_LOG, what is logged (debug without it).
 func NodeConfig(getenv func(string) string) (node.Config, error) {
 	orders, err := adapter.OrdersFrom(getenv)

@@ -54,7 +54,7 @@ func newChat(tb testing.TB, members int) *chat {
 		Self: "hanse.test", Key: key, Store: s, Client: client.New(client.Config{Origin: "hanse.test", Key: key}),
 	})}
 	works.Go(func() { _ = c.rooms.Run(ctx) })
-	if c.momentary, err = ephemeral.New(ephemeral.Config{Self: "hanse.test", Store: s}); err != nil {
+	if c.momentary, err = ephemeral.New(ephemeral.Config{Self: "hanse.test", Store: s, Presence: ephemeral.PresenceBoth}); err != nil {
 		tb.Fatal(err)
 	}
 	works.Go(func() { _ = c.momentary.Run(ctx) })

@@ -35,8 +35,9 @@ const (
 	activeFor    = time.Minute
 	idleAfter    = 5 * time.Minute
 	offlineAfter = 45 * time.Second
-	// presenceTick is how exactly they end.
-	presenceTick = 5 * time.Second
+	// presenceTick is how exactly they end, sweepPresence how exactly remotePresenceLife does.
+	presenceTick  = 5 * time.Second
+	sweepPresence = time.Minute
 	// What has changed of users' presence is told at once after a pause, else every flushGap, or so seldom that telling takes
 	// a tenth of a core: a client that waits and is told takes tellingClient, with the request that follows, every tenfold of
 	// it; a transaction to a server, with its signature, tellingServer. Deployed servers spread what they tell of presence over

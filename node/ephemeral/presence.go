@@ -58,12 +58,14 @@ type presence struct {
 
 	mu       sync.Mutex
 	users    map[id.UserID]*who // guarded by mu
+	own      map[id.UserID]*who // guarded by mu: those of users that are ours
 	changes  []presenceChange   // guarded by mu: in order; those that a later one of the same user follows don't count
 	told     toldPresence       // guarded by mu
 	waiting  int                // guarded by mu: requests of our users that wait for news
 	untold   map[id.UserID]bool // guarded by mu: clients are to be told
 	unsent   map[id.UserID]bool // guarded by mu: users of ours of whom other servers are to be told
 	audience int                // guarded by mu: how many servers were told last
+	swept    time.Time          // guarded by mu: when users of other servers were last looked through
 }
 
 type presenceChange struct {
@@ -97,7 +99,7 @@ func newPresence(e *Ephemeral) *presence {
 	p := &presence{
 		e: e, in: mode == PresenceIn || mode == PresenceBoth, out: mode == PresenceOut || mode == PresenceBoth,
 		kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
-		users: map[id.UserID]*who{}, untold: map[id.UserID]bool{}, unsent: map[id.UserID]bool{},
+		users: map[id.UserID]*who{}, own: map[id.UserID]*who{}, untold: map[id.UserID]bool{}, unsent: map[id.UserID]bool{},
 		told: toldPresence{since: e.typing.newest()},
 	}
 	if store := e.config.Store; store != nil {
@@ -124,6 +126,9 @@ func (p *presence) change(user id.UserID, how func(w *who, now time.Time)) {
 		nothing := shown{state: Offline}
 		w = &who{shown: nothing, told: nothing, sent: nothing}
 		p.users[user] = w
+		if p.ours(user) {
+			p.own[user] = w
+		}
 	}
 	p.changed(user, w, how, time.Now())
 }
@@ -244,26 +249,36 @@ func (e *Ephemeral) MaySeePresence(ctx context.Context, user, other id.UserID) (
 func (p *presence) expire(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for user, w := range p.users {
-		ours := p.ours(user)
-		switch {
-		case w.state == Offline && p.forgettable(w, ours, now):
+	for user, w := range p.own {
+		if w.state == Offline && w.forgettable(true, now) {
 			delete(p.users, user)
-		case ours:
-			p.changed(user, w, func(w *who, now time.Time) { w.expireDevices(now) }, now)
-			if p.out && w.state != Offline && now.Sub(w.sentAt) > renewPresence {
-				p.unsent[user] = true
-				p.wake()
-			}
+			delete(p.own, user)
+			continue
+		}
+		p.changed(user, w, (*who).expireDevices, now)
+		if p.out && w.state != Offline && now.Sub(w.sentAt) > renewPresence {
+			p.unsent[user] = true
+			p.wake()
+		}
+	}
+	if now.Sub(p.swept) < sweepPresence {
+		return
+	}
+	p.swept = now
+	for user, w := range p.users {
+		switch {
+		case p.own[user] != nil:
 		case w.state != Offline && now.Sub(w.heard) > remotePresenceLife:
 			p.changed(user, w, func(w *who, _ time.Time) { w.state, w.currently = Offline, false }, now)
+		case w.state == Offline && w.forgettable(false, now):
+			delete(p.users, user)
 		}
 	}
 }
 
 // forgettable tells whether a user who is offline needs no longer be known: clients have been told. The message of a user of
 // ours is kept for when they come back.
-func (p *presence) forgettable(w *who, ours bool, now time.Time) bool {
+func (w *who) forgettable(ours bool, now time.Time) bool {
 	if len(w.devices) > 0 || now.Sub(w.changed) <= forgetQuiet || now.Sub(w.active) <= forgetQuiet {
 		return false
 	}
