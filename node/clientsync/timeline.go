@@ -139,8 +139,8 @@ func (b *builder) wants(ctx context.Context, sp span, e *entry) (bool, error) {
 // the last of its kind there, but not what state resolution took, or followed by one that the user may not see. -1: none.
 // A timeline that begins after it is right, with the rest told as state before it.
 //
-// A member's other name is no reason to hide what was said before: state resolution takes any of several that are of the
-// same millisecond.
+// A member's other name that lost against one from before is no reason to hide what was said before: state resolution takes any of
+// several that are of the same millisecond.
 func (b *builder) misleading(ctx context.Context, timeline []*entry, sp span) (int, error) {
 	later := map[roomstate.Key]bool{}
 	for i, e := range slices.Backward(timeline) {
@@ -158,7 +158,7 @@ func (b *builder) misleading(ctx context.Context, timeline []*entry, sp span) (i
 			if err != nil {
 				return -1, err
 			}
-			if known && row.Event.Membership() == e.Event.Membership() {
+			if known && row.Position < e.Position && row.Event.Membership() == e.Event.Membership() {
 				continue
 			}
 		}
