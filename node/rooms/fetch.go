@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup" // a few events at a time from one server
 
@@ -60,8 +61,13 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 	errs := []error{errors.New("no server to ask")}
 	var best *room.Provide
 	fewest := math.MaxInt // events that the best answer lacks
-	for _, server := range f.From {
-		provide, lacks, err := r.fetchFrom(ctx, server, roomID, rules, f)
+	for i, server := range f.From {
+		asking, end := ctx, func() {}
+		if deadline, bounded := ctx.Deadline(); bounded && i < len(f.From)-1 { // one that hangs leaves half of the time to the others
+			asking, end = context.WithTimeout(ctx, time.Until(deadline)/2)
+		}
+		provide, lacks, err := r.fetchFrom(asking, server, roomID, rules, f)
+		end()
 		if err == nil {
 			provide.Fetch, provide.From = f, server
 			if lacks == 0 {

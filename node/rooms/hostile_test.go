@@ -143,6 +143,24 @@ var _ = Describe("a resident server", func() {
 		agree(roomID, one, two)
 	})
 
+	It("may let what it is asked for trickle: the next one is asked", func() {
+		quiet := w.start("quiet.test", silent)
+		two.limits.FetchTime = 6 * time.Second
+		two.restart()
+		for _, h := range []*host{two, quiet} {
+			h.join(h.user("bob"), roomID, one.name)
+		}
+		one.sees(two.say(bob, roomID, "in"))
+		quiet.sees(newest(one, roomID))
+		quiet.pace.Store(int64(20 * time.Millisecond))
+		first, second := quiet.say(quiet.user("bob"), roomID, "1"), quiet.say(quiet.user("bob"), roomID, "2")
+		deliver(quiet, one, "both", first, second)
+		deliver(quiet, two, "the second", second)
+		two.sees(second)
+		two.sees(first)
+		agree(roomID, one, two)
+	})
+
 	It("may send us the room's events before we have the room", func() {
 		var early atomic.Value
 		onSendJoin(func(answer) {

@@ -72,7 +72,7 @@ type host struct {
 	stopStore func() // ends the committer alone
 
 	tampering atomic.Pointer[tamperer]         // see tamper
-	pace      atomic.Int64                     // how long each byte of an answer to send_join takes, in nanoseconds
+	pace      atomic.Int64                     // how long each byte of some answers takes, in nanoseconds: see paced
 	signing   atomic.Pointer[http.HandlerFunc] // see sign
 
 	commits, inputs atomic.Int64
@@ -173,12 +173,15 @@ func (h *host) tampered(api http.Handler) http.Handler {
 		}
 		w.Header().Del("Content-Length")
 		w.WriteHeader(answer.Code)
-		if strings.Contains(q.URL.Path, "/send_join/") {
+		if slices.ContainsFunc(paced, func(endpoint string) bool { return strings.Contains(q.URL.Path, endpoint) }) {
 			body = h.trickle(w, q, body)
 		}
 		_, _ = w.Write(body)
 	})
 }
+
+// paced are the endpoints whose answers pace is for.
+var paced = []string{"/send_join/", "/get_missing_events/", "/state_ids/"}
 
 // trickle writes an answer byte by byte, as long as there is a pace and somebody who listens, and gives what is left of it.
 func (h *host) trickle(w http.ResponseWriter, q *http.Request, body []byte) []byte {
