@@ -268,10 +268,13 @@ var _ = Describe("the account", func() {
 		room := alice.room(obj{"preset": "public_chat"})
 		fine(bob.post("/join/"+esc(room), obj{}))
 		said := fine(bob.put("/rooms/"+esc(room)+"/send/m.room.message/1", obj{"msgtype": "m.text", "body": "forget me"})).text("event_id")
+		dora := w.register("dora")
+		fine(dora.post("/join/"+esc(room), obj{}))
 		fine(bob.post("/account/deactivate", obj{"erase": true, "auth": password("secret of bob")}))
 		fine(carol.post("/join/"+esc(room), obj{}))
 		where := "/rooms/" + esc(room) + "/event/" + esc(said)
 		Expect(fine(alice.get(where)).body["content"]).To(HaveKeyWithValue("body", "forget me"), "who was there has seen it")
+		Expect(fine(dora.get(where)).body["content"]).To(HaveKeyWithValue("body", "forget me"), "who came before the wish had it too")
 		Expect(fine(carol.get(where)).body["content"]).To(BeEmpty())
 		for path, of := range map[string]func(obj) any{
 			"/rooms/" + esc(room) + "/messages?dir=b&limit=50": func(body obj) any { return body["chunk"] },

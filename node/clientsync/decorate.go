@@ -54,12 +54,30 @@ func (s *Syncer) decorate(ctx context.Context, user id.UserID, device string, en
 				d.Membership = member.Membership()
 			}
 		}
-		if d.Membership != "join" && !e.Event.IsState() && s.store.Erased(e.Event.Sender()) {
-			d.Event, d.Form = e.Event.Redacted(), nil // spec:client-server-api#post_matrixclientv3accountdeactivate
+		if forgotten, err := s.forgotten(ctx, user, d); err != nil {
+			return nil, err
+		} else if forgotten {
+			d.Event, d.Form = e.Event.Redacted(), nil
 		}
 		decorated[i] = d
 	}
 	return decorated, nil
+}
+
+// forgotten tells whether an event was said by a user who wants to be forgotten, and must not be seen by one who came to the
+// room after that wish.
+//
+// spec:client-server-api#post_matrixclientv3accountdeactivate
+func (s *Syncer) forgotten(ctx context.Context, user id.UserID, d Decorated) (bool, error) {
+	if d.Membership == "join" || d.Event.IsState() {
+		return false, nil
+	}
+	at, erased := s.store.Erased(d.Event.Sender())
+	if !erased {
+		return false, nil
+	}
+	m, ok, err := s.store.Membership(ctx, d.RoomID, user)
+	return !ok || m.Membership != "join" || m.Since > at, err
 }
 
 // events reads events by their IDs; "" is none.

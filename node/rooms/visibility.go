@@ -200,7 +200,7 @@ func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []
 	events := make([]*event.Event, len(rows))
 	for i, row := range rows {
 		events[i] = row.Event
-		if !row.Event.IsState() && r.store.Erased(row.Event.Sender()) {
+		if _, erased := r.store.Erased(row.Event.Sender()); erased && !row.Event.IsState() {
 			events[i] = row.Event.Redacted()
 			continue
 		}

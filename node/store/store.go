@@ -55,8 +55,8 @@ type Store struct {
 	unused  *unusedKeys
 	state   *stateCache
 	outbox  *outbox
-	// erased are the users, as id.UserID, who want to be forgotten: all are in memory, for they are few, and any event's sender
-	// may be one.
+	// erased are the users who want to be forgotten, with the Position at which they said so: all are in memory, for they are few,
+	// and any event's sender may be one.
 	erased sync.Map
 	// gapless are rooms known to have no gap in their history; a commit that makes one takes its room out.
 	gapless *generations[id.RoomID, struct{}]

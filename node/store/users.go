@@ -88,8 +88,8 @@ func changeUser(t *writeTx, user id.UserID, query string, value any) error {
 	return err
 }
 
-// Deactivate takes the password, devices, tokens and profile from an account. Its name stays taken. With erase the user is
-// [Store.Erased] from then on.
+// Deactivate takes the password, devices, tokens and profile from an account. Its name stays taken. With erase the account
+// data goes too, and the user is [Store.Erased] from then on.
 func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
 		err := changeUser(t, user, "UPDATE users SET deactivated = $1, password_hash = '' WHERE user_id = $2", 1)
@@ -97,10 +97,14 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 			return err
 		}
 		if erase {
-			if err := changeUser(t, user, "UPDATE users SET erased = $1 WHERE user_id = $2", 1); err != nil {
+			at := t.next()
+			if err := changeUser(t, user, "UPDATE users SET erased = $1 WHERE user_id = $2", int64(at)); err != nil {
 				return err
 			}
-			t.then(func() { s.erased.Store(user, true) })
+			if _, err := t.exec("DELETE FROM account_data WHERE user_id = $1", string(user)); err != nil {
+				return err
+			}
+			t.then(func() { s.erased.Store(user, at) })
 		}
 		for _, table := range []string{"access_tokens", "devices", "profiles"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(user)); err != nil {
@@ -111,16 +115,22 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 	})
 }
 
-// Erased tells whether a user was deactivated with the wish that what they said is forgotten, as far as that goes.
-func (s *Store) Erased(user id.UserID) bool {
-	_, erased := s.erased.Load(user)
-	return erased
+// Erased tells whether, and at which position, a user was deactivated with the wish that what they said is forgotten, as far
+// as that goes.
+func (s *Store) Erased(user id.UserID) (at Position, erased bool) {
+	value, erased := s.erased.Load(user)
+	if erased {
+		at = value.(Position)
+	}
+	return at, erased
 }
 
 func (s *Store) loadErased(ctx context.Context) error {
-	users, err := readAll[id.UserID](ctx, s, "SELECT user_id FROM users WHERE erased = 1")
-	for _, user := range users {
-		s.erased.Store(user, true)
-	}
-	return err
+	return s.read.each(ctx, "SELECT user_id, erased FROM users WHERE erased > 0", nil, func(rows *sql.Rows) error {
+		var user id.UserID
+		var at int64
+		err := rows.Scan(&user, &at)
+		s.erased.Store(user, Position(at))
+		return err
+	})
 }
