@@ -9,6 +9,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/federation/room"
 )
 
 // deviceUpdate says what of a user's devices and keys a transaction changes.
@@ -162,8 +163,9 @@ func (s *Store) announceList(t *writeTx, user id.UserID, device string, servers 
 	}})
 }
 
-// announceMissed has the servers that turn out to be in a room, now that its state is whole, told of what has changed of the devices of
-// our users in it since these joined: nobody knew then that they were to be told. It comes before the room's row and those of its servers.
+// announceMissed has servers told, as the state of a room becomes whole, of what has changed of the devices of our users in it since these
+// joined, where nobody knew then that they were to be told: those that turn out to be in the room, and those that were in it, left
+// meanwhile and still share another room with the user. It comes before the room's row and those of its servers.
 func (w *roomWrite) announceMissed(t *writeTx) error {
 	known := map[id.ServerName]bool{w.store.self: true}
 	err := t.each(`SELECT server FROM room_servers WHERE room = $1 AND joined > 0 UNION SELECT server FROM partial_servers WHERE room = $1`,
@@ -173,16 +175,20 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 			known[server] = true
 			return err
 		})
-	var servers []id.ServerName
-	for server, joined := range w.commit.Servers {
-		if joined > 0 && !known[server] {
-			servers = append(servers, server)
+	missed := map[id.ServerName]bool{} // whether they are in the room
+	for _, e := range w.commit.Events {
+		if server := e.Event.Sender().Server(); e.Again && e.Status == room.Accepted && e.Event.Membership() != "" && !known[server] {
+			missed[server] = false
 		}
 	}
-	if err != nil || len(servers) == 0 {
+	for server, joined := range w.commit.Servers {
+		if joined > 0 && !known[server] {
+			missed[server] = true
+		}
+	}
+	if err != nil || len(missed) == 0 {
 		return err
 	}
-	slices.Sort(servers)
 	devices := map[id.UserID]string{}
 	err = t.each(`SELECT members.user_id, device_id FROM members JOIN device_changes ON device_changes.user_id = members.user_id
 		JOIN devices ON devices.user_id = members.user_id WHERE room = $1 AND local = 1 AND membership = 'join' AND stream > since
@@ -195,10 +201,34 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 	})
 	for _, user := range slices.Sorted(maps.Keys(devices)) {
 		if err == nil {
-			err = w.store.announceList(t, user, devices[user], servers)
+			err = w.announceMissedOf(t, user, devices[user], missed)
 		}
 	}
 	return err
+}
+
+// announceMissedOf is announceMissed for one user.
+func (w *roomWrite) announceMissedOf(t *writeTx, user id.UserID, device string, missed map[id.ServerName]bool) error {
+	var servers []id.ServerName
+	for _, server := range slices.Sorted(maps.Keys(missed)) {
+		shares := missed[server]
+		if !shares {
+			var one int64
+			var err error
+			shares, err = t.found(`SELECT 1 FROM members JOIN room_servers ON room_servers.room = members.room
+				WHERE user_id = $1 AND membership = 'join' AND server = $2 AND joined > 0 LIMIT 1`, []any{string(user), string(server)}, &one)
+			if err != nil {
+				return err
+			}
+		}
+		if shares {
+			servers = append(servers, server)
+		}
+	}
+	if len(servers) == 0 {
+		return nil
+	}
+	return w.store.announceList(t, user, device, servers)
 }
 
 // JoinedAt tells whether a user joined a room at a position, rather than became something else or changed the name.

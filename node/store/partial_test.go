@@ -85,6 +85,26 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 		Expect(string(edus[0].Content)).To(And(ContainSubstring(`"device_id":"ONE"`), ContainSubstring(`"prev_id":[]`)))
 	})
 
+	It("has servers that have left it meanwhile told too, if they share another room", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "ONE")
+		other := must(create(db.Store, roomversion.V11))
+		_, err := db.Commit(ctx, room.Commit{
+			RoomID: other.id(), Rules: other.rules, Current: other.machine.Current(), Resident: true, Servers: map[id.ServerName]int{"far": 1},
+			Events: []room.Committed{{Event: other.foreign(message("@carol:far", "hello")), Before: other.machine.Current(), After: other.machine.Current()}},
+		}, store.CommitOptions{})
+		Expect(err).NotTo(HaveOccurred())
+		var left []*event.Event
+		for _, user := range []id.UserID{"@carol:far", "@dave:gone", "@erin:liar"} {
+			left = append(left, a.foreign(member(user, "leave", user)))
+		}
+		commit(ctx, func(*room.Commit) {}, unsure(left[0], room.Accepted), unsure(left[1], room.Accepted), unsure(left[2], room.Accepted))
+		commit(ctx, func(c *room.Commit) { c.Whole = true }, again(left[0], room.Accepted), again(left[1], room.Accepted), again(left[2], room.Rejected))
+		Expect(must(db.Next(ctx, "far", 50, 100)).EDUs).To(HaveLen(1))
+		for _, server := range []id.ServerName{"gone", "liar"} {
+			Expect(must(db.Next(ctx, server, 50, 100)).EDUs).To(BeEmpty(), server)
+		}
+	})
+
 	It("is remembered, with who is in it and what is to be decided again, until it is whole", func(ctx SpecContext) {
 		one, two := a.foreign(message(bob, "one")), a.foreign(message(bob, "two"))
 		given := unsure(two, room.Rejected)
