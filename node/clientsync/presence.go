@@ -28,7 +28,7 @@ func (b *builder) presence(ctx context.Context) error {
 	if since := b.request.Since.Typing; !b.request.Initial && b.now.Typing > since {
 		told, known := b.ephemeral.PresenceIn(b.request.User, b.facts.joined, since, b.now.Typing)
 		if !known {
-			told, unsure = nil, append(unsure, b.ephemeral.PresenceSince(since)...)
+			unsure = append(unsure, b.ephemeral.PresenceSince(since)...)
 		}
 		users = b.wanted(told)
 	}

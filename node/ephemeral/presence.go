@@ -62,7 +62,8 @@ type presence struct {
 	changes  []presenceChange   // guarded by mu: in order; those that a later one of the same user follows don't count
 	told     toldPresence       // guarded by mu
 	waiting  int                // guarded by mu: requests of our users that wait for news
-	untold   map[id.UserID]bool // guarded by mu: clients are to be told
+	selves   map[id.UserID]bool // guarded by mu: the user's own waiting clients are to be woken
+	untold   map[id.UserID]bool // guarded by mu: clients of others are to be told
 	unsent   map[id.UserID]bool // guarded by mu: users of ours of whom other servers are to be told
 	audience int                // guarded by mu: how many servers were told last
 	swept    time.Time          // guarded by mu: when users of other servers were last looked through
@@ -90,6 +91,7 @@ type who struct {
 
 	told   shown  // what clients were told last
 	serial Serial // when; 0: never
+	self   Serial // when the user's own clients were, of a user of ours; 0: never
 	sent   shown  // what other servers were told last
 	sentAt time.Time
 }
@@ -99,7 +101,7 @@ func newPresence(e *Ephemeral) *presence {
 	p := &presence{
 		e: e, in: mode == PresenceIn || mode == PresenceBoth, out: mode == PresenceOut || mode == PresenceBoth,
 		kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
-		users: map[id.UserID]*who{}, own: map[id.UserID]*who{}, untold: map[id.UserID]bool{}, unsent: map[id.UserID]bool{},
+		users: map[id.UserID]*who{}, selves: map[id.UserID]bool{}, own: map[id.UserID]*who{}, untold: map[id.UserID]bool{}, unsent: map[id.UserID]bool{},
 		told: toldPresence{since: e.typing.newest()},
 	}
 	if store := e.config.Store; store != nil {
@@ -145,10 +147,17 @@ func (p *presence) changed(user id.UserID, w *who, how func(w *who, now time.Tim
 	}
 	w.changed = now
 	p.untold[user] = true
-	if p.out && p.ours(user) {
+	p.wake()
+	if !p.ours(user) {
+		return
+	}
+	// The user's own clients are told at once: the answer to the request by which the user came has it, and the next waits.
+	w.self = p.e.typing.next()
+	p.selves[user] = true
+	p.signal()
+	if p.out {
 		p.unsent[user] = true
 	}
-	p.wake()
 }
 
 func (p *presence) ours(user id.UserID) bool { return user.Server() == p.e.config.Self }
@@ -156,6 +165,13 @@ func (p *presence) ours(user id.UserID) bool { return user.Server() == p.e.confi
 func (p *presence) wake() {
 	select {
 	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (p *presence) signal() {
+	select {
+	case p.news <- struct{}{}:
 	default:
 	}
 }

@@ -39,29 +39,32 @@ func (t *toldPresence) after(serial Serial) ([]toldPart, bool) {
 	return t.parts[first:], serial >= t.since
 }
 
-// PresenceIn lists who of those in the rooms, and whether the user, was told of after since, up to upto; false: that is too
-// long ago to know, and PresenceSince does.
-func (e *Ephemeral) PresenceIn(user id.UserID, rooms []id.RoomID, since, upto Serial) ([]id.UserID, bool) {
+// PresenceIn lists who of the others in the rooms was told of after since, up to upto, and the user, where their own presence
+// has changed; false: it is too long ago to know it of the others, and PresenceSince does.
+func (e *Ephemeral) PresenceIn(user id.UserID, rooms []id.RoomID, since, upto Serial) (users []id.UserID, known bool) {
 	p := e.presence
 	if p == nil {
 		return nil, true
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	parts, all := p.told.after(since)
-	if !all {
-		return nil, false
+	if w := p.own[user]; w != nil && w.self > since && w.self <= upto {
+		users = append(users, user)
 	}
-	var users []id.UserID
+	parts, known := p.told.after(since)
+	if !known {
+		return users, false
+	}
 	for _, part := range parts {
 		if part.serial > upto {
 			break
 		}
-		if part.users[user] {
-			users = append(users, user)
-		}
 		for _, room := range rooms {
-			users = append(users, part.rooms[room]...)
+			for _, other := range part.rooms[room] {
+				if other != user {
+					users = append(users, other)
+				}
+			}
 		}
 	}
 	return users, true
@@ -75,24 +78,23 @@ func (e *Ephemeral) PresenceNews() <-chan struct{} {
 	return e.presence.news
 }
 
-// PresenceTold says whom what was told after a serial concerns: who is in one of the rooms, and the users. It is of
-// everything up to the second serial; false: it may concern anybody.
-func (e *Ephemeral) PresenceTold(after Serial) (rooms map[id.RoomID]bool, users map[id.UserID]bool, upto Serial, known bool) {
+// PresenceTold says whom what was told after a serial concerns: who shares one of the rooms with one of its users, of whom is
+// told, and the users of whom their own clients are told, since it was last asked. It is of everything up to the second serial;
+// false: it may concern anybody.
+func (e *Ephemeral) PresenceTold(after Serial) (rooms map[id.RoomID][]id.UserID, selves map[id.UserID]bool, upto Serial, known bool) {
 	p := e.presence
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	selves, p.selves = p.selves, map[id.UserID]bool{}
 	parts, known := p.told.after(after)
-	rooms, users, upto = map[id.RoomID]bool{}, map[id.UserID]bool{}, after
+	rooms, upto = map[id.RoomID][]id.UserID{}, after
 	for _, part := range parts {
 		upto = part.serial
-		for room := range part.rooms {
-			rooms[room] = true
-		}
-		for user := range part.users {
-			users[user] = true
+		for room, users := range part.rooms {
+			rooms[room] = append(rooms[room], users...)
 		}
 	}
-	return rooms, users, upto, known
+	return rooms, selves, upto, known
 }
 
 // run tells what has changed, and ends what is over, until ctx ends. A change that comes after a pause is told at once; how
@@ -152,7 +154,7 @@ func (p *presence) tell(ctx context.Context) {
 		p.wake()
 		return
 	}
-	part := toldPart{serial: p.e.typing.next(), users: map[id.UserID]bool{}, rooms: map[id.RoomID][]id.UserID{}}
+	part := toldPart{serial: p.e.typing.next(), rooms: map[id.RoomID][]id.UserID{}}
 	if len(p.changes) > 2*len(p.users)+100 {
 		p.changes = slices.DeleteFunc(p.changes, func(c presenceChange) bool { return !p.counts(c) })
 	}
@@ -167,19 +169,14 @@ func (p *presence) tell(ctx context.Context) {
 		}
 		w.told, w.serial = w.shown, part.serial
 		p.changes = append(p.changes, presenceChange{part.serial, user})
-		part.users[user] = true
-		part.size += 1 + len(rooms[user])
+		part.size += len(rooms[user])
 		for _, room := range rooms[user] {
 			part.rooms[room] = append(part.rooms[room], user)
 		}
 	}
-	if len(part.users) == 0 {
-		return
-	}
-	p.told.add(part)
-	select {
-	case p.news <- struct{}{}:
-	default:
+	if part.size > 0 {
+		p.told.add(part)
+		p.signal()
 	}
 }
 

@@ -270,7 +270,7 @@ func TestTellingManyIsSeldom(t *testing.T) {
 		e := presenceOnly(PresenceBoth)
 		servers := make([]id.ServerName, 1000)
 		e.presence.serversOf = func(context.Context, id.UserID) ([]id.ServerName, error) { return servers, nil }
-		tellings := 0
+		tellings, since := 0, e.TypingSerial()
 		var sendings atomic.Int64
 		e.config.Send = func([]id.ServerName, ...federation.EDU) { sendings.Add(1) }
 		for i := range servers {
@@ -283,10 +283,12 @@ func TestTellingManyIsSeldom(t *testing.T) {
 		for i := range 60 {
 			e.SetPresence(alice, phone, Online, fmt.Sprint(i))
 			later(time.Second)
-			select {
-			case <-e.PresenceNews():
+			rooms, selves, upto, _ := e.PresenceTold(since)
+			if since = upto; len(rooms) > 0 {
 				tellings++
-			default:
+			}
+			if !selves[alice] {
+				t.Error("her own clients are told at once")
 			}
 		}
 		if n := sendings.Load(); tellings > 21 || tellings < 10 || n > 4 || n < 2 { // every 3 and 20 s
@@ -362,7 +364,7 @@ func TestPresenceChangesHaveAnOrder(t *testing.T) {
 		t.Errorf("%d tellings are kept", n)
 	}
 	rooms := []id.RoomID{"!room:example.org"}
-	for since, known := range map[Serial]bool{0: false, start: false, first: false, e.TypingSerial(): true, e.TypingSerial() - maxToldParts: true, e.TypingSerial() - maxToldParts - 1: false} {
+	for since, known := range map[Serial]bool{0: false, start: false, first: false, e.TypingSerial(): true, e.TypingSerial() - 2*maxToldParts: true, e.TypingSerial() - 2*maxToldParts - 1: false} {
 		if got, ok := e.PresenceIn(carol, rooms, since, e.TypingSerial()); ok != known {
 			t.Errorf("since %d of %d: %v %v", since, e.TypingSerial(), got, ok)
 		}
@@ -376,7 +378,9 @@ func TestPresenceChangesHaveAnOrder(t *testing.T) {
 	}{
 		{carol, rooms, last - 1, last, []id.UserID{alice}},
 		{carol, nil, last - 1, last, nil},
-		{alice, nil, last - 1, last, []id.UserID{alice}},
+		{alice, rooms, last - 1, last, nil}, // told before
+		{alice, nil, last - 2, last, []id.UserID{alice}},
+		{alice, nil, last - 2, last - 2, nil},
 		{carol, rooms, last - 1, last - 1, nil},
 		{carol, rooms, last, last, nil},
 	} {

@@ -191,24 +191,24 @@ func (s *Stream) wake(room id.RoomID, users []id.UserID) {
 
 // wakePresence rings who waits for presence and shares a room with somebody whose presence has changed. The caller holds mu.
 func (s *Stream) wakePresence() {
-	rooms, users, upto, known := s.ephemeral.PresenceTold(s.presence)
+	rooms, selves, upto, known := s.ephemeral.PresenceTold(s.presence)
 	s.presence = upto
 	if !known {
 		s.wakeAll()
 		return
 	}
-	for room := range rooms {
-		ringPresence(s.byRoom[room])
+	for room, told := range rooms {
+		for w := range s.byRoom[room] {
+			if w.presence && (len(told) > 1 || told[0] != w.user) {
+				w.ring()
+			}
+		}
 	}
-	for user := range users {
-		ringPresence(s.byUser[user])
-	}
-}
-
-func ringPresence(watches map[*Watch]struct{}) {
-	for w := range watches {
-		if w.presence {
-			w.ring()
+	for user := range selves {
+		for w := range s.byUser[user] {
+			if w.presence {
+				w.ring()
+			}
 		}
 	}
 }
