@@ -237,6 +237,28 @@ func talkUntilKilled(t *testing.T, s *scenario, random *rand.Rand, round int) ma
 	return acknowledged
 }
 
+// TestWhoAsksAfterAJoinSeesTheRoom: its members come a moment after the join, and a client that doesn't load them lazily is not shown a
+// room without them.
+func TestWhoAsksAfterAJoinSeesTheRoom(t *testing.T) {
+	s := played(t, io.Discard)
+	for range 10 {
+		roomID, err := s.users[0].CreateRoom(t.Context(), map[string]any{"preset": "public_chat"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.users[1].Join(t.Context(), roomID, s.network.plan.Nodes[0].ServerName); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := s.users[1].Sync(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, shown := answer.Rooms.Join[roomID]; !shown {
+			t.Fatal("the room isn't shown")
+		}
+	}
+}
+
 func TestPlansAreKept(t *testing.T) {
 	dir := t.TempDir()
 	plan, kept, err := loadOrMakePlan(dir, 7, "11")

@@ -83,6 +83,16 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 		if err := b.build(ctx); err != nil {
 			return nil, err
 		}
+		if b.unsettled > 0 {
+			watch.Rooms(b.facts.joined)
+			select {
+			case <-watch.C:
+			case <-time.After(b.unsettled):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			continue
+		}
 		empty := b.answer.Empty() || r.PresenceAside && b.answer.emptyButPresence()
 		if r.Initial || r.FullState || !empty || r.Timeout <= 0 {
 			return b.answer, nil
@@ -111,6 +121,8 @@ type builder struct {
 	before  map[id.RoomID]string             // memberships at since, of rooms where they changed; "" if there was none
 	moves   map[id.RoomID][]store.Membership // what the user's memberships were, in order; read when needed
 	data    map[id.RoomID][]store.AccountData
+	// unsettled is for how long it is worth to wait for the members of a room that is left out for want of them; 0: there is none.
+	unsettled time.Duration
 }
 
 // since is where the answer begins.

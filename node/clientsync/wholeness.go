@@ -2,6 +2,7 @@ package clientsync
 
 import (
 	"context"
+	"time"
 
 	"hanse/federation/id"
 	"hanse/node/store"
@@ -9,11 +10,17 @@ import (
 
 // A room that was joined without its members isn't shown to clients which want all members, before these are there: they would take
 // those few that are known for all, and encrypt for nobody else. Then it is as if the user had just come in. Clients that load members
-// lazily ask for them when they need them, and wait then; they are shown the room at once. Deployed servers do it alike.
+// lazily ask for them when they need them, and wait then; they are shown the room at once. Deployed servers do it alike. Most rooms
+// are small and have their members a moment after the join: for so long an answer waits, so that who asks right after a join finds
+// the room.
+
+// settling is how long an answer waits for the members of a room from when it was first seen without them.
+const settling = time.Second
 
 // wholeness is whether a room's state isn't whole, and since when it is, as was read at a position.
 type wholeness struct {
 	partial bool
+	seen    time.Time      // when it was first read that it is partial
 	since   store.Position // 0: always
 	at      store.Position // when it was read; 0: not yet
 }
@@ -27,7 +34,10 @@ func (s *Syncer) wholeness(ctx context.Context, room id.RoomID) (wholeness, erro
 	if r.wholeness.at != 0 && !r.wholeness.partial && len(s.stream.MembersSince([]id.RoomID{room}, r.wholeness.at)) == 0 {
 		return r.wholeness, nil
 	}
-	now := wholeness{at: s.stream.Now().Position}
+	now := wholeness{at: s.stream.Now().Position, seen: time.Now()}
+	if r.wholeness.partial {
+		now.seen = r.wholeness.seen
+	}
 	var err error
 	if now.partial, now.since, err = s.store.Wholeness(ctx, room); err == nil {
 		r.wholeness = now
@@ -42,5 +52,16 @@ func (b *builder) shown(ctx context.Context, room id.RoomID) (shown, fresh bool,
 		return true, fresh, nil
 	}
 	whole, err := b.wholeness(ctx, room)
-	return !whole.partial && whole.since <= b.now.Position, fresh || whole.since > b.since(), err
+	if err != nil {
+		return false, fresh, err
+	}
+	switch {
+	case whole.partial:
+		b.unsettled = max(b.unsettled, settling-time.Since(whole.seen))
+		return false, fresh, nil
+	case whole.since > b.now.Position: // a moment ago
+		b.unsettled = max(b.unsettled, time.Nanosecond)
+		return false, fresh, nil
+	}
+	return true, fresh || whole.since > b.since(), nil
 }
