@@ -65,6 +65,28 @@ var _ = Describe("presence", func() {
 		Expect(none.body["presence"].(obj)["events"]).To(BeEmpty())
 	})
 
+	It("is that of the device which is most there", func() {
+		w, _ := withPresence()
+		alice := w.register("alice")
+		login := fine(w.nobody().post("/login", obj{"type": "m.login.password", "user": "alice", "password": "secret of alice"}))
+		phone := &person{w: w, id: alice.id, token: login.text("access_token")}
+		state := func() any { return fine(alice.get(status(alice))).body["presence"] }
+		Expect(state()).To(Equal("offline"))
+		fine(phone.get("/sync"))
+		Expect(state()).To(Equal("online"))
+		fine(phone.get("/sync?set_presence=unavailable"))
+		Expect(state()).To(Equal("unavailable"), "by its only device, at once")
+		fine(alice.get("/sync?set_presence=online"))
+		fine(phone.get("/sync?set_presence=unavailable"))
+		Expect(state()).To(Equal("online"))
+		fine(alice.put(status(alice), obj{"presence": "offline"}))
+		Expect(state()).To(Equal("unavailable"))
+		fine(phone.put(status(phone), obj{"presence": "online"}))
+		Expect(state()).To(Equal("online"))
+		fine(phone.post("/logout", obj{}))
+		Expect(state()).To(Equal("offline"), "who is logged out counts no more")
+	})
+
 	It("refuses what is none", func() {
 		w, _ := withPresence()
 		alice, bob := w.register("alice"), w.register("bob")
