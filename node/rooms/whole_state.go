@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hanse/federation/client"
+	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -201,13 +202,10 @@ func (w *whole) takeAll(ctx context.Context, left []json.RawMessage) (err error)
 
 // giveUp notes those of the events that rest on unsigned ones: they can't be judged either.
 func (w *whole) giveUp(events []*event.Event) {
-	for again := true; again; {
-		again = false
-		for _, e := range events {
-			if e != nil && !w.isUnsigned(e.ID()) && slices.ContainsFunc(e.AuthEvents(), w.isUnsigned) {
-				w.leaveOut(e)
-				again = true
-			}
+	events = slices.DeleteFunc(events, func(e *event.Event) bool { return e == nil })
+	for _, e := range dag.SortTopologically(events) {
+		if !w.isUnsigned(e.ID()) && slices.ContainsFunc(e.AuthEvents(), w.isUnsigned) {
+			w.leaveOut(e)
 		}
 	}
 }
