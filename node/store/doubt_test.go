@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,7 +60,7 @@ func TestACommitThatWasNotAnswered(t *testing.T) {
 				Expect(timeline()).To(HaveLen(want))
 				must(a.propose(store.CommitOptions{}, message(alice, "after")))
 				Expect(timeline()).To(HaveLen(want + 1))
-				Expect(strings.Count(log.String(), "level=ERROR")).To(Equal(1), log.String())
+				Expect(log.errors()).To(Equal(1), log.String())
 				db.restart()
 				Expect(timeline()).To(HaveLen(want + 1))
 			})

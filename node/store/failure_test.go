@@ -80,7 +80,7 @@ var _ = Describe("A database file that is taken away", func() {
 			Expect(ok).To(BeTrue(), "who asked is told something")
 			Expect(told.Status).To(Equal(http.StatusServiceUnavailable))
 		}
-		Expect(strings.Count(log.String(), "level=ERROR")).To(Equal(1), log.String())
+		Expect(log.errors()).To(Equal(1), log.String())
 		Expect(log.String()).To(ContainSubstring("put them back as they were"))
 	}
 
@@ -195,7 +195,7 @@ var _ = Describe("A database that fails", func() {
 				Expect(write(ctx, "2")).To(MatchError(ContainSubstring("read-only")))
 				Expect(stored(ctx)).To(Equal("1"))
 			}
-			Expect(strings.Count(log.String(), "level=ERROR")).To(Equal(1), log.String())
+			Expect(log.errors()).To(Equal(1), log.String())
 			Expect(log.String()).To(ContainSubstring("the database takes no writes"))
 			broken.set(nil, nil)
 			Expect(write(ctx, "3")).To(Succeed())
@@ -211,7 +211,7 @@ var _ = Describe("A database that fails", func() {
 			Expect(write(ctx, "1")).To(Succeed())
 			Expect(stored(ctx)).To(Equal("1"))
 			Expect(db.Position()).To(Equal(before + 2)) // one of the data's, one of the transaction's
-			Expect(log.String()).NotTo(ContainSubstring("level=ERROR"))
+			Expect(log.errors()).To(BeZero(), log.String())
 		})
 	}
 

@@ -228,4 +228,14 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
+// errors counts the errors, but for that the disk is slow, which it may be.
+func (l *logged) errors() (count int) {
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, "level=ERROR") && !strings.Contains(line, "the database is slow") {
+			count++
+		}
+	}
+	return count
+}
+
 func (l *logged) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
