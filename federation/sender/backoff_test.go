@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,11 +218,23 @@ func TestOutboxTrouble(t *testing.T) {
 	})
 }
 
-func TestRunFailsWithoutOutbox(t *testing.T) {
-	s := New(Config{Origin: self, Client: &wire{}, Outbox: broken{newBox()}})
-	if err := s.Run(t.Context()); err == nil {
-		t.Error("Run did not say that the outbox can't be read")
-	}
+func TestRunWaitsForTheOutbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, w := &broken{box: newBox()}, &wire{}
+		s := New(Config{Origin: self, Client: w, Outbox: b})
+		b.put(peer, 1)
+		b.failures.Store(3)
+		stop := run(t, s)
+		defer stop()
+		sleep(2 * outboxPause)
+		if log := w.takeLog(); len(log) != 0 {
+			t.Errorf("it is sent without the back-off: %+v", log)
+		}
+		sleep(2 * outboxPause)
+		if log := w.takeLog(); len(log) != 1 {
+			t.Errorf("got %+v", log)
+		}
+	})
 }
 
 func TestSavedBackoffOfAnOddClock(t *testing.T) {
@@ -238,8 +251,15 @@ func TestSavedBackoffOfAnOddClock(t *testing.T) {
 	})
 }
 
-type broken struct{ *box }
+// broken is a box whose back-offs can't be read so many times.
+type broken struct {
+	*box
+	failures atomic.Int64
+}
 
-func (broken) Backoff(context.Context) (map[id.ServerName]Backoff, error) {
-	return nil, errors.New("no database")
+func (b *broken) Backoff(ctx context.Context) (map[id.ServerName]Backoff, error) {
+	if b.failures.Add(-1) >= 0 {
+		return nil, errors.New("disk")
+	}
+	return b.box.Backoff(ctx)
 }

@@ -102,16 +102,19 @@ func New(cfg Config) *Sender {
 	}
 }
 
-// Run delivers until ctx ends, then waits for the sends under way to stop. It returns an error only if the Outbox
-// can't be read at the start. Call it once.
+// Run delivers until ctx ends, then waits for the sends under way to stop. It begins once the Outbox can be read, and returns no
+// error. Call it once.
 func (s *Sender) Run(ctx context.Context) error {
-	backoffs, err := s.outbox.Backoff(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the back-off of servers: %w", err)
-	}
-	servers, err := s.outbox.Destinations(ctx)
-	if err != nil {
-		return fmt.Errorf("reading which servers have something waiting: %w", err)
+	backoffs, servers, err := s.left(ctx)
+	for ; err != nil; backoffs, servers, err = s.left(ctx) {
+		if ctx.Err() == nil {
+			s.log.Error("what waits for other servers can't be read; nothing is sent until it can", "error", err)
+		}
+		select {
+		case <-time.After(outboxPause):
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	s.begin(ctx, backoffs, servers)
 	<-ctx.Done()
@@ -122,6 +125,19 @@ func (s *Sender) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	s.workers.Wait()
 	return nil
+}
+
+// left reads what the process before has left.
+func (s *Sender) left(ctx context.Context) (map[id.ServerName]Backoff, []id.ServerName, error) {
+	backoffs, err := s.outbox.Backoff(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the back-off of servers: %w", err)
+	}
+	servers, err := s.outbox.Destinations(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading which servers have something waiting: %w", err)
+	}
+	return backoffs, servers, nil
 }
 
 func (s *Sender) begin(ctx context.Context, backoffs map[id.ServerName]Backoff, servers []id.ServerName) {

@@ -48,4 +48,6 @@ const (
 	retryRead = 5 * time.Second
 	// saveCursors is how often it is written down how far the pushers are.
 	saveCursors = 5 * time.Second
+	// loadPause is the wait between two tries to read the pushers at the start.
+	loadPause = 5 * time.Second
 )

@@ -201,8 +201,12 @@ func (p *Pushers) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.ctx = ctx
 	p.mu.Unlock()
-	if err := p.load(ctx); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("push: reading the pushers: %w", err)
+	for err := p.load(ctx); err != nil && ctx.Err() == nil; err = p.load(ctx) {
+		p.log.Error("the pushers can't be read; nobody is notified until they can", "error", err)
+		select {
+		case <-time.After(loadPause):
+		case <-ctx.Done():
+		}
 	}
 	p.startAll(func(id.UserID) bool { return true })
 	var saving <-chan time.Time

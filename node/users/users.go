@@ -62,16 +62,23 @@ func New(config Config) (*Users, error) {
 	}, nil
 }
 
+// findPause is the wait between two tries to make users findable.
+const findPause = time.Minute
+
 // Run makes users findable who aren't yet, and writes down, until ctx ends, when devices were last used; requests don't wait
 // for that.
 func (u *Users) Run(ctx context.Context) error {
-	if err := u.findAll(ctx); err != nil && ctx.Err() == nil {
-		u.log.Error("not all users can be found in the user directory; a start tries again", "error", err)
-	}
+	finding := time.NewTimer(0)
+	defer finding.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-finding.C:
+			if err := u.findAll(ctx); err != nil && ctx.Err() == nil {
+				u.log.Error("not all users can be found in the user directory; it is tried again", "error", err, "in", findPause)
+				finding.Reset(findPause)
+			}
 		case first := <-u.seen:
 			batch := map[string]store.Device{deviceKey(first): first}
 			for more := true; more && len(batch) < maxSeenQueue; {
