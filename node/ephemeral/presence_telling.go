@@ -19,7 +19,6 @@ type toldPresence struct {
 // toldPart is what was told at once.
 type toldPart struct {
 	serial Serial
-	users  map[id.UserID]bool
 	rooms  map[id.RoomID][]id.UserID // whom of them is in it
 	size   int
 }
