@@ -39,9 +39,8 @@ const (
 	presenceTick  = 5 * time.Second
 	sweepPresence = time.Minute
 	// What has changed of users' presence is told at once after a pause, else every flushGap, or so seldom that telling takes
-	// a tenth of a core: a client that waits and is told takes tellingClient, with the request that follows, every tenfold of
-	// it; a transaction to a server, with its signature, tellingServer. Deployed servers spread what they tell of presence over
-	// 30 s too.
+	// a tenth of a core at most: tellingClient is ten times what a client takes that waits and is told, tellingServer ten times
+	// what a transaction to a server takes. Deployed servers spread what they tell of presence over 30 s too.
 	tellingClient = time.Millisecond
 	tellingServer = 20 * time.Millisecond
 	maxClientGap  = 10 * time.Second
