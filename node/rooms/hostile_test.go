@@ -118,6 +118,7 @@ var _ = Describe("a resident server", func() {
 	It("may let its answer trickle: the next one is asked", func() {
 		three := w.start("three.test")
 		three.join(three.user("carol"), roomID, one.name)
+		three.completes(roomID)
 		two.limits.Handshake = 6 * time.Second
 		two.restart()
 		one.pace.Store(int64(20 * time.Millisecond))
