@@ -211,7 +211,7 @@ func (m *model) gap(name string, known []string, since, prevBatch string) []stri
 		fmt.Fprintf(GinkgoWriter, "page %s: %s end %v\n", path, m.describe(ids(page.body["chunk"].([]any))), page.body["end"])
 		for _, eventID := range ids(page.body["chunk"].([]any)) {
 			if since != "" && slices.Contains(known, eventID) {
-				Expect(eventID).To(Equal(known[len(known)-1]), "the first known event is the last one: %s%s", m.describe([]string{eventID}), m.describe(known[len(known)-3:]))
+				Expect(eventID).To(Equal(known[len(known)-1]), "the first known event is the last one: %s%s", m.describe([]string{eventID}), m.describe(known[max(len(known)-3, 0):]))
 				Expect(to).To(BeEmpty(), "nothing known comes between two tokens")
 				slices.Reverse(missed)
 				return missed
