@@ -21,6 +21,7 @@ func told(a *Answer) []id.UserID {
 // Only who shares a room with somebody who changes, and wants to know, is woken.
 func TestPresenceWakesWhoWantsIt(t *testing.T) {
 	c := newChat(t, 2)
+	c.syncer.stream.Now() // takes in what made the room, which wakes too
 	watch := func(user id.UserID, rooms ...id.RoomID) func() bool {
 		w := c.syncer.stream.Watch(user)
 		t.Cleanup(w.Close)
