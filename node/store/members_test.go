@@ -22,6 +22,7 @@ var _ = onEach("Membership", func(db *fixture) {
 		Expect(must(db.SharedRooms(ctx, alice, bob))).To(Equal([]id.RoomID{a.id()}))
 		Expect(must(db.SharedRooms(ctx, dora, bob))).To(BeEmpty())
 		Expect(must(db.JoinedRooms(ctx, bob))).To(Equal([]id.RoomID{a.id()}))
+		Expect(must(db.RoomsWithUs(ctx, []id.UserID{alice, bob, "@nobody:there.example"}))).To(Equal(map[id.UserID][]id.RoomID{alice: {a.id()}, bob: {a.id()}}))
 
 		m, found, err := db.Membership(ctx, a.id(), dora)
 		Expect(err).NotTo(HaveOccurred())
