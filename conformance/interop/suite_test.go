@@ -57,7 +57,7 @@ var _ = BeforeSuite(func() {
 
 	places, err := fabric.Places(2)
 	Expect(err).NotTo(HaveOccurred())
-	hanse = newServer("hanse", folder, places[0].IP, "HANSE_BIN="+program, "HANSE_PRESENCE=both")
+	hanse = newServer("hanse", folder, places[0].IP, "HANSE_BIN="+program)
 	synapse = newServer("synapse", folder, places[1].IP)
 	hanse.start()
 	synapse.start()

@@ -173,7 +173,7 @@ func TestPass(t *testing.T) {
 		mutants = nil
 	}
 	cfg := suite.Config{
-		Adapter: filepath.Join("..", "adapters", "hanse.sh"), Env: []string{"HANSE_BIN=" + o.Program, "HANSE_PRESENCE=both"}, Folder: o.Folder,
+		Adapter: filepath.Join("..", "adapters", "hanse.sh"), Env: []string{"HANSE_BIN=" + o.Program}, Folder: o.Folder,
 		Front: NewFront(mutants), Patience: time.Second,
 	}
 	if o.None {
