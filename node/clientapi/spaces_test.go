@@ -3,6 +3,7 @@ package clientapi
 import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"strconv"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -15,8 +16,8 @@ var _ = Describe("spaces and previews", func() {
 		open := alice.room(obj{"preset": "public_chat", "name": "open", "room_alias_name": "open"})
 		closed := alice.room(obj{"preset": "private_chat", "name": "closed"})
 		space := alice.room(obj{"preset": "public_chat", "creation_content": obj{"type": "m.space"}})
-		for _, room := range []string{open, closed, "!far:far.test"} {
-			fine(alice.put("/rooms/"+esc(space)+"/state/m.space.child/"+esc(room), obj{"via": []string{"far.test"}}))
+		for i, room := range []string{open, closed, "!far:far.test"} {
+			fine(alice.put("/rooms/"+esc(space)+"/state/m.space.child/"+esc(room), obj{"via": []string{"far.test"}, "order": strconv.Itoa(i)}))
 		}
 		far := federation.HierarchyResponse{}
 		far.Room.RoomID, far.Room.JoinRule, far.Room.Name = "!far:far.test", "knock", "far"
