@@ -33,7 +33,7 @@ func (s *step) provide(in Provide) error {
 	var err error
 	switch f.Kind {
 	case FetchMissing:
-		helped, err = s.provideMissing(c, in)
+		helped, err = s.provideMissing(c, f, in)
 	case FetchAuth:
 		helped, err = s.provideAuth(f, in)
 	case FetchState:
@@ -116,9 +116,9 @@ func (s *step) unknown(e id.EventID) bool {
 	return err != nil || !ok
 }
 
-// provideMissing takes in events below those that wait. It helped if any was new. What a short answer leaves open is jumped: the server
-// has given all that it has.
-func (s *step) provideMissing(c *chase, in Provide) (bool, error) {
+// provideMissing takes in events below those that wait. It helped if any was new. What a short answer leaves open of the gap is jumped:
+// the server has given all that it has.
+func (s *step) provideMissing(c *chase, f Fetch, in Provide) (bool, error) {
 	var fresh []*event.Event
 	for _, e := range in.Events[:min(len(in.Events), missingLimit)] {
 		if e.RoomID() != s.m.roomID || s.m.waiting.byID[e.ID()] != nil {
@@ -132,8 +132,16 @@ func (s *step) provideMissing(c *chase, in Provide) (bool, error) {
 			fresh = append(fresh, e)
 		}
 	}
-	c.jump = c.jump || len(fresh) > 0 && len(in.Events) < fullMissing
-	return len(fresh) > 0, s.takeIn(fresh, arrival{origin: c.origin})
+	if err := s.takeIn(fresh, arrival{origin: c.origin}); err != nil {
+		return false, err
+	}
+	if len(fresh) > 0 && len(in.Events) < fullMissing {
+		c.jump = c.jump || slices.ContainsFunc(f.Latest, func(e id.EventID) bool {
+			w := s.m.waiting.byID[e]
+			return w != nil && len(w.prev) > 0
+		})
+	}
+	return len(fresh) > 0, nil
 }
 
 // provideAuth takes in an auth chain. It helped if the event needs no more.
