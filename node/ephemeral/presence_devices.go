@@ -103,12 +103,12 @@ func (e *Ephemeral) SetPresence(user id.UserID, name, state, status string) {
 }
 
 // Active notes that a user of ours did something on a device. Who is unavailable is online by it. A device that is offline
-// stays it, also one that says so while it waits for news: who is not to be seen there may write, as with deployed servers.
+// stays it, also one that says so while it waits for news: who is not to be seen there may write, as with deployed servers, and
+// it isn't shown when.
 //
 // spec:client-server-api/modules/presence#last-active-ago
 func (e *Ephemeral) Active(user id.UserID, name string) {
 	e.presence.change(user, func(w *who, now time.Time) {
-		w.active = now
 		if d := w.devices[name]; d != nil && d.said != Offline {
 			d.seen = now
 			w.acts(d, now)
@@ -119,8 +119,9 @@ func (e *Ephemeral) Active(user id.UserID, name string) {
 // BeginSync notes that a device of a user of ours waits for news, and what its client says to be; "" is online. What it says
 // holds at once, in place of what the device said before, also by SetPresence: so the specification has it, and deployed
 // servers do. A client that says to be online again and again does nothing by it; one that comes back, or no longer says to
-// be unavailable, does. One that says to be offline is as if it weren't there. The function that it gives is to be called when
-// the request ends.
+// be unavailable, does. One that says to be offline is as if it weren't there. Of two requests of a device that wait at once, the
+// one that says online counts: else each would change what the other waits for, and both would be answered without end. The
+// function that it gives is to be called when the request ends.
 //
 // spec:client-server-api#get_matrixclientv3sync
 func (e *Ephemeral) BeginSync(user id.UserID, name, state string) (end func()) {
@@ -138,7 +139,9 @@ func (e *Ephemeral) BeginSync(user id.UserID, name, state string) (end func()) {
 		d.syncs++
 		switch {
 		case state == Unavailable:
-			d.said = Unavailable
+			if d.syncs == 1 || d.said != Online {
+				d.said = Unavailable
+			}
 		case d.said != Online || back:
 			w.acts(d, now)
 		}

@@ -97,6 +97,7 @@ func TestPresenceOfADevice(t *testing.T) {
 		if got := e.PresenceOf(alice); !got.EverActive || got.LastActiveAgo != 0 {
 			t.Errorf("active: %+v", got)
 		}
+		end()
 		e.BeginSync(alice, phone, Unavailable)()
 		check("the client says unavailable", Unavailable, false)
 		e.BeginSync(alice, phone, "")()
@@ -112,7 +113,12 @@ func TestPresenceOfADevice(t *testing.T) {
 		check("the user says offline while the client waits", Offline, false)
 		e.Active(alice, phone)
 		check("and writes unseen", Offline, false)
-		e.BeginSync(alice, phone, Online)()
+		later(time.Second)
+		e.Active(alice, phone)
+		if got := e.PresenceOf(alice).LastActiveAgo; got != time.Second {
+			t.Errorf("who writes unseen was active %v ago", got)
+		}
+		end = e.BeginSync(alice, phone, Online)
 		check("back", Online, true)
 		later(offlineAfter + presenceTick)
 		check("one request still waits", Online, true)
@@ -152,6 +158,30 @@ func TestTheDeviceThatIsMostThereCounts(t *testing.T) {
 		e.DevicesGone(bob, func(string) bool { return true })
 		onPhone()
 		check("all are logged out", Offline)
+	})
+}
+
+// Two requests of one device that say different things don't answer each other.
+func TestTwoRequestsOfADevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := presenceOnly(PresenceBoth)
+		runPresence(t, e)
+		online := e.BeginSync(alice, phone, "")
+		later(flushGap)
+		since := e.TypingSerial()
+		for range 10 {
+			end := e.BeginSync(alice, phone, Unavailable)
+			e.BeginSync(alice, phone, "")()
+			is(t, e, alice, "one is online", Online, true)
+			end()
+		}
+		later(flushGap)
+		if got := e.TypingSerial(); got != since {
+			t.Errorf("there were %d changes", got-since)
+		}
+		online()
+		e.BeginSync(alice, phone, Unavailable)()
+		is(t, e, alice, "the other is left", Unavailable, false)
 	})
 }
 
