@@ -153,6 +153,28 @@ func TestACycleOverAGapLeavesTheExtremities(t *testing.T) {
 	}
 }
 
+// What an event stands on comes in every answer, with a state before it, and stands on itself.
+func TestAnAnswerThatIsDroppedDoesNotHelp(t *testing.T) {
+	m, store, w := inCycles(t)
+	d := message("@bob:b", "on itself")
+	d.PrevEvents = []id.EventID{"$self:b"}
+	self := named(w, m, "$self:b", d)
+	above := named(w, m, "$above:b", d)
+	given := room.StateAt{At: self.ID(), State: stateIDs(m.Current())}
+	asked := 0
+	open := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{above}}).Fetch
+	refuse(t, m, store, open, func(f room.Fetch) room.Provide {
+		if asked++; f.Kind != room.FetchState || f.At != self.ID() {
+			return room.Provide{Events: []*event.Event{self}}
+		}
+		return room.Provide{Events: []*event.Event{self}, State: &given}
+	})
+	if asked > 10 {
+		t.Errorf("asked %d times", asked)
+	}
+	alive(t, m, store)
+}
+
 // The answer about missing auth events is a cycle of them.
 func TestCyclesOfAuthEventsAreDropped(t *testing.T) {
 	m, store, w := inCycles(t)

@@ -39,7 +39,7 @@ func (s *step) provide(in Provide) error {
 	case FetchState:
 		helped, err = s.provideState(c, f, in)
 	}
-	if err != nil || helped {
+	if err != nil || helped || len(c.events) == 0 {
 		return err
 	}
 	return s.retry(c, f, in)
@@ -59,9 +59,14 @@ func (w *waitingEvents) asking(f Fetch) *chase {
 func (s *step) retry(c *chase, f Fetch, in Provide) error {
 	i := slices.Index(f.From, in.From)
 	if i < 0 || i+1 >= len(f.From) || c.fetches >= c.bound() {
-		// Of an event that no server has, or whose server's keys nobody has, the answer holds a state and not the event itself.
-		given := slices.ContainsFunc(in.Events, func(e *event.Event) bool { return e.ID() == f.At })
-		return s.giveUp(c, f, "no server's answer held what was asked for", f.Kind != FetchState || in.State != nil && given)
+		answered := true
+		if f.Kind == FetchState {
+			// Of an event that no server has, or whose server's keys nobody has, the answer holds a state and not the event itself.
+			// What was acknowledged is dropped at the word of who sent it only, not of whichever server was asked last.
+			given := !s.unknown(f.At) || slices.ContainsFunc(in.Events, func(e *event.Event) bool { return e.ID() == f.At })
+			answered = given && in.State != nil && in.From == c.origin
+		}
+		return s.giveUp(c, f, "no server's answer held what was asked for", answered)
 	}
 	f.From = f.From[i+1:]
 	if f.Kind == FetchAuth {
@@ -116,8 +121,8 @@ func (s *step) unknown(e id.EventID) bool {
 	return err != nil || !ok
 }
 
-// provideMissing takes in events below those that wait. It helped if any was new. What a short answer leaves open of the gap is jumped:
-// the server has given all that it has.
+// provideMissing takes in events below those that wait. It helped if any new one is placed or waits now. What
+// a short answer leaves open of the gap is jumped: the server has given all that it has.
 func (s *step) provideMissing(c *chase, f Fetch, in Provide) (bool, error) {
 	var fresh []*event.Event
 	for _, e := range in.Events[:min(len(in.Events), missingLimit)] {
@@ -135,13 +140,22 @@ func (s *step) provideMissing(c *chase, f Fetch, in Provide) (bool, error) {
 	if err := s.takeIn(fresh, arrival{origin: c.origin}); err != nil {
 		return false, err
 	}
-	if len(fresh) > 0 && len(in.Events) < fullMissing {
+	helped := false
+	for _, e := range fresh {
+		if kept, err := s.kept(e.ID()); err != nil {
+			return false, err
+		} else if kept {
+			helped = true
+			break
+		}
+	}
+	if helped && len(in.Events) < fullMissing {
 		c.jump = c.jump || slices.ContainsFunc(f.Latest, func(e id.EventID) bool {
 			w := s.m.waiting.byID[e]
 			return w != nil && len(w.prev) > 0
 		})
 	}
-	return len(fresh) > 0, nil
+	return helped, nil
 }
 
 // provideAuth takes in an auth chain. It helped if the event needs no more.
@@ -197,7 +211,18 @@ func (s *step) provideState(c *chase, f Fetch, in Provide) (helped bool, err err
 		}
 	}
 	s.given[f.At] = state
-	return true, s.settle(w, false)
+	if err := s.settle(w, false); err != nil {
+		return false, err
+	}
+	return s.kept(f.At)
+}
+
+// kept tells whether an event that was taken in is placed or waits, and was not dropped as one that can't be judged at all.
+func (s *step) kept(e id.EventID) (bool, error) {
+	if s.m.waiting.byID[e] != nil {
+		return true, nil
+	}
+	return s.placed(e)
 }
 
 // stateOf makes a state of event IDs that another server gave. What isn't known here, was rejected or isn't state is left out; of two
