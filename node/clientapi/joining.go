@@ -116,7 +116,9 @@ func (a *API) join(r *request, room id.RoomID, via []id.ServerName, req joinRequ
 	if err := a.config.Rooms.Join(r.Context(), rooms.JoinRequest{User: r.user, Room: room, Via: via, Content: req.content}); err != nil {
 		return nil, err
 	}
-	a.inherit(r.Context(), r.user, room)
+	ctx, cancel := r.detached() // the user is in the room, and won't come into it again
+	defer cancel()
+	a.inherit(ctx, r.user, room)
 	return map[string]any{"room_id": room}, nil
 }
 

@@ -66,13 +66,10 @@ func (a *API) predecessor(ctx context.Context, user id.UserID, room id.RoomID) (
 	return old, err == nil && contentText(tombstone, "replacement_room") == string(room)
 }
 
-// inheritNames gives a room that was made on another server our aliases of the old one, and its place in our room directory, as the first of
-// our users comes into it. Of a room that was made here this is up to who made it.
+// inheritNames gives a room that was made on another server our aliases of the old one, and its place in our room directory. With each of
+// our users who comes into it: what failed with the first of them is made good with the next. Of a room that was made here this is up to who
+// made it.
 func (a *API) inheritNames(ctx context.Context, user id.UserID, old, room id.RoomID) error {
-	info, _, err := a.config.Rooms.Info(ctx, room)
-	if err != nil || info.Local != 1 {
-		return err
-	}
 	create, err := a.config.Rooms.StateEvent(ctx, user, room, "m.room.create", "")
 	if err != nil || create.Sender().Server() == a.config.Self {
 		return err

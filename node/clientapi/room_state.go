@@ -46,7 +46,9 @@ func (a *API) sendState(r *request) (any, error) {
 	}
 	sent, err := r.send(rooms.SendRequest{Room: room, Sender: r.user, Type: typ, StateKey: &stateKey, Content: content})
 	if err == nil && typ == "m.room.tombstone" && stateKey == "" {
-		a.inheritByTombstone(r.Context(), r.user, content)
+		ctx, cancel := r.detached()
+		defer cancel()
+		a.inheritByTombstone(ctx, r.user, content)
 	}
 	return sent, err
 }

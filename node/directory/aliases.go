@@ -182,20 +182,10 @@ func (d *Directory) Aliases(ctx context.Context, room id.RoomID, asker id.UserID
 }
 
 // Move makes the aliases of ours that lead to one room lead to another, and the list of rooms show that one instead:
-// for room upgrades.
+// for room upgrades. To do it again changes nothing.
 func (d *Directory) Move(ctx context.Context, from, to id.RoomID) error {
-	aliases, err := d.store.Aliases(ctx, from)
-	if err != nil {
+	if err := d.store.MoveAliases(ctx, from, to); err != nil {
 		return err
-	}
-	for _, a := range aliases {
-		if err := d.store.DeleteAlias(ctx, a.Alias); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		a.RoomID = to
-		if err := d.store.CreateAlias(ctx, a); err != nil && !errors.Is(err, store.ErrExists) {
-			return err
-		}
 	}
 	public, err := d.Published(ctx, from)
 	if err != nil || !public {

@@ -194,6 +194,10 @@ var _ = onEach("The directory", func(db *fixture) {
 		Expect(found).To(BeTrue())
 		Expect(got).To(Equal(alias))
 		Expect(must(db.Aliases(ctx, "!r:x"))).To(Equal([]store.Alias{alias}))
+		Expect(db.MoveAliases(ctx, "!r:x", "!new:x")).To(Succeed())
+		Expect(must(db.Aliases(ctx, "!r:x"))).To(BeEmpty())
+		alias.RoomID = "!new:x"
+		Expect(must(db.Aliases(ctx, "!new:x"))).To(Equal([]store.Alias{alias}))
 		Expect(db.DeleteAlias(ctx, alias.Alias)).To(Succeed())
 		Expect(db.DeleteAlias(ctx, alias.Alias)).To(MatchError(store.ErrNotFound))
 		Expect(db.Publish(ctx, "!r:x", true)).To(MatchError(store.ErrNotFound))

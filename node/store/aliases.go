@@ -38,6 +38,14 @@ func (s *Store) DeleteAlias(ctx context.Context, alias id.RoomAlias) error {
 	})
 }
 
+// MoveAliases makes the aliases that lead to one room lead to another.
+func (s *Store) MoveAliases(ctx context.Context, from, to id.RoomID) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		_, err := t.exec("UPDATE aliases SET room_id = $1 WHERE room_id = $2", string(to), string(from))
+		return err
+	})
+}
+
 // Alias reads a local alias; false when there is none.
 func (s *Store) Alias(ctx context.Context, alias id.RoomAlias) (Alias, bool, error) {
 	a := Alias{Alias: alias}
