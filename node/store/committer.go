@@ -29,16 +29,17 @@ type committer struct {
 
 	begin   func(*writeTx) error               // called at the beginning of each transaction
 	durable func(Position, []func(), []Notice) // called when a transaction is durable, before its waiters are released
+	settled func(Position, []func(), []Notice) // called instead when one is that was in doubt: its waiters are gone
 
 	coming atomic.Int64  // writes that were announced and are not queued yet
 	calm   chan struct{} // capacity 1: the last of them was queued, or taken back
 
 	transactions, operations, failures atomic.Int64
 
-	tx     writeTx  // owned by run
-	last   Position // owned by run, set before: the position of the last durable transaction
-	ailing ailment  // transactions fail for want of storage or connection
-	doubt  *doubt   // owned by run: the last transaction, while it is unknown whether it counts
+	tx     writeTx               // owned by run
+	last   Position              // owned by run, set before: the position of the last durable transaction
+	ailing ailment               // transactions fail for want of storage or connection
+	doubt  atomic.Pointer[doubt] // set by run: the last transaction, while it is unknown whether it counts
 
 	took     time.Duration // owned by run: the last transaction
 	slowSaid time.Time     // owned by run: when the log last said that the database is slow
@@ -144,13 +145,13 @@ func (c *committer) run(ctx context.Context) {
 	group := make([]*operation, 0, groupOps)
 	for {
 		var again <-chan time.Time
-		if c.doubt != nil { // readers see what is in the tables: they need not wait for the next write
+		if c.doubt.Load() != nil { // readers see what is in the tables: they need not wait for the next write
 			again = time.After(retryPauseMax)
 		}
 		select {
 		case <-again:
-			if c.connect() != nil {
-				c.disconnect()
+			if c.connect() == nil {
+				c.recovered()
 			}
 			continue
 		case op := <-c.queue:
@@ -367,7 +368,7 @@ func (c *committer) finalize() error {
 		}
 		return err
 	}
-	c.doubt = &doubt{want, slices.Clone(t.after), t.notices}
+	c.doubt.Store(&doubt{want, slices.Clone(t.after), t.notices})
 	return fmt.Errorf("%w: %w", errUnanswered, err)
 }
 
@@ -385,14 +386,22 @@ func (c *committer) counters(ctx context.Context) error {
 	if err := tx.QueryRowContext(ctx, "SELECT position, history FROM counters").Scan(&c.tx.position, &c.tx.history); err != nil {
 		return err
 	}
-	if d := c.doubt; d != nil {
-		c.doubt = nil
+	if d := c.doubt.Load(); d != nil {
 		if c.tx.position == d.position {
 			c.last = d.position
-			c.durable(d.position, d.after, d.notices)
+			c.settled(d.position, d.after, d.notices)
 		}
+		c.doubt.Store(nil) // after what is in memory knows of it: see certain
 	}
 	return nil
+}
+
+// certain returns once no transaction is in doubt, or tells why one still is.
+func (c *committer) certain(ctx context.Context) error {
+	if c.doubt.Load() == nil {
+		return nil
+	}
+	return c.write(ctx, func(*writeTx) error { return nil })
 }
 
 // connect makes the writer's connection and reads the counters, unless there is one.

@@ -20,7 +20,7 @@ const (
 	// KindAccountData is a user's account data, of a room or global; tags too.
 	KindAccountData
 	// KindDevices is a change of the devices or keys of the first of Users, which whoever is in one of Rooms may see; without
-	// users, one that only other servers are told of. Servers get an EDU about it.
+	// users, only that Servers have something to get: an EDU about such a change, or what a commit that was in doubt queued.
 	KindDevices
 	// KindToDevice is a message to a device of a user.
 	KindToDevice

@@ -29,7 +29,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s.tail)
 	s.unused = newUnusedKeys()
-	s.commit.begin, s.commit.durable = s.tail.indexLong, s.durable
+	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.indexLong, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)
 	s.events = newEventCache(orDefault(opts.EventCache, defaultEventCache))
 	s.state = newStateCache(orDefault(opts.StateCache, defaultStateCache))
@@ -104,6 +104,13 @@ func (s *Store) durable(position Position, after []func(), notices []Notice) {
 	}
 	s.position.Store(int64(position))
 	s.feed.publish(position, notices)
+}
+
+// settled is durable for a transaction whose waiters were told that nobody knows whether it counts. None of them wakes the sender
+// for what it queued, so the feed tells of all that waits.
+func (s *Store) settled(position Position, after []func(), notices []Notice) {
+	s.durable(position, after, notices)
+	s.feed.publish(position, []Notice{{Position: position, Kind: KindDevices, Servers: s.outbox.waitedFor()}})
 }
 
 // Run writes what is queued until ctx ends, then finishes what is queued and returns; later writes get [ErrClosed].

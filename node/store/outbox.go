@@ -171,7 +171,11 @@ func (o *outbox) setOf(t *writeTx, servers []id.ServerName) (*destinations, erro
 
 // Destinations lists the servers for which something waits.
 func (s *Store) Destinations(context.Context) ([]id.ServerName, error) {
-	o := s.outbox
+	return s.outbox.waitedFor(), nil
+}
+
+// waitedFor are the servers for which something waits, in order.
+func (o *outbox) waitedFor() []id.ServerName {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	newest := map[*destinations]Position{}
@@ -194,7 +198,7 @@ func (s *Store) Destinations(context.Context) ([]id.ServerName, error) {
 		all = append(all, server)
 	}
 	slices.Sort(all)
-	return all, nil
+	return all
 }
 
 // Next gives the oldest of what waits for a server; see sender.Outbox.

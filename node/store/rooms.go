@@ -131,13 +131,17 @@ func (s *Store) Rooms(ctx context.Context, after id.RoomID, limit int) ([]RoomIn
 	return all, err
 }
 
-// LoadRoom reads what a room's machine is made of; false when we don't have the room's state.
+// LoadRoom reads what a room's machine is made of; false when we don't have the room's state. While it is unknown whether a commit
+// counts it reads nothing: what it would read may change yet.
 func (s *Store) LoadRoom(ctx context.Context, r id.RoomID) (room.Snapshot, bool, error) {
 	var (
 		snap              room.Snapshot
 		forward, state    []byte
 		created, resident int64
 	)
+	if err := s.commit.certain(ctx); err != nil {
+		return snap, false, err
+	}
 	ref, err := s.rooms.find(ctx, r)
 	if err != nil || ref == nil {
 		return snap, false, err
