@@ -83,22 +83,29 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 		if err := b.build(ctx); err != nil {
 			return nil, err
 		}
-		if b.unsettled > 0 {
+		empty := b.answer.Empty() || r.PresenceAside && b.answer.emptyButPresence()
+		unsettled := b.unsettled
+		if empty {
+			unsettled = max(unsettled, b.idle)
+		}
+		if unsettled > 0 {
 			watch.Rooms(b.facts.joined)
 			select {
 			case <-watch.C:
-			case <-time.After(b.unsettled):
+			case <-time.After(unsettled):
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
 			continue
 		}
-		empty := b.answer.Empty() || r.PresenceAside && b.answer.emptyButPresence()
 		if r.Initial || r.FullState || !empty || r.Timeout <= 0 {
 			return b.answer, nil
 		}
-		watch.Rooms(b.facts.joined)
-		if s.stream.Now() != now {
+		if b.answer.Empty() {
+			// Nothing of typing and presence is new up to here; who asks with an old token needn't be compared with it again each time.
+			r.Since.Typing = now.Typing
+		}
+		if watch.Rooms(b.facts.joined) && s.stream.Now() != now {
 			continue // something came before the rooms were being watched
 		}
 		select {
@@ -121,8 +128,11 @@ type builder struct {
 	before  map[id.RoomID]string             // memberships at since, of rooms where they changed; "" if there was none
 	moves   map[id.RoomID][]store.Membership // what the user's memberships were, in order; read when needed
 	data    map[id.RoomID][]store.AccountData
-	// unsettled is for how long it is worth to wait for the members of a room that is left out for want of them; 0: there is none.
-	unsettled time.Duration
+	// unsettled is for how long the answer waits for the members of a room that is left out for want of them; 0: there is none. idle is
+	// the same of a room which the user was in at since: for it nothing else is held back.
+	unsettled, idle time.Duration
+	// becameWhole is whether a room is shown from the start because its members have come, which may be long after the join.
+	becameWhole bool
 }
 
 // since is where the answer begins.

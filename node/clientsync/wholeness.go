@@ -17,6 +17,9 @@ import (
 // settling is how long an answer waits for the members of a room from when it was first seen without them.
 const settling = time.Second
 
+// publishing is how long it waits for the news that a room is whole where the tables have said so already: they are a moment ahead.
+const publishing = 5 * time.Millisecond
+
 // wholeness is whether a room's state isn't whole, and since when it is, as was read at a position.
 type wholeness struct {
 	partial bool
@@ -56,12 +59,18 @@ func (b *builder) shown(ctx context.Context, room id.RoomID) (shown, fresh bool,
 		return false, fresh, err
 	}
 	switch {
-	case whole.partial:
+	case whole.partial && fresh:
 		b.unsettled = max(b.unsettled, settling-time.Since(whole.seen))
 		return false, fresh, nil
+	case whole.partial:
+		b.idle = max(b.idle, settling-time.Since(whole.seen))
+		return false, fresh, nil
 	case whole.since > b.now.Position: // a moment ago
-		b.unsettled = max(b.unsettled, time.Nanosecond)
+		b.unsettled = max(b.unsettled, publishing)
 		return false, fresh, nil
 	}
-	return true, fresh || whole.since > b.since(), nil
+	if whole.since > b.since() {
+		fresh, b.becameWhole = true, true
+	}
+	return true, fresh, nil
 }

@@ -5,6 +5,7 @@ package stream
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"hanse/federation/id"
@@ -107,11 +108,15 @@ func (s *Stream) Watch(user id.UserID) *Watch {
 	return w
 }
 
-// Rooms says in which rooms the user is now; a change of them always wakes the watch by its user, and is then told anew.
-func (w *Watch) Rooms(rooms []id.RoomID) {
+// Rooms says in which rooms the user is now; a change of them always wakes the watch by its user, and is then told anew. It tells
+// whether they are others than before: then what has come meanwhile may not have woken the watch.
+func (w *Watch) Rooms(rooms []id.RoomID) (changed bool) {
 	s := w.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if slices.Equal(w.rooms, rooms) {
+		return false
+	}
 	for _, room := range w.rooms {
 		remove(s.byRoom, room, w)
 	}
@@ -119,6 +124,7 @@ func (w *Watch) Rooms(rooms []id.RoomID) {
 	for _, room := range rooms {
 		add(s.byRoom, room, w)
 	}
+	return true
 }
 
 // Presence says that who is there is news for the watch, too.

@@ -81,7 +81,9 @@ func TestWakesWhoIsConcerned(t *testing.T) {
 	check("bob joins a third room", false, true)
 	s.wakeAll()
 	check("the feed lagged", true, true)
-	alice.Rooms([]id.RoomID{"!two:a"})
+	if !alice.Rooms([]id.RoomID{"!two:a"}) || alice.Rooms([]id.RoomID{"!two:a"}) {
+		t.Error("a change of the rooms is told where there is none, or isn't where there is one")
+	}
 	s.wake("!one:a", nil)
 	check("the room that alice left", false, false)
 	alice.Close()
