@@ -32,6 +32,9 @@ const (
 	maxRecent = 100
 	// maxReceipts is how many of a room's newest receipts are in memory: what comes while a client is between two requests.
 	maxReceipts = 500
+	// maxPresenceTold is of how many users a client is told at a time who is there, beyond those whose telling it waited for, and
+	// of how many the store is asked at a time.
+	maxPresenceTold = 2000
 	// maxStates is of how many recent places of a room the state is known without asking.
 	maxStates = 64
 	// maxUnread bounds how many unread notifications of a room are counted for a user: clients show "99+" long before.

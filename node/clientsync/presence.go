@@ -35,12 +35,12 @@ func (b *builder) presence(ctx context.Context) error {
 	if b.begins() {
 		unsure = append(unsure, b.ephemeral.Present()...)
 	}
-	if unsure = b.wanted(unsure); len(unsure) > 0 {
-		sharing, err := b.store.Sharing(ctx, b.request.User, unsure)
-		if err != nil {
-			return err
-		}
-		users = b.wanted(append(users, slices.DeleteFunc(unsure, func(user id.UserID) bool { return user != b.request.User && !sharing[user] })...))
+	visible, err := b.visible(ctx, unsure)
+	if err != nil {
+		return err
+	}
+	if len(visible) > 0 {
+		users = b.wanted(append(users, visible...))
 	}
 	for _, user := range users {
 		b.answer.Presence = append(b.answer.Presence, b.ephemeral.PresenceOf(user))
@@ -48,9 +48,36 @@ func (b *builder) presence(ctx context.Context) error {
 	return nil
 }
 
+// visible are those of whom the client wants to hear who share a room with the user, and the user; the first maxPresenceTold of
+// them, and the store is asked of no more than it takes to find them.
+func (b *builder) visible(ctx context.Context, users []id.UserID) ([]id.UserID, error) {
+	seen := make(map[id.UserID]bool, len(users))
+	users = slices.DeleteFunc(users, func(user id.UserID) bool {
+		again := seen[user]
+		seen[user] = true
+		return again || !b.request.Filter.Presence.Match("m.presence", user)
+	})
+	var visible []id.UserID
+	for some := range slices.Chunk(users, maxPresenceTold) {
+		sharing, err := b.store.Sharing(ctx, b.request.User, some)
+		if err != nil {
+			return nil, err
+		}
+		for _, user := range some {
+			if user == b.request.User || sharing[user] {
+				visible = append(visible, user)
+			}
+		}
+		if len(visible) >= maxPresenceTold {
+			return visible[:maxPresenceTold], nil
+		}
+	}
+	return visible, nil
+}
+
 // begins tells whether the client knows nothing yet of somebody who shares a room with it.
 func (b *builder) begins() bool {
-	return b.request.Initial || slices.ContainsFunc(b.facts.joined, func(room id.RoomID) bool {
+	return b.request.Initial || b.becameWhole || slices.ContainsFunc(b.facts.joined, func(room id.RoomID) bool {
 		_, moved := b.before[room]
 		return moved && b.fresh(room)
 	})

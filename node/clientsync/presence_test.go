@@ -1,6 +1,7 @@
 package clientsync
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -91,6 +92,41 @@ func TestPresenceInAnswers(t *testing.T) {
 	}
 	if answer := c.sync(t, Request{User: carol}); !slices.Equal(told(answer), []id.UserID{alice}) {
 		t.Errorf("who was away for long is told of %v", told(answer))
+	}
+}
+
+// However many strangers there are, who shares a room is told of.
+func TestPresenceAmongManyStrangers(t *testing.T) {
+	c := newChat(t, 2)
+	since := c.sync(t, Request{User: c.users[1], Initial: true}).Next
+	c.momentary.SetPresence(c.users[0], "PHONE", ephemeral.Online, "")
+	c.sync(t, Request{User: c.users[1], Since: since, Timeout: time.Minute}) // it is told
+	for i := range maxPresenceTold {
+		c.momentary.SetPresence(id.UserID(fmt.Sprintf("@stranger%d:hanse.test", i)), "PHONE", ephemeral.Online, "")
+	}
+	c.momentary.Flush(t.Context())
+	since.Typing = 0 // of long ago
+	for what, r := range map[string]Request{"begins": {Initial: true}, "was away": {Since: since}} {
+		r.User = c.users[1]
+		if answer := c.sync(t, r); !slices.Equal(told(answer), []id.UserID{c.users[0]}) {
+			t.Errorf("who %s is told of %v", what, told(answer))
+		}
+	}
+}
+
+// Who comes to a room whose members come later is told of them when they are there.
+func TestPresenceInARoomThatBecameWhole(t *testing.T) {
+	c := newChat(t, 2)
+	since := c.sync(t, Request{User: c.users[1], Initial: true}).Next
+	c.momentary.SetPresence(c.users[0], "PHONE", ephemeral.Online, "")
+	since = c.sync(t, Request{User: c.users[1], Since: since, Timeout: time.Minute}).Next
+	c.say(t, "hello")
+	var short Filter
+	short.Room.Timeline.Limit = 1 // without those who join
+	now := c.syncer.stream.Now().Position
+	c.syncer.recentRoom(c.room).wholeness = wholeness{at: now, since: now}
+	if answer := c.sync(t, Request{User: c.users[1], Since: since, Filter: short}); !slices.Equal(told(answer), []id.UserID{c.users[0]}) {
+		t.Errorf("told of %v", told(answer))
 	}
 }
 

@@ -53,11 +53,12 @@ const (
 	// again: deployed servers have 30 and 25 minutes too.
 	remotePresenceLife = 30 * time.Minute
 	renewPresence      = 25 * time.Minute
-	// maxPresent bounds of how many users presence is known, some 400 bytes each; of users of other servers beyond it it isn't.
+	// maxPresent bounds of how many users of other servers presence is known, some 400 bytes each, and a half of it of how many who
+	// are offline. Those of ours are as many as there are accounts.
 	maxPresent = 100_000
 	// maxPresentDevices bounds how many devices of a user count, some 100 bytes each; the one seen longest ago gives way.
 	maxPresentDevices = 20
-	// maxPresenceTold bounds how many are told of at a time, and how many a client is told of that begins.
+	// maxPresenceTold bounds how many are told of at a time.
 	maxPresenceTold = 2000
 	// maxPresenceInEDU is what deployed servers send at a time, maxPresenceReceived what is read of one that sends more.
 	maxPresenceInEDU    = 50

@@ -122,18 +122,32 @@ func (p *presence) change(user id.UserID, how func(w *who, now time.Time)) {
 	defer p.mu.Unlock()
 	w := p.users[user]
 	if w == nil {
-		if len(p.users) >= maxPresent && !p.ours(user) {
+		if !p.ours(user) && p.others() >= maxPresent {
 			return
 		}
-		nothing := shown{state: Offline}
-		w = &who{shown: nothing, told: nothing, sent: nothing}
-		p.users[user] = w
-		if p.ours(user) {
-			p.own[user] = w
-		}
+		w = p.add(user)
 	}
 	p.changed(user, w, how, time.Now())
 }
+
+// add begins to know a user. Clients may have been told before that one of another server is there, by the process before this
+// one or before the user was forgotten: they are told also where the user is offline. The caller holds mu.
+func (p *presence) add(user id.UserID) *who {
+	nothing := shown{state: Offline}
+	w := &who{shown: nothing, told: nothing, sent: nothing}
+	p.users[user] = w
+	if p.ours(user) {
+		p.own[user] = w
+	} else {
+		w.told = shown{}
+		p.untold[user] = true
+		p.wake()
+	}
+	return w
+}
+
+// others is of how many users of other servers presence is known. The caller holds mu.
+func (p *presence) others() int { return len(p.users) - len(p.own) }
 
 // changed is change of a known user. The caller holds mu.
 func (p *presence) changed(user id.UserID, w *who, how func(w *who, now time.Time), now time.Time) {
@@ -182,7 +196,7 @@ func (p *presence) counts(c presenceChange) bool {
 	return w != nil && w.serial == c.serial
 }
 
-// PresenceSince lists whose presence was told after a serial, at most maxPresenceTold, the latest.
+// PresenceSince lists whose presence was told after a serial, the latest first. It may be many.
 func (e *Ephemeral) PresenceSince(since Serial) []id.UserID {
 	p := e.presence
 	if p == nil {
@@ -193,14 +207,14 @@ func (e *Ephemeral) PresenceSince(since Serial) []id.UserID {
 	first := sort.Search(len(p.changes), func(i int) bool { return p.changes[i].serial > since })
 	var users []id.UserID
 	for _, c := range slices.Backward(p.changes[first:]) {
-		if p.counts(c) && len(users) < maxPresenceTold {
+		if p.counts(c) {
 			users = append(users, c.user)
 		}
 	}
 	return users
 }
 
-// Present lists who is there, whether they were told of or not yet; at most maxPresenceTold, those that changed last.
+// Present lists who is there, whether they were told of or not yet; those that changed last first. It may be many.
 func (e *Ephemeral) Present() []id.UserID {
 	p := e.presence
 	if p == nil {
@@ -210,7 +224,7 @@ func (e *Ephemeral) Present() []id.UserID {
 	defer p.mu.Unlock()
 	var users []id.UserID
 	add := func(user id.UserID) {
-		if w := p.users[user]; w != nil && w.state != Offline && len(users) < maxPresenceTold {
+		if w := p.users[user]; w != nil && w.state != Offline {
 			users = append(users, user)
 		}
 	}
@@ -258,19 +272,15 @@ func (e *Ephemeral) MaySeePresence(ctx context.Context, user, other id.UserID) (
 	return sharing[other], err
 }
 
-// expire ends what is over: who does nothing for a while is unavailable, who asks for nothing is offline, who was offline for
-// long is forgotten. Other servers are told again of who is still there.
+// expire ends what is over: who does nothing for a while is unavailable, who asks for nothing is offline. Other servers are told
+// again of who is still there. Users who are offline stay known, so that a client that was away for long is told: ours all, of
+// those of other servers as many as there is room for.
 //
 // spec:client-server-api/modules/presence#idle-timeout
 func (p *presence) expire(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for user, w := range p.own {
-		if w.state == Offline && w.forgettable(true, now) {
-			delete(p.users, user)
-			delete(p.own, user)
-			continue
-		}
 		p.changed(user, w, (*who).expireDevices, now)
 		if p.out && w.state != Offline && now.Sub(w.sentAt) > renewPresence {
 			p.unsent[user] = true
@@ -286,17 +296,17 @@ func (p *presence) expire(now time.Time) {
 		case p.own[user] != nil:
 		case w.state != Offline && now.Sub(w.heard) > remotePresenceLife:
 			p.changed(user, w, func(w *who, _ time.Time) { w.state, w.currently = Offline, false }, now)
-		case w.state == Offline && w.forgettable(false, now):
+		case p.others() > maxPresent/2 && w.forgettable(now):
 			delete(p.users, user)
 		}
 	}
 }
 
-// forgettable tells whether a user who is offline needs no longer be known: clients have been told. The message of a user of
-// ours is kept for when they come back.
-func (w *who) forgettable(ours bool, now time.Time) bool {
-	if len(w.devices) > 0 || now.Sub(w.changed) <= forgetQuiet || now.Sub(w.active) <= forgetQuiet {
+// forgettable tells whether a user of another server needs no longer be known where there are many: clients that ask have been
+// told that they are offline.
+func (w *who) forgettable(now time.Time) bool {
+	if w.state != Offline || now.Sub(w.changed) <= forgetQuiet {
 		return false
 	}
-	return w.status == "" || !ours && now.Sub(w.heard) > remotePresenceLife
+	return w.status == "" || now.Sub(w.heard) > remotePresenceLife
 }

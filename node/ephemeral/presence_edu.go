@@ -27,7 +27,9 @@ func (p *presence) send(ctx context.Context) {
 	}
 	audiences, err := p.audiences(ctx, users)
 	if err != nil {
-		p.e.log.Warn("users' presence was not sent yet", "users", len(users), "error", err)
+		if ctx.Err() == nil {
+			p.e.log.Warn("users' presence was not sent yet", "users", len(users), "error", err)
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, user := range users {

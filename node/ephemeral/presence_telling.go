@@ -141,7 +141,7 @@ func (p *presence) tell(ctx context.Context) {
 		return
 	}
 	rooms, err := p.roomsOf(ctx, users)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		p.e.log.Warn("users' presence was not told yet", "users", len(users), "error", err)
 	}
 	p.mu.Lock()

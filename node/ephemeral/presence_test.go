@@ -218,7 +218,8 @@ func TestChangesAreToldOnce(t *testing.T) {
 			}
 		}
 		runPresence(t, e)
-		since := e.TypingSerial()
+		start := e.TypingSerial()
+		since := start
 		check := func(what string, clients []id.UserID, servers ...string) {
 			t.Helper()
 			mu.Lock()
@@ -264,8 +265,8 @@ func TestChangesAreToldOnce(t *testing.T) {
 		check("gone", []id.UserID{bob}, `[far.test other.test] {"push":[{"user_id":"@bob:example.org","presence":"offline","last_active_ago":0}]}`)
 		later(2 * renewPresence)
 		check("who is offline needn't be told of again", nil)
-		if len(e.presence.users) != 0 {
-			t.Errorf("%v are remembered", e.presence.users)
+		if got := e.PresenceSince(start); len(got) != 2 {
+			t.Errorf("a client that was away for long is told of %v", got)
 		}
 	})
 }
@@ -338,6 +339,12 @@ func TestPresenceOfOthers(t *testing.T) {
 			return works(ctx, users)
 		}
 		hear := func(update federation.UserPresence) { e.presence.hear(zoe, update, true, time.Now()) }
+		since := e.TypingSerial()
+		hear(federation.UserPresence{Presence: Offline})
+		later(flushGap)
+		if got := e.PresenceSince(since); !slices.Equal(got, []id.UserID{zoe}) {
+			t.Errorf("who may still be shown as online since before a start is offline: told of %v", got)
+		}
 		active := federation.UserPresence{Presence: Online, LastActiveAgo: 7000, CurrentlyActive: true}
 		hear(active)
 		later(20 * time.Minute)
@@ -348,8 +355,8 @@ func TestPresenceOfOthers(t *testing.T) {
 		hear(active)
 		later(20 * time.Minute)
 		is(t, e, zoe, "told again", Online, true)
-		if n := asked.Load(); n != 1 {
-			t.Errorf("the store was asked %d times for one change", n)
+		if n := asked.Load(); n != 2 {
+			t.Errorf("the store was asked %d times for two changes", n)
 		}
 		later(20 * time.Minute)
 		is(t, e, zoe, "their server has forgotten them", Offline, false)
@@ -429,8 +436,8 @@ func TestPresenceIsBounded(t *testing.T) {
 	is(t, e, zoe, "there is no room for them", Offline, false)
 	e.SetPresence(alice, phone, Online, "")
 	is(t, e, alice, "there is always for ours", Online, true)
-	if e.presence.expire(time.Now()); len(e.presence.users) != 1 {
-		t.Errorf("%d users who are long gone are kept", len(e.presence.users))
+	if e.presence.expire(time.Now()); e.presence.others() != maxPresent/2 {
+		t.Errorf("%d users who are long gone are kept", e.presence.others())
 	}
 }
 
