@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -120,6 +122,31 @@ var _ = Describe("A database file that is taken away", func() {
 		Expect(stored(ctx)).To(Equal("2"))
 	})
 })
+
+// TestAnotherDatabaseIsNotRead: connections for reading end when they aren't used; those that come after must not read what somebody
+// has put in the database's place.
+func TestAnotherDatabaseIsNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		RegisterTestingT(t)
+		folder := filepath.Join(t.TempDir(), "data")
+		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
+		db := &fixture{dialect: sqliteFile(folder)}
+		db.start()
+		defer func() { db.stop() }()
+		Expect(db.CreateUser(t.Context(), store.User{ID: alice, Created: time.Now()}, "")).To(Succeed())
+		Expect(os.Rename(folder, folder+"-away")).To(Succeed())
+		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
+		other := &fixture{dialect: sqliteFile(folder)}
+		other.start()
+		other.stop()
+		time.Sleep(2 * time.Minute) // virtual
+		_, err := db.Users(t.Context(), "", 10)
+		Expect(err).To(MatchError(ContainSubstring("put them back as they were")))
+		Expect(os.RemoveAll(folder)).To(Succeed())
+		Expect(os.Rename(folder+"-away", folder)).To(Succeed())
+		Expect(db.Users(t.Context(), "", 10)).To(HaveLen(1))
+	})
+}
 
 var _ = onEach("A connection that is lost", func(db *fixture) {
 	It("is made again, and each write counts once", func(ctx SpecContext) {

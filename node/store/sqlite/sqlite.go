@@ -80,7 +80,7 @@ func connect(ctx context.Context, path, synchronous string, p *place) (write, re
 		return nil, nil, err
 	}
 	p.found.Store(&foundFile{path, info})
-	write, err = database(path, "journal_mode(WAL)", "synchronous("+synchronous+")", "temp_store(MEMORY)",
+	write, err = database(p, path, "journal_mode(WAL)", "synchronous("+synchronous+")", "temp_store(MEMORY)",
 		fmt.Sprintf("cache_size(-%d)", writerCache), fmt.Sprintf("journal_size_limit(%d)", walLimit), fmt.Sprintf("wal_autocheckpoint(%d)", checkpoint))
 	if err != nil {
 		return nil, nil, err
@@ -90,7 +90,7 @@ func connect(ctx context.Context, path, synchronous string, p *place) (write, re
 		write.Close() //nolint:errcheck // the first error counts
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	read, err = database(path, "query_only(1)", fmt.Sprintf("cache_size(-%d)", readerCache))
+	read, err = database(p, path, "query_only(1)", fmt.Sprintf("cache_size(-%d)", readerCache))
 	if err != nil {
 		write.Close() //nolint:errcheck // the first error counts
 		return nil, nil, err
@@ -112,18 +112,41 @@ type foundFile struct {
 
 // check is the dialect's: called while the writer is connected, when there is a WAL too.
 func (p *place) check() error {
+	if err := p.same(); err != nil {
+		return err
+	}
+	path := p.found.Load().path
+	if _, err := os.Stat(path + "-wal"); err != nil {
+		return &movedError{path, err}
+	}
+	return nil
+}
+
+// same tells whether the file is the one that was opened.
+func (p *place) same() error {
 	file := p.found.Load()
 	now, err := os.Stat(file.path)
 	if err == nil && !os.SameFile(now, file.info) {
 		err = errors.New("it is another file")
 	}
-	if err == nil {
-		_, err = os.Stat(file.path + "-wal")
-	}
 	if err != nil {
 		return &movedError{file.path, err}
 	}
 	return nil
+}
+
+// guarded makes connections to the file that was opened, and to no other that stands in its place: connections end while they aren't
+// used, and are made again.
+type guarded struct {
+	driver.Connector
+	place *place
+}
+
+func (g guarded) Connect(ctx context.Context) (driver.Conn, error) {
+	if err := g.place.same(); err != nil {
+		return nil, err
+	}
+	return g.Connector.Connect(ctx)
 }
 
 // movedError says that the database isn't where it was.
@@ -138,13 +161,13 @@ func (e *movedError) Error() string {
 }
 
 // database makes the pool of connections with these settings; it opens none yet. A file that has gone isn't made anew.
-func database(path string, pragmas ...string) (*sql.DB, error) {
+func database(p *place, path string, pragmas ...string) (*sql.DB, error) {
 	query := url.Values{"mode": {"rw"}, "_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}, pragmas...)}
 	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(connector), nil
+	return sql.OpenDB(guarded{connector, p}), nil
 }
 
 // classify reads SQLite's result codes.
