@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,12 +16,13 @@ import (
 	"hanse/federation"
 	"hanse/federation/client"
 	"hanse/federation/id"
+	"hanse/node/store"
 )
 
 // candidates are the servers to ask for help with a room, each once: those we were told of, the one whose
-// user invited ours, those whose users made the state that came with an invite or knock, those that are in the room if we
-// are. Where we were told of none it is also the one the room's ID names, and those that were in the room when we last
-// knew it: who names servers means these.
+// user invited ours, and those whose users made the state that came with an invite or knock. Where we are in the room, or were told
+// of none, these are also the one that the room's ID names, and those that are in the room, or were when we last knew it. Otherwise
+// who names servers means these.
 func (r *Rooms) candidates(ctx context.Context, user id.UserID, roomID id.RoomID, via []id.ServerName) ([]id.ServerName, error) {
 	list := slices.Clone(via)
 	m, ok, err := r.store.Membership(ctx, roomID, user)
@@ -159,8 +161,11 @@ func (r *Rooms) tryEach(ctx context.Context, what string, roomID id.RoomID, cand
 	return explain(what, roomID, candidates, errs)
 }
 
-// final tells that no other server will say anything else.
+// final tells that with no other server it will end otherwise: it is the room's version, or our own database.
 func final(err error) bool {
+	if store.Unavailable(err) {
+		return true
+	}
 	wire := wireError(err)
 	return wire != nil && (wire.Code == federation.CodeIncompatibleRoomVersion || wire.Code == federation.CodeUnsupportedRoomVersion)
 }
@@ -181,12 +186,17 @@ func wireError(err error) *federation.Error {
 func explain(what string, roomID id.RoomID, servers []id.ServerName, errs []error) error {
 	var best *federation.Error
 	for _, err := range errs {
+		if store.Unavailable(err) {
+			return err
+		}
 		if wire := wireError(err); wire != nil && telling(wire) > telling(best) {
 			best = wire
 		}
 	}
-	if telling(best) > 0 {
-		return best
+	if telling(best) > 0 { // the other fields speak of sessions and limits of the other server's users
+		told := federation.NewError(best.Status, best.Code, best.Message)
+		told.RoomVersion = best.RoomVersion
+		return told
 	}
 	last := "no answer"
 	if len(errs) > 0 {
@@ -199,7 +209,7 @@ func explain(what string, roomID id.RoomID, servers []id.ServerName, errs []erro
 // telling grades errors of other servers; 0 is of no use to the user.
 func telling(e *federation.Error) int {
 	switch {
-	case e == nil:
+	case e == nil, e.Status != 400 && e.Status != 403 && e.Status != 404:
 		return 0
 	case e.Code == federation.CodeIncompatibleRoomVersion, e.Code == federation.CodeUnsupportedRoomVersion:
 		return 4
@@ -207,16 +217,17 @@ func telling(e *federation.Error) int {
 		return 3
 	case e.Code == federation.CodeUnableToAuthoriseJoin, e.Code == federation.CodeUnableToGrantJoin:
 		return 2
-	case e.Status >= 400 && e.Status < 500 && !aboutUs[e.Code]:
+	case !aboutUs[e.Code] && !strings.HasPrefix(e.Code, "M_USER_"):
 		return 1
 	}
 	return 0
 }
 
-// aboutUs are the codes by which a server complains about our request rather than about what the user wants.
+// aboutUs are the codes by which a server complains about our request rather than about what the user wants, and those that a client
+// takes for its own server's word about its account, as it does all that begin with M_USER_.
 var aboutUs = map[string]bool{
 	federation.CodeUnauthorized: true, federation.CodeUnknownToken: true, federation.CodeMissingToken: true,
 	federation.CodeBadJSON: true, federation.CodeNotJSON: true, federation.CodeMissingParam: true, federation.CodeInvalidParam: true,
 	federation.CodeTooLarge: true, federation.CodeUnrecognized: true, federation.CodeUnknown: true, federation.CodeLimitExceeded: true,
-	federation.CodePartialState: true,
+	federation.CodePartialState: true, "M_RESOURCE_LIMIT_EXCEEDED": true, "M_CONSENT_NOT_GIVEN": true,
 }

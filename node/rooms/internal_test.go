@@ -134,12 +134,23 @@ func TestExplain(t *testing.T) {
 		{[]error{remote(404, "M_NOT_FOUND"), errors.New("x")}, "404 M_NOT_FOUND"},
 		{[]error{remote(404, "M_NOT_FOUND"), remote(403, "M_FORBIDDEN"), remote(500, "M_UNKNOWN")}, "403 M_FORBIDDEN"},
 		{[]error{remote(400, "M_UNABLE_TO_GRANT_JOIN")}, "400 M_UNABLE_TO_GRANT_JOIN"},
+		{[]error{remote(401, "M_USER_LOCKED")}, "502 M_UNKNOWN"},
+		{[]error{remote(403, "M_USER_SUSPENDED")}, "502 M_UNKNOWN"},
+		{[]error{remote(401, "ORG.EXAMPLE.FULL")}, "502 M_UNKNOWN"},
+		{[]error{remote(429, "ORG.EXAMPLE.FULL")}, "502 M_UNKNOWN"},
+		{[]error{remote(401, "M_INVITE_BLOCKED")}, "502 M_UNKNOWN"},
 		{[]error{remote(403, "M_FORBIDDEN"), federation.UnsupportedRoomVersion("99")}, "400 M_UNSUPPORTED_ROOM_VERSION"},
 	} {
 		wire, ok := errors.AsType[*federation.Error](explain("join", "!a:b", nil, c.errs))
 		if !ok || fmt.Sprintf("%d %s", wire.Status, wire.Code) != c.want {
 			t.Error(c.errs, wire)
 		}
+	}
+	said := &federation.Error{Status: 403, Code: "M_FORBIDDEN", Message: "said", SoftLogout: true, RetryAfterMS: 1, CurrentVersion: "1", RoomVersion: "9"}
+	want := federation.Error{Status: 403, Code: "M_FORBIDDEN", Message: "said", RoomVersion: "9"}
+	err := explain("join", "!a:b", nil, []error{&client.Error{Server: "x.test", Status: 403, Matrix: said}})
+	if wire, ok := errors.AsType[*federation.Error](err); !ok || *wire != want {
+		t.Errorf("%+v", wire)
 	}
 }
 
