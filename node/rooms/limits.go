@@ -21,7 +21,8 @@ type Limits struct {
 	// Fetches is how many fetches run at a time over all rooms (default 32): each holds a connection to another
 	// server and an answer of up to some megabytes.
 	Fetches int
-	// FetchTime bounds one fetch, all its servers included (default 60 s): events wait for it.
+	// FetchTime bounds one fetch, all its servers included (default 2 minutes; the first of several has
+	// half of it, as it takes to get the state of the largest rooms): events wait for it.
 	FetchTime time.Duration
 	// Handshake bounds a join, leave or knock over federation, all candidates included (default 5 minutes: a join of
 	// a large room downloads all its state).
@@ -57,7 +58,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Idle, 10*time.Minute)
 	def(&l.Recent, 128)
 	def(&l.Fetches, 32)
-	def(&l.FetchTime, time.Minute)
+	def(&l.FetchTime, 2*time.Minute)
 	def(&l.Handshake, 5*time.Minute)
 	def(&l.Candidates, 10)
 	def(&l.Page, 1000)
