@@ -236,7 +236,7 @@ func (c *creation) drafts(ctx context.Context) ([]event.Draft, error) {
 		if e.StateKey == "" && (e.Type == typeName && c.req.Name != "" || e.Type == typeTopic && c.req.Topic != "") {
 			continue
 		}
-		if err := checkContent(e.Type, e.Content); err != nil {
+		if err := c.r.checkState(e.Type, e.Content); err != nil {
 			return nil, err
 		}
 		drafts = append(drafts, c.state(e.Type, e.StateKey, e.Content))

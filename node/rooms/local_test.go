@@ -224,6 +224,10 @@ var _ = Describe("one server", func() {
 			for _, content := range []string{`{}`, `{"allow":"*"}`, `{"allow":["far.test"]}`, `{"allow":["*"],"deny":["one.*"]}`} {
 				_, err := one.rooms.Send(ctx, rooms.SendRequest{Room: roomID, Sender: alice, Type: "m.room.server_acl", StateKey: new(string), Content: json.RawMessage(content)})
 				Expect(code(err)).To(Equal("M_INVALID_PARAM"), content)
+				_, err = one.rooms.Create(ctx, rooms.CreateRequest{Creator: alice, InitialState: []rooms.StateEvent{
+					{Type: "m.room.server_acl", Content: json.RawMessage(content)},
+				}})
+				Expect(code(err)).To(Equal("M_INVALID_PARAM"), content)
 			}
 		})
 

@@ -78,11 +78,12 @@ const largeContent = 60_000
 // Join, Invite, Leave and the others, with the given content. State that the user has set to the same content already is
 // left as it is, and its event's ID returned: bots that set it again and again don't make the room longer.
 func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
-	if err := checkContent(req.Type, req.Content); err != nil {
-		return "", err
+	check := checkContent
+	if req.StateKey != nil {
+		check = r.checkState
 	}
-	if req.Type == typeServerACL && req.StateKey != nil && !parseACL(req.Content).allows(r.self) {
-		return "", federation.InvalidParam("this server ACL would keep your own server out of the room")
+	if err := check(req.Type, req.Content); err != nil {
+		return "", err
 	}
 	if err := checkReplacement(req); err != nil {
 		return "", err
@@ -95,7 +96,7 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 		Redacts: req.Redacts, OriginServerTS: req.TS,
 	}
 	var unchanged *event.Event
-	check := func(m *room.Machine, src room.Source) (err error) {
+	mayPropose := func(m *room.Machine, src room.Source) (err error) {
 		if req.StateKey != nil {
 			if unchanged, err = sameState(m, src, draft); err == nil && unchanged != nil {
 				err = errUnchanged
@@ -116,7 +117,7 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 			return eventID, err
 		}
 	}
-	result, err := r.propose(ctx, req.Room, opts, check, draft)
+	result, err := r.propose(ctx, req.Room, opts, mayPropose, draft)
 	switch {
 	case errors.Is(err, errUnchanged):
 		return unchanged.ID(), nil
@@ -207,6 +208,17 @@ func checkContent(typ string, content json.RawMessage) error {
 	}
 	if typ == typePowerLevels {
 		return checkPowerLevels(o)
+	}
+	return nil
+}
+
+// checkState is checkContent for state: it also refuses a server ACL that would keep this server out.
+func (r *Rooms) checkState(typ string, content json.RawMessage) error {
+	if err := checkContent(typ, content); err != nil {
+		return err
+	}
+	if typ == typeServerACL && !parseACL(content).allows(r.self) {
+		return federation.InvalidParam("this server ACL would keep your own server out of the room")
 	}
 	return nil
 }
