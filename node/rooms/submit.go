@@ -64,8 +64,15 @@ func (r *Rooms) resumeStaged(ctx context.Context) {
 		return
 	}
 	for _, roomID := range rooms {
-		if _, err := r.step(ctx, roomID, room.Resume{}, store.CommitOptions{}); err != nil && ctx.Err() == nil {
-			r.log.Warn("a room's undecided events were not taken up", "room", roomID, "err", err)
+		if !r.untilRead(ctx, "can't take up a room's undecided events; they wait until the database can be used", func() error {
+			_, err := r.step(ctx, roomID, room.Resume{}, store.CommitOptions{})
+			if err != nil && ctx.Err() == nil && !store.Unavailable(err) {
+				r.log.Warn("a room's undecided events were not taken up", "room", roomID, "err", err)
+				err = nil
+			}
+			return err
+		}) {
+			return
 		}
 	}
 }
