@@ -144,8 +144,8 @@ func (rule Rule) forRoom(kind string, old, room id.RoomID) (Rule, bool) {
 	rule.Conditions = conditions
 	if rule.ID == string(old) {
 		rule.ID = string(room)
-	} else {
-		rule.ID += "." + string(room) // one of the user's own naming
+	} else { // one of the user's own naming; it doesn't grow with each upgrade
+		rule.ID = strings.TrimSuffix(rule.ID, "."+string(old)) + "." + string(room)
 	}
 	return rule, concerned && len(rule.ID) <= maxRuleID
 }
