@@ -170,6 +170,7 @@ var _ = Describe("media", func() {
 			refused(p.get("/_matrix/media/v3/thumbnail/"+where+"?width=1&height=1"), 404, "M_NOT_FOUND")
 			refused(p.get(oldDownload+created), 504, "M_NOT_YET_UPLOADED")
 			refused(p.get(oldDownload+"far.example/a"), 404, "M_NOT_FOUND")
+			Expect(p.get(oldDownload+"hanse.test/none").body).To(Equal(p.get(oldDownload+where).body), "what isn't there can't be told from what is")
 		}
 		for frozen, status := range map[time.Duration]int{-time.Hour: 404, time.Hour: 200} {
 			w := newMediaWorld(func(_ federation.MediaRequest, take client.TakeMedia) error {

@@ -92,38 +92,40 @@ func (m *Media) here(ctx context.Context, n name, q Request) (store.Media, *os.F
 		}
 		return row, nil, nil
 	}
-	row, err := m.ours(ctx, n.id, min(q.Wait, maxWait))
-	if err == nil && frozen(row.Created) {
-		err = errFrozen()
+	none := errNone
+	if !q.Before.IsZero() {
+		none = errFrozen // who has no token doesn't learn what there is
 	}
-	if err != nil {
+	row, found, err := m.ours(ctx, n.id, min(q.Wait, maxWait))
+	switch {
+	case err != nil:
 		return row, nil, err
+	case !found || frozen(row.Created):
+		return row, nil, none()
 	}
 	file, err := m.folder.open(row.File)
 	if errors.Is(err, os.ErrNotExist) && !row.Used.IsZero() { // a preview's picture that made way
-		return row, nil, errors.Join(errNone(), m.store.DeleteMedia(ctx, []store.Media{row}))
+		return row, nil, errors.Join(none(), m.store.DeleteMedia(ctx, []store.Media{row}))
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		m.log.Error("a file of media is missing: restore the folder from a backup", "media", n, "file", m.folder.path(row.File))
-		return row, nil, errNone()
+		return row, nil, none()
 	}
 	return row, file, err
 }
 
-// ours is the row of our media, waiting for its upload if there was none yet.
-func (m *Media) ours(ctx context.Context, mediaID string, wait time.Duration) (store.Media, error) {
-	row, found, err := m.store.Media(ctx, m.config.Self, mediaID)
+// ours is the row of our media, waiting for its upload if there was none yet; false if there is none.
+func (m *Media) ours(ctx context.Context, mediaID string, wait time.Duration) (row store.Media, found bool, err error) {
+	row, found, err = m.store.Media(ctx, m.config.Self, mediaID)
 	if err == nil && found && row.Pending() && wait > 0 && time.Now().Before(row.Expires) {
 		m.waitFor(ctx, mediaID, wait)
 		row, found, err = m.store.Media(ctx, m.config.Self, mediaID)
 	}
 	switch {
-	case err != nil:
-		return row, err
-	case !found || row.Pending() && !time.Now().Before(row.Expires):
-		return row, errNone()
-	case row.Pending():
-		return row, errNotYet()
+	case err != nil || !found:
+		return row, false, err
+	case row.Pending() && time.Now().Before(row.Expires):
+		return row, true, errNotYet()
 	}
-	return row, nil
+	return row, !row.Pending(), nil
 }
