@@ -50,11 +50,14 @@ func (a *API) changePassword(r *request) (any, error) {
 			return nil, missingParam("new_password")
 		}
 		err := a.config.Users.SetPassword(r.Context(), r.user, req.NewPassword)
-		if err == nil && (req.LogoutDevices == nil || *req.LogoutDevices) {
-			err = a.config.Users.LogoutOthers(r.Context(), r.user, r.device)
-			a.config.Ephemeral.DevicesGone(r.user, func(device string) bool { return device != r.device })
+		if err != nil || req.LogoutDevices != nil && !*req.LogoutDevices {
+			return nil, err
 		}
-		return nil, err
+		if err := a.config.Users.LogoutOthers(r.Context(), r.user, r.device); err != nil {
+			return nil, err
+		}
+		a.config.Ephemeral.DevicesGone(r.user, func(device string) bool { return device != r.device })
+		return nil, nil
 	})
 }
 

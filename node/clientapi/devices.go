@@ -74,7 +74,10 @@ func (a *API) deleteDevices(r *request) (any, error) {
 // endDevices logs devices out once the user has given the password.
 func (a *API) endDevices(r *request, auth json.RawMessage, devices []string) (any, error) {
 	return a.withPassword(r, auth, func() (any, error) {
-		defer a.config.Ephemeral.DevicesGone(r.user, func(device string) bool { return slices.Contains(devices, device) })
-		return nil, a.config.Users.DeleteDevices(r.Context(), r.user, devices)
+		err := a.config.Users.DeleteDevices(r.Context(), r.user, devices)
+		if err == nil {
+			a.config.Ephemeral.DevicesGone(r.user, func(device string) bool { return slices.Contains(devices, device) })
+		}
+		return nil, err
 	})
 }

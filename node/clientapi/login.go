@@ -180,14 +180,20 @@ func (a *API) loginAnswer(l users.Login) any {
 
 // spec:client-server-api#post_matrixclientv3logout
 func (a *API) logout(r *request) (any, error) {
-	defer a.config.Ephemeral.DevicesGone(r.user, func(device string) bool { return device == r.device })
-	return nil, a.config.Users.Logout(r.Context(), r.user, r.device)
+	err := a.config.Users.Logout(r.Context(), r.user, r.device)
+	if err == nil {
+		a.config.Ephemeral.DevicesGone(r.user, func(device string) bool { return device == r.device })
+	}
+	return nil, err
 }
 
 // spec:client-server-api#post_matrixclientv3logoutall
 func (a *API) logoutAll(r *request) (any, error) {
-	defer a.config.Ephemeral.DevicesGone(r.user, func(string) bool { return true })
-	return nil, a.config.Users.LogoutAll(r.Context(), r.user)
+	err := a.config.Users.LogoutAll(r.Context(), r.user)
+	if err == nil {
+		a.config.Ephemeral.DevicesGone(r.user, func(string) bool { return true })
+	}
+	return nil, err
 }
 
 // spec:client-server-api#post_matrixclientv3refresh
