@@ -1,9 +1,10 @@
 package clientapi
 
 import (
+	"strconv"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"strconv"
 
 	"hanse/federation"
 	"hanse/federation/id"
