@@ -67,15 +67,27 @@ func (a *actor) redactions(ctx context.Context, opts store.CommitOptions, c room
 //
 // spec:rooms/v12#handling-redactions
 func InEffect(ctx context.Context, s *store.Store, row store.EventRow) (bool, error) {
+	target, waits := awaited(row)
+	if !waits || target == "" {
+		return !waits, nil
+	}
+	found, err := s.Events(ctx, []id.EventID{target})
+	return applied(row, found), err
+}
+
+// awaited is the target, "" if it names none, of an event that is in effect only if it was applied to that; false for all others.
+func awaited(row store.EventRow) (target id.EventID, waits bool) {
 	if row.Event.Type() != typeRedaction || row.Event.Rules().RedactionAuthRule || row.RedactedBy != "" {
-		return true, nil
+		return "", false
 	}
-	targetID, ok := row.Event.Redacts()
-	if !ok {
-		return false, nil
-	}
-	target, ok, err := s.Event(ctx, targetID)
-	return ok && target.RoomID == row.RoomID && target.RedactedBy != "", err
+	target, _ = row.Event.Redacts()
+	return target, true
+}
+
+// applied is InEffect where the targets are among the events found.
+func applied(row store.EventRow, found map[id.EventID]store.EventRow) bool {
+	target, waits := awaited(row)
+	return !waits || found[target].RoomID == row.RoomID && found[target].RedactedBy != ""
 }
 
 // earlierRedactions applies the redactions that arrived before their target.

@@ -134,6 +134,9 @@ func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) (
 			continue // hidden below: the zero state says nothing about the user
 		}
 		states[i] = before
+		if target, _ := awaited(row); target != "" {
+			ids = append(ids, target)
+		}
 		for _, key := range [2]roomstate.Key{{Type: typeHistoryVisibility}, {Type: typeMember, StateKey: string(s.user)}} {
 			if eventID, ok := before.Get(key.Type, key.StateKey); ok {
 				ids = append(ids, eventID)
@@ -152,9 +155,7 @@ func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) (
 		if !s.sees(row, states[i], found) {
 			continue
 		}
-		if shown, err := InEffect(ctx, r.store, row); err != nil {
-			return nil, err
-		} else if shown {
+		if applied(row, found) {
 			visible = append(visible, row)
 		}
 	}
