@@ -30,7 +30,7 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Ephemeral keeps typing and receipts. Safe for concurrent use.
+// Ephemeral keeps typing, receipts and presence. Safe for concurrent use.
 type Ephemeral struct {
 	config Config
 	log    *slog.Logger
@@ -41,7 +41,7 @@ type Ephemeral struct {
 	presence *presence // nil: off
 }
 
-// New makes it; Run ends typing that was not renewed.
+// New makes it; Run tells of what is new and ends what was not renewed.
 func New(config Config) (*Ephemeral, error) {
 	if config.Store == nil || config.Self == "" {
 		return nil, errors.New("ephemeral: Self and Store are needed")
@@ -60,9 +60,14 @@ func New(config Config) (*Ephemeral, error) {
 
 // Run tells other servers what is new, stores what they tell, and ends what is over, until ctx ends.
 func (e *Ephemeral) Run(ctx context.Context) error {
-	if err := e.retell(ctx); err != nil && ctx.Err() == nil {
-		e.log.Warn("receipts that were set just before the start may not have reached other servers", "error", err)
+	var again <-chan time.Time
+	retell := func() {
+		if err := e.retell(ctx); err != nil && ctx.Err() == nil {
+			e.log.Warn("receipts that were set just before the start may not have reached other servers yet; it is tried again", "error", err)
+			again = time.After(retellPause)
+		}
 	}
+	retell()
 	ticker := time.NewTicker(expiryTick)
 	defer ticker.Stop()
 	flush := newFlushTimer()
@@ -78,6 +83,8 @@ func (e *Ephemeral) Run(ctx context.Context) error {
 			e.typing.close()
 			e.flushIncoming(context.WithoutCancel(ctx))
 			return nil
+		case <-again:
+			retell()
 		case <-e.outgoing.kick:
 			flush.arm(flushGap)
 		case <-e.incoming.kick:

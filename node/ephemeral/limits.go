@@ -29,6 +29,8 @@ const (
 	// for its turn and a transaction for its answer. retoldPositions bounds how far back in what was stored they are looked for.
 	retoldFor       = time.Minute
 	retoldPositions = 100_000
+	// retellPause is how long it waits before it tries again after the store has failed.
+	retellPause = 5 * time.Second
 	// activeFor is how long who did something counts as currently active, idleAfter how long until who does nothing is
 	// unavailable, and offlineAfter until who asks for nothing is offline: clients ask again at once, and may be cut off
 	// for a moment. spec:client-server-api/modules/presence#idle-timeout
@@ -60,6 +62,9 @@ const (
 	maxPresentDevices = 20
 	// maxPresenceTold bounds how many are told of at a time.
 	maxPresenceTold = 2000
+	// maxPresenceSent bounds how many EDUs of presence go out at a time, those to each server counted: the sender keeps some 100,000
+	// of all kinds, and what is beyond it is lost.
+	maxPresenceSent = 50_000
 	// maxPresenceInEDU is what deployed servers send at a time, maxPresenceReceived what is read of one that sends more.
 	maxPresenceInEDU    = 50
 	maxPresenceReceived = 1000

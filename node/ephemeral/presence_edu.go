@@ -58,13 +58,15 @@ func (p *presence) send(ctx context.Context) {
 	p.audience = told
 }
 
-// takeUnsent gives of whom other servers are to be told.
+// takeUnsent gives of whom other servers are to be told, of no more than maxPresenceSent allows if as many servers are told as the
+// last time.
 func (p *presence) takeUnsent(now time.Time) []id.UserID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	most := maxPresenceInEDU * min(max(maxPresenceSent/max(p.audience, 1), 1), maxPresenceTold/maxPresenceInEDU)
 	var users []id.UserID
 	for user := range p.unsent {
-		if len(users) == maxPresenceTold {
+		if len(users) == most {
 			p.wake()
 			break
 		}

@@ -3,6 +3,7 @@ package ephemeral
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"hanse/federation/id"
@@ -97,29 +98,51 @@ func (e *Ephemeral) PresenceTold(after Serial) (rooms map[id.RoomID][]id.UserID,
 }
 
 // run tells what has changed, and ends what is over, until ctx ends. A change that comes after a pause is told at once; how
-// long one waits that comes right after another depends on what telling costs.
+// long one waits that comes right after another depends on what telling costs. Other servers are told beside, which may take
+// the store long.
 func (p *presence) run(ctx context.Context) {
+	news := make(chan struct{}, 1)
+	var sending sync.WaitGroup
+	sending.Go(func() { p.runSending(ctx, news) })
+	defer sending.Wait()
 	ticker := time.NewTicker(presenceTick)
 	defer ticker.Stop()
-	here, there := newFlushTimer(), newFlushTimer()
-	defer here.timer.Stop()
-	defer there.timer.Stop()
+	flush := newFlushTimer()
+	defer flush.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.kick:
-			toClients, toServers := p.gaps()
-			here.arm(toClients)
-			there.arm(toServers)
-		case <-here.timer.C:
-			here.fired()
+			toClients, _ := p.gaps()
+			flush.arm(toClients)
+			select {
+			case news <- struct{}{}:
+			default:
+			}
+		case <-flush.timer.C:
+			flush.fired()
 			p.tell(ctx)
-		case <-there.timer.C:
-			there.fired()
-			p.send(ctx)
 		case now := <-ticker.C:
 			p.expire(now)
+		}
+	}
+}
+
+// runSending tells other servers when there is news, until ctx ends.
+func (p *presence) runSending(ctx context.Context, news <-chan struct{}) {
+	flush := newFlushTimer()
+	defer flush.timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+			_, toServers := p.gaps()
+			flush.arm(toServers)
+		case <-flush.timer.C:
+			flush.fired()
+			p.send(ctx)
 		}
 	}
 }

@@ -328,6 +328,28 @@ func TestTellingManyIsSeldom(t *testing.T) {
 	})
 }
 
+// What is sent at once doesn't crowd out what else waits for other servers, and what is left goes later.
+func TestSendingToManyIsCut(t *testing.T) {
+	e := presenceOnly(PresenceBoth)
+	servers, sent := make([]id.ServerName, maxPresenceSent/2), []int{}
+	e.presence.serversOf = func(context.Context, id.UserID) ([]id.ServerName, error) { return servers, nil }
+	e.config.Send = func(to []id.ServerName, edus ...federation.EDU) { sent = append(sent, len(edus)) }
+	for i := range servers {
+		servers[i] = id.ServerName(fmt.Sprintf("server%d.test", i))
+	}
+	e.SetPresence(alice, phone, Online, "")
+	e.Flush(t.Context()) // now it is known how many they are
+	for i := range 5 * maxPresenceInEDU {
+		e.SetPresence(id.UserID(fmt.Sprintf("@user%d:example.org", i)), phone, Online, "")
+	}
+	for range 4 {
+		e.Flush(t.Context())
+	}
+	if !slices.Equal(sent, []int{1, 2, 2, 1}) {
+		t.Errorf("EDUs to each server: %v", sent)
+	}
+}
+
 func TestPresenceOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := presenceOnly(PresenceBoth)

@@ -203,7 +203,7 @@ var _ = Describe("typing", func() {
 		Expect(<-watch.C).To(Equal(w.room))
 		stop()
 		<-done
-		Eventually(watch.C).Should(BeClosed())
+		Eventually(watch.C, "4s").Should(BeClosed())
 	}, SpecTimeout(10*time.Second))
 })
 
@@ -295,7 +295,7 @@ var _ = Describe("receipts", func() {
 		got := map[string]id.EventID{}
 		for range 2 {
 			var out sent
-			Eventually(w.sent).Should(Receive(&out))
+			Eventually(w.sent, "20s").Should(Receive(&out))
 			var edu federation.ReceiptEDU
 			Expect(json.Unmarshal(out.edu.Content, &edu)).To(Succeed())
 			for user, r := range edu[string(w.room)]["m.read"] {

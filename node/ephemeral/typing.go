@@ -131,7 +131,7 @@ type stoppedTyping struct {
 
 func newTyping(now time.Time) *typing {
 	return &typing{
-		// A thousand changes a second would be needed to get ahead of the clock.
+		// More than a thousand changes a second all the time would be needed to get ahead of the clock.
 		serial:  Serial(now.UnixMilli()),
 		rooms:   make(map[id.RoomID]*typingRoom),
 		watches: make(map[*TypingWatch]struct{}),
