@@ -18,6 +18,8 @@ const (
 	dateWindow = 100
 	// dateProbe is how many events tell whether a place is before or after a time.
 	dateProbe = 15
+	// datePages is how many more such windows are looked at for another server. Users of ours have as many as Limits.Scan lets.
+	datePages = 5
 	// dateServers is how many servers are asked for an event closer than ours.
 	dateServers = 3
 	// dateBackfills is how many pages of history are fetched to get at such an event.
@@ -36,7 +38,7 @@ func (r *Rooms) TimestampToEvent(ctx context.Context, user id.UserID, req federa
 	if _, err := r.stateFor(ctx, user, req.RoomID); err != nil {
 		return federation.TimestampResponse{}, err
 	}
-	d := dating{r: r, req: req, visible: func(ctx context.Context, rows []store.EventRow) ([]store.EventRow, error) {
+	d := dating{r: r, req: req, pages: r.limits.Scan / dateWindow, visible: func(ctx context.Context, rows []store.EventRow) ([]store.EventRow, error) {
 		return r.visible(ctx, s, rows)
 	}}
 	found, hole, err := d.search(ctx)
@@ -58,7 +60,7 @@ func (r *Rooms) ServerTimestampToEvent(ctx context.Context, origin id.ServerName
 	if err := r.mayRead(ctx, origin, req.RoomID); err != nil {
 		return federation.TimestampResponse{}, err
 	}
-	d := dating{r: r, req: req, visible: func(ctx context.Context, rows []store.EventRow) ([]store.EventRow, error) {
+	d := dating{r: r, req: req, pages: datePages, visible: func(ctx context.Context, rows []store.EventRow) ([]store.EventRow, error) {
 		shown, err := r.shownToServer(ctx, origin, rows)
 		if err != nil {
 			return nil, err
@@ -82,6 +84,7 @@ func (r *Rooms) ServerTimestampToEvent(ctx context.Context, origin id.ServerName
 type dating struct {
 	r       *Rooms
 	req     federation.TimestampRequest
+	pages   int // looked at beyond the window, at most
 	visible func(context.Context, []store.EventRow) ([]store.EventRow, error)
 }
 
@@ -144,7 +147,7 @@ func (d *dating) beyond(ctx context.Context, lower, upper store.Topological) (da
 	if d.req.Forward {
 		at, dir = upper, store.Forward
 	}
-	for range d.r.limits.Scan / dateWindow {
+	for range d.pages {
 		rows, next, err := d.r.store.Page(ctx, d.req.RoomID, at, dir, dateWindow, store.Topological{})
 		if err != nil || len(rows) == 0 {
 			return dated{}, err
@@ -158,8 +161,8 @@ func (d *dating) beyond(ctx context.Context, lower, upper store.Topological) (da
 	return dated{}, nil
 }
 
-// place is at, or behind, the last event before the first one, in the order of depth, from which on most aren't older than the time; one far from it if times
-// don't grow with the depth at all.
+// place is where, in the order of depth, the events older than the time end: the first place behind which most of the next events
+// aren't older. Where times don't grow with the depth at all it may be anywhere.
 func (d *dating) place(ctx context.Context) (store.Topological, error) {
 	edge := func(from store.Topological, dir store.Direction, to store.Topological) (store.EventRow, bool, error) {
 		rows, _, err := d.r.store.Page(ctx, d.req.RoomID, from, dir, 1, to)
