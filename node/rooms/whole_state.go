@@ -200,7 +200,8 @@ func (w *whole) takeAll(ctx context.Context, left []json.RawMessage) (err error)
 	return nil
 }
 
-// giveUp notes those of the events that rest on unsigned ones: they can't be judged either.
+// giveUp notes those of the events that rest on unsigned ones: they can't be judged either. Of events that name each other in a circle, as
+// room versions 1 and 2 let them, not all are noted; the others are lacking, like those that can't be had.
 func (w *whole) giveUp(events []*event.Event) {
 	events = slices.DeleteFunc(events, func(e *event.Event) bool { return e == nil })
 	for _, e := range dag.SortTopologically(events) {
