@@ -37,6 +37,9 @@ const (
 	activeFor    = time.Minute
 	idleAfter    = 5 * time.Minute
 	offlineAfter = 45 * time.Second
+	// seenBefore is how long before the last request that was noted before a start somebody made theirs who may have been there:
+	// requests of a device are noted every 5 minutes.
+	seenBefore = 10 * time.Minute
 	// presenceTick is how exactly they end, sweepPresence how exactly remotePresenceLife does.
 	presenceTick  = 5 * time.Second
 	sweepPresence = time.Minute

@@ -39,8 +39,8 @@ type Presence struct {
 	CurrentlyActive bool
 }
 
-// presence is who is there. It is in memory alone: after a start everybody is offline until they ask for something, as
-// they are to other servers that have not heard of them. A nil one is presence that is off. Safe for concurrent use.
+// presence is who is there. It is in memory alone: after a start everybody is offline until they ask for something, and who was
+// there before and doesn't come back is told of as such (endLast). A nil one is presence that is off. Safe for concurrent use.
 //
 // What has changed waits until it is told, to clients (tell) and to other servers (send), of all users together. Who changes
 // and changes back meanwhile is not told of.
@@ -55,6 +55,7 @@ type presence struct {
 	// What is asked of the store.
 	roomsOf   func(context.Context, []id.UserID) (map[id.UserID][]id.RoomID, error)
 	serversOf func(context.Context, id.UserID) ([]id.ServerName, error)
+	seenLast  func(context.Context, time.Duration) ([]id.UserID, error)
 
 	mu       sync.Mutex
 	users    map[id.UserID]*who // guarded by mu
@@ -105,7 +106,7 @@ func newPresence(e *Ephemeral) *presence {
 		told: toldPresence{since: e.typing.newest()},
 	}
 	if store := e.config.Store; store != nil {
-		p.roomsOf, p.serversOf = store.RoomsWithUs, store.ServersSharing
+		p.roomsOf, p.serversOf, p.seenLast = store.RoomsWithUs, store.ServersSharing, store.SeenLast
 	}
 	return p
 }
@@ -300,6 +301,37 @@ func (p *presence) expire(now time.Time) {
 			delete(p.users, user)
 		}
 	}
+}
+
+// endLast tells that users of ours are offline who were there before the start, as clients and other servers were told, and
+// haven't come back a while after it.
+func (p *presence) endLast(ctx context.Context) {
+	users, err := p.seenLast(ctx, seenBefore)
+	if err != nil && ctx.Err() == nil {
+		p.e.log.Warn("users who were there before the start and don't come back may stay online for others", "error", err)
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(offlineAfter):
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, user := range users {
+		w := p.users[user]
+		if w == nil {
+			w = p.add(user)
+		}
+		if w.state != Offline || w.serial != 0 {
+			continue
+		}
+		w.told, w.sent = shown{}, shown{}
+		p.untold[user] = true
+		if p.out {
+			p.unsent[user] = true
+		}
+	}
+	p.wake()
 }
 
 // forgettable tells whether a user of another server needs no longer be known where there are many: clients that ask have been

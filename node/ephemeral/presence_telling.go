@@ -102,9 +102,10 @@ func (e *Ephemeral) PresenceTold(after Serial) (rooms map[id.RoomID][]id.UserID,
 // the store long.
 func (p *presence) run(ctx context.Context) {
 	news := make(chan struct{}, 1)
-	var sending sync.WaitGroup
-	sending.Go(func() { p.runSending(ctx, news) })
-	defer sending.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { p.runSending(ctx, news) })
+	beside.Go(func() { p.endLast(ctx) })
+	defer beside.Wait()
 	ticker := time.NewTicker(presenceTick)
 	defer ticker.Stop()
 	flush := newFlushTimer()

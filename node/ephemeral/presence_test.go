@@ -44,6 +44,7 @@ func presenceOnly(mode PresenceMode) *Ephemeral {
 	e.presence.serversOf = func(context.Context, id.UserID) ([]id.ServerName, error) {
 		return []id.ServerName{"far.test", "other.test"}, nil
 	}
+	e.presence.seenLast = func(context.Context, time.Duration) ([]id.UserID, error) { return nil, nil }
 	return e
 }
 
@@ -324,6 +325,39 @@ func TestTellingManyIsSeldom(t *testing.T) {
 		}
 		if n := sendings.Load(); tellings > 21 || tellings < 10 || n > 4 || n < 2 { // every 3 and 20 s
 			t.Errorf("in a minute clients were told %d times, servers %d times", tellings, n)
+		}
+	})
+}
+
+// Who was there before a start, and doesn't come back, is told of.
+func TestWhoDoesNotComeBackIsOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := presenceOnly(PresenceBoth)
+		e.presence.seenLast = func(context.Context, time.Duration) ([]id.UserID, error) { return []id.UserID{alice, bob}, nil }
+		var mu sync.Mutex
+		var sent []string // guarded by mu
+		e.config.Send = func(_ []id.ServerName, edus ...federation.EDU) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, edu := range edus {
+				sent = append(sent, string(edu.Content))
+			}
+		}
+		runPresence(t, e)
+		defer e.BeginSync(bob, phone, "")()
+		later(flushGap)
+		since := e.TypingSerial()
+		mu.Lock()
+		sent = nil
+		mu.Unlock()
+		later(offlineAfter)
+		if got := e.PresenceSince(since); !slices.Equal(got, []id.UserID{alice}) || e.PresenceOf(alice).State != Offline {
+			t.Errorf("told of %v", got)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if want := `{"push":[{"user_id":"@alice:example.org","presence":"offline","last_active_ago":0}]}`; !slices.Equal(sent, []string{want}) {
+			t.Errorf("sent: %q", sent)
 		}
 	})
 }

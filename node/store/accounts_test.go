@@ -75,6 +75,12 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeTrue())
 		Expect(got).To(Equal(device))
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now}, "")).To(Succeed())
+		earlier := store.Device{User: dora, ID: "E", Created: now, LastSeen: now.Add(-time.Minute)}
+		Expect(db.Login(ctx, earlier, store.HashToken("earlier"))).To(Succeed())
+		Expect(db.Login(ctx, store.Device{User: dora, ID: "never", Created: now}, store.HashToken("never"))).To(Succeed())
+		Expect(db.SeenLast(ctx, time.Minute-time.Second)).To(Equal([]id.UserID{alice}))
+		Expect(db.SeenLast(ctx, time.Minute)).To(ConsistOf(alice, dora))
 		Expect(db.RenameDevice(ctx, alice, strange, strange)).To(Succeed())
 		Expect(db.RenameDevice(ctx, alice, "none", "x")).To(MatchError(store.ErrNotFound))
 		for _, d := range []string{"A", "B", "C"} {

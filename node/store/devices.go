@@ -193,6 +193,13 @@ func (s *Store) DeleteOtherDevices(ctx context.Context, user id.UserID, keep str
 	}
 }
 
+// SeenLast are the users with a device that was seen no longer than that before the one that was seen last of all, as exactly as SeenDevices was told.
+// It reads all devices.
+func (s *Store) SeenLast(ctx context.Context, before time.Duration) ([]id.UserID, error) {
+	return readAll[id.UserID](ctx, s, `SELECT DISTINCT user_id FROM devices
+		WHERE last_seen > 0 AND last_seen >= (SELECT MAX(last_seen) FROM devices) - $1 ORDER BY user_id`, before.Milliseconds())
+}
+
 // SeenDevices notes when and from where devices were last seen: User, ID, LastSeen, LastSeenIP and UserAgent of each
 // count. Unknown ones are passed over. Callers gather for a while; it need not be exact.
 func (s *Store) SeenDevices(ctx context.Context, seen []Device) error {
