@@ -175,6 +175,9 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 			known[server] = true
 			return err
 		})
+	if err != nil {
+		return err
+	}
 	missed := map[id.ServerName]bool{} // whether they are in the room
 	for _, e := range w.commit.Events {
 		if server := e.Event.Sender().Server(); e.Again && e.Status == room.Accepted && e.Event.Membership() != "" && !known[server] {
@@ -186,8 +189,8 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 			missed[server] = true
 		}
 	}
-	if err != nil || len(missed) == 0 {
-		return err
+	if len(missed) == 0 {
+		return nil
 	}
 	devices := map[id.UserID]string{}
 	err = t.each(`SELECT members.user_id, device_id FROM members JOIN device_changes ON device_changes.user_id = members.user_id
@@ -199,29 +202,35 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 		devices[user] = string(device) // any one will do: it tells that the list has changed
 		return err
 	})
+	if err != nil {
+		return err
+	}
 	for _, user := range slices.Sorted(maps.Keys(devices)) {
-		if err == nil {
-			err = w.announceMissedOf(t, user, devices[user], missed)
+		if err := w.announceMissedOf(t, user, devices[user], missed); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // announceMissedOf is announceMissed for one user.
 func (w *roomWrite) announceMissedOf(t *writeTx, user id.UserID, device string, missed map[id.ServerName]bool) error {
+	shared := map[id.ServerName]bool{}
+	if slices.Contains(slices.Collect(maps.Values(missed)), false) {
+		err := t.each(`SELECT DISTINCT server FROM members JOIN room_servers ON room_servers.room = members.room
+			WHERE user_id = $1 AND membership = 'join' AND joined > 0`, []any{string(user)}, func(rows *sql.Rows) error {
+			var server id.ServerName
+			err := rows.Scan(&server)
+			shared[server] = true
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	var servers []id.ServerName
 	for _, server := range slices.Sorted(maps.Keys(missed)) {
-		shares := missed[server]
-		if !shares {
-			var one int64
-			var err error
-			shares, err = t.found(`SELECT 1 FROM members JOIN room_servers ON room_servers.room = members.room
-				WHERE user_id = $1 AND membership = 'join' AND server = $2 AND joined > 0 LIMIT 1`, []any{string(user), string(server)}, &one)
-			if err != nil {
-				return err
-			}
-		}
-		if shares {
+		if missed[server] || shared[server] {
 			servers = append(servers, server)
 		}
 	}
