@@ -218,6 +218,13 @@ var _ = Describe("one server", func() {
 			Expect(code(redact(alice, one.current(roomID, "m.room.create", "").ID()))).To(Equal("M_FORBIDDEN"))
 			acl := one.set(alice, roomID, "m.room.server_acl", "", `{"allow":["*"],"deny":["far.test"]}`)
 			Expect(code(redact(alice, acl))).To(Equal("M_FORBIDDEN"))
+			var shown []id.EventID
+			for _, row := range scroll(one, bob, roomID, 20) {
+				if target, ok := row.Event.Redacts(); ok {
+					shown = append(shown, target)
+				}
+			}
+			Expect(shown).To(ConsistOf(said, own), "the one that waits for its target isn't shown")
 		})
 
 		It("doesn't let users lock their own server out", func() {
