@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"fmt"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -75,6 +76,7 @@ var _ = Describe("relations of events", func() {
 		send(bob, "m.room.message", edit(root, "not bob's"))
 		Expect(bundled(alice)).To(BeNil())
 		first := send(alice, "m.room.message", edit(root, "one"))
+		time.Sleep(2 * time.Millisecond) // the newest is the one of the latest time
 		second := send(alice, "m.room.message", edit(root, "two"))
 		send(alice, "m.sticker", edit(root, "another type"))
 		send(alice, "m.room.message", relates("m.replace", root, nil)) // without m.new_content
