@@ -67,7 +67,9 @@ func (p *Peer) CreateRoom(version roomversion.Version, creator id.UserID, option
 		content[key] = value
 	}
 	roomID := id.RoomID("")
-	if !rules.RoomIDIsCreateEvent {
+	if rules.RoomIDIsCreateEvent {
+		content["nonce"] = randomText() // else rooms of one millisecond could be one
+	} else {
 		roomID = id.RoomID("!" + randomText() + ":" + string(p.Name))
 	}
 	r := p.newRoom(roomID, rules)
