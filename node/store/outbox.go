@@ -30,6 +30,7 @@ type outbox struct {
 	log         []outboxRow                         // guarded by mu: in order of position
 	byHash      map[[sha256.Size]byte]*destinations // guarded by mu: a cache of sets that are stored
 	cursors     map[id.ServerName]Position          // guarded by mu: up to where it went out
+	out         Position                            // guarded by mu: up to here the log went out everywhere
 	behind      map[id.ServerName]bool              // guarded by mu: has rows of catch-up or kept EDUs
 	outstanding map[id.ServerName]*catchup          // guarded by mu: catch-up batches not done yet
 	recent      []outboxRow                         // guarded by mu: events that left the log, for Shipments
@@ -304,9 +305,9 @@ const outboxTrim = 256
 // trim deletes the rows at the log's beginning that went out everywhere, if they are at least so many.
 func (o *outbox) trim(t *writeTx, least int) error {
 	o.mu.Lock()
-	count := 0
+	count := sort.Search(len(o.log), func(i int) bool { return o.log[i].position > o.out })
 	lowest := map[*destinations]Position{}
-	for _, row := range o.log {
+	for _, row := range o.log[count:] {
 		upto, known := lowest[row.set]
 		if !known {
 			upto = o.lowest(row.set)
@@ -316,6 +317,7 @@ func (o *outbox) trim(t *writeTx, least int) error {
 			break
 		}
 		count++
+		o.out = row.position
 	}
 	if count < max(least, 1) {
 		o.mu.Unlock()
