@@ -90,11 +90,7 @@ func (a *API) messages(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	fallback := defaultPage
-	if filter.Limit > 0 {
-		fallback = min(filter.Limit, maxPage)
-	}
-	if req.Limit, err = r.queryInt("limit", fallback, maxPage); err != nil {
+	if req.Limit, err = r.queryInt("limit", filter.AtMost(maxPage, defaultPage), maxPage); err != nil {
 		return nil, err
 	}
 	if req.Match, err = r.matches(filter); err != nil {

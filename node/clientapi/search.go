@@ -139,9 +139,7 @@ func (r *request) searchQuery(form *searchForm, token searchToken) (search.Query
 			return query, invalidParam("filter: %v", err)
 		}
 	}
-	if filter.Limit > 0 {
-		query.Limit = min(filter.Limit, maxResults)
-	}
+	query.Limit = filter.AtMost(maxResults, query.Limit)
 	query.Rooms = filter.Rooms
 	if token.Key == "room_id" {
 		query.Rooms = slices.DeleteFunc([]id.RoomID{id.RoomID(token.Value)}, func(room id.RoomID) bool { return !filter.MatchRoom(room) })

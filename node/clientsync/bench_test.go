@@ -138,7 +138,7 @@ func BenchmarkFanOut(b *testing.B) {
 			begun.Done()
 			for got := 0; got < b.N && !b.Failed(); {
 				answer := c.sync(b, Request{User: user, Since: since, Timeout: 10 * time.Second, Filter: Filter{Room: RoomFilter{
-					Timeline: RoomEventFilter{EventFilter: EventFilter{Limit: maxTimeline}},
+					Timeline: RoomEventFilter{EventFilter: EventFilter{Limit: new(maxTimeline)}},
 				}}})
 				since = answer.Next
 				if room := answer.Joined[c.room]; room != nil {

@@ -34,7 +34,7 @@ type RoomFilter struct {
 
 // EventFilter chooses events by type and sender. A nil list chooses all; an empty one chooses none.
 type EventFilter struct {
-	Limit      int         `json:"limit,omitempty"` // 0: the default
+	Limit      *int        `json:"limit,omitempty"` // nil: the default
 	Types      []string    `json:"types"`           // `*` stands for any characters
 	NotTypes   []string    `json:"not_types"`
 	Senders    []id.UserID `json:"senders"`
@@ -68,32 +68,25 @@ func ParseFilter(raw []byte) (Filter, error) {
 		filter.Presence, filter.AccountData, filter.Room.State.EventFilter, filter.Room.Timeline.EventFilter,
 		filter.Room.Ephemeral.EventFilter, filter.Room.AccountData.EventFilter,
 	} {
-		if part.Limit < 0 {
-			return filter, fmt.Errorf("limit %d is negative", part.Limit)
+		if part.Limit != nil && *part.Limit < 0 {
+			return filter, fmt.Errorf("limit %d is negative", *part.Limit)
 		}
-	}
-	if asksForNone(raw) {
-		filter.Room.Timeline.Types = []string{}
 	}
 	return filter, nil
 }
 
-// asksForNone tells whether the timeline's limit is given as 0, as clients do that want the state alone.
-func asksForNone(raw []byte) bool {
-	var filter struct {
-		Room struct {
-			Timeline struct {
-				Limit *int `json:"limit"`
-			} `json:"timeline"`
-		} `json:"room"`
+// AtMost is the limit if there is one above 0, and no more than most; else fallback.
+func (f EventFilter) AtMost(most, fallback int) int {
+	if f.Limit == nil || *f.Limit == 0 {
+		return fallback
 	}
-	err := json.Unmarshal(raw, &filter)
-	limit := filter.Room.Timeline.Limit
-	return err == nil && limit != nil && *limit == 0
+	return min(*f.Limit, most)
 }
 
-// wantsNothing tells that no event can match.
-func (f EventFilter) wantsNothing() bool { return f.Types != nil && len(f.Types) == 0 }
+// wantsNothing tells that no event is asked for: a limit of 0 is for clients that want the state alone.
+func (f EventFilter) wantsNothing() bool {
+	return f.Types != nil && len(f.Types) == 0 || f.Limit != nil && *f.Limit == 0
+}
 
 // ParseRoomEventFilter reads the filter of /messages or /context.
 func ParseRoomEventFilter(raw []byte) (RoomEventFilter, error) {
@@ -101,8 +94,8 @@ func ParseRoomEventFilter(raw []byte) (RoomEventFilter, error) {
 	if err := json.Unmarshal(raw, &filter); err != nil {
 		return filter, fmt.Errorf("not a filter: %w", err)
 	}
-	if filter.Limit < 0 {
-		return filter, fmt.Errorf("limit %d is negative", filter.Limit)
+	if filter.Limit != nil && *filter.Limit < 0 {
+		return filter, fmt.Errorf("limit %d is negative", *filter.Limit)
 	}
 	return filter, nil
 }

@@ -122,7 +122,7 @@ func TestPresenceInARoomThatBecameWhole(t *testing.T) {
 	since = c.sync(t, Request{User: c.users[1], Since: since, Timeout: time.Minute}).Next
 	c.say(t, "hello")
 	var short Filter
-	short.Room.Timeline.Limit = 1 // without those who join
+	short.Room.Timeline.Limit = new(1) // without those who join
 	now := c.syncer.stream.Now().Position
 	c.syncer.recentRoom(c.room).wholeness = wholeness{at: now, since: now}
 	if answer := c.sync(t, Request{User: c.users[1], Since: since, Filter: short}); !slices.Equal(told(answer), []id.UserID{c.users[0]}) {

@@ -28,10 +28,7 @@ type span struct {
 // timeline is the newest wanted and visible events of a span, the oldest first.
 func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, error) {
 	filter := b.request.Filter.Room.Timeline
-	limit := DefaultTimeline
-	if filter.Limit > 0 {
-		limit = min(filter.Limit, maxTimeline)
-	}
+	limit := filter.AtMost(maxTimeline, DefaultTimeline)
 	nothing := Timeline{PrevBatch: stream.PlaceBelow(sp.upto + 1)}
 	if !filter.MatchRoom(sp.room) || filter.wantsNothing() {
 		return nil, nothing, nil
