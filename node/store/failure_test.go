@@ -25,6 +25,20 @@ import (
 	"hanse/node/store"
 )
 
+// note writes something small in the place of what was noted before.
+func (f *fixture) note(ctx context.Context, value string) error {
+	_, err := f.SetAccountData(ctx, alice, "", "t", []byte(value))
+	return err
+}
+
+// noted is what was noted last.
+func (f *fixture) noted(ctx context.Context) string {
+	GinkgoHelper()
+	entry, _, err := f.AccountData(ctx, alice, "", "t")
+	Expect(err).NotTo(HaveOccurred())
+	return string(entry.Content)
+}
+
 var _ = Describe("A full disk", func() {
 	It("acknowledges nothing that isn't stored, and reads on", func(ctx SpecContext) {
 		dialect := sqliteFile(GinkgoT().TempDir())
@@ -65,20 +79,10 @@ var _ = Describe("A database file that is taken away", func() {
 		db = &fixture{dialect: sqliteFile(folder), log: log.logger()}
 		db.start()
 	})
-	write := func(ctx context.Context, value string) error {
-		_, err := db.SetAccountData(ctx, alice, "", "t", []byte(value))
-		return err
-	}
-	stored := func(ctx context.Context) string {
-		GinkgoHelper()
-		entry, _, err := db.AccountData(ctx, alice, "", "t")
-		Expect(err).NotTo(HaveOccurred())
-		return string(entry.Content)
-	}
 	refuses := func(ctx context.Context) {
 		GinkgoHelper()
 		for range 3 {
-			err := write(ctx, "lost")
+			err := db.note(ctx, "lost")
 			told, ok := errors.AsType[*federation.Error](err)
 			Expect(ok).To(BeTrue(), "who asked is told something")
 			Expect(told.Status).To(Equal(http.StatusServiceUnavailable))
@@ -88,24 +92,24 @@ var _ = Describe("A database file that is taken away", func() {
 	}
 
 	It("gets no more writes, until it is back", func(ctx SpecContext) {
-		Expect(write(ctx, "1")).To(Succeed())
+		Expect(db.note(ctx, "1")).To(Succeed())
 		Expect(os.Rename(folder, away)).To(Succeed())
 		refuses(ctx)
-		Expect(stored(ctx)).To(Equal("1"))
+		Expect(db.noted(ctx)).To(Equal("1"))
 		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
 		refuses(ctx)
 		Expect(os.ReadDir(folder)).To(BeEmpty(), "no other is made in its place")
 		Expect(os.Remove(folder)).To(Succeed())
 		Expect(os.Rename(away, folder)).To(Succeed())
-		Expect(write(ctx, "2")).To(Succeed())
+		Expect(db.note(ctx, "2")).To(Succeed())
 		db.restart()
 		defer db.stop()
-		Expect(stored(ctx)).To(Equal("2"))
+		Expect(db.noted(ctx)).To(Equal("2"))
 	})
 
 	It("gets no more writes where another stands in its place, or its log is gone", func(ctx SpecContext) {
 		defer db.stop()
-		Expect(write(ctx, "1")).To(Succeed())
+		Expect(db.note(ctx, "1")).To(Succeed())
 		Expect(os.Rename(folder, away)).To(Succeed())
 		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
 		other := &fixture{dialect: sqliteFile(folder)}
@@ -114,12 +118,12 @@ var _ = Describe("A database file that is taken away", func() {
 		refuses(ctx)
 		Expect(os.RemoveAll(folder)).To(Succeed())
 		Expect(os.Rename(away, folder)).To(Succeed())
-		Expect(write(ctx, "2")).To(Succeed())
+		Expect(db.note(ctx, "2")).To(Succeed())
 		Expect(log.String()).To(ContainSubstring("takes writes again"))
 		wal := filepath.Join(folder, "hanse.db-wal")
 		Expect(os.Rename(wal, wal+"-away")).To(Succeed())
-		Expect(write(ctx, "lost")).To(MatchError(ContainSubstring("put them back")))
-		Expect(stored(ctx)).To(Equal("2"))
+		Expect(db.note(ctx, "lost")).To(MatchError(ContainSubstring("put them back")))
+		Expect(db.noted(ctx)).To(Equal("2"))
 	})
 })
 
@@ -195,16 +199,6 @@ var _ = Describe("A database that fails", func() {
 		db.start()
 		DeferCleanup(func() { db.stop() })
 	})
-	write := func(ctx context.Context, value string) error {
-		_, err := db.SetAccountData(ctx, alice, "", "t", []byte(value))
-		return err
-	}
-	stored := func(ctx context.Context) string {
-		GinkgoHelper()
-		entry, _, err := db.AccountData(ctx, alice, "", "t")
-		Expect(err).NotTo(HaveOccurred())
-		return string(entry.Content)
-	}
 	on := func(words string, times int, err error) func(string) error {
 		return func(query string) error {
 			if strings.HasPrefix(query, words) && times != 0 {
@@ -217,51 +211,51 @@ var _ = Describe("A database that fails", func() {
 
 	for _, at := range []string{"BEGIN", "INSERT", "UPDATE counters", "COMMIT"} {
 		It("on a read-only or full disk, at "+at+", acknowledges nothing, says it once, and goes on by itself", func(ctx SpecContext) {
-			Expect(write(ctx, "1")).To(Succeed())
+			Expect(db.note(ctx, "1")).To(Succeed())
 			broken.set(nil, on(at, -1, fault{store.StorageError, "disk I/O error: read-only"}))
 			for range 3 {
-				Expect(write(ctx, "2")).To(MatchError(ContainSubstring("read-only")))
-				Expect(stored(ctx)).To(Equal("1"))
+				Expect(db.note(ctx, "2")).To(MatchError(ContainSubstring("read-only")))
+				Expect(db.noted(ctx)).To(Equal("1"))
 			}
 			Expect(log.errors()).To(Equal(1), log.String())
 			Expect(log.String()).To(ContainSubstring("the database takes no writes"))
 			broken.set(nil, nil)
-			Expect(write(ctx, "3")).To(Succeed())
-			Expect(stored(ctx)).To(Equal("3"))
+			Expect(db.note(ctx, "3")).To(Succeed())
+			Expect(db.noted(ctx)).To(Equal("3"))
 			Expect(log.String()).To(ContainSubstring("takes writes again"))
 			db.restart()
-			Expect(stored(ctx)).To(Equal("3"))
+			Expect(db.noted(ctx)).To(Equal("3"))
 		})
 
 		It("and asks for another try, at "+at+", writes once", func(ctx SpecContext) {
 			broken.set(nil, on(at, 3, fault{store.RetryError, "could not serialize access"}))
 			before := db.Position()
-			Expect(write(ctx, "1")).To(Succeed())
-			Expect(stored(ctx)).To(Equal("1"))
+			Expect(db.note(ctx, "1")).To(Succeed())
+			Expect(db.noted(ctx)).To(Equal("1"))
 			Expect(db.Position()).To(Equal(before + 2)) // one of the data's, one of the transaction's
 			Expect(log.errors()).To(BeZero(), log.String())
 		})
 	}
 
 	It("and goes away and comes back is waited for", func(ctx SpecContext) {
-		Expect(write(ctx, "1")).To(Succeed())
+		Expect(db.note(ctx, "1")).To(Succeed())
 		gone := fault{store.ConnectionError, "connection refused"}
 		broken.set(func() error { return gone }, func(string) error { return gone })
 		result := make(chan error, 1)
-		go func() { result <- write(ctx, "2") }()
+		go func() { result <- db.note(ctx, "2") }()
 		Consistently(result, "300ms").ShouldNot(Receive())
-		Expect(stored(ctx)).To(Equal("1"), "reads go on")
+		Expect(db.noted(ctx)).To(Equal("1"), "reads go on")
 		broken.set(nil, nil)
 		Eventually(result, "5s").Should(Receive(Succeed()))
-		Expect(stored(ctx)).To(Equal("2"))
+		Expect(db.noted(ctx)).To(Equal("2"))
 	})
 
 	It("and went away while committing writes once, whether it had committed or not", func(ctx SpecContext) {
-		Expect(write(ctx, "1")).To(Succeed())
+		Expect(db.note(ctx, "1")).To(Succeed())
 		broken.set(nil, on("COMMIT", 1, fault{store.ConnectionError, "connection reset"}))
 		before := db.Position()
-		Expect(write(ctx, "2")).To(Succeed())
-		Expect(stored(ctx)).To(Equal("2"))
+		Expect(db.note(ctx, "2")).To(Succeed())
+		Expect(db.noted(ctx)).To(Equal("2"))
 		Expect(db.Position()).To(Equal(before + 2))
 	})
 
@@ -273,11 +267,11 @@ var _ = Describe("A database that fails", func() {
 			return nil
 		})
 		result := make(chan error, 1)
-		go func() { result <- write(ctx, "1") }()
+		go func() { result <- db.note(ctx, "1") }()
 		Consistently(result, "1s").ShouldNot(Receive())
-		Expect(stored(ctx)).To(BeEmpty())
+		Expect(db.noted(ctx)).To(BeEmpty())
 		Eventually(result, "10s").Should(Receive(Succeed()))
-		Expect(stored(ctx)).To(Equal("1"))
+		Expect(db.noted(ctx)).To(Equal("1"))
 		Expect(log.String()).To(ContainSubstring("the database is slow"))
 	})
 })
