@@ -1,6 +1,7 @@
 package e2ee
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -152,20 +153,20 @@ func (e *E2EE) ask(ctx context.Context, server id.ServerName, users map[id.UserI
 		DeviceKeys: map[id.UserID]map[string]json.RawMessage{}, MasterKeys: map[id.UserID]json.RawMessage{},
 		SelfSigningKeys: map[id.UserID]json.RawMessage{},
 	}
+	tracked, err := e.store.SharingWithUs(ctx, slices.Collect(maps.Keys(users)))
+	if err != nil {
+		return answer, err
+	}
 	if e.config.Client == nil || e.justFailed(server) {
-		return answer, context.DeadlineExceeded
+		return answer, cmp.Or(e.store.TrackDevices(ctx, tracked, true), context.DeadlineExceeded)
 	}
 	began := time.Now()
 	rest := federation.DeviceKeysQuery{DeviceKeys: map[id.UserID][]string{}}
 	for user, devices := range users {
 		rest.DeviceKeys[user] = append([]string{}, devices...)
 	}
-	tracked, err := e.store.SharingWithUs(ctx, slices.Collect(maps.Keys(users)))
-	if err != nil {
-		return answer, err
-	}
 	if len(tracked) > listsAtOnce {
-		if err := e.store.TrackDevices(ctx, tracked); err != nil {
+		if err := e.store.TrackDevices(ctx, tracked, false); err != nil {
 			return answer, err
 		}
 		e.lookForStale()

@@ -79,6 +79,7 @@ func (e *E2EE) fetchNow(ctx context.Context, user id.UserID, f *fetch) {
 	answer, err := e.config.Client.UserDevices(ctx, user.Server(), user)
 	if err != nil {
 		f.err = err
+		e.notGiven(context.WithoutCancel(ctx), user, err)
 		return
 	}
 	list := store.RemoteDevices{User: user, Stream: min(max(answer.StreamID, 0), maxStream), Devices: map[string]json.RawMessage{}}
@@ -97,6 +98,19 @@ func (e *E2EE) fetchNow(ctx context.Context, user id.UserID, f *fetch) {
 		e.lookForStale()
 	}
 	f.list, f.err = &list, err
+}
+
+// notGiven notes that a list was asked for in vain: it is asked for later, and clients are told of what changes meanwhile.
+func (e *E2EE) notGiven(ctx context.Context, user id.UserID, why error) {
+	var err error
+	if refused(why) {
+		err = e.store.DevicesRefused(ctx, user, time.Now())
+	} else {
+		err = e.store.TrackDevices(ctx, []id.UserID{user}, true)
+	}
+	if err != nil {
+		e.log.Error("that a device list is to be asked for again can't be noted", "user", user, "error", err)
+	}
 }
 
 // kept is the list that is known of a user; nil if there is none that is true.
@@ -157,7 +171,7 @@ func (e *E2EE) resync(ctx context.Context) {
 			continue
 		}
 		for after, more := id.UserID(""), true; more && ctx.Err() == nil; {
-			users, err := e.store.StaleDevices(ctx, after, resyncPage)
+			users, err := e.store.StaleDevices(ctx, time.Now(), after, resyncPage)
 			if err != nil {
 				e.log.Error("the device lists that missed an update can't be read", "error", err)
 				break
@@ -204,11 +218,7 @@ func (e *E2EE) refetch(ctx context.Context, user id.UserID) {
 	began := time.Now()
 	_, _, err := e.fetchList(ctx, user)
 	switch {
-	case ctx.Err() != nil:
-	case refused(err):
-		if err := e.store.UntrackDevices(ctx, user); err != nil {
-			e.log.Error("a device list can't be forgotten", "error", err)
-		}
+	case ctx.Err() != nil, refused(err): // it is noted that it isn't given
 	case err != nil:
 		e.failed(user.Server(), false)
 	case time.Since(began) > slow:

@@ -124,11 +124,11 @@ func scripted(t testing.TB, others *script, users ...id.UserID) (*e2ee.E2EE, *st
 }
 
 // running lets a server fetch lists by itself.
-func running(e *e2ee.E2EE) {
+func running(t testing.TB, e *e2ee.E2EE) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = e.Run(ctx) }()
-	DeferCleanup(func() { cancel(); <-done })
+	t.Cleanup(func() { cancel(); <-done })
 }
 
 func edu(typ, content string) federation.EDU {
@@ -190,10 +190,10 @@ var _ = Describe("device lists of other servers", func() {
 		Expect(e.HandleEDU(ctx, far, update)).To(Succeed())
 		answers <- listOf(zoe, 5, "OLD")
 		Expect(<-asked).To(ConsistOf("OLD"))
-		Expect(s.StaleDevices(ctx, "", 10)).To(ConsistOf(zoe))
-		running(e)
+		Expect(s.StaleDevices(ctx, time.Now(), "", 10)).To(ConsistOf(zoe))
+		running(GinkgoTB(), e)
 		answers <- listOf(zoe, 9, "NEW")
-		Eventually(func() ([]id.UserID, error) { return s.StaleDevices(ctx, "", 10) }).Should(BeEmpty())
+		Eventually(func() ([]id.UserID, error) { return s.StaleDevices(ctx, time.Now(), "", 10) }).Should(BeEmpty())
 		Expect(devices(e, zoe)).To(ConsistOf("NEW"))
 		Expect(others.times("devices")).To(Equal(2))
 	},
@@ -223,9 +223,9 @@ var _ = Describe("device lists of other servers", func() {
 		Expect(keys.Failures).To(BeEmpty())
 		Expect(keys.DeviceKeys[zoe]).To(HaveKey("PHONE"))
 		Expect(keys.DeviceKeys[ghost]).To(BeEmpty())
-		Expect(s.TrackDevices(ctx, []id.UserID{ghost})).To(Succeed())
-		running(e)
-		Eventually(func() ([]id.UserID, error) { return s.StaleDevices(ctx, "", 10) }).Should(BeEmpty(), "it isn't asked about for ever")
+		Expect(s.TrackDevices(ctx, []id.UserID{ghost}, false)).To(Succeed())
+		running(GinkgoTB(), e)
+		Eventually(func() ([]id.UserID, error) { return s.StaleDevices(ctx, time.Now(), "", 10) }).Should(BeEmpty(), "it isn't asked about for ever")
 	})
 
 	It("of many users are asked for in one question, and fetched afterwards", func() {
@@ -261,8 +261,8 @@ var _ = Describe("device lists of other servers", func() {
 		check()
 		Expect(others.times("devices")).To(BeZero())
 		start := s.Position()
-		running(e)
-		Eventually(func() ([]id.UserID, error) { return s.StaleDevices(ctx, "", 10) }).Should(BeEmpty())
+		running(GinkgoTB(), e)
+		Eventually(func() ([]id.UserID, error) { return s.StaleDevices(ctx, time.Now(), "", 10) }).Should(BeEmpty())
 		check()
 		Expect(others.times("query")).To(Equal(1))
 		Expect(s.DeviceChanges(ctx, alice, start, s.Position())).To(BeEmpty(), "clients have been told nothing else")
@@ -282,7 +282,7 @@ var _ = Describe("device lists of other servers", func() {
 		Expect(lists[zoe].Stream).To(Equal(int64(1<<53 - 1)))
 		one := fmt.Sprintf(`{"user_id":"@zoe:far.test","device_id":"ONE MORE","stream_id":%d,"prev_id":[5]}`, int64(1)<<53-1)
 		Expect(e.HandleEDU(ctx, far, edu(federation.EDUDeviceListUpdate, one))).To(Succeed())
-		Expect(s.StaleDevices(ctx, "", 10)).To(ConsistOf(zoe), "that number was used before")
+		Expect(s.StaleDevices(ctx, time.Now(), "", 10)).To(ConsistOf(zoe), "that number was used before")
 	})
 
 	It("are changed by their own server alone", func() {

@@ -62,9 +62,9 @@ var _ = onEach("Device lists of other servers", func(db *fixture) {
 		Expect(update(ctx, device, 1)).To(BeFalse())
 		Expect(save(ctx, device, 1, never)).To(BeFalse())
 		Expect(db.RemoteSigningKeysUpdated(ctx, bob, []store.CrossSigningKey{{User: bob, Usage: "master", Keys: device}})).To(Succeed())
-		Expect(db.TrackDevices(ctx, []id.UserID{bob})).To(Succeed())
+		Expect(db.TrackDevices(ctx, []id.UserID{bob}, false)).To(Succeed())
 		Expect(db.CrossSigningKeys(ctx, []id.UserID{bob})).To(BeEmpty())
-		Expect(db.StaleDevices(ctx, "", 10)).To(BeEmpty())
+		Expect(db.StaleDevices(ctx, time.Now(), "", 10)).To(BeEmpty())
 		db.withBob()
 		Expect(db.changes(ctx, alice, before)).To(BeEmpty())
 		Expect(list(ctx)).To(BeNil())
@@ -91,7 +91,7 @@ var _ = onEach("Device lists of other servers", func(db *fixture) {
 
 		Expect(update(ctx, nil, 9, 8)).To(BeTrue(), "8 is missing")
 		Expect(list(ctx)).To(BeNil())
-		Expect(db.StaleDevices(ctx, "", 10)).To(ConsistOf(bob))
+		Expect(db.StaleDevices(ctx, time.Now(), "", 10)).To(ConsistOf(bob))
 		Expect(save(ctx, device, 9, always)).To(BeTrue(), "an update came while it was asked for")
 		Expect(list(ctx)).To(BeNil())
 		Expect(save(ctx, device, 10, never)).To(BeFalse())
@@ -104,12 +104,36 @@ var _ = onEach("Device lists of other servers", func(db *fixture) {
 		Expect(list(ctx).Stream).To(Equal(int64(11)))
 	})
 
+	It("are fetched again ever later if their server refuses them", func(ctx SpecContext) {
+		now := time.Now()
+		stale := func(after time.Duration) []id.UserID {
+			GinkgoHelper()
+			return must(db.StaleDevices(ctx, now.Add(after), "", 10))
+		}
+		Expect(db.DevicesRefused(ctx, bob, now)).To(Succeed())
+		Expect(stale(time.Hour)).To(BeEmpty(), "he shares no room")
+		db.withBob()
+		Expect(db.TrackDevices(ctx, []id.UserID{bob}, true)).To(Succeed())
+		Expect(stale(0)).To(ConsistOf(bob))
+		for range 30 {
+			Expect(db.DevicesRefused(ctx, bob, now)).To(Succeed())
+		}
+		Expect(db.TrackDevices(ctx, []id.UserID{bob}, false)).To(Succeed())
+		Expect(stale(23 * time.Hour)).To(BeEmpty())
+		Expect(stale(24 * time.Hour)).To(ConsistOf(bob))
+		start := db.Position()
+		save(ctx, device, 5, never)
+		Expect(db.changes(ctx, alice, start)).To(ConsistOf(bob), "who asked in vain is told")
+		Expect(db.TrackDevices(ctx, []id.UserID{bob}, false)).To(Succeed())
+		Expect(stale(0)).To(ConsistOf(bob), "what was refused once is forgotten")
+	})
+
 	DescribeTable("are fetched again after an update", func(ctx SpecContext, u store.RemoteDeviceUpdate) {
 		db.withBob()
 		save(ctx, device, 5, never)
 		u.User = bob
 		Expect(db.RemoteDeviceUpdated(ctx, u)).To(BeTrue())
-		Expect(db.StaleDevices(ctx, "", 10)).To(ConsistOf(bob))
+		Expect(db.StaleDevices(ctx, time.Now(), "", 10)).To(ConsistOf(bob))
 	},
 		Entry("that is old but says something else", store.RemoteDeviceUpdate{Device: "A", Content: other, Stream: 2, Prev: []int64{1}}),
 		Entry("that has nothing before it", store.RemoteDeviceUpdate{Device: "A", Content: other, Stream: 8}),

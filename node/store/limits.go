@@ -62,6 +62,10 @@ const (
 	keepTransactions = 48 * time.Hour
 	// remoteDevices is how many devices of another server's user updates may add up to; whole lists have their own bound.
 	remoteDevices = 10_000
+	// refusedFirst is after how long a device list is asked for again that its server refused, refusedMax after how long when it
+	// did so often: it may not know yet that we share a room, or not know the user any more. Clients' questions go out at once.
+	refusedFirst = time.Minute
+	refusedMax   = 24 * time.Hour
 	// deliveredMessages and deliveredBytes bound what one request or EDU becomes for all devices together.
 	deliveredMessages = 20_000
 	deliveredBytes    = 32 << 20

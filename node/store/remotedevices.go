@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"time"
 
 	"hanse/federation/id"
 )
@@ -89,8 +90,8 @@ func (s *Store) SaveRemoteDevices(ctx context.Context, d RemoteDevices, keys []C
 		}
 		stale = outdated()
 		_, err = t.exec(`INSERT INTO remote_device_lists (user_id, stream, fetched, stale) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (user_id) DO UPDATE SET stream = excluded.stream, fetched = excluded.fetched, stale = excluded.stale`,
-			string(d.User), d.Stream, int64(asked), flag(stale))
+			ON CONFLICT (user_id) DO UPDATE SET stream = excluded.stream, fetched = excluded.fetched, stale = excluded.stale,
+			again = 0, refused = 0`, string(d.User), d.Stream, int64(asked), flag(stale))
 		if err != nil {
 			return err
 		}
@@ -179,8 +180,8 @@ func (t *writeTx) replaceCrossSigning(user id.UserID, keys []CrossSigningKey) (c
 // RemoteDeviceUpdated applies one update of a list. It is applied only if nothing before it was missed; otherwise the list
 // becomes stale, and missed is true. An update that is old by its number, but says something else than is known, tells that
 // the numbers of its server began anew: then the list is stale too. Of a list that isn't kept only clients are told, and not
-// even they of one that begins with this update: they were when the user came, and nobody has asked since. Of a user who
-// shares no room nothing is written.
+// even they of one that begins with this update: they were when the user came, and nobody has asked since (TrackDevices). Of a
+// user who shares no room nothing is written.
 //
 // spec:server-server-api#device-management
 func (s *Store) RemoteDeviceUpdated(ctx context.Context, u RemoteDeviceUpdate) (missed bool, err error) {
@@ -294,19 +295,26 @@ var insertRemoteDevice = &insertion{
 }
 
 // TrackDevices notes that the lists of users are to be fetched: those of users who share a room, and of whom none is kept.
-func (s *Store) TrackDevices(ctx context.Context, users []id.UserID) error {
+// missed says that somebody asked for them in vain: clients are told when they come.
+func (s *Store) TrackDevices(ctx context.Context, users []id.UserID, missed bool) error {
+	known := map[id.UserID]bool{} // nothing is to be written of them
+	err := list("SELECT user_id FROM remote_device_lists WHERE stale = 1 AND (fetched > 0 OR $1 = 0) AND user_id IN (%s)",
+		[]any{flag(missed)}, users, func(query string, args []any) error {
+			some, err := readAll[id.UserID](ctx, s, query, args...)
+			for _, user := range some {
+				known[user] = true
+			}
+			return err
+		})
+	if err != nil || len(known) == len(users) {
+		return err
+	}
 	return s.commit.write(ctx, func(t *writeTx) error {
 		for _, user := range users {
-			shared, err := s.shares(t, user)
-			if err != nil {
-				return err
-			}
-			if !shared {
+			if known[user] {
 				continue
 			}
-			_, err = t.exec(`INSERT INTO remote_device_lists (user_id, stream, fetched, stale) VALUES ($1, 0, 0, 1)
-				ON CONFLICT (user_id) DO UPDATE SET stale = 1`, string(user))
-			if err != nil {
+			if err := s.track(t, user, missed); err != nil {
 				return err
 			}
 		}
@@ -314,15 +322,46 @@ func (s *Store) TrackDevices(ctx context.Context, users []id.UserID) error {
 	})
 }
 
-// UntrackDevices forgets a user's list: its server doesn't know the user.
-func (s *Store) UntrackDevices(ctx context.Context, user id.UserID) error {
-	return s.commit.write(ctx, func(t *writeTx) error { return t.untrack(user) })
+// track notes that a user's list is to be fetched.
+func (s *Store) track(t *writeTx, user id.UserID, missed bool) error {
+	shared, err := s.shares(t, user)
+	if err != nil || !shared {
+		return s.leave(t, user, err)
+	}
+	fetched := Position(0)
+	if missed {
+		fetched = s.Position()
+	}
+	_, err = t.exec(`INSERT INTO remote_device_lists (user_id, stream, fetched, stale) VALUES ($1, 0, $2, 1)
+		ON CONFLICT (user_id) DO UPDATE SET stale = 1,
+		fetched = CASE WHEN remote_device_lists.fetched = 0 THEN excluded.fetched ELSE remote_device_lists.fetched END`,
+		string(user), int64(fetched))
+	return err
 }
 
-// StaleDevices are users whose device list is to be fetched, after a user, at most limit.
-func (s *Store) StaleDevices(ctx context.Context, after id.UserID, limit int) ([]id.UserID, error) {
-	return readAll[id.UserID](ctx, s, `SELECT user_id FROM remote_device_lists WHERE stale = 1 AND user_id > $1
-		ORDER BY user_id LIMIT $2`, string(after), limit)
+// DevicesRefused notes that a user's server doesn't give the list: it is to be fetched all the same, but not at once, and the
+// later the more often it was refused. Until then clients are told of each change that the server tells of.
+func (s *Store) DevicesRefused(ctx context.Context, user id.UserID, now time.Time) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		if err := s.track(t, user, true); err != nil {
+			return err
+		}
+		var refused int64
+		found, err := t.found("SELECT refused FROM remote_device_lists WHERE user_id = $1", []any{string(user)}, &refused)
+		if err != nil || !found {
+			return err
+		}
+		wait := min(refusedFirst<<min(refused, 20), refusedMax)
+		_, err = t.exec("UPDATE remote_device_lists SET refused = refused + 1, again = $1 WHERE user_id = $2",
+			now.Add(wait).UnixMilli(), string(user))
+		return err
+	})
+}
+
+// StaleDevices are users whose device list is to be fetched now, after a user, at most limit.
+func (s *Store) StaleDevices(ctx context.Context, now time.Time, after id.UserID, limit int) ([]id.UserID, error) {
+	return readAll[id.UserID](ctx, s, `SELECT user_id FROM remote_device_lists WHERE stale = 1 AND user_id > $1 AND again <= $2
+		ORDER BY user_id LIMIT $3`, string(after), now.UnixMilli(), limit)
 }
 
 // RemoteDevices reads the lists of those users that are known and true: nothing was missed, and the user has shared a
