@@ -17,7 +17,7 @@ import (
 )
 
 // testConfig is a node on free loopback ports with a certificate.
-func testConfig(t *testing.T) Config {
+func testConfig(t testing.TB) Config {
 	t.Helper()
 	dir := t.TempDir()
 	ca, err := fabric.NewCA()
@@ -46,7 +46,7 @@ func testConfig(t *testing.T) Config {
 }
 
 // start runs a node until stop is called; stop returns Run's error.
-func start(t *testing.T, config Config) (n *Node, stop func() error) {
+func start(t testing.TB, config Config) (n *Node, stop func() error) {
 	t.Helper()
 	n, err := New(t.Context(), config, slog.New(slog.DiscardHandler))
 	if err != nil {
