@@ -1,6 +1,6 @@
 # make        builds ./hanse
 # make test   runs the tests; needs Go and nothing else
-.PHONY: build test race bench torture fuzz lint vulncheck interop hostile mutants clean
+.PHONY: build test race bench torture fuzz lint vulncheck interop interop-dendrite hostile mutants clean
 
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -61,9 +61,17 @@ vulncheck:
 interop:
 	./conformance/adapters/synapse-install.sh
 	./conformance/interop/client/install.sh
-	HANSE_INTEROP=1 $(GO) test -count=1 -v ./conformance/interop
+	HANSE_INTEROP=synapse $(GO) test -count=1 -v ./conformance/interop
 	$(GO) run . conformance run --processes 2 --adapter conformance/adapters/synapse.sh --names literals --room-version 10 --room-version 12 \
 		--expected conformance/adapters/synapse.expected
+
+# The same with Dendrite, a homeserver in Go, which is built from the module proxy.
+interop-dendrite:
+	./conformance/adapters/dendrite-install.sh
+	./conformance/interop/client/install.sh
+	HANSE_INTEROP=dendrite $(GO) test -count=1 -v ./conformance/interop
+	$(GO) run . conformance run --processes 2 --adapter conformance/adapters/dendrite.sh --names literals --room-version 10 \
+		--expected conformance/adapters/dendrite.expected
 
 # Hostile inputs, overload for a minute of each kind, ten minutes of mixed load; on a machine that does nothing else.
 hostile:

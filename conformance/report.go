@@ -9,6 +9,7 @@ import (
 
 	"github.com/onsi/ginkgo/v2/types"
 
+	"hanse/conformance/expected"
 	"hanse/conformance/spec"
 	"hanse/conformance/suite"
 )
@@ -74,7 +75,7 @@ type Failure struct {
 	Log       string            `json:"log,omitempty"`       // of the server, of that moment
 }
 
-func makeReport(o Options, run results, expected []*expectation) Report {
+func makeReport(o Options, run results, known expected.List) Report {
 	report := Report{
 		Subject: o.subject(), Spec: spec.Version(), Seed: o.Seed, Began: run.StartTime, Seconds: run.RunTime.Seconds(), Tests: []Test{},
 		Trouble: strings.Join(run.SpecialSuiteFailureReasons, "; "),
@@ -86,16 +87,16 @@ func makeReport(o Options, run results, expected []*expectation) Report {
 			}
 			continue
 		}
-		test, ok := makeTest(one, expected)
+		test, ok := makeTest(one, known)
 		if !ok {
 			continue
 		}
 		report.Totals.count(test.Outcome)
 		report.Tests = append(report.Tests, test)
 	}
-	for _, e := range expected {
-		if e.met == 0 {
-			report.Unmet = append(report.Unmet, fmt.Sprintf("line %d: %s", e.line, e.text))
+	for _, e := range known {
+		if e.Met == 0 {
+			report.Unmet = append(report.Unmet, fmt.Sprintf("line %d: %s", e.Line, e.Text))
 		}
 	}
 	return report
@@ -124,7 +125,7 @@ func chosen(one types.SpecReport) bool {
 }
 
 // makeTest tells what came of a test; ok is false where it wasn't chosen.
-func makeTest(one types.SpecReport, expected []*expectation) (test Test, ok bool) {
+func makeTest(one types.SpecReport, known expected.List) (test Test, ok bool) {
 	labels := one.Labels()
 	test = Test{
 		Name: one.FullText(), Labels: suite.PlainLabels(labels), RoomVersion: suite.VersionOf(labels), Seconds: one.RunTime.Seconds(),
@@ -132,7 +133,7 @@ func makeTest(one types.SpecReport, expected []*expectation) (test Test, ok bool
 	for _, s := range suite.Sentences(labels) {
 		test.Sentences = append(test.Sentences, Sentence{Anchor: s.Anchor, URL: spec.URL(s.Anchor), Text: s.Text, Follows: s.Follows})
 	}
-	e := expects(expected, test.Name)
+	e := known.Find(test.Name)
 	switch {
 	case !chosen(one):
 		return test, false
@@ -141,16 +142,16 @@ func makeTest(one types.SpecReport, expected []*expectation) (test Test, ok bool
 	case one.Failed():
 		test.Outcome, test.Failure = Failed, makeFailure(one)
 		if e != nil {
-			test.Outcome, test.Why = ExpectedFailure, e.why
+			test.Outcome, test.Why = ExpectedFailure, e.Why
 		}
 	default:
 		test.Outcome = Passed
 		if e != nil {
-			test.Outcome, test.Why = NewlyPassing, e.why
+			test.Outcome, test.Why = NewlyPassing, e.Why
 		}
 	}
 	if e != nil {
-		e.met++
+		e.Met++
 	}
 	return test, true
 }

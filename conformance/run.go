@@ -16,6 +16,7 @@ import (
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
 
+	"hanse/conformance/expected"
 	"hanse/conformance/suite"
 )
 
@@ -64,7 +65,7 @@ func ExitCode(err error) int {
 
 // Run runs the suite, once in a process. When it returns nothing that it started is running.
 func Run(ctx context.Context, o Options) (err error) {
-	expected, err := readExpected(o.Expected)
+	known, err := expected.Read(o.Expected)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		report, err = o.runShares(ctx)
 	} else {
 		o.Mine = part.mine
-		report, err = o.runHere(ctx, filter, expected)
+		report, err = o.runHere(ctx, filter, known)
 	}
 	if err != nil {
 		return err
@@ -104,7 +105,7 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 // runHere runs the suite in this process.
-func (o Options) runHere(ctx context.Context, filter string, expected []*expectation) (report Report, err error) {
+func (o Options) runHere(ctx context.Context, filter string, known expected.List) (report Report, err error) {
 	if o.Folder == "" {
 		if o.Folder, err = os.MkdirTemp("", "hanse-conformance-"); err != nil {
 			return report, err
@@ -125,7 +126,7 @@ func (o Options) runHere(ctx context.Context, filter string, expected []*expecta
 	if ctx.Err() != nil {
 		return report, fmt.Errorf("stopped after %d tests: %w", run.ran(), ctx.Err())
 	}
-	return makeReport(o, run, expected), nil
+	return makeReport(o, run, known), nil
 }
 
 func (o Options) subject() string {

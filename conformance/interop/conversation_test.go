@@ -132,14 +132,8 @@ func (c *encrypting) say(ctx context.Context, room, text string, others ...*encr
 	}
 }
 
-var _ = Describe("an encrypted conversation of users of Hanse and Synapse", func() {
-	for _, d := range []struct {
-		name string
-		direction
-	}{
-		{"in a room on Hanse", direction{&hanse, &synapse}},
-		{"in a room on Synapse", direction{&synapse, &hanse}},
-	} {
+var _ = Describe("an encrypted conversation of users of Hanse and "+peerTitle, func() {
+	for _, d := range both("in a room on %s") {
 		It("is read on both sides, over restarts and by new devices: "+d.name, func(ctx SpecContext) { conversation(ctx, d.direction) }, SpecTimeout(5*time.Minute))
 	}
 })

@@ -12,14 +12,8 @@ import (
 	"hanse/testnet/user"
 )
 
-var _ = Describe("finding what is on Hanse and Synapse", func() {
-	for _, d := range []struct {
-		name string
-		direction
-	}{
-		{"on Hanse", direction{&hanse, &synapse}},
-		{"on Synapse", direction{&synapse, &hanse}},
-	} {
+var _ = Describe("finding what is on Hanse and "+peerTitle, func() {
+	for _, d := range both("on %s") {
 		Context(d.name, func() {
 			It("tells of a user's profile", func(ctx SpecContext) { profiles(ctx, d.direction) }, SpecTimeout(time.Minute))
 			It("lists published rooms, and finds them", func(ctx SpecContext) { published(ctx, d.direction) }, SpecTimeout(time.Minute))

@@ -17,14 +17,8 @@ import (
 	"hanse/testnet/user"
 )
 
-var _ = Describe("what encryption needs of Hanse and Synapse", func() {
-	for _, d := range []struct {
-		name string
-		direction
-	}{
-		{"asked by Synapse", direction{&hanse, &synapse}},
-		{"asked by Hanse", direction{&synapse, &hanse}},
-	} {
+var _ = Describe("what encryption needs of Hanse and "+peerTitle, func() {
+	for _, d := range both("of %s") {
 		Context(d.name, func() {
 			It("hands out keys of devices, one-time keys once, then the fallback key", func(ctx SpecContext) { oneTimeKeys(ctx, d.direction) }, SpecTimeout(time.Minute))
 			It("shows cross-signing keys and signatures", func(ctx SpecContext) { crossSigning(ctx, d.direction) }, SpecTimeout(time.Minute))

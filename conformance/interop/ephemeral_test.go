@@ -12,14 +12,8 @@ import (
 	"hanse/testnet/user"
 )
 
-var _ = Describe("what is momentary between Hanse and Synapse", func() {
-	for _, d := range []struct {
-		name string
-		direction
-	}{
-		{"from Hanse to Synapse", direction{&hanse, &synapse}},
-		{"from Synapse to Hanse", direction{&synapse, &hanse}},
-	} {
+var _ = Describe("what is momentary between Hanse and "+peerTitle, func() {
+	for _, d := range both("from %s") {
 		Context(d.name, func() {
 			It("shows who types", func(ctx SpecContext) { typing(ctx, d.direction) }, SpecTimeout(time.Minute))
 			It("shows how far one has read, also in a thread, but not in private", func(ctx SpecContext) { receipts(ctx, d.direction) }, SpecTimeout(time.Minute))

@@ -19,14 +19,8 @@ import (
 	"hanse/testnet/user"
 )
 
-var _ = Describe("files of Hanse and Synapse", func() {
-	for _, d := range []struct {
-		name string
-		direction
-	}{
-		{"uploaded to Hanse", direction{&hanse, &synapse}},
-		{"uploaded to Synapse", direction{&synapse, &hanse}},
-	} {
+var _ = Describe("files of Hanse and "+peerTitle, func() {
+	for _, d := range both("uploaded to %s") {
 		Context(d.name, func() {
 			It("are seen by a user of the other", func(ctx SpecContext) { pictures(ctx, d.direction) }, SpecTimeout(time.Minute))
 			It("are larger than most", func(ctx SpecContext) { largeFile(ctx, d.direction) }, SpecTimeout(2*time.Minute))

@@ -10,14 +10,8 @@ import (
 )
 
 // Both ask to leave out members when they join, and both do when they are asked: in all rooms, but in these it matters.
-var _ = Describe("large rooms of Hanse and Synapse", func() {
-	for _, d := range []struct {
-		name string
-		direction
-	}{
-		{"a room on Hanse", direction{&hanse, &synapse}},
-		{"a room on Synapse", direction{&synapse, &hanse}},
-	} {
+var _ = Describe("large rooms of Hanse and "+peerTitle, func() {
+	for _, d := range both("a room on %s") {
 		Context(d.name, func() {
 			It("is joined without its members, used at once, and has them soon", func(ctx SpecContext) { joinLarge(ctx, d.direction, false) }, SpecTimeout(2*time.Minute))
 			It("has its members after a restart", func(ctx SpecContext) { joinLarge(ctx, d.direction, true) }, SpecTimeout(3*time.Minute))

@@ -14,14 +14,8 @@ import (
 	"hanse/testnet/user"
 )
 
-var _ = Describe("rooms of Hanse and Synapse", func() {
-	for _, d := range []struct {
-		name string
-		direction
-	}{
-		{"a room on Hanse", direction{&hanse, &synapse}},
-		{"a room on Synapse", direction{&synapse, &hanse}},
-	} {
+var _ = Describe("rooms of Hanse and "+peerTitle, func() {
+	for _, d := range both("a room on %s") {
 		Context(d.name, func() {
 			It("is entered by members of another room", func(ctx SpecContext) { restricted(ctx, d.direction) }, SpecTimeout(time.Minute))
 			It("is knocked on", func(ctx SpecContext) { knocking(ctx, d.direction) }, SpecTimeout(time.Minute))
