@@ -14,6 +14,8 @@ func (a *API) spaceRoutes() []route {
 	return []route{
 		{http.MethodGet, "/rooms/{roomId}/hierarchy", v1, withUser, ordinary, a.hierarchy},
 		{http.MethodGet, "/room_summary/{roomIdOrAlias}", v1, maybeUser, ordinary, a.roomSummary},
+		// As mautrix-go and clients from before Matrix 1.15 call it; Synapse answers it too.
+		{http.MethodGet, "/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}", unversioned, maybeUser, ordinary, a.roomSummary},
 	}
 }
 
