@@ -300,6 +300,7 @@ func (w *roomWrite) writeRoom(t *writeTx) error {
 	if err != nil {
 		return err
 	}
+	t.then(func() { w.store.present.committed(w) })
 	for server, joined := range c.Servers {
 		if err := t.insert(insertRoomServer, w.ref.number, string(server), int64(joined)); err != nil {
 			return err
@@ -359,7 +360,7 @@ func (w *roomWrite) writeOptions(t *writeTx) error {
 		}
 	}
 	if w.opts.Publish != nil {
-		if err := publish(t, w.ref, *w.opts.Publish); err != nil {
+		if err := w.store.publish(t, w.ref, *w.opts.Publish); err != nil {
 			return err
 		}
 	}

@@ -17,10 +17,11 @@ func (s *Store) Publish(ctx context.Context, r id.RoomID, public bool) error {
 	if ref == nil {
 		return fmt.Errorf("store: the room %s: %w", r, ErrNotFound)
 	}
-	return s.commit.write(ctx, func(t *writeTx) error { return publish(t, ref, public) })
+	return s.commit.write(ctx, func(t *writeTx) error { return s.publish(t, ref, public) })
 }
 
-func publish(t *writeTx, ref *roomRef, public bool) error {
+func (s *Store) publish(t *writeTx, ref *roomRef, public bool) error {
+	t.then(func() { s.present.infos.drop(ref.roomID) })
 	query := "DELETE FROM directory WHERE room = $1"
 	if public {
 		query = "INSERT INTO directory (room) VALUES ($1) ON CONFLICT DO NOTHING"

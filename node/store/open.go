@@ -31,6 +31,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.unused = newUnusedKeys()
 	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.indexLong, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)
+	s.present = newPresent()
 	s.events = newEventCache(orDefault(opts.EventCache, defaultEventCache))
 	s.state = newStateCache(orDefault(opts.StateCache, defaultStateCache))
 	s.gapless = newGenerations[id.RoomID, struct{}](roomCache, nil)

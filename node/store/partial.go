@@ -121,6 +121,7 @@ func (w *roomWrite) writePartial(t *writeTx) error {
 		}
 	}
 	if w.commit.Partial != nil || w.commit.Whole {
+		t.then(func() { w.store.present.infos.drop(w.commit.RoomID) })
 		for _, table := range []string{"partial_rooms", "partial_servers", "unsure_events"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE room = $1", w.ref.number); err != nil {
 				return err

@@ -104,20 +104,6 @@ func (s *Store) scanRoom(rows *sql.Rows) (RoomInfo, error) {
 	return info, err
 }
 
-// Room tells what is known of a room; false when nothing is. Rooms of which we know an invite only are known, but not
-// Created.
-func (s *Store) Room(ctx context.Context, r id.RoomID) (RoomInfo, bool, error) {
-	var info RoomInfo
-	found := false
-	err := s.read.each(ctx, "SELECT "+roomColumns+" FROM rooms WHERE room_id = $2", []any{string(s.self), string(r)},
-		func(rows *sql.Rows) (err error) {
-			found = true
-			info, err = s.scanRoom(rows)
-			return err
-		})
-	return info, found && err == nil, err
-}
-
 // Rooms lists rooms with state in order of their IDs, those after the given one, at most limit.
 func (s *Store) Rooms(ctx context.Context, after id.RoomID, limit int) ([]RoomInfo, error) {
 	var all []RoomInfo

@@ -158,24 +158,15 @@ func (s *Store) stateAt(ctx context.Context, e id.EventID, column string) (rooms
 	return m, err == nil, err
 }
 
-// CurrentState is a room's current state; empty for rooms whose state we don't have.
-func (s *Store) CurrentState(ctx context.Context, r id.RoomID) (roomstate.Map, error) {
-	return s.currentState(ctx, "SELECT state FROM rooms WHERE room_id = $1", string(r))
-}
-
 // CurrentStateAt is what the current state was when the given position was the newest.
 func (s *Store) CurrentStateAt(ctx context.Context, r id.RoomID, at Position) (roomstate.Map, error) {
 	ref, err := s.rooms.find(ctx, r)
 	if err != nil || ref == nil {
 		return roomstate.Map{}, err
 	}
-	return s.currentState(ctx, `SELECT state FROM state_history WHERE room = $1 AND position <= $2
-		ORDER BY position DESC LIMIT 1`, ref.number, int64(at))
-}
-
-func (s *Store) currentState(ctx context.Context, query string, args ...any) (roomstate.Map, error) {
 	var root []byte
-	found, err := s.read.found(ctx, query, args, &root)
+	found, err := s.read.found(ctx, `SELECT state FROM state_history WHERE room = $1 AND position <= $2
+		ORDER BY position DESC LIMIT 1`, []any{ref.number, int64(at)}, &root)
 	if err != nil || !found {
 		return roomstate.Map{}, err
 	}

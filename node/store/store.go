@@ -53,6 +53,7 @@ type Store struct {
 	// unheard are events that nothing names yet; see Expect.
 	unheard *unheard
 	unused  *unusedKeys
+	present *present
 	state   *stateCache
 	outbox  *outbox
 	// erased are the users who want to be forgotten, with the Position at which they said so: all are in memory, for they are few,
