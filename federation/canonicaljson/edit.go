@@ -1,5 +1,7 @@
 package canonicaljson
 
+import "slices"
+
 // Objects are built by appending: '{', then for each member in its order AppendKey and the
 // canonical value, then '}'.
 
@@ -38,9 +40,10 @@ func Filter(dst, object []byte, keep func(key []byte) bool) []byte {
 // SetMember appends a canonical object with one member added or replaced. key is not escaped;
 // value must be canonical.
 func SetMember(dst, object []byte, key string, value []byte) []byte {
-	quoted := AppendString(nil, key)
+	var stack [64]byte
+	quoted := AppendString(stack[:0], key)
 	escaped := quoted[1 : len(quoted)-1]
-	dst = append(dst, '{')
+	dst = append(slices.Grow(dst, len(object)+len(quoted)+len(value)+2), '{')
 	done := false
 	c := Walk(object)
 	for k, v, ok := c.Next(); ok; k, v, ok = c.Next() {

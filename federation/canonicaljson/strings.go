@@ -91,11 +91,12 @@ func hex4(b []byte) (r rune, ok bool) {
 }
 
 // appendQuoted appends the canonical string whose value is text.
-func appendQuoted(dst, text []byte) []byte {
+func appendQuoted[T string | []byte](dst []byte, text T) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
 	start := 0
-	for i, c := range text {
+	for i := range len(text) {
+		c := text[i]
 		if plain[c] || c >= 0x80 || c == 0x7F {
 			continue
 		}
@@ -136,5 +137,5 @@ func AppendString(dst []byte, text string) []byte {
 	if !utf8.ValidString(text) {
 		return appendQuoted(dst, bytes.ToValidUTF8([]byte(text), []byte("\uFFFD")))
 	}
-	return appendQuoted(dst, []byte(text))
+	return appendQuoted(dst, text)
 }

@@ -55,22 +55,27 @@ func (d Draft) Sign(rules *roomversion.Rules, server id.ServerName, key signedjs
 		eventID := "$" + base64.RawURLEncoding.EncodeToString(hash[:opaqueBytes]) + ":" + string(server)
 		object = canonicaljson.SetMember(nil, object, "event_id", canonicaljson.AppendString(nil, eventID))
 	}
-	signed, err := hashAndSign(rules, d.Type, object, server, key)
+	signed, reference, err := hashAndSign(rules, d.Type, object, server, key)
 	if err != nil {
 		return nil, err
 	}
-	return parseCanonical(rules, signed)
+	return parseCanonical(rules, signed, &reference)
 }
 
 // opaqueBytes is how much of a hash makes an event ID of room versions 1 and 2: enough that
 // no two are ever equal by chance.
 const opaqueBytes = 18
 
-// hashAndSign adds content hash and signature to a canonical event.
-func hashAndSign(rules *roomversion.Rules, typ string, object []byte, server id.ServerName, key signedjson.Key) ([]byte, error) {
-	hash := contentHash(object)
+// hashAndSign adds content hash and signature to a canonical event that has neither. It also gives the reference hash, which is
+// of the bytes that were signed.
+func hashAndSign(rules *roomversion.Rules, typ string, object []byte, server id.ServerName, key signedjson.Key) (
+	signed []byte, reference [sha256.Size]byte, err error) {
+	hash := sha256.Sum256(object) // without hashes, signatures and unsigned, as it is
 	object = canonicaljson.SetMember(nil, object, "hashes", hashObject(hash[:]))
-	return addSignature(object, appendRedacted(nil, rules, typ, object, false), server, key)
+	var stack [stackBuffer]byte
+	covered := appendRedacted(stack[:0], rules, typ, object, false)
+	signed, err = addSignature(object, covered, server, key)
+	return signed, sha256.Sum256(covered), err
 }
 
 func hashObject(hash []byte) []byte {
@@ -96,21 +101,28 @@ func (d Draft) object(rules *roomversion.Rules, origin id.ServerName) ([]byte, e
 	if !utf8.ValidString(d.Type) || d.StateKey != nil && !utf8.ValidString(*d.StateKey) {
 		return nil, wrong("", "has a type or a state_key that is not valid UTF-8")
 	}
-	dst := append(make([]byte, 0, 1024), '{')
-	member := func(key string, value []byte) {
-		dst = canonicaljson.AppendMember(dst, []byte(key), value)
+	dst := append(make([]byte, 0, 1024+len(content)), '{')
+	key := func(key string) { dst = canonicaljson.AppendKey(dst, []byte(key)) }
+	text := func(name, value string) {
+		key(name)
+		dst = canonicaljson.AppendString(dst, value)
 	}
-	text := func(key, value string) { member(key, canonicaljson.AppendString(nil, value)) }
-	integer := func(key string, value int64) { member(key, strconv.AppendInt(nil, value, 10)) }
+	integer := func(name string, value int64) {
+		key(name)
+		dst = strconv.AppendInt(dst, value, 10)
+	}
 
-	member("auth_events", d.references(rules, d.AuthEvents))
-	member("content", content)
+	key("auth_events")
+	dst = d.appendReferences(dst, rules, d.AuthEvents)
+	key("content")
+	dst = append(dst, content...)
 	integer("depth", d.Depth)
 	if origin != "" {
 		text("origin", string(origin))
 	}
 	integer("origin_server_ts", d.OriginServerTS)
-	member("prev_events", d.references(rules, d.PrevEvents))
+	key("prev_events")
+	dst = d.appendReferences(dst, rules, d.PrevEvents)
 	if d.Redacts != "" && !rules.RedactsInContent {
 		text("redacts", string(d.Redacts))
 	}
@@ -147,9 +159,9 @@ func (d Draft) content(rules *roomversion.Rules) ([]byte, error) {
 	return content, nil
 }
 
-// references is the list of event IDs as it stands in the event.
-func (d Draft) references(rules *roomversion.Rules, ids []id.EventID) []byte {
-	dst := []byte{'['}
+// appendReferences appends the list of event IDs as it stands in the event.
+func (d Draft) appendReferences(dst []byte, rules *roomversion.Rules, ids []id.EventID) []byte {
+	dst = append(dst, '[')
 	for i, eventID := range ids {
 		if i > 0 {
 			dst = append(dst, ',')

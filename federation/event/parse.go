@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -27,11 +28,12 @@ func Parse(rules *roomversion.Rules, raw []byte) (*Event, error) {
 	if !canonicaljson.IsObject(canonical) {
 		return nil, wrong("", "is not a JSON object")
 	}
-	return parseCanonical(rules, canonical)
+	return parseCanonical(rules, canonical, nil)
 }
 
-// parseCanonical makes an event of a canonical object without unsigned, which it keeps.
-func parseCanonical(rules *roomversion.Rules, canonical []byte) (*Event, error) {
+// parseCanonical makes an event of a canonical object without unsigned, which it keeps. reference is its reference hash if that is
+// known already, nil otherwise.
+func parseCanonical(rules *roomversion.Rules, canonical []byte, reference *[sha256.Size]byte) (*Event, error) {
 	if len(canonical) > MaxSize {
 		return nil, wrong("", fmt.Sprintf("has %d bytes, %d are allowed", len(canonical), MaxSize))
 	}
@@ -53,7 +55,11 @@ func parseCanonical(rules *roomversion.Rules, canonical []byte) (*Event, error) 
 		if f.eventID != nil {
 			return nil, wrong("event_id", "is not part of the format of this room version")
 		}
-		e.id = hashedID(rules, e.ReferenceHash())
+		if reference == nil {
+			hash := e.ReferenceHash()
+			reference = &hash
+		}
+		e.id = hashedID(rules, *reference)
 	}
 	if err := e.readRoomID(f.roomID); err != nil {
 		return nil, err

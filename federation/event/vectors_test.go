@@ -60,7 +60,7 @@ func TestSigningVectors(t *testing.T) {
 		unsigned := canonicaljson.Filter(nil, canonical(t, c.Event), func(key []byte) bool {
 			return inContentHash(key)
 		})
-		got, err := hashAndSign(rules, head.Type, unsigned, v.ServerName, key)
+		got, _, err := hashAndSign(rules, head.Type, unsigned, v.ServerName, key)
 		if want := canonicaljson.Filter(nil, canonical(t, c.Signed), isNotUnsigned); err != nil || string(got) != string(want) {
 			t.Errorf("%s: got %s, %v", c.Name, got, err)
 		}
