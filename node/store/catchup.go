@@ -83,7 +83,7 @@ func (o *outbox) collapse(t *writeTx) error {
 func (o *outbox) fellBehind(server id.ServerName, upto Position) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.behind[server], o.cursors[server] = true, upto
+	o.behind[server], o.grown[server], o.cursors[server] = true, true, upto
 }
 
 // moveToCatchup writes a row for each room, and each EDU to be kept, that waits for a server beyond its cursor.
@@ -138,8 +138,8 @@ func keepEDUs(t *writeTx, server id.ServerName, rows []outboxRow) error {
 			kept = append(kept, row.position)
 		}
 	}
-	return listPositions(`INSERT INTO outbox_kept (destination, position, edu, subject)
-		SELECT $1, position, edu, subject FROM outbox_log WHERE position IN (%s)`, []any{string(server)}, kept, exec)
+	return listPositions(`INSERT INTO outbox_kept (destination, position, edu, subject, since)
+		SELECT $1, position, edu, subject, CAST($2 AS BIGINT) FROM outbox_log WHERE position IN (%s)`, []any{string(server), time.Now().UnixMilli()}, kept, exec)
 }
 
 // nextCatchup gives a batch of catch-up; found is false when the server has none (any more).
@@ -161,8 +161,11 @@ func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if c == nil {
-		delete(o.behind, server)
 		delete(o.outstanding, server)
+		if maxPDUs == 0 || maxEDUs == 0 {
+			return federation.Batch{}, true, nil // there may be some of the other kind
+		}
+		delete(o.behind, server)
 		return federation.Batch{}, false, nil
 	}
 	o.outstanding[server] = c
@@ -198,9 +201,7 @@ func (s *Store) makeCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 	if c.batch.PDUs, err = s.pdus(ctx, events); err != nil {
 		return nil, err
 	}
-	c.kept, err = readAll[Position](ctx, s, `SELECT position FROM outbox_kept WHERE destination = $1
-		ORDER BY position LIMIT $2`, string(server), maxEDUs)
-	if err != nil {
+	if c.kept, err = s.keptEDUs(ctx, server, maxEDUs); err != nil {
 		return nil, err
 	}
 	c.batch.EDUs, err = s.edus(ctx, "SELECT position, edu FROM outbox_kept WHERE destination = $1 AND position IN (%s)",
@@ -210,6 +211,22 @@ func (s *Store) makeCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 	}
 	c.batch.Upto = c.mark()
 	return c, nil
+}
+
+// keptEDUs are the oldest EDUs that are kept for a server, at most limit.
+func (s *Store) keptEDUs(ctx context.Context, server id.ServerName, limit int) ([]Position, error) {
+	read := func() ([]Position, error) {
+		return readAll[Position](ctx, s, "SELECT position FROM outbox_kept WHERE destination = $1 ORDER BY position LIMIT $2",
+			string(server), limit)
+	}
+	kept, err := read()
+	if err != nil || len(kept) >= limit {
+		return kept, err
+	}
+	if err := s.remind(ctx, server, limit-len(kept)); err != nil {
+		return nil, err
+	}
+	return read()
 }
 
 // mark names what a batch was made from, so that a batch that is made again after a restart is the same, and goes out
@@ -343,8 +360,15 @@ func (o *outbox) load(ctx context.Context) error {
 		return err
 	}
 	behind, err := readAll[id.ServerName](ctx, s, "SELECT destination FROM outbox_catchup UNION SELECT destination FROM outbox_kept")
+	if err != nil {
+		return err
+	}
 	for _, server := range behind {
-		o.behind[server] = true
+		o.behind[server], o.grown[server] = true, true
+	}
+	forgotten, err := readAll[id.ServerName](ctx, s, "SELECT destination FROM outbox_forgotten")
+	for _, server := range forgotten {
+		o.behind[server], o.forgotten[server] = true, true
 	}
 	return err
 }

@@ -143,24 +143,33 @@ func (s *Store) AnnounceJoin(ctx context.Context, user id.UserID, room id.RoomID
 
 // announceList has servers told of one of a user's devices, in an update of the newest stream_id that follows none.
 func (s *Store) announceList(t *writeTx, user id.UserID, device string, servers []id.ServerName) error {
-	update, err := t.deviceListUpdate(user, device)
-	if err != nil {
-		return err
-	}
-	update.PrevID = []int64{}
-	_, err = t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &update.StreamID)
-	if err != nil {
-		return err
-	}
-	content, err := json.Marshal(update)
+	content, err := t.listAnnouncement(user, device)
 	if err != nil {
 		return err
 	}
 	t.notify(Notice{Position: t.next(), Kind: KindDevices, Servers: servers})
 	return s.outbox.addEDUs(t, []QueuedEDU{{
-		Type: federation.EDUDeviceListUpdate, Content: content, Destinations: servers, Keep: true,
-		Subject: federation.EDUDeviceListUpdate + " " + string(user),
+		Type: federation.EDUDeviceListUpdate, Content: content, Destinations: servers, Keep: true, Subject: deviceSubject(user),
 	}})
+}
+
+// listAnnouncement is an update of the newest stream_id that follows none: it says that the list may be another.
+func (t *writeTx) listAnnouncement(user id.UserID, device string) (json.RawMessage, error) {
+	update, err := t.deviceListUpdate(user, device)
+	if err != nil {
+		return nil, err
+	}
+	update.PrevID = []int64{}
+	_, err = t.found("SELECT stream FROM device_changes WHERE user_id = $1", []any{string(user)}, &update.StreamID)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(update)
+}
+
+// deviceSubject is what changes of a user's devices are about; see QueuedEDU.
+func deviceSubject(user id.UserID) string {
+	return federation.EDUDeviceListUpdate + " " + string(user)
 }
 
 // announceMissed has servers told, as the state of a room becomes whole, of what has changed of the devices of our users in it since these

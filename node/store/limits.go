@@ -13,6 +13,8 @@ const (
 	// patienceMax bounds how long a transaction waits for writes that are announced: less than anybody notices, more than
 	// a step of a room takes.
 	patienceMax = 5 * time.Millisecond
+	// asidePause is how long what may be lost waits for a transaction that it can share.
+	asidePause = 200 * time.Millisecond
 	// insertRows bounds one INSERT: beyond some dozens of rows, the cost of a statement no longer shows.
 	insertRows = 64
 	// listLength bounds one IN (…) list. Longer lists are read in parts.
@@ -55,6 +57,13 @@ const (
 	outboxLog = 20_000
 	// outboxBehind is what is left of outboxLog's rows after destinations were moved to catch-up.
 	outboxBehind = outboxLog / 2
+	// keptMessages, keptBytes and keptFor bound the messages to devices that are kept for one server that is behind by more than
+	// the log: those of some weeks of a busy conversation, for who is away for a season. keptChanges bounds the changes of devices
+	// that are kept for it: more users are told of anew when it is back.
+	keptMessages = 10_000
+	keptBytes    = 32 << 20
+	keptFor      = 90 * 24 * time.Hour
+	keptChanges  = 1000
 	// destinationSets is how many sets of destinations are kept in memory.
 	destinationSets = 4096
 	// keepTransactions is how long answers to inbound transactions are kept: servers retry for a day and more,

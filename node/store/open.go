@@ -155,7 +155,8 @@ func (s *Store) cleanRegularly(ctx context.Context) {
 }
 
 // Clean deletes answers to inbound transactions, client transaction IDs and what is known of messages to devices that have
-// expired, device lists of users who share no room any more, and rows of the outbox that went out. Run does it now and then.
+// expired, device lists of users who share no room any more, what is kept for servers that are out for too long, and rows of the
+// outbox that went out. Run does it now and then.
 func (s *Store) Clean(ctx context.Context, now time.Time) error {
 	if err := s.commit.write(ctx, func(t *writeTx) error { return s.tail.index(t, 1) }); err != nil {
 		return err // client transactions expire in the table
@@ -183,6 +184,9 @@ func (s *Store) Clean(ctx context.Context, now time.Time) error {
 		}
 	}
 	if err := s.cleanRemoteDevices(ctx); err != nil {
+		return err
+	}
+	if err := s.forget(ctx, now); err != nil {
 		return err
 	}
 	return s.commit.write(ctx, func(t *writeTx) error { return s.outbox.tidy(t) })

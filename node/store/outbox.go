@@ -33,6 +33,8 @@ type outbox struct {
 	out         Position                            // guarded by mu: up to here the log went out everywhere
 	behind      map[id.ServerName]bool              // guarded by mu: has rows of catch-up or kept EDUs
 	outstanding map[id.ServerName]*catchup          // guarded by mu: catch-up batches not done yet
+	grown       map[id.ServerName]bool              // guarded by mu: more is kept for them than when it was last looked at
+	forgotten   map[id.ServerName]bool              // guarded by mu: something was dropped for them
 	recent      []outboxRow                         // guarded by mu: events that left the log, for Shipments
 
 	lastServers []id.ServerName // owned by the committer: the slice of the event before
@@ -67,8 +69,8 @@ type QueuedEDU struct {
 	Type         string
 	Content      json.RawMessage
 	Destinations []id.ServerName
-	// Keep says that it must not be dropped when a destination falls behind (messages to devices). Others lose their
-	// meaning with time (receipts).
+	// Keep says that it must not be dropped when a destination falls behind (messages to devices), unless there are too many; see
+	// forget. Others lose their meaning with time (receipts).
 	Keep bool
 	// Subject is what it is about, if one that is kept needn't be for a server that is far behind when there is a newer one of
 	// the same subject; "" if it is of none. So what waits for a server that is gone for good doesn't grow with each change.
@@ -79,6 +81,7 @@ func newOutbox(s *Store) *outbox {
 	return &outbox{
 		store: s, byHash: map[[sha256.Size]byte]*destinations{},
 		cursors: map[id.ServerName]Position{}, behind: map[id.ServerName]bool{}, outstanding: map[id.ServerName]*catchup{},
+		grown: map[id.ServerName]bool{}, forgotten: map[id.ServerName]bool{},
 	}
 }
 

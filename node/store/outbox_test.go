@@ -139,6 +139,48 @@ var _ = onEach("The outbox", func(db *fixture) {
 		Expect(must(db.Next(ctx, there, 50, 100)).Empty()).To(BeTrue())
 		Expect(must(db.Destinations(ctx))).NotTo(ContainElement(there))
 	})
+
+	It("keeps EDUs for a server that is behind, also while events alone are asked for", func(ctx SpecContext) {
+		Expect(db.QueueEDUs(ctx, edu("keep", true, there))).To(Succeed())
+		flood(ctx, db, elsewhere, 21_000)
+		Expect(must(db.Next(ctx, there, 1, 0)).Empty()).To(BeTrue())
+		Expect(must(db.Next(ctx, there, 0, 1)).EDUs).To(HaveLen(1))
+	})
+
+	It("keeps the newest messages to devices for a server that is out for long, and tells it of all devices when it is back", func(ctx SpecContext) {
+		db.loggedIn(ctx, alice, "PHONE")
+		shared()
+		var edus []store.QueuedEDU
+		for i := range 1100 {
+			change := edu("change", true, there)
+			change.Subject = fmt.Sprint(i)
+			edus = append(edus, change)
+		}
+		for i := range 10_500 {
+			edus = append(edus, edu(fmt.Sprint(i), true, there))
+		}
+		Expect(db.QueueEDUs(ctx, edus...)).To(Succeed())
+		flood(ctx, db, elsewhere, 10_000)
+		Expect(db.Clean(ctx, time.Now())).To(Succeed())
+		db.restart()
+		batch := must(db.Next(ctx, there, 50, 20_000))
+		Expect(batch.EDUs).To(HaveLen(10_001))
+		Expect(string(batch.EDUs[0].Content)).To(Equal(`"500"`))
+		Expect(string(batch.EDUs[9999].Content)).To(Equal(`"10499"`))
+		Expect(batch.EDUs[10_000].Type).To(Equal(federation.EDUDeviceListUpdate))
+		Expect(batch.EDUs[10_000].Content).To(ContainSubstring(string(alice)))
+
+		db.restart()
+		Expect(must(db.Next(ctx, there, 50, 20_000)).EDUs).To(Equal(batch.EDUs))
+		Expect(db.Clean(ctx, time.Now().Add(91*24*time.Hour))).To(Succeed())
+		db.restart()
+		Expect(must(db.Destinations(ctx))).To(ContainElement(there))
+		last := must(db.Next(ctx, there, 50, 100))
+		Expect(last.EDUs).To(HaveLen(1), "%v", last.EDUs)
+		Expect(last.EDUs[0].Type).To(Equal(federation.EDUDeviceListUpdate))
+		Expect(db.Done(ctx, there, last)).To(Succeed())
+		Expect(must(db.Next(ctx, there, 50, 100)).Empty()).To(BeTrue())
+	})
 })
 
 // flood queues so many EDUs for a server and lets it have them, as one that is well does.
