@@ -24,6 +24,8 @@ type committer struct {
 	log     *slog.Logger
 	db      *sql.DB
 	queue   chan *operation
+	aside   chan *operation // writes that nobody waits for: the next transaction takes them along
+	late    chan struct{}   // capacity 1: what is aside has waited for long enough
 	closed  chan struct{} // closed when no more operations are taken
 	drained chan struct{} // closed when the last one was run
 
@@ -31,6 +33,7 @@ type committer struct {
 	durable func(Position, []func(), []Notice) // called when a transaction is durable, before its waiters are released
 	settled func(Position, []func(), []Notice) // called instead when one is that was in doubt: its waiters are gone
 
+	due    atomic.Bool   // late will be told of what is put aside now
 	coming atomic.Int64  // writes that were announced and are not queued yet
 	calm   chan struct{} // capacity 1: the last of them was queued, or taken back
 
@@ -74,6 +77,8 @@ func newCommitter(d Dialect, log *slog.Logger, db *sql.DB) *committer {
 	return &committer{
 		dialect: d, log: log, db: db,
 		queue:  make(chan *operation, queueLength),
+		aside:  make(chan *operation, queueLength),
+		late:   make(chan struct{}, 1),
 		calm:   make(chan struct{}, 1),
 		closed: make(chan struct{}), drained: make(chan struct{}),
 	}
@@ -125,7 +130,8 @@ func (c *committer) enqueue(ctx context.Context, op *operation, queued func()) e
 	}
 }
 
-// post is write for what may be lost: nobody waits for it, and it isn't done where the queue is full.
+// post is write for what may be lost: nobody waits for it. It shares the next transaction, at most asidePause later has one of its
+// own, and isn't done where too much has gathered.
 func (c *committer) post(run func(*writeTx) error) {
 	select {
 	case <-c.closed:
@@ -133,8 +139,12 @@ func (c *committer) post(run func(*writeTx) error) {
 	default:
 	}
 	select {
-	case c.queue <- &operation{run: run, done: make(chan struct{})}:
+	case c.aside <- &operation{run: run, done: make(chan struct{})}:
 	default:
+		return
+	}
+	if c.due.CompareAndSwap(false, true) {
+		time.AfterFunc(asidePause, func() { c.late <- struct{}{} })
 	}
 }
 
@@ -153,6 +163,12 @@ func (c *committer) run(ctx context.Context) {
 			if c.connect() == nil {
 				c.recovered()
 			}
+			continue
+		case <-c.late:
+			c.due.Store(false) // before what is aside is taken
+			group = c.gather(group[:0])
+			c.commit(group)
+			clear(group)
 			continue
 		case op := <-c.queue:
 			runtime.Gosched() // who was released by the group before gets the chance to join this one
@@ -205,14 +221,16 @@ func (c *committer) await(group []*operation) []*operation {
 	return c.gather(group)
 }
 
-// gather takes what is in the queue now.
+// gather takes what is in the queue now, and what is aside.
 func (c *committer) gather(group []*operation) []*operation {
-	for len(group) < groupOps {
-		select {
-		case op := <-c.queue:
-			group = append(group, op)
-		default:
-			return group
+	for _, from := range []chan *operation{c.queue, c.aside} {
+		for some := true; some && len(group) < groupOps; {
+			select {
+			case op := <-from:
+				group = append(group, op)
+			default:
+				some = false
+			}
 		}
 	}
 	return group

@@ -69,6 +69,24 @@ var _ = onEach("The committer", func(db *fixture) {
 		Expect(db.Position()).To(Equal(before))
 	})
 
+	It("takes what nobody waits for along with the next write, or writes it by itself, or at the end", func(ctx SpecContext) {
+		noted := func(txnID string) bool {
+			_, found, err := db.Transaction(ctx, "there.example", txnID)
+			Expect(err).NotTo(HaveOccurred())
+			return found
+		}
+		before := db.Stats()
+		db.NoteTransaction("there.example", "along", json.RawMessage(`{}`))
+		Expect(db.SaveTransaction(ctx, "there.example", "waited", json.RawMessage(`{}`))).To(Succeed())
+		Eventually(noted).WithArguments("along").Should(BeTrue())
+		Expect(db.Stats().Operations - before.Operations).To(BeEquivalentTo(2))
+		db.NoteTransaction("there.example", "alone", json.RawMessage(`{}`))
+		Eventually(noted).WithArguments("alone").Should(BeTrue())
+		db.NoteTransaction("there.example", "last", json.RawMessage(`{}`))
+		db.restart()
+		Expect(noted("last")).To(BeTrue())
+	})
+
 	It("writes nothing for one who gave up before, and takes nothing after the end", func(ctx SpecContext) {
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
