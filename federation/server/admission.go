@@ -10,53 +10,86 @@ import (
 )
 
 // admission bounds the transactions that are worked on at once: more than keep the machine busy would only make each of
-// them take longer. Some more wait for a moment, in their order; the rest are told to come again. A transaction that waits
-// for another server isn't worked on: see Pause.
+// them take longer. What counts is how much is in them, so that many small ones share a write to the disk as well as a few
+// large ones do. Some more wait for a moment, the origins in turn; the rest are told to come again, before their body is
+// read: those that would wait too long at the pace of late, and those of an origin that has more than its share of the
+// queue. A transaction that waits for another server isn't worked on: see Pause.
 type admission struct {
-	atOnce, queue, perOrigin int
-	patience                 time.Duration
+	atOnce    int // weight that is worked on; the last one let in may go beyond
+	queue     int // weight that waits at most
+	perOrigin int // transactions of one origin that run, wait or pause
 
 	mu      sync.Mutex
-	running int                   // guarded by mu
-	waiting list.List             // guarded by mu: of chan struct{}, closed when its turn has come
-	origins map[id.ServerName]int // guarded by mu: transactions that run, wait or pause
+	running int                     // guarded by mu: weight
+	waiting int                     // guarded by mu: weight
+	origins map[id.ServerName]*line // guarded by mu: those that have transactions here
+	turns   list.List               // guarded by mu: of *line, those with transactions that wait; whose turn is next in front
+
+	pace  float64   // guarded by mu: weight that was done in a second of late, while others waited; 0: not known
+	done  int       // guarded by mu: weight done since
+	since time.Time // guarded by mu
+}
+
+// line is one origin's transactions. All of it is guarded by admission.mu.
+type line struct {
+	origin  id.ServerName
+	count   int           // of those that run, wait or pause
+	weight  int           // of those that wait
+	waiting list.List     // of *turn, the first in front
+	place   *list.Element // in admission.turns; nil: none waits
 }
 
 func newAdmission(limits Limits) *admission {
 	return &admission{
-		atOnce: limits.Transactions, queue: transactionsWaiting * limits.Transactions, perOrigin: 2 * limits.Transactions,
-		patience: transactionPatience, origins: make(map[id.ServerName]int),
+		atOnce: limits.Transactions, queue: transactionsWaiting * limits.Transactions, perOrigin: transactionsPerOrigin,
+		origins: make(map[id.ServerName]*line),
 	}
+}
+
+// weigh is a transaction's weight by the size of its body.
+func (a *admission) weigh(body int64) int {
+	return int(min(max(body>>10, 1), int64(a.atOnce)))
 }
 
 // crowded tells whether a transaction would be refused now, so that its body need not be read. origin isn't proved yet.
-func (a *admission) crowded(origin id.ServerName) bool {
+func (a *admission) crowded(origin id.ServerName, weight int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.waiting.Len() >= a.queue || a.origins[origin] >= a.perOrigin
+	l := a.origins[origin]
+	if l == nil {
+		l = &line{}
+	}
+	return !a.hasRoom(l, weight)
+}
+
+// hasRoom tells whether one more of an origin may run or wait. Each origin may fill half of what the others leave of the
+// queue: so there is always some left for one that has nothing in it. mu is held.
+func (a *admission) hasRoom(l *line, weight int) bool {
+	if l.count >= a.perOrigin {
+		return false
+	}
+	return a.running < a.atOnce || l.weight+weight <= a.bound()-a.waiting
+}
+
+// bound is how much may wait: what has its turn in time. At least as much as is worked on, or the pace would never be
+// learned again. mu is held.
+func (a *admission) bound() int {
+	if a.pace == 0 {
+		return a.queue
+	}
+	return int(min(max(a.pace*transactionWait.Seconds(), float64(a.atOnce)), float64(a.queue)))
 }
 
 // enter waits for the transaction's turn; nil means that it doesn't come, or not soon.
-func (a *admission) enter(ctx context.Context, origin id.ServerName) *turn {
-	a.mu.Lock()
-	if a.origins[origin] >= a.perOrigin || a.running >= a.atOnce && a.waiting.Len() >= a.queue {
-		a.mu.Unlock()
-		return nil
-	}
-	a.origins[origin]++
-	t := &turn{of: a, origin: origin}
-	if a.running < a.atOnce {
-		a.running++
-		a.mu.Unlock()
+func (a *admission) enter(ctx context.Context, origin id.ServerName, weight int) *turn {
+	t := a.arrive(origin, weight)
+	if t == nil || t.place == nil {
 		return t
 	}
-	called := make(chan struct{})
-	place := a.waiting.PushBack(called)
-	a.mu.Unlock()
-	patience := time.NewTimer(a.patience)
+	patience := time.NewTimer(transactionPatience)
 	defer patience.Stop()
 	select {
-	case <-called:
+	case <-t.called:
 		return t
 	case <-ctx.Done():
 	case <-patience.C:
@@ -64,50 +97,118 @@ func (a *admission) enter(ctx context.Context, origin id.ServerName) *turn {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	select {
-	case <-called: // just now
+	case <-t.called: // just now
 		return t
 	default:
 	}
-	a.waiting.Remove(place)
-	a.forget(origin)
+	a.take(t)
+	a.forget(t.line)
 	return nil
 }
 
-// next gives a turn that has ended to who waits for longest. mu is held.
-func (a *admission) next() {
-	if a.running--; a.running >= a.atOnce || a.waiting.Len() == 0 {
+// arrive gives a transaction its turn, or a place in its origin's line, or nothing.
+func (a *admission) arrive(origin id.ServerName, weight int) *turn {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.origins[origin]
+	if l == nil {
+		l = &line{origin: origin}
+	}
+	if !a.hasRoom(l, weight) {
+		return nil
+	}
+	a.origins[origin] = l
+	l.count++
+	t := &turn{of: a, line: l, weight: weight}
+	if a.running < a.atOnce {
+		a.running += weight
+		return t
+	}
+	if a.waiting == 0 {
+		a.done, a.since = 0, time.Now()
+	}
+	t.called, t.place = make(chan struct{}), l.waiting.PushBack(t)
+	a.waiting += weight
+	l.weight += weight
+	if l.place == nil {
+		l.place = a.turns.PushBack(l)
+	}
+	return t
+}
+
+// take takes a transaction out of its line. mu is held.
+func (a *admission) take(t *turn) {
+	l := t.line
+	l.waiting.Remove(t.place)
+	l.weight -= t.weight
+	a.waiting -= t.weight
+	if l.waiting.Len() == 0 {
+		a.turns.Remove(l.place)
+		l.place = nil
+	}
+}
+
+// next lets those in for whom there is room now that a weight is gone, one of each origin in turn. mu is held.
+func (a *admission) next(gone int) {
+	a.running -= gone
+	for a.running < a.atOnce && a.turns.Len() > 0 {
+		l := a.turns.Front().Value.(*line)
+		a.turns.MoveToBack(l.place)
+		t := l.waiting.Front().Value.(*turn)
+		a.take(t)
+		a.running += t.weight
+		close(t.called)
+	}
+}
+
+// learn notes that a weight was done. mu is held.
+func (a *admission) learn(weight int) {
+	if a.waiting == 0 {
+		return // it could have been more
+	}
+	a.done += weight
+	took := time.Since(a.since)
+	if took < paceTime {
 		return
 	}
-	a.running++
-	close(a.waiting.Remove(a.waiting.Front()).(chan struct{}))
+	if now := float64(a.done) / took.Seconds(); a.pace == 0 {
+		a.pace = now
+	} else {
+		a.pace = (a.pace + now) / 2
+	}
+	a.done, a.since = 0, time.Now()
 }
 
-// forget counts a transaction less. mu is held.
-func (a *admission) forget(origin id.ServerName) {
-	if a.origins[origin]--; a.origins[origin] == 0 {
-		delete(a.origins, origin)
+// forget counts a transaction of an origin less. mu is held.
+func (a *admission) forget(l *line) {
+	if l.count--; l.count == 0 {
+		delete(a.origins, l.origin)
 	}
 }
 
-// turn is a transaction that was let in.
+// turn is a transaction that was let in, or waits for it.
 type turn struct {
 	of     *admission
-	origin id.ServerName
-	paused int // guarded by of.mu
+	line   *line
+	weight int
+	called chan struct{} // closed when its turn has come; nil if it never waited
+	place  *list.Element // in line.waiting, once; nil if it never waited
+	paused int           // guarded by of.mu
 }
 
 // leave ends the turn.
 func (t *turn) leave() {
 	t.of.mu.Lock()
 	defer t.of.mu.Unlock()
+	t.of.learn(t.weight)
 	if t.paused == 0 {
-		t.of.next()
+		t.of.next(t.weight)
 	}
 	t.paused = -1
-	t.of.forget(t.origin)
+	t.of.forget(t.line)
 }
 
-// pause lets another in until resume, which doesn't wait: the transaction has waited already.
+// pause lets others in until resume, which doesn't wait: the transaction has waited already.
 func (t *turn) pause() (resume func()) {
 	t.of.mu.Lock()
 	defer t.of.mu.Unlock()
@@ -115,7 +216,7 @@ func (t *turn) pause() (resume func()) {
 		return func() {} // its peer has gone, it goes on uncounted
 	}
 	if t.paused++; t.paused == 1 {
-		t.of.next()
+		t.of.next(t.weight)
 	}
 	return func() {
 		t.of.mu.Lock()
@@ -124,7 +225,7 @@ func (t *turn) pause() (resume func()) {
 			return
 		}
 		if t.paused--; t.paused == 0 {
-			t.of.running++
+			t.of.running += t.weight
 		}
 	}
 }

@@ -17,7 +17,7 @@ func origin(i int) id.ServerName { return id.ServerName(fmt.Sprintf("s%d.example
 func TestTransactionsHaveTheirTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(Limits{Transactions: 2})
-		first, second := a.enter(t.Context(), origin(0)), a.enter(t.Context(), origin(1))
+		first, second := a.enter(t.Context(), origin(0), 1), a.enter(t.Context(), origin(1), 1)
 		if first == nil || second == nil {
 			t.Fatal("the first two have to wait")
 		}
@@ -25,7 +25,7 @@ func TestTransactionsHaveTheirTurns(t *testing.T) {
 		refused := 0
 		for i := range a.queue + 3 {
 			go func() {
-				turn := a.enter(t.Context(), origin(2+i))
+				turn := a.enter(t.Context(), origin(2+i), 1)
 				if turn == nil {
 					refused++
 					return
@@ -36,7 +36,7 @@ func TestTransactionsHaveTheirTurns(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if refused != 3 || !a.crowded(origin(99)) {
+		if refused != 3 || !a.crowded(origin(99), 1) {
 			t.Errorf("%d were refused, want those that are too many, 3", refused)
 		}
 		first.leave()
@@ -46,8 +46,8 @@ func TestTransactionsHaveTheirTurns(t *testing.T) {
 			t.Errorf("the order of the turns is %v", order)
 		}
 		second.leave()
-		if a.running != 0 || len(a.origins) != 0 || a.waiting.Len() != 0 {
-			t.Errorf("%d run, %d wait and %v are counted at the end", a.running, a.waiting.Len(), a.origins)
+		if a.running != 0 || len(a.origins) != 0 || a.waiting != 0 {
+			t.Errorf("%d run, %d wait and %v are counted at the end", a.running, a.waiting, a.origins)
 		}
 	})
 }
@@ -56,19 +56,19 @@ func TestTransactionsHaveTheirTurns(t *testing.T) {
 func TestTransactionsDontWaitLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(Limits{Transactions: 1})
-		only := a.enter(t.Context(), origin(0))
+		only := a.enter(t.Context(), origin(0), 1)
 		began := time.Now()
-		if a.enter(t.Context(), origin(1)) != nil || time.Since(began) != transactionPatience {
+		if a.enter(t.Context(), origin(1), 1) != nil || time.Since(began) != transactionPatience {
 			t.Errorf("a second one got its turn, or waited %s", time.Since(began))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if a.enter(ctx, origin(1)) != nil || time.Since(began) != transactionPatience+time.Millisecond {
+		if a.enter(ctx, origin(1), 1) != nil || time.Since(began) != transactionPatience+time.Millisecond {
 			t.Error("one that was given up got its turn, or waited on")
 		}
 		only.leave()
-		if a.running != 0 || len(a.origins) != 0 || a.waiting.Len() != 0 {
-			t.Errorf("%d run, %d wait and %v are counted at the end", a.running, a.waiting.Len(), a.origins)
+		if a.running != 0 || len(a.origins) != 0 || a.waiting != 0 {
+			t.Errorf("%d run, %d wait and %v are counted at the end", a.running, a.waiting, a.origins)
 		}
 	})
 }
@@ -76,11 +76,11 @@ func TestTransactionsDontWaitLong(t *testing.T) {
 // TestWhoWaitsForOthersIsNotCounted: a transaction that pauses makes place, and comes back without waiting.
 func TestWhoWaitsForOthersIsNotCounted(t *testing.T) {
 	a := newAdmission(Limits{Transactions: 1})
-	first := a.enter(t.Context(), origin(0))
+	first := a.enter(t.Context(), origin(0), 1)
 	ctx := context.WithValue(t.Context(), turnKey{}, first)
 	resume := Pause(ctx)
 	inner := Pause(ctx)
-	second := a.enter(t.Context(), origin(1))
+	second := a.enter(t.Context(), origin(1), 1)
 	if second == nil {
 		t.Fatal("there is no turn while the first one pauses")
 	}
@@ -104,18 +104,124 @@ func TestWhoWaitsForOthersIsNotCounted(t *testing.T) {
 
 // TestOneServerDoesntTakeAllTurns holds the bound of one server's transactions.
 func TestOneServerDoesntTakeAllTurns(t *testing.T) {
-	a := newAdmission(Limits{Transactions: 4})
+	a := newAdmission(Limits{Transactions: 40})
 	for range a.perOrigin {
-		turn := a.enter(t.Context(), origin(0))
+		turn := a.enter(t.Context(), origin(0), 1)
 		if turn == nil {
 			t.Fatal("it is refused too early")
 		}
 		turn.pause()
 	}
-	if !a.crowded(origin(0)) || a.enter(t.Context(), origin(0)) != nil {
+	if !a.crowded(origin(0), 1) || a.enter(t.Context(), origin(0), 1) != nil {
 		t.Error("it is let in again")
 	}
-	if a.crowded(origin(1)) || a.enter(t.Context(), origin(1)) == nil {
+	if a.crowded(origin(1), 1) || a.enter(t.Context(), origin(1), 1) == nil {
 		t.Error("another server has no turn")
 	}
+}
+
+// TestTransactionsCountByTheirSize: many small ones are worked on at once, or few large ones, and the largest too.
+func TestTransactionsCountByTheirSize(t *testing.T) {
+	a := newAdmission(Limits{Transactions: 10})
+	for _, c := range []struct {
+		body         int64
+		weight, runs int
+	}{{-1, 1, 10}, {0, 1, 10}, {1 << 10, 1, 10}, {5 << 10, 5, 2}, {6 << 10, 6, 2}, {13 << 20, 10, 1}} {
+		if got := a.weigh(c.body); got != c.weight {
+			t.Errorf("a body of %d bytes weighs %d, want %d", c.body, got, c.weight)
+		}
+		var turns []*turn
+		for i := range c.runs {
+			turn := a.arrive(origin(i), c.weight)
+			if turn.called != nil {
+				t.Fatalf("of weight %d, number %d has to wait", c.weight, i)
+			}
+			turns = append(turns, turn)
+		}
+		waits := a.arrive(origin(99), c.weight)
+		if waits.called == nil {
+			t.Errorf("of weight %d, %d are worked on", c.weight, c.runs+1)
+		}
+		for _, turn := range turns {
+			turn.leave()
+		}
+		<-waits.called
+		waits.leave()
+		if a.running != 0 || a.waiting != 0 || a.turns.Len() != 0 || len(a.origins) != 0 {
+			t.Errorf("%d run, %d wait and %v are counted at the end", a.running, a.waiting, a.origins)
+		}
+	}
+}
+
+// TestOriginsHaveTurns: who has many that wait keeps nobody out, and nobody waiting for long.
+func TestOriginsHaveTurns(t *testing.T) {
+	a := newAdmission(Limits{Transactions: 1})
+	only := a.arrive(origin(0), 1)
+	for range 4 { // half of the queue
+		if a.arrive(origin(1), 1) == nil {
+			t.Fatal("it has less than its share")
+		}
+	}
+	if !a.crowded(origin(1), 1) || a.arrive(origin(1), 1) != nil {
+		t.Error("it has more than its share")
+	}
+	if a.crowded(origin(2), 1) {
+		t.Error("another is kept out")
+	}
+	late := a.arrive(origin(2), 1)
+	only.leave()
+	if got := a.origins[origin(1)].weight; got != 3 {
+		t.Errorf("of the first, %d wait", got)
+	}
+	a.mu.Lock()
+	a.next(1)
+	a.mu.Unlock()
+	select {
+	case <-late.called:
+	default:
+		t.Error("who came late to a long line of another waits for all of it")
+	}
+}
+
+// TestNobodyWaitsInVain: at a slow pace, fewer are let wait; at a fast one, more again.
+func TestNobodyWaitsInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(Limits{Transactions: 4})
+		n := 0
+		arrive := func() bool {
+			n++
+			return a.arrive(origin(n), 1) != nil
+		}
+		fill := func() (waiting int) {
+			for arrive() {
+			}
+			return a.waiting
+		}
+		work := func(each time.Duration, turns int) {
+			for range turns {
+				time.Sleep(each)
+				a.mu.Lock()
+				a.learn(1)
+				a.next(1)
+				a.mu.Unlock()
+				arrive()
+			}
+		}
+		if got := fill(); got != a.queue {
+			t.Errorf("%d may wait as long as the pace isn't known, want %d", got, a.queue)
+		}
+		work(50*time.Millisecond, 40) // 20 a second
+		work(50*time.Millisecond, 40)
+		if got := fill(); got != 10 {
+			t.Errorf("at 20 a second %d may wait, want those of half a second", got)
+		}
+		work(time.Second, 40)
+		if got := fill(); got != a.atOnce {
+			t.Errorf("at the slowest pace %d may wait, want %d", got, a.atOnce)
+		}
+		work(time.Millisecond, 4000)
+		if got := fill(); got != a.queue {
+			t.Errorf("at a fast pace %d may wait, want %d", got, a.queue)
+		}
+	})
 }

@@ -10,8 +10,9 @@ type Limits struct {
 	// InFlight bounds the requests worked on at once, PerOrigin those of one server. More are answered with 429.
 	// Defaults 1,000 and 100: deployed servers send one transaction at a time and ask some tens of questions.
 	InFlight, PerOrigin int
-	// Transactions bounds those worked on at once. Some more wait for a moment, the rest are answered with 429. Default 4
-	// for each processor, at least 8: enough that all are busy while others wait for the disk.
+	// Transactions bounds those worked on at once, by the KiB of their bodies, which is about the number of their events;
+	// each counts as one at least. Some more wait for a moment, the rest are answered with 429. Default 128 for each
+	// processor, at least 256: enough that all are busy while others wait for the disk, and that a write to it is shared.
 	Transactions int
 	// Unproven bounds the requests under check of servers that never showed a good signature. Default 200: each may
 	// wait for keys that don't come.
@@ -27,7 +28,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orElse(&l.InFlight, 1000)
 	orElse(&l.PerOrigin, 100)
-	orElse(&l.Transactions, max(8, 4*runtime.GOMAXPROCS(0)))
+	orElse(&l.Transactions, max(256, 128*runtime.GOMAXPROCS(0)))
 	orElse(&l.Unproven, 200)
 	orElse(&l.BodyMemory, 256<<20)
 	orElse(&l.BodyTime, time.Minute)
@@ -63,10 +64,17 @@ const (
 	// maxParameter bounds free query parameters (since, third_party_instance_id, field), in bytes.
 	maxParameter = 1024
 
-	// transactionsWaiting is how many transactions may wait for each that is worked on, transactionPatience for how long:
+	// transactionsWaiting is how much may wait for each that is worked on. What would wait for longer than
+	// transactionWait, at the pace of late, is refused at once; what has waited for transactionPatience is refused too:
 	// what is let in is answered within a second or so, and who is refused loses little.
 	transactionsWaiting = 8
-	transactionPatience = 500 * time.Millisecond
+	transactionWait     = 500 * time.Millisecond
+	transactionPatience = time.Second
+	// paceTime is how long the pace is measured before it counts.
+	paceTime = 250 * time.Millisecond
+	// transactionsPerOrigin bounds those of one server that run, wait, or wait for other servers: deployed servers send
+	// one at a time.
+	transactionsPerOrigin = 16
 
 	// maxPixels bounds a thumbnail's sides as they are asked for, in pixels; what is served is the handler's choice.
 	maxPixels = 1 << 16

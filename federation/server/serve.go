@@ -56,7 +56,7 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 	}
 	origin := authorizations[0].Origin
 	q.claims = origin
-	if e.queued && a.admitted.crowded(origin) {
+	if e.queued && a.admitted.crowded(origin, a.admitted.weigh(q.ContentLength)) {
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)
 	}
 	proven, ok := a.gate.arrive(origin)
@@ -80,7 +80,7 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 	}
 	defer a.gate.leave(origin)
 	if e.queued {
-		turn := a.admitted.enter(q.ctx(), origin)
+		turn := a.admitted.enter(q.ctx(), origin, a.admitted.weigh(int64(len(q.body))))
 		if turn == nil {
 			return nil, federation.LimitExceeded(a.limit.RetryAfter)
 		}
