@@ -53,6 +53,7 @@ func (g *graph) grow(ids []id.EventID) error {
 	}
 	for i := first; i < len(g.vertices); i++ {
 		v := &g.vertices[i]
+		v.auth = make([]int, 0, len(v.event.AuthEvents()))
 		for _, auth := range v.event.AuthEvents() {
 			if j, ok := g.index[auth]; ok {
 				v.auth = append(v.auth, j)

@@ -2,6 +2,7 @@ package stateres
 
 import (
 	"errors"
+	"slices"
 
 	"hanse/federation/authrules"
 	"hanse/federation/event"
@@ -15,7 +16,7 @@ type checkedState struct {
 	r       *resolution
 	initial func(roomstate.Key) (id.EventID, bool)
 	applied map[roomstate.Key]*event.Event
-	auth    map[roomstate.Key]*event.Event // auth events of the event under check, by key; without rejected ones
+	auth    []*event.Event // auth events of the event under check, without rejected ones
 }
 
 // iterativeAuthChecks applies, in their order, those of the events that the authorisation rules allow.
@@ -80,12 +81,12 @@ func (s *checkedState) StateEvent(typ, stateKey string) (*event.Event, error) {
 	if found != nil && !s.r.pool.rejected(found.ID()) {
 		return found, nil
 	}
-	return s.auth[key], nil
+	return withKey(s.auth, key), nil
 }
 
-// authEvents returns the known auth events of e by their keys, leaving out those that skip tells. Where the room ID
-// stands for the create event, that is one of them.
-func (r *resolution) authEvents(e *event.Event, skip func(id.EventID) bool) (map[roomstate.Key]*event.Event, error) {
+// authEvents returns the known auth events of e that are state events, leaving out those that skip tells. Where the room ID stands for the
+// create event, that is one of them.
+func (r *resolution) authEvents(e *event.Event, skip func(id.EventID) bool) ([]*event.Event, error) {
 	ids := e.AuthEvents()
 	if create, ok := e.RoomID().CreateEvent(); ok && r.rules.RoomIDIsCreateEvent && !e.Is(typeCreate, "") {
 		ids = append(append(make([]id.EventID, 0, len(ids)+1), ids...), create)
@@ -93,15 +94,22 @@ func (r *resolution) authEvents(e *event.Event, skip func(id.EventID) bool) (map
 	if err := r.pool.load(ids); err != nil {
 		return nil, err
 	}
-	auth := make(map[roomstate.Key]*event.Event, len(ids))
+	auth := make([]*event.Event, 0, len(ids))
 	for _, eventID := range ids {
-		a := r.pool.events[eventID]
-		if a == nil || skip(eventID) {
-			continue
-		}
-		if key, ok := keyOf(a); ok {
-			auth[key] = a
+		if a := r.pool.events[eventID]; a != nil && a.IsState() && !skip(eventID) {
+			auth = append(auth, a)
 		}
 	}
 	return auth, nil
+}
+
+// withKey returns the event of a list that has a key: the last one, should several have it; nil if none has. An event has few auth events,
+// and of each only some are asked for, so that a map of them would cost more than it saves.
+func withKey(events []*event.Event, key roomstate.Key) *event.Event {
+	for _, e := range slices.Backward(events) {
+		if e.Is(key.Type, key.StateKey) {
+			return e
+		}
+	}
+	return nil
 }

@@ -117,7 +117,7 @@ func (r *resolution) senderLevel(e *event.Event, known levelsByAuth) (int64, err
 	if err != nil {
 		return 0, err
 	}
-	create, power := auth[createKey], auth[powerKey]
+	create, power := withKey(auth, createKey), withKey(auth, powerKey)
 	levels, ok := known[[2]*event.Event{create, power}]
 	if !ok {
 		var list []*event.Event

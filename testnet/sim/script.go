@@ -29,7 +29,7 @@ func (n *network) script() []stepOf {
 	for range n.cfg.Actions {
 		add(stepWeather)
 		add(stepAct)
-		for range n.rand.IntN(6) {
+		for range n.rand.IntN(n.cfg.deliveries + 1) {
 			add(stepDeliver)
 		}
 	}
@@ -52,7 +52,7 @@ func (s stepOf) do(n *network) error {
 // fail.
 func Shrink(cfg Config, runs int) (Config, *Failure) {
 	cfg.Trace = nil
-	n, err := newNetwork(cfg)
+	n, err := new(Runner).network(cfg)
 	if err != nil {
 		return cfg, nil
 	}
@@ -102,7 +102,7 @@ func Scenario(cfg Config, failure *Failure, server int) string {
 		server = slices.IndexFunc(names(20), func(name id.ServerName) bool { return name == failure.server })
 	}
 	cfg.record = server + 1
-	n, err := newNetwork(cfg)
+	n, err := new(Runner).network(cfg)
 	if err != nil {
 		return err.Error()
 	}

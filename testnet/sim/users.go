@@ -101,6 +101,9 @@ func (n *network) act() error {
 	if !s.resident() {
 		return n.enter(s)
 	}
+	if n.cfg.Faults.Leave > 0 && n.chance(n.cfg.Faults.Leave) {
+		return s.leaveAll()
+	}
 	if n.chance(n.cfg.Faults.Forge) {
 		return n.forge(s)
 	}
