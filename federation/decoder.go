@@ -98,31 +98,46 @@ func (d *decoder) object(member func(name string)) {
 
 // list reads an array of at most most values; null is the empty list.
 func (d *decoder) list(most int) []json.RawMessage {
-	if d.err != nil {
+	var list []json.RawMessage
+	d.each(most, appendTo(&list))
+	return list
+}
+
+// appendTo gathers values.
+func appendTo(list *[]json.RawMessage) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		*list = append(*list, raw)
 		return nil
+	}
+}
+
+// each is list that gives the values away as they come, until take returns an error.
+func (d *decoder) each(most int, take func(json.RawMessage) error) {
+	if d.err != nil {
+		return
 	}
 	token, err := d.token()
 	if err != nil {
 		d.fail(err)
-		return nil
+		return
 	}
 	if token == nil {
-		return nil
+		return
 	}
 	if token != json.Delim('[') {
 		d.err = errors.New("the answer has not the expected form: a list of events is not an array")
-		return nil
+		return
 	}
-	var list []json.RawMessage
-	for d.err == nil && d.more() {
-		if len(list) == most {
+	for n := 0; d.err == nil && d.more(); n++ {
+		if n == most {
 			d.err = fmt.Errorf("the answer has more than %d events", most)
-			return nil
+			return
 		}
-		list = append(list, d.raw())
+		if raw := d.raw(); d.err == nil {
+			d.err = take(raw)
+		}
 	}
 	d.delim(']')
-	return list
 }
 
 func (d *decoder) raw() json.RawMessage {

@@ -40,6 +40,18 @@ func (c *Client) template(ctx context.Context, server id.ServerName, endpoint st
 //
 // spec:server-server-api#joining-rooms
 func (c *Client) SendJoin(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage, omitMembers bool) (federation.SendJoinResponse, error) {
+	return c.sendJoin(ctx, server, room, event, join, omitMembers, federation.DecodeSendJoin)
+}
+
+// SendJoinEvents is SendJoin that gives the events of the state away as they come: those of an answer that breaks off too.
+func (c *Client) SendJoinEvents(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage, omitMembers bool, events federation.SendJoinEvents) (federation.SendJoinResponse, error) {
+	return c.sendJoin(ctx, server, room, event, join, omitMembers, func(body io.Reader, old bool) (federation.SendJoinResponse, error) {
+		return federation.DecodeSendJoinEvents(body, old, events)
+	})
+}
+
+func (c *Client) sendJoin(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage, omitMembers bool,
+	decode func(body io.Reader, old bool) (federation.SendJoinResponse, error)) (federation.SendJoinResponse, error) {
 	query := url.Values{}
 	if omitMembers {
 		query.Set("omit_members", "true")
@@ -51,7 +63,7 @@ func (c *Client) SendJoin(ctx context.Context, server id.ServerName, room id.Roo
 	}
 	read := func(old bool) func(io.Reader) error {
 		return func(body io.Reader) (err error) {
-			answer, err = federation.DecodeSendJoin(body, old)
+			answer, err = decode(body, old)
 			return err
 		}
 	}

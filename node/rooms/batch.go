@@ -18,9 +18,9 @@ type batch struct {
 	opts    store.CommitOptions
 	waiting []waiting
 
-	events     map[id.EventID]room.Committed  // of commit
+	events     map[id.EventID]int             // index in commit.Events
 	referenced map[id.EventID]struct{}        // prev events of its accepted events
-	changes    map[roomstate.Key]int          // index in commit.Changes
+	changes    map[roomstate.Key]int          // index in commit.Changes; nil: not needed yet
 	txns       map[store.ClientTxn]id.EventID // client transactions, EventID left out in the key
 }
 
@@ -31,9 +31,8 @@ type waiting struct {
 
 func newBatch() *batch {
 	return &batch{
-		events:     make(map[id.EventID]room.Committed),
+		events:     make(map[id.EventID]int),
 		referenced: make(map[id.EventID]struct{}),
-		changes:    make(map[roomstate.Key]int),
 		txns:       make(map[store.ClientTxn]id.EventID),
 	}
 }
@@ -82,14 +81,17 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 func (b *batch) addEvents(events []room.Committed) {
 	b.commit.Events = slices.Grow(b.commit.Events, len(events)) // a whole state may come
 	for _, c := range events {
-		if old, known := b.events[c.Event.ID()]; known {
+		if i, known := b.events[c.Event.ID()]; known {
 			// An outlier that found its place: what is said later replaces what was said before. It has a place in the store, or
 			// has none, as before.
-			c.Again = old.Again
-			b.commit.Events = slices.DeleteFunc(b.commit.Events, func(old room.Committed) bool { return old.Event.ID() == c.Event.ID() })
+			c.Again = b.commit.Events[i].Again
+			b.commit.Events = slices.Delete(b.commit.Events, i, i+1)
+			for at, moved := range b.commit.Events[i:] {
+				b.events[moved.Event.ID()] = i + at
+			}
 		}
+		b.events[c.Event.ID()] = len(b.commit.Events)
 		b.commit.Events = append(b.commit.Events, c)
-		b.events[c.Event.ID()] = c
 		if c.Status == room.Accepted && !c.Outlier {
 			for _, prev := range c.Event.PrevEvents() {
 				b.referenced[prev] = struct{}{}
@@ -100,6 +102,17 @@ func (b *batch) addEvents(events []room.Committed) {
 
 // addChanges merges changes of the current state so that each key stands in it once: from before the batch to after it.
 func (b *batch) addChanges(changes []room.StateChange) {
+	if len(b.commit.Changes) == 0 { // all members of a large room may be in it
+		b.commit.Changes = slices.Clip(changes)
+		return
+	}
+	if b.changes == nil {
+		b.commit.Changes = slices.Clone(b.commit.Changes) // the first step's own
+		b.changes = make(map[roomstate.Key]int, len(b.commit.Changes)+len(changes))
+		for i, c := range b.commit.Changes {
+			b.changes[c.Key] = i
+		}
+	}
 	for _, c := range changes {
 		i, known := b.changes[c.Key]
 		if !known {

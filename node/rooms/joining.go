@@ -58,23 +58,27 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 			return err
 		}
 		omit := !info.Resident
-		state, err := r.cfg.Client.SendJoin(handingIn, server, req.Room, ours.ID(), ours.JSON(), omit)
+		state, authChain := newStreamed(rules, r.limits.StateEvents), newStreamed(rules, r.limits.StateEvents)
+		joined, err := r.cfg.Client.SendJoinEvents(handingIn, server, req.Room, ours.ID(), ours.JSON(), omit,
+			federation.SendJoinEvents{State: state.take, AuthChain: authChain.take})
+		given := adopted{state.all(), authChain.all()}
 		if err != nil {
 			return err
 		}
-		if state.MembersOmitted && !omit {
+		if joined.MembersOmitted && !omit {
 			return fmt.Errorf("%s left out members though it was not asked to", server)
 		}
 		// 4. We are in.
-		return r.adopt(ctx, server, rules, ours, state)
+		return r.adopt(ctx, server, ours, joined, given)
 	})
 }
 
+// adopted are the events of a send_join answer; nil stands for what is no valid event.
+type adopted struct{ state, authChain []*event.Event }
+
 // adopt verifies a send_join answer and makes the room ours.
-func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomversion.Rules, ours *event.Event, answer federation.SendJoinResponse) error {
-	if len(answer.State) > r.limits.StateEvents || len(answer.AuthChain) > r.limits.StateEvents {
-		return fmt.Errorf("the state of the room has more than %d events", r.limits.StateEvents)
-	}
+func (r *Rooms) adopt(ctx context.Context, server id.ServerName, ours *event.Event, answer federation.SendJoinResponse, given adopted) error {
+	rules := ours.Rules()
 	signed, err := r.withCoSignature(ctx, rules, ours, answer.Event)
 	if err != nil {
 		return err
@@ -83,7 +87,7 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, rules *roomvers
 	if in.Partial {
 		in.Servers = append(answer.ServersInRoom, server)
 	}
-	in.State, in.AuthChain = r.verifiedLists(keys.GivenBy(ctx, server), rules, ours.RoomID(), answer.State, answer.AuthChain)
+	in.State, in.AuthChain = r.verifiedLists(keys.GivenBy(ctx, server), ours.RoomID(), given.state, given.authChain)
 	result, err := r.ask(ctx, ours.RoomID(), &task{input: in, from: server, fresh: func() *room.Machine { return room.New(r.self, rules) }})
 	if err != nil {
 		return err

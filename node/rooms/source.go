@@ -27,8 +27,8 @@ func (a *actor) source(ctx context.Context) source {
 
 func (s source) lookup(eventID id.EventID) (room.Committed, bool) {
 	for _, b := range s.pending {
-		if c, ok := b.events[eventID]; ok {
-			return c, true
+		if i, ok := b.events[eventID]; ok {
+			return b.commit.Events[i], true
 		}
 	}
 	return room.Committed{}, false
