@@ -110,14 +110,7 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 		}
 		return r.mayRelate(ctx, req)
 	}
-	opts := req.options()
-	// The room's turn looks again and finds out from memory then: what is read here isn't read while all others wait.
-	for _, txn := range opts.ClientTxns {
-		if eventID, used, err := r.store.ClientTxn(ctx, txn.User, txn.Device, txn.Endpoint, txn.TxnID); used || err != nil {
-			return eventID, err
-		}
-	}
-	result, err := r.propose(ctx, req.Room, opts, mayPropose, draft)
+	result, err := r.propose(ctx, req.Room, req.options(), mayPropose, draft)
 	switch {
 	case errors.Is(err, errUnchanged):
 		return unchanged.ID(), nil

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"hanse/federation/id"
@@ -44,8 +47,41 @@ func (s *Store) clientTxn(ctx context.Context, key txnKey) (id.EventID, bool, er
 	return e, found, err
 }
 
-// unusedKeys remembers client transactions that the table didn't have: a request is looked for when it comes, in its room's
-// turn and by the commit.
+// LookForClientTxns looks for clients' transactions in one read, so that ClientTxn knows of those that are new without one.
+func (s *Store) LookForClientTxns(ctx context.Context, txns []ClientTxn) error {
+	version, indexed := s.unused.version.Load(), s.tail.upto()
+	asked := map[txnKey]bool{} // whether the table has it
+	for _, c := range txns {
+		key := c.key()
+		at, unused := s.unused.keys.get(key)
+		if _, inTail := s.tail.txn(key); !inTail && (!unused || at != indexed) {
+			asked[key] = false
+		}
+	}
+	find := func(query string, args []any) error {
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			var key []byte
+			err := rows.Scan(&key)
+			if len(key) == len(txnKey{}) {
+				asked[txnKey(key)] = true
+			}
+			return err
+		})
+	}
+	keys := slices.Collect(maps.Keys(asked))
+	if err := listOf("SELECT txn_key FROM client_txns WHERE txn_key IN (%s)", nil, keys, func(k txnKey) any { return k[:] }, find); err != nil {
+		return err
+	}
+	for key, used := range asked {
+		if !used {
+			s.unused.keep(key, version, indexed)
+		}
+	}
+	return nil
+}
+
+// unusedKeys remembers client transactions that the table didn't have: a request is looked for in its room's turn, with those
+// that came with it and then by itself, and by the commit.
 type unusedKeys struct {
 	keys    *generations[txnKey, Position] // where the tail began then: what has left it since is in the table
 	version atomic.Int64                   // counts the writes to the table past the tail

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -288,14 +289,11 @@ func (s *Store) numbers(ctx context.Context, ids []id.EventID) (map[id.EventID]P
 
 // key is what a client's transaction is found by.
 func (c ClientTxn) key() txnKey {
-	h := sha256.New()
-	for _, part := range []string{string(c.User), c.Device, c.Endpoint, c.TxnID} {
-		var length [8]byte
-		for i, n := 0, uint64(len(part)); n > 0; i, n = i+1, n>>8 {
-			length[i] = byte(n)
-		}
-		h.Write(length[:])
-		h.Write([]byte(part))
+	var stack [512]byte
+	text := stack[:0]
+	for _, part := range [...]string{string(c.User), c.Device, c.Endpoint, c.TxnID} {
+		text = append(binary.LittleEndian.AppendUint64(text, uint64(len(part))), part...)
 	}
-	return txnKey(h.Sum(nil)[:len(txnKey{})])
+	hash := sha256.Sum256(text)
+	return txnKey(hash[:len(txnKey{})])
 }

@@ -87,6 +87,11 @@ var _ = onEach("The tail", func(db *fixture) {
 			txnID := fmt.Sprint(len(made))
 			made[txnID] = must(commit(txnID))
 			step()
+			asked := []store.ClientTxn{{User: alice, Device: "D", Endpoint: "send", TxnID: "new"}}
+			for txnID := range made {
+				asked = append(asked, store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: txnID})
+			}
+			Expect(db.LookForClientTxns(ctx, asked)).To(Succeed())
 			for txnID, e := range made {
 				_, err := commit(txnID)
 				Expect(err).To(MatchError(store.ErrClientTxnUsed))
