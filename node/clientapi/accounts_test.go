@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/hex"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -115,7 +116,7 @@ var _ = Describe("registration", func() {
 		refused(register("root", "hush", false), 400, "M_USER_IN_USE")
 		refused(p.post("/_synapse/admin/v1/register", obj{"nonce": "x", "username": "a", "password": "b", "mac": "00"}), 400, "M_UNKNOWN")
 		refused(p.post("/_synapse/admin/v1/register", obj{"username": "a"}), 400, "M_MISSING_PARAM")
-		session, err := w.users.Authenticate(context.Background(), done.text("access_token"), "")
+		session, err := w.users.Authenticate(context.Background(), done.text("access_token"), netip.Addr{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(session.Admin).To(BeTrue())
 	})

@@ -137,9 +137,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // unclean tells whether a path has empty or dot segments, except an empty last one.
 func unclean(path string) bool {
-	segments := strings.Split(path[1:], "/")
-	for i, s := range segments {
-		if s == "." || s == ".." || s == "" && i != len(segments)-1 {
+	rest := path[1:]
+	for more := true; more; {
+		var segment string
+		if segment, rest, more = strings.Cut(rest, "/"); segment == "." || segment == ".." || segment == "" && more {
 			return true
 		}
 	}
@@ -161,7 +162,9 @@ func (a *API) handler(pattern string, m methods) http.Handler {
 				status = writeJSON(w, http.StatusInternalServerError, &federation.Error{Code: "M_UNKNOWN", Message: "internal server error"})
 			}
 			took := time.Since(start)
-			a.log.Debug("client request", "method", r.Method, "route", pattern, "status", status, "user", req.user, "took", took)
+			if a.log.Enabled(r.Context(), slog.LevelDebug) { // else the arguments would be made for nothing
+				a.log.Debug("client request", "method", r.Method, "route", pattern, "status", status, "user", req.user, "took", took)
+			}
 			if a.config.Observe != nil {
 				a.config.Observe(pattern, r.Method, status, took)
 			}
@@ -224,20 +227,21 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 
 // admit authenticates a request and holds it against the rate limits.
 func (a *API) admit(r *request, route route) error {
+	address := a.address(r.Request)
 	if route.auth == withoutUser {
-		return a.limiter.take(route.class, "", a.address(r.Request))
+		return a.limiter.take(route.class, "", address)
 	}
 	token, err := accessToken(r.Request)
 	switch {
 	case err != nil && route.auth == maybeUser:
-		return a.limiter.take(route.class, "", a.address(r.Request))
+		return a.limiter.take(route.class, "", address)
 	case err != nil:
 		return err
 	}
-	session, err := a.config.Users.Authenticate(r.Context(), token, a.address(r.Request).String())
+	session, err := a.config.Users.Authenticate(r.Context(), token, address)
 	switch {
 	case (errors.Is(err, users.ErrUnknownToken) || errors.Is(err, users.ErrExpiredToken)) && route.auth == maybeUser:
-		return a.limiter.take(route.class, "", a.address(r.Request))
+		return a.limiter.take(route.class, "", address)
 	case errors.Is(err, users.ErrUnknownToken):
 		return &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "the access token is not known, or no longer good"}
 	case errors.Is(err, users.ErrExpiredToken):
@@ -246,5 +250,5 @@ func (a *API) admit(r *request, route route) error {
 		return err
 	}
 	r.user, r.device, r.token, r.admin = session.User, session.Device, token, session.Admin
-	return a.limiter.take(route.class, session.User, a.address(r.Request))
+	return a.limiter.take(route.class, session.User, address)
 }

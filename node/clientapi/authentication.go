@@ -43,6 +43,9 @@ func (a *API) address(r *http.Request) netip.Addr {
 	if !a.trusted(addr) {
 		return addr
 	}
+	if len(r.Header["X-Forwarded-For"]) == 0 {
+		return addr
+	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))

@@ -160,6 +160,9 @@ func writeLimited(w http.ResponseWriter, after time.Duration) int {
 	})
 }
 
+// jsonType is the Content-Type of all such answers, which share it.
+var jsonType = []string{"application/json"}
+
 // writeJSON writes a body; it is what every answer goes through.
 func writeJSON(w http.ResponseWriter, status int, body any) int {
 	var encoded []byte
@@ -175,7 +178,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) int {
 		}
 	}
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
+	h["Content-Type"] = jsonType
 	h.Set("Content-Length", strconv.Itoa(len(encoded)))
 	w.WriteHeader(status)
 	_, _ = w.Write(encoded) // the client is gone: nothing to do

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"unicode/utf8"
@@ -79,13 +78,17 @@ func (r *request) body() ([]byte, error) {
 	if r.read != nil {
 		return r.read, nil
 	}
-	raw, err := io.ReadAll(r.Request.Body)
-	if err != nil {
+	var raw bytes.Buffer
+	raw.Grow(int(min(max(r.ContentLength, 0), bodyAhead)) + bytes.MinRead)
+	if _, err := raw.ReadFrom(r.Request.Body); err != nil {
 		return nil, bodyError(err)
 	}
-	r.read = raw
-	return raw, nil
+	r.read = raw.Bytes()
+	return r.read, nil
 }
+
+// bodyAhead is for how many bytes of a body room is made before they are there: those of an ordinary event.
+const bodyAhead = 4096
 
 func bodyError(err error) error {
 	var tooLarge *http.MaxBytesError
@@ -114,11 +117,16 @@ func (r *request) object() (json.RawMessage, error) {
 // content reads the body as the content of an event, in canonical form, as the event will have it. Whether its numbers
 // suit the room's version is the room's question.
 func (r *request) content() (json.RawMessage, error) {
-	raw, err := r.object()
+	raw, err := r.body()
 	if err != nil {
 		return nil, err
 	}
 	raw, err = canonicaljson.Append(nil, raw, canonicaljson.Lenient)
+	if err != nil || !canonicaljson.IsObject(raw) {
+		if _, wrong := r.object(); wrong != nil {
+			return nil, wrong // it is no JSON at all, or no object
+		}
+	}
 	switch {
 	case err != nil:
 		return nil, badJSON("the content is not JSON as Matrix has it: %v", err)
@@ -127,6 +135,11 @@ func (r *request) content() (json.RawMessage, error) {
 			Message: "an event has at most 65536 bytes"}
 	}
 	return raw, nil
+}
+
+// sentEvent is the answer to a send.
+type sentEvent struct {
+	EventID id.EventID `json:"event_id"`
 }
 
 // send sends an event whose content was read by content, and says so if its content is what made it refused.
@@ -141,7 +154,7 @@ func (r *request) send(req rooms.SendRequest) (any, error) {
 			return nil, badJSON("the content is not JSON as this room has it: %v", strict)
 		}
 	}
-	return map[string]any{"event_id": eventID}, err
+	return sentEvent{eventID}, err
 }
 
 // decode reads the body, a JSON object, into v.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -99,7 +100,7 @@ func randomToken(prefix string) string {
 
 // Authenticate finds whom an access token stands for; ErrUnknownToken if nobody, ErrExpiredToken if nobody any more. The address
 // is noted as the device's last one.
-func (u *Users) Authenticate(ctx context.Context, token, address string) (Session, error) {
+func (u *Users) Authenticate(ctx context.Context, token string, address netip.Addr) (Session, error) {
 	hash := store.HashToken(token)
 	session, fresh, known := u.tokens.find(hash)
 	if !known {
@@ -124,7 +125,7 @@ func (u *Users) Authenticate(ctx context.Context, token, address string) (Sessio
 	}
 	if fresh {
 		select {
-		case u.seen <- store.Device{User: session.User, ID: session.Device, LastSeen: time.Now(), LastSeenIP: address}:
+		case u.seen <- store.Device{User: session.User, ID: session.Device, LastSeen: time.Now(), LastSeenIP: address.String()}:
 		default: // the next use will do
 		}
 	}

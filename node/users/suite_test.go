@@ -3,6 +3,7 @@ package users
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -136,7 +137,7 @@ var _ = Describe("access tokens", func() {
 			l, err := u.Login(ctx, alice, LoginDevice{ID: device, Address: "192.0.2.1"})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(l.AccessToken).To(HavePrefix("hanse_"))
-			session, err := u.Authenticate(ctx, l.AccessToken, "192.0.2.1")
+			session, err := u.Authenticate(ctx, l.AccessToken, netip.MustParseAddr("192.0.2.1"))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(session).To(Equal(Session{User: alice, Device: l.Device}))
 			return l.AccessToken
@@ -154,7 +155,7 @@ var _ = Describe("access tokens", func() {
 			}
 			token := login("A")
 			Expect(end(token)).To(Succeed())
-			_, err := u.Authenticate(ctx, token, "")
+			_, err := u.Authenticate(ctx, token, netip.Addr{})
 			Expect(err).To(MatchError(ErrUnknownToken), name)
 			_, known, err := s.Access(ctx, store.HashToken(token))
 			Expect(err).NotTo(HaveOccurred())
@@ -162,7 +163,7 @@ var _ = Describe("access tokens", func() {
 		}
 		token := login("A")
 		Expect(u.Deactivate(ctx, alice, false)).To(Succeed())
-		_, err := u.Authenticate(ctx, token, "")
+		_, err := u.Authenticate(ctx, token, netip.Addr{})
 		Expect(err).To(MatchError(ErrUnknownToken))
 	})
 
@@ -174,7 +175,7 @@ var _ = Describe("access tokens", func() {
 		alice := register(u, "alice")
 		l, err := u.Login(ctx, alice, LoginDevice{Name: "phone", Address: "192.0.2.1"})
 		Expect(err).NotTo(HaveOccurred())
-		_, err = u.Authenticate(ctx, l.AccessToken, "192.0.2.9")
+		_, err = u.Authenticate(ctx, l.AccessToken, netip.MustParseAddr("192.0.2.9"))
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(func() string {
 			d, err := u.Device(ctx, alice, l.Device)
