@@ -90,6 +90,10 @@ func checkEvent(t *testing.T, e *Event) {
 	if err != nil || fmt.Sprint(*loaded) != fmt.Sprint(*e) {
 		t.Errorf("loaded %v, %v, want %v", loaded, err, e)
 	}
+	auth, depth, err := Glance(e.Rules(), e.JSON())
+	if err != nil || depth != e.Depth() || !slices.Equal(auth, e.AuthEvents()) {
+		t.Errorf("a glance at %s finds %v, %d, %v", e.JSON(), auth, depth, err)
+	}
 	if e.Rules().EventIDs != roomversion.EventIDGiven && hashedID(e.Rules(), e.ReferenceHash()) != e.ID() {
 		t.Errorf("%s has ID %s", e.JSON(), e.ID())
 	}

@@ -23,6 +23,27 @@ func readReferences(rules *roomversion.Rules, f *fields) (prev, auth []id.EventI
 	return ids[:n:n], ids[n:len(ids):len(ids)], nil
 }
 
+// Glance reads the auth events and the depth of what [Event.JSON] gave, and nothing else: all that the auth chain of a large state takes.
+// Like [Load] it trusts the text.
+func Glance(rules *roomversion.Rules, canonical []byte) (auth []id.EventID, depth int64, err error) {
+	members, found := canonicaljson.Walk(canonical), 0
+	for key, value, ok := members.Next(); ok && found < 2; key, value, ok = members.Next() {
+		switch string(key) {
+		case "auth_events":
+			found++
+			if auth, err = appendReferences(nil, rules, "auth_events", value, MaxAuthEvents); err != nil {
+				return nil, 0, err
+			}
+		case "depth":
+			found++
+			if depth, ok = canonicaljson.Int(value); !ok {
+				return nil, 0, wrong("depth", "is not an integer")
+			}
+		}
+	}
+	return auth, depth, nil
+}
+
 // appendReferences reads a list of event IDs; in room versions 1 and 2, of pairs of an ID and
 // an object of hashes. Nobody uses the hashes, and some servers leave them out; but deployed
 // servers drop an event in which one is not a string.

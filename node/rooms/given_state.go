@@ -11,6 +11,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
+	"hanse/node/store"
 )
 
 // givenState is a state as other servers get it, with its auth chain. The events are read while they are written: of a large room only
@@ -47,14 +48,14 @@ func (r *Rooms) giveState(state roomstate.Map, of *event.Event, keep func(roomst
 		}
 	}
 	if of != nil {
-		g.cites(of)
+		g.cites(of.AuthEvents())
 	}
 	return g
 }
 
-// cites notes the auth events of one that was read.
-func (g *givenState) cites(e *event.Event) {
-	for _, a := range e.AuthEvents() {
+// cites notes auth events of one that was read.
+func (g *givenState) cites(auth []id.EventID) {
+	for _, a := range auth {
 		if !g.seen[a] {
 			g.seen[a] = true
 			g.chain = append(g.chain, chained{eventID: a})
@@ -66,10 +67,10 @@ func (g *givenState) cites(e *event.Event) {
 func (g *givenState) events(ctx context.Context) federation.Stream {
 	return func(yield func(json.RawMessage) error) error {
 		given := 0
-		err := g.r.store.EachEvent(ctx, g.state, func(e *event.Event) error {
+		err := g.r.store.EachEvent(ctx, g.state, func(e store.ServedEvent) error {
 			given++
-			g.cites(e)
-			return yield(e.JSON())
+			g.cites(e.Auth)
+			return yield(e.JSON)
 		})
 		if err == nil && given != len(g.state) {
 			err = fmt.Errorf("rooms: %d events of a stored state of %d are not stored", len(g.state)-given, len(g.state))
@@ -99,8 +100,8 @@ const chainChunk = 256
 // inOrder gives events in the given order.
 func (g *givenState) inOrder(ctx context.Context, ids []id.EventID, yield func(json.RawMessage) error) error {
 	read := make(map[id.EventID]json.RawMessage, len(ids))
-	err := g.r.store.EachEvent(ctx, ids, func(e *event.Event) error {
-		read[e.ID()] = e.JSON()
+	err := g.r.store.EachEvent(ctx, ids, func(e store.ServedEvent) error {
+		read[e.ID] = e.JSON
 		return nil
 	})
 	for _, eventID := range ids {
@@ -120,9 +121,9 @@ func (g *givenState) walk(ctx context.Context) error {
 			index[g.chain[next].eventID] = next
 			ids = append(ids, g.chain[next].eventID)
 		}
-		err := g.r.store.EachEvent(ctx, ids, func(e *event.Event) error {
-			g.chain[index[e.ID()]].depth = e.Depth()
-			g.cites(e)
+		err := g.r.store.EachEvent(ctx, ids, func(e store.ServedEvent) error {
+			g.chain[index[e.ID]].depth = e.Depth
+			g.cites(e.Auth)
 			return nil
 		})
 		if err != nil {
@@ -148,8 +149,8 @@ func (g *givenState) chainIDs() []id.EventID {
 
 // chainOnly is the chain's IDs, without the events.
 func (g *givenState) chainOnly(ctx context.Context) ([]id.EventID, error) {
-	err := g.r.store.EachEvent(ctx, g.state, func(e *event.Event) error {
-		g.cites(e)
+	err := g.r.store.EachEvent(ctx, g.state, func(e store.ServedEvent) error {
+		g.cites(e.Auth)
 		return nil
 	})
 	if err == nil {

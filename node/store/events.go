@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 
 	"hanse/federation/authrules"
 	"hanse/federation/dag"
@@ -250,31 +249,4 @@ func (s authSource) Events(ids []id.EventID) (map[id.EventID]*event.Event, error
 		out[e] = row.event
 	}
 	return out, nil
-}
-
-// EachEvent reads many events a few hundred at a time, as they may be served, in no particular order and without keeping them in the
-// cache: for states that are large. use is called while nothing is being read; its error ends it. What is not stored is left out.
-func (s *Store) EachEvent(ctx context.Context, ids []id.EventID, use func(*event.Event) error) error {
-	read := func(query string, args []any) error {
-		var events []*event.Event
-		err := s.eachEvent(ctx, query, args, func(e *storedEvent) { events = append(events, e.row().Event) })
-		for _, e := range events {
-			if err == nil {
-				err = use(e)
-			}
-		}
-		return err
-	}
-	for chunk := range slices.Chunk(ids, listLength) {
-		numbers, rest := s.tail.numbers(chunk)
-		if err := listPositions("SELECT "+eventColumns+" FROM events WHERE number IN (%s)", nil, numbers, read); err != nil {
-			return err
-		}
-		err := list("SELECT "+eventColumns+` FROM event_ids JOIN events ON events.number = event_ids.number
-			WHERE event_ids.event_id IN (%s)`, nil, rest, read)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
