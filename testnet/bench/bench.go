@@ -70,6 +70,7 @@ func Scenarios() []Scenario {
 		{"inbound", "transactions of 50 events from 10 servers, 10 rooms", inbound},
 		{"local", "sends of clients, 64 at once, durable", local},
 		{"outbound", "events to many servers, at a rate and at full speed", outbound},
+		{"shared", "a send to many servers, against one in a room that they have left", shared},
 		{"sync", "events to clients that wait in /sync, at full speed and at a rate", fanOut},
 		{"catchup", "what was missed in an outage, of a peer and of the server", catchUp},
 		{"fork", "a room that many servers changed at once", fork},

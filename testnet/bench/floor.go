@@ -156,24 +156,11 @@ func (f *floors) onAllCores(do func(i int) error) (pace, error) {
 // write commits the events' bytes as rows to a database of the kind that is embedded in Hanse, group rows a
 // transaction, each transaction waiting for the disk, and tells how long all of them took, and how much CPU time.
 func (f *floors) write(ctx context.Context, events []*event.Event, group int) (took, cpu time.Duration, err error) {
-	f.n++
-	path := filepath.Join(f.dir, fmt.Sprintf("floor-%d.db", f.n))
-	query := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "cache_size(-8192)", "wal_autocheckpoint(4000)"}}
-	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
+	db, remove, err := f.database(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(1)
-	defer func() {
-		_ = db.Close()
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			_ = os.Remove(path + suffix) // the folder goes at the end
-		}
-	}()
-	if _, err := db.ExecContext(ctx, `CREATE TABLE event (position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, json BLOB NOT NULL)`); err != nil {
-		return 0, 0, err
-	}
+	defer remove()
 	began, used := time.Now(), ownTime()
 	for start := 0; start < len(events); start += group {
 		if err := writeGroup(ctx, db, events[start:min(start+group, len(events))], start); err != nil {
@@ -181,6 +168,30 @@ func (f *floors) write(ctx context.Context, events []*event.Event, group int) (t
 		}
 	}
 	return time.Since(began), ownTime() - used, nil
+}
+
+// database makes a database of that kind, with a table of events. remove closes it and removes its files.
+func (f *floors) database(ctx context.Context) (db *sql.DB, remove func(), err error) {
+	f.n++
+	path := filepath.Join(f.dir, fmt.Sprintf("floor-%d.db", f.n))
+	query := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "cache_size(-8192)", "wal_autocheckpoint(4000)"}}
+	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return nil, nil, err
+	}
+	db = sql.OpenDB(connector)
+	db.SetMaxOpenConns(1)
+	remove = func() {
+		_ = db.Close()
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			_ = os.Remove(path + suffix) // the folder goes at the end
+		}
+	}
+	if _, err := db.ExecContext(ctx, `CREATE TABLE event (position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, json BLOB NOT NULL)`); err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return db, remove, nil
 }
 
 func writeGroup(ctx context.Context, db *sql.DB, events []*event.Event, first int) error {

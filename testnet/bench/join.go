@@ -252,37 +252,20 @@ type handedIn struct {
 	make, send       time.Duration // of make_join and send_join
 }
 
-// handIn joins a room by way of the server under test and checks what it answers.
-func (t *trial) handIn(ctx context.Context, s *server, roomID string, user id.UserID) (handedIn, error) {
-	var h handedIn
-	var template struct {
-		Version roomversion.Version `json:"room_version"`
-		Event   json.RawMessage     `json:"event"`
-	}
+// handIn joins a room by way of the server under test and checks what it answers. size is how large the answer will be, roughly;
+// 0 if it isn't known.
+func (t *trial) handIn(ctx context.Context, s *server, roomID string, user id.UserID, size int) (h handedIn, err error) {
 	began := time.Now()
-	uri := "/_matrix/federation/v1/make_join/" + url.PathEscape(roomID) + "/" + url.PathEscape(string(user)) + "?ver=" + string(roomVersion)
-	if err := s.ask(ctx, t.target.name, http.MethodGet, uri, nil, &template); err != nil {
+	if h.join, err = t.template(ctx, s, "make_join", roomID, user); err != nil {
 		return h, err
 	}
 	h.make = time.Since(began)
-	rules, ok := roomversion.Lookup(template.Version)
-	if !ok {
-		return h, fmt.Errorf("make_join says that the room has version %q", template.Version)
-	}
-	draft, err := event.ParseDraft(rules, template.Event)
-	if err != nil {
-		return h, fmt.Errorf("the template of make_join: %w", err)
-	}
-	draft.OriginServerTS = time.Now().UnixMilli()
-	if h.join, err = draft.Sign(rules, s.name, s.key); err != nil {
-		return h, err
-	}
-	c, err := s.sign(http.MethodPut, "/_matrix/federation/v2/send_join/"+url.PathEscape(roomID)+"/"+url.PathEscape(string(h.join.ID())), t.target.name, h.join.JSON())
+	c, err := s.sign(http.MethodPut, membershipPath("v2/send_join", roomID, string(h.join.ID())), t.target.name, h.join.JSON())
 	if err != nil {
 		return h, err
 	}
 	began = time.Now()
-	raw, err := s.do(ctx, t.target.name, c)
+	raw, err := s.doLarge(ctx, t.target.name, c, size)
 	if err != nil {
 		return h, fmt.Errorf("send_join: %w", err)
 	}
@@ -301,6 +284,42 @@ func (t *trial) handIn(ctx context.Context, s *server, roomID string, user id.Us
 	return h, err
 }
 
+// template is a membership event of a user's, made of what the server under test answers to make_join or make_leave.
+func (t *trial) template(ctx context.Context, s *server, endpoint, roomID string, user id.UserID) (*event.Event, error) {
+	var template struct {
+		Version roomversion.Version `json:"room_version"`
+		Event   json.RawMessage     `json:"event"`
+	}
+	uri := membershipPath("v1/"+endpoint, roomID, string(user)) + "?ver=" + string(roomVersion)
+	if err := s.ask(ctx, t.target.name, http.MethodGet, uri, nil, &template); err != nil {
+		return nil, err
+	}
+	rules, ok := roomversion.Lookup(template.Version)
+	if !ok {
+		return nil, fmt.Errorf("%s says that the room has version %q", endpoint, template.Version)
+	}
+	draft, err := event.ParseDraft(rules, template.Event)
+	if err != nil {
+		return nil, fmt.Errorf("the template of %s: %w", endpoint, err)
+	}
+	draft.OriginServerTS = time.Now().UnixMilli()
+	return draft.Sign(rules, s.name, s.key)
+}
+
+func membershipPath(endpoint, roomID, last string) string {
+	return "/_matrix/federation/" + endpoint + "/" + url.PathEscape(roomID) + "/" + url.PathEscape(last)
+}
+
+// handOut lets a user leave a room by way of the server under test.
+func (t *trial) handOut(ctx context.Context, s *server, roomID string, user id.UserID) error {
+	leave, err := t.template(ctx, s, "make_leave", roomID, user)
+	if err != nil {
+		return err
+	}
+	var answer struct{}
+	return s.ask(ctx, t.target.name, http.MethodPut, membershipPath("v2/send_leave", roomID, string(leave.ID())), leave.JSON(), &answer)
+}
+
 // checked reads events of the server under test, of others, and of the bench's own servers.
 func (t *trial) checked(raws []json.RawMessage) ([]*event.Event, error) {
 	events := make([]*event.Event, len(raws))
@@ -314,7 +333,11 @@ func (t *trial) checked(raws []json.RawMessage) ([]*event.Event, error) {
 	return events, nil
 }
 
-// answerJoin measures how the server answers another server's join of a large room.
+// answers is how often a large room is joined by way of the server.
+const answers = 3
+
+// answerJoin measures how the server answers another server's join of a large room, beside the copying of what it
+// answers: one after the other, in turns.
 func answerJoin(ctx context.Context, t *trial) error {
 	r, s, _, _, err := t.joinBig(ctx)
 	if err != nil {
@@ -323,32 +346,50 @@ func answerJoin(ctx context.Context, t *trial) error {
 	if err := t.complete(ctx, r, s); err != nil {
 		return err
 	}
+	if err := t.again(ctx); err != nil { // so that the memory is that of answering
+		return err
+	}
 	_, state := r.end()
-	var makes, sends []time.Duration
-	resetPeak(t.target.process.PID())
-	w := t.window()
 	newcomer, err := t.server(joinServers)
 	if err != nil {
 		return err
 	}
-	for i := range 3 {
-		h, err := t.handIn(ctx, newcomer, string(r.id), newcomer.user(fmt.Sprintf("newcomer%d", i)))
+	stateEvents, authChain := r.stateEvents(state)
+	rows, err := t.floors.toCopy(ctx, slices.Concat(stateEvents, authChain))
+	if err != nil {
+		return err
+	}
+	defer rows.remove()
+	var makes, sends, copies []time.Duration
+	var used, usedCopying time.Duration
+	before, _ := resident(t.target.process.PID())
+	resetPeak(t.target.process.PID())
+	for i := range answers {
+		copied, copyCPU, err := rows.copy(ctx, newcomer)
 		if err != nil {
 			return err
 		}
-		makes, sends = append(makes, h.make), append(sends, h.send)
+		w := t.window()
+		h, err := t.handIn(ctx, newcomer, string(r.id), newcomer.user(fmt.Sprintf("newcomer%d", i)), int(rows.size+rows.size/16))
+		if err != nil {
+			return err
+		}
+		used, usedCopying = used+cpuTime(t.target.process.PID())-w.server, usedCopying+copyCPU
+		makes, sends, copies = append(makes, h.make), append(sends, h.send), append(copies, copied)
 		if err := sameState(r, ids(h.state), state.Len()+i); err != nil {
 			return err
 		}
 	}
 	slices.Sort(makes)
 	slices.Sort(sends)
-	t.seconds("make_join, median of 3", makes[1], 0, "")
-	t.seconds("send_join of the whole room, median of 3", sends[1], 0, "")
+	slices.Sort(copies)
+	t.seconds("make_join, median of 3", makes[answers/2], 0, "")
+	t.seconds("send_join of the whole room, median of 3", sends[answers/2], copies[answers/2], "the same events copied from the database to a TLS connection")
 	if usageKnown {
 		_, peak := resident(t.target.process.PID())
+		t.amount("memory before", "MB", megabytes(before))
 		t.amount("peak memory", "MB", megabytes(peak))
-		t.amount("CPU time of the server", "s", (cpuTime(t.target.process.PID()) - w.server).Seconds())
+		t.seconds("CPU time of the server", used, usedCopying, "CPU time of the copying, of both ends")
 	}
 	return nil
 }

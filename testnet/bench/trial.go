@@ -215,7 +215,7 @@ func (t *trial) makeRoom(ctx context.Context, s *session) (string, error) {
 // bring lets a server of the bench come into a room by way of the server under test.
 func (t *trial) bring(ctx context.Context, s *server, roomID string) (*room, error) {
 	user := s.user("visitor")
-	joined, err := t.handIn(ctx, s, roomID, user)
+	joined, err := t.handIn(ctx, s, roomID, user, 0)
 	if err != nil {
 		return nil, err
 	}
