@@ -88,8 +88,8 @@ func (a *API) members(r *request) (any, error) {
 	if req.At, err = point("at", query.Get("at")); err != nil {
 		return nil, err
 	}
-	members, err := a.config.Rooms.Members(r.Context(), req)
-	return map[string]any{"chunk": plainEvents(members)}, err
+	list := newWrittenList(r.writer)
+	return list.end(a.config.Rooms.EachMember(r.Context(), req, list.add))
 }
 
 // spec:client-server-api#get_matrixclientv3roomsroomidjoined_members

@@ -115,40 +115,52 @@ func notJoined() error { return federation.Forbidden("you are not in this room")
 //
 // spec:client-server-api#get_matrixclientv3roomsroomidmembers
 func (r *Rooms) Members(ctx context.Context, req MembersRequest) ([]*event.Event, error) {
+	var all []*event.Event
+	err := r.EachMember(ctx, req, func(e *event.Event) error {
+		all = append(all, e)
+		return nil
+	})
+	return all, err
+}
+
+// EachMember is Members that gives the events to use as they are read, a part of them in memory at a time, until it returns an error.
+func (r *Rooms) EachMember(ctx context.Context, req MembersRequest, use func(*event.Event) error) error {
 	if err := r.withMembers(ctx, req.Room); err != nil {
-		return nil, err
+		return err
 	}
-	state, err := r.stateFor(ctx, req.User, req.Room)
+	state, err := r.membersState(ctx, req)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if req.At != (Point{}) {
-		past, ok, err := r.stateAtPoint(ctx, req.Room, req.At)
-		if err != nil {
-			return nil, err
-		}
-		// Who isn't in the room any more sees no later state than that of their leaving.
-		s, err := r.sightOf(ctx, req.User, req.Room)
-		if err != nil {
-			return nil, err
-		}
-		position := max(req.At.Stream, req.At.Below-1, req.At.Told)
-		if ok && (s.joined || position > 0 && position <= s.shared) {
-			state = past
-		}
-	}
-	events, err := r.memberEvents(ctx, state)
-	if err != nil {
-		return nil, err
-	}
-	kept := events[:0]
-	for _, e := range events {
+	return r.eachMemberEvent(ctx, state, func(e *event.Event) error {
 		m := e.Membership()
 		if (req.Membership == "" || m == req.Membership) && (req.NotMembership == "" || m != req.NotMembership) {
-			kept = append(kept, e)
+			return use(e)
 		}
+		return nil
+	})
+}
+
+// membersState is the state whose members a request is about.
+func (r *Rooms) membersState(ctx context.Context, req MembersRequest) (roomstate.Map, error) {
+	state, err := r.stateFor(ctx, req.User, req.Room)
+	if err != nil || req.At == (Point{}) {
+		return state, err
 	}
-	return kept, nil
+	past, ok, err := r.stateAtPoint(ctx, req.Room, req.At)
+	if err != nil {
+		return state, err
+	}
+	// Who isn't in the room any more sees no later state than that of their leaving.
+	s, err := r.sightOf(ctx, req.User, req.Room)
+	if err != nil {
+		return state, err
+	}
+	position := max(req.At.Stream, req.At.Below-1, req.At.Told)
+	if ok && (s.joined || position > 0 && position <= s.shared) {
+		state = past
+	}
+	return state, nil
 }
 
 // stateAtPoint is the room's state at a place in its history; false if nothing is known from before it.
@@ -179,16 +191,33 @@ func (r *Rooms) stateAtPoint(ctx context.Context, roomID id.RoomID, at Point) (r
 	return r.store.StateAfter(ctx, rows[0].Event.ID())
 }
 
-// memberEvents reads the membership events of a state.
-func (r *Rooms) memberEvents(ctx context.Context, state roomstate.Map) ([]*event.Event, error) {
-	var keys []roomstate.Key
+// membersAtOnce is how many member events are read at a time.
+const membersAtOnce = 1000
+
+// eachMemberEvent reads the membership events of a state.
+func (r *Rooms) eachMemberEvent(ctx context.Context, state roomstate.Map, use func(*event.Event) error) error {
+	keys := make([]roomstate.Key, 0, membersAtOnce)
+	read := func() error {
+		if len(keys) == 0 {
+			return nil // no keys would mean all
+		}
+		events, err := r.store.StateEvents(ctx, state, keys...)
+		keys = keys[:0]
+		for _, e := range events {
+			if err == nil {
+				err = use(e)
+			}
+		}
+		return err
+	}
 	for stateKey := range state.ByType(typeMember) {
-		keys = append(keys, roomstate.Key{Type: typeMember, StateKey: stateKey})
+		if keys = append(keys, roomstate.Key{Type: typeMember, StateKey: stateKey}); len(keys) == membersAtOnce {
+			if err := read(); err != nil {
+				return err
+			}
+		}
 	}
-	if len(keys) == 0 {
-		return nil, nil // no keys would mean all
-	}
-	return r.store.StateEvents(ctx, state, keys...)
+	return read()
 }
 
 // JoinedMembers returns the membership events of who is joined; the user must be joined.

@@ -114,7 +114,9 @@ func (s *Store) stored(ctx context.Context, ids []id.EventID) (map[id.EventID]*s
 		version := s.events.version.Load()
 		return s.eachEvent(ctx, query, args, func(e *storedEvent) {
 			found[e.event.ID()] = e
-			s.events.fill(e, version)
+			if len(ids) < hoard {
+				s.events.fill(e, version)
+			}
 		})
 	}
 	if err := listPositions("SELECT "+eventColumns+" FROM events WHERE number IN (%s)", nil, numbers, read); err != nil {

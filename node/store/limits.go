@@ -32,6 +32,9 @@ const (
 	// defaultEventCache and defaultStateCache bound the memory of a busy small node; both are empty at rest.
 	defaultEventCache = 16 << 20
 	defaultStateCache = 16 << 20
+	// hoard is how many events are too many, read at once, to be kept in the cache: who reads so many reads a state of a large room, part by
+	// part, which would push out what is read again.
+	hoard = 1000
 	// knownNodes is how many hashes of stored state nodes are remembered, to not write them again.
 	knownNodes = 1 << 16
 	// roomCache is how many rooms' numbers and versions are kept in memory.
@@ -48,6 +51,11 @@ const (
 	citedFirst = 8
 	// unusedTxnKeys is how many client transactions are remembered that are new: those of the requests under way.
 	unusedTxnKeys = 1 << 13
+	// usedTxnsLeast and usedTxnsMost are for how many keys of client transactions the filter is made at least (128 KiB) and at
+	// most (8 MiB); beyond, each is looked for in the table. usedTxnsChunk is how many are read at once.
+	usedTxnsLeast = 1 << 16
+	usedTxnsMost  = 1 << 21
+	usedTxnsChunk = 5000
 	// unheardIDs is how many IDs are remembered that nothing names: those of the transactions that are under way.
 	unheardIDs = 1 << 14
 	// walkEvents bounds how many events one walk along prev events reads, whatever a peer asks for.
