@@ -50,7 +50,9 @@ type gate struct {
 // newGate makes one until the test ends; the URL leads through it.
 func newGate(to *url.URL) (*gate, *url.URL) {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // its packets can't be filtered
+	listener, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	Expect(err).NotTo(HaveOccurred())
 	g := &gate{target: to.Host, listener: listener, conns: map[net.Conn]struct{}{}}
 	DeferCleanup(func() {

@@ -55,6 +55,7 @@ func connect(ctx context.Context, url string) (write, read *sql.DB, err error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
+	config.DialFunc = dial()
 	config.StatementCacheCapacity = statements
 	config.RuntimeParams["application_name"] = "hanse"
 	writing := config.Copy()
