@@ -27,7 +27,7 @@ type UserPresence struct {
 	UserID          string  `json:"user_id"`
 	Presence        string  `json:"presence"` // online, unavailable or offline
 	StatusMsg       *string `json:"status_msg,omitempty"`
-	LastActiveAgo   int64   `json:"last_active_ago"` // milliseconds
+	LastActiveAgo   *int64  `json:"last_active_ago,omitempty"` // milliseconds; nil: Synapse doesn't know it
 	CurrentlyActive bool    `json:"currently_active,omitempty"`
 }
 

@@ -73,6 +73,10 @@ const (
 	maxPresenceReceived = 1000
 	// MaxStatusMsg bounds the message of a user's status, in bytes.
 	MaxStatusMsg = 1000
+	// joinNotices is how many commits may wait until it is looked at who joined in them; more are not looked at.
+	joinNotices = 8192
+	// statusGap is how often status messages that changed are stored: people set them some times a day.
+	statusGap = 10 * time.Second
 	// maxAgo bounds how long ago a user was active.
 	maxAgo = 10 * 365 * 24 * time.Hour
 	// forgetQuiet is how long a room where nobody types any more is remembered: longer than a client that is online

@@ -39,8 +39,8 @@ type Presence struct {
 	CurrentlyActive bool
 }
 
-// presence is who is there. It is in memory alone: after a start everybody is offline until they ask for something, and who was
-// there before and doesn't come back is told of as such (endLast). A nil one is presence that is off. Safe for concurrent use.
+// presence is who is there. It is in memory, but for status messages (keepStatus): after a start everybody is offline until they
+// ask for something, and who was there before and doesn't come back is told of as such (endLast). A nil one is presence that is off. Safe for concurrent use.
 //
 // What has changed waits until it is told, to clients (tell) and to other servers (send), of all users together. Who changes
 // and changes back meanwhile is not told of.
@@ -49,6 +49,7 @@ type Presence struct {
 type presence struct {
 	e       *Ephemeral
 	in, out bool
+	started time.Time
 	kick    chan struct{} // something waits to be told
 	news    chan struct{} // something was told: see Ephemeral.PresenceNews
 
@@ -56,18 +57,22 @@ type presence struct {
 	roomsOf   func(context.Context, []id.UserID) (map[id.UserID][]id.RoomID, error)
 	serversOf func(context.Context, id.UserID) ([]id.ServerName, error)
 	seenLast  func(context.Context, time.Duration) ([]id.UserID, error)
+	statusOf  func(context.Context) (map[id.UserID]string, error)
+	// saveStatusOf stores status messages.
+	saveStatusOf func(context.Context, map[id.UserID]string) error
 
-	mu       sync.Mutex
-	users    map[id.UserID]*who // guarded by mu
-	own      map[id.UserID]*who // guarded by mu: those of users that are ours
-	changes  []presenceChange   // guarded by mu: in order; those that a later one of the same user follows don't count
-	told     toldPresence       // guarded by mu
-	waiting  int                // guarded by mu: requests of our users that wait for news
-	selves   map[id.UserID]bool // guarded by mu: the user's own waiting clients are to be woken
-	untold   map[id.UserID]bool // guarded by mu: clients of others are to be told
-	unsent   map[id.UserID]bool // guarded by mu: users of ours of whom other servers are to be told
-	audience int                // guarded by mu: how many servers were told last
-	swept    time.Time          // guarded by mu: when users of other servers were last looked through
+	mu        sync.Mutex
+	users     map[id.UserID]*who   // guarded by mu
+	own       map[id.UserID]*who   // guarded by mu: those of users that are ours
+	changes   []presenceChange     // guarded by mu: in order; those that a later one of the same user follows don't count
+	told      toldPresence         // guarded by mu
+	waiting   int                  // guarded by mu: requests of our users that wait for news
+	selves    map[id.UserID]bool   // guarded by mu: the user's own waiting clients are to be woken
+	untold    map[id.UserID]bool   // guarded by mu: clients of others are to be told
+	unsent    map[id.UserID]bool   // guarded by mu: users of ours of whom other servers are to be told
+	unwritten map[id.UserID]string // guarded by mu: status messages of users of ours that aren't stored yet
+	audience  int                  // guarded by mu: how many servers were told last
+	swept     time.Time            // guarded by mu: when users of other servers were last looked through
 }
 
 type presenceChange struct {
@@ -101,12 +106,13 @@ func newPresence(e *Ephemeral) *presence {
 	mode := e.config.Presence
 	p := &presence{
 		e: e, in: mode == PresenceIn || mode == PresenceBoth, out: mode == PresenceOut || mode == PresenceBoth,
-		kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		started: time.Now(), kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		users: map[id.UserID]*who{}, selves: map[id.UserID]bool{}, own: map[id.UserID]*who{}, untold: map[id.UserID]bool{}, unsent: map[id.UserID]bool{},
-		told: toldPresence{since: e.typing.newest()},
+		unwritten: map[id.UserID]string{}, told: toldPresence{since: e.typing.newest()},
 	}
 	if store := e.config.Store; store != nil {
 		p.roomsOf, p.serversOf, p.seenLast = store.RoomsWithUs, store.ServersSharing, store.SeenLast
+		p.statusOf, p.saveStatusOf = store.StatusMessages, store.SaveStatusMessages
 	}
 	return p
 }

@@ -89,8 +89,11 @@ func (w *who) acts(d *device, now time.Time) { d.said, d.active, w.active = Onli
 //
 // spec:client-server-api#put_matrixclientv3presenceuseridstatus
 func (e *Ephemeral) SetPresence(user id.UserID, name, state, status string) {
-	e.presence.change(user, func(w *who, now time.Time) {
-		w.status = status
+	p := e.presence
+	p.change(user, func(w *who, now time.Time) {
+		if w.status != status {
+			w.status, p.unwritten[user] = status, status
+		}
 		d := w.device(name, now)
 		if d == nil {
 			return

@@ -38,20 +38,10 @@ func (p *presence) send(ctx context.Context) {
 		p.wake()
 		return
 	}
-	updates, told := p.updates(users), 0
+	updates, told := p.describe(users, true), 0
 	for _, a := range audiences {
-		var edus []federation.EDU
-		for part := range slices.Chunk(a.users, maxPresenceInEDU) {
-			var content federation.PresenceEDU
-			for _, user := range part {
-				content.Push = append(content.Push, updates[user])
-			}
-			if raw, err := json.Marshal(content); err == nil {
-				edus = append(edus, federation.EDU{Type: federation.EDUPresence, Content: raw})
-			}
-		}
 		told += len(a.servers)
-		p.e.config.Send(a.servers, edus...)
+		p.e.config.Send(a.servers, presenceEDUs(a.users, updates)...)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,22 +114,41 @@ func (p *presence) audiences(ctx context.Context, users []id.UserID) ([]audience
 	return all, nil
 }
 
-// updates is what is said of users, who count as told of.
-func (p *presence) updates(users []id.UserID) map[id.UserID]federation.UserPresence {
+// presenceEDUs are what is said of users, as it is sent.
+func presenceEDUs(users []id.UserID, updates map[id.UserID]federation.UserPresence) []federation.EDU {
+	var edus []federation.EDU
+	for part := range slices.Chunk(users, maxPresenceInEDU) {
+		var content federation.PresenceEDU
+		for _, user := range part {
+			content.Push = append(content.Push, updates[user])
+		}
+		if raw, err := json.Marshal(content); err == nil {
+			edus = append(edus, federation.EDU{Type: federation.EDUPresence, Content: raw})
+		}
+	}
+	return edus
+}
+
+// describe is what is said of users; all says that all servers which are to hear of them are told. Who did nothing since the start
+// was active before it: the specification wants a time, and 0 would say that they are at work just now.
+func (p *presence) describe(users []id.UserID, all bool) map[id.UserID]federation.UserPresence {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	updates := make(map[id.UserID]federation.UserPresence, len(users))
 	for _, user := range users {
 		is := p.of(user, now)
+		if !is.EverActive {
+			is.LastActiveAgo = now.Sub(p.started)
+		}
 		update := federation.UserPresence{
-			UserID: string(user), Presence: is.State, LastActiveAgo: is.LastActiveAgo.Milliseconds(), CurrentlyActive: is.CurrentlyActive,
+			UserID: string(user), Presence: is.State, LastActiveAgo: new(is.LastActiveAgo.Milliseconds()), CurrentlyActive: is.CurrentlyActive,
 		}
 		if is.StatusMsg != "" {
 			update.StatusMsg = &is.StatusMsg
 		}
 		updates[user] = update
-		if w := p.users[user]; w != nil {
+		if w := p.users[user]; w != nil && all {
 			w.sent, w.sentAt = w.shown, now
 		}
 	}
@@ -197,7 +206,9 @@ func (p *presence) hear(user id.UserID, update federation.UserPresence, sure boo
 		if update.StatusMsg != nil {
 			w.status = *update.StatusMsg
 		}
-		w.active = now.Add(-time.Duration(min(update.LastActiveAgo, maxAgo.Milliseconds())) * time.Millisecond)
+		if w.active = (time.Time{}); update.LastActiveAgo != nil {
+			w.active = now.Add(-time.Duration(min(*update.LastActiveAgo, maxAgo.Milliseconds())) * time.Millisecond)
+		}
 	})
 	return true
 }
@@ -208,7 +219,7 @@ func validPresence(update federation.UserPresence) bool {
 	}
 	switch update.Presence {
 	case Online, Unavailable, Offline:
-		return update.LastActiveAgo >= 0
+		return update.LastActiveAgo == nil || *update.LastActiveAgo >= 0
 	}
 	return false
 }

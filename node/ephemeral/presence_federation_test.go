@@ -68,6 +68,42 @@ var _ = Describe("presence", func() {
 		}
 	}, SpecTimeout(30*time.Second))
 
+	It("goes to servers that begin to share a room, of who is there", func(ctx context.Context) {
+		w := with(ephemeral.PresenceBoth)
+		running, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { defer close(done); _ = w.Run(running) }()
+		DeferCleanup(func() { stop(); <-done })
+		told := func(to id.ServerName, users ...id.UserID) {
+			GinkgoHelper()
+			var out sent
+			Eventually(w.sent, "20s").Should(Receive(&out))
+			Expect(out.to).To(Equal([]id.ServerName{to}))
+			var edu federation.PresenceEDU
+			Expect(json.Unmarshal(out.edu.Content, &edu)).To(Succeed())
+			var of []id.UserID
+			for _, update := range edu.Push {
+				of = append(of, id.UserID(update.UserID))
+			}
+			Expect(of).To(Equal(users))
+		}
+		w.SetPresence(carol, "PHONE", ephemeral.Online, "")
+		w.SetPresence(alice, "PHONE", ephemeral.Online, "")
+		told(far, alice)
+		w.become(ctx, "join", "@one:new.test", "@two:new.test")
+		told("new.test", alice)
+		w.become(ctx, "join", "@three:new.test")
+		w.become(ctx, "join", carol)
+		var both []id.ServerName
+		for len(both) < 2 {
+			var out sent
+			Eventually(w.sent, "20s").Should(Receive(&out))
+			Expect(string(out.edu.Content)).To(And(ContainSubstring(string(carol)), Not(ContainSubstring(string(alice)))))
+			both = append(both, out.to...)
+		}
+		Expect(both).To(ConsistOf(far, id.ServerName("new.test")))
+	}, SpecTimeout(time.Minute))
+
 	It("comes in of the origin's own users who share a room", func(ctx context.Context) {
 		w := with(ephemeral.PresenceIn)
 		update := func(origin id.ServerName, update map[string]any) {
@@ -97,6 +133,8 @@ var _ = Describe("presence", func() {
 		for user, may := range map[id.UserID]bool{alice: true, carol: false} {
 			Expect(w.MaySeePresence(ctx, user, zoe)).To(Equal(may))
 		}
+		update(far, map[string]any{"user_id": zoe, "presence": "unavailable"})
+		Expect(w.PresenceOf(zoe).EverActive).To(BeFalse(), "it isn't said when")
 		w.leave(ctx, zoe)
 		update(far, map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 60000})
 		Expect(w.PresenceOf(zoe)).To(Equal(ephemeral.Presence{User: zoe, State: "offline"}), "no room is shared any more")

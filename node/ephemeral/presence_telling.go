@@ -105,6 +105,8 @@ func (p *presence) run(ctx context.Context) {
 	var beside sync.WaitGroup
 	beside.Go(func() { p.runSending(ctx, news) })
 	beside.Go(func() { p.endLast(ctx) })
+	beside.Go(func() { p.keepStatus(ctx) })
+	beside.Go(func() { p.followJoins(ctx) })
 	defer beside.Wait()
 	ticker := time.NewTicker(presenceTick)
 	defer ticker.Stop()

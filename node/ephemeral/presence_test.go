@@ -45,6 +45,8 @@ func presenceOnly(mode PresenceMode) *Ephemeral {
 		return []id.ServerName{"far.test", "other.test"}, nil
 	}
 	e.presence.seenLast = func(context.Context, time.Duration) ([]id.UserID, error) { return nil, nil }
+	e.presence.statusOf = func(context.Context) (map[id.UserID]string, error) { return nil, nil }
+	e.presence.saveStatusOf = func(context.Context, map[id.UserID]string) error { return nil }
 	return e
 }
 
@@ -248,7 +250,7 @@ func TestChangesAreToldOnce(t *testing.T) {
 		check("not so soon again", nil)
 		later(flushGap / 2)
 		check("together", []id.UserID{alice, bob},
-			`[far.test other.test] {"push":[{"user_id":"@alice:example.org","presence":"unavailable","last_active_ago":1000},{"user_id":"@bob:example.org","presence":"unavailable","last_active_ago":0}]}`)
+			`[far.test other.test] {"push":[{"user_id":"@alice:example.org","presence":"unavailable","last_active_ago":1000},{"user_id":"@bob:example.org","presence":"unavailable","last_active_ago":1000}]}`)
 		e.SetPresence(alice, phone, Online, "")
 		e.SetPresence(alice, phone, Unavailable, "")
 		e.SetPresence(bob, phone, Unavailable, "")
@@ -260,10 +262,10 @@ func TestChangesAreToldOnce(t *testing.T) {
 			`[far.test other.test] {"push":[{"user_id":"@alice:example.org","presence":"offline","last_active_ago":49000}]}`)
 		later(renewPresence - offlineAfter + presenceTick)
 		check("again before others forget it", nil,
-			`[far.test other.test] {"push":[{"user_id":"@bob:example.org","presence":"unavailable","last_active_ago":0}]}`)
+			`[far.test other.test] {"push":[{"user_id":"@bob:example.org","presence":"unavailable","last_active_ago":1505000}]}`)
 		end()
 		later(offlineAfter + presenceTick)
-		check("gone", []id.UserID{bob}, `[far.test other.test] {"push":[{"user_id":"@bob:example.org","presence":"offline","last_active_ago":0}]}`)
+		check("gone", []id.UserID{bob}, `[far.test other.test] {"push":[{"user_id":"@bob:example.org","presence":"offline","last_active_ago":1560000}]}`)
 		later(2 * renewPresence)
 		check("who is offline needn't be told of again", nil)
 		if got := e.PresenceSince(start); len(got) != 2 {
@@ -356,7 +358,7 @@ func TestWhoDoesNotComeBackIsOffline(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if want := `{"push":[{"user_id":"@alice:example.org","presence":"offline","last_active_ago":0}]}`; !slices.Equal(sent, []string{want}) {
+		if want := `{"push":[{"user_id":"@alice:example.org","presence":"offline","last_active_ago":45000}]}`; !slices.Equal(sent, []string{want}) {
 			t.Errorf("sent: %q", sent)
 		}
 	})
@@ -401,7 +403,7 @@ func TestPresenceOfOthers(t *testing.T) {
 		if got := e.PresenceSince(since); !slices.Equal(got, []id.UserID{zoe}) {
 			t.Errorf("who may still be shown as online since before a start is offline: told of %v", got)
 		}
-		active := federation.UserPresence{Presence: Online, LastActiveAgo: 7000, CurrentlyActive: true}
+		active := federation.UserPresence{Presence: Online, LastActiveAgo: new(int64(7000)), CurrentlyActive: true}
 		hear(active)
 		later(20 * time.Minute)
 		is(t, e, zoe, "their server says when it ends", Online, true)
@@ -417,7 +419,7 @@ func TestPresenceOfOthers(t *testing.T) {
 		later(20 * time.Minute)
 		is(t, e, zoe, "their server has forgotten them", Offline, false)
 		e.presence.roomsOf = func(context.Context, []id.UserID) (map[id.UserID][]id.RoomID, error) { return nil, nil }
-		hear(federation.UserPresence{Presence: Offline, LastActiveAgo: 5, StatusMsg: new(string)})
+		hear(federation.UserPresence{Presence: Offline, LastActiveAgo: new(int64(5)), StatusMsg: new(string)})
 		hear(active)
 		later(time.Minute)
 		is(t, e, zoe, "they are in no room of ours any more", Offline, false)
@@ -567,7 +569,7 @@ func FuzzPresenceEDU(f *testing.F) {
 			return
 		}
 		for _, update := range edu.Push {
-			if validPresence(update) && (update.LastActiveAgo < 0 || update.StatusMsg != nil && len(*update.StatusMsg) > MaxStatusMsg) {
+			if validPresence(update) && (update.LastActiveAgo != nil && *update.LastActiveAgo < 0 || update.StatusMsg != nil && len(*update.StatusMsg) > MaxStatusMsg) {
 				t.Errorf("%+v is valid", update)
 			}
 		}

@@ -42,7 +42,7 @@ func (e *Ephemeral) SetReceipt(ctx context.Context, room id.RoomID, user id.User
 // have ended between their acknowledgement and their way out. Nothing is written for it; who has heard of one already knows it
 // as old.
 func (e *Ephemeral) retell(ctx context.Context) error {
-	receipts, err := e.config.Store.OwnReceipts(ctx, Read, e.config.Store.Position()-retoldPositions, maxOutgoing)
+	receipts, err := e.config.Store.OwnReceipts(ctx, Read, e.config.Store.Found()-retoldPositions, maxOutgoing)
 	if err != nil {
 		return err
 	}

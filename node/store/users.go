@@ -106,7 +106,7 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 			}
 			t.then(func() { s.erased.Store(user, at) })
 		}
-		for _, table := range []string{"access_tokens", "devices", "profiles"} {
+		for _, table := range []string{"access_tokens", "devices", "profiles", "status_messages"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(user)); err != nil {
 				return err
 			}
