@@ -94,7 +94,6 @@ func (a *actor) run(ctx context.Context) {
 		}
 		idle.Reset(a.r.limits.Idle)
 		tasks, more, announced := a.r.take(a, a.r.limits.Batch-len(a.filling.waiting))
-		a.lookForTxns(ctx, tasks)
 		for _, t := range tasks {
 			a.do(ctx, t)
 		}
@@ -208,18 +207,6 @@ func (a *actor) load(ctx context.Context, t *task) error {
 		return errUnknownRoom(a.room)
 	}
 	return nil
-}
-
-// lookForTxns looks for the client transactions of all tasks at once, so that usedTxn finds out from memory. If it can't, usedTxn asks for
-// each and tells why.
-func (a *actor) lookForTxns(ctx context.Context, tasks []*task) {
-	var txns []store.ClientTxn
-	for _, t := range tasks {
-		txns = append(txns, t.opts.ClientTxns...)
-	}
-	if len(txns) > 0 {
-		_ = a.r.store.LookForClientTxns(ctx, txns)
-	}
 }
 
 // usedTxn looks whether the task's client transaction has been done before. Then the task is answered with the event

@@ -2,10 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"maps"
-	"slices"
 	"sync/atomic"
 
 	"hanse/federation/id"
@@ -35,6 +32,9 @@ func (s *Store) clientTxn(ctx context.Context, key txnKey) (id.EventID, bool, er
 	if e, ok := s.tail.txn(key); ok {
 		return e, true, nil
 	}
+	if !s.usedTxns.mayHave(key) {
+		return "", false, nil
+	}
 	version, indexed := s.unused.version.Load(), s.tail.upto()
 	if at, ok := s.unused.keys.get(key); ok && at == indexed {
 		return "", false, nil
@@ -47,41 +47,8 @@ func (s *Store) clientTxn(ctx context.Context, key txnKey) (id.EventID, bool, er
 	return e, found, err
 }
 
-// LookForClientTxns looks for clients' transactions in one read, so that ClientTxn knows of those that are new without one.
-func (s *Store) LookForClientTxns(ctx context.Context, txns []ClientTxn) error {
-	version, indexed := s.unused.version.Load(), s.tail.upto()
-	asked := map[txnKey]bool{} // whether the table has it
-	for _, c := range txns {
-		key := c.key()
-		at, unused := s.unused.keys.get(key)
-		if _, inTail := s.tail.txn(key); !inTail && (!unused || at != indexed) {
-			asked[key] = false
-		}
-	}
-	find := func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var key []byte
-			err := rows.Scan(&key)
-			if len(key) == len(txnKey{}) {
-				asked[txnKey(key)] = true
-			}
-			return err
-		})
-	}
-	keys := slices.Collect(maps.Keys(asked))
-	if err := listOf("SELECT txn_key FROM client_txns WHERE txn_key IN (%s)", nil, keys, func(k txnKey) any { return k[:] }, find); err != nil {
-		return err
-	}
-	for key, used := range asked {
-		if !used {
-			s.unused.keep(key, version, indexed)
-		}
-	}
-	return nil
-}
-
-// unusedKeys remembers client transactions that the table didn't have: a request is looked for in its room's turn, with those
-// that came with it and then by itself, and by the commit.
+// unusedKeys remembers client transactions that the table didn't have though it might have: a request is looked for in its room's turn
+// and by the commit.
 type unusedKeys struct {
 	keys    *generations[txnKey, Position] // where the tail began then: what has left it since is in the table
 	version atomic.Int64                   // counts the writes to the table past the tail
@@ -136,7 +103,7 @@ func (w *roomWrite) txnsStillUnused(t *writeTx) error {
 		if !used {
 			_, used = w.store.tail.txn(key)
 		}
-		if !used && w.store.tail.upto() != w.indexed { // it may have been in the tail and have left it
+		if !used && w.store.tail.upto() != w.indexed && w.store.usedTxns.mayHave(key) { // it may have been in the tail and have left it
 			var e id.EventID
 			var err error
 			if used, err = t.found(findTxn, []any{key[:]}, &e); err != nil {
@@ -160,6 +127,7 @@ func (w *roomWrite) writeTxns(t *writeTx) error {
 		if err := t.insert(insertClientTxn, w.txnKeys[i][:], string(c.EventID), w.now.UnixMilli()); err != nil {
 			return err
 		}
+		t.then(func() { w.store.usedTxns.add(w.txnKeys[i]) })
 		w.store.unused.used(t, w.txnKeys[i])
 	}
 	return nil

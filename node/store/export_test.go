@@ -1,8 +1,16 @@
 package store
 
+import "context"
+
 // FillLate is a read of a room that ends after something else has happened.
 func FillLate(s *Store, read RoomInfo, meanwhile func()) {
 	version := s.events.version.Load()
 	meanwhile()
 	fill(s, s.present.infos, read.RoomID, read, version)
 }
+
+// ReadUsedTxns reads the filter of client transactions from the table, which a start does when it comes to it.
+func (s *Store) ReadUsedTxns(ctx context.Context) error { return s.usedTxns.read(ctx) }
+
+// MayBeUsed tells what the filter says.
+func (s *Store) MayBeUsed(c ClientTxn) bool { return s.usedTxns.mayHave(c.key()) }

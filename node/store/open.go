@@ -29,6 +29,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s.tail)
 	s.unused = newUnusedKeys()
+	s.usedTxns = newUsedTxns(s)
 	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.indexLong, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)
 	s.present = newPresent()
@@ -126,6 +127,10 @@ func (s *Store) Run(ctx context.Context) error {
 		s.cleanRegularly(ctx)
 		return nil
 	})
+	loops.Go(func() error {
+		s.readRegularly(ctx)
+		return nil
+	})
 	return loops.Wait()
 }
 
@@ -136,6 +141,24 @@ func (s *Store) Close() error {
 		err = e
 	}
 	return err
+}
+
+// readRegularly reads the client transactions that were used, at the start and when they have become too many.
+func (s *Store) readRegularly(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.usedTxns.full:
+		}
+		for s.usedTxns.read(ctx) != nil { // the reader says why; until then they are looked for in the table
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retryPauseMax):
+			}
+		}
+	}
 }
 
 // cleanRegularly deletes what has expired, now and then.

@@ -51,11 +51,12 @@ type Store struct {
 	events *eventCache
 	tail   *tail
 	// unheard are events that nothing names yet; see Expect.
-	unheard *unheard
-	unused  *unusedKeys
-	present *present
-	state   *stateCache
-	outbox  *outbox
+	unheard  *unheard
+	unused   *unusedKeys
+	usedTxns *usedTxns
+	present  *present
+	state    *stateCache
+	outbox   *outbox
 	// erased are the users who want to be forgotten, with the Position at which they said so: all are in memory, for they are few,
 	// and any event's sender may be one.
 	erased sync.Map

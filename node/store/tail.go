@@ -124,7 +124,8 @@ func (l *tail) index(t *writeTx, least int) error {
 		}
 	}
 	now := time.Now().UnixMilli()
-	for _, key := range sortedKeys(l.txns, func(a, b txnKey) int { return slices.Compare(a[:], b[:]) }) {
+	keys := sortedKeys(l.txns, func(a, b txnKey) int { return slices.Compare(a[:], b[:]) })
+	for _, key := range keys {
 		if err := t.insert(insertClientTxn, key[:], string(l.txns[key].eventID), now); err != nil {
 			return err
 		}
@@ -135,7 +136,12 @@ func (l *tail) index(t *writeTx, least int) error {
 	if _, err := t.exec("UPDATE counters SET indexed = $1", int64(upto)); err != nil {
 		return err
 	}
-	t.then(func() { l.cut(upto) })
+	t.then(func() {
+		for _, key := range keys {
+			l.store.usedTxns.add(key)
+		}
+		l.cut(upto)
+	})
 	return nil
 }
 
