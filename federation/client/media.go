@@ -77,16 +77,20 @@ func unknown(err error) bool {
 func (c *Client) media(ctx context.Context, server id.ServerName, q call, limit int64, take TakeMedia) error {
 	q.accept = "multipart/mixed"
 	q.limit = limit + federation.MaxMediaHead + maxDrain
-	contentType, elsewhere := "", ""
-	q.header = func(header http.Header) { contentType = header.Get("Content-Type") }
+	var answer http.Header
+	elsewhere := ""
+	q.header = func(header http.Header) { answer = header }
 	err := c.do(ctx, server, q, func(body io.Reader) error {
-		part, content, err := federation.ReadMedia(contentType, body)
+		part, content, err := federation.ReadMedia(answer.Get("Content-Type"), body)
 		if err != nil {
 			return err
 		}
 		if part.Location != "" {
 			elsewhere = part.Location
 			return nil
+		}
+		if part.Disposition == "" { // Dendrite has it among the headers of the answer
+			part.Disposition = answer.Get("Content-Disposition")
 		}
 		return take(part, &bounded{from: content, left: limit, limit: limit})
 	})

@@ -95,6 +95,22 @@ var _ = Describe("media", func() {
 		Expect(got.content).To(Equal("012345678"))
 	})
 
+	It("has the name that its server gives beside the parts, where the part has none", func() {
+		w.peer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
+			out.Header().Set("Content-Type", federation.MediaContentType("b"))
+			out.Header().Set("Content-Disposition", "inline; filename=beside.png")
+			part := federation.MediaPart{ContentType: "image/png"}
+			if strings.HasSuffix(in.URL.Path, "/named") {
+				part.Disposition = "inline; filename=within.png"
+			}
+			_ = federation.WriteMedia(out, "b", part, strings.NewReader("0123456789")) // who asks sees what is missing
+		}))
+		for mediaID, want := range map[string]string{"nameless": "inline; filename=beside.png", "named": "inline; filename=within.png"} {
+			Expect(c.DownloadMedia(ctx, peer, federation.MediaRequest{MediaID: mediaID}, most, got.take)).To(Succeed())
+			Expect(got.part).To(Equal(federation.MediaPart{ContentType: "image/png", Disposition: want}))
+		}
+	})
+
 	It("that is not there is refused", func() {
 		e := failure(c.DownloadMedia(ctx, peer, federation.MediaRequest{MediaID: "none"}, most, got.take))
 		Expect([]any{e.Status, e.Matrix.Code}).To(Equal([]any{404, "M_NOT_FOUND"}))
