@@ -79,10 +79,12 @@ var _ = BeforeSuite(func() {
 	ca, err := fabric.LoadOrCreateCA(folder)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(ca.Pool()).NotTo(BeNil())
-	program := filepath.Join(folder, "bin", "hanse")
-	build := exec.Command("go", "build", "-o", program, "hanse")
-	output, err := build.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), string(output))
+	program := os.Getenv("HANSE_BIN")
+	if program == "" {
+		program = filepath.Join(folder, "bin", "hanse")
+		output, err := exec.Command("go", "build", "-o", program, "hanse").CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(output))
+	}
 
 	places, err := fabric.Places(2)
 	Expect(err).NotTo(HaveOccurred())
