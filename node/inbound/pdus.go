@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
+	"runtime/debug"
+	"sync"
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
@@ -15,6 +18,7 @@ import (
 	"hanse/federation/roomversion"
 	"hanse/federation/server"
 	"hanse/keys"
+	"hanse/node/rooms"
 	"hanse/node/store"
 )
 
@@ -28,10 +32,12 @@ type place struct {
 	events   []*event.Event     // valid; after verify: verified
 }
 
-// parse makes events of the raw ones and sorts them by room. What isn't valid is dropped.
+// parse makes events of the raw ones and sorts them by room. What isn't valid is dropped, what has a wrong hash is redacted, which
+// changes nothing about its signatures.
 //
-// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1, 3
 func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
+	var known []arrival
 	for _, raw := range raws {
 		room, eventID := head(raw)
 		roomID, err := id.ParseRoomID(room)
@@ -47,10 +53,14 @@ func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
 			d.drop(CheckRoom, eventID, roomID, "this server is not in its room")
 			continue
 		}
-		e, err := event.Parse(p.rules, raw)
+		known = append(known, arrival{place: p, raw: raw, eventID: eventID})
+	}
+	onAllCores(known, d.in.parse)
+	for _, a := range known {
+		p, e := a.place, a.event
 		switch {
-		case err != nil:
-			d.drop(CheckFormat, eventID, roomID, fmt.Sprintf("it is not a valid event: %v", err))
+		case a.err != nil:
+			d.drop(CheckFormat, a.eventID, p.room, fmt.Sprintf("it is not a valid event: %v", a.err))
 		case p.denied:
 			// spec:server-server-api#server-access-control-lists-acls
 			d.refuse(CheckACL, e, "your server is denied access to this room by its server ACL")
@@ -61,6 +71,55 @@ func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
 		}
 	}
 	return nil
+}
+
+// arrival is a PDU of a room that we know.
+type arrival struct {
+	place   *place
+	raw     json.RawMessage
+	eventID string // where events carry theirs
+	event   *event.Event
+	err     error
+}
+
+// parse makes the event. A panic is this event's error: it is in a goroutine of its own.
+func (i *Inbound) parse(a *arrival) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.err = errors.New("this server fails to read it")
+			i.log.Error("a PDU can't be read", "room", a.place.room, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	a.event, a.err = event.Parse(a.place.rules, a.raw)
+	if a.err == nil && !a.event.ContentHashMatches() {
+		a.event = a.event.Redacted()
+	}
+}
+
+// onAllCores calls do for all items and returns when all calls have.
+func onAllCores[T any](items []T, do func(*T)) {
+	share := (len(items) + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0)
+	var others sync.WaitGroup
+	for len(items) > 0 {
+		n := max(share, fewItems)
+		if n >= len(items) {
+			break
+		}
+		part := items[:n]
+		items = items[n:]
+		others.Go(func() { each(part, do) })
+	}
+	each(items, do)
+	others.Wait()
+}
+
+// fewItems aren't worth a goroutine of their own.
+const fewItems = 8
+
+func each[T any](items []T, do func(*T)) {
+	for i := range items {
+		do(&items[i])
+	}
 }
 
 // head is what tells an event from others before it is parsed: its room and, in room versions 1 and 2, its ID. What isn't a
@@ -128,21 +187,20 @@ func (d *delivery) awaitJoin(ctx context.Context, roomID id.RoomID) bool {
 	return d.in.cfg.Rooms.AwaitJoin(ctx, roomID)
 }
 
-// expect has the store look for all events at once, before each room does for its own.
-func (d *delivery) expect(ctx context.Context) error {
+// eventIDs are those of all events.
+func (d *delivery) eventIDs() []id.EventID {
 	var ids []id.EventID
 	for _, p := range d.rooms {
 		for _, e := range p.events {
 			ids = append(ids, e.ID())
 		}
 	}
-	return d.in.cfg.Store.Expect(ctx, ids)
+	return ids
 }
 
-// verify checks the signatures of all events together, so that all keys are looked up at once, and redacts what has a
-// wrong hash.
+// verify checks the signatures of all events together, so that all keys are looked up at once.
 //
-// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 2, 3
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 2
 func (d *delivery) verify(ctx context.Context) {
 	var all []*event.Event
 	var of []*place
@@ -163,28 +221,25 @@ func (d *delivery) verify(ctx context.Context) {
 			d.refuse(CheckSignature, e, fmt.Sprintf("its signatures are not good: %v", err))
 			continue
 		}
-		if !e.ContentHashMatches() {
-			e = e.Redacted()
-		}
 		of[i].events = append(of[i].events, e)
 	}
 }
 
-// submit hands a room its events.
-func (d *delivery) submit(ctx context.Context, p *place) error {
-	if !p.resident {
-		for _, e := range p.events {
-			if err := d.rescind(ctx, e); err != nil {
-				return err
-			}
-		}
-		return nil
+// submit hands rooms that we are in their events.
+func (d *delivery) submit(ctx context.Context, places []*place) error {
+	submissions := make([]rooms.Submission, len(places))
+	for i, p := range places {
+		submissions[i] = rooms.Submission{Room: p.room, Events: p.events}
 	}
-	if !d.alone {
-		verdicts, err := d.in.cfg.Rooms.Submit(ctx, d.origin, p.room, p.events)
-		d.judged(p, verdicts)
-		return retryLater(err)
+	verdicts, err := d.in.cfg.Rooms.SubmitTogether(ctx, d.origin, submissions)
+	for i, p := range places {
+		d.judged(p, verdicts[i])
 	}
+	return retryLater(err)
+}
+
+// submitAlone hands a room its events, of a transaction that has nothing else: its answer is saved with what they led to.
+func (d *delivery) submitAlone(ctx context.Context, p *place) error {
 	_, saved, err := d.in.cfg.Rooms.SubmitAll(ctx, d.origin, p.room, p.events, func(verdicts []room.Verdict) (store.TransactionAnswer, error) {
 		d.judged(p, verdicts)
 		return d.answer()
@@ -210,6 +265,16 @@ func (d *delivery) judged(p *place, verdicts []room.Verdict) {
 		}
 		d.result(v.EventID, result)
 	}
+}
+
+// rescindAll handles the events of a room that we aren't in.
+func (d *delivery) rescindAll(ctx context.Context, events []*event.Event) error {
+	for _, e := range events {
+		if err := d.rescind(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rescind handles an event of a room that we aren't in: it may end an invite or a knock.

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -86,22 +87,33 @@ func (d *delivery) pdus(ctx context.Context, raws []json.RawMessage) error {
 	if err := d.parse(ctx, raws); err != nil {
 		return err
 	}
-	if err := d.expect(ctx); err != nil {
+	// The store looks for all events at once, before each room does for its own.
+	ids := d.eventIDs()
+	var expected errgroup.Group
+	expected.Go(func() error { return d.in.cfg.Store.Expect(ctx, ids) })
+	d.verify(ctx)
+	if err := expected.Wait(); err != nil {
 		return err
 	}
-	d.verify(ctx)
-	var places []*place
+	var resident, outside []*place
 	for _, p := range d.rooms {
-		if len(p.events) > 0 {
-			places = append(places, p)
+		switch {
+		case len(p.events) == 0:
+		case p.resident:
+			resident = append(resident, p)
+		default:
+			outside = append(outside, p)
 		}
 	}
-	d.alone = d.alone && len(places) == 1
 	var group errgroup.Group
-	for _, p := range places {
-		group.Go(func() error { return d.submit(ctx, p) })
+	for _, p := range outside {
+		group.Go(func() error { return d.rescindAll(ctx, p.events) })
 	}
-	return group.Wait()
+	d.alone = d.alone && len(resident) == 1 && len(outside) == 0
+	if d.alone {
+		return d.submitAlone(ctx, resident[0])
+	}
+	return cmp.Or(d.submit(ctx, resident), group.Wait())
 }
 
 // edus hands the EDUs to who is registered for them. The room's server ACL is looked at by the handlers, which know the

@@ -98,6 +98,34 @@ var _ = Describe("a room with a policy server", func() {
 		}
 	}
 
+	It("is asked about its room's events alone, when a server sends for several rooms", func() {
+		other := one.create(rooms.CreateRequest{})
+		two.join(bob, other, one.name)
+		two.sees(one.set(alice, roomID, "m.room.policy", "", g.content()))
+		var submissions []rooms.Submission
+		for _, r := range []id.RoomID{other, roomID} {
+			info, _, err := one.store.Room(ctx, r)
+			Expect(err).NotTo(HaveOccurred())
+			submissions = append(submissions, rooms.Submission{Room: r, Events: two.forged(bob, r, info.Forward, info.Depth+1, 2)})
+		}
+		verdicts, err := one.rooms.SubmitTogether(ctx, two.name, submissions)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(verdicts).To(HaveLen(2))
+		for i, s := range submissions {
+			for _, e := range s.Events {
+				Expect(verdicts[i]).To(ContainElement(room.Verdict{EventID: e.ID(), Status: room.Accepted}))
+			}
+		}
+		Expect(g.asked.Load()).To(BeEquivalentTo(2))
+
+		info, _, err := one.store.Room(ctx, other)
+		Expect(err).NotTo(HaveOccurred())
+		taken := two.forged(bob, other, info.Forward, info.Depth+1, 1)
+		_, err = one.rooms.SubmitTogether(ctx, two.name, []rooms.Submission{{Room: "!unknown:two.test", Events: taken}, {Room: other, Events: taken}})
+		Expect(err).To(MatchError(ContainSubstring("does not know the room !unknown:two.test")))
+		Expect(status(one, taken[0].ID())()).To(Equal(room.Accepted.String()))
+	})
+
 	It("sends what it signs and nothing that it refuses", func() {
 		two.sees(one.set(alice, roomID, "m.room.policy", "", g.content()))
 		Expect(g.asked.Load()).To(BeZero(), "the event that names it is not its business")

@@ -1,6 +1,7 @@
 package rooms
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"fmt"
@@ -33,6 +34,31 @@ func (r *Rooms) ask(ctx context.Context, roomID id.RoomID, t *task) (room.Result
 	if err := r.enqueue(roomID, t, r.limits.Mailbox); err != nil {
 		return room.Result{}, err
 	}
+	return t.await(ctx)
+}
+
+// askAll queues a task in each of several rooms and waits for all answers. None of the rooms begins before all have their task:
+// that their commits will come is then known before the first of them does, and they share a transaction. The error is the first
+// of any room; the others have been asked all the same.
+func (r *Rooms) askAll(ctx context.Context, roomIDs []id.RoomID, tasks []*task) ([]room.Result, error) {
+	errs := make([]error, len(tasks))
+	r.mu.Lock()
+	for i, t := range tasks {
+		t.answer = make(chan answer, 1)
+		errs[i] = r.enqueueLocked(roomIDs[i], t, r.limits.Mailbox)
+	}
+	r.mu.Unlock()
+	results := make([]room.Result, len(tasks))
+	for i, t := range tasks {
+		if errs[i] == nil {
+			results[i], errs[i] = t.await(ctx)
+		}
+	}
+	return results, cmp.Or(errs...)
+}
+
+// await waits for the task's answer.
+func (t *task) await(ctx context.Context) (room.Result, error) {
 	select {
 	case a := <-t.answer:
 		return a.result, a.err
@@ -45,6 +71,10 @@ func (r *Rooms) ask(ctx context.Context, roomID id.RoomID, t *task) (room.Result
 func (r *Rooms) enqueue(roomID id.RoomID, t *task, bound int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.enqueueLocked(roomID, t, bound)
+}
+
+func (r *Rooms) enqueueLocked(roomID id.RoomID, t *task, bound int) error {
 	a := r.actors[roomID]
 	if a == nil {
 		a = newActor(r, roomID)

@@ -1,8 +1,11 @@
 package rooms
 
 import (
+	"cmp"
 	"context"
 	"time"
+
+	"golang.org/x/sync/errgroup" // rooms with a policy server wait for it, each by itself
 
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -40,6 +43,39 @@ func (r *Rooms) SubmitAll(ctx context.Context, origin id.ServerName, roomID id.R
 		return nil, false, err
 	}
 	return result.Verdicts, saved, nil
+}
+
+// Submission is what a transaction of another server brings for a room: see Submit.
+type Submission struct {
+	Room   id.RoomID
+	Events []*event.Event
+}
+
+// SubmitTogether is Submit for a transaction with events of several rooms, each of which is there once: what they decide is
+// written at once. The verdicts are those of each room, if there is no error; else some rooms may have taken their events.
+func (r *Rooms) SubmitTogether(ctx context.Context, origin id.ServerName, submissions []Submission) ([][]room.Verdict, error) {
+	verdicts := make([][]room.Verdict, len(submissions))
+	var group errgroup.Group
+	var rooms []id.RoomID
+	var tasks []*task
+	var at []int // their places in submissions
+	for i, s := range submissions {
+		if _, enabled, err := r.policyOf(ctx, s.Room); enabled || err != nil {
+			group.Go(func() (err error) {
+				verdicts[i], err = r.Submit(ctx, origin, s.Room, s.Events)
+				return err
+			})
+			continue
+		}
+		rooms = append(rooms, s.Room)
+		tasks = append(tasks, &task{input: room.Receive{Origin: origin, Events: s.Events}})
+		at = append(at, i)
+	}
+	results, err := r.askAll(ctx, rooms, tasks)
+	for n, i := range at {
+		verdicts[i] = results[n].Verdicts
+	}
+	return verdicts, cmp.Or(err, group.Wait())
 }
 
 // AwaitJoin waits until a join of the room through another server that is under way has ended, at most for a few
