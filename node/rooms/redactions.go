@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"slices"
 
 	"hanse/federation/authrules"
 	"hanse/federation/event"
@@ -17,6 +18,12 @@ import (
 //
 // spec:rooms/v12#handling-redactions
 func (a *actor) redactions(ctx context.Context, opts store.CommitOptions, c room.Commit, src source) (store.CommitOptions, error) {
+	plain := func(e room.Committed) bool {
+		return e.Event.Type() != typeRedaction && e.Event.Sender().Server() == a.r.self
+	}
+	if !slices.ContainsFunc(c.Events, func(e room.Committed) bool { return !plain(e) }) {
+		return opts, nil // a message of ours, as mostly: it redacts nothing, and nobody can have redacted it before
+	}
 	inCommit := make(map[id.EventID]*event.Event, len(c.Events))
 	for _, e := range c.Events {
 		inCommit[e.Event.ID()] = e.Event
@@ -62,17 +69,23 @@ func (a *actor) redactions(ctx context.Context, opts store.CommitOptions, c room
 	return opts, nil
 }
 
-// InEffect tells whether an event may be shown to clients: any but a redaction that was not applied, because its sender may
-// not, or its target isn't here. Such a one waits for its target, as far as clients know it doesn't exist.
+// InEffect gives whether events may be shown to clients, which it finds out for all of them at once: any but redactions that were
+// not applied, because their senders may not, or their targets aren't here. Such a one waits for its target, as far as clients
+// know it doesn't exist.
 //
 // spec:rooms/v12#handling-redactions
-func InEffect(ctx context.Context, s *store.Store, row store.EventRow) (bool, error) {
-	target, waits := awaited(row)
-	if !waits || target == "" {
-		return !waits, nil
+func InEffect(ctx context.Context, s *store.Store, rows []store.EventRow) (shown func(store.EventRow) bool, err error) {
+	var targets []id.EventID
+	for _, row := range rows {
+		if target, _ := awaited(row); target != "" {
+			targets = append(targets, target)
+		}
 	}
-	found, err := s.Events(ctx, []id.EventID{target})
-	return applied(row, found), err
+	var found map[id.EventID]store.EventRow
+	if len(targets) > 0 {
+		found, err = s.Events(ctx, targets)
+	}
+	return func(row store.EventRow) bool { return applied(row, found) }, err
 }
 
 // awaited is the target, "" if it names none, of an event that is in effect only if it was applied to that; false for all others.
@@ -84,7 +97,7 @@ func awaited(row store.EventRow) (target id.EventID, waits bool) {
 	return target, true
 }
 
-// applied is InEffect where the targets are among the events found.
+// applied tells whether an event is in effect where the targets are among the events found.
 func applied(row store.EventRow, found map[id.EventID]store.EventRow) bool {
 	target, waits := awaited(row)
 	return !waits || found[target].RoomID == row.RoomID && found[target].RedactedBy != ""

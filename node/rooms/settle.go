@@ -17,13 +17,15 @@ type unsettled struct {
 // settle answers a task whose commit is on disk, at once or, if it asked for that, when all its events are decided.
 func (a *actor) settle(w waiting) {
 	a.decided(w.result.Verdicts)
+	if !w.task.settle {
+		w.task.reply(answer{result: w.result})
+		return
+	}
 	u := &unsettled{task: w.task, result: w.result, waiting: make(map[id.EventID]int)}
-	if w.task.settle {
-		u.result.Verdicts = slices.Clone(w.result.Verdicts)
-		for i, v := range w.result.Verdicts {
-			if v.Status == room.Waiting {
-				u.waiting[v.EventID] = i
-			}
+	u.result.Verdicts = slices.Clone(w.result.Verdicts)
+	for i, v := range w.result.Verdicts {
+		if v.Status == room.Waiting {
+			u.waiting[v.EventID] = i
 		}
 	}
 	if len(u.waiting) == 0 {
