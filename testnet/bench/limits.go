@@ -23,7 +23,7 @@ const (
 	maxDestinations = 1000
 	// maxWaiters bounds --clients: registering one costs a server a password hash.
 	maxWaiters = 500
-	// maxDuration bounds --duration of the overload: the events of a run are signed before it, 2,500 a second.
+	// maxDuration bounds --duration of the overload: the events of a run are kept in memory.
 	maxDuration = 2 * time.Minute
 
 	// transactionPDUs is how many events a full transaction has. spec:server-server-api#transactions

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,9 +20,14 @@ const (
 	overloadClients = 640
 	// overloadPDUs is how many events a transaction of the overload has.
 	overloadPDUs = 10
-	// overloadRate is how many events a second are signed before: no server of today takes more on two cores.
-	overloadRate = 2500
-	// bestFor is how long the best rate is measured.
+	// bestSupply is how many events each server has signed for each second in which the best rate is measured, and
+	// overloadSupply how many, for each second of the overload, all have signed for each that was accepted a second at the
+	// best rate; but no more than maxSupply, which is some 600 MB. Who has sent all signs more under way, which takes from
+	// the machine.
+	bestSupply     = 1000
+	overloadSupply = 1.25
+	maxSupply      = 200_000
+	// bestFor is how long the best rate is measured at most.
 	bestFor = 4 * time.Second
 	// atRest is how much of a core a server may use that is at rest again.
 	atRest = 0.1
@@ -38,6 +44,7 @@ type tally struct {
 	mu       sync.Mutex
 	took     []time.Duration // guarded by mu; of requests that were accepted
 	events   int             // guarded by mu
+	servers  int             // events of servers among them; set at the end
 	refused  int             // guarded by mu; 429 and 503
 	untimed  int             // guarded by mu; of them, those without a time to retry
 	failures int             // guarded by mu; anything else
@@ -73,8 +80,9 @@ type crowd struct {
 	roomID   string
 	rooms    []*room
 	events   [][]*event.Event
-	lanes    []lane
-	sent     []int // transactions of each lane that were accepted; owned by the lane's goroutine in a phase
+	random   []*rand.Rand // for the words of each server; as lanes
+	lanes    []lane       // what each server has signed; owned by the server's goroutine in a phase
+	sent     []int        // transactions of each lane that were accepted; as lanes
 
 	mu   sync.Mutex
 	said []sent // guarded by mu
@@ -86,26 +94,31 @@ func overload(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	best := c.phase(ctx, atOnce, len(c.lanes)/10, min(bestFor, t.Duration))
+	const few, many = "64 clients and a tenth of the servers", "ten times as many"
+	best, used := c.measure(ctx, few, atOnce, len(c.lanes)/10, t.bestFor())
 	if best.failure != nil {
 		return fmt.Errorf("at its best: %w", best.failure)
 	}
 	bestRate := float64(best.events) / best.lasted.Seconds()
-	t.rate("64 clients and a tenth of the servers: accepted", "events", bestRate, 0, "")
+	t.rate(few+": accepted", "events", bestRate, 0, "")
+	for _, f := range used {
+		t.figure(f)
+	}
+	if err := c.supply(float64(best.servers) / best.lasted.Seconds()); err != nil {
+		return err
+	}
 	pid := t.target.process.PID()
 	calm, _ := resident(pid)
 	resetPeak(pid)
-	w := t.window()
-	much := c.phase(ctx, overloadClients, len(c.lanes), t.Duration)
-	used := t.spentFigures("ten times as many", w, time.Now())
+	much, used := c.measure(ctx, many, overloadClients, len(c.lanes), t.Duration)
 	rest := t.restAgain(ctx, c, much.until)
 	_, p99, most := spread(much.took)
-	t.rate("ten times as many: accepted", "events", float64(much.events)/much.lasted.Seconds(), bestRate, "its own best rate")
-	t.seconds("ten times as many: an accepted request, 99 % within", p99, 0, "")
-	t.seconds("ten times as many: an accepted request, the slowest", most, 0, "")
-	t.amount("ten times as many: refused with 429 or 503", "requests", float64(much.refused))
-	t.amount("ten times as many: of them without a time to retry", "requests", float64(much.untimed))
-	t.amount("ten times as many: other failures", "requests", float64(much.failures))
+	t.rate(many+": accepted", "events", float64(much.events)/much.lasted.Seconds(), bestRate, "its own best rate")
+	t.seconds(many+": an accepted request, 99 % within", p99, 0, "")
+	t.seconds(many+": an accepted request, the slowest", most, 0, "")
+	t.amount(many+": refused with 429 or 503", "requests", float64(much.refused))
+	t.amount(many+": of them without a time to retry", "requests", float64(much.untimed))
+	t.amount(many+": other failures", "requests", float64(much.failures))
 	if much.failure != nil {
 		t.say("%s: the first failure: %v", t.target.label(), much.failure)
 	}
@@ -123,6 +136,9 @@ func overload(ctx context.Context, t *trial) error {
 	return c.check(ctx)
 }
 
+// bestFor is how long the best rate is measured.
+func (t *trial) bestFor() time.Duration { return min(bestFor, t.Duration) }
+
 // newCrowd boots the server and makes everybody ready.
 func (t *trial) newCrowd(ctx context.Context) (*crowd, error) {
 	n := t.scaled(overloadServers, 20)
@@ -130,8 +146,9 @@ func (t *trial) newCrowd(ctx context.Context) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &crowd{trial: t, lanes: make([]lane, n), events: make([][]*event.Event, n), rooms: make([]*room, n), sent: make([]int, n)}
+	c := &crowd{trial: t, lanes: make([]lane, n), events: make([][]*event.Event, n), rooms: make([]*room, n), random: make([]*rand.Rand, n), sent: make([]int, n)}
 	for i, s := range servers {
+		c.random[i] = t.random("overload" + strconv.Itoa(i))
 		if c.rooms[i], err = newRoom(s, "overload"+strconv.Itoa(i)); err != nil {
 			return nil, err
 		}
@@ -146,30 +163,50 @@ func (t *trial) newCrowd(ctx context.Context) (*crowd, error) {
 	if err := parallel(n, 4, func(i int) error { return c.sessions[0].joinRoom(ctx, c.rooms[i]) }); err != nil {
 		return nil, err
 	}
-	// The tenth that is there from the beginning has more to say.
-	perLane := int(overloadRate*(t.Duration+bestFor).Seconds())/n/overloadPDUs + 1
-	t.say("%s: signing events of %d servers", t.target.label(), n)
-	err = parallel(n, 2, func(i int) error {
-		transactions := perLane
-		if i < n/10 {
-			transactions *= 4
-		}
-		random := t.random("overload" + strconv.Itoa(i))
-		made, err := c.rooms[i].talk(servers[i], transactions*overloadPDUs, func(n int) string { return words(random, strconv.Itoa(n)) })
+	t.say("%s: signing events of %d servers", t.target.label(), n/10)
+	each := int(bestSupply*t.bestFor().Seconds()) / overloadPDUs
+	return c, parallel(n/10, 2, func(i int) error { return c.sign(i, each) })
+}
+
+// supply lets every server have signed what it will send in the overload, by how many events a second all took at the best
+// rate: nothing of that takes from the machine under the clock.
+func (c *crowd) supply(rate float64) error {
+	n := len(c.lanes)
+	each := int(min(overloadSupply*rate*c.trial.Duration.Seconds(), maxSupply))/n/overloadPDUs + 1
+	c.trial.say("%s: signing events of %d servers", c.trial.target.label(), n)
+	return parallel(n, 2, func(i int) error { return c.sign(i, each-(len(c.lanes[i])-c.sent[i])) })
+}
+
+// sign lets a server have so many transactions more to send; none if there are fewer.
+func (c *crowd) sign(index, transactions int) error {
+	r := c.rooms[index]
+	for range transactions {
+		first := len(c.events[index])
+		made, err := r.talk(r.owner, overloadPDUs, func(n int) string { return words(c.random[index], strconv.Itoa(first+n)) })
 		if err != nil {
 			return err
 		}
-		c.events[i] = made
-		for start := 0; start < len(made); start += overloadPDUs {
-			b, err := newBatch(servers[i], t.target.name, "o"+strconv.Itoa(start), made[start:start+overloadPDUs])
-			if err != nil {
-				return err
-			}
-			c.lanes[i] = append(c.lanes[i], b)
+		b, err := newBatch(r.owner, c.trial.target.name, "o"+strconv.Itoa(first), made)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	return c, err
+		c.events[index], c.lanes[index] = append(c.events[index], made...), append(c.lanes[index], b)
+	}
+	return nil
+}
+
+// measure is a phase, and beside it what it took of the machine.
+func (c *crowd) measure(ctx context.Context, name string, clients, servers int, duration time.Duration) (*tally, []Figure) {
+	w := c.trial.window()
+	y := c.phase(ctx, clients, servers, duration)
+	figures := []Figure{{
+		Name: name + ": accepted of servers", Value: float64(y.servers) / y.lasted.Seconds(), Unit: "events/s", More: true,
+	}}
+	if usageKnown {
+		each := (cpuTime(c.trial.target.process.PID()) - w.server).Seconds() / float64(max(y.events, 1))
+		figures = append(figures, Figure{Name: name + ": CPU time of the server an event", Value: each, Unit: "s"})
+	}
+	return y, append(figures, c.trial.spentFigures(name, w, time.Now())...)
 }
 
 // phase lets clients and servers ask for a while.
@@ -178,6 +215,7 @@ func (c *crowd) phase(ctx context.Context, clients, servers int, duration time.D
 	defer cancel()
 	began := time.Now()
 	y := &tally{until: began.Add(duration)}
+	before := c.transactions()
 	var wait sync.WaitGroup
 	for i := range clients {
 		wait.Go(func() { c.client(ctx, i, y, y.until) })
@@ -187,7 +225,16 @@ func (c *crowd) phase(ctx context.Context, clients, servers int, duration time.D
 	}
 	wait.Wait()
 	y.lasted = time.Since(began)
+	y.servers = (c.transactions() - before) * overloadPDUs
 	return y
+}
+
+// transactions is how many of the servers were accepted. Not to be called in a phase.
+func (c *crowd) transactions() (n int) {
+	for _, sent := range c.sent {
+		n += sent
+	}
+	return n
 }
 
 // client sends one message after another; one that was refused is sent again after the time the server names.
@@ -213,7 +260,13 @@ func (c *crowd) client(ctx context.Context, index int, y *tally, until time.Time
 
 // server sends one transaction after another.
 func (c *crowd) server(ctx context.Context, index int, y *tally, until time.Time) {
-	for c.sent[index] < len(c.lanes[index]) && time.Now().Before(until) && ctx.Err() == nil {
+	for time.Now().Before(until) && ctx.Err() == nil {
+		if c.sent[index] == len(c.lanes[index]) {
+			if err := c.sign(index, 1); err != nil {
+				y.note(time.Now(), 0, err)
+				return
+			}
+		}
 		b := c.lanes[index][c.sent[index]]
 		began := time.Now()
 		accepted, pause := y.note(began, len(b.events), b.server.send(ctx, c.trial.target.name, b.call))

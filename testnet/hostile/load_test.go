@@ -37,6 +37,11 @@ type outcome struct {
 // rate is how many were accepted a second.
 func (o *outcome) rate() float64 { return float64(len(o.times)) / o.lasted.Seconds() }
 
+// each is the part of each accepted request of what was spent on all.
+func (o *outcome) each(spent time.Duration) time.Duration {
+	return (spent / time.Duration(max(1, len(o.times)))).Round(time.Microsecond)
+}
+
 func (o *outcome) String() string {
 	return fmt.Sprintf("%.0f/s offered, %.0f/s accepted (p50 %v, p99 %v, max %v), refused %v, broken %v",
 		float64(o.offered)/o.lasted.Seconds(), o.rate(), quantile(o.times, .5), quantile(o.times, .99), quantile(o.times, 1), o.refused, o.broken)
@@ -100,8 +105,9 @@ func call(ctx context.Context, c caller, from, until time.Time, pace time.Durati
 				continue
 			}
 		}
+		request := c.request() // to make and sign it takes its time, which isn't the node's
 		started := time.Now()
-		answer, err := w.do(c.request())
+		answer, err := w.do(request)
 		one.offered++
 		switch {
 		case err != nil:
@@ -144,13 +150,15 @@ func overloaded(ctx context.Context, n *node, few, many []caller) {
 	GinkgoHelper()
 	rest := n.use()
 	load(ctx, few, time.Second, 0) // what is slow at first shall not count
+	spent := n.spent()
 	best := load(ctx, few, max(2*time.Second, *overloadTime/4), 0)
-	AddReportEntry("best", best.String())
+	AddReportEntry("best", fmt.Sprintf("%v; %v of the node's processor time for each accepted", best, best.each(n.spent()-spent)))
 	Expect(best.last).To(BeEmpty())
 	stop := n.peak()
+	spent = n.spent()
 	under := load(ctx, many, *overloadTime, time.Duration(float64(len(many))/best.rate()/10*float64(time.Second)))
 	peak := stop()
-	AddReportEntry("overload", under.String())
+	AddReportEntry("overload", fmt.Sprintf("%v; %v of the node's processor time for each accepted", under, under.each(n.spent()-spent)))
 	AddReportEntry("ratio", fmt.Sprintf("%.0f %% of the best rate is still served; peak memory %.1f MB, before %v", 100*under.rate()/best.rate(), float64(peak)/1e6, rest))
 
 	Expect(under.last).To(BeEmpty(), "neither served nor told to come later")

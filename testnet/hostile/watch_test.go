@@ -59,6 +59,11 @@ func (n *node) resident() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
+// spent is the processor time that the node has used since it was started.
+func (n *node) spent() time.Duration {
+	return time.Duration(n.metric("process_cpu_seconds_total") * float64(time.Second))
+}
+
 // metric reads one of the node's metrics, summed over its labels.
 func (n *node) metric(name string) float64 {
 	GinkgoHelper()
