@@ -74,11 +74,16 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 	}
 	more := from > sp.after
 	for scanned := 0; ; {
+		inEffect, err := rooms.InEffect(ctx, b.store, rowsOf(entries))
+		if err != nil {
+			return nil, false, err
+		}
 		for i, e := range slices.Backward(entries) {
 			wanted, err := b.wants(ctx, sp, e)
 			if err != nil {
 				return nil, false, err
 			}
+			wanted = wanted && (e.Event.ID() == sp.own || inEffect(e.EventRow))
 			if wanted && len(kept) == limit {
 				slices.Reverse(kept)
 				return kept, true, nil
@@ -108,7 +113,15 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 	}
 }
 
-// wants tells whether an event belongs to the timeline.
+func rowsOf(entries []*entry) []store.EventRow {
+	rows := make([]store.EventRow, len(entries))
+	for i, e := range entries {
+		rows[i] = e.EventRow
+	}
+	return rows
+}
+
+// wants tells whether an event belongs to the timeline, if it is in effect.
 func (b *builder) wants(ctx context.Context, sp span, e *entry) (bool, error) {
 	if !b.request.Filter.Room.Timeline.MatchEvent(e.Event) || !e.Event.IsState() && b.facts.ignored[e.Event.Sender()] {
 		return false, nil
@@ -126,10 +139,7 @@ func (b *builder) wants(ctx context.Context, sp span, e *entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !rooms.MaySee(e.Event, b.request.User, e.visibility, member, e.Position < sp.joinedUntil) {
-		return false, nil
-	}
-	return rooms.InEffect(ctx, b.store, e.EventRow)
+	return rooms.MaySee(e.Event, b.request.User, e.visibility, member, e.Position < sp.joinedUntil), nil
 }
 
 // misleading finds the last state event of a timeline that would leave the client with a state that is not the room's:
