@@ -102,7 +102,7 @@ func NewOn(ctx context.Context, network Network, config Config, log *slog.Logger
 }
 
 func openStore(ctx context.Context, config Config, log *slog.Logger) (*store.Store, error) {
-	options := store.Options{ServerName: id.ServerName(config.ServerName), Log: log}
+	options := store.Options{ServerName: id.ServerName(config.ServerName), Log: log, Leap: true}
 	if config.Database.URL == "" {
 		path := filepath.Join(config.DataDir, "hanse.db")
 		s, err := store.Open(ctx, sqlite.Open(path), options)

@@ -69,6 +69,9 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 	}
 	timeout := time.NewTimer(r.Timeout)
 	defer timeout.Stop()
+	if err := s.store.ForgetClaimed(ctx, r.User, r.Device, r.Since.Position); err != nil {
+		return nil, err
+	}
 	// A token of the future is from before the database was put back: what comes now is new.
 	first := s.stream.Now()
 	r.Since = stream.Token{

@@ -37,7 +37,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.state = newStateCache(orDefault(opts.StateCache, defaultStateCache))
 	s.gapless = newGenerations[id.RoomID, struct{}](roomCache, nil)
 	s.outbox = newOutbox(s)
-	if err := s.start(ctx); err != nil {
+	if err := s.start(ctx, opts.Leap); err != nil {
 		s.Close() //nolint:errcheck // the first error counts
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func orDefault(n, standard int) int {
 }
 
 // start makes the database ready and reads what is kept in memory.
-func (s *Store) start(ctx context.Context) error {
+func (s *Store) start(ctx context.Context, leap bool) error {
 	if err := migrate(ctx, s.commit.db, s.dialect); err != nil {
 		return err
 	}
@@ -61,6 +61,14 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	if err := settle(ctx, s.commit.db, s.dialect); err != nil {
 		return err
+	}
+	if err := s.read.row(ctx, "SELECT position FROM counters", nil, &s.found); err != nil {
+		return err
+	}
+	if leap {
+		if err := s.leap(ctx, time.Now()); err != nil {
+			s.log.Warn("positions go on where they were; if the database was put back from a backup, stop, see that it can be written, and start again", "error", err)
+		}
 	}
 	var position, indexed int64
 	if err := s.read.row(ctx, "SELECT position, indexed FROM counters", nil, &position, &indexed); err != nil {

@@ -33,6 +33,9 @@ type Options struct {
 	EventCache int
 	// StateCache bounds the memory for nodes of room state, in bytes. 0 means 16 MiB.
 	StateCache int
+	// Leap has positions go on, at this start, at a number made of the clock, so that a database that was put back from an older copy of
+	// itself gives out nothing twice.
+	Leap bool
 	// Log gets the store's few messages; nil means silence.
 	Log *slog.Logger
 }
@@ -45,6 +48,9 @@ type Store struct {
 
 	read   *reader    // safe for concurrent use
 	commit *committer // the writer's queue
+
+	leaps []leap   // set at the start
+	found Position // set at the start
 
 	feed   *Feed
 	rooms  *roomIndex

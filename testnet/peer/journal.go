@@ -51,3 +51,6 @@ func (w *watched) Write(data []byte) (int, error) {
 
 // String is the answer for people.
 func (w *watched) String() string { return fmt.Sprintf("%d %s", w.status, w.begin) }
+
+// Unwrap is for [http.ResponseController].
+func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -44,12 +44,20 @@ type Config struct {
 	DNSServer string
 	// KeyID of the signing key; empty: "ed25519:peer".
 	KeyID id.KeyID
+	// Network is where the peer listens and calls others; nil: this machine's. On another one every address may be called.
+	Network Network
 	// Public tells that other servers are found and trusted as on the internet: by the system's resolver, and by Roots
 	// (nil: the system's authorities) in place of CA.
 	Public bool
 	Roots  *x509.CertPool
 	// Intercept wraps what the peer serves, if set.
 	Intercept func(http.Handler) http.Handler
+}
+
+// Network is a network as one host sees it.
+type Network interface {
+	resolver.Network
+	Listen(network, address string) (net.Listener, error)
 }
 
 // Peer is a running remote server. Safe for concurrent use.
@@ -103,7 +111,11 @@ func NewKey(keyID id.KeyID) signedjson.Key {
 
 // Start starts a peer, which serves until Close.
 func Start(cfg Config) (*Peer, error) {
-	listener, err := net.Listen("tcp", cfg.Listen)
+	listen := net.Listen
+	if cfg.Network != nil {
+		listen = cfg.Network.Listen
+	}
+	listener, err := listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("start the peer %s: %w", cfg.Name, err)
 	}
@@ -130,10 +142,14 @@ func Start(cfg Config) (*Peer, error) {
 	if cfg.Public {
 		p.roots.RootCAs = cfg.Roots
 	}
-	p.resolver = resolver.New(resolver.Config{
+	found := resolver.Config{
 		DNSServer: cfg.DNSServer, Roots: p.roots.RootCAs, UserAgent: "peer",
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-	})
+	}
+	if cfg.Network != nil {
+		found.Network, found.Allow = cfg.Network, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	}
+	p.resolver = resolver.New(found)
 	p.Client = client.New(client.Config{Origin: p.Name, Key: p.key, Resolver: p.resolver, TLS: p.roots, UserAgent: "peer"})
 	p.http = &http.Client{Transport: &http.Transport{DialTLSContext: p.dialByHand, MaxIdleConnsPerHost: 4}, Timeout: requestTimeout}
 	handler := p.handler()

@@ -3,8 +3,6 @@ package virtual
 import (
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -163,27 +161,12 @@ func TestOurOwnOutage(t *testing.T) {
 
 func TestYesterdaysBackup(t *testing.T) {
 	inTrio(t, func(t *testing.T, x *trio) {
-		data := x.s[0].config.DataDir
-		x.s[0].stop()
-		if err := os.CopyFS(data+".backup", os.DirFS(data)); err != nil {
-			t.Fatal(err)
-		}
-		x.s[0].start()
+		x.s[0].backUp()
 		for range 5 {
 			x.say(x.alice, x.bob, x.carol)
 			time.Sleep(time.Hour)
 		}
-		x.s[0].stop()
-		if err := os.RemoveAll(data); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(data+".backup", data); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(filepath.Join(data, "signing.key"), 0o600); err != nil { // CopyFS doesn't keep it
-			t.Fatal(err)
-		}
-		x.s[0].start()
+		x.s[0].putBack()
 		time.Sleep(time.Minute)
 		x.converged(x.alice, x.bob, x.carol)
 		for range 3 {

@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"hanse/federation/id"
 	"hanse/node"
 	"hanse/testnet/fabric"
+	"hanse/testnet/peer"
 	"hanse/testnet/user"
 )
 
@@ -24,6 +26,8 @@ type world struct {
 	ca    *fabric.CA
 	dir   string
 	phone *Host // where the users are
+	all   []*server
+	peers int
 }
 
 // server is a homeserver of a world, running or not.
@@ -80,6 +84,7 @@ func (w *world) servers(n int) []*server {
 		s.start()
 		all = append(all, s)
 	}
+	w.all = append(w.all, all...)
 	return all
 }
 
@@ -106,6 +111,47 @@ func (s *server) start() {
 	}
 }
 
+// backUp copies the server's data while it is stopped for a moment.
+func (s *server) backUp() {
+	s.world.t.Helper()
+	s.stop()
+	if err := os.CopyFS(s.config.DataDir+".backup", os.DirFS(s.config.DataDir)); err != nil {
+		s.world.t.Fatal(err)
+	}
+	s.start()
+}
+
+// putBack has the server start with the data that was backed up.
+func (s *server) putBack() {
+	t, data := s.world.t, s.config.DataDir
+	t.Helper()
+	s.stop()
+	if err := os.RemoveAll(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(data+".backup", data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(data, "signing.key"), 0o600); err != nil { // CopyFS doesn't keep it
+		t.Fatal(err)
+	}
+	s.start()
+}
+
+// peer starts a scripted server, to be closed before the bubble ends.
+func (w *world) peer(name string) *peer.Peer {
+	w.t.Helper()
+	w.peers++
+	address := netip.AddrFrom4([4]byte{10, 0, 2, byte(w.peers)})
+	p, err := peer.Start(peer.Config{
+		Name: id.ServerName(name), Listen: address.String() + ":8448", CA: w.ca, Network: w.net.Host(name, address),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
 // end stops whatever runs: a bubble ends when its goroutines have.
 func end(servers []*server, users ...*user.User) {
 	for _, u := range users {
@@ -121,14 +167,26 @@ func end(servers []*server, users ...*user.User) {
 // user registers somebody.
 func (s *server) user(name string) *user.User {
 	s.world.t.Helper()
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		return s.world.phone.Dial(ctx, nil, network, address)
-	}}
-	u := user.NewOver("http://"+s.config.Client.Listen[0], transport)
+	u := s.stranger()
 	if err := u.RegisterOpenly(s.world.t.Context(), name, "a password of "+name); err != nil {
 		s.world.t.Fatal(err)
 	}
 	return u
+}
+
+// stranger is somebody at the server's door.
+func (s *server) stranger() *user.User {
+	return user.NewOver("http://"+s.config.Client.Listen[0], &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		return s.world.phone.Dial(ctx, nil, network, address)
+	}})
+}
+
+// found is a user of the server's who has found it at another address.
+func (s *server) found(u *user.User) *user.User {
+	again := s.stranger()
+	again.ID, again.Token, again.DeviceID = u.ID, u.Token, u.DeviceID
+	u.Close()
+	return again
 }
 
 // must ends the test on an error.

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"hanse/federation/id"
+)
+
+// Positions don't go back where the database does. One that is put back as it was yesterday would give out again what was given out
+// since: the stream_ids of device lists, which other servers then take for old, and the tokens of clients, of which an old one would name a
+// place in the new time and acknowledge messages that its client never got. So each start leaps to a position made of the clock, beyond
+// all that came before, and the leaps are remembered: a token that lies in one is of a time that the database has lost.
+
+// leap is a range of positions that this database hasn't given out: behind From, before To.
+type leap struct{ From, To Position }
+
+const (
+	// positionsPerMilli is how many positions the clock makes of a millisecond: more than are used in the long run.
+	positionsPerMilli = 32
+	// maxLeaps is how many leaps are remembered, of as many starts.
+	maxLeaps = 100
+)
+
+// leap has positions go on at what the clock says. Without it, as where nothing can be written, all goes on where it was.
+func (s *Store) leap(ctx context.Context, now time.Time) error {
+	tx, err := s.commit.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit there is nothing left to roll back
+	to := Position(now.UnixMilli() * positionsPerMilli)
+	var from Position
+	if err := tx.QueryRowContext(ctx, "SELECT position FROM counters").Scan(&from); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	var stored string
+	err = tx.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'leaps'").Scan(&stored)
+	if errors.Is(err, sql.ErrNoRows) {
+		stored, err = "[]", nil
+	}
+	var leaps []leap
+	if err == nil {
+		err = json.Unmarshal([]byte(stored), &leaps)
+	}
+	if err != nil {
+		return fmt.Errorf("store: the leaps of positions: %w", err)
+	}
+	s.leaps = leaps
+	if to <= from+1 {
+		return nil // the clock was ahead once
+	}
+	leaps = append(leaps, leap{from, to})
+	leaps = leaps[max(0, len(leaps)-maxLeaps):]
+	encoded, err := json.Marshal(leaps)
+	if err != nil {
+		return fmt.Errorf("store: the leaps of positions: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE counters SET position = $1", int64(to))
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('leaps', $1)
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(encoded))
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return fmt.Errorf("store: a leap of positions: %w", err)
+	}
+	s.leaps = leaps
+	return nil
+}
+
+// Found is the position that the database had when it was opened.
+func (s *Store) Found() Position { return s.found }
+
+// lostAfter tells whether a position was given out by a database of which this one is an older copy, and up to where this one has the
+// same past.
+func (s *Store) lostAfter(p Position) (upto Position, lost bool) {
+	for _, l := range s.leaps {
+		if l.From < p && p < l.To {
+			return l.From, true
+		}
+	}
+	return 0, false
+}
+
+// ForgetClaimed is told how far a device has come. If that is in a time that the database has lost, it forgets the device's one-time keys of
+// before: some of them may have been given out then, and none must be given out twice. The device learns that it has none, and
+// uploads new ones.
+func (s *Store) ForgetClaimed(ctx context.Context, user id.UserID, device string, position Position) error {
+	upto, lost := s.lostAfter(position)
+	if !lost {
+		return nil
+	}
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("DELETE FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND position <= $3",
+			string(user), []byte(device), int64(upto))
+		if n > 0 && err == nil {
+			t.oneTimeKeysChanged(user)
+		}
+		return err
+	})
+}
