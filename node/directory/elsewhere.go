@@ -17,43 +17,56 @@ import (
 type answers struct {
 	flights singleflight.Group
 
-	mu    sync.Mutex
-	known map[federation.HierarchyRequest]keptAnswer // guarded by mu
+	mu      sync.Mutex
+	known   map[federation.HierarchyRequest]keptAnswer // guarded by mu: what was told
+	unknown map[federation.HierarchyRequest]keptAnswer // guarded by mu: where nobody told anything
 }
 
 // keptAnswer is what was told, or that nobody told anything.
 type keptAnswer struct {
 	answer federation.HierarchyResponse
 	found  bool
-	until  time.Time
+	fresh  time.Time // until then it does for whoever asks
+	until  time.Time // until then it does for who goes on with a walk
 }
 
-func newAnswers() *answers { return &answers{known: map[federation.HierarchyRequest]keptAnswer{}} }
+func newAnswers() *answers {
+	return &answers{known: map[federation.HierarchyRequest]keptAnswer{}, unknown: map[federation.HierarchyRequest]keptAnswer{}}
+}
 
 func (a *answers) find(q federation.HierarchyRequest) (keptAnswer, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	kept, ok := a.known[q]
+	if !ok {
+		kept, ok = a.unknown[q]
+	}
 	return kept, ok && time.Now().Before(kept.until)
 }
 
 func (a *answers) keep(q federation.HierarchyRequest, kept keptAnswer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for other := range a.known {
-		if len(a.known) < maxAnswers {
+	delete(a.known, q)
+	delete(a.unknown, q)
+	among, most := a.known, maxAnswers
+	if !kept.found {
+		among, most = a.unknown, maxRefusals
+	}
+	for other := range among {
+		if len(among) < most {
 			break
 		}
-		delete(a.known, other) // any one
+		delete(among, other) // any one
 	}
-	a.known[q] = kept
+	among[q] = kept
 }
 
 // elsewhere asks servers, one after the other, for a room that we aren't in; false if none tells of it. The answer is kept
-// for a while, and the silence for a shorter one; a refusal isn't, as it may end with the next join. It is whichever came
-// first: who may see what is for the caller to tell.
-func (d *Directory) elsewhere(ctx context.Context, via []id.ServerName, q federation.HierarchyRequest) (federation.HierarchyResponse, bool) {
-	if kept, ok := d.answers.find(q); ok {
+// for a while, and the silence for a shorter one. A refusal may end with the next join, so that it is asked for anew, but by who
+// goes on with a walk, which further says: its pages agree. It is whichever came first: who may see what is for the caller to tell.
+func (d *Directory) elsewhere(ctx context.Context, via []id.ServerName, q federation.HierarchyRequest, further bool) (federation.HierarchyResponse, bool) {
+	if kept, ok := d.answers.find(q); ok && (further || time.Now().Before(kept.fresh)) {
 		return kept.answer, kept.found
 	}
 	if d.client == nil {
@@ -65,7 +78,7 @@ func (d *Directory) elsewhere(ctx context.Context, via []id.ServerName, q federa
 	}
 	got, _, _ := d.answers.flights.Do(key, func() (any, error) {
 		kept := d.askElsewhere(ctx, via, q)
-		if kept.found || ctx.Err() == nil && kept.until.After(time.Now()) {
+		if kept.found || ctx.Err() == nil && !kept.until.IsZero() {
 			d.answers.keep(q, kept)
 		}
 		return kept, nil
@@ -74,10 +87,9 @@ func (d *Directory) elsewhere(ctx context.Context, via []id.ServerName, q federa
 	return kept.answer, kept.found
 }
 
-// askElsewhere asks. What it doesn't find is not to be kept where nobody could be asked, or those who were refused.
+// askElsewhere asks. Where nobody could be asked, nothing is to be kept: until is zero.
 func (d *Directory) askElsewhere(ctx context.Context, via []id.ServerName, q federation.HierarchyRequest) keptAnswer {
-	var none keptAnswer
-	asked := map[id.ServerName]bool{d.self: true}
+	asked, none := map[id.ServerName]bool{d.self: true}, keptAnswer{}
 	for _, server := range via {
 		if asked[server] || len(asked) > maxAsked || ctx.Err() != nil {
 			continue
@@ -86,11 +98,13 @@ func (d *Directory) askElsewhere(ctx context.Context, via []id.ServerName, q fed
 		one, cancel := context.WithTimeout(ctx, askTimeout)
 		answer, err := d.client.Hierarchy(one, server, q)
 		cancel()
+		until := time.Now().Add(keepAnswers)
 		if err == nil && answer.Room.RoomID == q.RoomID {
-			return keptAnswer{answer, true, time.Now().Add(keepAnswers)}
+			return keptAnswer{answer: answer, found: true, fresh: until, until: until}
 		}
+		none.until = until
 		if refusal, ok := errors.AsType[*client.Error](err); !ok || refusal.Matrix == nil || refusal.Temporary {
-			none.until = time.Now().Add(keepSilence)
+			none.fresh = time.Now().Add(keepSilence)
 		}
 		d.log.Debug("a server doesn't tell of a room", "server", server, "room", q.RoomID, "error", err)
 	}

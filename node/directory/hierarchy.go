@@ -159,7 +159,7 @@ func (w *spaceWalk) visit(ctx context.Context, at step) (federation.SpaceRoom, b
 	if w.hidden[at.room] {
 		return room, false, nil
 	}
-	answer, found := w.d.elsewhere(ctx, at.via, federation.HierarchyRequest{RoomID: at.room, SuggestedOnly: w.query.SuggestedOnly})
+	answer, found := w.d.elsewhere(ctx, at.via, federation.HierarchyRequest{RoomID: at.room, SuggestedOnly: w.query.SuggestedOnly}, w.query.From != "")
 	for _, told := range answer.Children {
 		w.remote[told.RoomID] = told
 	}
@@ -189,7 +189,8 @@ func (w *spaceWalk) ahead(ctx context.Context, children []child) {
 		}
 		asked++
 		group.Go(func() error {
-			if _, found := w.d.elsewhere(ctx, c.via, federation.HierarchyRequest{RoomID: c.room, SuggestedOnly: w.query.SuggestedOnly}); !found {
+			q := federation.HierarchyRequest{RoomID: c.room, SuggestedOnly: w.query.SuggestedOnly}
+			if _, found := w.d.elsewhere(ctx, c.via, q, w.query.From != ""); !found {
 				mu.Lock()
 				defer mu.Unlock()
 				w.hidden[c.room] = true
@@ -236,7 +237,7 @@ func (d *Directory) Preview(ctx context.Context, user id.UserID, room id.RoomID,
 		}
 		ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 		defer cancel()
-		answer, ok := d.elsewhere(ctx, append(slices.Clone(via), more...), federation.HierarchyRequest{RoomID: room})
+		answer, ok := d.elsewhere(ctx, append(slices.Clone(via), more...), federation.HierarchyRequest{RoomID: room}, false)
 		if !ok {
 			return Preview{}, unknown
 		}

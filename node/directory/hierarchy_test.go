@@ -204,6 +204,31 @@ var _ = Describe("a space", func() {
 		Expect(walk(ctx, d, HierarchyQuery{Room: top})).To(Equal([]id.RoomID{top, members}))
 	})
 
+	It("is walked page by page without asking anew for what was refused", func(ctx context.Context) {
+		d, s := newDirectory()
+		far := &others{rooms: map[id.RoomID]federation.HierarchyResponse{}}
+		d.client = far
+		var children []state
+		for n := range 100 {
+			children = append(children, has(id.RoomID(fmt.Sprintf("!dead%d:far.test", n)), fmt.Sprintf(`{"via":["far.test"],"order":"%03d"}`, n)))
+		}
+		first, last := newRoom(s), newRoom(s)
+		top := newSpace(s, append(children, has(first, `{"via":["x"],"order":"050"}`), has(last, `{"via":["x"],"order":"200"}`))...)
+		var paged []id.RoomID
+		q := HierarchyQuery{User: alice, Room: top, MaxDepth: -1, Limit: 1}
+		for len(paged) == 0 || q.From != "" {
+			page, next, err := d.RoomsOf(ctx, q)
+			Expect(err).NotTo(HaveOccurred())
+			paged, q.From = append(paged, rooms(page)...), next
+			far.mu.Lock()
+			far.rooms["!dead7:far.test"] = remote("!dead7:far.test", "public") // the pages of a walk agree
+			far.mu.Unlock()
+		}
+		Expect(paged).To(Equal([]id.RoomID{top, first, last}))
+		Expect(far.asked).To(HaveLen(100), "each once")
+		Expect(walk(ctx, d, HierarchyQuery{Room: top})).To(HaveLen(4), "a new walk asks anew")
+	})
+
 	It("is bounded, however large others make theirs", func(ctx context.Context) {
 		d, s := newDirectory()
 		endless := &endless{}

@@ -38,8 +38,10 @@ const (
 	// maxAsked is how many servers are asked for one room, askTimeout how long each may take.
 	maxAsked   = 3
 	askTimeout = 10 * time.Second
-	// maxAnswers bounds the answers kept; keepAnswers and keepSilence are for how long.
+	// maxAnswers bounds the answers kept, and maxRefusals those that tell nothing, some 200 bytes each; keepAnswers is for how long,
+	// keepSilence how long a new walk believes that nobody answers.
 	maxAnswers  = 500
+	maxRefusals = 10_000
 	keepAnswers = 5 * time.Minute
 	keepSilence = 30 * time.Second
 	// remoteTimeout bounds the wait for another server, as a client waits.
