@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hanse/federation/id"
@@ -24,6 +25,8 @@ type admission struct {
 	waiting int                     // guarded by mu: weight
 	origins map[id.ServerName]*line // guarded by mu: those that have transactions here
 	turns   list.List               // guarded by mu: of *line, those with transactions that wait; whose turn is next in front
+
+	held atomic.Int64 // transactions that are about to be refused
 
 	pace  float64   // guarded by mu: weight that was done in a second of late, while others waited; 0: not known
 	done  int       // guarded by mu: weight done since
@@ -51,7 +54,27 @@ func (a *admission) weigh(body int64) int {
 	return int(min(max(body>>10, 1), int64(a.atOnce)))
 }
 
-// crowded tells whether a transaction would be refused now, so that its body need not be read. origin isn't proved yet.
+// hopeless tells whether a transaction is refused before its body is read: there is no room for it now, nor a moment later.
+// The moment costs little; those who don't heed a refusal would be back at once without it, and keep the processors busy.
+// origin isn't proved yet.
+func (a *admission) hopeless(ctx context.Context, origin id.ServerName, weight int) bool {
+	if !a.crowded(origin, weight) {
+		return false
+	}
+	defer a.held.Add(-1)
+	if a.held.Add(1) > refusalsHeld {
+		return true
+	}
+	moment := time.NewTimer(refusalPause)
+	defer moment.Stop()
+	select {
+	case <-moment.C:
+	case <-ctx.Done():
+	}
+	return a.crowded(origin, weight)
+}
+
+// crowded tells whether a transaction would be refused now.
 func (a *admission) crowded(origin id.ServerName, weight int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

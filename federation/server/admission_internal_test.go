@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,6 +182,52 @@ func TestOriginsHaveTurns(t *testing.T) {
 	default:
 		t.Error("who came late to a long line of another waits for all of it")
 	}
+}
+
+// TestRefusalsTakeAMoment: in which there may be room again; but not too many are held.
+func TestRefusalsTakeAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(Limits{Transactions: 1})
+		if a.hopeless(t.Context(), origin(0), 1) {
+			t.Error("the first is refused")
+		}
+		a.arrive(origin(0), 1)
+		for i := range a.queue {
+			a.arrive(origin(1+i), 1)
+		}
+		began := time.Now()
+		var refused atomic.Int64
+		for range refusalsHeld {
+			go func() {
+				if a.hopeless(t.Context(), origin(99), 1) {
+					refused.Add(1)
+				}
+			}()
+		}
+		synctest.Wait()
+		if !a.hopeless(t.Context(), origin(99), 1) || time.Since(began) != 0 || refused.Load() != 0 {
+			t.Errorf("%d were refused at once, and one too many after %s", refused.Load(), time.Since(began))
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if !a.hopeless(gone, origin(99), 1) {
+			t.Error("one that went away is let in")
+		}
+		time.Sleep(refusalPause)
+		synctest.Wait()
+		if refused.Load() != refusalsHeld || a.held.Load() != 0 {
+			t.Errorf("%d were refused after a moment, %d are still held", refused.Load(), a.held.Load())
+		}
+		go func() {
+			time.Sleep(refusalPause / 2)
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.next(1)
+		}()
+		if a.hopeless(t.Context(), origin(99), 1) {
+			t.Error("it is refused, although there is room a moment later")
+		}
+	})
 }
 
 // TestNobodyWaitsInVain: at a slow pace, fewer are let wait; at a fast one, more again.

@@ -72,6 +72,10 @@ const (
 	transactionPatience = time.Second
 	// paceTime is how long the pace is measured before it counts.
 	paceTime = 250 * time.Millisecond
+	// refusalPause is how long a transaction waits before it is refused unread, refusalsHeld how many do at once, each some
+	// 10 KiB.
+	refusalPause = 250 * time.Millisecond
+	refusalsHeld = 1000
 	// transactionsPerOrigin bounds those of one server that run, wait, or wait for other servers: deployed servers send
 	// one at a time.
 	transactionsPerOrigin = 16

@@ -56,7 +56,7 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 	}
 	origin := authorizations[0].Origin
 	q.claims = origin
-	if e.queued && a.admitted.crowded(origin, a.admitted.weigh(q.ContentLength)) {
+	if e.queued && a.admitted.hopeless(q.ctx(), origin, a.admitted.weigh(q.ContentLength)) {
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)
 	}
 	proven, ok := a.gate.arrive(origin)
