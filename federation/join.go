@@ -53,23 +53,17 @@ func (r *SendJoinResponse) EncodeJSON(to io.Writer) error {
 	return w.err
 }
 
-// SendJoinEvents gets the events of an answer of send_join as they come, in place of its lists: a state of a large room need not be held
-// as texts, and is read while it comes. An error ends the reading.
-type SendJoinEvents struct {
-	State, AuthChain func(json.RawMessage) error
-}
-
 // DecodeSendJoin reads an answer of send_join from a stream, which the caller bounds; old is the form of v1, an array
 // of 200 and the answer.
 func DecodeSendJoin(from io.Reader, old bool) (SendJoinResponse, error) {
 	var state, authChain []json.RawMessage
-	r, err := DecodeSendJoinEvents(from, old, SendJoinEvents{State: appendTo(&state), AuthChain: appendTo(&authChain)})
+	r, err := DecodeSendJoinEvents(from, old, StateEvents{State: appendTo(&state), AuthChain: appendTo(&authChain)})
 	r.State, r.AuthChain = state, authChain
 	return r, err
 }
 
 // DecodeSendJoinEvents is DecodeSendJoin that gives the events away.
-func DecodeSendJoinEvents(from io.Reader, old bool, events SendJoinEvents) (SendJoinResponse, error) {
+func DecodeSendJoinEvents(from io.Reader, old bool, events StateEvents) (SendJoinResponse, error) {
 	var r SendJoinResponse
 	d := newDecoder(from)
 	if old {

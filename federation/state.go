@@ -36,17 +36,28 @@ func (r *StateResponse) EncodeJSON(to io.Writer) error {
 	return w.err
 }
 
+// StateEvents gets the events of an answer with a state, and of its auth chain, as they come, in place of lists: the state of a large room
+// need not be held as texts, and is read while it comes. An error ends the reading.
+type StateEvents struct {
+	State, AuthChain func(json.RawMessage) error
+}
+
 // DecodeState reads an answer of /state from a stream, which the caller bounds.
-func DecodeState(from io.Reader) (StateResponse, error) {
-	var r StateResponse
+func DecodeState(from io.Reader) (r StateResponse, err error) {
+	err = DecodeStateEvents(from, StateEvents{State: appendTo(&r.PDUs), AuthChain: appendTo(&r.AuthChain)})
+	return r, err
+}
+
+// DecodeStateEvents is DecodeState that gives the events away.
+func DecodeStateEvents(from io.Reader, events StateEvents) error {
 	hasPDUs := false
 	d := newDecoder(from)
 	d.object(func(name string) {
 		switch name {
 		case "auth_chain":
-			r.AuthChain = d.list(MaxListPDUs)
+			d.each(MaxListPDUs, events.AuthChain)
 		case "pdus":
-			r.PDUs = d.list(MaxListPDUs)
+			d.each(MaxListPDUs, events.State)
 			hasPDUs = true
 		default:
 			d.skip()
@@ -55,7 +66,7 @@ func DecodeState(from io.Reader) (StateResponse, error) {
 	if d.err == nil && !hasPDUs {
 		d.err = errors.New("the answer has no pdus")
 	}
-	return r, d.err
+	return d.err
 }
 
 // StateIDsResponse is the answer of GET /state_ids/{roomId}.

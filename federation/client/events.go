@@ -35,14 +35,23 @@ func (c *Client) Event(ctx context.Context, server id.ServerName, event id.Event
 // spec:server-server-api#retrieving-events
 func (c *Client) State(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID) (federation.StateResponse, error) {
 	var answer federation.StateResponse
-	err := c.do(ctx, server, call{
-		endpoint: "state", method: http.MethodGet, path: path(federationV1, "state", string(room)),
-		query: url.Values{"event_id": {string(event)}}, timeout: c.timeouts.Long, limit: c.limits.State, large: true,
-	}, func(body io.Reader) (err error) {
+	err := c.state(ctx, server, room, event, func(body io.Reader) (err error) {
 		answer, err = federation.DecodeState(body)
 		return err
 	})
 	return answer, err
+}
+
+// StateEvents is State that gives the events away as they come: those of an answer that breaks off too.
+func (c *Client) StateEvents(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, events federation.StateEvents) error {
+	return c.state(ctx, server, room, event, func(body io.Reader) error { return federation.DecodeStateEvents(body, events) })
+}
+
+func (c *Client) state(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, read func(io.Reader) error) error {
+	return c.do(ctx, server, call{
+		endpoint: "state", method: http.MethodGet, path: path(federationV1, "state", string(room)),
+		query: url.Values{"event_id": {string(event)}}, timeout: c.timeouts.Long, limit: c.limits.State, large: true,
+	}, read)
 }
 
 // StateIDs asks for a room's state before an event, as event IDs.

@@ -29,7 +29,7 @@ func (c *Client) template(ctx context.Context, server id.ServerName, endpoint st
 	var answer federation.MakeResponse
 	err := c.do(ctx, server, call{
 		endpoint: endpoint, method: http.MethodGet, path: path(federationV1, endpoint, string(room), string(user)),
-		query: query, timeout: c.timeouts.Long, limit: c.limits.Small,
+		query: query, timeout: c.timeouts.Short, limit: c.limits.Small,
 	}, into(&answer))
 	return answer, err
 }
@@ -44,7 +44,7 @@ func (c *Client) SendJoin(ctx context.Context, server id.ServerName, room id.Roo
 }
 
 // SendJoinEvents is SendJoin that gives the events of the state away as they come: those of an answer that breaks off too.
-func (c *Client) SendJoinEvents(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage, omitMembers bool, events federation.SendJoinEvents) (federation.SendJoinResponse, error) {
+func (c *Client) SendJoinEvents(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage, omitMembers bool, events federation.StateEvents) (federation.SendJoinResponse, error) {
 	return c.sendJoin(ctx, server, room, event, join, omitMembers, func(body io.Reader, old bool) (federation.SendJoinResponse, error) {
 		return federation.DecodeSendJoinEvents(body, old, events)
 	})

@@ -60,7 +60,7 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 		omit := !info.Resident
 		state, authChain := newStreamed(rules, r.limits.StateEvents), newStreamed(rules, r.limits.StateEvents)
 		joined, err := r.cfg.Client.SendJoinEvents(handingIn, server, req.Room, ours.ID(), ours.JSON(), omit,
-			federation.SendJoinEvents{State: state.take, AuthChain: authChain.take})
+			federation.StateEvents{State: state.take, AuthChain: authChain.take})
 		given := adopted{state.all(), authChain.all()}
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package rooms
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"hanse/federation"
 	"hanse/federation/client"
 	"hanse/federation/dag"
 	"hanse/federation/event"
@@ -23,9 +25,9 @@ const (
 	// wholeTime bounds what one server may take.
 	wholeTime = 15 * time.Minute
 	// wholeChunk is how many events of a state share a step and a commit: what happens in the room meanwhile waits no longer than for one.
-	wholeChunk = 500
+	wholeChunk = 1000
 	// wholePasses bounds how often the events of an answer are gone through: each time those are taken whose auth events are known by then.
-	// Events in an order in which auth events come first need one.
+	// Few need more than two or three.
 	wholePasses = 50
 	// keysMost is how many events are kept to be checked again; where there are more, nobody waits.
 	keysMost = 5000
@@ -73,9 +75,13 @@ func (w *whole) get(ctx context.Context) error {
 		return errors.Join(err, fmt.Errorf("our join %s is not stored", w.partial.Join))
 	}
 	w.rules = row.Event.Rules()
-	again := slices.DeleteFunc(slices.Collect(maps.Values(w.unsigned)), func(raw json.RawMessage) bool { return raw == nil })
+	again := parseAll(w.rules, slices.DeleteFunc(slices.Collect(maps.Values(w.unsigned)), func(raw json.RawMessage) bool { return raw == nil }))
 	clear(w.unsigned)
-	if err := w.takeAll(ctx, again); err != nil {
+	missing, err := w.missing(ctx, idsOf(again))
+	if err != nil {
+		return err
+	}
+	if _, err := w.takeAll(ctx, again, missing); err != nil {
 		return err
 	}
 	states, err := w.states(ctx, row.Event)
@@ -149,19 +155,13 @@ func (w *whole) stateAt(ctx context.Context, at id.EventID) ([]id.EventID, error
 		return nil, err
 	}
 	if len(missing) > fewEvents {
-		if err := w.takeState(ctx, at); err != nil {
-			return nil, err
-		}
-		if missing, err = w.missing(ctx, all); err != nil {
+		if missing, err = w.takeState(ctx, at, missing); err != nil {
 			return nil, err
 		}
 	}
 	if len(missing) > 0 && len(missing) <= fewEvents {
 		raws, failed := w.r.fetchRaws(ctx, w.server, missing)
-		if err := w.takeAll(ctx, raws); err != nil {
-			return nil, err
-		}
-		if missing, err = w.missing(ctx, missing); err != nil {
+		if missing, err = w.takeAll(ctx, parseAll(w.rules, raws), missing); err != nil {
 			return nil, err
 		}
 		if failed != nil && len(missing) > 0 && w.strict {
@@ -171,39 +171,45 @@ func (w *whole) stateAt(ctx context.Context, at id.EventID) ([]id.EventID, error
 	if len(missing) > 0 && w.strict {
 		return nil, &unfitState{fmt.Sprintf("%d events of the state it gave are not to be had from it, or not valid", len(missing))}
 	}
+	slices.Sort(ids.PDUIDs) // as they were stored, and so are found next to each other
 	return ids.PDUIDs, nil
 }
 
-// takeState stores the events of a whole state, as they come.
-func (w *whole) takeState(ctx context.Context, at id.EventID) error {
+// takeState stores those events of a whole state that are missing, and tells which still are.
+func (w *whole) takeState(ctx context.Context, at id.EventID, missing []id.EventID) ([]id.EventID, error) {
 	ctx, release := client.Hold(ctx)
 	defer release()
-	answer, err := w.r.cfg.Client.State(ctx, w.server, w.partial.RoomID, at)
+	state, authChain := newStreamed(w.rules, w.r.limits.StateEvents), newStreamed(w.rules, w.r.limits.StateEvents)
+	err := w.r.cfg.Client.StateEvents(ctx, w.server, w.partial.RoomID, at, federation.StateEvents{State: state.take, AuthChain: authChain.take})
+	events := slices.Concat(authChain.all(), state.all())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return w.takeAll(ctx, slices.Concat(answer.AuthChain, answer.PDUs))
+	return w.takeAll(ctx, events, missing)
 }
 
-// takeAll stores events, auth events before what cites them.
-func (w *whole) takeAll(ctx context.Context, left []json.RawMessage) (err error) {
+// takeAll stores those of the events that are missing, auth events before what cites them, and tells which still are. nil stands for what is
+// no valid event.
+func (w *whole) takeAll(ctx context.Context, events []*event.Event, missing []id.EventID) ([]id.EventID, error) {
+	left := inTurn(w.verified(ctx, events, missing))
+	taken := make(map[id.EventID]bool, len(left))
 	for range wholePasses {
-		before := len(left)
-		if left, err = w.pass(ctx, left); err != nil || len(left) == 0 {
-			return err
+		later, err := w.pass(ctx, left, taken)
+		if err != nil {
+			return nil, err
 		}
-		if len(left) == before {
+		stuck := len(later) == len(left)
+		if left = later; stuck || len(left) == 0 {
 			break
 		}
 	}
-	w.giveUp(parseAll(w.rules, left))
-	return nil
+	w.giveUp(left)
+	return slices.DeleteFunc(missing, func(e id.EventID) bool { return taken[e] || w.isUnsigned(e) }), nil
 }
 
 // giveUp notes those of the events that rest on unsigned ones: they can't be judged either. Of events that name each other in a circle, as
 // room versions 1 and 2 let them, not all are noted; the others are lacking, like those that can't be had.
 func (w *whole) giveUp(events []*event.Event) {
-	events = slices.DeleteFunc(events, func(e *event.Event) bool { return e == nil })
 	for _, e := range dag.SortTopologically(events) {
 		if !w.isUnsigned(e.ID()) && slices.ContainsFunc(e.AuthEvents(), w.isUnsigned) {
 			w.leaveOut(e)
@@ -217,55 +223,83 @@ func (w *whole) missing(ctx context.Context, ids []id.EventID) ([]id.EventID, er
 	return slices.DeleteFunc(missing, w.isUnsigned), err
 }
 
-// pass stores those of the events whose auth events are known by then; the others are returned.
-func (w *whole) pass(ctx context.Context, raws []json.RawMessage) (left []json.RawMessage, err error) {
-	for chunk := range slices.Chunk(raws, wholeChunk) {
+// inTurn puts auth events before what cites them, and otherwise events in the order of their IDs: a commit then changes few pages of the
+// database's index, which the next one leaves alone, in place of nearly all.
+func inTurn(events []*event.Event) []*event.Event {
+	type placed struct {
+		*event.Event
+		above int // the longest way down to an event that cites none of the others
+	}
+	order, above := make([]placed, 0, len(events)), make(map[id.EventID]int, len(events))
+	for _, e := range dag.SortTopologically(events) {
+		p := placed{Event: e}
+		for _, a := range e.AuthEvents() {
+			if below, ok := above[a]; ok {
+				p.above = max(p.above, below+1)
+			}
+		}
+		above[e.ID()] = p.above
+		order = append(order, p)
+	}
+	slices.SortFunc(order, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.above, b.above), cmp.Compare(a.ID(), b.ID()))
+	})
+	sorted := make([]*event.Event, len(order))
+	for i, p := range order {
+		sorted[i] = p.Event
+	}
+	return sorted
+}
+
+// pass stores those of the events whose auth events are known by then, and notes that; the others are returned.
+func (w *whole) pass(ctx context.Context, events []*event.Event, taken map[id.EventID]bool) (left []*event.Event, err error) {
+	for chunk := range slices.Chunk(events, wholeChunk) {
 		if err := w.needed(ctx); err != nil {
 			return nil, err
 		}
-		events, err := w.fresh(ctx, chunk)
+		later, err := w.outliers(ctx, chunk)
 		if err != nil {
 			return nil, err
 		}
-		later, err := w.outliers(ctx, events)
-		if err != nil {
-			return nil, err
+		for _, e := range chunk {
+			taken[e.ID()] = true
 		}
 		for _, e := range later {
-			left = append(left, e.JSON())
+			delete(taken, e.ID())
 		}
+		left = append(left, later...)
 	}
 	return left, nil
 }
 
-// fresh are those events that aren't stored, verified.
-func (w *whole) fresh(ctx context.Context, raws []json.RawMessage) ([]*event.Event, error) {
-	parsed := parseAll(w.rules, raws)
-	parsed = slices.DeleteFunc(parsed, func(e *event.Event) bool { return e == nil || e.RoomID() != w.partial.RoomID })
-	known, err := w.r.store.Known(ctx, idsOf(parsed))
-	if err != nil {
-		return nil, err
+// verified are those of the events that are missing, each once, with good signatures.
+func (w *whole) verified(ctx context.Context, events []*event.Event, missing []id.EventID) []*event.Event {
+	wanted := make(map[id.EventID]bool, len(missing))
+	for _, e := range missing {
+		wanted[e] = true
 	}
-	parsed = slices.DeleteFunc(parsed, func(e *event.Event) bool { return known[e.ID()] })
-	var good []*event.Event
-	for i, err := range w.r.cfg.Ring.VerifyEvents(keys.GivenBy(ctx, w.server), parsed) {
-		if err != nil {
-			if failed, ok := errors.AsType[*keys.Error](err); ok && failed.Temporary() {
-				w.leaveOut(parsed[i])
-			}
-			w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", parsed[i].ID(), "err", err)
+	var check, good []*event.Event
+	for _, e := range events {
+		if e != nil && e.RoomID() == w.partial.RoomID && wanted[e.ID()] {
+			delete(wanted, e.ID())
+			check = append(check, e)
+		}
+	}
+	for i, err := range w.r.checkSignatures(keys.GivenBy(ctx, w.server), check) {
+		if err == nil {
+			good = append(good, check[i])
 			continue
 		}
-		good = append(good, parsed[i])
+		if failed, ok := errors.AsType[*keys.Error](err); ok && failed.Temporary() {
+			w.leaveOut(check[i])
+		}
+		w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", check[i].ID(), "err", err)
 	}
-	return good, nil
+	return good
 }
 
 // outliers hands in events; those whose auth events aren't known yet are returned.
 func (w *whole) outliers(ctx context.Context, events []*event.Event) (later []*event.Event, err error) {
-	if len(events) == 0 {
-		return nil, nil
-	}
 	result, err := w.r.step(ctx, w.partial.RoomID, room.Outliers{Events: events}, store.CommitOptions{})
 	if err != nil {
 		return nil, err
