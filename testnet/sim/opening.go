@@ -74,6 +74,11 @@ func open(cfg Config, of openingOf) (*opening, error) {
 		n.cfg.Servers = 3 + max(0, more-13)
 	}
 	n.populate()
+	if n.rand.IntN(2) == 0 {
+		for _, s := range n.servers {
+			s.skew = 0
+		}
+	}
 	if err := n.found(); err != nil {
 		return nil, err
 	}

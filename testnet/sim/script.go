@@ -39,7 +39,7 @@ func (n *network) script() []stepOf {
 func (s stepOf) do(n *network) error {
 	switch s.kind {
 	case stepWeather:
-		n.now = n.now.Add(time.Duration(1+n.rand.IntN(1000)) * time.Millisecond)
+		n.now = n.now.Add(time.Duration(n.cfg.pause+n.rand.IntN(n.cfg.vary)) * time.Millisecond)
 		n.weather()
 		return nil
 	case stepAct:

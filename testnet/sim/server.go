@@ -9,6 +9,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/federation/roomversion"
 )
 
 // server is one homeserver: a machine, and what survives it.
@@ -76,6 +77,9 @@ func (s *server) step(in room.Input) (room.Result, bool, error) {
 	s.n.report.Mended += s.store.mended - mended
 	s.n.told.stepped(s, in, result)
 	s.note(in, result)
+	if err := s.kept(in, result); err != nil {
+		return result, true, err
+	}
 	for _, f := range result.Fetch {
 		s.n.flying = append(s.n.flying, flight{server: s, fetch: f})
 	}
@@ -136,6 +140,33 @@ func (s *server) sound(r room.Result) error {
 			if placed[p] && !c.Outlier && !c.Gap && !c.Again {
 				return s.n.failAt(s, "an event is stored before its prev event", "%s: %s", s.name, c.Event.ID())
 			}
+		}
+	}
+	return nil
+}
+
+// kept checks a step by what is stored after it: what is acknowledged now, and what was staged, is judged, staged, or was given up with a
+// verdict. Others might bring it again as the ancestor of something, so that at the end of a run nobody would miss it.
+func (s *server) kept(in room.Input, r room.Result) error {
+	ids := r.Commit.Unstage
+	if receive, ok := in.(room.Receive); ok {
+		for _, e := range receive.Events {
+			ids = append(ids[:len(ids):len(ids)], e.ID())
+		}
+	}
+	for _, e := range ids {
+		c, ok := s.store.events[e]
+		if ok && !c.Outlier || s.dropped[e] || slices.ContainsFunc(s.store.staged, func(x *event.Event) bool { return x.ID() == e }) {
+			continue
+		}
+		return s.n.failAt(s, "an acknowledged event isn't kept", "%s at %s", e, s.name)
+	}
+	if s.n.rules.EventIDs == roomversion.EventIDGiven {
+		return nil // events can be above and below each other
+	}
+	for _, e := range s.store.forward {
+		if s.store.above[e] {
+			return s.n.failAt(s, "an event below an accepted one is a forward extremity", "%s at %s", e, s.name)
 		}
 	}
 	return nil

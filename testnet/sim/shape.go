@@ -55,7 +55,7 @@ func (n *network) completeLong() {
 	if n.cfg.Faults == (Faults{}) {
 		n.cfg.Faults = DefaultFaults()
 	}
-	n.cfg.deliveries = 5
+	n.cfg.deliveries, n.cfg.pause, n.cfg.vary = 5, 1, 1000
 }
 
 // completeShort: the servers are those of the beginning.
@@ -66,7 +66,10 @@ func (n *network) completeShort() {
 	if faults := n.oneFault().and(n.oneFault()); n.cfg.Faults == (Faults{}) {
 		n.cfg.Faults = faults
 	}
-	n.cfg.deliveries = n.rand.IntN(4)
+	n.cfg.deliveries, n.cfg.pause, n.cfg.vary = n.rand.IntN(4), 1, 1000
+	if n.rand.IntN(2) == 0 {
+		n.cfg.pause, n.cfg.vary = 0, 2 // things happen at the same time
+	}
 }
 
 // oneFault is one kind of fault, more often than on a bad day. Short runs have two of them: all pairs come up.

@@ -40,7 +40,8 @@ type Config struct {
 	record  int                              // the number of the server whose scenario is told, from 1 on; 0: none
 	Trace   func(format string, args ...any) // told of everything that happens; nil: nobody is
 
-	deliveries int // at most so many things arrive after an action
+	deliveries  int // at most so many things arrive after an action
+	pause, vary int // between actions so many milliseconds pass, and less than so many more
 }
 
 // Faults are the chances, in percent, of what goes wrong. All zero: DefaultFaults.

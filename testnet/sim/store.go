@@ -67,6 +67,7 @@ func (s *store) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 // apply makes a commit durable.
 func (s *store) apply(c room.Commit) {
 	s.roomID = c.RoomID
+	again := false
 	for _, e := range c.Events {
 		name := e.Event.ID()
 		old, known := s.events[name]
@@ -74,19 +75,22 @@ func (s *store) apply(c room.Commit) {
 		if known && old.Outlier && old.Status == room.Rejected && e.Status == room.Accepted {
 			s.mended++
 		}
+		again = again || e.Again
 		if e.Outlier {
 			if e.Again {
-				s.displace(name)
+				s.order = slices.DeleteFunc(s.order, func(e id.EventID) bool { return e == name })
 			}
 			continue
 		}
 		if !known || old.Outlier {
 			s.order = append(s.order, name)
 		}
-		if e.Status == room.Accepted {
-			for _, p := range e.Event.PrevEvents() {
-				s.above[p] = true
-			}
+		s.cover(e)
+	}
+	if again {
+		clear(s.above)
+		for _, e := range s.order {
+			s.cover(s.events[e])
 		}
 	}
 	s.keepPartial(c)
@@ -107,15 +111,11 @@ func (s *store) apply(c room.Commit) {
 	}
 }
 
-// displace takes its place from an event that is stored as an outlier by now.
-func (s *store) displace(name id.EventID) {
-	s.order = slices.DeleteFunc(s.order, func(e id.EventID) bool { return e == name })
-	clear(s.above)
-	for _, e := range s.order {
-		if c := s.events[e]; !c.Outlier && c.Status == room.Accepted {
-			for _, p := range c.Event.PrevEvents() {
-				s.above[p] = true
-			}
+// cover notes that the events below an accepted one are so.
+func (s *store) cover(e room.Committed) {
+	if e.Status == room.Accepted {
+		for _, p := range e.Event.PrevEvents() {
+			s.above[p] = true
 		}
 	}
 }
