@@ -9,8 +9,8 @@ type Timeouts struct {
 	Connect time.Duration
 	// Connecting bounds connecting to all addresses of a server together. Default 30 s.
 	Connecting time.Duration
-	// Short bounds the wait for the answer's header of small questions: version, keys, profile, directory, event.
-	// Default 30 s.
+	// Short bounds the wait for the answer's header of small questions: version, keys, profile, directory, event, and the templates of
+	// joins, leaves and knocks, for which deployed servers wait 20 s. Default 30 s.
 	Short time.Duration
 	// Send is for transactions: the peer may work on them before it answers. Default 60 s, as deployed servers wait.
 	Send time.Duration

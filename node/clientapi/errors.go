@@ -118,12 +118,16 @@ func remoteError(e *client.Error) *federation.Error {
 		}
 		return &wire
 	}
-	if e.Status != 0 {
-		return &federation.Error{Status: http.StatusBadGateway, Code: "M_UNKNOWN",
-			Message: fmt.Sprintf("%s answered with an error (HTTP %d)", e.Server, e.Status)}
+	message := "%s can't be reached"
+	switch {
+	case e.Timeout && e.Stage == client.StageResponse:
+		message = "%s did not answer in time"
+	case e.Status == http.StatusOK:
+		message = "the answer of %s can't be used, or broke off"
+	case e.Status != 0:
+		message = fmt.Sprintf("%%s answered with an error (HTTP %d)", e.Status)
 	}
-	return &federation.Error{Status: http.StatusBadGateway, Code: "M_UNKNOWN",
-		Message: fmt.Sprintf("%s can't be reached", e.Server)}
+	return &federation.Error{Status: http.StatusBadGateway, Code: "M_UNKNOWN", Message: fmt.Sprintf(message, e.Server)}
 }
 
 // writeError writes the standard error response and returns its status.

@@ -54,9 +54,12 @@ func (r *Rooms) askHistory(ctx context.Context, roomID id.RoomID, missing []id.E
 	}
 	delete(joined, r.self)
 	servers := byUsers(joined)
+	servers = servers[:min(len(servers), backfillServers)]
 	last := fmt.Errorf("no other server is in the room")
-	for _, server := range servers[:min(len(servers), backfillServers)] {
-		raws, err := r.cfg.Client.Backfill(ctx, server, roomID, r.limits.Backfill, missing)
+	for i, server := range servers {
+		asking, end := share(ctx, i < len(servers)-1)
+		raws, err := r.cfg.Client.Backfill(asking, server, roomID, r.limits.Backfill, missing)
+		end()
 		if err != nil {
 			last = err
 			continue

@@ -161,6 +161,14 @@ func (r *Rooms) tryEach(ctx context.Context, what string, roomID id.RoomID, cand
 	return explain(what, roomID, candidates, errs)
 }
 
+// share is the context of a question to one server of several: where others can be asked after it, it has half of the time that is left.
+func share(ctx context.Context, others bool) (context.Context, context.CancelFunc) {
+	if deadline, bounded := ctx.Deadline(); bounded && others {
+		return context.WithTimeout(ctx, time.Until(deadline)/2)
+	}
+	return context.WithCancel(ctx)
+}
+
 // final tells that with no other server it will end otherwise: it is the room's version, or our own database.
 func final(err error) bool {
 	if store.Unavailable(err) {

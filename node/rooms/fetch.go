@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup" // a few events at a time from one server
 
@@ -62,10 +61,7 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 	var best *room.Provide
 	fewest := math.MaxInt // events that the best answer lacks
 	for i, server := range f.From {
-		asking, end := ctx, func() {}
-		if deadline, bounded := ctx.Deadline(); bounded && i < len(f.From)-1 { // one that hangs leaves half of the time to the others
-			asking, end = context.WithTimeout(ctx, time.Until(deadline)/2)
-		}
+		asking, end := share(ctx, i < len(f.From)-1)
 		provide, lacks, err := r.fetchFrom(asking, server, roomID, rules, f)
 		end()
 		if err == nil {

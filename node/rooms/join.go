@@ -35,11 +35,17 @@ func (r *Rooms) joinWith(ctx context.Context, req JoinRequest) (id.EventID, erro
 		if err != nil {
 			return err
 		}
-		defer unlock()
-		// Somebody else of ours may have come in meanwhile.
-		if _, err := r.joinHere(ctx, req); !goesElsewhere(err) {
-			return err
+		if info, _, err := r.store.Room(ctx, req.Room); err != nil || info.Resident {
+			// Somebody else of ours has come in meanwhile, so nobody need wait for this user any more.
+			unlock()
+			if _, err := r.joinHere(ctx, req); !goesElsewhere(err) {
+				return err
+			}
+			if unlock, err = r.entry.lock(ctx, req.Room); err != nil {
+				return err
+			}
 		}
+		defer unlock()
 		return r.joinThrough(ctx, req)
 	})
 }

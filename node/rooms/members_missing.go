@@ -46,8 +46,9 @@ const (
 	// enterTime is how long, from the first join on, a user who joins a room whose members we don't know waits for these: those of small
 	// rooms come at once.
 	enterTime = 2 * time.Second
-	// enterServers is how many servers are asked then whether the user may join.
+	// enterServers is how many servers are asked then whether the user may join, and enterAnswers how long they have for it together.
 	enterServers = 3
+	enterAnswers = 20 * time.Second
 )
 
 // mayEnter asks a server that has the members of a room whether a user of ours may join it, where we don't know: who is banned would
@@ -64,9 +65,14 @@ func (r *Rooms) mayEnter(ctx context.Context, req JoinRequest) error {
 	if err != nil {
 		return err
 	}
+	servers = servers[:min(len(servers), enterServers)]
+	answers, cancel := context.WithTimeout(ctx, enterAnswers)
+	defer cancel()
 	var refused error
-	for _, server := range servers[:min(len(servers), enterServers)] {
-		_, err := r.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, versions())
+	for i, server := range servers {
+		asking, end := share(answers, i < len(servers)-1)
+		_, err := r.cfg.Client.MakeJoin(asking, server, req.Room, req.User, versions())
+		end()
 		if err == nil {
 			return nil
 		}
