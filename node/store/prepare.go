@@ -118,6 +118,7 @@ func (s *Store) memberRows(ctx context.Context, c room.Commit) ([]memberRow, err
 		}
 		rows = append(rows, row)
 	}
+	slices.Sort(missing) // as they are found next to each other
 	for chunk := range slices.Chunk(missing, memberChunk) {
 		stored, err := s.stored(ctx, chunk)
 		if err != nil {
