@@ -25,13 +25,14 @@ import (
 
 // world is a whole node with one user of its own, and a scripted server that is in a room with it.
 type world struct {
-	t     *testing.T
-	ask   *admin.Client
-	alice *user.User
-	peer  *peer.Peer
-	room  *peer.Room
-	name  id.ServerName
-	stop  func()
+	t      *testing.T
+	config node.Config
+	ask    *admin.Client
+	alice  *user.User
+	peer   *peer.Peer
+	room   *peer.Room
+	name   id.ServerName
+	stop   func()
 }
 
 // freeAddress is a loopback address with a port that nobody has.
@@ -69,20 +70,8 @@ func newWorld(t *testing.T) *world {
 	if err := errors.Join(os.WriteFile(config.Federation.Certificate, certificate, 0o600), os.WriteFile(config.Federation.Key, key, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	n, err := node.New(t.Context(), config, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	running, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- n.Run(running) }()
-	w := &world{t: t, ask: admin.Dial(config.DataDir), alice: user.New("http://" + config.Client.Listen[0]), name: id.ServerName(config.ServerName)}
-	w.stop = func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}
+	w := &world{t: t, config: config, ask: admin.Dial(config.DataDir), alice: user.New("http://" + config.Client.Listen[0]), name: id.ServerName(config.ServerName)}
+	w.start()
 	t.Cleanup(w.alice.Close)
 	if err := w.alice.Register(t.Context(), "alice", "a long password", "secret"); err != nil {
 		t.Fatal(err)
@@ -92,6 +81,24 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(w.peer.Close)
 	return w
+}
+
+// start starts the node; stop stops it.
+func (w *world) start() {
+	w.t.Helper()
+	n, err := node.New(w.t.Context(), w.config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	running, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(running) }()
+	w.stop = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+	}
 }
 
 // meet brings the peer's user bob into a room of alice's.
@@ -337,6 +344,24 @@ func TestAStateEventThatWasReplaced(t *testing.T) {
 	}
 	if now.InForce == nil || !now.InForce.Now {
 		t.Errorf("%+v", now.InForce)
+	}
+}
+
+func TestWhatIsKnownOfASendingAfterAStart(t *testing.T) {
+	w := newWorld(t)
+	defer func() { w.stop() }()
+	roomID := w.meet()
+	said, err := w.alice.Say(t.Context(), roomID, "ahoy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is taken", func() bool { x := w.explain(said); return len(x.Sent) == 1 && x.Sent[0].State == "taken" })
+	w.stop()
+	w.start()
+	eventually(t, "it answers", func() bool { return w.ask.Get(t.Context(), "/peers", nil, new([]admin.Peer)) == nil })
+	x := w.explain(said)
+	if len(x.Sent) != 1 || x.Sent[0].State != "taken" || x.Sent[0].At != nil || !strings.Contains(x.Sent[0].Why, "before the start") {
+		t.Errorf("%+v", x.Sent)
 	}
 }
 

@@ -44,7 +44,8 @@ func (a *Admin) explainSending(ctx context.Context, x *Explanation, row store.Ev
 		if len(others) == 0 {
 			x.say("No other server is in the room.")
 		} else {
-			x.say("Nothing of it waits for any server: all that were to get it have taken or refused it; the details of so long ago aren't kept.")
+			x.say("Nothing of it waits for any server: all that were to get it have taken or refused it. "+
+				"Which servers these were is known of the last events since the start at %s alone.", a.started.UTC().Format(time.RFC3339))
 		}
 	}
 	return nil
@@ -70,6 +71,8 @@ func (a *Admin) sent(eventID id.EventID, s store.Shipment) Sent {
 		if at, known := a.Sender.TakenAt(s.Server, s.Position); known {
 			at = at.UTC()
 			sent.At = &at
+		} else {
+			sent.Why = "when isn't known any more: it was before the start at " + a.started.UTC().Format(time.RFC3339) + ", or many transactions ago"
 		}
 	}
 	return sent
