@@ -5,9 +5,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,47 +27,11 @@ const (
 	endless = 1 << 30 // bytes
 )
 
-// processes are the process that an adapter became and those that it started, as files of what the system tells of them;
-// none where it doesn't tell. An adapter's process leads a group.
-func processes(leader int) []string {
-	files, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(files, func(file string) bool {
-		fields := processFields(file)
-		return len(fields) < 3 || fields[2] != strconv.Itoa(leader)
-	})
-}
-
-// memory is what processes have in memory, in bytes.
-func memory(processes []string) int64 {
-	var pages int64
-	for _, file := range processes {
-		if fields := processFields(file); len(fields) > 21 {
-			resident, _ := strconv.ParseInt(fields[21], 10, 64) // the system writes numbers
-			pages += resident
-		}
-	}
-	return pages * int64(os.Getpagesize())
-}
-
-// processFields are the fields after the second, which is a name in brackets with whatever in it; none of a process that
-// has ended.
-func processFields(file string) []string {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil
-	}
-	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-}
-
 // watchMemory looks at the memory of the server under test until stop, which gives by how much it grew at most, in
 // bytes. It skips the test where that can't be seen.
 func watchMemory() (stop func() int64) {
 	GinkgoHelper()
-	server := processes(sut.process.PID())
-	before := memory(server)
+	before, _ := sut.process.Memory()
 	if before == 0 {
 		Skip("this system does not tell how much memory a process has (/proc)")
 	}
@@ -80,7 +41,8 @@ func watchMemory() (stop func() int64) {
 	go func() {
 		highest := before
 		for watching.Err() == nil {
-			highest = max(highest, memory(server))
+			now, _ := sut.process.Memory()
+			highest = max(highest, now)
 			select {
 			case <-watching.Done():
 			case <-time.After(20 * time.Millisecond):

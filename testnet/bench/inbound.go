@@ -191,7 +191,7 @@ func (t *trial) receive(ctx context.Context, name string, s *session, rooms []*r
 	ended := time.Now()
 	p50, p99, _ := spread(answered)
 	used := t.spentFigures(name, w, ended)
-	each := (cpuTime(t.target.process.PID()) - w.server) / time.Duration(max(total, 1))
+	each := (cpuTime(t.target.process) - w.server) / time.Duration(max(total, 1))
 	rate := float64(total) / ended.Sub(w.began).Seconds()
 	t.rate(name, "events", rate, floor.rate, floor.of)
 	t.rate(name+": beside a floor with prepared keys", "events", rate, floor.preparedRate, floor.preparedOf)

@@ -67,7 +67,7 @@ func (t *trial) joinBig(ctx context.Context) (r *room, s *session, answered time
 			}
 		}
 	})
-	resetPeak(t.target.process.PID())
+	t.target.process.ResetPeak()
 	w = t.window()
 	if err := s.joinRoom(ctx, r); err != nil {
 		return nil, nil, answered, w, err
@@ -108,8 +108,8 @@ func (t *trial) measureJoin(ctx context.Context, name string, whole bool) error 
 	t.seconds("from the send_join answer to usable", usable, floor, floorOf)
 	t.seconds("from the send_join answer to complete", ended.Sub(answered), floor, floorOf)
 	if usageKnown {
-		_, peak := resident(t.target.process.PID())
-		t.seconds("CPU time of the server", cpuTime(t.target.process.PID())-w.server, floorCPU, "CPU time of the same")
+		_, peak := t.target.process.Memory()
+		t.seconds("CPU time of the server", cpuTime(t.target.process)-w.server, floorCPU, "CPU time of the same")
 		t.amount("peak memory", "MB", megabytes(peak))
 	}
 	t.spent(name, w, ended)
@@ -362,8 +362,8 @@ func answerJoin(ctx context.Context, t *trial) error {
 	defer rows.remove()
 	var makes, sends, copies []time.Duration
 	var used, usedCopying time.Duration
-	before, _ := resident(t.target.process.PID())
-	resetPeak(t.target.process.PID())
+	before, _ := t.target.process.Memory()
+	t.target.process.ResetPeak()
 	for i := range answers {
 		copied, copyCPU, err := rows.copy(ctx, newcomer)
 		if err != nil {
@@ -374,7 +374,7 @@ func answerJoin(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
-		used, usedCopying = used+cpuTime(t.target.process.PID())-w.server, usedCopying+copyCPU
+		used, usedCopying = used+cpuTime(t.target.process)-w.server, usedCopying+copyCPU
 		makes, sends, copies = append(makes, h.make), append(sends, h.send), append(copies, copied)
 		if err := sameState(r, ids(h.state), state.Len()+i); err != nil {
 			return err
@@ -386,7 +386,7 @@ func answerJoin(ctx context.Context, t *trial) error {
 	t.seconds("make_join, median of 3", makes[answers/2], 0, "")
 	t.seconds("send_join of the whole room, median of 3", sends[answers/2], copies[answers/2], "the same events copied from the database to a TLS connection")
 	if usageKnown {
-		_, peak := resident(t.target.process.PID())
+		_, peak := t.target.process.Memory()
 		t.amount("memory before", "MB", megabytes(before))
 		t.amount("peak memory", "MB", megabytes(peak))
 		t.seconds("CPU time of the server", used, usedCopying, "CPU time of the copying, of both ends")

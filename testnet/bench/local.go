@@ -35,7 +35,7 @@ func local(ctx context.Context, t *trial) error {
 		return err
 	}
 	used := t.spentFigures("sends", w, ended)
-	each := (cpuTime(t.target.process.PID()) - w.server) / time.Duration(len(slices.Concat(said...)))
+	each := (cpuTime(t.target.process) - w.server) / time.Duration(len(slices.Concat(said...)))
 	all := slices.Concat(said...)
 	p50, p99, _ := spread(latencies(all))
 	t.rate("sends of 64 clients at once", "events", float64(len(all))/ended.Sub(w.began).Seconds(), floor.rate, "rows committed by the database alone, 64 at a time")

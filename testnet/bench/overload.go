@@ -107,9 +107,9 @@ func overload(ctx context.Context, t *trial) error {
 	if err := c.supply(float64(best.servers) / best.lasted.Seconds()); err != nil {
 		return err
 	}
-	pid := t.target.process.PID()
-	calm, _ := resident(pid)
-	resetPeak(pid)
+	process := t.target.process
+	calm, _ := process.Memory()
+	process.ResetPeak()
 	much, used := c.measure(ctx, many, overloadClients, len(c.lanes), t.Duration)
 	rest := t.restAgain(ctx, c, much.until)
 	_, p99, most := spread(much.took)
@@ -126,7 +126,7 @@ func overload(ctx context.Context, t *trial) error {
 		t.figure(f)
 	}
 	if usageKnown {
-		_, peak := resident(pid)
+		_, peak := process.Memory()
 		t.amount("memory before", "MB", megabytes(calm))
 		t.amount("peak memory", "MB", megabytes(peak))
 	}
@@ -203,7 +203,7 @@ func (c *crowd) measure(ctx context.Context, name string, clients, servers int, 
 		Name: name + ": accepted of servers", Value: float64(y.servers) / y.lasted.Seconds(), Unit: "events/s", More: true,
 	}}
 	if usageKnown {
-		each := (cpuTime(c.trial.target.process.PID()) - w.server).Seconds() / float64(max(y.events, 1))
+		each := (cpuTime(c.trial.target.process) - w.server).Seconds() / float64(max(y.events, 1))
 		figures = append(figures, Figure{Name: name + ": CPU time of the server an event", Value: each, Unit: "s"})
 	}
 	return y, append(figures, c.trial.spentFigures(name, w, time.Now())...)
@@ -286,7 +286,7 @@ func (t *trial) restAgain(ctx context.Context, c *crowd, began time.Time) error 
 		_, err := c.sessions[0].call(ctx, "GET", roomPath(c.roomID, "state/m.room.name"), nil)
 		answered := time.Since(call)
 		time.Sleep(250 * time.Millisecond)
-		busy := (cpuTime(t.target.process.PID()) - w.server).Seconds() / time.Since(w.began).Seconds()
+		busy := (cpuTime(t.target.process) - w.server).Seconds() / time.Since(w.began).Seconds()
 		if err == nil && answered < 100*time.Millisecond && busy < atRest {
 			t.seconds("at rest again after", w.began.Sub(began), 0, "")
 			return nil

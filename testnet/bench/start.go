@@ -59,14 +59,14 @@ func start(ctx context.Context, t *trial) error {
 // rest measures a server that nobody asks anything.
 func (t *trial) rest(ctx context.Context) {
 	seconds := t.scaled(4, 1)
-	pid, w := t.target.process.PID(), t.window()
+	process, w := t.target.process, t.window()
 	select {
 	case <-time.After(time.Duration(seconds) * time.Second):
 	case <-ctx.Done():
 	}
-	now, _ := resident(pid)
+	now, _ := process.Memory()
 	t.amount("memory at rest with one room", "MB", megabytes(now))
-	t.amount("CPU at rest", "ms/s", milliseconds(cpuTime(pid)-w.server)/time.Since(w.began).Seconds())
+	t.amount("CPU at rest", "ms/s", milliseconds(cpuTime(process)-w.server)/time.Since(w.began).Seconds())
 }
 
 // remembers checks that a room's history has what was acknowledged, whole and once each.

@@ -143,7 +143,7 @@ type window struct {
 }
 
 func (t *trial) window() window {
-	return window{time.Now(), cpuTime(t.target.process.PID()), ownTime(), machineTime()}
+	return window{time.Now(), cpuTime(t.target.process), ownTime(), machineTime()}
 }
 
 // spent notes how many cores the server and the bench used in a window: where both together have the machine, the

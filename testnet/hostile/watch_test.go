@@ -50,13 +50,8 @@ func (n *node) use() usage {
 
 // resident is the node's resident memory in bytes.
 func (n *node) resident() int64 {
-	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", n.process.PID()))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(statm))
-	pages, _ := strconv.ParseInt(fields[1], 10, 64) // the kernel writes numbers
-	return pages * int64(os.Getpagesize())
+	now, _ := n.process.Memory()
+	return now
 }
 
 // spent is the processor time that the node has used since it was started.
