@@ -127,7 +127,11 @@ func (e *E2EE) receiveSigningKeys(ctx context.Context, user id.UserID, content j
 		return nil
 	}
 	e.note(user, math.MaxInt64)
-	return e.store.RemoteSigningKeysUpdated(ctx, user, remoteKeys(user, u.MasterKey, u.SelfSigningKey))
+	missed, err := e.store.RemoteSigningKeysUpdated(ctx, user, remoteKeys(user, u.MasterKey, u.SelfSigningKey))
+	if missed {
+		e.lookForStale()
+	}
+	return err
 }
 
 // remoteKeys are the cross-signing keys that another server names, without those of a wrong form.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -283,6 +284,25 @@ var _ = Describe("device lists of other servers", func() {
 		one := fmt.Sprintf(`{"user_id":"@zoe:far.test","device_id":"ONE MORE","stream_id":%d,"prev_id":[5]}`, int64(1)<<53-1)
 		Expect(e.HandleEDU(ctx, far, edu(federation.EDUDeviceListUpdate, one))).To(Succeed())
 		Expect(s.StaleDevices(ctx, time.Now(), "", 10)).To(ConsistOf(zoe), "that number was used before")
+	})
+
+	It("are fetched again where cross-signing keys come that are known: what they sign may be new", func() {
+		name := strings.Repeat("A", 43)
+		master := fmt.Sprintf(`{"user_id":%q,"usage":["master"],"keys":{"ed25519:%s":%q}}`, zoe, name, name)
+		others := &script{}
+		others.devices = func(_ context.Context, user id.UserID) (federation.UserDevices, error) {
+			list := listOf(user, 5, "PHONE")
+			list.MasterKey = json.RawMessage(master)
+			return list, nil
+		}
+		e, s := scripted(GinkgoTB(), others, zoe)
+		Expect(devices(e, zoe)).To(ConsistOf("PHONE"))
+		start := s.Position()
+		Expect(e.HandleEDU(ctx, far, edu(federation.EDUSigningKeyUpdate, fmt.Sprintf(`{"user_id":%q,"master_key":%s}`, zoe, master)))).To(Succeed())
+		Expect(s.DeviceChanges(ctx, alice, start, s.Position())).NotTo(BeEmpty())
+		Expect(s.StaleDevices(ctx, time.Now(), "", 10)).To(ConsistOf(zoe))
+		Expect(devices(e, zoe)).To(ConsistOf("PHONE"))
+		Expect(others.times("devices")).To(Equal(2))
 	})
 
 	It("are changed by their own server alone", func() {

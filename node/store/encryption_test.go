@@ -61,7 +61,7 @@ var _ = onEach("Device lists of other servers", func(db *fixture) {
 		before := db.Position()
 		Expect(update(ctx, device, 1)).To(BeFalse())
 		Expect(save(ctx, device, 1, never)).To(BeFalse())
-		Expect(db.RemoteSigningKeysUpdated(ctx, bob, []store.CrossSigningKey{{User: bob, Usage: "master", Keys: device}})).To(Succeed())
+		Expect(db.RemoteSigningKeysUpdated(ctx, bob, []store.CrossSigningKey{{User: bob, Usage: "master", Keys: device}})).To(BeFalse())
 		Expect(db.TrackDevices(ctx, []id.UserID{bob}, false)).To(Succeed())
 		Expect(db.CrossSigningKeys(ctx, []id.UserID{bob})).To(BeEmpty())
 		Expect(db.StaleDevices(ctx, time.Now(), "", 10)).To(BeEmpty())

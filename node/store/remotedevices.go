@@ -251,9 +251,11 @@ func (t *writeTx) knownDevice(u RemoteDeviceUpdate) (same, full bool, err error)
 	return false, count >= remoteDevices, err
 }
 
-// RemoteSigningKeysUpdated takes new cross-signing keys of another server's user; those not named stay.
-func (s *Store) RemoteSigningKeysUpdated(ctx context.Context, user id.UserID, keys []CrossSigningKey) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
+// RemoteSigningKeysUpdated takes new cross-signing keys of another server's user; those not named stay. Where none is new the
+// list becomes stale, and missed is true: by known keys Dendrite tells that they have signed something.
+func (s *Store) RemoteSigningKeysUpdated(ctx context.Context, user id.UserID, keys []CrossSigningKey) (missed bool, err error) {
+	err = s.commit.write(ctx, func(t *writeTx) error {
+		missed = false
 		shared, err := s.shares(t, user)
 		if err != nil || !shared {
 			return s.leave(t, user, err)
@@ -263,7 +265,7 @@ func (s *Store) RemoteSigningKeysUpdated(ctx context.Context, user id.UserID, ke
 		if err != nil {
 			return err
 		}
-		visible := !kept
+		missed = kept
 		for _, k := range keys {
 			if !kept {
 				break
@@ -272,13 +274,16 @@ func (s *Store) RemoteSigningKeysUpdated(ctx context.Context, user id.UserID, ke
 			if err != nil {
 				return err
 			}
-			visible = visible || fresh
+			missed = missed && !fresh
 		}
-		if !visible {
-			return nil
+		if missed {
+			if _, err := t.exec("UPDATE remote_device_lists SET stale = 1 WHERE user_id = $1", string(user)); err != nil {
+				return err
+			}
 		}
 		return s.changed(t, user, deviceUpdate{visible: true})
 	})
+	return missed, err
 }
 
 func (t *writeTx) remoteDevice(user id.UserID, device string, content json.RawMessage) error {
