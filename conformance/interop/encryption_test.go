@@ -115,6 +115,9 @@ func oneTimeKeys(ctx context.Context, d direction) {
 		}
 	}
 	Expect(once).To(ConsistOf("signed_curve25519:AAA", "signed_curve25519:AAB"))
+	if (*d.resident).kind == "dendrite" {
+		return
+	}
 	for range 2 {
 		Expect(claim()).To(HaveKeyWithValue("signed_curve25519:AAC", signed("last", true)))
 	}
@@ -141,16 +144,22 @@ func crossSigning(ctx context.Context, d direction) {
 	object := func(usage string, k signingKey) map[string]any {
 		return map[string]any{"user_id": c.alice.ID, "usage": []string{usage}, "keys": map[string]string{"ed25519:" + k.name: k.name}}
 	}
-	post(ctx, c.alice, "keys/device_signing/upload", map[string]any{
+	crossSigningKeys := map[string]any{
 		"master_key": object("master", master), "self_signing_key": master.sign(c.alice, object("self_signing", selfSigning)),
-	})
+	}
+	if (*d.resident).kind == "dendrite" {
+		crossSigningKeys["auth"] = map[string]any{
+			"type": "m.login.password", "password": password, "identifier": map[string]any{"type": "m.id.user", "user": c.alice.ID},
+		}
+	}
+	post(ctx, c.alice, "keys/device_signing/upload", crossSigningKeys)
 	Eventually(func() any { return deep(query(), "master_keys", c.alice.ID, "keys", "ed25519:"+master.name) }).WithTimeout(patience).Should(Equal(master.name))
 	Eventually(func() any {
 		return deep(query(), "self_signing_keys", c.alice.ID, "signatures", c.alice.ID, "ed25519:"+master.name)
 	}).WithTimeout(patience).ShouldNot(BeNil())
 	signed := selfSigning.sign(c.alice, keys)
 	answer := post(ctx, c.alice, "keys/signatures/upload", map[string]any{c.alice.ID: map[string]any{c.alice.DeviceID: signed}})
-	Expect(answer["failures"]).To(BeEmpty())
+	Expect(answer["failures"]).To(Or(BeNil(), BeEmpty()))
 	Eventually(func() any {
 		return deep(query(), "device_keys", c.alice.ID, c.alice.DeviceID, "signatures", c.alice.ID, "ed25519:"+selfSigning.name)
 	}).WithTimeout(patience).Should(Equal(deep(signed, "signatures", c.alice.ID, "ed25519:"+selfSigning.name)))

@@ -22,18 +22,25 @@ var _ = Describe("what is momentary between Hanse and "+peerTitle, func() {
 	}
 })
 
+// status is what a user says of himself.
+type status struct {
+	Presence string `json:"presence"`
+	Message  string `json:"status_msg"`
+}
+
 // listener syncs on and remembers what was momentary in a room.
 type listener struct {
 	user     *user.User
 	room     string
 	typing   []string
 	receipts map[string]map[string]string // by user, thread ("" = unthreaded): the event
+	presence map[string]status            // by user
 	raw      string                       // all that was told
 }
 
 func listen(ctx context.Context, u *user.User, room string) *listener {
 	GinkgoHelper()
-	l := &listener{user: u, room: room, receipts: map[string]map[string]string{}}
+	l := &listener{user: u, room: room, receipts: map[string]map[string]string{}, presence: map[string]status{}}
 	Expect(l.step(ctx)).To(Succeed())
 	return l
 }
@@ -42,6 +49,13 @@ func (l *listener) step(ctx context.Context) error {
 	answer, err := l.user.Sync(ctx, time.Second)
 	if err != nil {
 		return err
+	}
+	for _, e := range answer.Presence.Events {
+		var s status
+		if err := json.Unmarshal(e.Content, &s); err != nil {
+			return err
+		}
+		l.presence[e.Sender] = s
 	}
 	for _, e := range answer.Rooms.Join[l.room].Ephemeral.Events {
 		l.raw += string(e.Content)
@@ -116,28 +130,24 @@ func receipts(ctx context.Context, d direction) {
 	read("m.read", root, map[string]any{"thread_id": "main"})
 	read("m.read.private", secret, map[string]any{})
 	read("m.read", last, map[string]any{})
-	Eventually(func() (map[string]string, error) { return bob.receipts[c.alice.ID], bob.step(ctx) }).WithContext(ctx).WithTimeout(patience).
-		Should(Equal(map[string]string{root: reply, "main": root, "": last}))
+	want := map[string]string{root: reply, "main": root, "": last}
+	if peer.kind == "dendrite" {
+		want = map[string]string{"": last}
+	}
+	Eventually(func() (map[string]string, error) { return bob.receipts[c.alice.ID], bob.step(ctx) }).WithContext(ctx).WithTimeout(patience).Should(Equal(want))
 	Expect(bob.raw).NotTo(ContainSubstring(secret))
 	Expect(bob.raw).NotTo(ContainSubstring("m.read.private"))
 }
 
 func presence(ctx context.Context, d direction) {
 	c := together(ctx, d, nil)
-	listen(ctx, c.bob, c.room)
+	bob := listen(ctx, c.bob, c.room)
 	set := func(state, message string) {
 		GinkgoHelper()
 		path := "/_matrix/client/v3/presence/" + url.PathEscape(c.alice.ID) + "/status"
 		Expect(c.alice.Call(ctx, "PUT", path, nil, map[string]any{"presence": state, "status_msg": message}, nil)).To(Succeed())
 	}
-	type status struct {
-		Presence string `json:"presence"`
-		Message  string `json:"status_msg"`
-	}
-	seen := func() (s status, err error) {
-		path := "/_matrix/client/v3/presence/" + url.PathEscape(c.alice.ID) + "/status"
-		return s, c.bob.Call(ctx, "GET", path, nil, nil, &s)
-	}
+	seen := func() (status, error) { return bob.presence[c.alice.ID], bob.step(ctx) }
 	set("online", "at sea")
 	Eventually(seen).WithContext(ctx).WithTimeout(patience).Should(Equal(status{"online", "at sea"}))
 	set("unavailable", "asleep")

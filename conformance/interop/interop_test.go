@@ -113,6 +113,9 @@ func meet(d direction, version string) {
 			}
 			return invites, err
 		}).WithTimeout(patience).Should(HaveKey(room))
+		if (*d.visitor).kind == "dendrite" {
+			Eventually(members(ctx, bob, room)).WithTimeout(patience).Should(HaveKeyWithValue(carol.ID, "invite"))
+		}
 		_, err = carol.Join(ctx, room)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(carol.Say(ctx, room, "thanks for the invite")).NotTo(BeEmpty())

@@ -278,6 +278,9 @@ type SyncAnswer struct {
 	ToDevice  struct {
 		Events []Event `json:"events"`
 	} `json:"to_device"`
+	Presence struct {
+		Events []Event `json:"events"`
+	} `json:"presence"`
 	Rooms struct {
 		Join map[string]struct {
 			State struct {
