@@ -9,15 +9,16 @@ import (
 	"hanse/federation/verifykey"
 )
 
-// prepared holds the tables of the keys that are used most, which make a check three times as fast. A key gets one once
-// it was used so often that the table would have paid for itself: however keys come, hardly more time is spent on tables
-// than they save. Safe for concurrent use.
+// prepared holds the tables of the keys that are used most, which make a check three times as fast, and five times with the wide
+// tables of a few keys that are used all the time. A key gets one once it was used so often that the table would have paid for
+// itself: however keys come, hardly more time is spent on tables than they save. Safe for concurrent use.
 type prepared struct {
 	base func() *verifykey.Base // made with the first table: a node at rest has none
 
 	mu     sync.Mutex
 	uses   map[keyBytes]int          // of keys without a table, at most maxCounted; guarded by mu
 	tables map[keyBytes]*preparedKey // at most maxPrepared; guarded by mu
+	wide   int                       // how many of tables are wide, at most maxWide; guarded by mu
 	clock  uint64                    // counts the uses of tables, for their order; guarded by mu
 }
 
@@ -25,7 +26,9 @@ type keyBytes [ed25519.PublicKeySize]byte
 
 type preparedKey struct {
 	key  func() *verifykey.Key // works the table out at the first call; others who call wait for it
-	used uint64                // the clock at the last use; guarded by prepared.mu
+	used uint64                // the clock at the last use; all of this is guarded by prepared.mu
+	uses int                   // since it has this table
+	wide bool
 }
 
 func newPrepared() *prepared {
@@ -37,20 +40,23 @@ func (p *prepared) key(public ed25519.PublicKey, n int) *verifykey.Key {
 	if len(public) != ed25519.PublicKeySize {
 		return nil
 	}
-	k := p.find(keyBytes(public), n)
-	if k == nil {
+	table := p.find(keyBytes(public), n)
+	if table == nil {
 		return nil
 	}
-	return k.key()
+	return table()
 }
 
-func (p *prepared) find(public keyBytes, n int) *preparedKey {
+func (p *prepared) find(public keyBytes, n int) func() *verifykey.Key {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clock++
 	if k := p.tables[public]; k != nil {
 		k.used = p.clock
-		return k
+		if k.uses += n; k.uses >= usesWide && !k.wide {
+			p.widen(k, public)
+		}
+		return k.key
 	}
 	uses := p.uses[public] + n
 	if uses < usesPrepared {
@@ -62,23 +68,43 @@ func (p *prepared) find(public keyBytes, n int) *preparedKey {
 	}
 	delete(p.uses, public)
 	if len(p.tables) >= maxPrepared {
-		p.evict()
+		eldest := p.eldest(false)
+		if p.tables[eldest].wide {
+			p.wide--
+		}
+		delete(p.tables, eldest)
 	}
-	k := &preparedKey{key: sync.OnceValue(func() *verifykey.Key { return verifykey.New(public[:]) }), used: p.clock}
+	k := &preparedKey{key: tableOf(public, verifykey.New), used: p.clock}
 	p.tables[public] = k
-	return k
+	return k.key
 }
 
-// evict drops the table that wasn't used for longest. mu is held.
-func (p *prepared) evict() {
-	var eldest keyBytes
+// widen gives a key a wide table in place of its own, and takes it from another key where too many have one. mu is held.
+func (p *prepared) widen(k *preparedKey, public keyBytes) {
+	if p.wide >= maxWide {
+		eldest := p.eldest(true)
+		old := p.tables[eldest]
+		old.key, old.uses, old.wide = tableOf(eldest, verifykey.New), 0, false
+		p.wide--
+	}
+	k.key, k.uses, k.wide = tableOf(public, verifykey.NewWide), 0, true
+	p.wide++
+}
+
+// tableOf makes a key's table when it is first asked for.
+func tableOf(public keyBytes, prepare func(ed25519.PublicKey) *verifykey.Key) func() *verifykey.Key {
+	return sync.OnceValue(func() *verifykey.Key { return prepare(public[:]) })
+}
+
+// eldest is the key, of all or of those with a wide table, whose table wasn't used for longest. mu is held.
+func (p *prepared) eldest(wide bool) (eldest keyBytes) {
 	least := p.clock + 1
 	for public, k := range p.tables {
-		if k.used < least {
+		if k.used < least && (k.wide || !wide) {
 			eldest, least = public, k.used
 		}
 	}
-	delete(p.tables, eldest)
+	return eldest
 }
 
 // trial is one signature that is tried with one key.
