@@ -52,13 +52,7 @@ func (r *Ring) fromGiver(ctx context.Context, open []want, got map[id.ServerName
 	}
 	r.mu.Unlock()
 	close(f.done)
-	for other := range waits {
-		select {
-		case <-other.done:
-		case <-ctx.Done():
-		}
-	}
-	r.refresh(open, got)
+	r.await(ctx, waits, open, got)
 }
 
 // knownToSign tells whether a document is signed with a key that it lists as valid and that we know, from before, as one of

@@ -37,18 +37,23 @@ func (r *Ring) fromNotaries(ctx context.Context, open []want, got map[id.ServerN
 		if len(lead) > 0 {
 			r.askNotaries(ctx, lead, f)
 		}
-		for other := range waits {
-			select {
-			case <-other.done:
-			case <-ctx.Done():
-			}
-		}
-		r.refresh(open, got)
+		r.await(ctx, waits, open, got)
 		open = remaining(open, got, now)
 		if len(waits) == 0 {
 			return // what is missing now, the notaries don't have
 		}
 	}
+}
+
+// await waits for what others have under way, and reads again what is known of the servers.
+func (r *Ring) await(ctx context.Context, flights map[*flight]bool, wants []want, got map[id.ServerName]found) {
+	for f := range flights {
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+		}
+	}
+	r.refresh(wants, got)
 }
 
 // refresh reads again what is known of the servers.
