@@ -191,6 +191,7 @@ func (s *step) complete(in Complete) error {
 	if err := s.wakeAll(since); err != nil {
 		return err
 	}
+	s.members = make(map[id.EventID]Member)
 	states := make([]roomstate.Map, 0, len(in.States))
 	for _, ids := range in.States {
 		if len(ids) > maxState {
@@ -256,9 +257,11 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 	ids := make([]id.EventID, 0, len(log))
 	for _, u := range log {
 		ids = append(ids, u.Event)
-		s.above[u.Event] = false // by what is judged again, that is
 	}
 	if err := s.load(ids); err != nil {
+		return err
+	}
+	if err := s.uncover(ids); err != nil {
 		return err
 	}
 	s.end()
@@ -272,6 +275,31 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 	}
 	s.replaying = false
 	return nil
+}
+
+// uncover forgets which of the events that are judged again are below others of them: those may be rejected now. What is below an event
+// that isn't judged again, as one of an earlier stay in the room, stays so.
+func (s *step) uncover(ids []id.EventID) error {
+	covered := make(map[id.EventID]bool)
+	for _, e := range ids {
+		stored, ok, err := s.stored(e)
+		if err != nil {
+			return err
+		}
+		if !ok || stored.Status != Accepted {
+			continue
+		}
+		for _, p := range stored.Event.PrevEvents() {
+			covered[p] = true
+		}
+	}
+	var others []id.EventID
+	for _, e := range ids {
+		if s.above[e] = false; !covered[e] {
+			others = append(others, e)
+		}
+	}
+	return s.loadReferenced(others)
 }
 
 // again judges one event anew.

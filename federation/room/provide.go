@@ -240,6 +240,7 @@ func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
 				continue
 			}
 			if stateKey, ok := stored.Event.StateKey(); ok {
+				s.noteMember(stored.Event)
 				key := roomstate.Key{Type: stored.Event.Type(), StateKey: stateKey}
 				if _, taken := entries[key]; !taken {
 					entries[key] = e
@@ -249,6 +250,14 @@ func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
 	}
 	_, ok := entries[roomstate.Key{Type: typeCreate}]
 	return buildState(entries), ok, nil
+}
+
+// noteMember keeps what a stored membership event says of a state that becomes the room's.
+func (s *step) noteMember(e *event.Event) {
+	if s.members == nil || e.Type() != typeMember || s.batch[e.ID()] != nil {
+		return
+	}
+	s.members[e.ID()] = Member{Membership: e.Membership(), Sender: e.Sender()}
 }
 
 // glance gives events without keeping them for the step: a large room's state isn't held in memory event by event.

@@ -131,6 +131,7 @@ type Commit struct {
 	Depth    int64                 // greatest depth among Forward
 	Current  roomstate.Map         // after this commit
 	Changes  []StateChange         // what changed in Current; after a merge also keys that no event of this commit has
+	Members  map[id.EventID]Member // what stored membership events of Changes say, where many had to be read: they need not be read again
 	Stage    []*event.Event        // to be kept until unstaged
 	Unstage  []id.EventID          // decided or dropped
 	Send     []Send                // the same as Result.Send: outbox rows
@@ -138,6 +139,12 @@ type Commit struct {
 	Resident bool                  // after this commit
 	Partial  *PartialState         // the room has a partial state from this commit on; its Unsure is to be made of Events
 	Whole    bool                  // the state is whole from this commit on: nothing is unsure any more
+}
+
+// Member is what a membership event says.
+type Member struct {
+	Membership string
+	Sender     id.UserID
 }
 
 // StateChange is a change of the current state. Old or New is "" for absent.

@@ -89,7 +89,7 @@ func (s *step) countServers(changes []StateChange) (map[id.ServerName]int, error
 		ids := make([]id.EventID, 0, 2*len(chunk))
 		for _, c := range chunk {
 			for _, e := range [2]id.EventID{c.Old, c.New} {
-				if e != "" {
+				if _, noted := s.members[e]; e != "" && !noted {
 					ids = append(ids, e)
 				}
 			}
@@ -99,6 +99,9 @@ func (s *step) countServers(changes []StateChange) (map[id.ServerName]int, error
 			return nil, err
 		}
 		joined := func(e id.EventID) bool {
+			if m, noted := s.members[e]; noted {
+				return m.Membership == "join"
+			}
 			stored, ok := events[e]
 			return ok && stored.Event.Membership() == "join"
 		}

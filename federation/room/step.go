@@ -36,7 +36,8 @@ type step struct {
 	current roomstate.Map
 	stale   bool // current isn't resolved yet from forward
 	partial *PartialState
-	joined  joinedIn // the answer of joinedNow before
+	members map[id.EventID]Member // complete only: what the membership events of the state say, which aren't kept
+	joined  joinedIn              // the answer of joinedNow before
 	// replaying: events are judged again, so nothing is unsure.
 	replaying bool
 }
@@ -344,6 +345,7 @@ func (s *step) finish() error {
 		c.Changes = append(c.Changes, StateChange{Key: change.Key, Old: change.Old, New: change.New})
 	}
 	slices.SortFunc(c.Changes, func(a, b StateChange) int { return compareKeys(a.Key, b.Key) })
+	c.Members = s.members
 	if c.Servers, err = s.countServers(c.Changes); err != nil {
 		return err
 	}

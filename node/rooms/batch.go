@@ -49,6 +49,7 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 	}
 	b.addEvents(c.Events)
 	b.addChanges(c.Changes)
+	b.addMembers(c.Members)
 	b.addStaged(c.Stage, c.Unstage)
 	// The newest word counts.
 	b.commit.RoomID, b.commit.Rules = c.RoomID, c.Rules
@@ -122,6 +123,18 @@ func (b *batch) addChanges(changes []room.StateChange) {
 		}
 		b.commit.Changes[i].New = c.New
 	}
+}
+
+func (b *batch) addMembers(members map[id.EventID]room.Member) {
+	if len(members) == 0 {
+		return
+	}
+	if b.commit.Members == nil { // all of a large room
+		b.commit.Members = members
+		return
+	}
+	b.commit.Members = maps.Clone(b.commit.Members)
+	maps.Copy(b.commit.Members, members)
 }
 
 // addStaged merges staged events: one staged and decided within the batch is not staged at all.

@@ -109,9 +109,12 @@ func (s *Store) memberRows(ctx context.Context, c room.Commit) ([]memberRow, err
 			continue // a member event whose state key is no user is nobody's membership
 		}
 		row := memberRow{user: user, local: user.Server() == s.self, membership: "leave"}
-		switch e := made[change.New]; {
+		e, said := made[change.New], c.Members[change.New]
+		switch {
 		case e != nil:
 			row.of(e)
+		case said != room.Member{}:
+			row.membership, row.eventID, row.sender = said.Membership, change.New, said.Sender
 		case change.New != "":
 			older[change.New] = append(older[change.New], len(rows))
 			missing = append(missing, change.New)
