@@ -165,11 +165,29 @@ func (s *server) kept(in room.Input, r room.Result) error {
 		return nil // events can be above and below each other
 	}
 	for _, e := range s.store.forward {
-		if s.store.above[e] {
+		if s.store.above[e] && s.covered(e) {
 			return s.n.failAt(s, "an event below an accepted one is a forward extremity", "%s at %s", e, s.name)
 		}
 	}
 	return nil
+}
+
+// covered tells whether an event is for sure no forward extremity: accepted events stand on it, and nothing else does. History that is filled
+// in later takes no extremity away; and where an event that stands on it was accepted before the state was whole, and isn't any more, a
+// machine can't tell whether there is another one. What stays too long is merged by the next event.
+func (s *server) covered(e id.EventID) bool {
+	covered := false
+	for _, x := range s.store.order {
+		c := s.store.events[x]
+		if c.Backfilled || !slices.Contains(c.Event.PrevEvents(), e) {
+			continue
+		}
+		if c.Status != room.Accepted {
+			return false
+		}
+		covered = true
+	}
+	return covered
 }
 
 func (s *server) note(in room.Input, r room.Result) {
