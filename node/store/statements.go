@@ -1,7 +1,7 @@
 package store
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 
 	"hanse/federation/roomstate"
@@ -38,7 +38,7 @@ func listOf[T any](format string, fixed []any, values []T, arg func(T) any, use 
 			args = append(args, arg(part[min(i, len(part)-1)]))
 		}
 		places := placeholders(len(fixed)+1, size)
-		query := strings.NewReplacer("%s", places, "%[1]s", places).Replace(format)
+		query := strings.ReplaceAll(strings.ReplaceAll(format, "%[1]s", places), "%s", places)
 		if err := use(query, args); err != nil {
 			return err
 		}
@@ -48,14 +48,14 @@ func listOf[T any](format string, fixed []any, values []T, arg func(T) any, use 
 
 // placeholders is "$first,$first+1,…".
 func placeholders(first, count int) string {
-	var b strings.Builder
+	text := make([]byte, 0, 5*count)
 	for i := range count {
 		if i > 0 {
-			b.WriteByte(',')
+			text = append(text, ',')
 		}
-		fmt.Fprintf(&b, "$%d", first+i)
+		text = strconv.AppendInt(append(text, '$'), int64(first+i), 10)
 	}
-	return b.String()
+	return string(text)
 }
 
 // insertion is an INSERT that the committer gathers rows for. Its values are package constants in all but name.
