@@ -138,14 +138,7 @@ func (r *Rooms) fetchAuth(ctx context.Context, server id.ServerName, roomID id.R
 // fetchState asks for the state before an event: its IDs, then those events that aren't stored. It tells how many of these
 // could not be had.
 func (r *Rooms) fetchState(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, at id.EventID) (provide room.Provide, lacks int, err error) {
-	ids, err := r.cfg.Client.StateIDs(ctx, server, roomID, at)
-	if err != nil {
-		return room.Provide{}, 0, err
-	}
-	if len(ids.PDUIDs) > r.limits.StateEvents || len(ids.AuthChainIDs) > r.limits.StateEvents {
-		return room.Provide{}, 0, fmt.Errorf("the state it gave has more than %d events", r.limits.StateEvents)
-	}
-	missing, err := r.unknown(ctx, slices.Concat(ids.PDUIDs, ids.AuthChainIDs, []id.EventID{at}))
+	ids, missing, err := r.stateIDs(ctx, server, roomID, at)
 	if err != nil {
 		return room.Provide{}, 0, err
 	}
@@ -176,6 +169,19 @@ func (r *Rooms) fetchState(ctx context.Context, server id.ServerName, roomID id.
 		}
 	}
 	return provide, lacks, nil
+}
+
+// stateIDs asks for the state before an event and its auth chain, and tells which of these events, and of that one, aren't stored.
+func (r *Rooms) stateIDs(ctx context.Context, server id.ServerName, roomID id.RoomID, at id.EventID) (ids federation.StateIDsResponse, missing []id.EventID, err error) {
+	ids, err = r.cfg.Client.StateIDs(ctx, server, roomID, at)
+	if err != nil {
+		return ids, nil, err
+	}
+	if len(ids.PDUIDs) > r.limits.StateEvents || len(ids.AuthChainIDs) > r.limits.StateEvents {
+		return ids, nil, &unfitState{fmt.Sprintf("the state it gave has more than %d events", r.limits.StateEvents)}
+	}
+	missing, err = r.unknown(ctx, slices.Concat(ids.PDUIDs, ids.AuthChainIDs, []id.EventID{at}))
+	return ids, missing, err
 }
 
 // unknown gives those of the events, each once, that aren't stored.

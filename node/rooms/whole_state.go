@@ -142,18 +142,11 @@ func (w *whole) states(ctx context.Context, joined *event.Event) ([][]id.EventID
 
 // stateAt gets the state before an event, and stores those of its events, of its auth chain and the event itself that aren't stored.
 func (w *whole) stateAt(ctx context.Context, at id.EventID) ([]id.EventID, error) {
-	ids, err := w.r.cfg.Client.StateIDs(ctx, w.server, w.partial.RoomID, at)
+	ids, missing, err := w.r.stateIDs(ctx, w.server, w.partial.RoomID, at)
 	if err != nil {
 		return nil, err
 	}
-	if len(ids.PDUIDs) > w.r.limits.StateEvents || len(ids.AuthChainIDs) > w.r.limits.StateEvents {
-		return nil, &unfitState{fmt.Sprintf("the state it gave has more than %d events", w.r.limits.StateEvents)}
-	}
-	all := slices.Concat(ids.PDUIDs, ids.AuthChainIDs, []id.EventID{at})
-	missing, err := w.missing(ctx, all)
-	if err != nil {
-		return nil, err
-	}
+	missing = slices.DeleteFunc(missing, w.isUnsigned)
 	if len(missing) > fewEvents {
 		if missing, err = w.takeState(ctx, at, missing); err != nil {
 			return nil, err
