@@ -10,7 +10,7 @@ FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 # How often `make torture` kills a server on each database; HANSE_TORTURE_SEED repeats a campaign.
 KILLS ?= 1000
-# How many runs of each room version `make sim` makes; SEED is the first one's, by the clock if it isn't given.
+# How many runs of each room version `make sim` makes, on all processors; SEED is the first one's, by the clock if it isn't given.
 SEEDS ?= 2000
 SEED ?= 0
 
