@@ -29,11 +29,6 @@ const (
 	usesPrepared = 8
 	// maxPrepared bounds the keys with a table, of 50 kB each: together some 6 MB.
 	maxPrepared = 128
-	// usesWide is after how many checks with a table a key gets a wide one: it costs what thirty checks do without any, and saves a
-	// fifth of each one after it.
-	usesWide = 1000
-	// maxWide bounds the keys with a wide table, of 500 kB each: together some 4 MB.
-	maxWide = 8
 	// maxCounted bounds the keys whose uses are counted, of some 60 bytes each.
 	maxCounted = 4096
 	// groupSize is how many signatures by a key are checked at a time: more together hardly save more.

@@ -9,16 +9,15 @@ import (
 	"hanse/federation/verifykey"
 )
 
-// prepared holds the tables of the keys that are used most, which make a check three times as fast, and five times with the wide
-// tables of a few keys that are used all the time. A key gets one once it was used so often that the table would have paid for
-// itself: however keys come, hardly more time is spent on tables than they save. Safe for concurrent use.
+// prepared holds the tables of the keys that are used most, which make a check three times as fast. A key gets one once
+// it was used so often that the table would have paid for itself: however keys come, hardly more time is spent on tables
+// than they save. Safe for concurrent use.
 type prepared struct {
 	base func() *verifykey.Base // made with the first table: a node at rest has none
 
 	mu     sync.Mutex
 	uses   map[keyBytes]int          // of keys without a table, at most maxCounted; guarded by mu
 	tables map[keyBytes]*preparedKey // at most maxPrepared; guarded by mu
-	wide   int                       // how many of tables are wide, at most maxWide; guarded by mu
 	clock  uint64                    // counts the uses of tables, for their order; guarded by mu
 }
 
@@ -26,9 +25,7 @@ type keyBytes [ed25519.PublicKeySize]byte
 
 type preparedKey struct {
 	key  func() *verifykey.Key // works the table out at the first call; others who call wait for it
-	used uint64                // the clock at the last use; all of this is guarded by prepared.mu
-	uses int                   // since it has this table
-	wide bool
+	used uint64                // the clock at the last use; guarded by prepared.mu
 }
 
 func newPrepared() *prepared {
@@ -40,23 +37,20 @@ func (p *prepared) key(public ed25519.PublicKey, n int) *verifykey.Key {
 	if len(public) != ed25519.PublicKeySize {
 		return nil
 	}
-	table := p.find(keyBytes(public), n)
-	if table == nil {
+	k := p.find(keyBytes(public), n)
+	if k == nil {
 		return nil
 	}
-	return table()
+	return k.key()
 }
 
-func (p *prepared) find(public keyBytes, n int) func() *verifykey.Key {
+func (p *prepared) find(public keyBytes, n int) *preparedKey {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clock++
 	if k := p.tables[public]; k != nil {
 		k.used = p.clock
-		if k.uses += n; k.uses >= usesWide && !k.wide {
-			p.widen(k, public)
-		}
-		return k.key
+		return k
 	}
 	uses := p.uses[public] + n
 	if uses < usesPrepared {
@@ -68,43 +62,23 @@ func (p *prepared) find(public keyBytes, n int) func() *verifykey.Key {
 	}
 	delete(p.uses, public)
 	if len(p.tables) >= maxPrepared {
-		eldest := p.eldest(false)
-		if p.tables[eldest].wide {
-			p.wide--
-		}
-		delete(p.tables, eldest)
+		p.evict()
 	}
-	k := &preparedKey{key: tableOf(public, verifykey.New), used: p.clock}
+	k := &preparedKey{key: sync.OnceValue(func() *verifykey.Key { return verifykey.New(public[:]) }), used: p.clock}
 	p.tables[public] = k
-	return k.key
+	return k
 }
 
-// widen gives a key a wide table in place of its own, and takes it from another key where too many have one. mu is held.
-func (p *prepared) widen(k *preparedKey, public keyBytes) {
-	if p.wide >= maxWide {
-		eldest := p.eldest(true)
-		old := p.tables[eldest]
-		old.key, old.uses, old.wide = tableOf(eldest, verifykey.New), 0, false
-		p.wide--
-	}
-	k.key, k.uses, k.wide = tableOf(public, verifykey.NewWide), 0, true
-	p.wide++
-}
-
-// tableOf makes a key's table when it is first asked for.
-func tableOf(public keyBytes, prepare func(ed25519.PublicKey) *verifykey.Key) func() *verifykey.Key {
-	return sync.OnceValue(func() *verifykey.Key { return prepare(public[:]) })
-}
-
-// eldest is the key, of all or of those with a wide table, whose table wasn't used for longest. mu is held.
-func (p *prepared) eldest(wide bool) (eldest keyBytes) {
+// evict drops the table that wasn't used for longest. mu is held.
+func (p *prepared) evict() {
+	var eldest keyBytes
 	least := p.clock + 1
 	for public, k := range p.tables {
-		if k.used < least && (k.wide || !wide) {
+		if k.used < least {
 			eldest, least = public, k.used
 		}
 	}
-	return eldest
+	delete(p.tables, eldest)
 }
 
 // trial is one signature that is tried with one key.

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ed25519"
-
-	"hanse/federation/verifykey"
 )
 
 // testKey is the n-th of as many keys as a test wants.
@@ -42,12 +40,7 @@ func TestJudge(t *testing.T) {
 	for _, keys := range []int{1, 3, 50} {
 		for _, n := range []int{0, 1, 2, usesPrepared, 5*groupSize + 1, 400} {
 			p := newPrepared()
-			for round := range 4 { // without tables, with them, and with wide ones
-				if round == 3 {
-					for i := range keys {
-						p.key(publicOf(testKey(i)), usesWide)
-					}
-				}
+			for round := range 3 { // without tables, and with them
 				trials, want := trialsOf(n, keys)
 				p.judge(trials)
 				for i := range trials {
@@ -107,35 +100,6 @@ func TestPreparedIsBounded(t *testing.T) {
 	}
 	if len(p.uses) > maxCounted {
 		t.Errorf("%d keys are counted, %d are allowed", len(p.uses), maxCounted)
-	}
-}
-
-// A key that is used all the time gets a wide table, and others can take it away from it.
-func TestWideIsBounded(t *testing.T) {
-	p := newPrepared()
-	table := func(n, uses int) func() *verifykey.Key { return p.find(keyBytes(publicOf(testKey(n))), uses) }
-	for i := range 3 * maxWide {
-		table(i, usesPrepared)
-		table(i, usesWide)
-		table(0, 1) // is used all the time
-		if p.wide != min(i+1, maxWide) {
-			t.Fatalf("%d wide tables for %d keys", p.wide, i+1)
-		}
-	}
-	wide := 0
-	for _, k := range p.tables {
-		if k.wide {
-			wide++
-		}
-	}
-	if wide != maxWide || !p.tables[keyBytes(publicOf(testKey(0)))].wide {
-		t.Errorf("%d keys have a wide table, %d are allowed, and the first should have one", wide, maxWide)
-	}
-	for i := range 2 * maxPrepared { // all of them go
-		table(1000+i, usesPrepared)
-	}
-	if p.wide != 0 {
-		t.Errorf("%d wide tables are counted, none is there", p.wide)
 	}
 }
 

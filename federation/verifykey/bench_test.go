@@ -30,7 +30,7 @@ func BenchmarkShapes(b *testing.B) {
 			}
 			verify := func(n int) func() {
 				return func() {
-					if base.verify(checks[:n]); !checks[n-1].Good {
+					if base.verify(s, checks[:n]); !checks[n-1].Good {
 						b.Fatal("wrong signature")
 					}
 				}

@@ -13,12 +13,11 @@ type shape struct {
 	bits, stride int // 4 to 8, 1 to 4
 }
 
-// The shapes are chosen by measurement: see BenchmarkShapes. There is one base, and a few keys
-// that are used all the time; of other keys there may be more than fit into the processor's caches.
+// baseShape and keyShape are chosen by measurement: see BenchmarkShapes. There is one base; of
+// keys there may be more than fit into the processor's caches.
 var (
 	baseShape = shape{bits: 8, stride: 1}
 	keyShape  = shape{bits: 5, stride: 2}
-	wideShape = shape{bits: 8, stride: 1}
 )
 
 // scalarBits is one more than a scalar has, for what the digits carry.
