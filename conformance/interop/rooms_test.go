@@ -42,7 +42,8 @@ var _ = Describe("rooms of Hanse and "+peerTitle, func() {
 //   - What it does in a room after its tombstone is sent to nobody until something else happens in the room.
 //   - It shows an invite as soon as it has signed it, and forbids to accept it until the room's event has come, where it is
 //     in the room already.
-//   - It wants a password for the first cross-signing keys, and knows no fallback keys.
+//   - It wants a password for the first cross-signing keys, and knows no fallback keys. A change of a device is told without
+//     the signatures that cross-signing gave it.
 //   - It knows no threads, so that a user has one receipt.
 
 // company is two users in one room, alice on the resident server and bob on the other.
