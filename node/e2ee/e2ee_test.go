@@ -24,6 +24,7 @@ import (
 
 func TestE2EE(t *testing.T) {
 	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(20 * time.Second) // on a loaded machine
 	RunSpecs(t, "e2ee")
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,24 @@ import (
 // TestAStatusMessageOutlivesAStart: it is stored at a calm rate, and only when it changes.
 func TestAStatusMessageOutlivesAStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // of what follows
 		stored := map[id.UserID]string{}
 		writes, broken := 0, false
+		set := func(how func()) {
+			mu.Lock()
+			defer mu.Unlock()
+			how()
+		}
 		start := func() (e *Ephemeral, stop func()) {
 			e = presenceOnly(PresenceBoth)
-			e.presence.statusOf = func(context.Context) (map[id.UserID]string, error) { return maps.Clone(stored), nil }
+			e.presence.statusOf = func(context.Context) (map[id.UserID]string, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				return maps.Clone(stored), nil
+			}
 			e.presence.saveStatusOf = func(_ context.Context, messages map[id.UserID]string) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if writes++; broken {
 					return errors.New("disk full")
 				}
@@ -39,23 +52,29 @@ func TestAStatusMessageOutlivesAStart(t *testing.T) {
 			time.Sleep(statusGap / 50)
 		}
 		later(statusGap)
-		if writes == 0 || writes > 4 {
-			t.Errorf("in 30 s it is written %d times", writes)
-		}
-		writes = 0
+		set(func() {
+			if writes == 0 || writes > 4 {
+				t.Errorf("in 30 s it is written %d times", writes)
+			}
+			writes = 0
+		})
 		e.SetPresence(alice, phone, Offline, "at sea")
 		later(10 * statusGap)
-		if writes != 0 {
-			t.Errorf("what doesn't change is written %d times", writes)
-		}
-		broken = true
+		set(func() {
+			if writes != 0 {
+				t.Errorf("what doesn't change is written %d times", writes)
+			}
+			broken = true
+		})
 		e.SetPresence(alice, phone, Offline, "at home")
 		later(2 * statusGap)
-		broken = false
+		set(func() { broken = false })
 		later(statusGap)
-		if stored[alice] != "at home" {
-			t.Errorf("after the store has failed %q is stored", stored[alice])
-		}
+		set(func() {
+			if stored[alice] != "at home" {
+				t.Errorf("after the store has failed %q is stored", stored[alice])
+			}
+		})
 		e.SetPresence(carol, phone, Online, "the last words")
 		stop()
 
