@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -277,7 +277,6 @@ func (a *actor) committed(err error) {
 		a.filling = newBatch()
 	} else {
 		a.r.cfg.Committed(b.commit)
-		a.wakeSender(b.commit)
 		a.bound(b.commit)
 	}
 	for _, w := range b.waiting {
@@ -288,20 +287,28 @@ func (a *actor) committed(err error) {
 			a.settle(w)
 		}
 	}
+	if err == nil {
+		a.wakeSender(b.commit) // after the answers: to wake a thousand queues takes a while
+	}
 }
+
+// manyServers is how many servers are so many that work for them would hold up answers.
+const manyServers = 16
 
 // wakeSender tells the sender of the destinations that have something new.
 func (a *actor) wakeSender(c room.Commit) {
 	if a.r.cfg.Sender == nil {
 		return
 	}
-	var servers []id.ServerName
+	var last []id.ServerName
 	for _, s := range c.Send {
-		servers = append(servers, s.Servers...)
-	}
-	slices.Sort(servers)
-	if servers = slices.Compact(servers); len(servers) > 0 {
-		a.r.cfg.Sender.Wake(servers...)
+		if len(s.Servers) == 0 || len(s.Servers) == len(last) && &s.Servers[0] == &last[0] { // mostly all go to the same ones
+			continue
+		}
+		if last = s.Servers; len(last) > manyServers {
+			runtime.Gosched() // who was answered goes on first, rather than behind as many goroutines
+		}
+		a.r.cfg.Sender.Wake(last...)
 	}
 }
 

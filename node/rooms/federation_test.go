@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -78,6 +79,25 @@ var _ = Describe("two servers", func() {
 		Expect(two.membership(roomID, bob)).To(Equal("invite"))
 		Expect(string(one.current(roomID, "m.room.create", "").Content())).To(ContainSubstring(string(bob)), "additional creator")
 		Expect(string(one.current(roomID, "m.room.member", string(bob)).Content())).To(ContainSubstring(`"is_direct":true`))
+	})
+
+	It("answers who says something before others are sent it", func() {
+		roomID := one.create(rooms.CreateRequest{Preset: "public_chat"})
+		two.join(bob, roomID, one.name)
+		wakes := make(chan struct{})
+		release := sync.OnceFunc(func() { close(wakes) })
+		DeferCleanup(release)
+		wait := func() { <-wakes }
+		one.waking.Store(&wait)
+		answered := make(chan id.EventID, 1)
+		go func() {
+			defer GinkgoRecover()
+			answered <- one.say(alice, roomID, "hello")
+		}()
+		var said id.EventID
+		Eventually(answered).Should(Receive(&said))
+		release()
+		two.sees(said)
 	})
 
 	It("passes on why an invite was refused", func() {

@@ -55,7 +55,8 @@ type host struct {
 	name   id.ServerName
 	dir    string
 	limits rooms.Limits
-	silent bool // its sender doesn't run
+	silent bool                   // its sender doesn't run
+	waking atomic.Pointer[func()] // called before the sender is woken, if set
 
 	notaries []id.ServerName
 
@@ -84,6 +85,16 @@ type tamperer func(path string, answer []byte) []byte
 type option func(*host)
 
 func silent(h *host) { h.silent = true }
+
+// waker calls something before it wakes a host's sender.
+type waker struct{ *host }
+
+func (w waker) Wake(servers ...id.ServerName) {
+	if waking := w.waking.Load(); waking != nil {
+		(*waking)()
+	}
+	w.sender.Wake(servers...)
+}
 
 func limited(l rooms.Limits) option { return func(h *host) { h.limits = l } }
 
@@ -120,7 +131,7 @@ func (h *host) boot() {
 	h.ring = keys.NewRing(keys.RingConfig{Self: h.name, Own: h.key, Store: h.store, Fetcher: h.client, Notaries: h.notaries, Log: log})
 	h.sender = sender.New(sender.Config{Origin: h.name, Client: h.client, Outbox: h.store, Log: log})
 	h.rooms = rooms.New(rooms.Config{
-		Self: h.name, Key: h.key.Current, Store: h.store, Client: h.client, Ring: h.ring, Sender: h.sender,
+		Self: h.name, Key: h.key.Current, Store: h.store, Client: h.client, Ring: h.ring, Sender: waker{h},
 		Invitees: guests{}, Limits: h.limits, Log: log,
 		Observe: func(inputs int, _ time.Duration) { h.commits.Add(1); h.inputs.Add(int64(inputs)) },
 	})
