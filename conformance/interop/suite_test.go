@@ -67,8 +67,9 @@ func TestInterop(t *testing.T) {
 		Fail(message, caller)
 	})
 	RunSpecs(t, "Hanse and "+peerTitle)
+	specs, _ := GinkgoConfiguration()
 	for _, failure := range known {
-		if failure.Met == 0 {
+		if failure.Met == 0 && len(specs.FocusStrings) == 0 {
 			t.Errorf("line %d of the expected failures: nothing failed that it is about; take it off the list:\n  %s", failure.Line, failure.Text)
 		}
 	}
