@@ -43,6 +43,30 @@ var _ = onEach("Membership", func(db *fixture) {
 		Expect(must(db.JoinedServers(ctx, a.id()))).To(Equal(map[id.ServerName]int{self: 1}))
 	})
 
+	It("is what the machine read of it, and is read where it didn't", func(ctx SpecContext) {
+		c, events := joinOf("!large:there.example", 3)
+		changes := c.Changes
+		c.Changes = nil
+		must(db.Commit(ctx, c, store.CommitOptions{}))
+		read, by := events[0], id.UserID("@moderator:there.example") // otherwise than the event says, to be told from it
+		must(db.Commit(ctx, room.Commit{
+			RoomID: c.RoomID, Rules: c.Rules, Depth: 1, Resident: true, Forward: c.Forward, Current: c.Current, Changes: changes,
+			Members: map[id.EventID]room.Member{read.ID(): {Membership: "ban", Sender: by}},
+		}, store.CommitOptions{}))
+		for i, e := range events {
+			user, _ := e.StateKey()
+			m, found, err := db.Membership(ctx, c.RoomID, id.UserID(user))
+			Expect(err).NotTo(HaveOccurred())
+			Expect(found).To(BeTrue())
+			Expect(m.EventID).To(Equal(e.ID()))
+			if i == 0 {
+				Expect([]string{m.Membership, string(m.Sender)}).To(Equal([]string{"ban", string(by)}))
+			} else {
+				Expect([]string{m.Membership, string(m.Sender)}).To(Equal([]string{"join", user}))
+			}
+		}
+	})
+
 	It("of local users is known as it was at any position", func(ctx SpecContext) {
 		a := must(create(db.Store, roomversion.V10))
 		var at []store.Position

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"hanse/federation/event"
@@ -113,7 +115,7 @@ type nodeRow struct {
 	node []byte
 }
 
-// newNodes lists the nodes of the states that are not stored yet, each once. In a new room none is: not even asked.
+// newNodes lists the nodes of the states that are not stored yet, each once, in the order of the table. In a new room none is: not even asked.
 func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, newRoom bool) ([]nodeRow, error) {
 	var rows []nodeRow
 	taken := map[roomstate.Hash]bool{}
@@ -135,6 +137,7 @@ func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, newRoom bo
 			rows = append(rows, nodeRow{hash, node})
 		}
 	}
+	slices.SortFunc(rows, func(a, b nodeRow) int { return bytes.Compare(a.hash[:], b.hash[:]) })
 	return rows, failed
 }
 
