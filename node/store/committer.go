@@ -26,8 +26,8 @@ type committer struct {
 	queue   chan *operation
 	aside   chan *operation // writes that nobody waits for: the next transaction takes them along
 	late    chan struct{}   // capacity 1: what is aside has waited for long enough
-	closed  chan struct{} // closed when no more operations are taken
-	drained chan struct{} // closed when the last one was run
+	closed  chan struct{}   // closed when no more operations are taken
+	drained chan struct{}   // closed when the last one was run
 
 	begin   func(*writeTx) error               // called at the beginning of each transaction
 	durable func(Position, []func(), []Notice) // called when a transaction is durable, before its waiters are released
