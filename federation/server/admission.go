@@ -17,7 +17,7 @@ import (
 // queue. A transaction that waits for another server isn't worked on: see Pause.
 type admission struct {
 	atOnce    int // weight that is worked on; the last one let in may go beyond
-	queue     int // weight that waits at most
+	queue     int // weight that waits at most; the last one may go beyond
 	perOrigin int // transactions of one origin that run, wait or pause
 
 	mu      sync.Mutex
@@ -86,12 +86,14 @@ func (a *admission) crowded(origin id.ServerName, weight int) bool {
 }
 
 // hasRoom tells whether one more of an origin may run or wait. Each origin may fill half of what the others leave of the
-// queue: so there is always some left for one that has nothing in it. mu is held.
+// queue: so there is always some left for one that has nothing in it. That one's first may go beyond: a large transaction,
+// which its server can't make smaller, would else be kept out for as long as others wait. mu is held.
 func (a *admission) hasRoom(l *line, weight int) bool {
 	if l.count >= a.perOrigin {
 		return false
 	}
-	return a.running < a.atOnce || l.weight+weight <= a.bound()-a.waiting
+	left := a.bound() - a.waiting
+	return a.running < a.atOnce || l.weight+weight <= left || l.weight == 0 && left > 0
 }
 
 // bound is how much may wait: what has its turn in time. At least as much as is worked on, or the pace would never be

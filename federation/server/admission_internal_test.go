@@ -184,6 +184,26 @@ func TestOriginsHaveTurns(t *testing.T) {
 	}
 }
 
+// TestFullTransactionsHaveTurns: those of others that wait don't keep out a large one, which its server can't make smaller.
+func TestFullTransactionsHaveTurns(t *testing.T) {
+	a := newAdmission(Limits{Transactions: 10})
+	a.pace = 1 // so that no more may wait than is worked on
+	runs := a.arrive(origin(0), 10)
+	a.arrive(origin(1), 1)
+	if a.crowded(origin(2), 10) {
+		t.Error("it is refused, as a small one waits")
+	}
+	large := a.arrive(origin(2), 10)
+	if large == nil {
+		t.Fatal("it has no place")
+	}
+	if !a.crowded(origin(2), 1) || !a.crowded(origin(3), 1) {
+		t.Error("more may wait, although the queue is full")
+	}
+	runs.leave()
+	<-large.called
+}
+
 // TestRefusalsTakeAMoment: in which there may be room again; but not too many are held.
 func TestRefusalsTakeAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
