@@ -83,7 +83,7 @@ func (a *API) deactivate(r *request) (any, error) {
 		if err := a.config.Users.Deactivate(ctx, r.user, req.Erase); err != nil {
 			return nil, err
 		}
-		a.config.Ephemeral.DevicesGone(r.user, func(string) bool { return true })
+		a.config.Ephemeral.AccountGone(r.user)
 		a.each(left, func(room id.RoomID) {
 			if err := a.config.Rooms.Leave(ctx, r.user, room, ""); err != nil {
 				a.log.Debug("a deactivated user could not leave a room", "user", r.user, "room", room, "error", err)

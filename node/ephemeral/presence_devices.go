@@ -178,3 +178,13 @@ func (e *Ephemeral) DevicesGone(user id.UserID, gone func(device string) bool) {
 		}, time.Now())
 	}
 }
+
+// AccountGone notes that an account of ours has ended: its devices count no more, and what the user said is forgotten, also where it
+// waits to be stored, or is being stored just now.
+func (e *Ephemeral) AccountGone(user id.UserID) {
+	p := e.presence
+	p.change(user, func(w *who, _ time.Time) {
+		clear(w.devices)
+		w.status, p.unwritten[user] = "", ""
+	})
+}

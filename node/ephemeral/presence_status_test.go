@@ -90,3 +90,25 @@ func TestAStatusMessageOutlivesAStart(t *testing.T) {
 		stop()
 	})
 }
+
+// TestTheStatusOfAnAccountThatEnds is forgotten, also where it was about to be stored.
+func TestTheStatusOfAnAccountThatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := presenceOnly(PresenceBoth)
+		stored := map[id.UserID]string{}
+		e.presence.saveStatusOf = func(_ context.Context, messages map[id.UserID]string) error {
+			maps.Copy(stored, messages)
+			return nil
+		}
+		e.SetPresence(alice, phone, Online, "at sea")
+		e.AccountGone(alice)
+		e.AccountGone(carol)
+		e.presence.saveStatus(t.Context())
+		for _, user := range []id.UserID{alice, carol} {
+			if message, removed := stored[user]; message != "" || !removed || e.PresenceOf(user).StatusMsg != "" {
+				t.Errorf("of %s %q is stored, and %q shown", user, message, e.PresenceOf(user).StatusMsg)
+			}
+			is(t, e, user, "without an account", Offline, false)
+		}
+	})
+}

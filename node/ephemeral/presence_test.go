@@ -505,6 +505,7 @@ func TestPresenceThatIsOff(t *testing.T) {
 	e.SetPresence(alice, phone, Online, "x")
 	e.BeginSync(alice, phone, "")()
 	e.DevicesGone(alice, func(string) bool { return true })
+	e.AccountGone(alice)
 	e.Flush(t.Context())
 	if err := e.HandleEDU(t.Context(), "far.test", federation.EDU{Type: federation.EDUPresence, Content: json.RawMessage(`{"push":[{}]}`)}); err != nil {
 		t.Error(err)
