@@ -32,7 +32,7 @@ type outcome struct {
 // run runs `hanse conformance run`.
 func run(t *testing.T, bin string, arguments ...string) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // on a loaded machine
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, append([]string{"conformance", "run"}, arguments...)...)
 	cmd.Env = append(os.Environ(), "HANSE_BIN="+bin, "TMPDIR="+t.TempDir())

@@ -51,7 +51,7 @@ func shared(ctx context.Context, t *trial) error {
 		each := inAlone.used / time.Duration(len(inAlone.said))
 		t.seconds("CPU time of the server a send without them", each, 0, "")
 		delivery := (inMany.used/time.Duration(len(inMany.said)) - each) / time.Duration(len(servers))
-		t.seconds("CPU time of the server a server that a send goes to", max(0, delivery), 0, "")
+		t.seconds("CPU time of the server for each other one that a send goes to", max(0, delivery), 0, "")
 		t.amount("CPU of all, meanwhile", "cores", inMany.cores())
 	}
 	_, _, wrong := t.inbox.judge(t.target.name, t.target.keys, servers, inMany.said)

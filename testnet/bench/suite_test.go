@@ -73,7 +73,7 @@ var _ = Describe("this build", Ordered, func() {
 					Expect(f.Value).To(BeNumerically(">", 0), f.Name)
 				}
 			}
-		}, SpecTimeout(time.Minute))
+		}, SpecTimeout(5*time.Minute))
 	}
 })
 
@@ -99,13 +99,13 @@ var _ = Describe("a server that is no good", func() {
 			Expect(err).To(MatchError(ContainSubstring("figures are void")))
 		}
 	},
-		Entry("unless it is honest", "", "", SpecTimeout(time.Minute)),
-		Entry("when it drops an event", "drop", "lacks 1 of", SpecTimeout(time.Minute)),
-		Entry("when it changes an event", "corrupt", "is not what was sent", SpecTimeout(time.Minute)),
-		Entry("when it has an event twice", "double", "twice", SpecTimeout(time.Minute)),
-		Entry("when it forgets over a kill", "forget", "lacks", SpecTimeout(time.Minute)),
-		Entry("when it refuses", "refuse", "answered 500", SpecTimeout(time.Minute)),
-		Entry("when it does not keep the order", "reverse", "before", SpecTimeout(time.Minute)),
+		Entry("unless it is honest", "", "", SpecTimeout(5*time.Minute)),
+		Entry("when it drops an event", "drop", "lacks 1 of", SpecTimeout(5*time.Minute)),
+		Entry("when it changes an event", "corrupt", "is not what was sent", SpecTimeout(5*time.Minute)),
+		Entry("when it has an event twice", "double", "twice", SpecTimeout(5*time.Minute)),
+		Entry("when it forgets over a kill", "forget", "lacks", SpecTimeout(5*time.Minute)),
+		Entry("when it refuses", "refuse", "answered 500", SpecTimeout(5*time.Minute)),
+		Entry("when it does not keep the order", "reverse", "before", SpecTimeout(5*time.Minute)),
 	)
 
 	It("is told from one that is missing", func(ctx SpecContext) {
