@@ -139,7 +139,7 @@ func (a *actor) do(ctx context.Context, t *task) {
 	if a.machine.RoomID() == "" {
 		a.machine = nil // the room didn't come to be
 	}
-	opts, err := a.redactions(ctx, t.opts, result.Commit, src)
+	opts, err := a.redactions(ctx, t, result.Commit, src)
 	if err != nil {
 		a.failed(t, err)
 		return

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -86,6 +88,31 @@ var _ = Describe("history", func() {
 		Expect(deliver(one, two, "1", said[29])).To(HaveKeyWithValue(said[29], federation.PDUResult{}))
 		two.sees(said...)
 		agree(roomID, one, two)
+	})
+
+	It("of our own users comes redacted, if it was, to a server that has lost it", func() {
+		one := w.start("forgetful.test", silent, limited(rooms.Limits{Backfill: 1}))
+		carol := one.user("carol")
+		roomID := one.create(rooms.CreateRequest{Creator: carol})
+		two.join(bob, roomID, one.name)
+		said := one.say(carol, roomID, "a secret")
+		redaction, err := one.rooms.Send(ctx, rooms.SendRequest{Room: roomID, Sender: carol, Type: "m.room.redaction", Redacts: said, Content: json.RawMessage(`{}`)})
+		Expect(err).NotTo(HaveOccurred())
+		deliver(one, two, "1", said, redaction)
+		one.stop()
+		files, err := filepath.Glob(filepath.Join(one.dir, "hanse.db*"))
+		Expect(err).NotTo(HaveOccurred())
+		for _, file := range files {
+			Expect(os.Remove(file)).To(Succeed())
+		}
+		one.boot()
+		one.user("carol")
+		one.join(carol, roomID, two.name)
+		scroll(one, carol, roomID, 5)
+		one.sees(redaction, said)
+		row, _, err := one.store.Event(ctx, said)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(row.RedactedBy).To(Equal(redaction))
 	})
 
 	It("is fetched where state changed unseen, even if the asked server gives nothing", func() {

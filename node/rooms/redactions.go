@@ -17,12 +17,14 @@ import (
 // other and has no effect.
 //
 // spec:rooms/v12#handling-redactions
-func (a *actor) redactions(ctx context.Context, opts store.CommitOptions, c room.Commit, src source) (store.CommitOptions, error) {
-	plain := func(e room.Committed) bool {
-		return e.Event.Type() != typeRedaction && e.Event.Sender().Server() == a.r.self
-	}
-	if !slices.ContainsFunc(c.Events, func(e room.Committed) bool { return !plain(e) }) {
-		return opts, nil // a message of ours, as mostly: it redacts nothing, and nobody can have redacted it before
+func (a *actor) redactions(ctx context.Context, t *task, c room.Commit, src source) (store.CommitOptions, error) {
+	opts := t.opts
+	_, proposed := t.input.(room.Propose)
+	// made tells of an event that it was made just now: nobody can have redacted it before. One of our users' that comes from another
+	// server, as where our database was lost, may well have been.
+	made := func(e room.Committed) bool { return proposed && e.Event.Sender().Server() == a.r.self }
+	if !slices.ContainsFunc(c.Events, func(e room.Committed) bool { return e.Event.Type() == typeRedaction || !made(e) }) {
+		return opts, nil // a message of ours, as mostly
 	}
 	inCommit := make(map[id.EventID]*event.Event, len(c.Events))
 	for _, e := range c.Events {
@@ -59,8 +61,8 @@ func (a *actor) redactions(ctx context.Context, opts store.CommitOptions, c room
 				}
 			}
 		}
-		if e.Event.Sender().Server() == a.r.self {
-			continue // made just now: nobody can have redacted it before
+		if made(e) {
+			continue
 		}
 		if err := a.earlierRedactions(ctx, e.Event, src, apply); err != nil {
 			return opts, err
