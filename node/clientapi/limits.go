@@ -32,11 +32,12 @@ const (
 	maxUploadsEach = 10
 	maxFiles       = 2000
 	maxFilesEach   = 100
-	// filePatience and filePace bound how long a file may take: a minute, and a second for each 16 KiB. fileStall is how
-	// long it may stand still.
+	// filePatience and filePace bound how long a file, or an answer beyond largeAnswer, may take: a minute, and a second for
+	// each 16 KiB. fileStall is how long it may stand still. A smaller answer mostly fits what the system keeps.
 	filePatience = time.Minute
 	filePace     = 16 << 10
 	fileStall    = 30 * time.Second
+	largeAnswer  = 64 << 10
 	// fileChunk is what is handed on at once of a file that is still coming.
 	fileChunk = 64 << 10
 	// defaultMediaWait is the specification's for media that is not uploaded yet; maxMediaWait is what proxies bear.

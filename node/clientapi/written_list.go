@@ -10,7 +10,7 @@ import (
 )
 
 // writtenList is an answer with a list of events that is written while they are read: the members of a large room are never in memory at
-// once, and the client reads the first ones while the server reads the next.
+// once, and the client reads the first ones while the server reads the next. Who stops reading is cut off.
 type writtenList struct {
 	w       http.ResponseWriter
 	now     time.Time
@@ -20,7 +20,7 @@ type writtenList struct {
 }
 
 // listPart is about how many bytes of a list are written at a time. What fits in is written as a whole.
-const listPart = 64 << 10
+const listPart = largeAnswer
 
 func newWrittenList(w http.ResponseWriter) *writtenList {
 	return &writtenList{w: w, now: time.Now(), text: []byte(`{"chunk":[`)}
@@ -45,7 +45,10 @@ func (l *writtenList) write() error {
 		l.w.Header()["Content-Type"] = jsonType
 		l.w.WriteHeader(http.StatusOK)
 	}
+	control := http.NewResponseController(l.w)
+	_ = control.SetWriteDeadline(time.Now().Add(fileStall)) // not every connection has them, in tests
 	_, err := l.w.Write(l.text)
+	_ = control.SetWriteDeadline(time.Time{}) // as above
 	l.text = l.text[:0]
 	return err
 }

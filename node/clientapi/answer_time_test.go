@@ -1,0 +1,64 @@
+package clientapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"hanse/federation/event"
+	"hanse/federation/roomversion"
+)
+
+// slowWriter is a writer of a connection, which notes the time that each write had.
+type slowWriter struct {
+	*httptest.ResponseRecorder
+	until time.Time
+	had   []time.Duration
+}
+
+// SetWriteDeadline is for [http.ResponseController].
+func (w *slowWriter) SetWriteDeadline(until time.Time) error {
+	w.until = until
+	return nil
+}
+
+func (w *slowWriter) Write(data []byte) (int, error) {
+	if w.until.IsZero() {
+		w.had = append(w.had, 0)
+	} else {
+		w.had = append(w.had, time.Until(w.until))
+	}
+	return w.ResponseRecorder.Write(data)
+}
+
+var _ = Describe("a large answer to a client that doesn't read it", func() {
+	var w *slowWriter
+	BeforeEach(func() { w = &slowWriter{ResponseRecorder: httptest.NewRecorder()} })
+
+	It("is given up, so that it keeps nobody from their turn", func() {
+		writeJSON(w, http.StatusOK, json.RawMessage(`"`+strings.Repeat("x", 1<<20)+`"`))
+		Expect(w.had).To(HaveExactElements(And(BeNumerically(">", filePatience), BeNumerically("<", 3*filePatience))))
+		Expect(w.until.IsZero()).To(BeTrue(), "the next request of the connection has its own time")
+	})
+
+	It("is given up while it is written part by part", func() {
+		rules, _ := roomversion.Lookup("11")
+		e, err := event.Parse(rules, []byte(`{"type":"m.room.member","state_key":"@a:b","sender":"@a:b","room_id":"!r:b","content":{"membership":"join"},`+
+			`"depth":1,"origin_server_ts":1,"prev_events":[],"auth_events":[],"hashes":{"sha256":""},"signatures":{}}`))
+		Expect(err).NotTo(HaveOccurred())
+		list := newWrittenList(w)
+		for range 3 * listPart / 100 {
+			Expect(list.add(e)).To(Succeed())
+		}
+		_, err = list.end(nil)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(len(w.had)).To(BeNumerically(">", 2))
+		Expect(w.had).To(HaveEach(And(BeNumerically(">", 0), BeNumerically("<=", fileStall))))
+		Expect(w.until.IsZero()).To(BeTrue())
+	})
+})
