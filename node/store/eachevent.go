@@ -20,21 +20,18 @@ type ServedEvent struct {
 	Depth int64
 }
 
-// EachEvent reads many events a few hundred at a time, in the order in which they were stored and without keeping them in the cache: for
-// states that are large. The next ones are read while use is called for those before, and use may read. Its error ends it. What is not
-// stored is left out.
+// EachEvent reads many events a few hundred at a time, mostly in the order in which they were stored and without keeping them in the cache:
+// for states that are large. The next ones are read while use is called for those before, and use may read. Its error ends it. What is not
+// stored is left out, and an ID that is there twice is given once.
 func (s *Store) EachEvent(ctx context.Context, ids []id.EventID, use func(ServedEvent) error) error {
-	numbers, err := s.sortedNumbers(ctx, ids)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	batches, failed := make(chan []ServedEvent, 1), make(chan error, 1)
 	go func() {
 		defer close(batches)
-		failed <- s.eachBatch(ctx, numbers, batches)
+		failed <- s.eachBatch(ctx, ids, batches)
 	}()
+	var err error
 	for events := range batches {
 		for _, e := range events {
 			if err == nil {
@@ -51,6 +48,56 @@ func (s *Store) EachEvent(ctx context.Context, ids []id.EventID, use func(Served
 	return <-failed
 }
 
+// sampled and sampleRun: of a list of events, one in so many is looked up to see where the others are, and so many neighbours of those are
+// looked at together. The events expected between them are listLength.
+const (
+	sampled   = 16
+	sampleRun = listLength / sampled
+)
+
+// eachBatch reads events. To find an event by its ID costs as much as to read it, and most of a large state was stored together. So a few
+// are found, and where those are so close that half of what is between them must be of the state, everything there is read. The rest is
+// found by its IDs.
+func (s *Store) eachBatch(ctx context.Context, ids []id.EventID, to chan<- []ServedEvent) error {
+	r := servedReader{store: s, wanted: make(map[id.EventID]struct{}, len(ids)), to: to}
+	for _, e := range ids {
+		r.wanted[e] = struct{}{}
+	}
+	if len(ids) > 2*listLength {
+		sample := make([]id.EventID, 0, len(ids)/sampled+1)
+		for i := 0; i < len(ids); i += sampled {
+			sample = append(sample, ids[i])
+		}
+		numbers, err := s.sortedNumbers(ctx, sample)
+		if err != nil {
+			return err
+		}
+		for len(numbers) > 1 {
+			run := numbers[:min(len(numbers), sampleRun+1)]
+			numbers = numbers[len(run)-1:] // the last one is the first of the next run
+			if first, last := run[0], run[len(run)-1]; int64(last-first) < 2*sampled*int64(len(run)-1) {
+				if err := r.between(ctx, first, last); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	rest := make([]id.EventID, 0, len(r.wanted))
+	for e := range r.wanted {
+		rest = append(rest, e)
+	}
+	numbers, err := s.sortedNumbers(ctx, rest)
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(numbers, listLength) {
+		if err := r.at(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // sortedNumbers are where events are stored: in order, as neighbours are on the same pages. What is not stored is left out.
 func (s *Store) sortedNumbers(ctx context.Context, ids []id.EventID) ([]Position, error) {
 	numbers, rest := s.tail.numbers(ids)
@@ -58,9 +105,9 @@ func (s *Store) sortedNumbers(ctx context.Context, ids []id.EventID) ([]Position
 	numbers = slices.Grow(numbers, len(rest))
 	err := list("SELECT number FROM event_ids WHERE event_id IN (%s)", nil, rest, func(query string, args []any) error {
 		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var number Position
+			var number int64
 			err := rows.Scan(&number)
-			numbers = append(numbers, number)
+			numbers = append(numbers, Position(number))
 			return err
 		})
 	})
@@ -68,24 +115,15 @@ func (s *Store) sortedNumbers(ctx context.Context, ids []id.EventID) ([]Position
 	return numbers, err
 }
 
-// eachBatch reads events by their numbers, which are sorted.
-func (s *Store) eachBatch(ctx context.Context, numbers []Position, to chan<- []ServedEvent) error {
-	for part := range slices.Chunk(numbers, listLength) {
-		events, err := s.servedEvents(ctx, part)
-		if err != nil {
-			return err
-		}
-		select {
-		case to <- events:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+// servedReader reads the events of one EachEvent.
+type servedReader struct {
+	store  *Store
+	wanted map[id.EventID]struct{} // and not read yet
+	to     chan<- []ServedEvent
 }
 
 // servedColumns are what an event is served from.
-const servedColumns = "SELECT number, event_id, room, redacted_by, json FROM events WHERE number "
+const servedColumns = "SELECT event_id, room, redacted_by, json FROM events WHERE number "
 
 // servedRow is a row of servedColumns.
 type servedRow struct {
@@ -93,48 +131,62 @@ type servedRow struct {
 	start, end int // of the JSON, among that of all
 }
 
-// servedEvents reads at most listLength events by their numbers, which are sorted. What was stored together is read in one scan.
-func (s *Store) servedEvents(ctx context.Context, numbers []Position) ([]ServedEvent, error) {
-	rows, texts := make([]servedRow, 0, len(numbers)), make([]byte, 0, servedSize*len(numbers))
-	next := 0
-	scan := func(result *sql.Rows) error {
-		var r servedRow
-		var number Position
-		var raw sql.RawBytes
-		if err := result.Scan(&number, &r.eventID, &r.number, &r.redactedBy, &raw); err != nil {
+// at reads at most listLength events by their numbers, which are sorted. What was stored together is read in one scan.
+func (r *servedReader) at(ctx context.Context, numbers []Position) error {
+	first, last := numbers[0], numbers[len(numbers)-1]
+	if int64(last-first) < 2*int64(len(numbers)) {
+		return r.between(ctx, first, last)
+	}
+	return r.batch(ctx, len(numbers), func(scan func(*sql.Rows) error) error {
+		return listPositions(servedColumns+"IN (%s) ORDER BY number", nil, numbers, func(query string, args []any) error {
+			return r.store.read.each(ctx, query, args, scan)
+		})
+	})
+}
+
+// between reads what is wanted of at most 2*listLength neighbours.
+func (r *servedReader) between(ctx context.Context, first, last Position) error {
+	return r.batch(ctx, min(len(r.wanted), int(last-first)+1), func(scan func(*sql.Rows) error) error {
+		return r.store.read.each(ctx, servedColumns+"BETWEEN $1 AND $2 ORDER BY number", []any{int64(first), int64(last)}, scan)
+	})
+}
+
+// batch passes on what is wanted of the rows that read gives to scan, which are about so many.
+func (r *servedReader) batch(ctx context.Context, count int, read func(scan func(*sql.Rows) error) error) error {
+	rows, texts := make([]servedRow, 0, count), make([]byte, 0, servedSize*count)
+	var row servedRow
+	var eventID string // plain types are scanned faster
+	var raw sql.RawBytes
+	err := read(func(result *sql.Rows) error {
+		if err := result.Scan(&eventID, &row.number, &row.redactedBy, &raw); err != nil {
 			return err
 		}
-		for next < len(numbers) && numbers[next] < number {
-			next++
-		}
-		if next < len(numbers) && numbers[next] == number {
-			r.start = len(texts)
+		row.eventID = id.EventID(eventID)
+		if _, ok := r.wanted[row.eventID]; ok {
+			delete(r.wanted, row.eventID)
+			row.start = len(texts)
 			texts = append(texts, raw...)
-			r.end = len(texts)
-			rows = append(rows, r)
+			row.end = len(texts)
+			rows = append(rows, row)
 		}
 		return nil
-	}
-	first, last := numbers[0], numbers[len(numbers)-1]
-	var err error
-	if int64(last-first) < 2*int64(len(numbers)) {
-		err = s.read.each(ctx, servedColumns+"BETWEEN $1 AND $2 ORDER BY number", []any{int64(first), int64(last)}, scan)
-	} else {
-		err = listPositions(servedColumns+"IN (%s) ORDER BY number", nil, numbers, func(query string, args []any) error {
-			return s.read.each(ctx, query, args, scan)
-		})
-	}
+	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	events := make([]ServedEvent, len(rows))
 	for i := range rows {
 		rows[i].json = texts[rows[i].start:rows[i].end:rows[i].end]
-		if events[i], err = s.served(ctx, &rows[i].eventRow); err != nil {
-			return nil, fmt.Errorf("store: reading: %w", err)
+		if events[i], err = r.store.served(ctx, &rows[i].eventRow); err != nil {
+			return fmt.Errorf("store: reading: %w", err)
 		}
 	}
-	return events, nil
+	select {
+	case r.to <- events:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // servedSize is about how long an event of a state is.

@@ -20,7 +20,7 @@ var _ = onEach("EachEvent", func(db *fixture) {
 		for _, version := range []roomversion.Version{roomversion.V1, roomversion.V12} {
 			a := must(create(db.Store, version))
 			var drafts []event.Draft
-			for i := range 1200 { // more than are read at a time
+			for i := range 1800 { // so many that it is asked first where some of them are, and a third of them still
 				drafts = append(drafts, message(alice, fmt.Sprint(i)))
 			}
 			said := eventIDs(must(a.propose(store.CommitOptions{}, drafts...)))
