@@ -135,6 +135,7 @@ var _ = Describe("presence", func() {
 		}
 		update(far, map[string]any{"user_id": zoe, "presence": "unavailable"})
 		Expect(w.PresenceOf(zoe).EverActive).To(BeFalse(), "it isn't said when")
+		Expect(w.PresenceOf(zoe).StatusMsg).To(BeEmpty(), "it was taken back")
 		w.leave(ctx, zoe)
 		update(far, map[string]any{"user_id": zoe, "presence": "online", "last_active_ago": 60000})
 		Expect(w.PresenceOf(zoe)).To(Equal(ephemeral.Presence{User: zoe, State: "offline"}), "no room is shared any more")
