@@ -203,7 +203,7 @@ func (p *presence) hear(user id.UserID, update federation.UserPresence, sure boo
 	p.change(user, func(w *who, _ time.Time) {
 		w.heard = now
 		w.shown = shown{state: update.Presence, currently: update.CurrentlyActive && update.Presence == Online}
-		if w.status = ""; update.StatusMsg != nil { // an empty one is left out, by deployed servers too
+		if update.StatusMsg != nil { // else there is none: an empty one is left out, by deployed servers too
 			w.status = *update.StatusMsg
 		}
 		if w.active = (time.Time{}); update.LastActiveAgo != nil {
