@@ -200,9 +200,7 @@ func (t *trial) receive(ctx context.Context, name string, s *session, rooms []*r
 	if usageKnown {
 		t.seconds(name+": CPU time of the server an event", each, floor.cpu, "CPU time of a signature check and a row")
 	}
-	for _, f := range used {
-		t.figure(f)
-	}
+	t.add(used)
 	if err := t.again(ctx); err != nil {
 		return err
 	}

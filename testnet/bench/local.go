@@ -44,9 +44,7 @@ func local(ctx context.Context, t *trial) error {
 	if usageKnown {
 		t.seconds("CPU time of the server a send", each, floor.cpu, "CPU time of a row")
 	}
-	for _, f := range used {
-		t.figure(f)
-	}
+	t.add(used)
 	if err := t.again(ctx); err != nil {
 		return err
 	}

@@ -86,9 +86,7 @@ func (t *trial) delivered(ctx context.Context, name string, servers []*server, s
 	if transactions > 0 {
 		t.amount(name+": events in a transaction", "events", float64(len(deliveries))/float64(transactions))
 	}
-	for _, f := range used {
-		t.figure(f)
-	}
+	t.add(used)
 	return wrong
 }
 

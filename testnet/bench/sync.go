@@ -212,9 +212,7 @@ func (t *trial) heard(ctx context.Context, name string, a *audience, said []sent
 	}
 	t.seconds(name+": from send to arrival, median", d.p50, 0, "")
 	t.seconds(name+": from send to arrival, 99 % within", d.p99, 0, "")
-	for _, f := range used {
-		t.figure(f)
-	}
+	t.add(used)
 	if failed != nil {
 		return failed
 	}

@@ -123,6 +123,13 @@ func (t *trial) figure(f Figure) {
 	t.say("%s: %s: %s", t.target.label(), f.Name, f.text())
 }
 
+// add notes several.
+func (t *trial) add(figures []Figure) {
+	for _, f := range figures {
+		t.figure(f)
+	}
+}
+
 // rate, seconds and amount are the usual figures.
 func (t *trial) rate(name, unit string, value, floor float64, floorOf string) {
 	t.figure(Figure{Name: name, Value: value, Unit: unit + "/s", More: true, Floor: floor, FloorOf: floorOf})
@@ -149,9 +156,7 @@ func (t *trial) window() window {
 // spent notes how many cores the server and the bench used in a window: where both together have the machine, the
 // bench is part of what is measured; and what others use meanwhile, both lack.
 func (t *trial) spent(name string, w window, ended time.Time) {
-	for _, f := range t.spentFigures(name, w, ended) {
-		t.figure(f)
-	}
+	t.add(t.spentFigures(name, w, ended))
 }
 
 func (t *trial) spentFigures(name string, w window, ended time.Time) []Figure {
