@@ -277,6 +277,33 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 	return nil
 }
 
+// mendAuth judges those of an event's auth events again that are rejected outliers, with the outliers that they stand on: they may have been
+// rejected for an event that was judged by a part of the state, and is accepted by now.
+func (s *step) mendAuth(e *event.Event) error {
+	if err := s.load(authEvents(e)); err != nil {
+		return err
+	}
+	seen := make(map[id.EventID]bool)
+	var rejected []*event.Event
+	for queue := slices.Clone(authEvents(e)); len(queue) > 0 && len(seen) < maxWalk; queue = queue[1:] {
+		if seen[queue[0]] {
+			continue
+		}
+		seen[queue[0]] = true
+		stored, ok, err := s.stored(queue[0])
+		if err != nil {
+			return err
+		}
+		if ok && stored.Outlier && stored.Status == Rejected {
+			rejected, queue = append(rejected, stored.Event), append(queue, authEvents(stored.Event)...)
+		}
+	}
+	if len(rejected) == 0 {
+		return nil
+	}
+	return s.outliers(rejected)
+}
+
 // uncover forgets which of the events that are judged again are below others of them: those may be rejected now. What is below an event
 // that isn't judged again, as one of an earlier stay in the room, stays so.
 func (s *step) uncover(ids []id.EventID) error {
@@ -316,6 +343,9 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
 	}
 	if u.Given {
 		s.given[u.Event] = u.Before
+	}
+	if err := s.mendAuth(stored.Event); err != nil {
+		return err
 	}
 	c, err := s.judge(stored.Event, u.Backfilled)
 	if err != nil {
