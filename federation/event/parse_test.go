@@ -90,9 +90,15 @@ func checkEvent(t *testing.T, e *Event) {
 	if err != nil || fmt.Sprint(*loaded) != fmt.Sprint(*e) {
 		t.Errorf("loaded %v, %v, want %v", loaded, err, e)
 	}
-	auth, depth, err := Glance(e.Rules(), e.JSON())
-	if err != nil || depth != e.Depth() || !slices.Equal(auth, e.AuthEvents()) {
-		t.Errorf("a glance at %s finds %v, %d, %v", e.JSON(), auth, depth, err)
+	var glance Glance
+	for range 2 { // the second time the list is known
+		auth, depth, err := glance.Read(e.Rules(), e.JSON())
+		if err != nil || depth != e.Depth() || !slices.Equal(auth, e.AuthEvents()) {
+			t.Errorf("a glance at %s finds %v, %d, %v", e.JSON(), auth, depth, err)
+		}
+	}
+	if auth, depth, err := glance.Read(e.Rules(), []byte(`{"auth_events":[],"depth":7}`)); err != nil || depth != 7 || len(auth) != 0 {
+		t.Errorf("a glance after %s finds %v, %d, %v", e.JSON(), auth, depth, err)
 	}
 	if e.Rules().EventIDs != roomversion.EventIDGiven && hashedID(e.Rules(), e.ReferenceHash()) != e.ID() {
 		t.Errorf("%s has ID %s", e.JSON(), e.ID())

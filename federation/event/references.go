@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"fmt"
 
 	"hanse/federation/canonicaljson"
@@ -23,17 +24,30 @@ func readReferences(rules *roomversion.Rules, f *fields) (prev, auth []id.EventI
 	return ids[:n:n], ids[n:len(ids):len(ids)], nil
 }
 
-// Glance reads the auth events and the depth of what [Event.JSON] gave, and nothing else: all that the auth chain of a large state takes.
-// Like [Load] it trusts the text.
-func Glance(rules *roomversion.Rules, canonical []byte) (auth []id.EventID, depth int64, err error) {
+// Glance reads the auth events and the depth of events, and nothing else: all that the auth chain of a large state takes. Members cite the
+// same events mostly, so a list like that of the event before is not read again. The zero value is ready. Not safe for concurrent use.
+type Glance struct {
+	rules *roomversion.Rules
+	list  []byte // of the event before
+	auth  []id.EventID
+}
+
+// Read reads what [Event.JSON] gave. Like [Load] it trusts the text, which must not be changed while others are read; auth is shared and
+// must not be changed at all.
+func (g *Glance) Read(rules *roomversion.Rules, canonical []byte) (auth []id.EventID, depth int64, err error) {
 	members, found := canonicaljson.Walk(canonical), 0
 	for key, value, ok := members.Next(); ok && found < 2; key, value, ok = members.Next() {
 		switch string(key) {
 		case "auth_events":
 			found++
+			if g.rules == rules && bytes.Equal(g.list, value) {
+				auth = g.auth
+				continue
+			}
 			if auth, err = appendReferences(nil, rules, "auth_events", value, MaxAuthEvents); err != nil {
 				return nil, 0, err
 			}
+			g.rules, g.list, g.auth = rules, value, auth[:len(auth):len(auth)]
 		case "depth":
 			found++
 			if depth, ok = canonicaljson.Int(value); !ok {

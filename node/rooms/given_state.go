@@ -24,6 +24,7 @@ type givenState struct {
 
 	chain []chained           // auth events of what was read; complete after walk
 	seen  map[id.EventID]bool // of chain
+	last  []id.EventID        // cited by the event before, as by most members
 }
 
 // chained is an event of an auth chain.
@@ -55,6 +56,10 @@ func (r *Rooms) giveState(state roomstate.Map, of *event.Event, keep func(roomst
 
 // cites notes auth events of one that was read.
 func (g *givenState) cites(auth []id.EventID) {
+	if slices.Equal(auth, g.last) {
+		return
+	}
+	g.last = auth
 	for _, a := range auth {
 		if !g.seen[a] {
 			g.seen[a] = true

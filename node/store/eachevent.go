@@ -15,7 +15,8 @@ import (
 type ServedEvent struct {
 	ID id.EventID
 	// JSON is the event as it may be served: redacted if it was.
-	JSON  json.RawMessage
+	JSON json.RawMessage
+	// Auth is shared with other events and must not be changed.
 	Auth  []id.EventID
 	Depth int64
 }
@@ -120,6 +121,7 @@ type servedReader struct {
 	store  *Store
 	wanted map[id.EventID]struct{} // and not read yet
 	to     chan<- []ServedEvent
+	glance event.Glance
 }
 
 // servedColumns are what an event is served from.
@@ -177,7 +179,7 @@ func (r *servedReader) batch(ctx context.Context, count int, read func(scan func
 	events := make([]ServedEvent, len(rows))
 	for i := range rows {
 		rows[i].json = texts[rows[i].start:rows[i].end:rows[i].end]
-		if events[i], err = r.store.served(ctx, &rows[i].eventRow); err != nil {
+		if events[i], err = r.served(ctx, &rows[i].eventRow); err != nil {
 			return fmt.Errorf("store: reading: %w", err)
 		}
 	}
@@ -192,22 +194,22 @@ func (r *servedReader) batch(ctx context.Context, count int, read func(scan func
 // servedSize is about how long an event of a state is.
 const servedSize = 800
 
-func (s *Store) served(ctx context.Context, r *eventRow) (ServedEvent, error) {
-	if r.redactedBy.Valid {
-		e, err := s.loaded(ctx, r)
+func (r *servedReader) served(ctx context.Context, row *eventRow) (ServedEvent, error) {
+	if row.redactedBy.Valid {
+		e, err := r.store.loaded(ctx, row)
 		if err != nil {
 			return ServedEvent{}, err
 		}
 		served := e.served()
 		return ServedEvent{served.ID(), served.JSON(), served.AuthEvents(), served.Depth()}, nil
 	}
-	room, err := s.rooms.numbered(ctx, r.number)
+	room, err := r.store.rooms.numbered(ctx, row.number)
 	if err != nil {
 		return ServedEvent{}, err
 	}
-	auth, depth, err := event.Glance(room.rules, r.json)
+	auth, depth, err := r.glance.Read(room.rules, row.json)
 	if err != nil {
-		return ServedEvent{}, fmt.Errorf("the stored event %s: %w", r.eventID, err)
+		return ServedEvent{}, fmt.Errorf("the stored event %s: %w", row.eventID, err)
 	}
-	return ServedEvent{r.eventID, r.json, auth, depth}, nil
+	return ServedEvent{row.eventID, row.json, auth, depth}, nil
 }
