@@ -268,8 +268,13 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 	s.replaying = true
 	s.m.cache = newCache() // its states are those of before
 	s.forward, s.stale = forward{}, true
+	left := make(map[id.EventID]bool, len(ids))
+	for _, e := range ids {
+		left[e] = true
+	}
 	for _, u := range log {
-		if err := s.again(u, join, state); err != nil {
+		delete(left, u.Event)
+		if err := s.again(u, join, state, left); err != nil {
 			return err
 		}
 	}
@@ -278,8 +283,9 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 }
 
 // mendAuth judges those of an event's auth events again that are rejected outliers, with the outliers that they stand on: they may have been
-// rejected for an event that was judged by a part of the state, and is accepted by now.
-func (s *step) mendAuth(e *event.Event) error {
+// rejected for an event that was judged by a part of the state, and is accepted by now. Those of left, which got their places after the
+// event and are judged again after it, were outliers when it came: they are so meanwhile.
+func (s *step) mendAuth(e *event.Event, left map[id.EventID]bool) error {
 	if err := s.load(authEvents(e)); err != nil {
 		return err
 	}
@@ -294,14 +300,31 @@ func (s *step) mendAuth(e *event.Event) error {
 		if err != nil {
 			return err
 		}
-		if ok && stored.Outlier && stored.Status == Rejected {
+		if ok && stored.Status == Rejected && (stored.Outlier || left[queue[0]]) {
 			rejected, queue = append(rejected, stored.Event), append(queue, authEvents(stored.Event)...)
 		}
 	}
 	if len(rejected) == 0 {
 		return nil
 	}
-	return s.outliers(rejected)
+	if err := s.prefetchAuth(rejected); err != nil {
+		return err
+	}
+	for _, e := range dag.SortTopologically(rejected) {
+		c, judged, err := s.judgeOutlier(e)
+		if err != nil {
+			return err
+		}
+		if !judged || c.Status != Accepted {
+			continue
+		}
+		c.Again = left[e.ID()]
+		s.mended(c)
+		if err := s.commit(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // uncover forgets which of the events that are judged again are below others of them: those may be rejected now. What is below an event
@@ -329,13 +352,13 @@ func (s *step) uncover(ids []id.EventID) error {
 	return s.loadReferenced(others)
 }
 
-// again judges one event anew.
-func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
+// again judges one event anew; left are those that are to be judged after it.
+func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[id.EventID]bool) error {
 	stored, ok, err := s.stored(u.Event)
 	if err != nil {
 		return err
 	}
-	if !ok || stored.Outlier {
+	if !ok || stored.Outlier && (s.batch[u.Event] == nil || !s.batch[u.Event].Again) { // see mendAuth
 		return fmt.Errorf("room: the event %s, to be judged again, has no place", u.Event)
 	}
 	if u.Event == join.ID() {
@@ -344,7 +367,7 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
 	if u.Given {
 		s.given[u.Event] = u.Before
 	}
-	if err := s.mendAuth(stored.Event); err != nil {
+	if err := s.mendAuth(stored.Event, left); err != nil {
 		return err
 	}
 	c, err := s.judge(stored.Event, u.Backfilled)
