@@ -143,6 +143,11 @@ func (c *committer) post(run func(*writeTx) error) {
 	default:
 		return
 	}
+	c.remind()
+}
+
+// remind has run told of what is aside when that has waited for long enough.
+func (c *committer) remind() {
 	if c.due.CompareAndSwap(false, true) {
 		time.AfterFunc(asidePause, func() { c.late <- struct{}{} })
 	}
@@ -165,10 +170,13 @@ func (c *committer) run(ctx context.Context) {
 			}
 			continue
 		case <-c.late:
-			c.due.Store(false) // before what is aside is taken
-			group = c.gather(group[:0])
+			c.due.Store(false)                              // before what is aside is taken
+			group = take(take(group[:0], c.aside), c.queue) // what is aside first: the queue alone may fill each transaction
 			c.commit(group)
 			clear(group)
+			if len(c.aside) > 0 {
+				c.remind()
+			}
 			continue
 		case op := <-c.queue:
 			runtime.Gosched() // who was released by the group before gets the chance to join this one
@@ -223,14 +231,17 @@ func (c *committer) await(group []*operation) []*operation {
 
 // gather takes what is in the queue now, and what is aside.
 func (c *committer) gather(group []*operation) []*operation {
-	for _, from := range []chan *operation{c.queue, c.aside} {
-		for some := true; some && len(group) < groupOps; {
-			select {
-			case op := <-from:
-				group = append(group, op)
-			default:
-				some = false
-			}
+	return take(take(group, c.queue), c.aside)
+}
+
+// take adds to a group what is in a queue now.
+func take(group []*operation, from <-chan *operation) []*operation {
+	for len(group) < groupOps {
+		select {
+		case op := <-from:
+			group = append(group, op)
+		default:
+			return group
 		}
 	}
 	return group

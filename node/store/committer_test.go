@@ -87,6 +87,29 @@ var _ = onEach("The committer", func(db *fixture) {
 		Expect(noted("last")).To(BeTrue())
 	})
 
+	It("writes all that nobody waits for, however much has gathered", func(ctx SpecContext) {
+		db.stop()
+		defer db.start() // for who stops it after the test
+		s, err := store.Open(ctx, db.dialect, store.Options{ServerName: self})
+		Expect(err).NotTo(HaveOccurred())
+		const many = 600 // more than one transaction takes
+		for i := range many {
+			s.NoteTransaction("there.example", fmt.Sprint(i), json.RawMessage(`{}`))
+		}
+		running, cancel := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(running) }()
+		defer func() {
+			cancel()
+			Expect(<-ended).To(Succeed())
+			Expect(s.Close()).To(Succeed())
+		}()
+		Eventually(func() (bool, error) {
+			_, found, err := s.Transaction(ctx, "there.example", fmt.Sprint(many-1))
+			return found, err
+		}).WithTimeout(10 * time.Second).Should(BeTrue())
+	})
+
 	It("writes nothing for one who gave up before, and takes nothing after the end", func(ctx SpecContext) {
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
