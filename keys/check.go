@@ -2,8 +2,10 @@ package keys
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -129,7 +131,8 @@ func verify(q *Request, f found, now time.Time, bad id.KeyID) error {
 // parallel calls do for 0 … n-1 on all cores and returns when all calls have.
 func parallel(n int, do func(int)) { spread(n, runtime.GOMAXPROCS(0), do) }
 
-// spread calls do for 0 … n-1, at most so many at once, and returns when all calls have.
+// spread calls do for 0 … n-1, at most so many at once, and returns when all calls have. If one panics, so does spread: who handles a
+// request is prepared for that, but a goroutine of its own would end the process.
 func spread(n, atOnce int, do func(int)) {
 	workers := min(atOnce, n)
 	if workers <= 1 {
@@ -139,13 +142,23 @@ func spread(n, atOnce int, do func(int)) {
 		return
 	}
 	var next atomic.Int64
+	var fault atomic.Pointer[string]
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					text := fmt.Sprintf("%v\n%s", p, debug.Stack())
+					fault.Store(&text)
+				}
+			}()
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				do(i)
 			}
 		})
 	}
 	group.Wait()
+	if text := fault.Load(); text != nil {
+		panic(*text)
+	}
 }
