@@ -41,19 +41,30 @@ func parsers() *errgroup.Group {
 	return &group
 }
 
-// parseInto parses events. One whose content hash is wrong comes redacted.
+// parseInto parses events.
 func parseInto(events []*event.Event, rules *roomversion.Rules, raws []json.RawMessage) {
-	for i := range raws {
-		e, err := event.Parse(rules, raws[i])
+	for i, raw := range raws {
 		raws[i] = nil
-		if err != nil {
-			continue
-		}
-		if !e.ContentHashMatches() {
-			e = e.Redacted()
-		}
-		events[i] = e
+		events[i] = parsed(rules, raw)
 	}
+}
+
+// parsed is an event, redacted if its content hash is wrong; nil if it isn't valid. It runs in goroutines of parsers: a text that makes it
+// panic is no valid event either.
+func parsed(rules *roomversion.Rules, raw json.RawMessage) (e *event.Event) {
+	defer func() {
+		if recover() != nil {
+			e = nil
+		}
+	}()
+	e, err := event.Parse(rules, raw)
+	if err != nil {
+		return nil
+	}
+	if !e.ContentHashMatches() {
+		return e.Redacted()
+	}
+	return e
 }
 
 // streamed parses the events of an answer while the rest of it comes, so that they are never held as texts and as events both.

@@ -83,7 +83,24 @@ func (o *outbox) collapse(t *writeTx) error {
 func (o *outbox) fellBehind(server id.ServerName, upto Position) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.behind[server], o.grown[server], o.cursors[server] = true, true, upto
+	o.lag(server)
+	o.grown[server], o.cursors[server] = true, upto
+}
+
+// lag notes that there is (more of) catch-up for a server. With mu held.
+func (o *outbox) lag(server id.ServerName) {
+	o.lags++
+	o.behind[server] = o.lags
+}
+
+// caughtUp is told that there was no catch-up left for a server when it was behind as given. It is false where there has come some since.
+// With mu held.
+func (o *outbox) caughtUp(server id.ServerName, behind uint64) bool {
+	if o.behind[server] != behind {
+		return false
+	}
+	delete(o.behind, server)
+	return true
 }
 
 // moveToCatchup writes a row for each room, and each EDU to be kept, that waits for a server beyond its cursor.
@@ -151,7 +168,7 @@ func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 	if outstanding != nil && outstanding.answers(maxPDUs, maxEDUs) {
 		return outstanding.batch, true, nil
 	}
-	if !behind && outstanding == nil {
+	if behind == 0 && outstanding == nil {
 		return federation.Batch{}, false, nil
 	}
 	c, err := s.makeCatchup(ctx, server, maxPDUs, maxEDUs)
@@ -159,17 +176,19 @@ func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 		return federation.Batch{}, false, err
 	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if c == nil {
-		delete(o.outstanding, server)
-		if maxPDUs == 0 || maxEDUs == 0 {
-			return federation.Batch{}, true, nil // there may be some of the other kind
-		}
-		delete(o.behind, server)
-		return federation.Batch{}, false, nil
+	if c != nil {
+		o.outstanding[server] = c
+		o.mu.Unlock()
+		return c.batch, true, nil
 	}
-	o.outstanding[server] = c
-	return c.batch, true, nil
+	delete(o.outstanding, server)
+	one := maxPDUs == 0 || maxEDUs == 0 // there may be some of the other kind
+	done := one || o.caughtUp(server, behind)
+	o.mu.Unlock()
+	if !done {
+		return s.nextCatchup(ctx, server, maxPDUs, maxEDUs)
+	}
+	return federation.Batch{}, one, nil
 }
 
 // makeCatchup takes the rooms that wait longest: of each the forward extremities, since from them the server finds all
@@ -364,11 +383,13 @@ func (o *outbox) load(ctx context.Context) error {
 		return err
 	}
 	for _, server := range behind {
-		o.behind[server], o.grown[server] = true, true
+		o.lag(server)
+		o.grown[server] = true
 	}
 	forgotten, err := readAll[id.ServerName](ctx, s, "SELECT destination FROM outbox_forgotten")
 	for _, server := range forgotten {
-		o.behind[server], o.forgotten[server] = true, true
+		o.lag(server)
+		o.forgotten[server] = true
 	}
 	return err
 }

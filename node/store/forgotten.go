@@ -119,7 +119,8 @@ func (o *outbox) setGrown(grown map[id.ServerName]bool) {
 func (o *outbox) forgot(server id.ServerName) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.forgotten[server], o.behind[server] = true, true
+	o.lag(server)
+	o.forgotten[server] = true
 }
 
 // remind keeps for a server for which something was dropped that lists of devices have changed, of at most so many users.

@@ -39,3 +39,17 @@ func TestWhatIsForgottenForAServerThatIsOut(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatFallsBehindWhileCatchUpEnds(t *testing.T) {
+	o := newOutbox(nil)
+	o.lag("one.test")
+	seen := o.behind["one.test"]
+	o.lag("two.test")
+	o.lag("one.test")
+	if o.caughtUp("one.test", seen) || o.behind["one.test"] == 0 {
+		t.Error("what has come since isn't looked for")
+	}
+	if !o.caughtUp("one.test", o.behind["one.test"]) || o.behind["one.test"] != 0 || o.behind["two.test"] == 0 {
+		t.Error("who has caught up is behind")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hanse/federation/id"
@@ -22,7 +23,7 @@ type leap struct{ From, To Position }
 const (
 	// positionsPerMilli is how many positions the clock makes of a millisecond: more than are used in the long run.
 	positionsPerMilli = 32
-	// maxLeaps is how many leaps are remembered, of as many starts.
+	// maxLeaps is how many leaps are remembered, the longest of all starts.
 	maxLeaps = 100
 )
 
@@ -54,8 +55,7 @@ func (s *Store) leap(ctx context.Context, now time.Time) error {
 	if to <= from+1 {
 		return nil // the clock was ahead once
 	}
-	leaps = append(leaps, leap{from, to})
-	leaps = leaps[max(0, len(leaps)-maxLeaps):]
+	leaps = bounded(append(leaps, leap{from, to}))
 	encoded, err := json.Marshal(leaps)
 	if err != nil {
 		return fmt.Errorf("store: the leaps of positions: %w", err)
@@ -73,6 +73,21 @@ func (s *Store) leap(ctx context.Context, now time.Time) error {
 	}
 	s.leaps = leaps
 	return nil
+}
+
+// bounded drops the shortest leaps where there are too many: a database that was put back leaps over hours, one that is started again and
+// again over seconds.
+func bounded(leaps []leap) []leap {
+	for len(leaps) > maxLeaps {
+		least := 0
+		for i, l := range leaps {
+			if l.To-l.From < leaps[least].To-leaps[least].From {
+				least = i
+			}
+		}
+		leaps = slices.Delete(leaps, least, least+1)
+	}
+	return leaps
 }
 
 // Found is the position that the database had when it was opened.

@@ -31,7 +31,8 @@ type outbox struct {
 	byHash      map[[sha256.Size]byte]*destinations // guarded by mu: a cache of sets that are stored
 	cursors     map[id.ServerName]Position          // guarded by mu: up to where it went out
 	out         Position                            // guarded by mu: up to here the log went out everywhere
-	behind      map[id.ServerName]bool              // guarded by mu: has rows of catch-up or kept EDUs
+	behind      map[id.ServerName]uint64            // guarded by mu: has rows of catch-up or kept EDUs; see lag
+	lags        uint64                              // guarded by mu: counts the calls of lag
 	outstanding map[id.ServerName]*catchup          // guarded by mu: catch-up batches not done yet
 	grown       map[id.ServerName]bool              // guarded by mu: more is kept for them than when it was last looked at
 	forgotten   map[id.ServerName]bool              // guarded by mu: something was dropped for them
@@ -80,7 +81,7 @@ type QueuedEDU struct {
 func newOutbox(s *Store) *outbox {
 	return &outbox{
 		store: s, byHash: map[[sha256.Size]byte]*destinations{},
-		cursors: map[id.ServerName]Position{}, behind: map[id.ServerName]bool{}, outstanding: map[id.ServerName]*catchup{},
+		cursors: map[id.ServerName]Position{}, behind: map[id.ServerName]uint64{}, outstanding: map[id.ServerName]*catchup{},
 		grown: map[id.ServerName]bool{}, forgotten: map[id.ServerName]bool{},
 	}
 }

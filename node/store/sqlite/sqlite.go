@@ -29,7 +29,7 @@ const (
 	// writerCache and readerCache bound the page cache of a connection, in KiB. Readers have the events and states they
 	// need in the store's own caches, and the system has the file in its. In memory a page takes more than twice its size: with its
 	// header it is a little too large for 4 KiB, and the allocator's next size is 8 KiB, of which seven fit into 64.
-	writerCache = 4096
+	writerCache = 8192
 	readerCache = 1024
 	// checkpoint is how many pages the WAL has before they are written back. Pages that many transactions change are then
 	// written once, and the disk is waited for less often; a start after a kill reads so much (16 MiB).
