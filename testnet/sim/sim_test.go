@@ -20,7 +20,7 @@ var (
 	seed    = flag.Uint64("seed", 1, "the first seed; 0: by the clock, as make sim has it, so that no change is refused for what it didn't do")
 	version = flag.String("version", "", "only this room version")
 	rewrite = flag.Bool("rewrite", false, "write the scenario that is kept in federation/room anew")
-	trace   = flag.Bool("trace", false, "tell everything that happens")
+	tell    = flag.Bool("tell", false, "tell everything that happens")
 )
 
 // TestRuns makes runs of all room versions. A failure says how to repeat it.
@@ -113,13 +113,13 @@ func runs(t *testing.T, first uint64, count int) Report {
 
 // run makes one run. One that fails is made small, and told.
 func run(t *testing.T, runner *Runner, cfg Config) Report {
-	if *trace {
+	if *tell {
 		cfg.Trace = t.Logf
 	}
 	report, err := runner.Run(cfg)
 	if err != nil {
 		small, failure := Shrink(cfg, 400)
-		t.Errorf("%v\nagain: go test ./testnet/sim -run Runs -version %s -seeds 1 -seed %d -trace -v\nas a scenario (%v):\n%s",
+		t.Errorf("%v\nagain: go test ./testnet/sim -run Runs -version %s -seeds 1 -seed %d -tell -v\nas a scenario (%v):\n%s",
 			err, cfg.Version, cfg.Seed, failure, Scenario(small, failure, 0))
 	}
 	return report
