@@ -6,6 +6,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"golang.org/x/sys/unix" // packet filters of sockets
 )
 
 // swallow has all packets vanish that a node sends through the gate, as behind a broken cable: nobody says that the connection
@@ -21,13 +22,13 @@ func (g *gate) swallow() (end func()) {
 	}
 	for _, conn := range ends {
 		filter(conn, func(fd int) error {
-			nothing := []syscall.SockFilter{*syscall.LsfStmt(syscall.BPF_RET|syscall.BPF_K, 0)}
-			return syscall.AttachLsf(fd, nothing)
+			nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
+			return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
 		})
 	}
 	return func() {
 		GinkgoHelper()
-		filter(ends[0], syscall.DetachLsf)
+		filter(ends[0], func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) })
 		g.end() // what the node still holds of these was given up, or is told now
 		g.open()
 	}
