@@ -3,22 +3,9 @@
 # Synapse asks only the system's resolver: DNS_SERVER is ignored, so that names must be loopback literals with a port.
 set -euo pipefail
 venv=${SYNAPSE_VENV:-"$(cd "$(dirname "$0")/../.." && pwd)/.build/synapse"}
+. "$(dirname "$0")/certificate.sh"
 cd "$DATA_DIR"
-
-case $SERVER_NAME in
-\[*) host=${SERVER_NAME%%]*} host=${host#[} ;;
-*) host=${SERVER_NAME%%:*} ;;
-esac
-names="IP:$BIND_ADDR"
-case $host in
-*[!0-9.:a-fA-F]*) names="$names,DNS:$host" ;;
-"$BIND_ADDR") ;;
-*) names="$names,IP:$host" ;;
-esac
-openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout tls.key -subj "/CN=homeserver" -out tls.csr 2>/dev/null
-openssl x509 -req -in tls.csr -CA "$CA_CERT" -CAkey "$CA_KEY" -set_serial "0x$(openssl rand -hex 16)" -days 3650 \
-	-extfile <(printf 'subjectAltName=%s' "$names") -out tls.leaf 2>/dev/null
-cat tls.leaf "$CA_CERT" >tls.crt
+certificate
 
 if [ -n "${DATABASE_URL:-}" ]; then
 	database="{name: psycopg2, allow_unsafe_locale: true, args: {dsn: \"$DATABASE_URL\"}}"

@@ -31,6 +31,17 @@ func Parse(rules *roomversion.Rules, raw []byte) (*Event, error) {
 	return parseCanonical(rules, canonical, nil)
 }
 
+// Received is [Parse] of an event that is taken in: if its content hash is wrong, what comes is the redacted event.
+//
+// spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1 and 3
+func Received(rules *roomversion.Rules, raw []byte) (*Event, error) {
+	e, err := Parse(rules, raw)
+	if err != nil || e.ContentHashMatches() {
+		return e, err
+	}
+	return e.Redacted(), nil
+}
+
 // parseCanonical makes an event of a canonical object without unsigned, which it keeps. reference is its reference hash if that is
 // known already, nil otherwise.
 func parseCanonical(rules *roomversion.Rules, canonical []byte, reference *[sha256.Size]byte) (*Event, error) {

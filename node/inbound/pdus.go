@@ -90,10 +90,7 @@ func (i *Inbound) parse(a *arrival) {
 			i.log.Error("a PDU can't be read", "room", a.place.room, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	a.event, a.err = event.Parse(a.place.rules, a.raw)
-	if a.err == nil && !a.event.ContentHashMatches() {
-		a.event = a.event.Redacted()
-	}
+	a.event, a.err = event.Received(a.place.rules, a.raw)
 }
 
 // onAllCores calls do for all items and returns when all calls have.

@@ -57,12 +57,9 @@ func parsed(rules *roomversion.Rules, raw json.RawMessage) (e *event.Event) {
 			e = nil
 		}
 	}()
-	e, err := event.Parse(rules, raw)
+	e, err := event.Received(rules, raw)
 	if err != nil {
 		return nil
-	}
-	if !e.ContentHashMatches() {
-		return e.Redacted()
 	}
 	return e
 }

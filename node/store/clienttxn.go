@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 
 	"hanse/federation/id"
 )
@@ -35,43 +34,9 @@ func (s *Store) clientTxn(ctx context.Context, key txnKey) (id.EventID, bool, er
 	if !s.usedTxns.mayHave(key) {
 		return "", false, nil
 	}
-	version, indexed := s.unused.version.Load(), s.tail.upto()
-	if at, ok := s.unused.keys.get(key); ok && at == indexed {
-		return "", false, nil
-	}
 	var e id.EventID
 	found, err := s.read.found(ctx, findTxn, []any{key[:]}, &e)
-	if err == nil && !found {
-		s.unused.keep(key, version, indexed)
-	}
 	return e, found, err
-}
-
-// unusedKeys remembers client transactions that the table didn't have though it might have: a request is looked for in its room's turn
-// and by the commit.
-type unusedKeys struct {
-	keys    *generations[txnKey, Position] // where the tail began then: what has left it since is in the table
-	version atomic.Int64                   // counts the writes to the table past the tail
-}
-
-func newUnusedKeys() *unusedKeys {
-	return &unusedKeys{keys: newGenerations[txnKey, Position](unusedTxnKeys, nil)}
-}
-
-func (u *unusedKeys) keep(key txnKey, version int64, indexed Position) {
-	u.keys.mu.Lock()
-	defer u.keys.mu.Unlock()
-	if u.version.Load() == version {
-		u.keys.add(key, indexed)
-	}
-}
-
-// used notes a transaction that is written to the table.
-func (u *unusedKeys) used(t *writeTx, key txnKey) {
-	t.then(func() {
-		u.version.Add(1)
-		u.keys.drop(key)
-	})
 }
 
 // unusedTxns checks that no client transaction of a commit was used before, as far as it can be seen before the
@@ -128,7 +93,6 @@ func (w *roomWrite) writeTxns(t *writeTx) error {
 			return err
 		}
 		t.then(func() { w.store.usedTxns.add(w.txnKeys[i]) })
-		w.store.unused.used(t, w.txnKeys[i])
 	}
 	return nil
 }

@@ -49,8 +49,6 @@ const (
 	// citedBatch is how many citing events are read at once, citedFirst how many at first: the search mostly ends there.
 	citedBatch = 256
 	citedFirst = 8
-	// unusedTxnKeys is how many client transactions are remembered that are new: those of the requests under way.
-	unusedTxnKeys = 1 << 13
 	// usedTxnsLeast and usedTxnsMost are for how many keys of client transactions the filter is made at least (128 KiB) and at
 	// most (8 MiB); beyond, each is looked for in the table. usedTxnsChunk is how many are read at once.
 	usedTxnsLeast = 1 << 16

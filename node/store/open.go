@@ -28,7 +28,6 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.commit = newCommitter(dialect, opts.Log, write)
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s.tail)
-	s.unused = newUnusedKeys()
 	s.usedTxns = newUsedTxns(s)
 	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.indexLong, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)

@@ -58,7 +58,6 @@ type Store struct {
 	tail   *tail
 	// unheard are events that nothing names yet; see Expect.
 	unheard  *unheard
-	unused   *unusedKeys
 	usedTxns *usedTxns
 	present  *present
 	state    *stateCache
