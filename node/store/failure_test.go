@@ -187,6 +187,46 @@ var _ = onEach("A connection that is lost", func(db *fixture) {
 	})
 })
 
+var _ = Describe("Connections that a restart of the server ended", func() {
+	It("aren't noticed by who reads", func(ctx SpecContext) {
+		server := os.Getenv("HANSE_TEST_POSTGRES")
+		if server == "" {
+			Skip("HANSE_TEST_POSTGRES is not set")
+		}
+		dialect, err := freshPostgres(ctx, server) // with as many connections for reading as in life
+		Expect(err).NotTo(HaveOccurred())
+		log := &logged{}
+		db := &fixture{dialect: dialect, log: log.logger()}
+		db.start()
+		defer db.stop()
+		write, read, err := dialect.Connect(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		defer write.Close() //nolint:errcheck // a test
+		defer read.Close()  //nolint:errcheck // a test
+		readers := func(reads int) {
+			var wait sync.WaitGroup
+			for range reads {
+				wait.Go(func() {
+					defer GinkgoRecover()
+					_, err := db.Users(ctx, "", 10)
+					Expect(err).NotTo(HaveOccurred())
+					_, _, err = db.AccountData(ctx, alice, "", "t")
+					Expect(err).NotTo(HaveOccurred())
+				})
+			}
+			wait.Wait()
+		}
+		for range 20 {
+			readers(16) // opens connections
+			_, err := write.ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+				WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+			Expect(err).NotTo(HaveOccurred())
+		}
+		readers(16)
+		Expect(log.String()).NotTo(ContainSubstring("can't be read"))
+	})
+})
+
 var _ = Describe("A database that fails", func() {
 	var (
 		db     *fixture

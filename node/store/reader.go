@@ -1,11 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 )
 
@@ -31,7 +33,25 @@ func (r *reader) ping(ctx context.Context) error {
 	return r.row(ctx, "SELECT 1", nil, &one)
 }
 
-func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+// prepared calls ask with the statement of a text. Where the connection turns out to be gone, as all are that waited while the
+// server was restarted, ask is called once more, on a new connection; it must have no effect when it fails by that.
+func (r *reader) prepared(ctx context.Context, query string, ask func(*sql.Stmt) error) error {
+	attempt := func() error {
+		stmt, err := r.statement(ctx, query)
+		if err != nil {
+			return err
+		}
+		return ask(stmt)
+	}
+	err := attempt()
+	if err != nil && r.gone(ctx, err) {
+		r.forgetIdle()
+		err = attempt()
+	}
+	return err
+}
+
+func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error) {
 	r.mu.RLock()
 	stmt, ok := r.stmts[query]
 	r.mu.RUnlock()
@@ -41,7 +61,7 @@ func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	// Not under mu: preparing waits for a connection, and whoever has them all may be about to ask for a statement.
 	stmt, err := r.db.PrepareContext(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w, in: %s", r.failed(ctx, err), query)
+		return nil, fmt.Errorf("%w, in: %s", err, query)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,21 +73,28 @@ func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
+// gone tells whether a read failed because its connection was ended. One that isn't answered in time is another matter: asking
+// again takes as long.
+func (r *reader) gone(ctx context.Context, err error) bool {
+	network, ok := errors.AsType[net.Error](err)
+	return ctx.Err() == nil && r.classify(err) == ConnectionError && !(ok && network.Timeout())
+}
+
+// forgetIdle closes the connections that nobody uses.
+func (r *reader) forgetIdle() {
+	most := r.db.Stats().MaxOpenConnections
+	r.db.SetMaxIdleConns(0)
+	r.db.SetMaxIdleConns(most)
+}
+
 // row reads one row into dest; sql.ErrNoRows says that there is none.
 func (r *reader) row(ctx context.Context, query string, args []any, dest ...any) error {
-	stmt, err := r.prepare(ctx, query)
-	if err != nil {
-		return err
-	}
-	if err := stmt.QueryRowContext(ctx, args...).Scan(dest...); err != nil {
-		if errors.Is(err, sql.ErrNoRows) {
-			r.worked()
-			return err
-		}
+	err := r.prepared(ctx, query, func(stmt *sql.Stmt) error { return stmt.QueryRowContext(ctx, args...).Scan(dest...) })
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("store: reading: %w", r.failed(ctx, err))
 	}
 	r.worked()
-	return nil
+	return err
 }
 
 // found is row for statements whose missing row is an answer.
@@ -82,22 +109,31 @@ func (r *reader) found(ctx context.Context, query string, args []any, dest ...an
 // each calls scan for every row. scan must not read: a statement that asks for a second connection while it holds one
 // waits for ever where all who hold one do so.
 func (r *reader) each(ctx context.Context, query string, args []any, scan func(rows *sql.Rows) error) error {
-	stmt, err := r.prepare(ctx, query)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(ctx, args...)
-	if err != nil {
-		return fmt.Errorf("store: reading: %w", r.failed(ctx, err))
-	}
-	defer rows.Close() //nolint:errcheck // Err tells what matters
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return fmt.Errorf("store: reading: %w", err)
+	var late error // after the first row: what was scanned can't be taken back
+	err := r.prepared(ctx, query, func(stmt *sql.Stmt) error {
+		rows, err := stmt.QueryContext(ctx, args...)
+		if err != nil {
+			return err
 		}
+		defer rows.Close() //nolint:errcheck // Err tells what matters
+		if !rows.Next() {
+			return rows.Err()
+		}
+		for more := true; more; more = rows.Next() {
+			if late = scan(rows); late != nil {
+				return nil
+			}
+		}
+		if late = rows.Err(); late != nil {
+			late = r.failed(ctx, late)
+		}
+		return nil
+	})
+	if err != nil {
+		err = r.failed(ctx, err)
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("store: reading: %w", r.failed(ctx, err))
+	if err = cmp.Or(err, late); err != nil {
+		return fmt.Errorf("store: reading: %w", err)
 	}
 	r.worked()
 	return nil
