@@ -22,13 +22,15 @@ func outbound(ctx context.Context, t *trial) error {
 	if _, err := t.boot(ctx); err != nil {
 		return err
 	}
-	sessions, roomID, err := t.roomful(ctx, 8)
+	sessions, err := t.target.newSessions(ctx, "user", 8)
 	if err != nil {
 		return err
 	}
-	if err := t.bringAll(ctx, servers, roomID); err != nil {
+	r, err := t.crowd(ctx, servers, sessions)
+	if err != nil {
 		return err
 	}
+	roomID := string(r.id)
 	t.part("at a rate", func() error {
 		w := t.window()
 		said, err := t.steady(ctx, sessions, roomID, steadyRate, t.scaled(6*steadyRate, 20))

@@ -3,7 +3,10 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"hanse/federation/id"
 )
 
 // shared measures what other servers cost a client that says something: in a room that they are in, and in one with the same members that
@@ -16,33 +19,27 @@ func shared(ctx context.Context, t *trial) error {
 	if _, err := t.boot(ctx); err != nil {
 		return err
 	}
-	sessions, alone, err := t.roomful(ctx, 1)
+	sessions, err := t.target.newSessions(ctx, "user", 1)
 	if err != nil {
 		return err
 	}
-	for _, s := range servers {
-		visitor := s.user("visitor")
-		if _, err := t.handIn(ctx, s, alone, visitor, 0); err != nil {
-			return err
-		}
-		if err := t.handOut(ctx, s, alone, visitor); err != nil {
-			return err
-		}
-	}
-	many, err := t.makeRoom(ctx, sessions[0])
+	alone, err := t.deserted(ctx, servers, sessions)
 	if err != nil {
 		return err
 	}
-	if err := t.bringAll(ctx, servers, many); err != nil {
+	many, err := t.crowd(ctx, servers, sessions)
+	if err != nil {
 		return err
 	}
-	inMany, inAlone := &turns{room: many, servers: servers}, &turns{room: alone}
-	for range t.scaled(12, 2) {
-		for _, one := range []*turns{inAlone, inMany} {
-			if err := t.turn(ctx, sessions[0], one, sharedPause(len(servers))); err != nil {
-				return err
-			}
-		}
+	if _, _, err := t.inTurns(ctx, sessions[0], alone, many, servers, 1); err != nil { // so that connections are open
+		return err
+	}
+	if err := t.quiet(ctx); err != nil {
+		return err
+	}
+	inAlone, inMany, err := t.inTurns(ctx, sessions[0], alone, many, servers, t.scaled(12, 2))
+	if err != nil {
+		return err
 	}
 	many50, _, _ := spread(latencies(inMany.said))
 	alone50, _, _ := spread(latencies(inAlone.said))
@@ -54,8 +51,44 @@ func shared(ctx context.Context, t *trial) error {
 		t.seconds("CPU time of the server for each other one that a send goes to", max(0, delivery), 0, "")
 		t.amount("CPU of all, meanwhile", "cores", inMany.cores())
 	}
-	_, _, wrong := t.inbox.judge(t.target.name, t.target.keys, servers, inMany.said)
+	if usageKnown {
+		_, peak := t.target.process.Memory()
+		t.amount("peak memory", "MB", megabytes(peak))
+	}
+	deliveries, _, wrong := t.inbox.judge(t.target.name, t.target.keys, servers, inMany.said)
+	t.rate("deliveries of one event, median", "deliveries", median(rates(deliveries, inMany.said)), 0, "")
 	return wrong
+}
+
+// rates are of each event how many servers a second got it, from the send to the last of them.
+func rates(deliveries []delivery, said []sent) []float64 {
+	count, last := map[id.EventID]int{}, map[id.EventID]time.Time{}
+	for _, d := range deliveries {
+		count[d.event]++
+		last[d.event] = later(last[d.event], d.at)
+	}
+	perSecond := make([]float64, 0, len(said))
+	for _, s := range said {
+		if count[s.id] > 0 {
+			perSecond = append(perSecond, float64(count[s.id])/last[s.id].Sub(s.at).Seconds())
+		}
+	}
+	return perSecond
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func median(of []float64) float64 {
+	slices.Sort(of)
+	if len(of) == 0 {
+		return 0
+	}
+	return of[len(of)/2]
 }
 
 // turns is what was said in a room, and what that cost the server.
@@ -75,6 +108,19 @@ const sendsATurn = 5
 // sharedPause is how long a client waits between two sends: long enough for all servers to be sent the first one.
 func sharedPause(servers int) time.Duration {
 	return 20*time.Millisecond + time.Duration(servers)*500*time.Microsecond
+}
+
+// inTurns has a client say some messages in a room where nobody else is, then in one with many servers, and so on.
+func (t *trial) inTurns(ctx context.Context, s *session, alone, many *room, servers []*server, count int) (inAlone, inMany *turns, err error) {
+	inAlone, inMany = &turns{room: string(alone.id)}, &turns{room: string(many.id), servers: servers}
+	for range count {
+		for _, one := range []*turns{inAlone, inMany} {
+			if err := t.turn(ctx, s, one, sharedPause(len(servers))); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return inAlone, inMany, nil
 }
 
 // turn has a client say some messages in a room, one after the other, and waits until they have arrived.

@@ -229,16 +229,6 @@ func (t *trial) bring(ctx context.Context, s *server, roomID string) (*room, err
 	return r, nil
 }
 
-// bringAll lets servers come into a room, and waits until the server is done with telling everybody.
-func (t *trial) bringAll(ctx context.Context, servers []*server, roomID string) error {
-	for _, s := range servers { // one after the other: what many joins at once cost is another question
-		if _, err := t.bring(ctx, s, roomID); err != nil {
-			return err
-		}
-	}
-	return t.quiet(ctx)
-}
-
 // quiet waits until nothing more comes, and begins a new inbox.
 func (t *trial) quiet(ctx context.Context) error {
 	for last, since := -1, time.Now(); time.Since(since) < 500*time.Millisecond; {
