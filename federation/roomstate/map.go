@@ -49,13 +49,29 @@ func (m Map) Get(typ, stateKey string) (id.EventID, bool) {
 	if m.root == nil {
 		return "", false
 	}
+	if m.root.isLeaf() {
+		if e := m.root.entry(Key{typ, stateKey}); e != nil {
+			return e.event, true
+		}
+		return "", false
+	}
 	return m.root.get(pathOf(typ, stateKey), Key{typ, stateKey})
+}
+
+// path is the path of a key. In a small state the entry with that key knows it.
+func (m Map) path(key Key) path {
+	if m.root != nil && m.root.isLeaf() {
+		if e := m.root.entry(key); e != nil {
+			return e.path
+		}
+	}
+	return pathOf(key.Type, key.StateKey)
 }
 
 // With returns m with the entry (typ, stateKey) set to e. It is m itself if that is so already.
 func (m Map) With(typ, stateKey string, e id.EventID) Map {
 	key := Key{typ, stateKey}
-	added := entry{path: pathOf(typ, stateKey), key: key, event: e}
+	added := entry{path: m.path(key), key: key, event: e}
 	if m.root == nil {
 		return Map{newLeaf([]entry{added})}
 	}
@@ -67,7 +83,8 @@ func (m Map) Without(typ, stateKey string) Map {
 	if m.root == nil {
 		return m
 	}
-	return Map{m.root.without(pathOf(typ, stateKey), Key{typ, stateKey})}
+	key := Key{typ, stateKey}
+	return Map{m.root.without(m.path(key), key)}
 }
 
 // All iterates over all entries in the order of the trie: the same for equal states, without meaning otherwise.

@@ -93,6 +93,16 @@ func (n *node) find(p *path, key Key) (int, bool) {
 	return len(n.entries), false
 }
 
+// entry returns the entry of a leaf that has the key, nil if none has. It needs no path: to compare a leaf's keys takes less than to hash one.
+func (n *node) entry(key Key) *entry {
+	for i := range n.entries {
+		if e := &n.entries[i]; e.key.StateKey == key.StateKey && e.key.Type == key.Type {
+			return e
+		}
+	}
+	return nil
+}
+
 func (n *node) get(p path, key Key) (id.EventID, bool) {
 	for !n.isLeaf() {
 		i, ok := n.slot(p.nibble(int(n.depth)))
