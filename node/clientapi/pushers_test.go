@@ -44,7 +44,7 @@ func newGateway() *gateway {
 func (g *gateway) next() obj {
 	GinkgoHelper()
 	var n obj
-	Eventually(g.pushed, "20s").Should(Receive(&n))
+	Eventually(g.pushed).Should(Receive(&n))
 	return n
 }
 
@@ -163,6 +163,6 @@ var _ = Describe("pushers", func() {
 		Consistently(g.pushed, "200ms").ShouldNot(Receive())
 		g.answer.Store(`{"rejected":["key"]}`)
 		Expect(g.next()["event_id"]).To(Equal(event))
-		Eventually(func() any { return fine(bob.get("/pushers")).body["pushers"] }, "20s").Should(BeEmpty())
+		Eventually(func() any { return fine(bob.get("/pushers")).body["pushers"] }).Should(BeEmpty())
 	})
 })

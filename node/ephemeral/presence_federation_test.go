@@ -35,8 +35,8 @@ var _ = Describe("presence", func() {
 		done := make(chan struct{})
 		go func() { defer close(done); _ = w.Run(running) }()
 		var out sent
-		Eventually(w.sent, "20s").Should(Receive(&out))
-		Eventually(func() []id.UserID { return w.PresenceSince(since) }, "20s").Should(ConsistOf(alice, carol))
+		Eventually(w.sent).Should(Receive(&out))
+		Eventually(func() []id.UserID { return w.PresenceSince(since) }).Should(ConsistOf(alice, carol))
 		Expect(w.PresenceNews()).To(Receive())
 		stop()
 		<-done
@@ -66,7 +66,7 @@ var _ = Describe("presence", func() {
 			Expect(known).To(BeTrue())
 			Expect(users).To(told)
 		}
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(time.Minute))
 
 	It("goes to servers that begin to share a room, of who is there", func(ctx context.Context) {
 		w := with(ephemeral.PresenceBoth)
@@ -77,7 +77,7 @@ var _ = Describe("presence", func() {
 		told := func(to id.ServerName, users ...id.UserID) {
 			GinkgoHelper()
 			var out sent
-			Eventually(w.sent, "20s").Should(Receive(&out))
+			Eventually(w.sent).Should(Receive(&out))
 			Expect(out.to).To(Equal([]id.ServerName{to}))
 			var edu federation.PresenceEDU
 			Expect(json.Unmarshal(out.edu.Content, &edu)).To(Succeed())
@@ -97,7 +97,7 @@ var _ = Describe("presence", func() {
 		var both []id.ServerName
 		for len(both) < 2 {
 			var out sent
-			Eventually(w.sent, "20s").Should(Receive(&out))
+			Eventually(w.sent).Should(Receive(&out))
 			Expect(string(out.edu.Content)).To(And(ContainSubstring(string(carol)), Not(ContainSubstring(string(alice)))))
 			both = append(both, out.to...)
 		}

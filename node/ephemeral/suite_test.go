@@ -26,6 +26,7 @@ import (
 
 func TestEphemeral(t *testing.T) {
 	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(20 * time.Second) // on a loaded machine
 	RunSpecs(t, "ephemeral")
 }
 
@@ -198,13 +199,13 @@ var _ = Describe("typing", func() {
 		Expect(<-watch.C).To(Equal(w.room))
 		<-w.sent
 		var stopped sent
-		Eventually(w.sent, "4s").Should(Receive(&stopped))
+		Eventually(w.sent).Should(Receive(&stopped))
 		Expect(stopped.edu.Content).To(MatchJSON(mustJSON(map[string]any{"room_id": w.room, "user_id": alice, "typing": false})))
 		Expect(<-watch.C).To(Equal(w.room))
 		stop()
 		<-done
-		Eventually(watch.C, "4s").Should(BeClosed())
-	}, SpecTimeout(10*time.Second))
+		Eventually(watch.C).Should(BeClosed())
+	}, SpecTimeout(time.Minute))
 })
 
 var _ = Describe("receipts", func() {
@@ -295,7 +296,7 @@ var _ = Describe("receipts", func() {
 		got := map[string]id.EventID{}
 		for range 2 {
 			var out sent
-			Eventually(w.sent, "20s").Should(Receive(&out))
+			Eventually(w.sent).Should(Receive(&out))
 			var edu federation.ReceiptEDU
 			Expect(json.Unmarshal(out.edu.Content, &edu)).To(Succeed())
 			for user, r := range edu[string(w.room)]["m.read"] {

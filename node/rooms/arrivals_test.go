@@ -44,7 +44,7 @@ var _ = Describe("how an event came", func() {
 		page, err := two.rooms.Messages(ctx, rooms.MessagesRequest{User: bob, Room: roomID, Backwards: true, Limit: 100})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(page.Events).NotTo(BeEmpty())
-		Eventually(func() bool { return two.has(before) }).WithTimeout(10 * time.Second).Should(BeTrue())
+		Eventually(func() bool { return two.has(before) }).Should(BeTrue())
 		Expect(came(two, before)).To(Equal(store.Arrival{How: store.Backfill, From: one.name}))
 		Expect(two.state(roomID).Len()).To(BeNumerically(">", 5))
 	})

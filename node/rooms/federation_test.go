@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -316,7 +315,7 @@ var _ = Describe("two servers", func() {
 			batch, err := two.store.Next(ctx, one.name, 10, 0)
 			Expect(err).NotTo(HaveOccurred())
 			return len(batch.PDUs)
-		}).WithTimeout(10 * time.Second).Should(BeZero())
+		}).Should(BeZero())
 		Expect(one.has(evil)).To(BeFalse())
 		Expect(code(two.rooms.Join(ctx, rooms.JoinRequest{User: two.user("carol"), Room: roomID}))).To(Or(BeEmpty(), Equal("M_FORBIDDEN")))
 		_, err := two.client.MissingEvents(ctx, one.name, federation.MissingEventsRequest{RoomID: roomID, LatestEvents: []id.EventID{evil}, Limit: 1})

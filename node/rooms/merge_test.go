@@ -17,9 +17,6 @@ import (
 	"hanse/node/rooms"
 )
 
-// patience is how long a loaded machine may take.
-const patience = 10 * time.Second
-
 // forged are n messages of a user of the server, each on top of the given events, made without the room's knowledge.
 func (h *host) forged(user id.UserID, roomID id.RoomID, prev []id.EventID, depth int64, n int) []*event.Event {
 	GinkgoHelper()
@@ -62,7 +59,7 @@ var _ = Describe("many forward extremities", func() {
 			info, _, err := one.store.Room(ctx, roomID)
 			Expect(err).NotTo(HaveOccurred())
 			return len(info.Forward)
-		}).WithTimeout(patience).Should(BeNumerically("<=", room.MaxPrevEvents))
+		}).Should(BeNumerically("<=", room.MaxPrevEvents))
 		Expect(one.rooms.Stats().Merged).To(BeNumerically(">", 0))
 		Consistently(func() bool { return two.has(newest(one, roomID)) }).WithTimeout(50*time.Millisecond).Should(BeFalse(), "nobody is told")
 		two.sees(one.say(one.user("alice"), roomID, "hello")) // they find it below what is said next
@@ -109,7 +106,7 @@ var _ = Describe("a state reset", func() {
 		one.set(alice, roomID, "m.room.power_levels", "", fmt.Sprintf(`{"users": {%q: 100}}`, alice))
 		w.heal(two)
 		two.sees(one.say(alice, roomID, "are you there?"))
-		Eventually(func() int64 { return two.rooms.Stats().Resets }).WithTimeout(patience).Should(BeNumerically(">", 0))
+		Eventually(func() int64 { return two.rooms.Stats().Resets }).Should(BeNumerically(">", 0))
 		if topic := two.current(roomID, "m.room.topic", ""); topic != nil { // what bob may no longer set is gone, all of it
 			Expect(string(topic.Content())).NotTo(ContainSubstring("alone"))
 		}

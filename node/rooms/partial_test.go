@@ -47,7 +47,7 @@ func (h *host) isPartial(roomID id.RoomID) bool {
 // completes waits until the server has the whole state of the room.
 func (h *host) completes(roomID id.RoomID) {
 	GinkgoHelper()
-	Eventually(func() bool { return h.isPartial(roomID) }).WithTimeout(10 * time.Second).WithPolling(5 * time.Millisecond).Should(BeFalse())
+	Eventually(func() bool { return h.isPartial(roomID) }).WithPolling(5 * time.Millisecond).Should(BeFalse())
 }
 
 // forge is a message by a user of the server that names as its auth events what the host's state says, but for the member event given.

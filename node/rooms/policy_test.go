@@ -169,8 +169,8 @@ var _ = Describe("a room with a policy server", func() {
 		good, bad := two.say(bob, roomID, "hello"), two.say(bob, roomID, "spam")
 		w.heal(two)
 		after := one.say(alice, roomID, "the other branch")
-		Eventually(status(one, good)).WithTimeout(patience).Should(Equal("accepted"))
-		Eventually(status(one, bad)).WithTimeout(patience).Should(Equal("soft-failed"))
+		Eventually(status(one, good)).Should(Equal("accepted"))
+		Eventually(status(one, bad)).Should(Equal("soft-failed"))
 		two.sees(after)
 	})
 
@@ -182,6 +182,6 @@ var _ = Describe("a room with a policy server", func() {
 		Expect(four.current(roomID, "m.room.member", string(dora)).Signatures()[g.name]).To(HaveKey(room.PolicyKeyID), "the resident server asked")
 		two.sees(four.say(dora, roomID, "hello"))
 		Expect(one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: alice, Target: four.user("emil")})).To(Succeed())
-		Eventually(func() string { return two.membership(roomID, four.user("emil")) }).WithTimeout(patience).Should(Equal("invite"))
+		Eventually(func() string { return two.membership(roomID, four.user("emil")) }).Should(Equal("invite"))
 	})
 })

@@ -76,7 +76,7 @@ var _ = Describe("invites of third parties", func() {
 		two.join(carol, roomID)
 		Expect(bind(bob, "token")).To(Equal(http.StatusOK))
 		Expect(invite(two)).To(Equal("invite"))
-		Eventually(func() string { return invite(one) }).WithTimeout(patience).Should(Equal("invite"), "it is signed by the invited server, not by its sender's")
+		Eventually(func() string { return invite(one) }).Should(Equal("invite"), "it is signed by the invited server, not by its sender's")
 		two.join(bob, roomID)
 		agree(roomID, one, two)
 	})

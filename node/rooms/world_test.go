@@ -353,7 +353,7 @@ func (h *host) has(eventID id.EventID) bool {
 func (h *host) sees(events ...id.EventID) {
 	GinkgoHelper()
 	for _, e := range events {
-		Eventually(func() bool { return h.has(e) }).WithTimeout(10*time.Second).WithPolling(5*time.Millisecond).Should(BeTrue(), "%s on %s", e, h.name)
+		Eventually(func() bool { return h.has(e) }).WithPolling(5*time.Millisecond).Should(BeTrue(), "%s on %s", e, h.name)
 	}
 }
 
@@ -396,7 +396,7 @@ func agree(roomID id.RoomID, hosts ...*host) {
 			g.Expect(info.Forward).To(ConsistOf(first.Forward), "forward extremities of %s", h.name)
 			g.Expect(slices.Collect(h.state(roomID).Diff(hosts[0].state(roomID)))).To(BeEmpty(), "state of %s against %s", h.name, hosts[0].name)
 		}
-	}).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Succeed())
+	}).WithPolling(10 * time.Millisecond).Should(Succeed())
 }
 
 // rules of all versions, as table entries.

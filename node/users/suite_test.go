@@ -19,6 +19,7 @@ import (
 
 func TestUsers(t *testing.T) {
 	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(20 * time.Second) // on a loaded machine
 	RunSpecs(t, "users")
 }
 
