@@ -1,6 +1,8 @@
 package authrules
 
 import (
+	"slices"
+
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
@@ -22,25 +24,20 @@ func CheckAuthEvents(e *event.Event, auth []*event.Event, rejected func(id.Event
 		return reject(e, "room_id.no_create", "the create event of room %s was rejected, or the ID is none", e.RoomID())
 	}
 	// spec:rooms/v12#authorisation-rules 3.1
-	seen := make(map[roomstate.Key]bool, len(auth))
-	for _, a := range auth {
+	for i, a := range auth {
 		key, ok := keyOf(a)
-		if ok && seen[key] {
+		if ok && stateEvent(auth[:i], key.Type, key.StateKey) != nil {
 			return reject(e, "auth_events.duplicate", "two auth events of type %s and state key %q", key.Type, key.StateKey)
 		}
-		seen[key] = true
 	}
 	// spec:rooms/v12#authorisation-rules 3.2
-	selected := make(map[roomstate.Key]bool, 5)
 	var stateKey *string
 	if key, ok := e.StateKey(); ok {
 		stateKey = &key
 	}
-	for _, key := range Selection(rules, e.Type(), stateKey, e.Sender(), e.Content()) {
-		selected[key] = true
-	}
+	selected := Selection(rules, e.Type(), stateKey, e.Sender(), e.Content())
 	for _, a := range auth {
-		if key, ok := keyOf(a); !ok || !selected[key] {
+		if key, ok := keyOf(a); !ok || !slices.Contains(selected, key) {
 			return reject(e, "auth_events.not_selected", "auth event %s (%s) doesn't belong there", a.ID(), a.Type())
 		}
 	}
@@ -51,7 +48,7 @@ func CheckAuthEvents(e *event.Event, auth []*event.Event, rejected func(id.Event
 		}
 	}
 	// spec:rooms/v11#authorisation-rules 2.4
-	if rules.CreateInAuthEvents && !seen[roomstate.Key{Type: typeCreate}] {
+	if rules.CreateInAuthEvents && stateEvent(auth, typeCreate, "") == nil {
 		return reject(e, "auth_events.no_create", "no m.room.create event among the auth events")
 	}
 	// spec:rooms/v12#authorisation-rules 3.5
@@ -75,10 +72,14 @@ func keyOf(e *event.Event) (roomstate.Key, bool) {
 //
 // spec:server-server-api#auth-events-selection
 func Selection(rules *roomversion.Rules, typ string, stateKey *string, sender id.UserID, content []byte) []roomstate.Key {
+	return appendSelection(make([]roomstate.Key, 0, 6), rules, typ, stateKey, sender, content)
+}
+
+// appendSelection appends the selection to keys, which are none. [Selection] is so small for it that its list can live on its caller's stack.
+func appendSelection(keys []roomstate.Key, rules *roomversion.Rules, typ string, stateKey *string, sender id.UserID, content []byte) []roomstate.Key {
 	if typ == typeCreate {
-		return nil
+		return keys
 	}
-	keys := make([]roomstate.Key, 0, 6)
 	add := func(typ, stateKey string) {
 		key := roomstate.Key{Type: typ, StateKey: stateKey}
 		for _, k := range keys {
@@ -97,7 +98,7 @@ func Selection(rules *roomversion.Rules, typ string, stateKey *string, sender id
 		return keys
 	}
 	add(typeMember, *stateKey)
-	membership, _ := text(content, "membership")
+	membership, _ := word(content, "membership")
 	switch membership {
 	case "join", "invite", "knock":
 		add(typeJoinRules, "")

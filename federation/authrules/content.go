@@ -16,3 +16,24 @@ func text(value []byte, key string) (string, bool) {
 	}
 	return canonicaljson.String(raw)
 }
+
+// word is text for members that mostly are words of the specification, which need no memory of their own.
+func word(value []byte, key string) (string, bool) {
+	raw, ok := member(value, key)
+	if !ok {
+		return "", false
+	}
+	switch string(raw) {
+	case `"join"`:
+		return "join", true
+	case `"leave"`:
+		return "leave", true
+	case `"invite"`:
+		return "invite", true
+	case `"ban"`:
+		return "ban", true
+	case `"public"`:
+		return "public", true
+	}
+	return canonicaljson.String(raw)
+}

@@ -1,8 +1,6 @@
 package authrules
 
 import (
-	"cmp"
-
 	"hanse/federation/id"
 )
 
@@ -19,7 +17,7 @@ func (c *check) powerLevels() (verdict, error) {
 	// spec:rooms/v12#authorisation-rules 10.4
 	if c.rules.PrivilegedCreators {
 		for _, user := range Creators(c.create) {
-			if _, ok := proposed.users[user]; ok {
+			if _, ok := proposed.users.of(user); ok {
 				return next, c.reject("power_levels.creator", "%s is a creator of the room and has no level", user)
 			}
 		}
@@ -93,7 +91,7 @@ func (c *levelChange) defaults() error {
 func (c *levelChange) events() error {
 	type pair struct {
 		name     string
-		old, new map[string]int64
+		old, new levelsBy[string]
 	}
 	pairs := []pair{{"events", c.old.events, c.new.events}}
 	if c.rules.NotificationLevels {
@@ -101,16 +99,16 @@ func (c *levelChange) events() error {
 	}
 	// spec:rooms/v12#authorisation-rules 10.7.1
 	for _, p := range pairs {
-		if key, ok := differs(p.old, p.new, func(_ string, was int64) bool { return was > c.own }); ok {
+		if l, ok := differs(p.old, p.new, func(_ string, was int64) bool { return was > c.own }); ok {
 			return c.reject("power_levels.event_current", "the level of %q in %s is %d, above the sender's level %d",
-				key, p.name, p.old[key], c.own)
+				l.key, p.name, l.value, c.own)
 		}
 	}
 	// spec:rooms/v12#authorisation-rules 10.8.1
 	for _, p := range pairs {
-		if key, ok := differs(p.new, p.old, func(_ string, is int64) bool { return is > c.own }); ok {
+		if l, ok := differs(p.new, p.old, func(_ string, is int64) bool { return is > c.own }); ok {
 			return c.reject("power_levels.event_new", "the level of %q in %s would be %d, above the sender's level %d",
-				key, p.name, p.new[key], c.own)
+				l.key, p.name, l.value, c.own)
 		}
 	}
 	return nil
@@ -120,26 +118,23 @@ func (c *levelChange) events() error {
 func (c *levelChange) users() error {
 	// spec:rooms/v12#authorisation-rules 10.9.1
 	taken := func(user id.UserID, was int64) bool { return user != c.e.Sender() && was >= c.own }
-	if user, ok := differs(c.old.users, c.new.users, taken); ok {
-		return c.reject("power_levels.user_current", "the level of %s is %d, not below the sender's level %d", user, c.old.users[user], c.own)
+	if l, ok := differs(c.old.users, c.new.users, taken); ok {
+		return c.reject("power_levels.user_current", "the level of %s is %d, not below the sender's level %d", l.key, l.value, c.own)
 	}
 	// spec:rooms/v12#authorisation-rules 10.10.1
 	given := func(_ id.UserID, is int64) bool { return is > c.own }
-	if user, ok := differs(c.new.users, c.old.users, given); ok {
-		return c.reject("power_levels.user_new", "the level of %s would be %d, above the sender's level %d", user, c.new.users[user], c.own)
+	if l, ok := differs(c.new.users, c.old.users, given); ok {
+		return c.reject("power_levels.user_new", "the level of %s would be %d, above the sender's level %d", l.key, l.value, c.own)
 	}
 	return nil
 }
 
-// differs finds an entry of m that is absent or another in other, and bad; of several the one with the least key.
-func differs[K cmp.Ordered](m, other map[K]int64, bad func(K, int64) bool) (K, bool) {
-	var least K
-	found := false
-	for key, v := range m {
-		if w, ok := other[key]; ok && v == w || !bad(key, v) || found && key >= least {
-			continue
+// differs finds the first entry of l that is absent or another in other, and bad.
+func differs[K ~string](l, other levelsBy[K], bad func(K, int64) bool) (levelOf[K], bool) {
+	for _, entry := range l {
+		if w, ok := other.of(entry.key); (!ok || w != entry.value) && bad(entry.key, entry.value) {
+			return entry, true
 		}
-		least, found = key, true
 	}
-	return least, found
+	return levelOf[K]{}, false
 }

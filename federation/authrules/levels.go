@@ -65,7 +65,7 @@ func (l Levels) User(user id.UserID) int64 {
 		}
 		return defaults[usersDefault]
 	}
-	if v, ok := l.content.users[user]; ok {
+	if v, ok := l.content.users.of(user); ok {
 		return v
 	}
 	return l.named(usersDefault)
@@ -74,7 +74,7 @@ func (l Levels) User(user id.UserID) int64 {
 // Event is the level needed to send an event of that type, as a state event or not. It doesn't speak for
 // memberships and third-party invites, which have rules of their own.
 func (l Levels) Event(typ string, isState bool) int64 {
-	if v, ok := l.content.events[typ]; ok {
+	if v, ok := l.content.events.of(typ); ok {
 		return v
 	}
 	if isState {
@@ -97,7 +97,7 @@ func (l Levels) Redact() int64 { return l.named(redact) }
 
 // Notifications is the level needed to notify everybody by that key, e.g. "room".
 func (l Levels) Notifications(key string) int64 {
-	if v, ok := l.content.notifications[key]; ok {
+	if v, ok := l.content.notifications.of(key); ok {
 		return v
 	}
 	return 50

@@ -30,7 +30,7 @@ func (c *check) member() (verdict, error) {
 			return next, err
 		}
 	}
-	membership, _ := canonicaljson.String(value)
+	membership := c.e.Membership()
 	switch {
 	case membership == "join":
 		return c.join(target)
@@ -144,12 +144,11 @@ func (c *check) joinRule() (string, error) {
 	if e == nil {
 		return "invite", nil
 	}
-	rule, ok := member(e.Content(), "join_rule")
-	if !ok {
+	if _, ok := member(e.Content(), "join_rule"); !ok {
 		return "invite", nil
 	}
-	name, _ := canonicaljson.String(rule)
-	return name, nil
+	rule, _ := word(e.Content(), "join_rule")
+	return rule, nil
 }
 
 // restrictedRule tells whether the join rule lets members of other rooms in, in this room version.

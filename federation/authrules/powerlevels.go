@@ -1,9 +1,11 @@
 package authrules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,9 +37,27 @@ var defaults = [namedLevels]int64{usersDefault: 0, eventsDefault: 0, stateDefaul
 // PowerLevels is the content of an m.room.power_levels event. The zero value is an empty content. Immutable.
 type PowerLevels struct {
 	named         [namedLevels]level
-	users         map[id.UserID]int64
-	events        map[string]int64
-	notifications map[string]int64
+	users         levelsBy[id.UserID]
+	events        levelsBy[string]
+	notifications levelsBy[string]
+}
+
+// levelsBy are levels by user or by type, in the order of their keys, as canonical JSON has them: a list of five hundred users takes one
+// place in memory then.
+type levelsBy[K ~string] []levelOf[K]
+
+type levelOf[K ~string] struct {
+	key   K
+	value int64
+}
+
+// of is the level of a key; false if there is none.
+func (l levelsBy[K]) of(key K) (int64, bool) {
+	i, ok := slices.BinarySearchFunc(l, key, func(x levelOf[K], key K) int { return cmp.Compare(x.key, key) })
+	if !ok {
+		return 0, false
+	}
+	return l[i].value, true
 }
 
 // level is a level that may be absent.
@@ -111,14 +131,14 @@ func anyKey(key string) (string, error) { return key, nil }
 
 // parseLevels reads an object of levels. Unreadable entries are left out and the first of them is the error; null
 // counts as absent where skipNull says so.
-func parseLevels[K ~string](rules *roomversion.Rules, object []byte, skipNull bool, parseKey func(string) (K, error)) (map[K]int64, error) {
+func parseLevels[K ~string](rules *roomversion.Rules, object []byte, skipNull bool, parseKey func(string) (K, error)) (levelsBy[K], error) {
 	if skipNull && string(object) == "null" {
 		return nil, nil
 	}
 	if !canonicaljson.IsObject(object) {
 		return nil, errors.New("is not an object")
 	}
-	levels := map[K]int64{}
+	var levels levelsBy[K]
 	var first error
 	for rawKey, value := range canonicaljson.Members(object) {
 		if skipNull && string(value) == "null" {
@@ -134,7 +154,7 @@ func parseLevels[K ~string](rules *roomversion.Rules, object []byte, skipNull bo
 			first = firstError(first, fmt.Errorf("the level of %q: %w", rawKey, err))
 			continue
 		}
-		levels[key] = v
+		levels = append(levels, levelOf[K]{key, v})
 	}
 	return levels, first
 }

@@ -220,9 +220,12 @@ func FuzzParsePowerLevels(f *testing.F) {
 				continue
 			}
 			p, errs := parsePowerLevels(rules, content)
-			for u := range p.users {
-				if _, e := id.ParseUserID(string(u)); e != nil {
+			for i, u := range p.users {
+				if _, e := id.ParseUserID(string(u.key)); e != nil {
 					t.Errorf("%v has level, %v (%v)", u, e, errs)
+				}
+				if i > 0 && u.key <= p.users[i-1].key {
+					t.Errorf("%v comes after %v", u, p.users[i-1])
 				}
 			}
 		}

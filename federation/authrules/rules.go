@@ -162,22 +162,13 @@ func All(rules *roomversion.Rules) iter.Seq[Rule] {
 		if !walk(rules, list, "", yield) || rules.IntegerPowerLevels {
 			return
 		}
-		yield(Rule{Name: malformedLevel,
-			Spec: "rooms/v" + string(rules.Version) + "#mroompower_levels-events-accept-values-as-strings"})
+		yield(Rule{Name: malformedLevel, Spec: specOf(rules, malformedLevel)})
 	}
 }
 
 // walk yields the named rules among the entries; false when yield has had enough.
 func walk(rules *roomversion.Rules, entries []entry, prefix string, yield func(Rule) bool) bool {
-	n := 0
-	for _, e := range entries {
-		inForce := e.in == nil || e.in(rules)
-		if inForce || e.holds != nil && e.holds(rules) {
-			n++
-		}
-		if !inForce {
-			continue
-		}
+	for n, e := range inForce(rules, entries) {
 		number := prefix + strconv.Itoa(n)
 		if e.name != "" && !yield(Rule{Name: e.name, Number: number,
 			Spec: "rooms/v" + string(rules.Version) + "#authorisation-rules " + number}) {
@@ -190,12 +181,43 @@ func walk(rules *roomversion.Rules, entries []entry, prefix string, yield func(R
 	return true
 }
 
-// specOf is the place of the named rule in that room version.
-func specOf(rules *roomversion.Rules, name string) string {
-	for rule := range All(rules) {
-		if rule.Name == name {
-			return rule.Spec
+// inForce gives the entries that are in force, with their numbers.
+func inForce(rules *roomversion.Rules, entries []entry) iter.Seq2[int, entry] {
+	return func(yield func(int, entry) bool) {
+		n := 0
+		for _, e := range entries {
+			holds := e.in == nil || e.in(rules)
+			if holds || e.holds != nil && e.holds(rules) {
+				n++
+			}
+			if holds && !yield(n, e) {
+				return
+			}
 		}
 	}
-	return "rooms/v" + string(rules.Version) + "#authorisation-rules"
+}
+
+// specOf is the place of the named rule in that room version.
+func specOf(rules *roomversion.Rules, name string) string {
+	place := "rooms/v" + string(rules.Version) + "#authorisation-rules"
+	if name == malformedLevel {
+		return "rooms/v" + string(rules.Version) + "#mroompower_levels-events-accept-values-as-strings"
+	}
+	if number := numberOf(rules, list, name); number != "" {
+		place += " " + number
+	}
+	return place
+}
+
+// numberOf is the number of the named rule among the entries, "" if it isn't there. Others get no number made.
+func numberOf(rules *roomversion.Rules, entries []entry, name string) string {
+	for n, e := range inForce(rules, entries) {
+		if e.name == name {
+			return strconv.Itoa(n)
+		}
+		if number := numberOf(rules, e.sub, name); number != "" {
+			return strconv.Itoa(n) + "." + number
+		}
+	}
+	return ""
 }

@@ -1,27 +1,31 @@
 package authrules
 
 import (
+	"slices"
+
 	"hanse/federation/event"
-	"hanse/federation/roomstate"
 )
 
 // EventsState is the state that a list of events amounts to, for instance the auth events of an event. Of two with
-// the same type and state key the later one counts; events that are not state events are left out. The result
-// remembers parsed power levels (see Memo) and is not safe for concurrent use.
-func EventsState(events []*event.Event) State {
-	m := make(eventsState, len(events))
-	for _, e := range events {
-		if key, ok := keyOf(e); ok {
-			m[key] = e
-		}
-	}
-	return NewMemo(m)
+// the same type and state key the later one counts; events that are not state events are left out. The list is looked
+// through for each question, and isn't to be changed meanwhile. The result remembers parsed power levels (see Memo) and
+// is not safe for concurrent use.
+func EventsState(events []*event.Event) State { return NewMemo(eventsState(events)) }
+
+type eventsState []*event.Event
+
+func (events eventsState) StateEvent(typ, stateKey string) (*event.Event, error) {
+	return stateEvent(events, typ, stateKey), nil
 }
 
-type eventsState map[roomstate.Key]*event.Event
-
-func (m eventsState) StateEvent(typ, stateKey string) (*event.Event, error) {
-	return m[roomstate.Key{Type: typ, StateKey: stateKey}], nil
+// stateEvent is the last of some events that has a type and a state key, nil if none has.
+func stateEvent(events []*event.Event, typ, stateKey string) *event.Event {
+	for _, e := range slices.Backward(events) {
+		if e.Is(typ, stateKey) {
+			return e
+		}
+	}
+	return nil
 }
 
 // Memo is a State that remembers the power levels parsed last, for checking many events against one state, or
