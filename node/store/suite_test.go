@@ -29,6 +29,7 @@ import (
 
 func TestStore(t *testing.T) {
 	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(20 * time.Second) // on a loaded machine
 	RunSpecs(t, "node/store")
 }
 
@@ -117,6 +118,7 @@ type fixture struct {
 	*store.Store
 	dialect store.Dialect
 	log     *slog.Logger // nil: silence
+	leap    bool         // at each start
 	cancel  context.CancelFunc
 	ended   chan error
 }
@@ -124,7 +126,7 @@ type fixture struct {
 func (f *fixture) start() {
 	GinkgoHelper()
 	var err error
-	f.Store, err = store.Open(context.Background(), f.dialect, store.Options{ServerName: self, Log: f.log})
+	f.Store, err = store.Open(context.Background(), f.dialect, store.Options{ServerName: self, Log: f.log, Leap: f.leap})
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel, f.ended = cancel, make(chan error, 1)

@@ -108,6 +108,14 @@ const firstRelease = 3
 func ofFirstRelease(ctx context.Context, d, from store.Dialect) {
 	GinkgoHelper()
 	db, other := writerOf(ctx, d), writerOf(ctx, from)
+	for _, table := range ofSchema(ctx, db, d, firstRelease) {
+		copyTable(ctx, db, other, table)
+	}
+}
+
+// ofSchema makes the first so many migrations of an empty database. It returns the tables.
+func ofSchema(ctx context.Context, db *sql.DB, d store.Dialect, migrations int) (made []string) {
+	GinkgoHelper()
 	run := func(statement string, args ...any) {
 		GinkgoHelper()
 		_, err := db.ExecContext(ctx, statement, args...)
@@ -115,14 +123,15 @@ func ofFirstRelease(ctx context.Context, d, from store.Dialect) {
 	}
 	run("CREATE TABLE schema_version (version " + d.Integer + " NOT NULL)")
 	words := strings.NewReplacer("INT64", d.Integer, "BYTES", d.Bytes, "CHARS", d.Text, "KEYED", d.TableEnd)
-	for i, file := range must(filepath.Glob("migrations/*.sql"))[:firstRelease] {
+	for i, file := range must(filepath.Glob("migrations/*.sql"))[:migrations] {
 		schema := words.Replace(string(must(os.ReadFile(file))))
 		run(schema)
 		run("INSERT INTO schema_version (version) VALUES ($1)", i+1)
 		for _, match := range tables.FindAllStringSubmatch(schema, -1) {
-			copyTable(ctx, db, other, match[1])
+			made = append(made, match[1])
 		}
 	}
+	return made
 }
 
 var tables = regexp.MustCompile(`(?m)^CREATE TABLE (\w+)`)
