@@ -150,6 +150,19 @@ func TestADeafServer(t *testing.T) {
 	gone(t, pids)
 }
 
+// TestAMortalServer: a server that ends by itself fails the test in which it did, and is started anew for the others.
+func TestAMortalServer(t *testing.T) {
+	bin := program(t)
+	file, pids := script(t, `"$HANSE_BIN" testnet node 2>&1 | while read -r line; do`, `echo "$line"`,
+		`case $line in *createRoom*) [ -e "$DATA_DIR/died" ] || { touch "$DATA_DIR/died"; kill -9 0; } ;; esac`, "done")
+	o := run(t, bin, "--adapter", file, "--focus", "Messages go", "--room-version", "10", "--room-version", "11")
+	o.says(t, 1, "1 test failed")
+	if !strings.Contains(o.stdout, "(The server has ended.)") || !strings.Contains(o.stdout, "1 passed, 1 failed") {
+		t.Error(o.stdout)
+	}
+	gone(t, pids)
+}
+
 // TestBadURLs: what is no homeserver, and one where nobody can register.
 func TestBadURLs(t *testing.T) {
 	bin := program(t)

@@ -142,7 +142,7 @@ func Open(ctx context.Context, cfg Config) (err error) {
 	if err := sut.launch(ctx); err != nil {
 		return err
 	}
-	closers = append(closers, sut.process.Kill)
+	closers = append(closers, func() { sut.process.Kill() }) // the one that runs then
 	alice, err = sut.register(ctx)
 	return err
 }
@@ -374,6 +374,7 @@ const mostLog = 6000 // bytes
 
 var (
 	logBefore int64     // how long the server's log was when the test began
+	deaths    int       // how often the server under test has ended by itself
 	further   []*server // servers of which the running test has the only use
 )
 
@@ -410,16 +411,57 @@ var _ = JustAfterEach(func() {
 	if sut == nil || sut.process == nil {
 		return
 	}
-	AddReportEntry(EntryLog, "\n"+adapter.LogTail(LogFile(), logBefore, mostLog))
+	log := adapter.LogTail(LogFile(), logBefore, mostLog)
+	if ended(sut) {
+		log += "\n(The server has ended.)"
+	}
+	AddReportEntry(EntryLog, "\n"+log)
 	for _, s := range further {
 		AddReportEntry(EntryLog, "\n("+string(s.name)+")\n"+adapter.LogTail(s.process.LogFile(), 0, mostLog))
 	}
-	select {
-	case <-sut.process.Ended():
-		AbortSuite("the server under test has ended")
-	default:
-	}
 })
+
+// mostDeaths is how often a server may end by itself in a run, which goes on as under a service manager. A test in which it
+// ends has failed by that.
+const mostDeaths = 40
+
+var _ = AfterEach(func(ctx SpecContext) {
+	if sut == nil || sut.process == nil || !ended(sut) {
+		return
+	}
+	if deaths++; deaths > mostDeaths {
+		AbortSuite(fmt.Sprintf("the server under test has ended by itself more than %d times", mostDeaths))
+	}
+	last := adapter.LogTail(LogFile(), logBefore, mostLog)
+	var err error
+	for range 3 { // what ended it may be waiting for it
+		if err = sut.launch(ctx); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		AbortSuite("the server under test has ended and can't be started anew: " + err.Error())
+	}
+	Fail("the server under test has ended; its log ends with:\n" + last)
+})
+
+// ended tells whether a server that was started has ended by itself. One that doesn't answer may be about to.
+func ended(s *server) bool {
+	const moment = 5 * time.Second
+	client := http.Client{Timeout: moment}
+	defer client.CloseIdleConnections()
+	answer, err := client.Get(s.clientURL + "/_matrix/client/versions")
+	if err == nil {
+		_ = answer.Body.Close() // what it says is of no matter
+		return false
+	}
+	select {
+	case <-s.process.Ended():
+		return true
+	case <-time.After(moment):
+		return false
+	}
+}
 
 // status is the HTTP status of a call's outcome: 200 for none, 0 where there was no answer.
 func status(err error) int {
