@@ -19,7 +19,6 @@ import (
 	"hanse/federation/server"
 	"hanse/keys"
 	"hanse/node/rooms"
-	"hanse/node/store"
 )
 
 // place is a room that a transaction has events for.
@@ -232,16 +231,6 @@ func (d *delivery) submit(ctx context.Context, places []*place) error {
 	for i, p := range places {
 		d.judged(p, verdicts[i])
 	}
-	return retryLater(err)
-}
-
-// submitAlone hands a room its events, of a transaction that has nothing else: its answer is saved with what they led to.
-func (d *delivery) submitAlone(ctx context.Context, p *place) error {
-	_, saved, err := d.in.cfg.Rooms.SubmitAll(ctx, d.origin, p.room, p.events, func(verdicts []room.Verdict) (store.TransactionAnswer, error) {
-		d.judged(p, verdicts)
-		return d.answer()
-	})
-	d.saved = saved
 	return retryLater(err)
 }
 

@@ -14,7 +14,6 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/server"
 	"hanse/keys"
-	"hanse/node/store"
 )
 
 // Transaction handles a transaction: its events in their rooms, different rooms at a time, then its EDUs. When it
@@ -41,8 +40,12 @@ func (i *Inbound) Transaction(ctx context.Context, origin id.ServerName, txnID s
 	}
 }
 
-// once handles a transaction unless it was handled before.
+// once handles a transaction. One with EDUs isn't handled if it was before: its answer is kept. One that brings events alone may come again
+// as often as it likes: they are found done, and the answer is the same.
 func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error) {
+	if len(txn.EDUs) == 0 {
+		return i.handle(ctx, origin, txn)
+	}
 	if stored, ok, err := i.cfg.Store.Transaction(ctx, origin, txnID); err != nil {
 		return nil, err
 	} else if ok {
@@ -52,34 +55,29 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 		}
 		return answer.PDUs, nil
 	}
-	i.cfg.Watch.received(len(txn.PDUs), len(txn.EDUs))
-	ctx = keys.WhileAsking(ctx, func() func() { return server.Pause(ctx) })
-	d := &delivery{
-		in: i, origin: origin, txnID: txnID, alone: len(txn.EDUs) == 0,
-		results: make(federation.PDUResults, len(txn.PDUs)), rooms: make(map[id.RoomID]*place),
-	}
-	if err := d.pdus(ctx, txn.PDUs); err != nil {
-		return nil, err
-	}
-	if err := i.edus(ctx, origin, txn.EDUs); err != nil {
-		return nil, err
-	}
-	if d.saved {
-		return d.results, nil
-	}
-	answer, err := d.answer()
+	results, err := i.handle(ctx, origin, txn)
 	if err != nil {
 		return nil, err
 	}
-	if len(txn.EDUs) == 0 {
-		// If the answer is lost and the transaction comes again, its events are found done.
-		i.cfg.Store.NoteTransaction(origin, txnID, answer.Response)
-		return d.results, nil
+	response, err := json.Marshal(federation.SendResponse{PDUs: results})
+	if err != nil {
+		return nil, fmt.Errorf("inbound: answer: %w", err)
 	}
-	if err := i.cfg.Store.SaveTransaction(ctx, origin, txnID, answer.Response); err != nil {
+	if err := i.cfg.Store.SaveTransaction(ctx, origin, txnID, response); err != nil {
 		return nil, fmt.Errorf("inbound: %w", err)
 	}
-	return d.results, nil
+	return results, nil
+}
+
+// handle does what a transaction says.
+func (i *Inbound) handle(ctx context.Context, origin id.ServerName, txn federation.Transaction) (federation.PDUResults, error) {
+	i.cfg.Watch.received(len(txn.PDUs), len(txn.EDUs))
+	ctx = keys.WhileAsking(ctx, func() func() { return server.Pause(ctx) })
+	d := &delivery{in: i, origin: origin, results: make(federation.PDUResults, len(txn.PDUs)), rooms: make(map[id.RoomID]*place)}
+	if err := d.pdus(ctx, txn.PDUs); err != nil {
+		return nil, err
+	}
+	return d.results, i.edus(ctx, origin, txn.EDUs)
 }
 
 // pdus handles the events of a transaction.
@@ -108,10 +106,6 @@ func (d *delivery) pdus(ctx context.Context, raws []json.RawMessage) error {
 	var group errgroup.Group
 	for _, p := range outside {
 		group.Go(func() error { return d.rescindAll(ctx, p.events) })
-	}
-	d.alone = d.alone && len(resident) == 1 && len(outside) == 0
-	if d.alone {
-		return d.submitAlone(ctx, resident[0])
 	}
 	return cmp.Or(d.submit(ctx, resident), group.Wait())
 }
@@ -154,10 +148,7 @@ func (i *Inbound) edus(ctx context.Context, origin id.ServerName, edus []federat
 type delivery struct {
 	in     *Inbound
 	origin id.ServerName
-	txnID  string
 	rooms  map[id.RoomID]*place
-	alone  bool // the transaction is events of one room and nothing else: its answer can be saved with their commit
-	saved  bool // it was
 
 	mu      sync.Mutex
 	results federation.PDUResults // guarded by mu until pdus returns
@@ -168,15 +159,4 @@ func (d *delivery) result(eventID id.EventID, result federation.PDUResult) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.results[eventID] = result
-}
-
-// answer is the transaction's answer with the results so far.
-func (d *delivery) answer() (store.TransactionAnswer, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	response, err := json.Marshal(federation.SendResponse{PDUs: d.results})
-	if err != nil {
-		return store.TransactionAnswer{}, fmt.Errorf("inbound: answer: %w", err)
-	}
-	return store.TransactionAnswer{Origin: d.origin, TxnID: d.txnID, Response: response}, nil
 }

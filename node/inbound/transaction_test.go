@@ -103,7 +103,7 @@ var _ = Describe("a transaction", func() {
 		Expect(err).To(HaveOccurred())
 	})
 
-	It("is handled once, also at the same time, and answered from the store later", func() {
+	It("has its events taken once, also at the same time, and is answered as before when it comes again", func() {
 		e := bob.sign(s, bob.message(s, roomID, "once"))
 		var all sync.WaitGroup
 		for range 8 {
@@ -113,7 +113,12 @@ var _ = Describe("a transaction", func() {
 			})
 		}
 		all.Wait()
-		Expect(bob.send(s, "1")).To(HaveKey(e.ID()), "whatever comes the second time")
+		first, _, err := s.store.Event(ctx, e.ID())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(bob.send(s, "1", e.JSON())).To(Equal(federation.PDUResults{e.ID(): {}}))
+		again, _, err := s.store.Event(ctx, e.ID())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(again.Position).To(Equal(first.Position))
 		Expect(newPeer("other.test").send(s, "1")).To(BeEmpty(), "another origin's transaction")
 		Expect(bob.send(s, "2", e.JSON())).To(Equal(federation.PDUResults{e.ID(): {}}), "a duplicate is fine")
 	})
@@ -127,7 +132,7 @@ var _ = Describe("a transaction", func() {
 		refused := bob.send(s, "1", e.JSON())
 		Expect(refused[e.ID()].Error).To(ContainSubstring("ACL"))
 		Expect(refused[e.ID()].Code).To(Equal("M_FORBIDDEN"))
-		Expect(bob.send(s, "1", e.JSON())).To(Equal(refused), "the answer as it is stored")
+		Expect(bob.send(s, "1", e.JSON())).To(Equal(refused), "when it comes again")
 		Expect(status(e.ID())).To(Equal("unknown"))
 		_, err = s.rooms.MakeJoin(ctx, bob.name, federation.MakeRequest{RoomID: roomID, UserID: bob.user, Versions: []roomversion.Version{"10"}})
 		Expect(err).To(MatchError(ContainSubstring("ACL")))
@@ -142,6 +147,18 @@ var _ = Describe("a transaction", func() {
 		after := bob.sign(s, bob.message(s, roomID, "all well"))
 		Expect(bob.send(s, "2", after.JSON())).To(Equal(federation.PDUResults{after.ID(): {}}))
 		Expect(status(after.ID())).To(Equal("accepted"))
+	})
+
+	It("has its EDUs handled once: when it comes again it is answered from the store, whatever it brings", func() {
+		e := bob.sign(s, bob.message(s, roomID, "with an EDU"))
+		txn := federation.Transaction{PDUs: []json.RawMessage{e.JSON()}, EDUs: []federation.EDU{{Type: "m.typing", Content: json.RawMessage(`{"n":1}`)}}}
+		for range 2 {
+			results, err := s.inbound.Transaction(ctx, bob.name, "1", txn)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(results).To(Equal(federation.PDUResults{e.ID(): {}}))
+			txn.PDUs = nil
+		}
+		Expect(s.edus.edus).To(HaveLen(1))
 	})
 
 	It("hands EDUs to who is registered for them", func() {

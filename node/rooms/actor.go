@@ -24,8 +24,6 @@ type task struct {
 	of     *room.Machine                          // set: the input is meant for this machine only (Provide)
 	from   id.ServerName                          // Adopt and what belongs to it: who gave the room
 	settle bool                                   // answer when the input's events have been decided, fetches included
-	// decide, if set, adds to opts what depends on the result. It is called in the room's turn, so it must be quick.
-	decide func(room.Result, *store.CommitOptions)
 
 	answer chan answer // capacity 1; nil: nobody asks
 }
@@ -143,9 +141,6 @@ func (a *actor) do(ctx context.Context, t *task) {
 	if err != nil {
 		a.failed(t, err)
 		return
-	}
-	if t.decide != nil {
-		t.decide(result, &opts)
 	}
 	opts.Arrivals = a.arrivals(t, result)
 	a.r.cfg.Judged(a.room, a.origin(t), result.Verdicts)

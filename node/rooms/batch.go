@@ -71,7 +71,6 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 	}
 	b.opts.ClientTxns = append(b.opts.ClientTxns, opts.ClientTxns...)
 	b.opts.Redactions = append(b.opts.Redactions, opts.Redactions...)
-	b.opts.Answers = append(b.opts.Answers, opts.Answers...)
 	if b.opts.Arrivals == nil {
 		b.opts.Arrivals = opts.Arrivals
 	} else {

@@ -18,31 +18,8 @@ import (
 //
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 4 to 7
 func (r *Rooms) Submit(ctx context.Context, origin id.ServerName, roomID id.RoomID, events []*event.Event) ([]room.Verdict, error) {
-	verdicts, _, err := r.SubmitAll(ctx, origin, roomID, events, nil)
-	return verdicts, err
-}
-
-// SubmitAll is Submit for the events of a transaction that holds nothing else: the answer, which is made of the verdicts
-// in the room's turn, is saved with what was decided. It reports whether that was so: where nothing is to be written,
-// nothing is saved. answer may be nil.
-func (r *Rooms) SubmitAll(ctx context.Context, origin id.ServerName, roomID id.RoomID, events []*event.Event,
-	answer func([]room.Verdict) (store.TransactionAnswer, error)) ([]room.Verdict, bool, error) {
-	events = r.policed(ctx, roomID, events)
-	saved := false // written in the room's turn, read after its answer
-	t := &task{input: room.Receive{Origin: origin, Events: events}}
-	if answer != nil {
-		t.decide = func(result room.Result, opts *store.CommitOptions) {
-			a, err := answer(result.Verdicts)
-			if err == nil && !result.Commit.Empty() {
-				opts.Answers, saved = []store.TransactionAnswer{a}, true
-			}
-		}
-	}
-	result, err := r.ask(ctx, roomID, t)
-	if err != nil {
-		return nil, false, err
-	}
-	return result.Verdicts, saved, nil
+	result, err := r.ask(ctx, roomID, &task{input: room.Receive{Origin: origin, Events: r.policed(ctx, roomID, events)}})
+	return result.Verdicts, err
 }
 
 // Submission is what a transaction of another server brings for a room: see Submit.

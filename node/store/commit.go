@@ -354,11 +354,6 @@ func (w *roomWrite) writeOptions(t *writeTx) error {
 			return err
 		}
 	}
-	for _, a := range w.opts.Answers {
-		if err := t.insert(insertTransaction, string(a.Origin), []byte(a.TxnID), []byte(a.Response), w.now.UnixMilli()); err != nil {
-			return err
-		}
-	}
 	if w.opts.Publish != nil {
 		if err := w.store.publish(t, w.ref, *w.opts.Publish); err != nil {
 			return err

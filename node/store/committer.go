@@ -24,16 +24,13 @@ type committer struct {
 	log     *slog.Logger
 	db      *sql.DB
 	queue   chan *operation
-	aside   chan *operation // writes that nobody waits for: the next transaction takes them along
-	late    chan struct{}   // capacity 1: what is aside has waited for long enough
-	closed  chan struct{}   // closed when no more operations are taken
-	drained chan struct{}   // closed when the last one was run
+	closed  chan struct{} // closed when no more operations are taken
+	drained chan struct{} // closed when the last one was run
 
 	begin   func(*writeTx) error               // called at the beginning of each transaction
 	durable func(Position, []func(), []Notice) // called when a transaction is durable, before its waiters are released
 	settled func(Position, []func(), []Notice) // called instead when one is that was in doubt: its waiters are gone
 
-	due    atomic.Bool   // late will be told of what is put aside now
 	coming atomic.Int64  // writes that were announced and are not queued yet
 	calm   chan struct{} // capacity 1: the last of them was queued, or taken back
 
@@ -77,8 +74,6 @@ func newCommitter(d Dialect, log *slog.Logger, db *sql.DB) *committer {
 	return &committer{
 		dialect: d, log: log, db: db,
 		queue:  make(chan *operation, queueLength),
-		aside:  make(chan *operation, queueLength),
-		late:   make(chan struct{}, 1),
 		calm:   make(chan struct{}, 1),
 		closed: make(chan struct{}), drained: make(chan struct{}),
 	}
@@ -130,29 +125,6 @@ func (c *committer) enqueue(ctx context.Context, op *operation, queued func()) e
 	}
 }
 
-// post is write for what may be lost: nobody waits for it. It shares the next transaction, at most asidePause later has one of its
-// own, and isn't done where too much has gathered.
-func (c *committer) post(run func(*writeTx) error) {
-	select {
-	case <-c.closed:
-		return
-	default:
-	}
-	select {
-	case c.aside <- &operation{run: run, done: make(chan struct{})}:
-	default:
-		return
-	}
-	c.remind()
-}
-
-// remind has run told of what is aside when that has waited for long enough.
-func (c *committer) remind() {
-	if c.due.CompareAndSwap(false, true) {
-		time.AfterFunc(asidePause, func() { c.late <- struct{}{} })
-	}
-}
-
 // run works until ctx ends, then finishes what is queued.
 func (c *committer) run(ctx context.Context) {
 	defer close(c.drained)
@@ -167,15 +139,6 @@ func (c *committer) run(ctx context.Context) {
 		case <-again:
 			if c.connect() == nil {
 				c.recovered()
-			}
-			continue
-		case <-c.late:
-			c.due.Store(false)                              // before what is aside is taken
-			group = take(take(group[:0], c.aside), c.queue) // what is aside first: the queue alone may fill each transaction
-			c.commit(group)
-			clear(group)
-			if len(c.aside) > 0 {
-				c.remind()
 			}
 			continue
 		case op := <-c.queue:
@@ -229,16 +192,11 @@ func (c *committer) await(group []*operation) []*operation {
 	return c.gather(group)
 }
 
-// gather takes what is in the queue now, and what is aside.
+// gather takes what is in the queue now.
 func (c *committer) gather(group []*operation) []*operation {
-	return take(take(group, c.queue), c.aside)
-}
-
-// take adds to a group what is in a queue now.
-func take(group []*operation, from <-chan *operation) []*operation {
 	for len(group) < groupOps {
 		select {
-		case op := <-from:
+		case op := <-c.queue:
 			group = append(group, op)
 		default:
 			return group

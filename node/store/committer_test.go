@@ -69,47 +69,6 @@ var _ = onEach("The committer", func(db *fixture) {
 		Expect(db.Position()).To(Equal(before))
 	})
 
-	It("takes what nobody waits for along with the next write, or writes it by itself, or at the end", func(ctx SpecContext) {
-		noted := func(txnID string) bool {
-			_, found, err := db.Transaction(ctx, "there.example", txnID)
-			Expect(err).NotTo(HaveOccurred())
-			return found
-		}
-		before := db.Stats()
-		db.NoteTransaction("there.example", "along", json.RawMessage(`{}`))
-		Expect(db.SaveTransaction(ctx, "there.example", "waited", json.RawMessage(`{}`))).To(Succeed())
-		Eventually(noted).WithArguments("along").Should(BeTrue())
-		Expect(db.Stats().Operations - before.Operations).To(BeEquivalentTo(2))
-		db.NoteTransaction("there.example", "alone", json.RawMessage(`{}`))
-		Eventually(noted).WithArguments("alone").Should(BeTrue())
-		db.NoteTransaction("there.example", "last", json.RawMessage(`{}`))
-		db.restart()
-		Expect(noted("last")).To(BeTrue())
-	})
-
-	It("writes all that nobody waits for, however much has gathered", func(ctx SpecContext) {
-		db.stop()
-		defer db.start() // for who stops it after the test
-		s, err := store.Open(ctx, db.dialect, store.Options{ServerName: self})
-		Expect(err).NotTo(HaveOccurred())
-		const many = 600 // more than one transaction takes
-		for i := range many {
-			s.NoteTransaction("there.example", fmt.Sprint(i), json.RawMessage(`{}`))
-		}
-		running, cancel := context.WithCancel(ctx)
-		ended := make(chan error, 1)
-		go func() { ended <- s.Run(running) }()
-		defer func() {
-			cancel()
-			Expect(<-ended).To(Succeed())
-			Expect(s.Close()).To(Succeed())
-		}()
-		Eventually(func() (bool, error) {
-			_, found, err := s.Transaction(ctx, "there.example", fmt.Sprint(many-1))
-			return found, err
-		}).WithTimeout(10 * time.Second).Should(BeTrue())
-	})
-
 	It("writes nothing for one who gave up before, and takes nothing after the end", func(ctx SpecContext) {
 		gone, cancel := context.WithCancel(ctx)
 		cancel()

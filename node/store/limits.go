@@ -13,8 +13,6 @@ const (
 	// patienceMax bounds how long a transaction waits for writes that are announced: less than anybody notices, more than
 	// a step of a room takes.
 	patienceMax = 5 * time.Millisecond
-	// asidePause is how long what may be lost waits for a transaction that it can share.
-	asidePause = 200 * time.Millisecond
 	// insertRows bounds one INSERT: beyond some dozens of rows, the cost of a statement no longer shows.
 	insertRows = 64
 	// listLength bounds one IN (…) list. Longer lists are read in parts.

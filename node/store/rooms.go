@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 
 	"hanse/federation/event"
@@ -24,9 +23,6 @@ type CommitOptions struct {
 	Aliases []Alias
 	// Publish sets whether the room is listed in the directory; nil leaves it.
 	Publish *bool
-	// Answers are those to other servers' transactions of which all of the room's commit is the outcome: the same as
-	// [Store.SaveTransaction] without a write of its own.
-	Answers []TransactionAnswer
 	// Queued is what Announce gave for this commit; nil if it wasn't announced.
 	Queued func()
 	// Arrivals are how the events of the commit, the staged ones too, came here. Those left out are not known.
@@ -37,13 +33,6 @@ func (o CommitOptions) queued() {
 	if o.Queued != nil {
 		o.Queued()
 	}
-}
-
-// TransactionAnswer is what was answered to another server's transaction.
-type TransactionAnswer struct {
-	Origin   id.ServerName
-	TxnID    string
-	Response json.RawMessage
 }
 
 // Redaction says that an accepted redaction event may redact its target (spec: the sender's power or server).

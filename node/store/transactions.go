@@ -21,18 +21,8 @@ func (s *Store) Transaction(ctx context.Context, origin id.ServerName, txnID str
 
 // SaveTransaction keeps the answer to another server's transaction.
 func (s *Store) SaveTransaction(ctx context.Context, origin id.ServerName, txnID string, response json.RawMessage) error {
-	return s.commit.write(ctx, saveTransaction(origin, txnID, response))
-}
-
-// NoteTransaction is SaveTransaction for a transaction that could be handled again without harm: it doesn't wait until the
-// answer is on disk, and where the writer is far behind the answer isn't kept.
-func (s *Store) NoteTransaction(origin id.ServerName, txnID string, response json.RawMessage) {
-	s.commit.post(saveTransaction(origin, txnID, response))
-}
-
-func saveTransaction(origin id.ServerName, txnID string, response json.RawMessage) func(*writeTx) error {
 	now := time.Now().UnixMilli()
-	return func(t *writeTx) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
 		return t.insert(insertTransaction, string(origin), []byte(txnID), []byte(response), now)
-	}
+	})
 }
