@@ -39,7 +39,8 @@ type Outbox interface {
 	// batch, where both bounds are above 0, means that nothing waits. Until Done, Next gives the same again (perhaps more): two calls with the
 	// same bounds give the same batch, if it has not decided meanwhile to leave events out for a catch-up.
 	Next(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (Batch, error)
-	// Done notes durably that a batch went out.
+	// Done notes that a batch went out: Next gives what follows. It may be durable a moment later only, where being sent once more after a
+	// kill does no harm.
 	Done(ctx context.Context, server id.ServerName, batch Batch) error
 	// Backoff gives all that SaveBackoff saved, for the start.
 	Backoff(ctx context.Context) (map[id.ServerName]Backoff, error)

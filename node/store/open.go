@@ -126,8 +126,14 @@ func (s *Store) settled(position Position, after []func(), notices []Notice) {
 // It also deletes what has expired. Call it once.
 func (s *Store) Run(ctx context.Context) error {
 	var loops errgroup.Group
+	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	loops.Go(func() error {
-		s.commit.run(ctx)
+		s.commit.run(writing)
+		return nil
+	})
+	loops.Go(func() error {
+		defer stop() // the last cursors are written
+		s.outbox.saveRegularly(ctx)
 		return nil
 	})
 	loops.Go(func() error {

@@ -37,6 +37,9 @@ type outbox struct {
 	grown       map[id.ServerName]bool              // guarded by mu: more is kept for them than when it was last looked at
 	forgotten   map[id.ServerName]bool              // guarded by mu: something was dropped for them
 	recent      []outboxRow                         // guarded by mu: events that left the log, for Shipments
+	unsaved     map[id.ServerName]struct{}          // guarded by mu: their cursors have moved since the table was told
+
+	news chan struct{} // capacity 1: there are cursors to be saved
 
 	lastServers []id.ServerName // owned by the committer: the slice of the event before
 	lastSet     *destinations   // owned by the committer
@@ -83,6 +86,7 @@ func newOutbox(s *Store) *outbox {
 		store: s, byHash: map[[sha256.Size]byte]*destinations{},
 		cursors: map[id.ServerName]Position{}, behind: map[id.ServerName]uint64{}, outstanding: map[id.ServerName]*catchup{},
 		grown: map[id.ServerName]bool{}, forgotten: map[id.ServerName]bool{},
+		unsaved: map[id.ServerName]struct{}{}, news: make(chan struct{}, 1),
 	}
 }
 
@@ -275,12 +279,17 @@ func (s *Store) pdus(ctx context.Context, ids []id.EventID) ([]json.RawMessage, 
 	return pdus, nil
 }
 
-// Done notes durably that a batch went out.
+// Done notes that a batch went out; durably if there are EDUs in it, or catch-up. Events alone may be sent once more after a kill, since
+// every server knows again what it has.
 func (s *Store) Done(ctx context.Context, server id.ServerName, batch federation.Batch) error {
 	if batch.Upto < 0 {
 		return s.catchupDone(ctx, server, batch)
 	}
 	o := s.outbox
+	if len(batch.EDUs) == 0 {
+		o.went(server, Position(batch.Upto))
+		return nil
+	}
 	return s.commit.write(ctx, func(t *writeTx) error {
 		upto := max(Position(batch.Upto), o.cursor(server))
 		if err := t.insert(insertCursor, string(server), int64(upto)); err != nil {

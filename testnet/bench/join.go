@@ -284,7 +284,7 @@ func (t *trial) handIn(ctx context.Context, s *server, roomID string, user id.Us
 	return h, err
 }
 
-// template is a membership event of a user's, made of what the server under test answers to make_join or make_leave.
+// template is a membership event of a user's, made of what the server under test answers to the first step of it.
 func (t *trial) template(ctx context.Context, s *server, endpoint, roomID string, user id.UserID) (*event.Event, error) {
 	var template struct {
 		Version roomversion.Version `json:"room_version"`
@@ -308,16 +308,6 @@ func (t *trial) template(ctx context.Context, s *server, endpoint, roomID string
 
 func membershipPath(endpoint, roomID, last string) string {
 	return "/_matrix/federation/" + endpoint + "/" + url.PathEscape(roomID) + "/" + url.PathEscape(last)
-}
-
-// handOut lets a user leave a room by way of the server under test.
-func (t *trial) handOut(ctx context.Context, s *server, roomID string, user id.UserID) error {
-	leave, err := t.template(ctx, s, "make_leave", roomID, user)
-	if err != nil {
-		return err
-	}
-	var answer struct{}
-	return s.ask(ctx, t.target.name, http.MethodPut, membershipPath("v2/send_leave", roomID, string(leave.ID())), leave.JSON(), &answer)
 }
 
 // checked reads events of the server under test, of others, and of the bench's own servers.
