@@ -139,7 +139,9 @@ func (r *Ring) fromStore(ctx context.Context, open []want, got map[id.ServerName
 	}
 	stored, err := r.cfg.Store.Keys(ctx, ask)
 	if err != nil {
-		r.log.Warn("signing keys can't be read from the database", "error", err)
+		if ctx.Err() == nil {
+			r.log.Warn("signing keys can't be read from the database", "error", err)
+		}
 		return open
 	}
 	r.mu.Lock()
@@ -276,7 +278,7 @@ func (r *Ring) save(ctx context.Context, docs []*ServerKeys) {
 	if len(keys) == 0 {
 		return
 	}
-	if err := r.cfg.Store.SaveKeys(ctx, keys); err != nil {
+	if err := r.cfg.Store.SaveKeys(ctx, keys); err != nil && ctx.Err() == nil {
 		r.log.Warn("signing keys can't be stored", "error", err)
 	}
 }

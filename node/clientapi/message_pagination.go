@@ -58,7 +58,7 @@ func (r *request) matches(filter clientsync.RoomEventFilter) (func(clientsync.Ev
 			return false
 		}
 		related, err := r.api.config.Sync.Related(r.Context(), filter, row)
-		if err != nil {
+		if err != nil && r.Context().Err() == nil {
 			r.api.log.Error("what relates to an event could not be read", "event", row.Event.ID(), "error", err)
 		}
 		return related

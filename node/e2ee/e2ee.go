@@ -98,7 +98,9 @@ func (e *E2EE) wake(ctx context.Context, feed *store.Follower) {
 	}
 	servers, err := e.store.Destinations(ctx)
 	if err != nil {
-		e.log.Error("the outbox can't be read", "error", err)
+		if ctx.Err() == nil {
+			e.log.Error("the outbox can't be read", "error", err)
+		}
 		return
 	}
 	e.config.Wake(servers...)

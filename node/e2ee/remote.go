@@ -172,6 +172,9 @@ func (e *E2EE) resync(ctx context.Context) {
 		}
 		for after, more := id.UserID(""), true; more && ctx.Err() == nil; {
 			users, err := e.store.StaleDevices(ctx, time.Now(), after, resyncPage)
+			if ctx.Err() != nil {
+				return
+			}
 			if err != nil {
 				e.log.Error("the device lists that missed an update can't be read", "error", err)
 				break

@@ -91,7 +91,7 @@ func (e *Ephemeral) Run(ctx context.Context) error {
 			flush.arm(flushGap)
 		case <-flush.timer.C:
 			flush.fired()
-			e.flush(ctx)
+			e.flush(context.WithoutCancel(ctx)) // what was taken to be stored is stored, also when the end comes meanwhile
 		case now := <-ticker.C:
 			for _, stopped := range e.typing.expire(now) {
 				if stopped.user.Server() == e.config.Self {

@@ -26,7 +26,7 @@ func (p *presence) keepStatus(ctx context.Context) {
 			p.saveStatus(context.WithoutCancel(ctx))
 			return
 		case <-ticker.C:
-			p.saveStatus(ctx)
+			p.saveStatus(context.WithoutCancel(ctx))
 		}
 	}
 }

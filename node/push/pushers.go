@@ -306,7 +306,7 @@ func (p *Pushers) follow(ctx context.Context) {
 	}
 	for room := range rooms {
 		joined, err := p.config.Store.LocalJoined(ctx, room)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			p.log.Warn("who is to be notified can't be read", "room", room, "error", err)
 			lost = true
 		}

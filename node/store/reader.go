@@ -141,8 +141,11 @@ func (r *reader) each(ctx context.Context, query string, args []any, scan func(r
 
 // failed is the error of a read, as who asked for it gets it.
 func (r *reader) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return err // given up: it says nothing about the database
+	if end := ctx.Err(); end != nil { // given up: it says nothing about the database, whatever a driver calls it
+		if !errors.Is(err, end) {
+			err = fmt.Errorf("%w: %w", end, err)
+		}
+		return err
 	}
 	switch r.classify(err) {
 	case ConnectionError, StorageError:
