@@ -27,7 +27,7 @@ const (
 
 // send sends messages until ctx ends or the server does.
 func (m *mail) send(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for end := m.sent + spell; ctx.Err() == nil && m.sent < end; {
 		if err := m.sendOne(ctx); err != nil {
 			return refused(err)
 		}

@@ -47,6 +47,9 @@ const (
 	// longestWork and longestStart bound the time a process has before it is killed.
 	longestWork  = 500 * time.Millisecond
 	longestStart = 120 * time.Millisecond
+	// spell is how many messages somebody sends at most until the victim is looked at: a database server that takes long to start
+	// again must not make what is to be sent and read grow with it.
+	spell = 300
 	// patience is how long what was acknowledged may take to reach the other server.
 	patience = 60 * time.Second
 )

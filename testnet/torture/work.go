@@ -128,7 +128,7 @@ func temporary(err error) bool {
 }
 
 func (t *talker) talk(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for end := len(t.sent) + spell; ctx.Err() == nil && len(t.sent) < end; {
 		number := strconv.Itoa(len(t.sent))
 		var answer struct {
 			EventID string `json:"event_id"`
