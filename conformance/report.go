@@ -87,6 +87,9 @@ func makeReport(o Options, run results, known expected.List) Report {
 			}
 			continue
 		}
+		if one.State == types.SpecStateAborted {
+			report.Trouble = one.Failure.Message
+		}
 		test, ok := makeTest(one, known)
 		if !ok {
 			continue

@@ -433,17 +433,25 @@ var _ = AfterEach(func(ctx SpecContext) {
 		AbortSuite(fmt.Sprintf("the server under test has ended by itself more than %d times", mostDeaths))
 	}
 	last := adapter.LogTail(LogFile(), logBefore, mostLog)
-	var err error
-	for range 3 { // what ended it may be waiting for it
-		if err = sut.launch(ctx); err == nil {
-			break
-		}
-	}
-	if err != nil {
+	if err := revive(ctx); err != nil {
 		AbortSuite("the server under test has ended and can't be started anew: " + err.Error())
 	}
 	Fail("the server under test has ended; its log ends with:\n" + last)
 })
+
+// revive starts the server under test anew: as it was, or, where what ended it waits for it in its data, without them.
+func revive(ctx context.Context) error {
+	if sut.launch(ctx) == nil {
+		return nil
+	}
+	if err := errors.Join(os.RemoveAll(sut.orders.DataDir), os.MkdirAll(sut.orders.DataDir, 0o700), sut.launch(ctx)); err != nil {
+		return err
+	}
+	alice.Close()
+	var err error
+	alice, err = sut.register(ctx)
+	return err
+}
 
 // ended tells whether a server that was started has ended by itself. One that doesn't answer may be about to.
 func ended(s *server) bool {
