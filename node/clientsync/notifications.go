@@ -35,7 +35,7 @@ func (s *Syncer) Notifications(ctx context.Context, user id.UserID, device strin
 	if from > 0 {
 		upto = min(upto, from-1)
 	}
-	walk := &notificationWalk{syncer: s, judge: facts.judge, reads: map[id.RoomID]reading{}}
+	walk := s.notificationWalk(facts, now)
 	for _, room := range facts.joined {
 		walk.rooms = append(walk.rooms, &roomWalk{room: room, upto: upto, more: true})
 	}
@@ -81,9 +81,14 @@ func ParseNotificationPlace(text string) (store.Position, error) {
 // notificationWalk goes back through several rooms at a time.
 type notificationWalk struct {
 	syncer *Syncer
-	judge  *judge
+	facts  userFacts
+	now    store.Position
 	rooms  []*roomWalk
-	reads  map[id.RoomID]reading
+	unread map[id.RoomID][]unreadEvent // of the rooms that were asked for
+}
+
+func (s *Syncer) notificationWalk(facts userFacts, now store.Position) *notificationWalk {
+	return &notificationWalk{syncer: s, facts: facts, now: now, unread: map[id.RoomID][]unreadEvent{}}
 }
 
 // roomWalk is where the walk is in one room.
@@ -124,12 +129,12 @@ func (w *notificationWalk) next(ctx context.Context) (*entry, error) {
 // its room.
 func (w *notificationWalk) judged(ctx context.Context, e *entry) (*push.Notification, error) {
 	room := e.Event.RoomID()
-	outcome, err := w.syncer.verdict(ctx, w.judge, e)
+	outcome, err := w.syncer.verdict(ctx, w.facts.judge, e)
 	if outcome == nil || err != nil {
 		return nil, err
 	}
 	before := &roomOfEvent{ctx: ctx, syncer: w.syncer, entry: e}
-	member, err := before.StateEvent("m.room.member", string(w.judge.user))
+	member, err := before.StateEvent("m.room.member", string(w.facts.judge.user))
 	if err != nil {
 		return nil, err
 	}
@@ -141,19 +146,20 @@ func (w *notificationWalk) judged(ctx context.Context, e *entry) (*push.Notifica
 	return &push.Notification{Position: e.Position, Event: e.Event, Outcome: outcome, Read: read}, err
 }
 
-// read tells whether the user has read an event.
+// read tells whether the user has read an event: whether it isn't counted as unread, as the newest maxUnread of a room are.
 func (w *notificationWalk) read(ctx context.Context, e *entry) (bool, error) {
 	room := e.Event.RoomID()
-	read, known := w.reads[room]
+	unread, known := w.unread[room]
 	if !known {
 		var err error
-		if read, err = w.syncer.read(ctx, w.judge.user, room); err != nil {
+		i := slices.IndexFunc(w.facts.memberships, func(m store.Membership) bool { return m.RoomID == room })
+		if unread, err = w.syncer.unreadEvents(ctx, w.facts.judge, w.facts.memberships[i], w.now); err != nil {
 			return false, err
 		}
-		w.reads[room] = read
+		w.unread[room] = unread
 	}
-	thread, err := w.syncer.thread(ctx, e.Event)
-	return read.has(e.Position, thread), err
+	_, counted := slices.BinarySearchFunc(unread, e.Position, func(u unreadEvent, p store.Position) int { return cmp.Compare(u.position, p) })
+	return !counted, nil
 }
 
 // Since gives what came after a position and notifies a user, invitations too: the oldest first, of many the newest at
@@ -164,7 +170,7 @@ func (s *Syncer) Since(ctx context.Context, user id.UserID, after store.Position
 	if err != nil {
 		return nil, after, err
 	}
-	walk := &notificationWalk{syncer: s, judge: facts.judge, reads: map[id.RoomID]reading{}}
+	walk := s.notificationWalk(facts, now)
 	var list []push.Notification
 	for _, room := range s.stream.RoomsSince(facts.joined, after) {
 		entries, err := s.newestSince(ctx, room, after, now)

@@ -46,15 +46,28 @@ type unreadKey struct {
 // left out.
 //
 // spec:client-server-api/modules/push#marking-notifications-as-read
-func (s *Syncer) unread(ctx context.Context, j *judge, m store.Membership, now store.Position) (map[string]Unread, error) {
+func (s *Syncer) unread(ctx context.Context, j *judge, m store.Membership, now store.Position) (counts map[string]Unread, err error) {
+	err = s.withUnread(ctx, j, m, now, func(u *unreadRoom) { counts = maps.Clone(u.counts) })
+	return counts, err
+}
+
+// unreadEvents lists the events that unread counts, in order of position.
+func (s *Syncer) unreadEvents(ctx context.Context, j *judge, m store.Membership, now store.Position) (events []unreadEvent, err error) {
+	err = s.withUnread(ctx, j, m, now, func(u *unreadRoom) { events = slices.Clone(u.events) })
+	return events, err
+}
+
+// withUnread calls do with a room that is brought up to a position, while nobody else changes it.
+func (s *Syncer) withUnread(ctx context.Context, j *judge, m store.Membership, now store.Position, do func(*unreadRoom)) error {
 	u := s.unreads.getOrAdd(unreadKey{j.user, m.RoomID}, func() *unreadRoom { return &unreadRoom{} })
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if err := s.bringUp(ctx, u, j, m, now); err != nil {
 		u.judge = nil // begin anew
-		return nil, err
+		return err
 	}
-	return maps.Clone(u.counts), nil
+	do(u)
+	return nil
 }
 
 // count adds or takes away an event.
@@ -186,6 +199,13 @@ func (s *Syncer) take(ctx context.Context, u *unreadRoom, e *entry) error {
 			u.remove(func(e unreadEvent) bool { return e.position == row.Position })
 		}
 	}
+	if len(u.events) > 0 && showsReading(e, u.judge.user) {
+		thread, err := s.thread(ctx, e.Event)
+		if err != nil {
+			return err
+		}
+		u.remove(func(e unreadEvent) bool { return e.thread == thread })
+	}
 	outcome, err := s.verdict(ctx, u.judge, e)
 	if outcome == nil || err != nil {
 		return err
@@ -196,6 +216,16 @@ func (s *Syncer) take(ctx context.Context, u *unreadRoom, e *entry) error {
 	}
 	u.add(unreadEvent{e.Position, thread, outcome.Highlight})
 	return nil
+}
+
+// showsReading tells whether an event shows that a user has read its thread up to there: "by sending an event". A change of
+// their own membership is mostly a new name or avatar, which the server sends to all their rooms; and who takes back what they said a
+// year ago need not have read what came since. Of what was taken back it is no longer known in which thread it was.
+//
+// spec:client-server-api/modules/push#marking-notifications-as-read
+func showsReading(e *entry, user id.UserID) bool {
+	_, redacts := e.Event.Redacts()
+	return e.Event.Sender() == user && e.RedactedBy == "" && !redacts && !e.Event.Is("m.room.member", string(user))
 }
 
 // reading is up to where a user has read, by thread; "" is the whole room.

@@ -87,6 +87,8 @@ func TestCountsAreWhatHappened(t *testing.T) {
 			t.Fatal(err)
 		}
 		all = append(all, e)
+		l := users[e.sender]
+		l.read[e.thread] = len(all) // who answers has read
 	}
 	message := func(sender id.UserID) {
 		e := &said{sender: sender, thread: "main", body: []string{"cake", "bread"}[random.IntN(2)], notice: random.IntN(6) == 0}
@@ -157,8 +159,9 @@ func TestCountsAreWhatHappened(t *testing.T) {
 		case what < 14:
 			receipt(l)
 		case what == 14 && len(all) > 0:
-			e := all[random.IntN(len(all))]
-			if e.cited {
+			i := random.IntN(len(all))
+			e, sender := all[i], users[all[i].sender]
+			if e.cited || max(sender.read[""], sender.read[e.thread]) <= i+1 { // or nothing else would tell what they have read
 				continue
 			}
 			if _, err := c.rooms.Send(ctx, rooms.SendRequest{Room: c.room, Sender: e.sender, Type: "m.room.redaction", Content: json.RawMessage(`{}`), Redacts: e.eventID}); err != nil {
@@ -263,6 +266,65 @@ func TestTheAnswerCountsItsEvents(t *testing.T) {
 	if own := c.sync(t, Request{User: c.users[0], Initial: true}).Joined[c.room]; len(own.Unread) != 0 {
 		t.Errorf("one's own messages count: %v", own.Unread)
 	}
+}
+
+// TestWhoAnswersHasRead: what a user sends reads the thread that it is in, as a receipt does. A new name, which the server sends
+// to all their rooms, and a redaction read nothing.
+func TestWhoAnswersHasRead(t *testing.T) {
+	c := newChat(t, 2)
+	ctx := context.Background()
+	send := func(sender id.UserID, typ, content string, redacts id.EventID) id.EventID {
+		e, err := c.rooms.Send(ctx, rooms.SendRequest{Room: c.room, Sender: sender, Type: typ, Content: json.RawMessage(content), Redacts: redacts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	check := func(what string, want map[string]Unread, unread ...id.EventID) {
+		t.Helper()
+		got := c.sync(t, Request{User: c.users[1], Initial: true}).Joined[c.room].Unread
+		if !maps.Equal(got, want) && len(got)+len(want) > 0 {
+			t.Errorf("%s: unread are %v, not %v", what, got, want)
+		}
+		for next, pages := store.Position(0), 0; ; pages++ {
+			list, place, err := c.syncer.Notifications(ctx, c.users[1], "DEVICE", next, 1, false)
+			if err != nil || pages > 10 {
+				t.Fatalf("%s: page %d: %v", what, pages, err)
+			}
+			for _, n := range list {
+				if n.Read == slices.Contains(unread, n.Event.ID()) {
+					t.Errorf("%s: it is told of %s that it was read: %t", what, n.Event.Content(), n.Read)
+				}
+			}
+			if place == "" {
+				return
+			}
+			if next, err = ParseNotificationPlace(place); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	other, self := c.users[0], c.users[1]
+	own := send(self, "m.room.message", `{"msgtype":"m.text","body":"first"}`, "")
+	root := send(other, "m.room.message", `{"msgtype":"m.text","body":"root"}`, "")
+	inThread := send(other, "m.room.message", `{"msgtype":"m.text","body":"in it","m.relates_to":{"rel_type":"m.thread","event_id":"`+string(root)+`"}}`, "")
+	both := map[string]Unread{MainThread: {Notifications: 1}, string(root): {Notifications: 1}}
+	check("before", both, root, inThread)
+	send(self, "m.room.redaction", `{}`, own)
+	key := string(self)
+	_, err := c.rooms.Send(ctx, rooms.SendRequest{Room: c.room, Sender: self, Type: "m.room.member", StateKey: &key, Content: json.RawMessage(`{"membership":"join","displayname":"New"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("a redaction and a new name", both, root, inThread)
+	send(self, "m.room.message", `{"msgtype":"m.text","body":"answer"}`, "")
+	check("an answer", map[string]Unread{string(root): {Notifications: 1}}, inThread)
+	c.restart(t)
+	check("a start", map[string]Unread{string(root): {Notifications: 1}}, inThread)
+	send(self, "m.room.message", `{"msgtype":"m.text","body":"there","m.relates_to":{"rel_type":"m.thread","event_id":"`+string(root)+`"}}`, "")
+	check("an answer in the thread", nil)
+	later := send(other, "m.room.message", `{"msgtype":"m.text","body":"later"}`, "")
+	check("a later message", map[string]Unread{MainThread: {Notifications: 1}}, later)
 }
 
 func TestManyUnreadAreBounded(t *testing.T) {
