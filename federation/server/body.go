@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"hanse/federation"
 )
@@ -55,7 +56,7 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (bod
 
 // wrongBody tells a body that is no JSON at all from one that is not as it should be.
 func wrongBody(body []byte, reason string) *federation.Error {
-	if !json.Valid(body) {
+	if !utf8.Valid(body) || !json.Valid(body) {
 		return federation.NotJSON("the body is not JSON")
 	}
 	return federation.BadJSON("the body has not the expected form: " + reason)

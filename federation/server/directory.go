@@ -1,8 +1,6 @@
 package server
 
 import (
-	"strconv"
-
 	"hanse/federation"
 	"hanse/federation/id"
 )
@@ -61,8 +59,8 @@ func (a *api) publicRooms(q *request) (any, error) {
 	if wanted.ThirdPartyInstanceID, err = q.text("third_party_instance_id"); err != nil {
 		return nil, err
 	}
-	if all, err := strconv.ParseBool(q.URL.Query().Get("include_all_networks")); err == nil {
-		wanted.IncludeAllNetworks = all
+	if wanted.IncludeAllNetworks, err = q.truth("include_all_networks"); err != nil {
+		return nil, err
 	}
 	return a.Handlers.Directory.PublicRooms(q.ctx(), q.origin, wanted)
 }

@@ -1,10 +1,6 @@
 package server
 
-import (
-	"strconv"
-
-	"hanse/federation"
-)
+import "hanse/federation"
 
 // hierarchy is GET /hierarchy/{roomId}.
 //
@@ -15,10 +11,8 @@ func (a *api) hierarchy(q *request) (any, error) {
 		return nil, err
 	}
 	wanted := federation.HierarchyRequest{RoomID: room}
-	if text := q.URL.Query().Get("suggested_only"); text != "" {
-		if wanted.SuggestedOnly, err = strconv.ParseBool(text); err != nil {
-			return nil, federation.InvalidParam("suggested_only is neither true nor false")
-		}
+	if wanted.SuggestedOnly, err = q.truth("suggested_only"); err != nil {
+		return nil, err
 	}
 	return a.Handlers.Spaces.Hierarchy(q.ctx(), q.origin, wanted)
 }

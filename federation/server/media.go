@@ -68,7 +68,9 @@ func (a *api) thumbnail(q *request) (any, error) {
 	default:
 		return nil, federation.InvalidParam("method is neither crop nor scale")
 	}
-	wanted.Animated = q.URL.Query().Get("animated") == "true"
+	if wanted.Animated, err = q.truth("animated"); err != nil {
+		return nil, err
+	}
 	content, err := a.Handlers.Media.MediaThumbnail(q.ctx(), q.origin, wanted)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"strconv"
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
@@ -64,8 +63,8 @@ func (a *api) sendJoinV2(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if omit, err := strconv.ParseBool(q.URL.Query().Get("omit_members")); err == nil {
-		join.OmitMembers = omit
+	if join.OmitMembers, err = q.truth("omit_members"); err != nil {
+		return nil, err
 	}
 	answer, err := a.Handlers.Joins.SendJoin(q.ctx(), q.origin, join)
 	return &answer, err

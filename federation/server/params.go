@@ -43,6 +43,19 @@ func (q *request) text(name string) (string, error) {
 	return value, nil
 }
 
+// truth is a query parameter that is true or false; false if it is missing.
+func (q *request) truth(name string) (bool, error) {
+	text := q.URL.Query().Get(name)
+	if text == "" {
+		return false, nil
+	}
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, federation.InvalidParam(name + " is neither true nor false")
+	}
+	return value, nil
+}
+
 // number is a query parameter that is not negative; ok is false if it is missing.
 func (q *request) number(name string) (value int64, ok bool, err error) {
 	text := q.URL.Query().Get(name)

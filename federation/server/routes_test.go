@@ -102,6 +102,15 @@ var _ = Describe("routes", func() {
 		Expect(w.do("POST", "/_matrix/key/v2/query", string(body)).code()).To(Equal("M_INVALID_PARAM"))
 	})
 
+	DescribeTable("refuse what is neither true nor false", func(method, uri string) {
+		w.config.Handlers.Directory, w.config.Handlers.Spaces = struct{ server.DirectoryHandler }{}, struct{ server.SpaceHandler }{} // not asked
+		w.start()
+		Expect(w.call(method, uri, map[string]string{"PUT": "{}"}[method]).code()).To(Equal("M_INVALID_PARAM"))
+	},
+		Entry(nil, "GET", "/_matrix/federation/v1/publicRooms?include_all_networks=x"),
+		Entry(nil, "GET", "/_matrix/federation/v1/hierarchy/!a:b?suggested_only=x"),
+		Entry(nil, "PUT", "/_matrix/federation/v2/send_join/!a:b/$x?omit_members=x"))
+
 	It("take identifiers with escaped slashes", func() {
 		var asked federation.SendRequest
 		w.fake.sendJoin = func(q federation.SendRequest) (federation.SendJoinResponse, error) {
@@ -175,7 +184,7 @@ var _ = Describe("bodies", func() {
 	},
 		Entry("nothing", "", "M_NOT_JSON"), Entry("text", "hello", "M_NOT_JSON"), Entry("half an object", `{"a":`, "M_NOT_JSON"),
 		Entry("an array", `[]`, "M_BAD_JSON"), Entry("a duplicate key", `{"a":1,"a":2}`, "M_BAD_JSON"), Entry("two objects", `{}{}`, "M_NOT_JSON"),
-		Entry("not UTF-8", "{\"a\":\"\xff\"}", "M_BAD_JSON"))
+		Entry("not UTF-8", "{\"a\":\"\xff\"}", "M_NOT_JSON"))
 
 	It("of another form are M_BAD_JSON", func() {
 		w.start()

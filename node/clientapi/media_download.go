@@ -112,12 +112,16 @@ func (a *API) sendThumbnail(r *request, q media.Request) (any, error) {
 	default:
 		return nil, invalidParam("method is neither crop nor scale")
 	}
+	animated, err := r.queryBool("animated")
+	if err != nil {
+		return nil, err
+	}
 	leave, err := a.getting.enter(a.who(r))
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	content, err := a.config.Media.Thumbnail(r.Context(), q, size, r.URL.Query().Get("animated") == "true")
+	content, err := a.config.Media.Thumbnail(r.Context(), q, size, animated)
 	if err != nil {
 		return nil, err
 	}

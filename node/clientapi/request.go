@@ -204,6 +204,19 @@ func (r *request) queryInt(name string, fallback, most int) (int, error) {
 	return min(n, most), nil
 }
 
+// queryBool reads a truth value from the query: false if it is missing.
+func (r *request) queryBool(name string) (bool, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return false, nil
+	}
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, invalidParam("%s must be true or false", name)
+	}
+	return value, nil
+}
+
 // servers parses server names given by a client as hints; what is not one is left out.
 func servers(names ...string) []id.ServerName {
 	var good []id.ServerName

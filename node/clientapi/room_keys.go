@@ -108,6 +108,9 @@ func (a *API) backUp(r *request) (any, error) {
 		if err := r.decode(&req); err != nil {
 			return nil, err
 		}
+		if req.Sessions == nil {
+			return nil, missingParam("sessions")
+		}
 		add(room, req.Sessions)
 	default:
 		var req struct {
@@ -115,6 +118,9 @@ func (a *API) backUp(r *request) (any, error) {
 		}
 		if err := r.decode(&req); err != nil {
 			return nil, err
+		}
+		if req.Rooms == nil {
+			return nil, missingParam("rooms")
 		}
 		for room, backup := range req.Rooms {
 			add(room, backup.Sessions)

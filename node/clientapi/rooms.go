@@ -3,6 +3,7 @@ package clientapi
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"hanse/federation/id"
 	"hanse/node/clientsync"
@@ -85,6 +86,11 @@ func (a *API) members(r *request) (any, error) {
 	}
 	query := r.URL.Query()
 	req := rooms.MembersRequest{User: r.user, Room: room, Membership: query.Get("membership"), NotMembership: query.Get("not_membership")}
+	for _, membership := range []string{req.Membership, req.NotMembership} {
+		if !slices.Contains([]string{"", "join", "invite", "knock", "leave", "ban"}, membership) {
+			return nil, invalidParam("%q is no membership", membership)
+		}
+	}
 	if req.At, err = point("at", query.Get("at")); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package clientapi
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
 	"hanse/federation"
@@ -35,10 +34,8 @@ func (a *API) hierarchy(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	if text := query.Get("suggested_only"); text != "" {
-		if req.SuggestedOnly, err = strconv.ParseBool(text); err != nil {
-			return nil, invalidParam("suggested_only must be true or false")
-		}
+	if req.SuggestedOnly, err = r.queryBool("suggested_only"); err != nil {
+		return nil, err
 	}
 	rooms, next, err := a.config.Directory.RoomsOf(r.Context(), req)
 	if err != nil {

@@ -28,9 +28,12 @@ func (a *API) sync(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := clientsync.Request{
-		User: r.user, Device: r.device, Timeout: time.Duration(timeout) * time.Millisecond,
-		FullState: query.Get("full_state") == "true", StateAfter: query.Get("use_state_after") == "true",
+	req := clientsync.Request{User: r.user, Device: r.device, Timeout: time.Duration(timeout) * time.Millisecond}
+	if req.FullState, err = r.queryBool("full_state"); err != nil {
+		return nil, err
+	}
+	if req.StateAfter, err = r.queryBool("use_state_after"); err != nil {
+		return nil, err
 	}
 	if since := query.Get("since"); since == "" {
 		req.Initial = true

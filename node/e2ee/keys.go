@@ -56,6 +56,7 @@ func deviceKeys(user id.UserID, device string, raw json.RawMessage) (json.RawMes
 		DeviceID   string            `json:"device_id"`
 		Algorithms []string          `json:"algorithms"`
 		Keys       map[string]string `json:"keys"`
+		signed
 	}
 	canonical, err := canonicaljson.Append(nil, raw, canonicaljson.Strict)
 	switch {
@@ -67,6 +68,11 @@ func deviceKeys(user id.UserID, device string, raw json.RawMessage) (json.RawMes
 		return nil, federation.TooLarge("device_keys is too long")
 	}
 	return without(canonical, "unsigned")
+}
+
+// signed is the part of a key that signatures are in.
+type signed struct {
+	Signatures map[string]map[string]string `json:"signatures"`
 }
 
 // without is an object without a member.
@@ -97,9 +103,24 @@ func oneTimeKeys(keys map[string]json.RawMessage, fallback bool) ([]store.OneTim
 		if err != nil || len(canonical) > maxKeyBytes {
 			return nil, federation.BadJSON("a one-time key is too long or not JSON as Matrix has it")
 		}
+		if !isOneTimeKey(canonical) {
+			return nil, federation.BadJSON("a one-time key is not of the form it must have")
+		}
 		all = append(all, store.OneTimeKey{Algorithm: algorithm, ID: keyID, Key: canonical})
 	}
 	return all, nil
+}
+
+// isOneTimeKey tells whether a value has the form of a one-time key: a text, or an object with a key that may be signed.
+func isOneTimeKey(canonical json.RawMessage) bool {
+	if canonicaljson.IsObject(canonical) {
+		var form struct {
+			Key string `json:"key"`
+			signed
+		}
+		return json.Unmarshal(canonical, &form) == nil
+	}
+	return canonical[0] == '"'
 }
 
 // Keys is an answer with devices' keys.

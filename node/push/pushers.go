@@ -183,9 +183,13 @@ func (p *Pushers) check(pusher Pusher) error {
 // gatewayURL reads where a pusher's gateway is.
 func gatewayURL(data json.RawMessage) (*url.URL, error) {
 	var where struct {
-		URL string `json:"url"`
+		URL    string `json:"url"`
+		Format string `json:"format"`
 	}
-	if json.Unmarshal(data, &where) != nil || where.URL == "" {
+	if err := json.Unmarshal(data, &where); err != nil {
+		return nil, errors.New("data.url and data.format must be texts")
+	}
+	if where.URL == "" {
 		return nil, errors.New("data.url is missing")
 	}
 	address, err := url.Parse(where.URL)
