@@ -25,9 +25,13 @@ func (r *Rooms) verified(ctx context.Context, rules *roomversion.Rules, roomID i
 func (r *Rooms) verifiedLists(ctx context.Context, roomID id.RoomID, first, second []*event.Event) (a, b []*event.Event) {
 	seen := make(map[id.EventID]bool, len(first)+len(second))
 	check := make([]*event.Event, 0, len(first)+len(second))
+	dropped := 0
 	sift := func(list []*event.Event) {
 		for _, e := range list {
-			if e != nil && e.RoomID() == roomID && !seen[e.ID()] {
+			switch {
+			case e == nil || e.RoomID() != roomID:
+				dropped++
+			case !seen[e.ID()]:
 				seen[e.ID()] = true
 				check = append(check, e)
 			}
@@ -39,6 +43,7 @@ func (r *Rooms) verifiedLists(ctx context.Context, roomID id.RoomID, first, seco
 	for i, err := range r.checkSignatures(ctx, check) {
 		switch {
 		case err != nil:
+			dropped++
 			r.log.Debug("an event is left out: its signature is not good", "room", roomID, "event", check[i].ID(), "err", err)
 		case i < inFirst:
 			a = append(a, check[i])
@@ -46,7 +51,7 @@ func (r *Rooms) verifiedLists(ctx context.Context, roomID id.RoomID, first, seco
 			b = append(b, check[i])
 		}
 	}
-	if dropped := len(first) + len(second) - len(a) - len(b); dropped > 0 {
+	if dropped > 0 {
 		r.log.Debug("events of another server were left out", "room", roomID, "given", len(first)+len(second), "dropped", dropped)
 	}
 	return a, b
