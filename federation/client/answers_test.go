@@ -160,20 +160,6 @@ var _ = Describe("answers", func() {
 		Expect(e.Temporary).To(BeTrue())
 	})
 
-	It("that take long but come on are read", func() {
-		w.config.Timeouts = client.Timeouts{Stall: time.Second}
-		w.peer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(rw, `{"pdus":[`)
-			for range 20 {
-				_, _ = io.WriteString(rw, strings.Repeat(" ", 20<<10))
-				_ = http.NewResponseController(rw).Flush()
-				time.Sleep(100 * time.Millisecond)
-			}
-			_, _ = io.WriteString(rw, `],"auth_chain":[]}`)
-		}))
-		Expect(second(w.client().State(ctx, peer, oddRoom, oddEvent))).To(Succeed())
-	})
-
 	It("that break off are a passing failure", func() {
 		w.peer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(rw, `{"pdus":[`)

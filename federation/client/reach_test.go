@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -157,7 +158,7 @@ var _ = Describe("reaching a server", func() {
 	})
 
 	It("bounds a handshake that does not go on", func() {
-		w.config.Timeouts = client.Timeouts{Connect: 200 * time.Millisecond}
+		w.config.Timeouts = client.Timeouts{Connect: time.Second}
 		listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts in the kernel, says nothing
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(listener.Close)
@@ -172,10 +173,10 @@ var _ = Describe("reaching a server", func() {
 		release := make(chan struct{})
 		DeferCleanup(func() { close(release) })
 		ctx, cancel := context.WithCancel(ctx)
-		w.peer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			time.AfterFunc(50*time.Millisecond, cancel) // the client has noticed by then that its request is out
-			<-release
-		}))
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			WroteRequest: func(httptrace.WroteRequestInfo) { cancel() }, // the client is told before
+		})
+		w.peer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 		e := failure(second(w.client().Version(ctx, peer)))
 		Expect(e).To(MatchError(context.Canceled))
 		Expect(e.Stage).To(Equal(client.StageResponse))
