@@ -95,6 +95,9 @@ const (
 	// pingAfter and pingTimeout find HTTP/2 connections that died silently.
 	pingAfter   = 30 * time.Second
 	pingTimeout = 15 * time.Second
+	// noHeaderTable is so small a table of headers to be repeated in an HTTP/2 connection, in bytes, that there is none: a signature and a
+	// path never come again, and each would push out the one before, for as much processor time as half a signature takes.
+	noHeaderTable = 1
 	// maxSessions bounds the TLS sessions kept for resumption, which saves most of a handshake.
 	maxSessions = 1000
 )

@@ -38,10 +38,12 @@ func newTransport(dial DialFunc, config *tls.Config, timeouts Timeouts) *transpo
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	t.Transport = &http.Transport{
-		DialTLSContext:         t.dialTLS,
-		DialContext:            func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("only HTTPS") },
-		Protocols:              protocols,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		DialTLSContext: t.dialTLS,
+		DialContext:    func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("only HTTPS") },
+		Protocols:      protocols,
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, MaxEncoderHeaderTableSize: noHeaderTable,
+		},
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdlePerServer,
 		MaxConnsPerHost:        maxPerServer,

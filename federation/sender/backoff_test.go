@@ -194,6 +194,25 @@ func TestRetryAfterIsKept(t *testing.T) {
 	})
 }
 
+// A server that says when to come again is there: it isn't kept waiting for as long as one that says nothing, once it has mended what
+// was wrong.
+func TestRetryAfterEndsALongWait(t *testing.T) {
+	bubble(t, Limits{}, func(t *testing.T, s *Sender, b *box, w *wire) {
+		w.says(refused{&federation.Error{Status: 503, Code: federation.CodeUnknown, RetryAfterMS: 5000}})
+		b.put(peer, 1)
+		s.Wake(peer)
+		sleep(3 * time.Hour)
+		if tries := len(w.takeLog()); tries < 3*60 || tries > 3*60*3 {
+			t.Errorf("%d tries", tries)
+		}
+		w.says(nil)
+		sleep(time.Minute)
+		if log := w.takeLog(); len(log) != 1 {
+			t.Errorf("%d tries in the minute after it was back", len(log))
+		}
+	})
+}
+
 func TestOutboxTrouble(t *testing.T) {
 	bubble(t, Limits{}, func(t *testing.T, s *Sender, b *box, w *wire) {
 		b.nextErr = errors.New("disk")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptrace"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -125,7 +126,10 @@ type wire struct {
 	log      []delivery
 	inFlight int
 	most     int
-	takes    time.Duration
+	writing  int           // sends whose request is not written yet
+	crowded  int           // of them at once
+	writes   time.Duration // until the request is written
+	takes    time.Duration // from then on
 	answer   func(d delivery) error
 	results  federation.PDUResults
 }
@@ -143,8 +147,17 @@ func (w *wire) SendTransaction(ctx context.Context, server id.ServerName, txnID 
 	w.mu.Lock()
 	w.inFlight++
 	w.most = max(w.most, w.inFlight)
-	takes := w.takes
+	w.writing++
+	w.crowded = max(w.crowded, w.writing)
+	writes, takes := w.writes, w.takes
 	w.mu.Unlock()
+	time.Sleep(writes)
+	w.mu.Lock()
+	w.writing--
+	w.mu.Unlock()
+	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.WroteRequest != nil { // as net/http does
+		trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"runtime"
 	"time"
 
 	"hanse/federation"
@@ -11,6 +12,8 @@ type Limits struct {
 	// Parallel bounds the sends under way at once. Default 256: a send is a goroutine, a connection and a batch; most
 	// of its time goes by waiting for the other side.
 	Parallel int
+	// Computing bounds those among them that do anything but wait. Default half of the processors: the others are for who waits for us.
+	Computing int
 	// MinBackoff is the wait after the first failure; each further one doubles it, up to MaxBackoff. Default 1 s and
 	// 1 h: a restarting server is found again at once, one that is gone for good costs a connection an hour.
 	MinBackoff, MaxBackoff time.Duration
@@ -24,6 +27,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	orElse(&l.Parallel, 256)
+	orElse(&l.Computing, max(runtime.GOMAXPROCS(0)/2, 1))
 	orElse(&l.MinBackoff, time.Second)
 	orElse(&l.MaxBackoff, time.Hour)
 	orElse(&l.RetryGap, 2*time.Second)
@@ -41,6 +45,9 @@ func orElse[T int | time.Duration](value *T, standard T) {
 const (
 	// maxRefusals is how often one event, sent alone, may be refused before it is given up.
 	maxRefusals = 3
+	// toldWait is the longest wait for a server that says when to come again, unless it says later. The waits still grow up to it: what
+	// it refuses because too much comes must become less.
+	toldWait = time.Minute
 	// doneTimeout bounds noting that a batch went out when the sender is being stopped.
 	doneTimeout = 10 * time.Second
 	// outboxPause is the wait after the Outbox failed: the trouble is ours, the server has nothing to do with it.

@@ -72,6 +72,7 @@ type Sender struct {
 	// however many are down, they don't keep the others waiting.
 	slots    chan struct{}
 	doubtful chan struct{}
+	turns    chan struct{} // bounds those that compute
 
 	mu      sync.Mutex
 	ctx     context.Context // set by Run
@@ -98,6 +99,7 @@ func New(cfg Config) *Sender {
 		nonce:    base64.RawURLEncoding.EncodeToString(nonce[:]),
 		slots:    make(chan struct{}, limits.Parallel),
 		doubtful: make(chan struct{}, max(limits.Parallel/4, 1)),
+		turns:    make(chan struct{}, limits.Computing),
 		queues:   make(map[id.ServerName]*queue),
 		records:  make(map[id.ServerName]*record),
 	}

@@ -63,6 +63,11 @@ const (
 
 // round sends one batch.
 func (s *Sender) round(ctx context.Context, q *queue) step {
+	sending, endTurn, ok := s.turn(ctx)
+	if !ok {
+		return failed // the sender is being stopped
+	}
+	defer endTurn()
 	most := s.take(q)
 	batch, err := s.outbox.Next(ctx, q.server, most.pdus, most.edus)
 	if err != nil {
@@ -75,7 +80,7 @@ func (s *Sender) round(ctx context.Context, q *queue) step {
 	txnID := s.txnID(q, batch)
 	txn := federation.Transaction{Origin: s.origin, OriginServerTS: s.stamp(q, txnID, time.Now()), PDUs: batch.PDUs}
 	txn.EDUs = append(append(make([]federation.EDU, 0, len(batch.EDUs)+len(volatile)), batch.EDUs...), volatile...)
-	results, err := s.client.SendTransaction(ctx, q.server, txnID, txn)
+	results, err := s.client.SendTransaction(sending, q.server, txnID, txn)
 	if err != nil {
 		s.note(func(stats *Stats) { stats.Failures++; stats.Dropped += int64(len(volatile)) })
 		if ctx.Err() != nil {
@@ -235,7 +240,10 @@ func (s *Sender) backOff(ctx context.Context, q *queue, atLeast time.Duration, e
 	}
 	q.backoff.Why, q.backoff.Kind = clip(err.Error()), kindOf(err)
 	wait := max(delay(s.limits, q.backoff.Failures), min(atLeast, s.limits.MaxBackoff))
-	if q.spoke && atLeast == 0 {
+	switch {
+	case atLeast > 0: // it is there and says when to come again
+		wait = min(wait, max(atLeast, toldWait))
+	case q.spoke:
 		wait = min(wait, s.limits.RetryGap)
 	}
 	q.backoff.Until = time.Now().Add(wait)
