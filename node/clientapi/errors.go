@@ -147,6 +147,9 @@ func (a *API) writeError(w http.ResponseWriter, r *request, err error) int {
 	} else {
 		a.log.Debug("a client's request was refused", "method", r.Method, "route", r.route, "status", wire.Status, "error", err)
 	}
+	if wire.RetryAfterMS > 0 {
+		w.Header().Set("Retry-After", retryAfter(wire.RetryAfterMS))
+	}
 	if wire.Message == "" {
 		wire.Message = http.StatusText(wire.Status)
 	}
@@ -158,11 +161,14 @@ func (a *API) writeError(w http.ResponseWriter, r *request, err error) int {
 // spec:client-server-api#rate-limiting
 func writeLimited(w http.ResponseWriter, after time.Duration) int {
 	ms := max(after.Milliseconds(), 1)
-	w.Header().Set("Retry-After", strconv.FormatInt((ms+999)/1000, 10))
+	w.Header().Set("Retry-After", retryAfter(ms))
 	return writeJSON(w, http.StatusTooManyRequests, map[string]any{
 		"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests, wait a moment", "retry_after_ms": ms,
 	})
 }
+
+// retryAfter is the header's value: whole seconds.
+func retryAfter(ms int64) string { return strconv.FormatInt((ms+999)/1000, 10) }
 
 // jsonType is the Content-Type of all such answers, which share it.
 var jsonType = []string{"application/json"}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -49,9 +50,13 @@ type unavailable struct{ cause error }
 func (e *unavailable) Error() string { return e.cause.Error() }
 
 func (e *unavailable) Unwrap() []error {
-	return []error{e.cause, federation.NewError(http.StatusServiceUnavailable, federation.CodeUnknown,
-		"this server can't use its database at the moment; try again later")}
+	told := federation.NewError(http.StatusServiceUnavailable, federation.CodeUnknown, "this server can't use its database at the moment; try again later")
+	told.RetryAfterMS = unavailableFor.Milliseconds()
+	return []error{e.cause, told}
 }
+
+// unavailableFor is when who asked is told to come again: that the database is there again is known within a second or two.
+const unavailableFor = 5 * time.Second
 
 // Unavailable tells whether an error is a failure of the database itself, of which the log has the store's word.
 func Unavailable(err error) bool {

@@ -86,6 +86,7 @@ var _ = Describe("A database file that is taken away", func() {
 			told, ok := errors.AsType[*federation.Error](err)
 			Expect(ok).To(BeTrue(), "who asked is told something")
 			Expect(told.Status).To(Equal(http.StatusServiceUnavailable))
+			Expect(told.RetryAfter()).To(BeNumerically(">", 0), "and when to come again")
 		}
 		Expect(log.errors()).To(Equal(1), log.String())
 		Expect(log.String()).To(ContainSubstring("put them back as they were"))
