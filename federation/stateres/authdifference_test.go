@@ -71,22 +71,22 @@ func TestAuthDifferenceAndSubgraph(t *testing.T) {
 		partly := w.withCitations()
 		partly.unknown = r.IntN(len(w.order))
 		for name, src := range map[string]Source{"plain": w, "citations": w.withCitations(), "some citations": partly} {
-			run := &resolution{rules: w.rules, pool: newPool(src), conflict: findConflict(states)}
-			g := newGraph(run.pool)
-			if err := g.grow(run.conflict.conflicted()); err != nil {
+			run := newResolution(w.rules, states, src)
+			conflicted := setOf(run.pool, run.conflict.conflicted())
+			if err := run.pool.grow(run.conflict.conflicted()); err != nil {
 				t.Fatal(err)
 			}
-			subgraph := setOf(run.conflictedSubgraph(g))
-			if want := s.conflictedSubgraph(run.conflict.events); !maps.Equal(subgraph, want) {
+			subgraph := setOf(run.pool, run.conflictedSubgraph())
+			if want := s.conflictedSubgraph(conflicted); !maps.Equal(subgraph, want) {
 				t.Fatalf("subgraph of %d events, want %d", len(subgraph), len(want))
 			}
-			list, err := run.authDifference(g)
+			list, err := run.authDifference()
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := setOf(list)
-			maps.Copy(got, run.conflict.events)
-			want := maps.Clone(run.conflict.events)
+			got := setOf(run.pool, list)
+			maps.Copy(got, conflicted)
+			want := maps.Clone(conflicted)
 			maps.Copy(want, difference)
 			if !maps.Equal(got, want) {
 				t.Fatalf("source %s: full conflicted set of %d events, want %d", name, len(got), len(want))
@@ -95,10 +95,10 @@ func TestAuthDifferenceAndSubgraph(t *testing.T) {
 	}
 }
 
-func setOf(ids []id.EventID) map[id.EventID]bool {
+func setOf(p *pool, list []int) map[id.EventID]bool {
 	set := map[id.EventID]bool{}
-	for _, e := range ids {
-		set[e] = true
+	for _, v := range list {
+		set[p.vertices[v].id] = true
 	}
 	return set
 }

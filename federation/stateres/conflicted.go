@@ -1,7 +1,6 @@
 package stateres
 
 import (
-	"maps"
 	"slices"
 
 	"hanse/federation/event"
@@ -11,66 +10,93 @@ import (
 
 // conflict is how states differ.
 type conflict struct {
-	base   roomstate.Map                  // one of the states; right where there is no conflict
-	keys   map[roomstate.Key]bool         // of the conflicted state set
-	sets   [][]id.EventID                 // per state: its events that are conflicted
-	events map[id.EventID]bool            // the conflicted state set
-	values map[roomstate.Key][]id.EventID // the conflicted state set by key; no event twice
+	states []roomstate.Map
+	keys   []disputed            // of the conflicted state set
+	index  map[roomstate.Key]int // where a key stands among them; nil where they are few
 }
 
+// disputed is a key that doesn't have the same value in every state.
+type disputed struct {
+	key    roomstate.Key
+	values []int // per state: the number of its event, or nothing
+	events []int // the same without nothing, each once
+}
+
+// nothing stands for the event of a state that has none.
+const nothing = -1
+
+// fewKeys are looked through, which is faster than to hash one.
+const fewKeys = 8
+
 // findConflict compares the states, two at least. A key that doesn't have the same value in every state is conflicted:
-// exactly then some state differs there from the first one.
+// exactly then some state differs there from the first one. Events get their numbers, and are noted as conflicted.
 //
 // spec:rooms/v2#definitions
-func findConflict(states []roomstate.Map) *conflict {
-	c := &conflict{
-		base:   states[0],
-		keys:   map[roomstate.Key]bool{},
-		sets:   make([][]id.EventID, len(states)),
-		events: map[id.EventID]bool{},
-		values: map[roomstate.Key][]id.EventID{},
+func findConflict(states []roomstate.Map, p *pool) *conflict {
+	c := &conflict{states: states, keys: make([]disputed, 0, fewKeys)}
+	numbered := func(e id.EventID) int {
+		if e == "" {
+			return nothing
+		}
+		v := p.number(e)
+		p.vertices[v].conflicted = true
+		return v
 	}
-	differs := make([]map[roomstate.Key]id.EventID, len(states)) // per state: what it has where it differs from the first
 	for i, s := range states[1:] {
-		differs[i+1] = map[roomstate.Key]id.EventID{}
 		for change := range states[0].Diff(s) {
-			if !c.keys[change.Key] {
-				c.keys[change.Key] = true
-				c.add(change.Key, change.Old)
+			at := c.find(change.Key)
+			if at < 0 {
+				at = c.add(change.Key, numbered(change.Old))
 			}
-			c.add(change.Key, change.New)
-			differs[i+1][change.Key] = change.New
+			c.keys[at].values[i+1] = numbered(change.New)
 		}
 	}
-	for key := range c.keys {
-		first, _ := states[0].Get(key.Type, key.StateKey)
-		for i := range states {
-			value, ok := differs[i][key]
-			if !ok {
-				value = first
-			}
-			if value != "" {
-				c.sets[i] = append(c.sets[i], value)
+	for i := range c.keys {
+		for _, v := range c.keys[i].values {
+			if v != nothing && !slices.Contains(c.keys[i].events, v) {
+				c.keys[i].events = append(c.keys[i].events, v)
 			}
 		}
 	}
 	return c
 }
 
-// add adds an event, if there is one, to the conflicted state set.
-func (c *conflict) add(key roomstate.Key, e id.EventID) {
-	if e != "" && !slices.Contains(c.values[key], e) {
-		c.values[key] = append(c.values[key], e)
-		c.events[e] = true
+// find returns where a key stands among the conflicted ones, -1 if it doesn't.
+func (c *conflict) find(key roomstate.Key) int {
+	if c.index == nil {
+		return slices.IndexFunc(c.keys, func(k disputed) bool { return k.key.StateKey == key.StateKey && k.key.Type == key.Type })
 	}
+	if i, ok := c.index[key]; ok {
+		return i
+	}
+	return -1
+}
+
+// add adds a key, which has the value of the first state in all states until more is known, and returns where it stands.
+func (c *conflict) add(key roomstate.Key, first int) int {
+	values := make([]int, len(c.states), 2*len(c.states)) // room for events
+	for i := range values {
+		values[i] = first
+	}
+	at := len(c.keys)
+	c.keys = append(c.keys, disputed{key: key, values: values, events: values[len(values):]})
+	if c.index != nil {
+		c.index[key] = at
+	} else if len(c.keys) > fewKeys {
+		c.index = make(map[roomstate.Key]int, 2*len(c.keys))
+		for i := range c.keys {
+			c.index[c.keys[i].key] = i
+		}
+	}
+	return at
 }
 
 // unconflicted returns the event for a key of the unconflicted state map.
 func (c *conflict) unconflicted(key roomstate.Key) (id.EventID, bool) {
-	if c.keys[key] {
+	if c.find(key) >= 0 {
 		return "", false
 	}
-	return c.base.Get(key.Type, key.StateKey)
+	return c.states[0].Get(key.Type, key.StateKey)
 }
 
 // isUnconflicted reports whether an event is in the unconflicted state map.
@@ -84,7 +110,52 @@ func (c *conflict) isUnconflicted(e *event.Event) bool {
 }
 
 // conflicted returns the conflicted state set in a definite order.
-func (c *conflict) conflicted() []id.EventID { return slices.Sorted(maps.Keys(c.events)) }
+func (c *conflict) conflicted() []int {
+	events := make([]int, 0, 2*len(c.keys))
+	for _, k := range c.keys {
+		events = append(events, k.events...)
+	}
+	return events
+}
+
+// of returns the conflicted events of one state.
+func (c *conflict) of(state int) []int {
+	events := make([]int, 0, len(c.keys))
+	for _, k := range c.keys {
+		if v := k.values[state]; v != nothing {
+			events = append(events, v)
+		}
+	}
+	return events
+}
+
+// result returns the unconflicted state map with values for the conflicted keys; nothing is an empty ID. It begins with the state that has
+// most of them, so that little is made that isn't there already.
+func (c *conflict) result(value func(roomstate.Key) id.EventID, number func(id.EventID) int) roomstate.Map {
+	values := make([]id.EventID, len(c.keys))
+	agree := make([]int, len(c.states))
+	for i, k := range c.keys {
+		values[i] = value(k.key)
+		v := nothing
+		if values[i] != "" {
+			v = number(values[i])
+		}
+		for s := range agree {
+			if k.values[s] == v {
+				agree[s]++
+			}
+		}
+	}
+	result := c.states[slices.Index(agree, slices.Max(agree))]
+	for i, k := range c.keys {
+		if values[i] == "" {
+			result = result.Without(k.key.Type, k.key.StateKey)
+		} else {
+			result = result.With(k.key.Type, k.key.StateKey, values[i])
+		}
+	}
+	return result
+}
 
 // keyOf returns the key of a state event.
 func keyOf(e *event.Event) (roomstate.Key, bool) {

@@ -17,26 +17,34 @@ type checkedState struct {
 	initial func(roomstate.Key) (id.EventID, bool)
 	applied map[roomstate.Key]*event.Event
 	auth    []*event.Event // auth events of the event under check, without rejected ones
+	memo    *authrules.Memo
+}
+
+// newCheckedState begins with the unconflicted state map.
+func newCheckedState(r *resolution) *checkedState {
+	s := &checkedState{r: r, initial: r.conflict.unconflicted, applied: map[roomstate.Key]*event.Event{}}
+	s.memo = authrules.NewMemo(s)
+	return s
 }
 
 // iterativeAuthChecks applies, in their order, those of the events that the authorisation rules allow.
 //
 // spec:rooms/v2#definitions
-func (s *checkedState) iterativeAuthChecks(events []*event.Event) error {
+func (s *checkedState) iterativeAuthChecks(events []int) error {
 	if err := s.prefetch(events); err != nil {
 		return err
 	}
-	state := authrules.NewMemo(s)
-	for _, e := range events {
+	for _, v := range events {
+		e := s.r.pool.vertices[v].event
 		key, ok := keyOf(e)
 		if !ok {
 			continue
 		}
 		var err error
-		if s.auth, err = s.r.authEvents(e, s.r.pool.rejected); err != nil {
+		if s.auth, err = s.r.authEvents(s.auth[:0], v, s.r.pool.rejected); err != nil {
 			return err
 		}
-		err = authrules.Check(e, state)
+		err = authrules.Check(e, s.memo)
 		var rejection *authrules.Rejection
 		switch {
 		case err == nil:
@@ -49,21 +57,22 @@ func (s *checkedState) iterativeAuthChecks(events []*event.Event) error {
 }
 
 // prefetch loads what the checks of the events will need, all at once.
-func (s *checkedState) prefetch(events []*event.Event) error {
-	var ids []id.EventID
-	for _, e := range events {
-		ids = append(ids, e.AuthEvents()...)
+func (s *checkedState) prefetch(events []int) error {
+	list := make([]int, 0, 8*len(events))
+	for _, v := range events {
+		list = append(list, s.r.pool.auth(v)...)
+		e := s.r.pool.vertices[v].event
 		key, ok := keyOf(e)
 		if !ok {
 			continue
 		}
 		for _, needed := range authrules.Selection(s.r.rules, key.Type, &key.StateKey, e.Sender(), e.Content()) {
 			if value, ok := s.initial(needed); ok {
-				ids = append(ids, value)
+				list = append(list, s.r.pool.number(value))
 			}
 		}
 	}
-	return s.r.pool.load(ids)
+	return s.r.pool.load(list)
 }
 
 // StateEvent returns the event from the state or, if the state has none, from the auth events of the event under check.
@@ -84,23 +93,30 @@ func (s *checkedState) StateEvent(typ, stateKey string) (*event.Event, error) {
 	return withKey(s.auth, key), nil
 }
 
-// authEvents returns the known auth events of e that are state events, leaving out those that skip tells. Where the room ID stands for the
-// create event, that is one of them.
-func (r *resolution) authEvents(e *event.Event, skip func(id.EventID) bool) ([]*event.Event, error) {
-	ids := e.AuthEvents()
-	if create, ok := e.RoomID().CreateEvent(); ok && r.rules.RoomIDIsCreateEvent && !e.Is(typeCreate, "") {
-		ids = append(append(make([]id.EventID, 0, len(ids)+1), ids...), create)
-	}
-	if err := r.pool.load(ids); err != nil {
+// authEvents appends to list the known auth events of an event that are state events, leaving out those that skip tells. Where the room ID
+// stands for the create event, that is one of them.
+func (r *resolution) authEvents(list []*event.Event, v int, skip func(id.EventID) bool) ([]*event.Event, error) {
+	e := r.pool.vertices[v].event
+	auth, err := r.pool.loadAuth(v)
+	if err != nil {
 		return nil, err
 	}
-	auth := make([]*event.Event, 0, len(ids))
-	for _, eventID := range ids {
-		if a := r.pool.events[eventID]; a != nil && a.IsState() && !skip(eventID) {
-			auth = append(auth, a)
+	add := func(a *event.Event) {
+		if a != nil && a.IsState() && !skip(a.ID()) {
+			list = append(list, a)
 		}
 	}
-	return auth, nil
+	for _, a := range auth {
+		add(r.pool.vertices[a].event)
+	}
+	if create, ok := e.RoomID().CreateEvent(); ok && r.rules.RoomIDIsCreateEvent && !e.Is(typeCreate, "") {
+		a, err := r.pool.event(create)
+		if err != nil {
+			return nil, err
+		}
+		add(a)
+	}
+	return list, nil
 }
 
 // withKey returns the event of a list that has a key: the last one, should several have it; nil if none has. An event has few auth events,

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"hanse/federation/event"
-	"hanse/federation/id"
 	"hanse/federation/roomstate"
 )
 
@@ -23,58 +22,58 @@ const noPosition = math.MaxInt
 // are infinite then.
 //
 // spec:rooms/v2#definitions
-func (r *resolution) mainlineOrdering(events []*event.Event, power *event.Event) ([]*event.Event, error) {
-	mainline := map[id.EventID]int{}
-	for p := power; p != nil; {
-		mainline[p.ID()] = len(mainline)
-		next, err := r.powerLevelsBefore(p)
-		if err != nil {
-			return nil, err
-		}
-		if next != nil {
-			if _, circle := mainline[next.ID()]; circle {
+func (r *resolution) mainlineOrdering(events []int, power *event.Event) ([]int, error) {
+	mainline := map[int]int{}
+	if power != nil {
+		for p := r.pool.number(power.ID()); p != nothing; {
+			mainline[p] = len(mainline)
+			next, err := r.powerLevelsBefore(p)
+			if err != nil {
+				return nil, err
+			}
+			if _, circle := mainline[next]; circle {
 				break
 			}
+			p = next
 		}
-		p = next
 	}
-	positions := make(map[id.EventID]int, len(events))
-	for _, e := range events {
-		position, err := r.mainlinePosition(e, mainline)
+	sorted := slices.Clone(events)
+	for _, v := range sorted {
+		position, err := r.mainlinePosition(v, mainline)
 		if err != nil {
 			return nil, err
 		}
-		positions[e.ID()] = position
+		r.pool.vertices[v].place = position
 	}
-	sorted := slices.Clone(events)
-	slices.SortFunc(sorted, func(x, y *event.Event) int {
-		return cmp.Or(cmp.Compare(positions[y.ID()], positions[x.ID()]),
-			cmp.Compare(x.OriginServerTS(), y.OriginServerTS()),
-			cmp.Compare(x.ID(), y.ID()))
+	slices.SortFunc(sorted, func(v, w int) int {
+		x, y := &r.pool.vertices[v], &r.pool.vertices[w]
+		return cmp.Or(cmp.Compare(y.place, x.place),
+			cmp.Compare(x.event.OriginServerTS(), y.event.OriginServerTS()),
+			cmp.Compare(x.id, y.id))
 	})
 	return sorted, nil
 }
 
 // mainlinePosition returns the index in the mainline of the first power levels event that is there, of those which the
-// auth events of e lead to one after the other. It notes in mainline what it finds for those that are not there.
-func (r *resolution) mainlinePosition(e *event.Event, mainline map[id.EventID]int) (int, error) {
-	var passed []id.EventID
+// auth events of an event lead to one after the other. It notes in mainline what it finds for those that are not there.
+func (r *resolution) mainlinePosition(v int, mainline map[int]int) (int, error) {
+	var passed []int
 	position := noPosition
-	for p := e; ; {
-		next, err := r.powerLevelsBefore(p)
+	for {
+		next, err := r.powerLevelsBefore(v)
 		if err != nil {
 			return 0, err
 		}
-		if next == nil {
+		if next == nothing {
 			break
 		}
-		if found, ok := mainline[next.ID()]; ok {
+		if found, ok := mainline[next]; ok {
 			position = found
 			break
 		}
-		mainline[next.ID()] = noPosition // until more is known; and the end of a circle
-		passed = append(passed, next.ID())
-		p = next
+		mainline[next] = noPosition // until more is known; and the end of a circle
+		passed = append(passed, next)
+		v = next
 	}
 	for _, p := range passed {
 		mainline[p] = position
@@ -82,15 +81,16 @@ func (r *resolution) mainlinePosition(e *event.Event, mainline map[id.EventID]in
 	return position, nil
 }
 
-// powerLevelsBefore returns the power levels event among the auth events of e, nil if there is none.
-func (r *resolution) powerLevelsBefore(e *event.Event) (*event.Event, error) {
-	if err := r.pool.load(e.AuthEvents()); err != nil {
-		return nil, err
+// powerLevelsBefore returns the power levels event among the auth events of an event, or nothing.
+func (r *resolution) powerLevelsBefore(v int) (int, error) {
+	auth, err := r.pool.loadAuth(v)
+	if err != nil {
+		return nothing, err
 	}
-	for _, auth := range e.AuthEvents() {
-		if a := r.pool.events[auth]; a != nil && a.Is(typePowerLevels, "") {
+	for _, a := range auth {
+		if e := r.pool.vertices[a].event; e != nil && e.Is(typePowerLevels, "") {
 			return a, nil
 		}
 	}
-	return nil, nil
+	return nothing, nil
 }

@@ -5,28 +5,72 @@ import (
 	"hanse/federation/id"
 )
 
-// pool holds the events of one resolution, so that each is asked for once.
+// pool holds the events of one resolution, so that each is asked for once. Events are numbered in the order in which they were first
+// spoken of, so that the steps look them up by number, and note there what they find.
 type pool struct {
 	src      Source
-	events   map[id.EventID]*event.Event // nil: asked for and not there
+	numbers  map[id.EventID]int
+	vertices []vertex
+	walked   int // how many of them are in the graph
 	rejected func(id.EventID) bool
 }
 
+// usual is how many events there is room for at the beginning.
+const usual = 24
+
+// vertex is an event of the pool.
+type vertex struct {
+	id    id.EventID
+	event *event.Event // nil: not asked for yet, or not there
+	asked bool
+	auth  []int // the event's auth events, see pool.auth
+	// What the steps note:
+	walked     bool // it is in the graph, if it is there: see grow
+	conflicted bool // it is in the conflicted state set
+	cited      bool // it is in the auth chain of an unconflicted event; then all of its own is too
+	full       bool // it is in the full conflicted set
+	power      bool // it is in the set X of power events
+	chains     int  // of how many states it is in the conflicted events' auth chain
+	last       int  // the last of those states, from 1
+	place      int  // in the list that is being sorted, from 1
+}
+
 func newPool(src Source) *pool {
-	p := &pool{src: src, events: map[id.EventID]*event.Event{}, rejected: func(id.EventID) bool { return false }}
+	p := &pool{src: src, numbers: make(map[id.EventID]int, usual), rejected: func(id.EventID) bool { return false }}
+	p.vertices = make([]vertex, 0, usual)
 	if r, ok := src.(Rejections); ok {
 		p.rejected = r.Rejected
 	}
 	return p
 }
 
+// number is the number of an event, which may not be there.
+func (p *pool) number(e id.EventID) int {
+	v, ok := p.numbers[e]
+	if !ok {
+		v = len(p.vertices)
+		p.numbers[e] = v
+		p.vertices = append(p.vertices, vertex{id: e})
+	}
+	return v
+}
+
+func (p *pool) numbered(ids []id.EventID) []int {
+	list := make([]int, len(ids))
+	for i, e := range ids {
+		list[i] = p.number(e)
+	}
+	return list
+}
+
 // load asks for those of the events that were not asked for before, all at once.
-func (p *pool) load(ids []id.EventID) error {
+func (p *pool) load(list []int) error {
 	var missing []id.EventID
-	for _, e := range ids {
-		if _, ok := p.events[e]; !ok {
-			p.events[e] = nil
-			missing = append(missing, e)
+	var numbers []int
+	for _, v := range list {
+		if at := &p.vertices[v]; !at.asked {
+			at.asked = true
+			missing, numbers = append(missing, at.id), append(numbers, v)
 		}
 	}
 	if len(missing) == 0 {
@@ -36,17 +80,30 @@ func (p *pool) load(ids []id.EventID) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range missing {
-		p.events[e] = found[e]
+	for i, v := range numbers {
+		p.vertices[v].event = found[missing[i]]
 	}
 	return nil
 }
 
 // event returns one event, nil if the source does not have it.
 func (p *pool) event(e id.EventID) (*event.Event, error) {
-	if known, ok := p.events[e]; ok {
-		return known, nil
+	v := p.number(e)
+	err := p.load([]int{v})
+	return p.vertices[v].event, err
+}
+
+// auth are the auth events of an event that is there, whether they are or not.
+func (p *pool) auth(v int) []int {
+	if p.vertices[v].auth == nil {
+		auth := p.numbered(p.vertices[v].event.AuthEvents())
+		p.vertices[v].auth = auth
 	}
-	err := p.load([]id.EventID{e})
-	return p.events[e], err
+	return p.vertices[v].auth
+}
+
+// loadAuth asks for the auth events of an event that is there, and gives them all.
+func (p *pool) loadAuth(v int) ([]int, error) {
+	auth := p.auth(v)
+	return auth, p.load(auth)
 }

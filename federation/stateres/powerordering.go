@@ -3,7 +3,6 @@ package stateres
 import (
 	"cmp"
 	"container/heap"
-	"maps"
 	"slices"
 
 	"hanse/federation/authrules"
@@ -40,23 +39,23 @@ func isPowerEvent(e *event.Event) bool {
 // chains that belong to it too.
 //
 // spec:rooms/v2#algorithm 1
-func powerEvents(full map[id.EventID]*event.Event) map[id.EventID]*event.Event {
-	x := map[id.EventID]*event.Event{}
-	var stack []*event.Event
-	for _, e := range full {
-		if isPowerEvent(e) {
-			stack = append(stack, e)
+func (r *resolution) powerEvents(full []int) []int {
+	var x, stack []int
+	for _, v := range full {
+		if isPowerEvent(r.pool.vertices[v].event) {
+			stack = append(stack, v)
 		}
 	}
 	for len(stack) > 0 {
-		e := stack[len(stack)-1]
+		v := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		if x[e.ID()] != nil {
+		if r.pool.vertices[v].power {
 			continue
 		}
-		x[e.ID()] = e
-		for _, auth := range e.AuthEvents() {
-			if a := full[auth]; a != nil {
+		r.pool.vertices[v].power = true
+		x = append(x, v)
+		for _, a := range r.pool.auth(v) {
+			if r.pool.vertices[a].full {
 				stack = append(stack, a)
 			}
 		}
@@ -69,39 +68,41 @@ func powerEvents(full map[id.EventID]*event.Event) map[id.EventID]*event.Event {
 // that are their own auth events by a detour (which accepted ones are not) are left out.
 //
 // spec:rooms/v2#definitions
-func (r *resolution) reverseTopologicalPowerOrdering(events map[id.EventID]*event.Event) ([]*event.Event, error) {
-	var candidates byPower
-	waits := map[id.EventID]int{}
-	citing := map[id.EventID][]id.EventID{}
-	vertices := make(map[id.EventID]powerVertex, len(events))
+func (r *resolution) reverseTopologicalPowerOrdering(events []int) ([]int, error) {
+	vertices := make([]powerVertex, len(events))
+	for i, v := range events {
+		r.pool.vertices[v].place = i + 1
+	}
 	levels := levelsByAuth{}
-	for _, eventID := range slices.Sorted(maps.Keys(events)) {
-		e := events[eventID]
-		level, err := r.senderLevel(e, levels)
+	for i, v := range events {
+		level, err := r.senderLevel(v, levels)
 		if err != nil {
 			return nil, err
 		}
-		vertices[eventID] = powerVertex{event: e, level: level}
-		auth := slices.Clone(e.AuthEvents())
+		vertices[i].number, vertices[i].event, vertices[i].level = v, r.pool.vertices[v].event, level
+		auth := slices.Clone(r.pool.auth(v))
 		slices.Sort(auth)
 		for _, a := range slices.Compact(auth) {
-			if events[a] != nil {
-				waits[eventID]++
-				citing[a] = append(citing[a], eventID)
+			if place := r.pool.vertices[a].place; place > 0 {
+				vertices[i].waits++
+				vertices[place-1].citing = append(vertices[place-1].citing, i)
 			}
 		}
-		if waits[eventID] == 0 {
-			candidates = append(candidates, vertices[eventID])
+	}
+	var candidates byPower
+	for i := range vertices {
+		if vertices[i].waits == 0 {
+			candidates = append(candidates, &vertices[i])
 		}
 	}
 	heap.Init(&candidates)
-	sorted := make([]*event.Event, 0, len(events))
+	sorted := make([]int, 0, len(events))
 	for len(candidates) > 0 {
-		next := heap.Pop(&candidates).(powerVertex)
-		sorted = append(sorted, next.event)
-		for _, c := range citing[next.event.ID()] {
-			if waits[c]--; waits[c] == 0 {
-				heap.Push(&candidates, vertices[c])
+		next := heap.Pop(&candidates).(*powerVertex)
+		sorted = append(sorted, next.number)
+		for _, c := range next.citing {
+			if vertices[c].waits--; vertices[c].waits == 0 {
+				heap.Push(&candidates, &vertices[c])
 			}
 		}
 	}
@@ -112,8 +113,8 @@ func (r *resolution) reverseTopologicalPowerOrdering(events map[id.EventID]*even
 type levelsByAuth map[[2]*event.Event]authrules.Levels
 
 // senderLevel returns the power level of an event's sender by the event's own auth events.
-func (r *resolution) senderLevel(e *event.Event, known levelsByAuth) (int64, error) {
-	auth, err := r.authEvents(e, func(id.EventID) bool { return false })
+func (r *resolution) senderLevel(v int, known levelsByAuth) (int64, error) {
+	auth, err := r.authEvents(nil, v, func(id.EventID) bool { return false })
 	if err != nil {
 		return 0, err
 	}
@@ -131,16 +132,20 @@ func (r *resolution) senderLevel(e *event.Event, known levelsByAuth) (int64, err
 		}
 		known[[2]*event.Event{create, power}] = levels
 	}
-	return levels.User(e.Sender()), nil
+	return levels.User(r.pool.vertices[v].event.Sender()), nil
 }
 
+// powerVertex is an event that is being sorted.
 type powerVertex struct {
-	event *event.Event
-	level int64
+	number int
+	event  *event.Event
+	level  int64
+	waits  int   // how many of its auth events aren't sorted yet
+	citing []int // which events have it among theirs
 }
 
 // byPower is a heap with the smallest event on top.
-type byPower []powerVertex
+type byPower []*powerVertex
 
 func (h byPower) Len() int { return len(h) }
 func (h byPower) Less(i, j int) bool {
@@ -150,7 +155,7 @@ func (h byPower) Less(i, j int) bool {
 		cmp.Compare(x.event.ID(), y.event.ID())) < 0
 }
 func (h byPower) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *byPower) Push(x any)   { *h = append(*h, x.(powerVertex)) }
+func (h *byPower) Push(x any)   { *h = append(*h, x.(*powerVertex)) }
 func (h *byPower) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]

@@ -74,8 +74,7 @@ func Resolve(rules *roomversion.Rules, states []roomstate.Map, src Source) (room
 	case 1:
 		return states[0], nil
 	}
-	r := &resolution{rules: rules, pool: newPool(src), conflict: findConflict(states)}
-	resolved, err := r.resolve()
+	resolved, err := newResolution(rules, states, src).resolve()
 	if err != nil {
 		return roomstate.Map{}, fmt.Errorf("state resolution of %d states: %w", len(states), err)
 	}
@@ -100,6 +99,11 @@ type resolution struct {
 	rules    *roomversion.Rules
 	pool     *pool
 	conflict *conflict
+}
+
+func newResolution(rules *roomversion.Rules, states []roomstate.Map, src Source) *resolution {
+	p := newPool(src)
+	return &resolution{rules: rules, pool: p, conflict: findConflict(states, p)}
 }
 
 func (r *resolution) resolve() (roomstate.Map, error) {

@@ -1,30 +1,32 @@
 package stateres
 
-import "hanse/federation/id"
-
 // conflictedSubgraph returns the conflicted state subgraph: the events on paths of auth events between two events of
-// the conflicted state set. g is made of the auth chains of the conflicted state set, so that each of its vertices is
-// below a conflicted event; those that are also above one are on such a path.
+// the conflicted state set. The auth chains of the conflicted state set have been walked, and nothing else, so that each event of the graph
+// is below a conflicted event; those that are also above one are on such a path.
 //
 // spec:rooms/v12#definitions
-func (r *resolution) conflictedSubgraph(g *graph) []id.EventID {
-	citing := make([][]int, len(g.vertices)) // the edges, reversed
+func (r *resolution) conflictedSubgraph() []int {
+	vertices := r.pool.vertices
+	citing := make([][]int, len(vertices)) // the edges, reversed
 	var stack []int
-	above := make([]bool, len(g.vertices))
-	for v := range g.vertices {
-		for _, auth := range g.vertices[v].auth {
+	above := make([]bool, len(vertices))
+	for v := range vertices {
+		if vertices[v].event == nil {
+			continue
+		}
+		for _, auth := range vertices[v].auth {
 			citing[auth] = append(citing[auth], v)
 		}
-		if r.conflict.events[g.vertices[v].event.ID()] {
+		if vertices[v].conflicted {
 			above[v] = true
 			stack = append(stack, v)
 		}
 	}
-	var subgraph []id.EventID
+	var subgraph []int
 	for len(stack) > 0 {
 		v := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		subgraph = append(subgraph, g.vertices[v].event.ID())
+		subgraph = append(subgraph, v)
 		for _, c := range citing[v] {
 			if !above[c] {
 				above[c] = true

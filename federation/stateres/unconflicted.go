@@ -23,17 +23,16 @@ import (
 //
 // It is not enough to look at events which are newer than the candidate or in the future of it: depths and timestamps
 // are claims, and an event may cite auth events of another branch.
-type unconflictedChain struct {
-	*resolution
-	graph *graph
-	in    []bool // per vertex: it is in the auth chain of an unconflicted event; then all of its own is too
-}
+type unconflictedChain struct{ *resolution }
 
 // outside returns the candidates that are not in the auth chain of any unconflicted event, in any order.
 func (u *unconflictedChain) outside(candidates []int) ([]int, error) {
+	if len(candidates) == 0 {
+		return nil, nil
+	}
 	var met []int
-	for v := range u.graph.vertices {
-		if u.conflict.isUnconflicted(u.graph.vertices[v].event) {
+	for v := range u.pool.vertices {
+		if at := &u.pool.vertices[v]; at.walked && at.event != nil && u.conflict.isUnconflicted(at.event) {
 			met = append(met, v)
 		}
 	}
@@ -58,29 +57,29 @@ func (u *unconflictedChain) outside(candidates []int) ([]int, error) {
 	return append(outside, undecided...), err
 }
 
-// mark notes that vertices are in the auth chain of an unconflicted event, with their own auth chains.
+// mark notes that events are in the auth chain of an unconflicted event, with their own auth chains.
 func (u *unconflictedChain) mark(from []int) {
-	u.in = append(u.in, make([]bool, len(u.graph.vertices)-len(u.in))...)
-	u.graph.descend(from, func(v int) bool {
-		was := u.in[v]
-		u.in[v] = true
+	u.pool.descend(from, func(at *vertex) bool {
+		was := at.cited
+		at.cited = true
 		return !was
 	})
 }
 
 // markChains loads events of which that is so, and marks them.
 func (u *unconflictedChain) markChains(ids []id.EventID) error {
-	if err := u.graph.grow(ids); err != nil {
+	list := u.pool.numbered(ids)
+	if err := u.pool.grow(list); err != nil {
 		return err
 	}
-	u.mark(u.graph.numbers(ids))
+	u.mark(list)
 	return nil
 }
 
 func (u *unconflictedChain) remaining(candidates []int) []int {
 	var rest []int
 	for _, v := range candidates {
-		if !u.in[v] {
+		if !u.pool.vertices[v].cited {
 			rest = append(rest, v)
 		}
 	}
@@ -91,7 +90,7 @@ func (u *unconflictedChain) remaining(candidates []int) []int {
 func (u *unconflictedChain) related(candidates []int) []id.EventID {
 	var ids []id.EventID
 	for _, v := range candidates {
-		e := u.graph.vertices[v].event
+		e := u.pool.vertices[v].event
 		keys := []roomstate.Key{{Type: typeMember, StateKey: string(e.Sender())}}
 		if key, ok := keyOf(e); ok {
 			keys = append(keys, key)
@@ -111,16 +110,16 @@ func (u *unconflictedChain) searchCiting(candidates []int, citations Citations) 
 	// The deepest are cited the least, and what is found for one is found for its auth chain. An order that is wrong,
 	// since depths may lie, costs only time.
 	slices.SortFunc(candidates, func(a, b int) int {
-		x, y := u.graph.vertices[a].event, u.graph.vertices[b].event
+		x, y := u.pool.vertices[a].event, u.pool.vertices[b].event
 		return cmp.Or(cmp.Compare(y.Depth(), x.Depth()), cmp.Compare(x.ID(), y.ID()))
 	})
 	fruitless := map[id.EventID]bool{} // neither these nor what cites them is unconflicted
 	for _, v := range candidates {
-		if u.in[v] {
+		if u.pool.vertices[v].cited {
 			continue
 		}
 		s := &citingSearch{u: u, citations: citations, seen: fruitless}
-		found, err := s.from(u.graph.vertices[v].event.ID())
+		found, err := s.from(u.pool.vertices[v].event.ID())
 		switch {
 		case errors.Is(err, ErrCitationsUnknown):
 			undecided = append(undecided, v)
@@ -189,11 +188,12 @@ func (s *citingSearch) visit(e id.EventID) {
 func (s *citingSearch) load() (bool, error) {
 	ids := s.batch
 	s.batch = nil
-	if err := s.u.pool.load(ids); err != nil {
+	list := s.u.pool.numbered(ids)
+	if err := s.u.pool.load(list); err != nil {
 		return false, err
 	}
-	for _, citing := range ids {
-		e := s.u.pool.events[citing]
+	for i, citing := range ids {
+		e := s.u.pool.vertices[list[i]].event
 		if e == nil || !e.IsState() { // who cites a message event is rejected
 			continue
 		}
@@ -230,7 +230,7 @@ func (u *unconflictedChain) scan(candidates []int) ([]int, error) {
 			if len(candidates) == 0 {
 				return nil, nil
 			}
-			if u.conflict.keys[key] {
+			if u.conflict.find(key) >= 0 {
 				continue
 			}
 			if ids = append(ids, value); len(ids) >= batch {
@@ -252,7 +252,7 @@ func (u *unconflictedChain) scan(candidates []int) ([]int, error) {
 func unmarked(u *unconflictedChain, e *event.Event) []id.EventID {
 	var ids []id.EventID
 	for _, auth := range e.AuthEvents() {
-		if v, ok := u.graph.index[auth]; !ok || !u.in[v] {
+		if v, ok := u.pool.numbers[auth]; !ok || !u.pool.vertices[v].cited {
 			ids = append(ids, auth)
 		}
 	}
@@ -263,7 +263,7 @@ func unmarked(u *unconflictedChain, e *event.Event) []id.EventID {
 func (u *unconflictedChain) entries(members bool) func(func(roomstate.Key, id.EventID) bool) {
 	if !members {
 		return func(yield func(roomstate.Key, id.EventID) bool) {
-			for key, value := range u.conflict.base.All() {
+			for key, value := range u.conflict.states[0].All() {
 				if key.Type != typeMember && !yield(key, value) {
 					return
 				}
@@ -271,7 +271,7 @@ func (u *unconflictedChain) entries(members bool) func(func(roomstate.Key, id.Ev
 		}
 	}
 	return func(yield func(roomstate.Key, id.EventID) bool) {
-		for stateKey, value := range u.conflict.base.ByType(typeMember) {
+		for stateKey, value := range u.conflict.states[0].ByType(typeMember) {
 			if !yield(roomstate.Key{Type: typeMember, StateKey: stateKey}, value) {
 				return
 			}

@@ -57,14 +57,15 @@ type v1State struct {
 func (s *v1State) conflicts() map[roomstate.Key][]*event.Event {
 	s.alone, s.left = map[roomstate.Key]id.EventID{}, map[roomstate.Key]id.EventID{}
 	conflicts := map[roomstate.Key][]*event.Event{}
-	for key, ids := range s.r.conflict.values {
-		if len(ids) == 1 {
-			s.alone[key] = ids[0]
+	for _, k := range s.r.conflict.keys {
+		key := k.key
+		if len(k.events) == 1 {
+			s.alone[key] = s.r.pool.vertices[k.events[0]].id
 			continue
 		}
 		var events []*event.Event
-		for _, eventID := range ids {
-			if e := s.r.pool.events[eventID]; e != nil && !s.r.pool.rejected(eventID) {
+		for _, v := range k.events {
+			if e := s.r.pool.vertices[v].event; e != nil && !s.r.pool.rejected(e.ID()) {
 				events = append(events, e)
 			}
 		}
@@ -81,17 +82,17 @@ func (s *v1State) conflicts() map[roomstate.Key][]*event.Event {
 
 // prefetch loads what the checks will need, all at once.
 func (s *v1State) prefetch(conflicts map[roomstate.Key][]*event.Event) error {
-	var ids []id.EventID
+	var list []int
 	for key, events := range conflicts {
 		for _, e := range events {
 			for _, needed := range authrules.Selection(s.r.rules, key.Type, &key.StateKey, e.Sender(), e.Content()) {
 				if value, ok := s.unresolved(needed); ok {
-					ids = append(ids, value)
+					list = append(list, s.r.pool.number(value))
 				}
 			}
 		}
 	}
-	return s.r.pool.load(ids)
+	return s.r.pool.load(list)
 }
 
 // pass resolves the conflicts of those keys that are asked for and not resolved yet.
@@ -195,17 +196,13 @@ func (s *v1State) StateEvent(typ, stateKey string) (*event.Event, error) {
 
 // result returns R.
 func (s *v1State) result() roomstate.Map {
-	result := s.r.conflict.base
-	for key := range s.r.conflict.keys {
+	return s.r.conflict.result(func(key roomstate.Key) id.EventID {
 		if e := s.resolved[key]; e != nil {
-			result = result.With(key.Type, key.StateKey, e.ID())
-		} else if value, ok := s.alone[key]; ok {
-			result = result.With(key.Type, key.StateKey, value)
-		} else if value, ok := s.left[key]; ok {
-			result = result.With(key.Type, key.StateKey, value)
-		} else {
-			result = result.Without(key.Type, key.StateKey)
+			return e.ID()
 		}
-	}
-	return result
+		if value, ok := s.alone[key]; ok {
+			return value
+		}
+		return s.left[key]
+	}, s.r.pool.number)
 }

@@ -1,7 +1,6 @@
 package stateres
 
 import (
-	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 )
@@ -17,12 +16,12 @@ func (r *resolution) resolveV2(v21 bool) (roomstate.Map, error) {
 		return roomstate.Map{}, err
 	}
 	// 1. The power events and their auth events, in the reverse topological power ordering.
-	powers, err := r.reverseTopologicalPowerOrdering(powerEvents(full))
+	powers, err := r.reverseTopologicalPowerOrdering(r.powerEvents(full))
 	if err != nil {
 		return roomstate.Map{}, err
 	}
 	// 2. The iterative auth checks on them give a partially resolved state.
-	state := &checkedState{r: r, initial: r.conflict.unconflicted, applied: map[roomstate.Key]*event.Event{}}
+	state := newCheckedState(r)
 	if v21 {
 		state.initial = func(roomstate.Key) (id.EventID, bool) { return "", false }
 	}
@@ -30,12 +29,11 @@ func (r *resolution) resolveV2(v21 bool) (roomstate.Map, error) {
 		return roomstate.Map{}, err
 	}
 	// 3. The remaining events, in the mainline ordering based on the power levels of that state.
-	for _, e := range powers {
-		delete(full, e.ID())
-	}
-	remaining := make([]*event.Event, 0, len(full))
-	for _, e := range full {
-		remaining = append(remaining, e)
+	remaining := make([]int, 0, len(full))
+	for _, v := range full {
+		if !r.pool.vertices[v].power {
+			remaining = append(remaining, v)
+		}
 	}
 	power := state.applied[powerKey]
 	if value, ok := state.initial(powerKey); power == nil && ok {
@@ -51,47 +49,41 @@ func (r *resolution) resolveV2(v21 bool) (roomstate.Map, error) {
 		return roomstate.Map{}, err
 	}
 	// 5. What is unconflicted stays.
-	return r.conflict.result(state.applied), nil
+	resolved := r.conflict.result(func(key roomstate.Key) id.EventID {
+		if e := state.applied[key]; e != nil {
+			return e.ID()
+		}
+		return ""
+	}, r.pool.number)
+	for key, e := range state.applied { // what the auth difference has for keys that are in no state
+		if _, ok := resolved.Get(key.Type, key.StateKey); !ok {
+			resolved = resolved.With(key.Type, key.StateKey, e.ID())
+		}
+	}
+	return resolved, nil
 }
 
 // fullConflictedSet returns the full conflicted set, without events that the source does not have.
 //
 // spec:rooms/v12#definitions
-func (r *resolution) fullConflictedSet(v21 bool) (map[id.EventID]*event.Event, error) {
-	conflicted := r.conflict.conflicted()
-	g := newGraph(r.pool)
-	if err := g.grow(conflicted); err != nil {
+func (r *resolution) fullConflictedSet(v21 bool) ([]int, error) {
+	all := r.conflict.conflicted()
+	if err := r.pool.grow(all); err != nil {
 		return nil, err
 	}
-	ids := conflicted
 	if v21 {
-		ids = append(ids, r.conflictedSubgraph(g)...)
+		all = append(all, r.conflictedSubgraph()...)
 	}
-	difference, err := r.authDifference(g)
+	difference, err := r.authDifference()
 	if err != nil {
 		return nil, err
 	}
-	full := map[id.EventID]*event.Event{}
-	for _, eventID := range append(ids, difference...) {
-		if e := r.pool.events[eventID]; e != nil && e.IsState() {
-			full[eventID] = e
+	full := make([]int, 0, len(all)+len(difference))
+	for _, v := range append(all, difference...) {
+		if at := &r.pool.vertices[v]; !at.full && at.event != nil && at.event.IsState() {
+			at.full = true
+			full = append(full, v)
 		}
 	}
 	return full, nil
-}
-
-// result returns the unconflicted state map with what was applied for other keys.
-func (c *conflict) result(applied map[roomstate.Key]*event.Event) roomstate.Map {
-	result := c.base
-	for key := range c.keys {
-		if applied[key] == nil {
-			result = result.Without(key.Type, key.StateKey)
-		}
-	}
-	for key, e := range applied {
-		if _, ok := c.unconflicted(key); !ok {
-			result = result.With(key.Type, key.StateKey, e.ID())
-		}
-	}
-	return result
 }
