@@ -48,9 +48,6 @@ const (
 	// toldWait is the longest wait for a server that says when to come again, unless it says later. The waits still grow up to it: what
 	// it refuses because too much comes must become less.
 	toldWait = time.Minute
-	// toldWait is the longest wait for a server that says when to come again, unless it says later. The waits still grow up to it: what
-	// it refuses because too much comes must become less.
-	toldWait = time.Minute
 	// doneTimeout bounds noting that a batch went out when the sender is being stopped.
 	doneTimeout = 10 * time.Second
 	// outboxPause is the wait after the Outbox failed: the trouble is ours, the server has nothing to do with it.
