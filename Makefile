@@ -1,6 +1,6 @@
 # make        builds ./hanse
 # make test   runs the tests; needs Go and nothing else
-.PHONY: build test race bench torture fuzz lint vulncheck interop interop-dendrite hostile mutants clean
+.PHONY: build test race bench torture fuzz lint vulncheck interop interop-dendrite interop-chaos hostile mutants clean
 
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -13,6 +13,8 @@ KILLS ?= 1000
 # How many runs of each room version `make sim` makes, on all processors; SEED is the first one's, by the clock if it isn't given.
 SEEDS ?= 2000
 SEED ?= 0
+# How long `make interop-chaos` breaks things; SEED is its too.
+CHAOS ?= 10m
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
@@ -73,6 +75,12 @@ interop-dendrite:
 	HANSE_INTEROP=dendrite $(GO) test -count=1 -v ./conformance/interop
 	$(GO) run . conformance run --processes 2 --adapter conformance/adapters/dendrite.sh --names literals --room-version 10 \
 		--expected conformance/adapters/dendrite.expected
+
+# Two Hanse servers and Synapse, whose users do to each other what they may while links are cut and servers are killed: they must
+# agree afterwards. A seed repeats what is done, not what comes of it. Not part of .ci/run.
+interop-chaos:
+	./conformance/adapters/synapse-install.sh
+	HANSE_INTEROP=synapse $(GO) test -count=1 -timeout 0 -v -run TestChaos ./conformance/interop -chaos $(CHAOS) -seed $(SEED)
 
 # Hostile inputs, overload for a minute of each kind, ten minutes of mixed load; on a machine that does nothing else.
 hostile:

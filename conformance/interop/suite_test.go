@@ -80,17 +80,10 @@ var _ = BeforeSuite(func() {
 	ca, err := fabric.LoadOrCreateCA(folder)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(ca.Pool()).NotTo(BeNil())
-	program := os.Getenv("HANSE_BIN")
-	if program == "" {
-		program = filepath.Join(folder, "bin", "hanse")
-		output, err := exec.Command("go", "build", "-o", program, "hanse").CombinedOutput()
-		Expect(err).NotTo(HaveOccurred(), string(output))
-	}
-
 	places, err := fabric.Places(2)
 	Expect(err).NotTo(HaveOccurred())
-	hanse = newServer("hanse", folder, places[0].IP, "HANSE_BIN="+program)
-	peer = newServer(peerKind, folder, places[1].IP)
+	hanse = newServer("hanse", folder, "hanse", netip.AddrPortFrom(places[0].IP, adapter.FederationPort), "HANSE_BIN="+program(folder))
+	peer = newServer(peerKind, folder, peerKind, netip.AddrPortFrom(places[1].IP, adapter.FederationPort))
 	hanse.start()
 	peer.start()
 })
@@ -111,9 +104,23 @@ var _ = AfterEach(func() {
 	}
 })
 
-func newServer(kind, folder string, ip netip.Addr, env ...string) *server {
+// program is this repository's hanse: HANSE_BIN, or built into a folder.
+func program(folder string) string {
+	GinkgoHelper()
+	file := os.Getenv("HANSE_BIN")
+	if file == "" {
+		file = filepath.Join(folder, "bin", "hanse")
+		output, err := exec.Command("go", "build", "-o", file, "hanse").CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(output))
+	}
+	return file
+}
+
+// newServer plans a server whose name is its address, with its data in a folder of the run's.
+func newServer(kind, folder, data string, name netip.AddrPort, env ...string) *server {
+	GinkgoHelper()
 	s := &server{kind: kind, orders: adapter.Orders{
-		ServerName: netip.AddrPortFrom(ip, adapter.FederationPort).String(), BindAddr: ip, DataDir: filepath.Join(folder, kind),
+		ServerName: name.String(), BindAddr: name.Addr(), DataDir: filepath.Join(folder, data),
 		CACert: filepath.Join(folder, "ca.crt"), CAKey: filepath.Join(folder, "ca.key"), CABundle: filepath.Join(folder, "ca.crt"),
 		SharedSecret: secret,
 	}}
