@@ -138,6 +138,7 @@ func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.D
 		Self: n.name, Verifier: ring, Handlers: in.Handlers(), Log: n.log, OnRequest: func(origin id.ServerName) {
 			n.sender.Retry(origin)
 			n.encryption.Retry(origin)
+			n.rooms.Retry(origin)
 		},
 		Version: federation.ServerVersion{Name: "Hanse", Version: Version()}, Refused: n.watchRequest, Load: &n.load,
 	}), nil

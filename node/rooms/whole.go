@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"hanse/federation/client"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -36,8 +37,32 @@ type gettingWhole struct {
 	began   time.Time
 	through id.ServerName // guarded by Rooms.mu: the server to ask first; "": none
 	again   bool          // guarded by Rooms.mu: the room was left and joined anew meanwhile
-	anew    chan struct{} // capacity 1: again is set
+	anew    chan struct{} // capacity 1: again is set, or a server that was out speaks again
 	done    chan struct{} // closed in the end
+	// out is guarded by Rooms.mu: when servers that were asked in the last round couldn't answer.
+	out map[id.ServerName]time.Time
+}
+
+// Retry says that a server spoke to us, so it is up: rooms whose members it couldn't give are asked for again now, unless it was asked
+// just before.
+func (r *Rooms) Retry(server id.ServerName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, g := range r.partial {
+		if at, ok := g.out[server]; ok && time.Since(at) >= wholePause {
+			delete(g.out, server)
+			g.through = server
+			g.wake()
+		}
+	}
+}
+
+// wake ends the pause. The caller holds Rooms.mu.
+func (g *gettingWhole) wake() {
+	select {
+	case g.anew <- struct{}{}:
+	default:
+	}
 }
 
 // getWhole starts to get the whole state of a room, after some time. through is asked first; it may be "".
@@ -46,10 +71,7 @@ func (r *Rooms) getWhole(roomID id.RoomID, through id.ServerName, after time.Dur
 	defer r.mu.Unlock()
 	if g := r.partial[roomID]; g != nil {
 		g.through, g.again = through, true
-		select {
-		case g.anew <- struct{}{}:
-		default:
-		}
+		g.wake()
 		return
 	}
 	g := &gettingWhole{began: time.Now(), through: through, anew: make(chan struct{}, 1), done: make(chan struct{})}
@@ -129,14 +151,15 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 		return
 	}
 	began := time.Now()
-	r.mu.Lock()
-	through := g.through
-	r.mu.Unlock()
 	strict := true
 	unsigned := make(map[id.EventID]json.RawMessage)
 	round := 0
 	for pause := wholePause; ; pause = min(2*pause, wholePauseMost) {
 		round++
+		r.mu.Lock()
+		through := g.through
+		g.out = make(map[id.ServerName]time.Time)
+		r.mu.Unlock()
 		servers, err := r.holders(ctx, p.RoomID, through)
 		if err != nil && ctx.Err() == nil {
 			r.log.Error("can't read which servers have the members of a room", "room", p.RoomID, "err", err)
@@ -155,6 +178,11 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			}
 			if _, ok := errors.AsType[*unfitState](err); ok {
 				unfit++
+			}
+			if failed, ok := errors.AsType[*client.Error](err); ok && (failed.Unreachable() || failed.Status >= 500) {
+				r.mu.Lock()
+				g.out[server] = time.Now()
+				r.mu.Unlock()
 			}
 			r.log.Info("a server did not give the members of a room", "room", p.RoomID, "server", server, "err", err)
 			if errors.Is(err, errKeys) {

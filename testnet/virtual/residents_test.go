@@ -187,6 +187,32 @@ func TestASilentResident(t *testing.T) {
 	}
 }
 
+// Who couldn't give a room's members for long is asked again as soon as it speaks.
+func TestAResidentIsBack(t *testing.T) {
+	inGuests(t, func(t *testing.T, x *guests) {
+		leaveOut(x.first)
+		var undo []func()
+		for _, p := range []*peer.Peer{x.first, x.second} {
+			for _, endpoint := range []string{"state_ids", "state"} {
+				undo = append(undo, p.On(endpoint, peer.Fail(503, "M_UNKNOWN")))
+			}
+		}
+		must[string](t)(x.alice.Join(t.Context(), string(x.room.ID), string(x.first.Name)))
+		time.Sleep(65 * time.Minute) // a few after it was asked last, some more before it is again
+		before := len(x.second.Requests("state_ids"))
+		for _, f := range undo[:2] {
+			f()
+		}
+		time.Sleep(time.Minute)
+		said := must[*event.Event](t)(x.room.Say(t.Context(), x.first.User("creator"), "here again"))
+		time.Sleep(10 * time.Second)
+		x.whole(said)
+		if more := len(x.second.Requests("state_ids")) - before; more > 1 {
+			t.Errorf("the other one, which didn't speak, was asked %d times meanwhile", more)
+		}
+	})
+}
+
 // Where nobody else can be asked, the user is told, in bounded time.
 func TestASilentServerAlone(t *testing.T) {
 	for _, endpoint := range []string{"make_join", "send_join", "server", "media_download", "profile", "directory", "hierarchy", "keys_query", "keys_claim"} {
