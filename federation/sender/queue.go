@@ -26,8 +26,8 @@ type queue struct {
 	// sent again under its ID is the same to the byte, but for volatile EDUs of its first try.
 	tried   string
 	triedAt int64 // milliseconds since 1970
-	// again says that the next batch may have been sent under its ID by the process before this one: a server that took it
-	// then reads nothing of it now, so volatile EDUs don't go with it.
+	// again says that the next batch may have been sent under its ID before, by the process before this one or without its being
+	// noted: a server that took it then reads nothing of it now, so volatile EDUs don't go with it.
 	again bool
 }
 

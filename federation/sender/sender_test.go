@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -160,6 +161,28 @@ func TestWhatIsSentAgainAfterAStartIsAlone(t *testing.T) {
 		stop()
 		if log := w.takeLog(); len(log) != 1 || len(log[0].pdus) != 1 || len(log[0].edus) != 1 {
 			t.Errorf("later they go together: got %+v", log)
+		}
+	})
+}
+
+// TestWhatIsSentAgainUnnotedIsAlone: nor does a server that took a batch which couldn't be noted as sent.
+func TestWhatIsSentAgainUnnotedIsAlone(t *testing.T) {
+	bubble(t, Limits{}, func(t *testing.T, s *Sender, b *box, w *wire) {
+		out := func(err error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.doneErr = err
+		}
+		out(errors.New("no database"))
+		b.put(peer, 1)
+		s.Wake(peer)
+		sleep(time.Second)
+		out(nil)
+		s.EDU(federation.EDU{Type: "m.receipt"}, peer)
+		sleep(outboxPause)
+		log := w.takeLog()
+		if len(log) != 3 || log[0].txnID != log[1].txnID || len(log[1].edus) != 0 || len(log[2].pdus) != 0 || len(log[2].edus) != 1 {
+			t.Errorf("got %+v", log)
 		}
 	})
 }

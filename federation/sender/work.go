@@ -125,6 +125,9 @@ func (s *Sender) success(ctx context.Context, q *queue, batch Batch, txn federat
 	}
 	if !batch.Empty() {
 		if err := s.finish(ctx, q, batch); err != nil {
+			s.mu.Lock()
+			q.again = true
+			s.mu.Unlock()
 			return s.outboxFailed(ctx, q, "noting that a batch went out failed; it is sent again", err)
 		}
 	}
