@@ -8,9 +8,8 @@ import (
 
 // EventsState is the state that a list of events amounts to, for instance the auth events of an event. Of two with
 // the same type and state key the later one counts; events that are not state events are left out. The list is looked
-// through for each question, and isn't to be changed meanwhile. The result remembers parsed power levels (see Memo) and
-// is not safe for concurrent use.
-func EventsState(events []*event.Event) State { return NewMemo(eventsState(events)) }
+// through for each question, and isn't to be changed meanwhile.
+func EventsState(events []*event.Event) State { return eventsState(events) }
 
 type eventsState []*event.Event
 

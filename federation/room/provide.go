@@ -267,10 +267,10 @@ func (s *step) glance(ids []id.EventID) (map[id.EventID]Stored, error) {
 	for _, e := range ids {
 		if c := s.batch[e]; c != nil {
 			known[e] = Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}
-		} else if stored, ok := s.read[e]; ok {
-			known[e] = stored
-		} else if !s.asked[e] {
+		} else if stored, asked := s.read[e]; !asked {
 			want = append(want, e)
+		} else if stored.Event != nil {
+			known[e] = stored
 		}
 	}
 	if len(want) == 0 {

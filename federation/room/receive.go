@@ -317,10 +317,9 @@ func stateWith(before roomstate.Map, e *event.Event) roomstate.Map {
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 4
 func (s *step) checkAuthEvents(c *Committed) error {
 	ids := authEvents(c.Event)
-	listed := make([]*event.Event, 0, len(ids))
 	state := make([]*event.Event, 0, len(ids))
-	rejected := make(map[id.EventID]bool)
-	for i, a := range ids {
+	var rejected []id.EventID
+	for _, a := range ids {
 		stored, ok, err := s.stored(a)
 		if err != nil {
 			return err
@@ -328,13 +327,13 @@ func (s *step) checkAuthEvents(c *Committed) error {
 		if !ok {
 			return fmt.Errorf("room: auth event %s of %s isn't there", a, c.Event.ID())
 		}
-		rejected[a] = stored.Status == Rejected
-		state = append(state, stored.Event)
-		if i < len(c.Event.AuthEvents()) {
-			listed = append(listed, stored.Event)
+		if stored.Status == Rejected {
+			rejected = append(rejected, a)
 		}
+		state = append(state, stored.Event)
 	}
-	if err := authrules.CheckAuthEvents(c.Event, listed, func(e id.EventID) bool { return rejected[e] }); err != nil {
+	listed := state[:len(c.Event.AuthEvents())]
+	if err := authrules.CheckAuthEvents(c.Event, listed, func(e id.EventID) bool { return slices.Contains(rejected, e) }); err != nil {
 		return err
 	}
 	return s.m.cache.check(c.Event, authrules.EventsState(state))

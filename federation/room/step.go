@@ -26,8 +26,7 @@ type step struct {
 
 	batch   map[id.EventID]*Committed    // decided in this step
 	order   []*Committed                 // the same, prev events first; nil where a placed event replaced its outlier
-	read    map[id.EventID]Stored        // read in this step
-	asked   map[id.EventID]bool          // asked of the source in this step, there or not
+	read    map[id.EventID]Stored        // asked of the source in this step; without an event: not there
 	above   map[id.EventID]bool          // known to be referenced (or not) by an accepted event
 	given   map[id.EventID]roomstate.Map // states before events, told by another server
 	sends   []sending
@@ -52,7 +51,7 @@ func newStep(m *Machine, now time.Time, src Source) *step {
 	return &step{
 		m: m, now: now, src: src, forward: m.forward, current: m.current, partial: m.partial,
 		batch: make(map[id.EventID]*Committed), read: make(map[id.EventID]Stored),
-		asked: make(map[id.EventID]bool), above: make(map[id.EventID]bool), given: make(map[id.EventID]roomstate.Map),
+		above: make(map[id.EventID]bool), given: make(map[id.EventID]roomstate.Map),
 	}
 }
 
@@ -106,15 +105,16 @@ func (s *step) input(in Input) error {
 func (s *step) load(ids []id.EventID) error {
 	var want []id.EventID
 	for _, e := range ids {
-		if s.batch[e] != nil || s.asked[e] {
+		if s.batch[e] != nil {
 			continue
 		}
-		s.asked[e] = true
-		if stored, ok := s.m.cache.events.get(e); ok {
-			s.read[e] = stored
+		if _, asked := s.read[e]; asked {
 			continue
 		}
-		want = append(want, e)
+		stored, ok := s.m.cache.events.get(e)
+		if s.read[e] = stored; !ok {
+			want = append(want, e)
+		}
 	}
 	for chunk := range slices.Chunk(want, maxSourceBatch) {
 		found, err := s.src.Events(chunk)
@@ -133,13 +133,14 @@ func (s *step) stored(e id.EventID) (Stored, bool, error) {
 	if c := s.batch[e]; c != nil {
 		return Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}, true, nil
 	}
-	if !s.asked[e] {
+	stored, asked := s.read[e]
+	if !asked {
 		if err := s.load([]id.EventID{e}); err != nil {
 			return Stored{}, false, err
 		}
+		stored = s.read[e]
 	}
-	stored, ok := s.read[e]
-	return stored, ok, nil
+	return stored, stored.Event != nil, nil
 }
 
 // placed tells whether an event has its place in the graph here, and so states before and after it.
@@ -380,7 +381,9 @@ func (s *step) remember() {
 	cache := &s.m.cache
 	if len(s.read) <= cachedEvents {
 		for e, stored := range s.read {
-			cache.events.put(e, stored)
+			if stored.Event != nil {
+				cache.events.put(e, stored)
+			}
 		}
 	}
 	committed := s.result.Commit.Events
