@@ -11,9 +11,9 @@ import (
 
 func (a *API) relationRoutes() []route {
 	return []route{
-		{http.MethodGet, "/rooms/{roomId}/relations/{eventId}", v1, withUser, ordinary, a.relations},
-		{http.MethodGet, "/rooms/{roomId}/relations/{eventId}/{relType}", v1, withUser, ordinary, a.relations},
-		{http.MethodGet, "/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}", v1, withUser, ordinary, a.relations},
+		{http.MethodGet, "/rooms/{roomId}/relations/{eventId}", v1Unstable, withUser, ordinary, a.relations},
+		{http.MethodGet, "/rooms/{roomId}/relations/{eventId}/{relType}", v1Unstable, withUser, ordinary, a.relations},
+		{http.MethodGet, "/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}", v1Unstable, withUser, ordinary, a.relations},
 		{http.MethodGet, "/rooms/{roomId}/threads", v1, withUser, ordinary, a.threads},
 	}
 }

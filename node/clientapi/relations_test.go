@@ -162,6 +162,7 @@ var _ = Describe("relations of events", func() {
 		deep := send(alice, "m.reaction", relates("m.annotation", children[0], obj{"key": "👍"}))
 		of := "/relations/" + esc(root)
 
+		Expect(fine(alice.get("/_matrix/client/unstable/rooms/" + esc(room) + of)).body).To(Equal(fine(alice.get(path(of))).body), "as bots call it")
 		first := fine(alice.get(path(of + "?limit=4")))
 		Expect(eventIDs(first.body["chunk"])).To(Equal([]string{reaction, children[4], children[3], children[2]}))
 		rest := fine(alice.get(path(of + "?limit=4&from=" + first.text("next_batch"))))

@@ -16,6 +16,8 @@ var (
 	formerlyUnstable = append(stable[:2:2], "/_matrix/client/unstable")
 	// v1: endpoints that came after v3 was made the default of the older ones.
 	v1 = prefixes{"/_matrix/client/v1"}
+	// v1Unstable is formerlyUnstable for them.
+	v1Unstable = append(v1[:1:1], "/_matrix/client/unstable")
 	// unversioned paths are written out whole.
 	unversioned = prefixes{""}
 )

@@ -3,6 +3,7 @@ package clientsync
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,7 +60,7 @@ type RoomEventFilter struct {
 func ParseFilter(raw []byte) (Filter, error) {
 	var filter Filter
 	if err := json.Unmarshal(raw, &filter); err != nil {
-		return filter, fmt.Errorf("not a filter: %w", err)
+		return filter, notAFilter(err)
 	}
 	if f := filter.EventFormat; f != "" && f != "client" && f != "federation" {
 		return filter, fmt.Errorf("event_format %q is neither client nor federation", f)
@@ -73,6 +74,16 @@ func ParseFilter(raw []byte) (Filter, error) {
 		}
 	}
 	return filter, nil
+}
+
+// notAFilter says to people what is wrong with a filter that can't be decoded.
+func notAFilter(err error) error {
+	var wrongType *json.UnmarshalTypeError
+	if !errors.As(err, &wrongType) || wrongType.Field == "" {
+		return errors.New("not a JSON object of a filter's form")
+	}
+	path := slices.DeleteFunc(strings.Split(wrongType.Field, "."), func(name string) bool { return name[0] < 'a' }) // of what is embedded
+	return fmt.Errorf("%s must not be a %s", strings.Join(path, "."), wrongType.Value)
 }
 
 // AtMost is the limit if there is one above 0, and no more than most; else fallback.
@@ -92,7 +103,7 @@ func (f EventFilter) wantsNothing() bool {
 func ParseRoomEventFilter(raw []byte) (RoomEventFilter, error) {
 	var filter RoomEventFilter
 	if err := json.Unmarshal(raw, &filter); err != nil {
-		return filter, fmt.Errorf("not a filter: %w", err)
+		return filter, notAFilter(err)
 	}
 	if filter.Limit != nil && *filter.Limit < 0 {
 		return filter, fmt.Errorf("limit %d is negative", *filter.Limit)

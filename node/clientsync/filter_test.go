@@ -31,6 +31,25 @@ func FuzzParseFilter(f *testing.F) {
 	})
 }
 
+// TestFiltersErrorsAreForPeople: what is wrong is named as the client wrote it.
+func TestFiltersErrorsAreForPeople(t *testing.T) {
+	for raw, want := range map[string]string{
+		`{"room":{"timeline":{"limit":"5"}}}`:             "room.timeline.limit must not be a string",
+		`{"room":{"state":{"lazy_load_members":"true"}}}`: "room.state.lazy_load_members must not be a string",
+		`{"presence":[]}`:                    "presence must not be a array",
+		`[]`:                                 "not a JSON object of a filter's form",
+		`{"room":`:                           "not a JSON object of a filter's form",
+		`{"room":{"timeline":{"limit":-1}}}`: "limit -1 is negative",
+	} {
+		if _, err := ParseFilter([]byte(raw)); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, not %s", raw, err, want)
+		}
+	}
+	if _, err := ParseRoomEventFilter([]byte(`{"limit":true}`)); err == nil || err.Error() != "limit must not be a bool" {
+		t.Error(err)
+	}
+}
+
 // A pattern of a hostile client doesn't cost more than its length times the type's: one that tried all ways would go on for ever.
 func TestPatternsAreQuick(t *testing.T) {
 	filter := EventFilter{Types: []string{strings.Repeat("*a", 5000) + "*b"}}
