@@ -25,7 +25,8 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (bod
 	held := int64(0)
 	give := func() { a.load.Bodies.Add(-held) }
 	from := http.MaxBytesReader(w, r.Body, limit)
-	buffer := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), 64<<10)+1))
+	// With room for one more reading, without which the buffer would be made anew, twice as large, to find that nothing follows.
+	buffer := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), 64<<10)+bytes.MinRead))
 	for {
 		n, err := io.CopyN(buffer, from, 64<<10)
 		held += n
