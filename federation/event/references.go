@@ -32,8 +32,7 @@ type Glance struct {
 	auth  []id.EventID
 }
 
-// Read reads what [Event.JSON] gave. Like [Load] it trusts the text, which must not be changed while others are read; auth is shared and
-// must not be changed at all.
+// Read reads what [Event.JSON] gave. Like [Load] it trusts the text, of which it keeps nothing; auth is shared and must not be changed.
 func (g *Glance) Read(rules *roomversion.Rules, canonical []byte) (auth []id.EventID, depth int64, err error) {
 	members, found := canonicaljson.Walk(canonical), 0
 	for key, value, ok := members.Next(); ok && found < 2; key, value, ok = members.Next() {
@@ -47,7 +46,7 @@ func (g *Glance) Read(rules *roomversion.Rules, canonical []byte) (auth []id.Eve
 			if auth, err = appendReferences(nil, rules, "auth_events", value, MaxAuthEvents); err != nil {
 				return nil, 0, err
 			}
-			g.rules, g.list, g.auth = rules, value, auth[:len(auth):len(auth)]
+			g.rules, g.list, g.auth = rules, append(g.list[:0], value...), auth[:len(auth):len(auth)]
 		case "depth":
 			found++
 			if depth, ok = canonicaljson.Int(value); !ok {

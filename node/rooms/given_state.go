@@ -106,7 +106,7 @@ const chainChunk = 256
 func (g *givenState) inOrder(ctx context.Context, ids []id.EventID, yield func(json.RawMessage) error) error {
 	read := make(map[id.EventID]json.RawMessage, len(ids))
 	err := g.r.store.EachEvent(ctx, ids, func(e store.ServedEvent) error {
-		read[e.ID] = e.JSON
+		read[e.ID] = slices.Clone(e.JSON)
 		return nil
 	})
 	for _, eventID := range ids {

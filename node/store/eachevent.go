@@ -14,7 +14,7 @@ import (
 // ServedEvent is what other servers get of an event, and what its auth chain takes.
 type ServedEvent struct {
 	ID id.EventID
-	// JSON is the event as it may be served: redacted if it was.
+	// JSON is the event as it may be served: redacted if it was. It is overwritten once use has returned.
 	JSON json.RawMessage
 	// Auth is shared with other events and must not be changed.
 	Auth  []id.EventID
@@ -27,18 +27,22 @@ type ServedEvent struct {
 func (s *Store) EachEvent(ctx context.Context, ids []id.EventID, use func(ServedEvent) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	batches, failed := make(chan []ServedEvent, 1), make(chan error, 1)
+	batches, used, failed := make(chan *servedBatch, 1), make(chan *servedBatch, 3), make(chan error, 1)
+	for range cap(used) { // one is filled, one waits, of one the events are used
+		used <- &servedBatch{}
+	}
 	go func() {
 		defer close(batches)
-		failed <- s.eachBatch(ctx, ids, batches)
+		failed <- s.eachBatch(ctx, ids, used, batches)
 	}()
 	var err error
-	for events := range batches {
-		for _, e := range events {
+	for batch := range batches {
+		for _, e := range batch.events {
 			if err == nil {
 				err = use(e)
 			}
 		}
+		used <- batch
 		if err != nil {
 			cancel() // the reading ends, and with it the batches
 		}
@@ -59,8 +63,8 @@ const (
 // eachBatch reads events. To find an event by its ID costs as much as to read it, and most of a large state was stored together. So a few
 // are found, and where those are so close that half of what is between them must be of the state, everything there is read. The rest is
 // found by its IDs.
-func (s *Store) eachBatch(ctx context.Context, ids []id.EventID, to chan<- []ServedEvent) error {
-	r := servedReader{store: s, wanted: make(map[id.EventID]struct{}, len(ids)), to: to}
+func (s *Store) eachBatch(ctx context.Context, ids []id.EventID, from <-chan *servedBatch, to chan<- *servedBatch) error {
+	r := servedReader{store: s, wanted: make(map[id.EventID]struct{}, len(ids)), from: from, to: to}
 	for _, e := range ids {
 		r.wanted[e] = struct{}{}
 	}
@@ -120,8 +124,16 @@ func (s *Store) sortedNumbers(ctx context.Context, ids []id.EventID) ([]Position
 type servedReader struct {
 	store  *Store
 	wanted map[id.EventID]struct{} // and not read yet
-	to     chan<- []ServedEvent
+	from   <-chan *servedBatch     // to be filled again
+	to     chan<- *servedBatch
 	glance event.Glance
+}
+
+// servedBatch is events that were read together. Its memory is used again and again: a large state is a hundred megabytes.
+type servedBatch struct {
+	events []ServedEvent
+	rows   []servedRow
+	texts  []byte // of all rows
 }
 
 // servedColumns are what an event is served from.
@@ -130,7 +142,7 @@ const servedColumns = "SELECT event_id, room, redacted_by, json FROM events WHER
 // servedRow is a row of servedColumns.
 type servedRow struct {
 	eventRow
-	start, end int // of the JSON, among that of all
+	start, end int // of the JSON, in the texts
 }
 
 // at reads at most listLength events by their numbers, which are sorted. What was stored together is read in one scan.
@@ -139,7 +151,7 @@ func (r *servedReader) at(ctx context.Context, numbers []Position) error {
 	if int64(last-first) < 2*int64(len(numbers)) {
 		return r.between(ctx, first, last)
 	}
-	return r.batch(ctx, len(numbers), func(scan func(*sql.Rows) error) error {
+	return r.batch(ctx, func(scan func(*sql.Rows) error) error {
 		return listPositions(servedColumns+"IN (%s) ORDER BY number", nil, numbers, func(query string, args []any) error {
 			return r.store.read.each(ctx, query, args, scan)
 		})
@@ -148,14 +160,32 @@ func (r *servedReader) at(ctx context.Context, numbers []Position) error {
 
 // between reads what is wanted of at most 2*listLength neighbours.
 func (r *servedReader) between(ctx context.Context, first, last Position) error {
-	return r.batch(ctx, min(len(r.wanted), int(last-first)+1), func(scan func(*sql.Rows) error) error {
+	return r.batch(ctx, func(scan func(*sql.Rows) error) error {
 		return r.store.read.each(ctx, servedColumns+"BETWEEN $1 AND $2 ORDER BY number", []any{int64(first), int64(last)}, scan)
 	})
 }
 
-// batch passes on what is wanted of the rows that read gives to scan, which are about so many.
-func (r *servedReader) batch(ctx context.Context, count int, read func(scan func(*sql.Rows) error) error) error {
-	rows, texts := make([]servedRow, 0, count), make([]byte, 0, servedSize*count)
+// batch passes on what is wanted of the rows that read gives to scan.
+func (r *servedReader) batch(ctx context.Context, read func(scan func(*sql.Rows) error) error) error {
+	var batch *servedBatch
+	select {
+	case batch = <-r.from:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := r.fill(ctx, batch, read); err != nil {
+		return err
+	}
+	select {
+	case r.to <- batch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *servedReader) fill(ctx context.Context, batch *servedBatch, read func(scan func(*sql.Rows) error) error) error {
+	rows, texts := batch.rows[:0], batch.texts[:0]
 	var row servedRow
 	var eventID string // plain types are scanned faster
 	var raw sql.RawBytes
@@ -163,9 +193,9 @@ func (r *servedReader) batch(ctx context.Context, count int, read func(scan func
 		if err := result.Scan(&eventID, &row.number, &row.redactedBy, &raw); err != nil {
 			return err
 		}
+		before := len(r.wanted)
 		row.eventID = id.EventID(eventID)
-		if _, ok := r.wanted[row.eventID]; ok {
-			delete(r.wanted, row.eventID)
+		if delete(r.wanted, row.eventID); len(r.wanted) < before { // it was wanted: not looked for twice, as that is slow in a large table
 			row.start = len(texts)
 			texts = append(texts, raw...)
 			row.end = len(texts)
@@ -173,26 +203,17 @@ func (r *servedReader) batch(ctx context.Context, count int, read func(scan func
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	events := make([]ServedEvent, len(rows))
-	for i := range rows {
+	batch.events, batch.rows, batch.texts = slices.Grow(batch.events[:0], len(rows)), rows, texts
+	for i := 0; i < len(rows) && err == nil; i++ {
+		var e ServedEvent
 		rows[i].json = texts[rows[i].start:rows[i].end:rows[i].end]
-		if events[i], err = r.served(ctx, &rows[i].eventRow); err != nil {
+		if e, err = r.served(ctx, &rows[i].eventRow); err != nil {
 			return fmt.Errorf("store: reading: %w", err)
 		}
+		batch.events = append(batch.events, e)
 	}
-	select {
-	case r.to <- events:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return err
 }
-
-// servedSize is about how long an event of a state is.
-const servedSize = 800
 
 func (r *servedReader) served(ctx context.Context, row *eventRow) (ServedEvent, error) {
 	if row.redactedBy.Valid {
