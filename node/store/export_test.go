@@ -14,3 +14,11 @@ func (s *Store) ReadUsedTxns(ctx context.Context) error { return s.usedTxns.read
 
 // MayBeUsed tells what the filter says.
 func (s *Store) MayBeUsed(c ClientTxn) bool { return s.usedTxns.mayHave(c.key()) }
+
+// ShortenTail has events moved to the indexes so many together, some of them with each transaction.
+func (s *Store) ShortenTail(ctx context.Context, long, some int) error {
+	return s.commit.write(ctx, func(*writeTx) error {
+		s.tail.long, s.tail.hurry = long, some
+		return nil
+	})
+}

@@ -79,6 +79,10 @@ var (
 	insertClientTxn     = &insertion{
 		into: "client_txns (txn_key, event_id, created)", columns: 3, key: 0,
 	}
+	insertSweptTxn = &insertion{
+		into: "client_txns (txn_key, event_id, created)", columns: 3, key: 0,
+		conflict: "ON CONFLICT DO NOTHING", // a sweep that came to no end may have been here before
+	}
 	insertReceipt = &insertion{
 		into: "receipts (room, user_id, type, thread, event_id, ts, position)", columns: 7, key: 4,
 		conflict: `ON CONFLICT (room, user_id, type, thread) DO UPDATE SET event_id = excluded.event_id,

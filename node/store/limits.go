@@ -37,10 +37,11 @@ const (
 	knownNodes = 1 << 16
 	// roomCache is how many rooms' numbers and versions are kept in memory.
 	roomCache = 1 << 14
-	// tailLength is how many events are written to the indexes at once: enough that a page of an index takes several even
-	// with some hundred busy rooms, few enough that the transaction that writes them takes 10 ms longer, and that a start
-	// reads them in as long.
-	tailLength = 2048
+	// tailLength is how many events are moved to the indexes together: enough that a page of an index takes several even where there are
+	// some hundred thousand events already, few enough that a start reads them in a moment. sweepRows is how many of them a transaction
+	// takes more while the indexes are to have all soon: they take it some ms.
+	tailLength = 16384
+	sweepRows  = 1000
 	// citedOutliers is how many outliers a commit may have before they are left out of citations: the state of a room that
 	// was joined would be a third longer to write, for questions that may never be asked.
 	citedOutliers = 256

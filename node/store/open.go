@@ -29,7 +29,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s.tail)
 	s.usedTxns = newUsedTxns(s)
-	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.indexLong, s.durable, s.settled
+	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.index, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)
 	s.present = newPresent()
 	s.events = newEventCache(orDefault(opts.EventCache, defaultEventCache))
@@ -194,7 +194,7 @@ func (s *Store) cleanRegularly(ctx context.Context) {
 // expired, device lists of users who share no room any more, what is kept for servers that are out for too long, and rows of the
 // outbox that went out. Run does it now and then.
 func (s *Store) Clean(ctx context.Context, now time.Time) error {
-	if err := s.commit.write(ctx, func(t *writeTx) error { return s.tail.index(t, 1) }); err != nil {
+	if err := s.tail.empty(ctx); err != nil {
 		return err // client transactions expire in the table
 	}
 	expired := []struct {

@@ -8,7 +8,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"hanse/federation/id"
 )
@@ -16,7 +16,7 @@ import (
 // tail is the newest events, those that are not in the indexes event_ids, timeline and client_txns yet.
 //
 // An index that is up to date costs each commit some pages, one an entry at worst, wherever in the file they are. So the
-// indexes are written a few thousand events at a time, in their order: a page then takes many entries at once. What is
+// indexes are written many thousand events at a time, in their order (see sweep): a page then takes many entries at once. What is
 // not in them is here, in memory; a start reads it from the events, which are stored in the order of their positions.
 // The counter indexed tells where the indexes end and the tail begins. History, which is stored many events of a room at
 // a time, goes to the index at once.
@@ -29,6 +29,11 @@ type tail struct {
 	passed  int                     // guarded by mu: events that went past the tail since it was emptied; a start reads them too
 	indexed Position                // guarded by mu
 	txns    map[txnKey]tailTxn      // guarded by mu
+
+	sweep   *sweep      // owned by the writer; nil: none is under way
+	long    int         // owned by the writer: how many events are moved to the indexes together
+	hurry   int         // owned by the writer: how many of them a transaction moves at least while the indexes are to have all soon
+	hurried atomic.Bool // they are
 }
 
 // tailEntry is an accepted live event.
@@ -51,7 +56,7 @@ type tailTxn struct {
 type txnKey [16]byte
 
 func newTail(s *Store) *tail {
-	return &tail{store: s, ids: map[id.EventID]Position{}, rooms: map[int64][]tailEntry{}, txns: map[txnKey]tailTxn{}}
+	return &tail{store: s, long: tailLength, hurry: sweepRows, ids: map[id.EventID]Position{}, rooms: map[int64][]tailEntry{}, txns: map[txnKey]tailTxn{}}
 }
 
 // entries are a room's, and the position up to which the indexes have what is not among them. The slice must not be
@@ -98,87 +103,6 @@ func (l *tail) remove(room int64, place Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rooms[room] = slices.DeleteFunc(slices.Clone(l.rooms[room]), func(e tailEntry) bool { return e.position == place })
-}
-
-// indexLong moves the tail to the indexes if it is long. Called at the beginning of each of the writer's transactions.
-func (l *tail) indexLong(t *writeTx) error { return l.index(t, tailLength) }
-
-// index moves the tail to the indexes if it has at least so many events.
-func (l *tail) index(t *writeTx, least int) error {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if len(l.ids)+l.passed < least {
-		return nil
-	}
-	upto := t.position
-	for _, number := range sortedKeys(l.rooms, cmp.Compare) {
-		for _, e := range l.rooms[number] {
-			if err := t.insert(insertTimeline, number, int64(e.position), e.depth, int64(e.number)); err != nil {
-				return err
-			}
-		}
-	}
-	for _, e := range sortedKeys(l.ids, cmp.Compare) {
-		if err := t.insert(insertEventID, string(e), int64(l.ids[e])); err != nil {
-			return err
-		}
-	}
-	now := time.Now().UnixMilli()
-	keys := sortedKeys(l.txns, func(a, b txnKey) int { return slices.Compare(a[:], b[:]) })
-	for _, key := range keys {
-		if err := t.insert(insertClientTxn, key[:], string(l.txns[key].eventID), now); err != nil {
-			return err
-		}
-	}
-	if _, err := t.exec("DELETE FROM moved WHERE position <= $1", int64(upto)); err != nil {
-		return err
-	}
-	if _, err := t.exec("UPDATE counters SET indexed = $1", int64(upto)); err != nil {
-		return err
-	}
-	t.then(func() {
-		for _, key := range keys {
-			l.store.usedTxns.add(key)
-		}
-		l.cut(upto)
-	})
-	return nil
-}
-
-func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, compare)
-	return keys
-}
-
-// cut drops what is in the indexes.
-func (l *tail) cut(upto Position) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.indexed, l.passed = upto, 0
-	rooms := map[int64][]tailEntry{} // new ones: maps and slices don't shrink
-	for number, entries := range l.rooms {
-		i := slices.IndexFunc(entries, func(e tailEntry) bool { return e.position > upto })
-		if i >= 0 {
-			rooms[number] = slices.Clone(entries[i:])
-		}
-	}
-	ids := map[id.EventID]Position{}
-	for e, number := range l.ids {
-		if number > upto {
-			ids[e] = number
-		}
-	}
-	txns := map[txnKey]tailTxn{}
-	for key, txn := range l.txns {
-		if txn.position > upto {
-			txns[key] = txn
-		}
-	}
-	l.ids, l.rooms, l.txns = ids, rooms, txns
 }
 
 // load reads the tail at the start.
