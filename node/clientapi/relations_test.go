@@ -162,9 +162,10 @@ var _ = Describe("relations of events", func() {
 		deep := send(alice, "m.reaction", relates("m.annotation", children[0], obj{"key": "👍"}))
 		of := "/relations/" + esc(root)
 
-		Expect(fine(alice.get("/_matrix/client/unstable/rooms/" + esc(room) + of)).body).To(Equal(fine(alice.get(path(of))).body), "as bots call it")
+		newest := []string{reaction, children[4], children[3], children[2]}
+		Expect(eventIDs(fine(alice.get("/_matrix/client/unstable/rooms/" + esc(room) + of + "?limit=4")).body["chunk"])).To(Equal(newest), "as bots call it")
 		first := fine(alice.get(path(of + "?limit=4")))
-		Expect(eventIDs(first.body["chunk"])).To(Equal([]string{reaction, children[4], children[3], children[2]}))
+		Expect(eventIDs(first.body["chunk"])).To(Equal(newest))
 		rest := fine(alice.get(path(of + "?limit=4&from=" + first.text("next_batch"))))
 		Expect(eventIDs(rest.body["chunk"])).To(Equal([]string{children[1], children[0]}))
 		Expect(rest.body).NotTo(HaveKey("next_batch"))
