@@ -31,10 +31,7 @@ func LevelsOf(state State) (Levels, error) {
 	if !ok {
 		return levelsFrom(create, power), nil
 	}
-	if !memo.known || memo.create != create || memo.power != power {
-		memo.create, memo.power, memo.levels, memo.known = create, power, levelsFrom(create, power), true
-	}
-	return memo.levels, nil
+	return memo.levelsOf(create, power), nil
 }
 
 // levelsFrom makes levels of a room's create and power levels events, either may be nil. Properties that can't be

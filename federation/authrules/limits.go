@@ -4,3 +4,7 @@ package authrules
 // have one signature and one to three keys; two events of 64 KiB could otherwise ask for half a million checks, a
 // minute of work. An invite that asks for more is refused, so that the verdict doesn't hang on which are tried first.
 const maxInviteChecks = 1024
+
+// memoSize is how many power levels a Memo remembers: those of the branches that a resolution compares. Of five hundred users they take
+// some 20 KB.
+const memoSize = 4

@@ -31,10 +31,32 @@ func stateEvent(events []*event.Event, typ, stateKey string) *event.Event {
 // against one that changes as it goes (the state below may change between checks: what is remembered belongs to
 // events, not to places). Not safe for concurrent use.
 type Memo struct {
-	state         State
-	create, power *event.Event // what levels was made from
+	state State
+	known []remembered // at most memoSize
+	next  int          // the one that gives way next
+}
+
+// remembered are levels, and what they were made from.
+type remembered struct {
+	create, power *event.Event
 	levels        Levels
-	known         bool
+}
+
+// levelsOf are the levels of a room's create and power levels events.
+func (m *Memo) levelsOf(create, power *event.Event) Levels {
+	for i := range m.known {
+		if k := &m.known[i]; k.create == create && k.power == power {
+			return k.levels
+		}
+	}
+	made := remembered{create, power, levelsFrom(create, power)}
+	if len(m.known) < memoSize {
+		m.known = append(m.known, made)
+	} else {
+		m.known[m.next] = made
+		m.next = (m.next + 1) % memoSize
+	}
+	return made.levels
 }
 
 // NewMemo wraps a state; a Memo is returned as it is.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"hanse/federation/authrules"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
@@ -172,6 +173,9 @@ func (s *step) Rejected(e id.EventID) bool {
 	stored, ok, err := s.stored(e) // read before: Events gave it
 	return err == nil && ok && stored.Status == Rejected
 }
+
+// Memo is for state resolution: the power levels parsed last.
+func (s *step) Memo() *authrules.Memo { return s.m.cache.levels }
 
 // citing adds to a step what state resolution asks of a [Citer].
 type citing struct {

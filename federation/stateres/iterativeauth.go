@@ -17,14 +17,11 @@ type checkedState struct {
 	initial func(roomstate.Key) (id.EventID, bool)
 	applied map[roomstate.Key]*event.Event
 	auth    []*event.Event // auth events of the event under check, without rejected ones
-	memo    *authrules.Memo
 }
 
 // newCheckedState begins with the unconflicted state map.
 func newCheckedState(r *resolution) *checkedState {
-	s := &checkedState{r: r, initial: r.conflict.unconflicted, applied: map[roomstate.Key]*event.Event{}}
-	s.memo = authrules.NewMemo(s)
-	return s
+	return &checkedState{r: r, initial: r.conflict.unconflicted, applied: map[roomstate.Key]*event.Event{}}
 }
 
 // iterativeAuthChecks applies, in their order, those of the events that the authorisation rules allow.
@@ -34,6 +31,7 @@ func (s *checkedState) iterativeAuthChecks(events []int) error {
 	if err := s.prefetch(events); err != nil {
 		return err
 	}
+	state := s.r.memo.Over(s)
 	for _, v := range events {
 		e := s.r.pool.vertices[v].event
 		key, ok := keyOf(e)
@@ -44,7 +42,7 @@ func (s *checkedState) iterativeAuthChecks(events []int) error {
 		if s.auth, err = s.r.authEvents(s.auth[:0], v, s.r.pool.rejected); err != nil {
 			return err
 		}
-		err = authrules.Check(e, s.memo)
+		err = authrules.Check(e, state)
 		var rejection *authrules.Rejection
 		switch {
 		case err == nil:

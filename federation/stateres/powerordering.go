@@ -73,9 +73,8 @@ func (r *resolution) reverseTopologicalPowerOrdering(events []int) ([]int, error
 	for i, v := range events {
 		r.pool.vertices[v].place = i + 1
 	}
-	levels := levelsByAuth{}
 	for i, v := range events {
-		level, err := r.senderLevel(v, levels)
+		level, err := r.senderLevel(v)
 		if err != nil {
 			return nil, err
 		}
@@ -109,30 +108,14 @@ func (r *resolution) reverseTopologicalPowerOrdering(events []int) ([]int, error
 	return sorted, nil
 }
 
-// levelsByAuth remembers the power levels that hold by a create event and a power levels event.
-type levelsByAuth map[[2]*event.Event]authrules.Levels
-
 // senderLevel returns the power level of an event's sender by the event's own auth events.
-func (r *resolution) senderLevel(v int, known levelsByAuth) (int64, error) {
+func (r *resolution) senderLevel(v int) (int64, error) {
 	auth, err := r.authEvents(nil, v, func(id.EventID) bool { return false })
 	if err != nil {
 		return 0, err
 	}
-	create, power := withKey(auth, createKey), withKey(auth, powerKey)
-	levels, ok := known[[2]*event.Event{create, power}]
-	if !ok {
-		var list []*event.Event
-		for _, a := range []*event.Event{create, power} {
-			if a != nil {
-				list = append(list, a)
-			}
-		}
-		if levels, err = authrules.LevelsOf(authrules.EventsState(list)); err != nil {
-			return 0, err
-		}
-		known[[2]*event.Event{create, power}] = levels
-	}
-	return levels.User(r.pool.vertices[v].event.Sender()), nil
+	levels, err := authrules.LevelsOf(r.memo.Over(authrules.EventsState(auth)))
+	return levels.User(r.pool.vertices[v].event.Sender()), err
 }
 
 // powerVertex is an event that is being sorted.

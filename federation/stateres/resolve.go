@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"iter"
 
+	"hanse/federation/authrules"
 	"hanse/federation/dag"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
@@ -55,6 +56,12 @@ type Citations interface {
 	// its auth events, an index that begins later than the room (with the state of a join, say) is complete for all
 	// events that were stored after its beginning.
 	CitedBy(id.EventID) iter.Seq2[id.EventID, error]
+}
+
+// Remembering is what a Source implements that remembers parsed power levels from one call of Resolve to the next.
+type Remembering interface {
+	// Memo is used during the call alone, and asks no state after it.
+	Memo() *authrules.Memo
 }
 
 // ErrCitationsUnknown is what Citations yields for an event of which it doesn't know everything. The state is looked
@@ -99,14 +106,22 @@ type resolution struct {
 	rules    *roomversion.Rules
 	pool     *pool
 	conflict *conflict
+	memo     *authrules.Memo
 }
 
 func newResolution(rules *roomversion.Rules, states []roomstate.Map, src Source) *resolution {
 	p := newPool(src)
-	return &resolution{rules: rules, pool: p, conflict: findConflict(states, p)}
+	r := &resolution{rules: rules, pool: p, conflict: findConflict(states, p)}
+	if src, ok := src.(Remembering); ok {
+		r.memo = src.Memo()
+	} else {
+		r.memo = authrules.NewMemo(nil)
+	}
+	return r
 }
 
 func (r *resolution) resolve() (roomstate.Map, error) {
+	defer r.memo.Over(nil)
 	switch r.rules.StateResolution {
 	case roomversion.StateResolutionV1:
 		return r.resolveV1()

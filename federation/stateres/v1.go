@@ -158,7 +158,7 @@ func (s *v1State) resolveOther(_ roomstate.Key, events []*event.Event) (*event.E
 }
 
 func (s *v1State) allows(e *event.Event) (bool, error) {
-	err := authrules.Check(e, s)
+	err := authrules.Check(e, s.r.memo.Over(s))
 	var rejection *authrules.Rejection
 	if errors.As(err, &rejection) {
 		return false, nil
