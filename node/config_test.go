@@ -31,7 +31,11 @@ func TestUnknownKeysAreNamedWithLineAndNeighbour(t *testing.T) {
 		{"server_name: a.org\nfederation:\n  dns: x\n  dns_sever: 1.2.3.4:53\n", `hanse.yaml:4: unknown key "federation.dns_sever"; did you mean "federation.dns_server"?`},
 		{"dns_server: 1.2.3.4:53\n", `hanse.yaml:1: unknown key "dns_server"; did you mean "federation.dns_server"?`},
 		{"zzzzzzzzzzzzzz: 1\n", "`hanse config example` lists all keys"},
-		{"server_name: [a]\n", "hanse.yaml: line 1"},
+		{"server_name: [a]\n", "hanse.yaml: line 1: a list stands where a text is expected"},
+		{"client:\n  listen: 8008\n", `hanse.yaml: line 2: "8008" stands where a list is expected, as in [one, two]`},
+		{"registration: {open: perhaps}\n", `hanse.yaml: line 1: "perhaps" stands where true or false is expected`},
+		{"passwords: {bcrypt_cost: many}\n", `hanse.yaml: line 1: "many" stands where a whole number is expected`},
+		{"database: postgres://localhost/hanse\n", `hanse.yaml: line 1: "postgre..." stands where keys of its own are expected, indented below it`},
 		{"server_name: a\n  b: c\n", "hanse.yaml: line 2"},
 		{"- a\n", "hanse.yaml: line 1"},
 	} {

@@ -47,6 +47,8 @@ func (n *Node) listen(setting, address string, handler http.Handler, certificate
 		return nil, fmt.Errorf("%s: %s is taken by another program; stop that program or choose another address", setting, address)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("%s: this user may not bind %s; use a port above 1023 or grant CAP_NET_BIND_SERVICE", setting, address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s: %s is no address of this machine; name one that is, or leave out what is before the colon for all of them", setting, address)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}

@@ -170,6 +170,9 @@ func TestAStartThatCanNotBeIsRefusedClearly(t *testing.T) {
 		want   string
 	}{
 		"a taken port":            {func(c *Config) { c.Client.Listen = []string{taken.Addr().String()} }, "is taken by another program"},
+		"an address elsewhere":    {func(c *Config) { c.Client.Listen = []string{"192.0.2.1:0"} }, "192.0.2.1:0 is no address of this machine"},
+		"a name with a scheme":    {func(c *Config) { c.ServerName = "https://example.test" }, "without https://"},
+		"a key of another's":      {func(c *Config) { c.Federation.Key = c.Federation.Certificate }, "the chain in PEM form, and the key that was made with it"},
 		"another server name":     {func(c *Config) { c.ServerName = "other.test" }, "example.test"},
 		"a lost key":              {func(c *Config) { c.SigningKey = filepath.Join(c.DataDir, "nowhere.key") }, "restore the file from a backup"},
 		"a data folder in a file": {func(c *Config) { c.DataDir = c.Federation.Key }, "data_dir"},

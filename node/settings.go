@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -185,11 +186,45 @@ func ReadConfig(name string, data []byte) (Config, error) {
 	if err := document.Decode(&config); err != nil {
 		var typeError *yaml.TypeError
 		if errors.As(err, &typeError) {
+			for i, text := range typeError.Errors {
+				typeError.Errors[i] = wrongType(text)
+			}
 			err = errors.New(strings.Join(typeError.Errors, "; "))
 		}
 		return config, fmt.Errorf("%s: %w", name, err)
 	}
 	return config, nil
+}
+
+// typeErrorForm is what the YAML reader says of a value of another type than its key's.
+var typeErrorForm = regexp.MustCompile("^(line [0-9]+): cannot unmarshal !!([a-z]+) ?(?:`(.*)` )?into (.*)$")
+
+// wrongType says the same to people who don't know Go.
+func wrongType(text string) string {
+	parts := typeErrorForm.FindStringSubmatch(text)
+	if parts == nil {
+		return text
+	}
+	found, wanted := strconv.Quote(parts[3]), "a number is expected"
+	switch parts[2] {
+	case "seq":
+		found = "a list"
+	case "map":
+		found = "a key with a colon"
+	}
+	switch kind := parts[4]; {
+	case kind == "string":
+		wanted = "a text is expected"
+	case kind == "bool":
+		wanted = "true or false is expected"
+	case strings.HasPrefix(kind, "[]"):
+		wanted = "a list is expected, as in [one, two]"
+	case strings.Contains(kind, "."):
+		wanted = "keys of its own are expected, indented below it"
+	case strings.Contains(kind, "int"):
+		wanted = "a whole number is expected"
+	}
+	return parts[1] + ": " + found + " stands where " + wanted
 }
 
 // unknownKeys reports every key of a YAML mapping that Config does not have, each with its line and the nearest known key.

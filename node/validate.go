@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -70,6 +71,8 @@ func (c Config) Validate() error {
 	}
 	if c.ServerName == "" {
 		wrong("server_name", "is missing; give the name that follows the colon in your users' IDs, as in --server-name example.org")
+	} else if strings.Contains(c.ServerName, "/") {
+		wrong("server_name", "%q is an address; give the name alone, without https:// and without a path", c.ServerName)
 	} else if _, err := id.ParseServerName(c.ServerName); err != nil {
 		wrong("server_name", "%v", err)
 	}
@@ -174,8 +177,11 @@ func checkCertificate(wrong func(path, format string, args ...any), section, cer
 	case key == "":
 		wrong(section+".key", "is missing, although %s.certificate is given", section)
 	default:
-		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
+		_, err := tls.LoadX509KeyPair(certificate, key)
+		if _, file := errors.AsType[*fs.PathError](err); file {
 			wrong(section+".certificate", "%v", err)
+		} else if err != nil {
+			wrong(section+".certificate", "%s with the key %s: %v; give the chain in PEM form, and the key that was made with it", certificate, key, err)
 		}
 	}
 }
