@@ -30,6 +30,7 @@ var (
 const (
 	usersEach    = 3
 	chaosRooms   = 4
+	roundsARoom  = 6 // then others are made: in the end nobody is left who may do anything
 	actsARound   = 50
 	actsAtOnce   = 4
 	agreeWithin  = 3 * time.Minute // servers that were cut off are tried again after half a minute
@@ -51,9 +52,11 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("seed %d", seed)
 	c := newChaos(t, seed)
-	c.makeRooms()
-	for began, round := time.Now(), 1; time.Since(began) < *chaosFor && !t.Failed(); round++ {
-		c.round = fmt.Sprintf("round %d, %s", round, c.breaks())
+	for began, round := time.Now(), 0; time.Since(began) < *chaosFor && !t.Failed(); round++ {
+		if round%roundsARoom == 0 {
+			c.makeRooms()
+		}
+		c.round = fmt.Sprintf("round %d, %s", round+1, c.breaks())
 		c.act()
 		c.heal()
 		c.agree()
@@ -96,7 +99,7 @@ type chaosRoom struct {
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
-	c := &chaos{t: t, random: rand.New(rand.NewPCG(seed, 0)), links: &links{}, crews: map[*server][]*person{}}
+	c := &chaos{t: t, random: rand.New(rand.NewPCG(seed, 0)), links: newLinks(), crews: map[*server][]*person{}}
 	folder := t.TempDir()
 	ca, err := fabric.LoadOrCreateCA(folder)
 	Expect(err).NotTo(HaveOccurred())
@@ -134,8 +137,9 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	return c
 }
 
-// makeRooms makes rooms of different versions, in which the servers take turns as the first.
+// makeRooms makes rooms of different versions in place of those that were, in which the servers take turns as the first.
 func (c *chaos) makeRooms() {
+	c.round, c.rooms = "new rooms", nil
 	versions := []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"}
 	if peerKind == "dendrite" {
 		versions = versions[:11]
@@ -169,20 +173,28 @@ func (c *chaos) breaks() string {
 		x, y := a.orders.ServerName, b.orders.ServerName
 		cut[[2]string{x, y}], cut[[2]string{y, x}] = true, true
 	}
-	defer func() { c.links.set(cut) }()
 	order := c.random.Perm(len(c.servers))
 	a, b, third := c.servers[order[0]], c.servers[order[1]], c.servers[order[2]]
-	switch c.random.IntN(5) {
+	x, y := a.orders.ServerName, b.orders.ServerName
+	silent, how := c.random.IntN(3) == 0, ""
+	if silent {
+		how = ": requests are not answered"
+	}
+	defer func() { c.links.set(cut, silent) }()
+	switch c.random.IntN(6) {
 	case 0:
 		apart(a, b)
-		return a.orders.ServerName + " and " + b.orders.ServerName + " don't reach each other"
-	case 1, 2:
+		return x + " and " + y + " don't reach each other" + how
+	case 1:
+		cut[[2]string{x, y}] = true
+		return x + " doesn't reach " + y + how
+	case 2, 3:
 		apart(a, b)
 		apart(a, third)
-		return a.orders.ServerName + " reaches nobody"
-	case 3:
+		return x + " and the others don't reach each other" + how
+	case 4:
 		c.dead = a
-		return a.orders.ServerName + " is killed"
+		return x + " is killed"
 	default:
 		return "nothing is broken"
 	}
@@ -257,7 +269,7 @@ func (r *chaosRoom) pick(n int) string {
 
 // heal mends the links and starts who was killed.
 func (c *chaos) heal() {
-	c.links.set(nil)
+	c.links.set(nil, false)
 	if c.dead != nil {
 		<-c.dead.process.Ended()
 		c.dead.start()

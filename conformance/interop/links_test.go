@@ -21,21 +21,37 @@ const linkPort = 8449
 // links stand where servers are looked for, and lead to where they are. They know who asks by its signature, and cut. A
 // request for keys is signed by nobody, and passes.
 type links struct {
-	mu  sync.Mutex
-	cut map[[2]string]bool // guarded by mu; by the names of who asks and who is asked
+	mu      sync.Mutex
+	cut     map[[2]string]bool // guarded by mu; by the names of who asks and who is asked
+	silent  bool               // guarded by mu; a request over a link that is cut gets no answer until links are set anew
+	changed chan struct{}      // guarded by mu; closed when links are set anew
 }
 
-// set says which servers don't reach which.
-func (l *links) set(cut map[[2]string]bool) {
+func newLinks() *links { return &links{changed: make(chan struct{})} }
+
+// set says which servers don't reach which, and whether they are told so.
+func (l *links) set(cut map[[2]string]bool, silent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cut = cut
+	l.cut, l.silent = cut, silent
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
-func (l *links) isCut(from, to string) bool {
+// pass waits or gives up a request over a link that is cut.
+func (l *links) pass(r *http.Request, to string) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cut[[2]string{from, to}]
+	cut, silent, changed := l.cut[[2]string{asking(r), to}], l.silent, l.changed
+	l.mu.Unlock()
+	if cut && silent {
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+		}
+	}
+	if cut {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // stand stands before a server until close is called.
@@ -65,9 +81,7 @@ func (l *links) stand(ca *fabric.CA, ip netip.Addr) (close func(), err error) {
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	server := &http.Server{ErrorLog: silent, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if l.isCut(asking(r), name) {
-			panic(http.ErrAbortHandler)
-		}
+		l.pass(r, name)
 		proxy.ServeHTTP(w, r)
 	})}
 	go func() { _ = server.Serve(listener) }() // ends with http.ErrServerClosed
