@@ -140,6 +140,12 @@ func (e *Ephemeral) flushOutgoing(ctx context.Context) {
 	roomsOf := map[id.ServerName][]id.RoomID{}
 	for _, room := range sortedKeys(rooms) {
 		servers, err := e.others(ctx, room)
+		if store.Unavailable(err) { // receipts were promised: they wait until it is back
+			for _, r := range rooms[room].receipts {
+				e.outgoing.addOldReceipt(r)
+			}
+			continue
+		}
 		if err != nil {
 			e.log.Warn("typing and receipts of a room were not sent", "room", room, "error", err)
 		}

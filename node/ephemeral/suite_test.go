@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,34 @@ type world struct {
 	room   id.RoomID
 	events []id.EventID // messages of alice, oldest first
 	sent   chan sent
+	out    func(bool) // the database can't be read, or can again
+}
+
+// database is one that can go out.
+func (w *world) database(path string) store.Dialect {
+	d := sqlite.OpenUnsynced(path)
+	classify := d.Classify
+	const missing = "no such table: partial_servers"
+	w.out = func(out bool) {
+		GinkgoHelper()
+		from, to := "away", "partial_servers"
+		if out {
+			from, to = to, from
+		}
+		write, read, err := d.Connect(context.Background())
+		Expect(err).NotTo(HaveOccurred())
+		_, err = write.Exec("ALTER TABLE " + from + " RENAME TO " + to)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(write.Close()).To(Succeed())
+		Expect(read.Close()).To(Succeed())
+	}
+	d.Classify = func(err error) store.ErrorClass {
+		if strings.Contains(err.Error(), missing) {
+			return store.ConnectionError
+		}
+		return classify(err)
+	}
+	return d
 }
 
 // nothing is the source of a room that is being made.
@@ -67,7 +96,8 @@ func (nothing) Referenced([]id.EventID) (map[id.EventID]bool, error) { return ni
 func newWorld(allowed func(context.Context, id.RoomID, id.ServerName) (bool, error)) *world {
 	GinkgoHelper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := store.Open(ctx, sqlite.Open(filepath.Join(GinkgoT().TempDir(), "hanse.db")), store.Options{ServerName: self})
+	w := &world{sent: make(chan sent, 100)}
+	s, err := store.Open(ctx, w.database(filepath.Join(GinkgoT().TempDir(), "hanse.db")), store.Options{ServerName: self})
 	Expect(err).NotTo(HaveOccurred())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Run(ctx) }()
@@ -76,7 +106,7 @@ func newWorld(allowed func(context.Context, id.RoomID, id.ServerName) (bool, err
 		<-done
 		Expect(s.Close()).To(Succeed())
 	})
-	w := &world{store: s, sent: make(chan sent, 100)}
+	w.store = s
 	w.config = ephemeral.Config{Self: self, Store: s, Allowed: allowed, Send: func(to []id.ServerName, edus ...federation.EDU) {
 		for _, edu := range edus {
 			w.sent <- sent{to, edu}
@@ -227,6 +257,17 @@ var _ = Describe("receipts", func() {
 		Expect(receipt.Data.ThreadID).To(Equal("main"))
 		Expect(receipt.Data.TS).To(BeNumerically("~", time.Now().UnixMilli(), 60_000))
 		Expect(w.SetReceipt(ctx, w.room, carol, ephemeral.Read, w.events[0], "")).To(MatchError(ContainSubstring("M_FORBIDDEN")))
+	})
+
+	It("that were set before the database went out go out when it is back", func(ctx context.Context) {
+		w := newWorld(nil)
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[0], "")).To(Succeed())
+		w.out(true)
+		w.Flush(ctx)
+		Expect(w.sent).To(BeEmpty())
+		w.out(false)
+		w.Flush(ctx)
+		Expect(w.sent).To(HaveLen(1))
 	})
 
 	It("never go back", func(ctx context.Context) {
