@@ -16,7 +16,7 @@ import (
 // read: those that would wait too long at the pace of late, and those of an origin that has more than its share of the
 // queue. A transaction that waits for another server isn't worked on: see Pause.
 type admission struct {
-	atOnce    int // weight that is worked on; the last one let in may go beyond
+	atOnce    int // weight that is worked on at most; the last one let in may go beyond
 	queue     int // weight that waits at most; the last one may go beyond
 	perOrigin int // transactions of one origin that run, wait or pause
 
@@ -93,16 +93,24 @@ func (a *admission) hasRoom(l *line, weight int) bool {
 		return false
 	}
 	left := a.bound() - a.waiting
-	return a.running < a.atOnce || l.weight+weight <= left || l.weight == 0 && left > 0
+	return a.running < a.room() || l.weight+weight <= left || l.weight == 0 && left > 0
 }
+
+// room is how much may be worked on: what is done in time. More would keep a slow machine no busier, and make all of it late. Where
+// what is worked on waits for the disk rather than for the processor, more at once makes the pace greater, and room grows with it.
+// mu is held.
+func (a *admission) room() int { return a.inTime(transactionWork, min(transactionsLeast, a.atOnce), a.atOnce) }
 
 // bound is how much may wait: what has its turn in time. At least as much as is worked on, or the pace would never be
 // learned again. mu is held.
-func (a *admission) bound() int {
+func (a *admission) bound() int { return a.inTime(transactionWait, a.room(), a.queue) }
+
+// inTime is the weight that is done in a time at the pace of late, within bounds; the most as long as the pace isn't known. mu is held.
+func (a *admission) inTime(time time.Duration, least, most int) int {
 	if a.pace == 0 {
-		return a.queue
+		return most
 	}
-	return int(min(max(a.pace*transactionWait.Seconds(), float64(a.atOnce)), float64(a.queue)))
+	return int(min(max(a.pace*time.Seconds(), float64(least)), float64(most)))
 }
 
 // enter waits for the transaction's turn; nil means that it doesn't come, or not soon.
@@ -145,7 +153,7 @@ func (a *admission) arrive(origin id.ServerName, weight int) *turn {
 	a.origins[origin] = l
 	l.count++
 	t := &turn{of: a, line: l, weight: weight}
-	if a.running < a.atOnce {
+	if a.running < a.room() {
 		a.running += weight
 		return t
 	}
@@ -176,7 +184,7 @@ func (a *admission) take(t *turn) {
 // next lets those in for whom there is room now that a weight is gone, one of each origin in turn. mu is held.
 func (a *admission) next(gone int) {
 	a.running -= gone
-	for a.running < a.atOnce && a.turns.Len() > 0 {
+	for a.running < a.room() && a.turns.Len() > 0 {
 		l := a.turns.Front().Value.(*line)
 		a.turns.MoveToBack(l.place)
 		t := l.waiting.Front().Value.(*turn)

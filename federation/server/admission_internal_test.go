@@ -74,6 +74,46 @@ func TestTransactionsDontWaitLong(t *testing.T) {
 	})
 }
 
+// TestASlowMachineAnswersInTime: what is let in has its answer in time also where a processor does a full transaction a second, and
+// the processor is never idle.
+func TestASlowMachineAnswersInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const weight, rate, lasts = 35, 40, 5 * time.Minute
+		a := newAdmission(Limits{Transactions: 256})
+		processor := make(chan struct{}, 1)
+		var done atomic.Int64
+		var slow atomic.Int64
+		for i := range 40 {
+			go func() {
+				for began := time.Now(); time.Since(began) < lasts; {
+					came := time.Now()
+					if a.hopeless(t.Context(), origin(i), weight) {
+						continue
+					}
+					turn := a.enter(t.Context(), origin(i), weight)
+					if turn == nil {
+						continue
+					}
+					for range weight { // all that are worked on share it
+						processor <- struct{}{}
+						time.Sleep(time.Second / rate)
+						<-processor
+					}
+					turn.leave()
+					if done.Add(1); time.Since(came) > 2500*time.Millisecond {
+						slow.Add(1)
+					}
+				}
+			}()
+		}
+		time.Sleep(lasts + time.Minute)
+		synctest.Wait()
+		if all := int64(lasts.Seconds() * rate / weight); done.Load() < all*9/10 || slow.Load() > 20 {
+			t.Errorf("%d done of %d, %d of them late", done.Load(), all, slow.Load())
+		}
+	})
+}
+
 // TestWhoWaitsForOthersIsNotCounted: a transaction that pauses makes place, and comes back without waiting.
 func TestWhoWaitsForOthersIsNotCounted(t *testing.T) {
 	a := newAdmission(Limits{Transactions: 1})

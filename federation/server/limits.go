@@ -68,6 +68,10 @@ const (
 	// transactionWait, at the pace of late, is refused at once; what has waited for transactionPatience is refused too:
 	// what is let in is answered within a second or so, and who is refused loses little.
 	transactionsWaiting = 8
+	// transactionWork is what a transaction shall take once it has its turn: less is worked on at once where the pace is too slow for
+	// that, though transactionsLeast, which is a full transaction's weight.
+	transactionWork     = 500 * time.Millisecond
+	transactionsLeast   = 32
 	transactionWait     = 500 * time.Millisecond
 	transactionPatience = time.Second
 	// paceTime is how long the pace is measured before it counts.
