@@ -205,8 +205,11 @@ func newBench(options Options) (*bench, error) {
 		}
 		b.dir = dir
 	}
-	err := os.MkdirAll(b.dir, 0o700)
-	if err != nil {
+	var err error
+	if b.dir, err = filepath.Abs(b.dir); err != nil { // as a database's address it must be whole
+		return nil, err
+	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return nil, err
 	}
 	if b.ca, err = fabric.LoadOrCreateCA(b.dir); err != nil {
