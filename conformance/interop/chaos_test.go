@@ -65,13 +65,13 @@ func TestChaos(t *testing.T) {
 	c.delivered()
 }
 
-// chaos is a run. Only the run's goroutine uses what isn't said to be guarded.
+// chaos is a run. Its fields change between acts only.
 type chaos struct {
 	t       *testing.T
 	random  *rand.Rand
 	links   *links
 	servers []*server
-	crews   map[*server][]*person // the first of each is never thrown out by the others of its server
+	crews   map[*server][]*person // the first of each may do everything in new rooms, the second something
 	people  []*person
 	rooms   []*chaosRoom
 	round   string // for people
@@ -288,7 +288,8 @@ func (c *chaos) agree() {
 	for _, r := range c.rooms {
 		turn, spoke := 0, time.Now()
 		Eventually(func(g Gomega) {
-			views := c.views(r)
+			views, err := c.views(r)
+			g.Expect(err).NotTo(HaveOccurred())
 			first := slices.Sorted(maps.Keys(views))
 			if len(first) == 0 {
 				return // nobody is left
@@ -319,33 +320,47 @@ func (c *chaos) speaks(r *chaosRoom, s *server) {
 }
 
 // views are the current state of a room on each server of which somebody is in it.
-func (c *chaos) views(r *chaosRoom) map[string]map[string]string {
+func (c *chaos) views(r *chaosRoom) (map[string]map[string]string, error) {
 	views := map[string]map[string]string{}
 	for _, s := range c.servers {
-		if p := c.inside(r, s); p != nil {
-			if events, err := state(c.t.Context(), p.User, r.ID)(); err == nil {
-				views[s.orders.ServerName] = events
-			}
+		p, err := c.inside(r, s)
+		if err != nil {
+			return nil, err
+		}
+		if p == nil {
+			continue
+		}
+		if views[s.orders.ServerName], err = state(c.t.Context(), p.User, r.ID)(); err != nil {
+			return nil, err
 		}
 	}
-	return views
+	return views, nil
 }
 
 // inside is a user of a server who is in a room; nil if there is none.
-func (c *chaos) inside(r *chaosRoom, s *server) *person {
+func (c *chaos) inside(r *chaosRoom, s *server) (*person, error) {
 	for _, p := range c.crews[s] {
-		if all, err := members(c.t.Context(), p.User, r.ID)(); err == nil && all[p.ID] == "join" {
-			return p
+		all, err := members(c.t.Context(), p.User, r.ID)()
+		var refusal *user.Error
+		if errors.As(err, &refusal) && refusal.Status < http.StatusInternalServerError {
+			continue // who never was in it
+		}
+		if err != nil {
+			return nil, err
+		}
+		if all[p.ID] == "join" {
+			return p, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // told checks that what Hanse's users were told of a room's state is its state. Of several memberships of a user that are the
 // same, any may have been told last (node/clientsync says why).
 func (c *chaos) told(r *chaosRoom) {
 	for _, s := range c.servers {
-		p := c.inside(r, s)
+		p, err := c.inside(r, s)
+		Expect(err).NotTo(HaveOccurred())
 		if s.kind != "hanse" || p == nil {
 			continue
 		}
