@@ -99,7 +99,9 @@ func (a *admission) hasRoom(l *line, weight int) bool {
 // room is how much may be worked on: what is done in time. More would keep a slow machine no busier, and make all of it late. Where
 // what is worked on waits for the disk rather than for the processor, more at once makes the pace greater, and room grows with it.
 // mu is held.
-func (a *admission) room() int { return a.inTime(transactionWork, min(transactionsLeast, a.atOnce), a.atOnce) }
+func (a *admission) room() int {
+	return a.inTime(transactionWork, min(transactionsLeast, a.atOnce), a.atOnce)
+}
 
 // bound is how much may wait: what has its turn in time. At least as much as is worked on, or the pace would never be
 // learned again. mu is held.
