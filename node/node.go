@@ -83,11 +83,11 @@ func NewOn(ctx context.Context, network Network, config Config, log *slog.Logger
 	log = slog.New(telemetry.Seldom(log.Handler(), outage))
 	n := &Node{config: config, name: id.ServerName(config.ServerName), network: network, log: log, telemetry: telemetry.New(Version())}
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data_dir: %w", err)
+		return nil, folderError(config.DataDir, err)
 	}
 	var err error
 	if n.lock, err = lockFolder(config.DataDir); err != nil {
-		return nil, fmt.Errorf("data_dir: %w", err)
+		return nil, folderError(config.DataDir, err)
 	}
 	if n.store, err = openStore(ctx, config, log); err != nil {
 		return nil, errors.Join(err, n.lock.Close())
@@ -99,6 +99,14 @@ func NewOn(ctx context.Context, network Network, config Config, log *slog.Logger
 		return nil, errors.Join(err, n.store.Close(), n.lock.Close())
 	}
 	return n, nil
+}
+
+// folderError says why a data folder can't be used, and what to do where it belongs to somebody else.
+func folderError(folder string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("data_dir: %w: this user may not write in %s; give it to the user that hanse runs as (chown -R), or run hanse as its owner", err, folder)
+	}
+	return fmt.Errorf("data_dir: %w", err)
 }
 
 func openStore(ctx context.Context, config Config, log *slog.Logger) (*store.Store, error) {

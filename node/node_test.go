@@ -3,13 +3,16 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -151,6 +154,14 @@ func TestADataFolderHasOneServer(t *testing.T) {
 	}
 	if _, stop := start(t, config); stop() != nil {
 		t.Error("the folder is not free after the stop")
+	}
+}
+
+// A folder of another user's can't be made by a test that root runs.
+func TestADataFolderOfAnotherUserIsNamed(t *testing.T) {
+	err := folderError("/srv/hanse", &fs.PathError{Op: "open", Path: "/srv/hanse/lock", Err: syscall.EACCES})
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "may not write in /srv/hanse; give it to the user that hanse runs as") {
+		t.Errorf("%v", err)
 	}
 }
 
