@@ -205,7 +205,7 @@ var _ = Describe("SQLite", func() {
 		defer db.stop()
 		must(db.SetAccountData(ctx, alice, "", "t", []byte(`1`)))
 		_, err := db.UpdateAccountData(ctx, alice, "", "t", func(old json.RawMessage) (json.RawMessage, error) {
-			quick, cancel := context.WithTimeout(ctx, time.Second)
+			quick, cancel := context.WithTimeout(ctx, 20*time.Second)
 			defer cancel()
 			entry, _, err := db.AccountData(quick, alice, "", "t")
 			if err != nil {
