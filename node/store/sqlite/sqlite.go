@@ -48,7 +48,7 @@ func Open(path string) store.Dialect { return open(path, "FULL") }
 func OpenUnsynced(path string) store.Dialect { return open(path, "OFF") }
 
 func open(path, synchronous string) store.Dialect {
-	p := &place{}
+	p := &place{longEnough: synchronous != "FULL"} // else nobody waits for the disk
 	return store.Dialect{
 		Name: "SQLite",
 		Connect: func(ctx context.Context) (*sql.DB, *sql.DB, error) {
@@ -104,22 +104,27 @@ func connect(ctx context.Context, path, synchronous string, p *place) (write, re
 }
 
 // place is where the database is. SQLite writes on into files that were taken away under it, which nobody finds again.
-type place struct{ found atomic.Pointer[foundFile] }
+type place struct {
+	found      atomic.Pointer[foundFile]
+	longEnough bool // owned by check: the WAL file isn't made longer
+}
 
 type foundFile struct {
 	path string
 	info os.FileInfo // when it was opened
 }
 
-// check is the dialect's: called while the writer is connected, when there is a WAL too.
+// check is the dialect's: called before each transaction while the writer is connected, when there is a WAL too.
 func (p *place) check() error {
 	if err := p.same(); err != nil {
 		return err
 	}
 	path := p.found.Load().path
-	if _, err := os.Stat(path + "-wal"); err != nil {
+	wal, err := os.Stat(path + "-wal")
+	if err != nil {
 		return &movedError{path, err}
 	}
+	p.lengthen(path+"-wal", wal.Size())
 	return nil
 }
 
