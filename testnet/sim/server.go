@@ -167,22 +167,25 @@ func (s *server) kept(in room.Input, r room.Result) error {
 	return nil
 }
 
-// covered tells whether an event is for sure no forward extremity: accepted events stand on it, and nothing else does. History that is filled
-// in later takes no extremity away; and where an event that stands on it was accepted before the state was whole, and isn't any more, a
-// machine can't tell whether there is another one. What stays too long is merged by the next event.
+// covered tells whether an event is for sure no forward extremity: an accepted event stands on it. History that is filled in later takes no
+// extremity away; and where an event that stands on it isn't accepted any more by a whole state, a machine can't tell whether there is another
+// one, but for those that were judged again with it. What stays too long is merged by the next event.
 func (s *server) covered(e id.EventID) bool {
-	covered := false
+	var accepted, doubtful []int
 	for _, x := range s.store.order {
 		c := s.store.events[x]
 		if c.Backfilled || !slices.Contains(c.Event.PrevEvents(), e) {
 			continue
 		}
-		if c.Status != room.Accepted {
-			return false
+		if c.Status == room.Accepted {
+			accepted = append(accepted, s.store.judged[x])
+		} else if at := s.store.judged[x]; at > 0 {
+			doubtful = append(doubtful, at)
 		}
-		covered = true
 	}
-	return covered
+	return slices.ContainsFunc(accepted, func(at int) bool {
+		return !slices.ContainsFunc(doubtful, func(other int) bool { return other != at })
+	})
 }
 
 func (s *server) note(in room.Input, r room.Result) {

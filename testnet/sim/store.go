@@ -18,6 +18,8 @@ type store struct {
 	events   map[id.EventID]room.Committed
 	order    []id.EventID // placed events, in the order in which they came
 	above    map[id.EventID]bool
+	judged   map[id.EventID]int // events that were judged again, by the whole state they were so by, from 1
+	wholes   int                // whole states so far
 	staged   []*event.Event
 	forward  []id.EventID
 	depth    int64
@@ -32,6 +34,7 @@ type store struct {
 func newStore(rules *roomversion.Rules) *store {
 	return &store{
 		rules: rules, events: make(map[id.EventID]room.Committed), above: make(map[id.EventID]bool),
+		judged:  make(map[id.EventID]int),
 		servers: make(map[id.ServerName]int), outbox: make(map[id.ServerName][]*event.Event),
 	}
 }
@@ -68,6 +71,9 @@ func (s *store) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 func (s *store) apply(c room.Commit) {
 	s.roomID = c.RoomID
 	again := false
+	if c.Whole {
+		s.wholes++
+	}
 	for _, e := range c.Events {
 		name := e.Event.ID()
 		old, known := s.events[name]
@@ -76,6 +82,9 @@ func (s *store) apply(c room.Commit) {
 			s.mended++
 		}
 		again = again || e.Again
+		if c.Whole && e.Again {
+			s.judged[name] = s.wholes
+		}
 		if e.Outlier {
 			if e.Again {
 				s.order = slices.DeleteFunc(s.order, func(e id.EventID) bool { return e == name })
