@@ -85,9 +85,10 @@ type Config struct {
 
 // Inbound answers other servers. Safe for concurrent use.
 type Inbound struct {
-	cfg     Config // immutable
-	log     *slog.Logger
-	flights singleflight.Group // transactions, by origin and ID
+	cfg      Config // immutable
+	log      *slog.Logger
+	flights  singleflight.Group // transactions, by origin and ID
+	answered answered
 }
 
 // New makes an Inbound. It starts nothing.

@@ -40,13 +40,27 @@ func (i *Inbound) Transaction(ctx context.Context, origin id.ServerName, txnID s
 	}
 }
 
-// once handles a transaction. One with EDUs isn't handled if it was before: its answer is kept. One that brings events alone may come again
-// as often as it likes: they are found done, and the answer is the same.
+// once handles a transaction unless it was handled before: the answers to the newest are in memory, those to transactions with EDUs in the
+// store. One that brings events alone may come again as often as it likes: they are found done, and the answer is the same.
 func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error) {
-	if len(txn.EDUs) == 0 {
-		return i.handle(ctx, origin, txn)
+	this := flight{origin, txnID}
+	if results, ok := i.answered.get(this); ok {
+		return results, nil
 	}
-	if stored, ok, err := i.cfg.Store.Transaction(ctx, origin, txnID); err != nil {
+	handle := i.handle
+	if len(txn.EDUs) > 0 {
+		handle = i.handleStored
+	}
+	results, err := handle(ctx, this, txn)
+	if err == nil {
+		i.answered.put(this, results)
+	}
+	return results, err
+}
+
+// handleStored is handle for a transaction that must not be handled twice: its answer is in the store before it goes out.
+func (i *Inbound) handleStored(ctx context.Context, this flight, txn federation.Transaction) (federation.PDUResults, error) {
+	if stored, ok, err := i.cfg.Store.Transaction(ctx, this.origin, this.txnID); err != nil {
 		return nil, err
 	} else if ok {
 		var answer federation.SendResponse
@@ -55,7 +69,7 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 		}
 		return answer.PDUs, nil
 	}
-	results, err := i.handle(ctx, origin, txn)
+	results, err := i.handle(ctx, this, txn)
 	if err != nil {
 		return nil, err
 	}
@@ -63,21 +77,21 @@ func (i *Inbound) once(ctx context.Context, origin id.ServerName, txnID string, 
 	if err != nil {
 		return nil, fmt.Errorf("inbound: answer: %w", err)
 	}
-	if err := i.cfg.Store.SaveTransaction(ctx, origin, txnID, response); err != nil {
+	if err := i.cfg.Store.SaveTransaction(ctx, this.origin, this.txnID, response); err != nil {
 		return nil, fmt.Errorf("inbound: %w", err)
 	}
 	return results, nil
 }
 
 // handle does what a transaction says.
-func (i *Inbound) handle(ctx context.Context, origin id.ServerName, txn federation.Transaction) (federation.PDUResults, error) {
+func (i *Inbound) handle(ctx context.Context, this flight, txn federation.Transaction) (federation.PDUResults, error) {
 	i.cfg.Watch.received(len(txn.PDUs), len(txn.EDUs))
 	ctx = keys.WhileAsking(ctx, func() func() { return server.Pause(ctx) })
-	d := &delivery{in: i, origin: origin, results: make(federation.PDUResults, len(txn.PDUs)), rooms: make(map[id.RoomID]*place)}
+	d := &delivery{in: i, origin: this.origin, results: make(federation.PDUResults, len(txn.PDUs)), rooms: make(map[id.RoomID]*place)}
 	if err := d.pdus(ctx, txn.PDUs); err != nil {
 		return nil, err
 	}
-	return d.results, i.edus(ctx, origin, txn.EDUs)
+	return d.results, i.edus(ctx, this.origin, txn.EDUs)
 }
 
 // pdus handles the events of a transaction.
