@@ -53,6 +53,10 @@ func (r *Rooms) catchUp(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
+	select {
+	case <-r.store.Usable(): // of just now
+	default:
+	}
 	asked := &asking{failures: make(map[id.ServerName]int)}
 	var group errgroup.Group
 	group.SetLimit(catchUpAtOnce)
@@ -77,6 +81,18 @@ func (r *Rooms) catchUp(ctx context.Context) {
 	}
 	_ = group.Wait() // no room fails the others
 	r.log.Info("rooms have been asked for what was missed", "rooms", len(list), "events", r.recovered.Load())
+}
+
+// catchUpAfterOutages does the same when the database was out: what others sent meanwhile was refused.
+func (r *Rooms) catchUpAfterOutages(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.store.Usable():
+			r.catchUp(ctx)
+		}
+	}
 }
 
 // sharedRooms are the rooms that we are in with others, the ones active last first.

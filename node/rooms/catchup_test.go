@@ -65,6 +65,22 @@ var _ = Describe("after an outage of ours", func() {
 		Expect(askedAfter).To(BeFalse(), "the join told all of it")
 	})
 
+	It("asks for what was refused while the database was out", func() {
+		w := newWorld()
+		one, two := w.start("one.test", silent), w.start("two.test", eager)
+		alice, bob := one.user("alice"), two.user("bob")
+		roomID := one.create(rooms.CreateRequest{})
+		two.join(bob, roomID, one.name)
+		file := filepath.Join(two.dir, "hanse.db")
+		Expect(os.Rename(file, file+".away")).To(Succeed())
+		_, err := two.rooms.Send(context.Background(), message(bob, roomID, "not stored"))
+		Expect(err).To(HaveOccurred())
+		missed := one.say(alice, roomID, "nothing of it is sent: this server is silent")
+		Expect(os.Rename(file+".away", file)).To(Succeed())
+		two.say(bob, roomID, "here again")
+		two.sees(missed)
+	})
+
 	It("goes on without those that are out as well", func() {
 		w := newWorld()
 		one, two, three := w.start("one.test", silent), w.start("two.test", eager), w.start("three.test")

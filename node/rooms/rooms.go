@@ -141,6 +141,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 		r.getAllWhole(ctx)
 		r.resumeStaged(ctx)
 		r.catchUp(ctx)
+		r.catchUpAfterOutages(ctx)
 	})
 	for ctx.Err() == nil {
 		select {

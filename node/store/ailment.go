@@ -10,7 +10,10 @@ import (
 // and not again within sayPause where it comes and goes: a full disk may have room for the small and none for the large. Safe
 // for concurrent use.
 type ailment struct {
-	told atomic.Bool // the log has said that it has begun
+	over chan<- struct{} // gets a value when it ends, if there is room
+
+	ill  atomic.Bool // it has begun
+	told atomic.Bool // the log has said so
 
 	mu   sync.Mutex
 	said time.Time // guarded by mu: when the log last said so
@@ -18,6 +21,7 @@ type ailment struct {
 
 // begins tells whether the log must say now that the ailment has begun.
 func (a *ailment) begins() bool {
+	a.ill.Store(true)
 	if a.told.Load() {
 		return false
 	}
@@ -32,4 +36,12 @@ func (a *ailment) begins() bool {
 }
 
 // ends tells whether the log must say now that the ailment has ended.
-func (a *ailment) ends() bool { return a.told.Load() && a.told.CompareAndSwap(true, false) }
+func (a *ailment) ends() bool {
+	if a.ill.Load() && a.ill.CompareAndSwap(true, false) {
+		select {
+		case a.over <- struct{}{}:
+		default:
+		}
+	}
+	return a.told.Load() && a.told.CompareAndSwap(true, false)
+}

@@ -23,9 +23,10 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the %s database: %w", dialect.Name, err)
 	}
-	s := &Store{dialect: dialect, log: opts.Log, self: opts.ServerName, feed: &Feed{}}
+	s := &Store{dialect: dialect, log: opts.Log, self: opts.ServerName, feed: &Feed{}, usable: make(chan struct{}, 1)}
 	s.read = newReader(dialect, opts.Log, read)
 	s.commit = newCommitter(dialect, opts.Log, write)
+	s.read.ailing.over, s.commit.ailing.over = s.usable, s.usable
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s.tail)
 	s.usedTxns = newUsedTxns(s)

@@ -49,6 +49,8 @@ type Store struct {
 	read   *reader    // safe for concurrent use
 	commit *committer // the writer's queue
 
+	usable chan struct{} // see Usable
+
 	leaps []leap   // set at the start
 	found Position // set at the start
 
@@ -76,6 +78,10 @@ func (s *Store) Position() Position { return Position(s.position.Load()) }
 
 // Feed tells of new commits.
 func (s *Store) Feed() *Feed { return s.feed }
+
+// Usable gets a value when the database can be used again after it couldn't: what came from other servers meanwhile was refused. It holds
+// one value, and is for one reader.
+func (s *Store) Usable() <-chan struct{} { return s.usable }
 
 // Check answers whether the database can be read, for readiness probes.
 func (s *Store) Check(ctx context.Context) error { return s.read.ping(ctx) }
