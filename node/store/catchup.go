@@ -84,7 +84,7 @@ func (o *outbox) fellBehind(server id.ServerName, upto Position) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.lag(server)
-	o.grown[server], o.cursors[server] = true, upto
+	o.grown[server], o.cursors[server] = true, max(o.cursors[server], upto)
 }
 
 // lag notes that there is (more of) catch-up for a server. With mu held.

@@ -22,3 +22,20 @@ func (s *Store) ShortenTail(ctx context.Context, long, some int) error {
 		return nil
 	})
 }
+
+// HoldWriter has the writer's transaction wait until release is called; what is written meanwhile is written together.
+func (s *Store) HoldWriter() (release func()) {
+	held, released := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = s.commit.write(context.Background(), func(*writeTx) error {
+			close(held)
+			<-released
+			return nil
+		})
+	}()
+	<-held
+	return func() { close(released) }
+}
+
+// Queued is how many writes wait for the writer.
+func (s *Store) Queued() int { return len(s.commit.queue) }

@@ -103,7 +103,8 @@ var (
 	insertDestinations = &insertion{into: "outbox_destinations (destinations, hash, servers)", columns: 3, key: 0}
 	insertCursor       = &insertion{
 		into: "outbox_cursors (destination, position)", columns: 2, key: 1,
-		conflict: "ON CONFLICT (destination) DO UPDATE SET position = excluded.position",
+		conflict: `ON CONFLICT (destination) DO UPDATE SET position = CASE WHEN excluded.position > outbox_cursors.position
+			THEN excluded.position ELSE outbox_cursors.position END`, // one that is written late doesn't take back a newer one
 	}
 	insertCatchup = &insertion{
 		into: "outbox_catchup (destination, room, event_id, position)", columns: 4, key: 2,
