@@ -113,6 +113,27 @@ var _ = onEach("The tail", func(db *fixture) {
 		Expect(db.MayBeUsed(store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: "0"})).To(BeTrue())
 		Expect(db.MayBeUsed(store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: "new"})).To(BeFalse())
 	})
+
+	It("hides no room with new events while they leave it", func(ctx SpecContext) {
+		a, quiet := must(create(db.Store, roomversion.V12)), must(create(db.Store, roomversion.V12))
+		list := append(slices.Repeat([]id.RoomID{quiet.id()}, 2000), a.id())
+		for range 20 {
+			since := db.Position()
+			a.receive(a.foreign(message(alice, "new")))
+			now := db.Position()
+			left := make(chan error, 1)
+			go func() { left <- db.Clean(ctx, time.Now()) }()
+			for during := true; during; {
+				select {
+				case err := <-left:
+					Expect(err).NotTo(HaveOccurred())
+					during = false
+				default:
+				}
+				Expect(must(db.RoomsWithEvents(ctx, list, since, now))).To(Equal([]id.RoomID{a.id()}))
+			}
+		}
+	})
 })
 
 // compareReads compares reads of a room with what they should be by all of its rows.

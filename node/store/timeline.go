@@ -190,7 +190,6 @@ func (s *Store) TopologicalAt(ctx context.Context, r id.RoomID, at Position) (To
 // the others.
 func (s *Store) RoomsWithEvents(ctx context.Context, rooms []id.RoomID, after, upto Position) ([]id.RoomID, error) {
 	var found, rest []id.RoomID
-	indexed := s.tail.upto()
 	for _, r := range rooms {
 		ref, err := s.rooms.find(ctx, r)
 		if err != nil {
@@ -204,7 +203,7 @@ func (s *Store) RoomsWithEvents(ctx context.Context, rooms []id.RoomID, after, u
 			rest = append(rest, r)
 		}
 	}
-	if after >= indexed {
+	if after >= s.tail.upto() { // of now: what has left the tail since it was looked at must be looked for
 		return found, nil
 	}
 	older, err := s.roomsWith(ctx, `SELECT room_id FROM rooms WHERE position > $1 AND room_id IN (%s) AND EXISTS (
