@@ -251,6 +251,24 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// TestJUnitOfABrokenRun: a CI system that reads nothing else must not take a run that broke off for a good one.
+func TestJUnitOfABrokenRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.xml")
+	report := Report{Tests: []Test{{Name: "Keys", Outcome: Passed}}, Totals: Totals{Passed: 1}, Trouble: "the server under test has ended\nits log ends with"}
+	if err := report.writeJUnit(file); err != nil {
+		t.Fatal(err)
+	}
+	var suites struct {
+		Tests    int      `xml:"tests,attr"`
+		Failures int      `xml:"failures,attr"`
+		Messages []string `xml:"testsuite>testcase>failure"`
+	}
+	read(t, file, &suites, xml.Unmarshal)
+	if suites.Tests != 2 || suites.Failures != 1 || len(suites.Messages) != 1 || suites.Messages[0] != report.Trouble {
+		t.Errorf("%+v", suites)
+	}
+}
+
 func read(t *testing.T, file string, into any, decode func([]byte, any) error) {
 	t.Helper()
 	text, err := os.ReadFile(file)

@@ -35,11 +35,12 @@ type junitDetail struct {
 	Text    string `xml:",chardata"`
 }
 
-// writeJUnit writes the report as JUnit XML. What failed as expected, and what is not applicable, is skipped in it.
+// writeJUnit writes the report as JUnit XML. What failed as expected, and what is not applicable, is skipped in it. A run that
+// did not end as it should is one more case that failed.
 func (r Report) writeJUnit(file string) error {
 	made := junitSuites{
-		Tests: len(r.Tests), Failures: r.Totals.Failed, Skipped: r.Totals.ExpectedFailures + r.Totals.NotApplicable, Time: r.Seconds,
-		Suite: junitSuite{Name: "Matrix conformance of " + r.Subject, Tests: len(r.Tests)},
+		Failures: r.Totals.Failed, Skipped: r.Totals.ExpectedFailures + r.Totals.NotApplicable, Time: r.Seconds,
+		Suite: junitSuite{Name: "Matrix conformance of " + r.Subject},
 	}
 	for _, test := range r.Tests {
 		one := junitCase{Name: test.Name, Class: "conformance", Time: test.Seconds}
@@ -55,6 +56,13 @@ func (r Report) writeJUnit(file string) error {
 		}
 		made.Suite.Cases = append(made.Suite.Cases, one)
 	}
+	if r.Trouble != "" {
+		made.Failures++
+		made.Suite.Cases = append(made.Suite.Cases, junitCase{
+			Name: "the run", Class: "conformance", Failure: &junitDetail{Message: firstLine(r.Trouble), Text: r.Trouble},
+		})
+	}
+	made.Tests, made.Suite.Tests = len(made.Suite.Cases), len(made.Suite.Cases)
 	text, err := xml.MarshalIndent(made, "", " ")
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ func notAFilter(err error) error {
 		return errors.New("not a JSON object of a filter's form")
 	}
 	path := slices.DeleteFunc(strings.Split(wrongType.Field, "."), func(name string) bool { return name[0] < 'a' }) // of what is embedded
-	return fmt.Errorf("%s must not be a %s", strings.Join(path, "."), wrongType.Value)
+	return fmt.Errorf("%s has a value of a wrong kind, %s", strings.Join(path, "."), wrongType.Value)
 }
 
 // AtMost is the limit if there is one above 0, and no more than most; else fallback.
