@@ -95,6 +95,7 @@ var _ = Describe("history", func() {
 		carol := one.user("carol")
 		roomID := one.create(rooms.CreateRequest{Creator: carol})
 		two.join(bob, roomID, one.name)
+		two.completes(roomID)
 		said := one.say(carol, roomID, "a secret")
 		redaction, err := one.rooms.Send(ctx, rooms.SendRequest{Room: roomID, Sender: carol, Type: "m.room.redaction", Redacts: said, Content: json.RawMessage(`{}`)})
 		Expect(err).NotTo(HaveOccurred())

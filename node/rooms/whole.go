@@ -40,16 +40,17 @@ type gettingWhole struct {
 	anew    chan struct{} // capacity 1: again is set, or a server that was out speaks again
 	done    chan struct{} // closed in the end
 	// out is guarded by Rooms.mu: when servers that were asked in the last round couldn't answer.
-	out map[id.ServerName]time.Time
+	out   map[id.ServerName]time.Time
+	pause time.Duration // guarded by Rooms.mu: after that round
 }
 
 // Retry says that a server spoke to us, so it is up: rooms whose members it couldn't give are asked for again now, unless it was asked
-// just before.
+// just before: one may speak all the time and never be able to answer this.
 func (r *Rooms) Retry(server id.ServerName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, g := range r.partial {
-		if at, ok := g.out[server]; ok && time.Since(at) >= wholePause {
+		if at, ok := g.out[server]; ok && time.Since(at) >= max(wholePause, g.pause/8) {
 			delete(g.out, server)
 			g.through = server
 			g.wake()
@@ -158,7 +159,7 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 		round++
 		r.mu.Lock()
 		through := g.through
-		g.out = make(map[id.ServerName]time.Time)
+		g.out, g.pause = make(map[id.ServerName]time.Time), pause
 		r.mu.Unlock()
 		servers, err := r.holders(ctx, p.RoomID, through)
 		if err != nil && ctx.Err() == nil {
