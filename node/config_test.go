@@ -35,6 +35,8 @@ func TestUnknownKeysAreNamedWithLineAndNeighbour(t *testing.T) {
 		{"client:\n  listen: 8008\n", `hanse.yaml: line 2: "8008" stands where a list is expected, as in [one, two]`},
 		{"registration: {open: perhaps}\n", `hanse.yaml: line 1: "perhaps" stands where true or false is expected`},
 		{"passwords: {bcrypt_cost: many}\n", `hanse.yaml: line 1: "many" stands where a whole number is expected`},
+		{"passwords: {argon2_threads: 300}\n", `hanse.yaml: line 1: "300" stands where a whole number from 0 to 255 is expected`},
+		{"passwords: {argon2_memory: -1}\n", `hanse.yaml: line 1: "-1" stands where a whole number from 0 to 4294967295 is expected`},
 		{"database: postgres://localhost/hanse\n", `hanse.yaml: line 1: "postgre..." stands where keys of its own are expected, indented below it`},
 		{"server_name: a\n  b: c\n", "hanse.yaml: line 2"},
 		{"- a\n", "hanse.yaml: line 1"},

@@ -221,7 +221,11 @@ func wrongType(text string) string {
 		wanted = "a list is expected, as in [one, two]"
 	case strings.Contains(kind, "."):
 		wanted = "keys of its own are expected, indented below it"
-	case strings.Contains(kind, "int"):
+	case kind == "uint8":
+		wanted = "a whole number from 0 to 255 is expected"
+	case kind == "uint32":
+		wanted = "a whole number from 0 to 4294967295 is expected"
+	case kind == "int":
 		wanted = "a whole number is expected"
 	}
 	return parts[1] + ": " + found + " stands where " + wanted
