@@ -280,9 +280,6 @@ func (c *committer) once(ops []*operation) (err error) {
 	if err := c.connect(); err != nil {
 		return err
 	}
-	if err := c.dialect.check(); err != nil {
-		return err
-	}
 	t := &c.tx
 	position, history := t.position, t.history
 	defer func() {
@@ -310,6 +307,9 @@ func (c *committer) once(ops []*operation) (err error) {
 
 // fill runs the operations and writes the counters.
 func (c *committer) fill(ops []*operation) error {
+	if err := c.dialect.check(); err != nil {
+		return err
+	}
 	t := &c.tx
 	if err := c.begin(t); err != nil {
 		return err

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -215,5 +216,29 @@ var _ = Describe("SQLite", func() {
 			return json.RawMessage("2"), nil
 		})
 		Expect(err).NotTo(HaveOccurred())
+	})
+
+	It("looks at its files, and makes the log longer, while no other process can write", func(ctx SpecContext) {
+		path := filepath.Join(GinkgoT().TempDir(), "hanse.db")
+		db := &fixture{dialect: sqlite.Open(path)}
+		db.start()
+		db.stop()
+		other := must(sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(0)"))
+		defer other.Close() //nolint:errcheck // a test
+		other.SetMaxOpenConns(1)
+		check, checked, free := db.dialect.Check, 0, 0
+		db.dialect.Check = func() error {
+			checked++
+			if _, err := other.Exec("BEGIN IMMEDIATE"); err == nil {
+				free++
+				_, _ = other.Exec("ROLLBACK")
+			}
+			return check()
+		}
+		db.start()
+		defer db.stop()
+		must(db.SetAccountData(ctx, alice, "", "t", []byte(`1`)))
+		Expect(checked).To(BeNumerically(">", 0))
+		Expect(free).To(BeZero())
 	})
 })

@@ -12,8 +12,8 @@ type Dialect struct {
 	Name string
 	// Connect opens the database twice: for the one writer (one connection is used) and for the readers.
 	Connect func(ctx context.Context) (write, read *sql.DB, err error)
-	// Check tells, before each transaction, whether what would be written is where it will be looked for at the next start:
-	// a file can be taken away under its writer. Nil where that can't be.
+	// Check tells, when a transaction has begun, whether what would be written is where it will be looked for at the next start:
+	// a file can be taken away under its writer. Nobody else writes meanwhile. Nil where that can't be.
 	Check func() error
 	// Begin starts the writer's transaction; nobody else writes.
 	Begin string

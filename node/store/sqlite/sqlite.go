@@ -80,7 +80,11 @@ func connect(ctx context.Context, path, synchronous string, p *place) (write, re
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, nil, err
 	}
-	p.found.Store(&foundFile{path, info})
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.found.Store(&foundFile{path: path, wal: target + "-wal", info: info})
 	write, err = database(p, path, "journal_mode(WAL)", "synchronous("+synchronous+")", "temp_store(MEMORY)",
 		fmt.Sprintf("cache_size(-%d)", writerCache), fmt.Sprintf("journal_size_limit(%d)", walLimit), fmt.Sprintf("wal_autocheckpoint(%d)", checkpoint))
 	if err != nil {
@@ -111,20 +115,21 @@ type place struct {
 
 type foundFile struct {
 	path string
+	wal  string      // where SQLite keeps the log: beside the file itself, if path is a link to it
 	info os.FileInfo // when it was opened
 }
 
-// check is the dialect's: called before each transaction while the writer is connected, when there is a WAL too.
+// check is the dialect's: called at the beginning of each of the writer's transactions, when there is a WAL too.
 func (p *place) check() error {
 	if err := p.same(); err != nil {
 		return err
 	}
-	path := p.found.Load().path
-	wal, err := os.Stat(path + "-wal")
+	file := p.found.Load()
+	wal, err := os.Stat(file.wal)
 	if err != nil {
-		return &movedError{path, err}
+		return &movedError{file.path, err}
 	}
-	p.lengthen(path+"-wal", wal.Size())
+	p.lengthen(file.wal, wal.Size())
 	return nil
 }
 

@@ -12,7 +12,8 @@ const (
 // lengthen makes the WAL file a step longer than it is, with zeros, until it is long enough. A commit then overwrites what is there, which
 // takes half of the time of one that makes the file longer: its length and the place of its blocks need not be written to the disk too.
 // SQLite goes by checksums and takes zeros for the end of the log. A file that can't be made longer stays as it is: it may have room for
-// what is to be written. Called between transactions.
+// what is to be written. Called when a transaction has begun and has written nothing: it has the lock without which nobody writes to the
+// log, no other process either, so that nothing is overwritten that came after the length was asked for.
 func (p *place) lengthen(path string, length int64) {
 	if p.longEnough || length >= walAhead {
 		return
