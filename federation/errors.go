@@ -70,7 +70,7 @@ func (e *Error) Error() string {
 // RetryAfter is how long the sender of the error asks us to wait; 0 when it doesn't say. Never negative.
 func (e *Error) RetryAfter() time.Duration {
 	const most = 365 * 24 * time.Hour // a peer's number: don't overflow
-	return min(time.Duration(max(e.RetryAfterMS, 0))*time.Millisecond, most)
+	return time.Duration(min(max(e.RetryAfterMS, 0), most.Milliseconds())) * time.Millisecond
 }
 
 // Forbidden is 403 M_FORBIDDEN.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
@@ -297,6 +298,17 @@ func TestDirectoryAndPublicRooms(t *testing.T) {
 	}
 	if text, _ := json.Marshal(PublicRoomsResponse{}); string(text) != `{"chunk":[],"total_room_count_estimate":0}` {
 		t.Errorf("got %s", text)
+	}
+}
+
+// TestRetryAfterIsBounded: whatever number a peer gives, it is a time from now on.
+func TestRetryAfterIsBounded(t *testing.T) {
+	for ms, want := range map[int64]time.Duration{
+		-1: 0, 0: 0, 1500: 1500 * time.Millisecond, 1<<53 - 1: 365 * 24 * time.Hour, 1 << 43: 365 * 24 * time.Hour, 1<<63 - 1: 365 * 24 * time.Hour,
+	} {
+		if got := (&Error{RetryAfterMS: ms}).RetryAfter(); got != want {
+			t.Errorf("%d ms are %v, want %v", ms, got, want)
+		}
 	}
 }
 
