@@ -83,8 +83,9 @@ func (a *API) lane(r *request, route route) *lane {
 	case route.path == "/sync":
 		query := r.URL.Query()
 		timeout := query.Get("timeout")
+		whole, _ := r.queryBool("full_state") // what is neither is refused in any lane
 		switch {
-		case query.Get("since") == "" || query.Get("full_state") == "true":
+		case query.Get("since") == "" || whole:
 			return a.lanes.large
 		case timeout != "" && timeout != "0":
 			return a.lanes.waiting

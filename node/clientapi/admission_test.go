@@ -45,6 +45,20 @@ func TestLanesBoundWhatIsWorkedOnAndWhoWaits(t *testing.T) {
 	})
 }
 
+// A sync that reads whole states is large, however the query words it.
+func TestSyncsAreToldApart(t *testing.T) {
+	a := &API{lanes: newLanes()}
+	for query, want := range map[string]*lane{
+		"": a.lanes.large, "since=s1": a.lanes.ordinary, "since=s1&timeout=0": a.lanes.ordinary, "since=s1&timeout=9": a.lanes.waiting,
+		"since=s1&timeout=9&full_state=true": a.lanes.large, "since=s1&timeout=9&full_state=1": a.lanes.large, "since=s1&timeout=9&full_state=False": a.lanes.waiting,
+	} {
+		r := &request{Request: httptest.NewRequest("GET", "/sync?"+query, nil), api: a}
+		if a.lane(r, route{path: "/sync"}) != want {
+			t.Errorf("%q is in another lane", query)
+		}
+	}
+}
+
 // Requests without a body go on while the bodies of others take all that bodies may take.
 func TestBodiesAreBoundedTogether(t *testing.T) {
 	a := &API{}
