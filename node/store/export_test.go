@@ -39,3 +39,6 @@ func (s *Store) HoldWriter() (release func()) {
 
 // Queued is how many writes wait for the writer.
 func (s *Store) Queued() int { return len(s.commit.queue) }
+
+// LoadTail is the statement that reads the tail at the start.
+const LoadTail = loadTail

@@ -105,11 +105,15 @@ func (l *tail) remove(room int64, place Position) {
 	l.rooms[room] = slices.DeleteFunc(slices.Clone(l.rooms[room]), func(e tailEntry) bool { return e.position == place })
 }
 
+// loadTail reads what is beyond the indexes. In two parts, since PostgreSQL reads the whole table for either of two conditions.
+const loadTail = `SELECT number, room, position, depth, status, event_id, txn_key FROM events WHERE number > $1
+	UNION ALL SELECT number, room, position, depth, status, event_id, txn_key FROM events
+	WHERE number <= $1 AND number IN (SELECT number FROM moved) ORDER BY position`
+
 // load reads the tail at the start.
 func (l *tail) load(ctx context.Context, indexed Position) error {
 	l.indexed = indexed
-	return l.store.read.each(ctx, `SELECT number, room, position, depth, status, event_id, txn_key FROM events
-		WHERE number > $1 OR number IN (SELECT number FROM moved) ORDER BY position`, []any{int64(indexed)}, func(rows *sql.Rows) error {
+	return l.store.read.each(ctx, loadTail, []any{int64(indexed)}, func(rows *sql.Rows) error {
 		var e tailEntry
 		var room, status int64
 		var key []byte
