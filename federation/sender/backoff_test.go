@@ -194,6 +194,30 @@ func TestRetryAfterIsKept(t *testing.T) {
 	})
 }
 
+// A server that has too much to do speaks to us all the same: that doesn't mean that it takes more. One whose proxy said that it is out may
+// be back sooner than that.
+func TestRetryAfterIsKeptWhileTheServerSpeaks(t *testing.T) {
+	for _, c := range []struct{ status, least, most int }{{429, 1, 1}, {503, 100, 300}} {
+		bubble(t, Limits{}, func(t *testing.T, s *Sender, b *box, w *wire) {
+			w.says(refused{&federation.Error{Status: c.status, Code: federation.CodeUnknown, RetryAfterMS: 600_000}})
+			b.put(peer, 1)
+			s.Wake(peer)
+			for range 9 * 60 {
+				sleep(time.Second)
+				s.Retry(peer)
+			}
+			if log := w.takeLog(); len(log) < c.least || len(log) > c.most {
+				t.Errorf("%d tries after a %d", len(log), c.status)
+			}
+			w.says(nil)
+			sleep(2 * time.Minute)
+			if log := w.takeLog(); len(log) != 1 {
+				t.Errorf("%d tries after the time that a %d gave", len(log), c.status)
+			}
+		})
+	}
+}
+
 // A server that says when to come again is there: it isn't kept waiting for as long as one that says nothing, once it has mended what
 // was wrong.
 func TestRetryAfterEndsALongWait(t *testing.T) {

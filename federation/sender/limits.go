@@ -43,6 +43,10 @@ func orElse[T int | time.Duration](value *T, standard T) {
 }
 
 const (
+	// manyServers is how many servers are many to Wake, and moment how much later they get what is new: as long as a client's answer
+	// takes to be written and read.
+	manyServers = 16
+	moment      = 3 * time.Millisecond
 	// maxRefusals is how often one event, sent alone, may be refused before it is given up.
 	maxRefusals = 3
 	// toldWait is the longest wait for a server that says when to come again, unless it says later. The waits still grow up to it: what

@@ -16,6 +16,7 @@ type queue struct {
 	volatile []federation.EDU // goes with the next transaction
 	backoff  Backoff
 	lastTry  time.Time
+	told     time.Time   // the server has too much to do until then, as it said
 	spoke    bool        // the server spoke to us since the last try began
 	timer    *time.Timer // runs until backoff.Until
 	// next bounds the next batch. After a failure it is the size of the batch that failed, so that the same is tried

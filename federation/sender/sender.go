@@ -165,8 +165,17 @@ func (s *Sender) begin(ctx context.Context, backoffs map[id.ServerName]Backoff, 
 	}
 }
 
-// Wake says that the Outbox has something new for these servers. Servers in back-off get it when their time comes.
+// Wake says that the Outbox has something new for these servers; the list isn't changed any more. Servers in back-off get it when their time
+// comes. Many servers get it a moment later: work for them would hold up the answer to who said it, and more may be said meanwhile.
 func (s *Sender) Wake(servers ...id.ServerName) {
+	if len(servers) > manyServers {
+		time.AfterFunc(moment, func() { s.wake(servers) })
+		return
+	}
+	s.wake(servers)
+}
+
+func (s *Sender) wake(servers []id.ServerName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, server := range servers {
@@ -177,7 +186,7 @@ func (s *Sender) Wake(servers ...id.ServerName) {
 }
 
 // Retry says that a server spoke to us, so it is up: if something waits for it, it is tried now, or as soon as
-// Limits.RetryGap has passed since the last try.
+// Limits.RetryGap has passed since the last try, or when it said if that had come too soon for it (429).
 func (s *Sender) Retry(server id.ServerName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +198,11 @@ func (s *Sender) Retry(server id.ServerName) {
 	if q.busy || q.backoff.Failures == 0 {
 		return
 	}
-	if soon := q.lastTry.Add(s.limits.RetryGap); soon.Before(q.backoff.Until) {
+	soon := q.lastTry.Add(s.limits.RetryGap)
+	if q.told.After(soon) {
+		soon = q.told
+	}
+	if soon.Before(q.backoff.Until) {
 		q.backoff.Until = soon
 		if q.waiting {
 			s.start(q)

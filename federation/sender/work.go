@@ -242,7 +242,11 @@ func (s *Sender) backOff(ctx context.Context, q *queue, atLeast time.Duration, e
 		q.backoff.Since = time.Now()
 	}
 	q.backoff.Why, q.backoff.Kind = clip(err.Error()), kindOf(err)
-	wait := max(delay(s.limits, q.backoff.Failures), min(atLeast, s.limits.MaxBackoff))
+	atLeast = min(atLeast, s.limits.MaxBackoff)
+	if refusal := refusalOf(err); refusal != nil && refusal.Status == http.StatusTooManyRequests {
+		q.told = time.Now().Add(atLeast)
+	}
+	wait := max(delay(s.limits, q.backoff.Failures), atLeast)
 	switch {
 	case atLeast > 0: // it is there and says when to come again
 		wait = min(wait, max(atLeast, toldWait))

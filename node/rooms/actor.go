@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -287,9 +286,6 @@ func (a *actor) committed(err error) {
 	}
 }
 
-// manyServers is how many servers are so many that work for them would hold up answers.
-const manyServers = 16
-
 // wakeSender tells the sender of the destinations that have something new.
 func (a *actor) wakeSender(c room.Commit) {
 	if a.r.cfg.Sender == nil {
@@ -300,9 +296,7 @@ func (a *actor) wakeSender(c room.Commit) {
 		if len(s.Servers) == 0 || len(s.Servers) == len(last) && &s.Servers[0] == &last[0] { // mostly all go to the same ones
 			continue
 		}
-		if last = s.Servers; len(last) > manyServers {
-			runtime.Gosched() // who was answered goes on first, rather than behind as many goroutines
-		}
+		last = s.Servers
 		a.r.cfg.Sender.Wake(last...)
 	}
 }
