@@ -1,6 +1,9 @@
 package authrules
 
-import "hanse/federation/canonicaljson"
+import (
+	"hanse/federation/canonicaljson"
+	"hanse/federation/event"
+)
 
 // member is a member of a canonical JSON object; false when value isn't an object or has no such
 // member.
@@ -23,17 +26,8 @@ func word(value []byte, key string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	switch string(raw) {
-	case `"join"`:
-		return "join", true
-	case `"leave"`:
-		return "leave", true
-	case `"invite"`:
-		return "invite", true
-	case `"ban"`:
-		return "ban", true
-	case `"public"`:
-		return "public", true
+	if known, ok := event.KnownText(raw); ok {
+		return known, true
 	}
 	return canonicaljson.String(raw)
 }

@@ -248,7 +248,7 @@ func keyText(value []byte, same string) (string, bool) {
 	if len(value) >= 2 && string(value[1:len(value)-1]) == same {
 		return same, canonicaljson.IsString(value)
 	}
-	if known, ok := knownText(value); ok {
+	if known, ok := KnownText(value); ok {
 		return known, true
 	}
 	text, ok := canonicaljson.String(value)
@@ -260,7 +260,7 @@ func (e *Event) readContent(f *fields) {
 	switch e.typ {
 	case "m.room.member":
 		value, _ := canonicaljson.Get(e.content, "membership")
-		if known, ok := knownText(value); ok {
+		if known, ok := KnownText(value); ok {
 			e.membership = known
 		} else {
 			e.membership, _ = canonicaljson.String(value)
@@ -318,8 +318,8 @@ func givenID(value []byte) (id.EventID, error) {
 	return eventID, nil
 }
 
-// knownText gives the strings that most events have without allocating them.
-func knownText(value []byte) (string, bool) {
+// KnownText gives the strings that most events have, from their JSON, without memory of their own; false for all others.
+func KnownText(value []byte) (string, bool) {
 	switch string(value) {
 	case `""`:
 		return "", true
@@ -349,6 +349,8 @@ func knownText(value []byte) (string, bool) {
 		return "ban", true
 	case `"knock"`:
 		return "knock", true
+	case `"public"`:
+		return "public", true
 	}
 	return "", false
 }

@@ -158,10 +158,7 @@ var _ = onEach("A connection that is lost", func(db *fixture) {
 		if db.dialect.Name != "PostgreSQL" {
 			Skip("there is no connection to lose")
 		}
-		write, read, err := db.dialect.Connect(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		defer write.Close() //nolint:errcheck // a test
-		defer read.Close()  //nolint:errcheck // a test
+		write := beside(ctx, db.dialect)
 		var made atomic.Int64
 		var wait sync.WaitGroup
 		for i := range 8 {
@@ -200,10 +197,7 @@ var _ = Describe("Connections that a restart of the server ended", func() {
 		db := &fixture{dialect: dialect, log: log.logger()}
 		db.start()
 		defer db.stop()
-		write, read, err := dialect.Connect(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		defer write.Close() //nolint:errcheck // a test
-		defer read.Close()  //nolint:errcheck // a test
+		write := beside(ctx, dialect)
 		readers := func(reads int) {
 			var wait sync.WaitGroup
 			for range reads {
@@ -329,10 +323,7 @@ var _ = Describe("A read-only PostgreSQL", func() {
 		db := &fixture{dialect: dialect, log: log.logger()}
 		db.start()
 		defer db.stop()
-		write, read, err := dialect.Connect(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		defer write.Close() //nolint:errcheck // a test
-		defer read.Close()  //nolint:errcheck // a test
+		write := beside(ctx, dialect)
 		run := func(query string) {
 			GinkgoHelper()
 			_, err := write.ExecContext(ctx, query)

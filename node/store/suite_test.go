@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -93,6 +94,15 @@ func freshPostgresURL(ctx context.Context, server string) (string, error) {
 	before, query, _ := strings.Cut(server, "?")
 	slash := strings.LastIndex(before, "/")
 	return before[:slash+1] + name + "?" + query, nil
+}
+
+// beside is a connection to a store's database that isn't the store's, for as long as the spec runs.
+func beside(ctx context.Context, dialect store.Dialect) *sql.DB {
+	GinkgoHelper()
+	write, read, err := dialect.Connect(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() error { return errors.Join(read.Close(), write.Close()) })
+	return write
 }
 
 // onEach puts the specs of body on each database.
