@@ -90,6 +90,7 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(must(db.Devices(ctx, alice))).To(HaveLen(3))
 		Expect(db.DeleteOtherDevices(ctx, alice, "B")).To(Succeed())
 		Expect(must(db.Devices(ctx, alice))).To(HaveLen(1))
+		Expect(must(db.DeviceCount(ctx, alice))).To(Equal(1))
 		_, found, err = db.Access(ctx, two)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeFalse())

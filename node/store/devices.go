@@ -132,6 +132,13 @@ func (s *Store) Devices(ctx context.Context, user id.UserID) ([]Device, error) {
 	return s.eachDevice(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 ORDER BY device_id", string(user))
 }
 
+// DeviceCount is how many devices a user has.
+func (s *Store) DeviceCount(ctx context.Context, user id.UserID) (int, error) {
+	var count int
+	err := s.read.row(ctx, "SELECT COUNT(*) FROM devices WHERE user_id = $1", []any{string(user)}, &count)
+	return count, err
+}
+
 // RenameDevice sets a device's display name and tells clients and other servers; [ErrNotFound] if there is no such device.
 func (s *Store) RenameDevice(ctx context.Context, user id.UserID, device, name string) error {
 	servers, err := s.ServersSharing(ctx, user)

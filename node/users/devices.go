@@ -67,11 +67,11 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 		return Login{}, err
 	}
 	if !known {
-		devices, err := u.store.Devices(ctx, user)
+		devices, err := u.store.DeviceCount(ctx, user)
 		if err != nil {
 			return Login{}, err
 		}
-		if len(devices) >= maxDevices {
+		if devices >= maxDevices {
 			return Login{}, federation.NewError(http.StatusForbidden, federation.CodeForbidden, "this account has too many devices; log some of them out")
 		}
 	}
