@@ -32,10 +32,25 @@ func (s *Store) publish(t *writeTx, ref *roomRef, public bool) error {
 
 // PublishedRooms lists the rooms of the directory, those with most joined members first, then by ID.
 func (s *Store) PublishedRooms(ctx context.Context) ([]PublishedRoom, error) {
+	return s.publishedRooms(ctx, "directory")
+}
+
+// NetworkRooms lists the rooms that an application service has published of a network, in the order of PublishedRooms.
+func (s *Store) NetworkRooms(ctx context.Context, service, network string) ([]PublishedRoom, error) {
+	return s.publishedRooms(ctx, "(SELECT room FROM application_service_rooms WHERE service = $1 AND network = $2) AS directory",
+		[]byte(service), []byte(network))
+}
+
+// AllPublishedRooms lists the rooms of the directory and of all networks, in the order of PublishedRooms.
+func (s *Store) AllPublishedRooms(ctx context.Context) ([]PublishedRoom, error) {
+	return s.publishedRooms(ctx, "(SELECT room FROM directory UNION SELECT room FROM application_service_rooms) AS directory")
+}
+
+func (s *Store) publishedRooms(ctx context.Context, from string, args ...any) ([]PublishedRoom, error) {
 	var all []PublishedRoom
 	err := s.read.each(ctx, `SELECT room_id, rooms.position, (SELECT COALESCE(SUM(joined), 0) FROM room_servers
-		WHERE room_servers.room = rooms.room) AS members FROM directory JOIN rooms ON rooms.room = directory.room
-		ORDER BY members DESC, room_id`, nil, func(rows *sql.Rows) error {
+		WHERE room_servers.room = rooms.room) AS members FROM `+from+` JOIN rooms ON rooms.room = directory.room
+		ORDER BY members DESC, room_id`, args, func(rows *sql.Rows) error {
 		var r PublishedRoom
 		err := rows.Scan(&r.RoomID, &r.Position, &r.Joined)
 		all = append(all, r)
