@@ -31,7 +31,7 @@ func (s *Store) clientTxn(ctx context.Context, key txnKey) (id.EventID, bool, er
 	if e, ok := s.tail.txn(key); ok {
 		return e, true, nil
 	}
-	if !s.usedTxns.mayHave(key) {
+	if !s.usedTxns.mayHave(key.hashes()) {
 		return "", false, nil
 	}
 	var e id.EventID
@@ -68,7 +68,7 @@ func (w *roomWrite) txnsStillUnused(t *writeTx) error {
 		if !used {
 			_, used = w.store.tail.txn(key)
 		}
-		if !used && w.store.tail.upto() != w.indexed && w.store.usedTxns.mayHave(key) { // it may have been in the tail and have left it
+		if !used && w.store.tail.upto() != w.indexed && w.store.usedTxns.mayHave(key.hashes()) { // it may have been in the tail and have left it
 			var e id.EventID
 			var err error
 			if used, err = t.found(findTxn, []any{key[:]}, &e); err != nil {
@@ -92,7 +92,7 @@ func (w *roomWrite) writeTxns(t *writeTx) error {
 		if err := t.insert(insertClientTxn, w.txnKeys[i][:], string(c.EventID), w.now.UnixMilli()); err != nil {
 			return err
 		}
-		t.then(func() { w.store.usedTxns.add(w.txnKeys[i]) })
+		t.then(func() { w.store.usedTxns.add(w.txnKeys[i].hashes()) })
 	}
 	return nil
 }

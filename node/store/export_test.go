@@ -1,6 +1,10 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"hanse/federation/id"
+)
 
 // FillLate is a read of a room that ends after something else has happened.
 func FillLate(s *Store, read RoomInfo, meanwhile func()) {
@@ -13,7 +17,21 @@ func FillLate(s *Store, read RoomInfo, meanwhile func()) {
 func (s *Store) ReadUsedTxns(ctx context.Context) error { return s.usedTxns.read(ctx) }
 
 // MayBeUsed tells what the filter says.
-func (s *Store) MayBeUsed(c ClientTxn) bool { return s.usedTxns.mayHave(c.key()) }
+func (s *Store) MayBeUsed(c ClientTxn) bool { return s.usedTxns.mayHave(c.key().hashes()) }
+
+// NamedRead tells whether the filter of events' IDs has been read.
+func (s *Store) NamedRead() bool {
+	f := s.unheard.named
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.keys != nil
+}
+
+// ForgetNamed has the store go without the filter of events' IDs, as where there are too many.
+func (s *Store) ForgetNamed() { s.unheard.named.put(nil) }
+
+// MayBeNamed tells what that filter says.
+func (s *Store) MayBeNamed(e id.EventID) bool { return s.unheard.named.mayHave(s.unheard.hashes(e)) }
 
 // ShortenTail has events moved to the indexes so many together, some of them with each transaction.
 func (s *Store) ShortenTail(ctx context.Context, long, some int) error {

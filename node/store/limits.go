@@ -48,11 +48,11 @@ const (
 	// citedBatch is how many citing events are read at once, citedFirst how many at first: the search mostly ends there.
 	citedBatch = 256
 	citedFirst = 8
-	// usedTxnsLeast and usedTxnsMost are for how many keys of client transactions the filter is made at least (128 KiB) and at
-	// most (8 MiB); beyond, each is looked for in the table. usedTxnsChunk is how many are read at once.
-	usedTxnsLeast = 1 << 16
-	usedTxnsMost  = 1 << 21
-	usedTxnsChunk = 5000
+	// filterLeast and filterMost are for how many keys a filter is made at least (128 KiB) and at most (8 MiB); beyond, each key is looked
+	// for in the tables. filterChunk is how many are read at once.
+	filterLeast = 1 << 16
+	filterMost  = 1 << 21
+	filterChunk = 5000
 	// unheardIDs is how many IDs are remembered that nothing names: those of the transactions that are under way.
 	unheardIDs = 1 << 14
 	// walkEvents bounds how many events one walk along prev events reads, whatever a peer asks for.

@@ -28,7 +28,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.commit = newCommitter(dialect, opts.Log, write)
 	s.read.ailing.over, s.commit.ailing.over = s.usable, s.usable
 	s.tail = newTail(s)
-	s.unheard = newUnheard(s.tail)
+	s.unheard = newUnheard(s)
 	s.usedTxns = newUsedTxns(s)
 	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.index, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)
@@ -157,15 +157,19 @@ func (s *Store) Close() error {
 	return err
 }
 
-// readRegularly reads the client transactions that were used, at the start and when they have become too many.
+// readRegularly reads the filters of client transactions and of events' IDs, at the start and when they have become too small.
 func (s *Store) readRegularly(ctx context.Context) {
 	for {
+		var full *keyFilter
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.usedTxns.full:
+			full = s.usedTxns
+		case <-s.unheard.named.full:
+			full = s.unheard.named
 		}
-		for s.usedTxns.read(ctx) != nil { // the reader says why; until then they are looked for in the table
+		for full.read(ctx) != nil { // the reader says why; until then all is looked for in the tables
 			select {
 			case <-ctx.Done():
 				return

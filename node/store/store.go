@@ -60,7 +60,7 @@ type Store struct {
 	tail   *tail
 	// unheard are events that nothing names yet; see Expect.
 	unheard  *unheard
-	usedTxns *usedTxns
+	usedTxns *keyFilter
 	present  *present
 	state    *stateCache
 	outbox   *outbox

@@ -75,11 +75,13 @@ func (l *tail) move(t *writeTx, done int) error {
 			return err
 		}
 	}
-	for _, e := range share(s, s.ids, done) {
+	ids := share(s, s.ids, done)
+	for _, e := range ids {
 		if err := t.insert(insertEventID, string(e), int64(l.ids[e])); err != nil {
 			return err
 		}
 	}
+	t.then(func() { l.store.unheard.written(ids) }) // long before the tail is cut
 	now := time.Now().UnixMilli()
 	for _, key := range share(s, s.txns, done) {
 		if err := t.insert(insertSweptTxn, key[:], string(l.txns[key].eventID), now); err != nil {
@@ -104,7 +106,7 @@ func (l *tail) end(t *writeTx) error {
 	}
 	t.then(func() {
 		for _, key := range s.txns {
-			l.store.usedTxns.add(key)
+			l.store.usedTxns.add(key.hashes())
 		}
 		l.cut(s)
 	})

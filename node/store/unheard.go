@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"hash/maphash"
 	"sync/atomic"
 
 	"hanse/federation/id"
@@ -11,15 +12,27 @@ import (
 // another server sends is looked for by its room's machine, by who applies redactions and by the commit, and is nearly
 // always new: one question for all events of a transaction, whatever their rooms, then stands for all of these.
 type unheard struct {
-	tail *tail
-	ids  *generations[id.EventID, struct{}]
+	tail  *tail
+	ids   *generations[id.EventID, struct{}]
+	named *keyFilter      // of the IDs that are in the tables
+	seeds [2]maphash.Seed // immutable; other servers choose the IDs
 	// version counts the writes that name events by another way than the tail. What a reader didn't find is kept only if
 	// none came meanwhile.
 	version atomic.Int64
 }
 
-func newUnheard(l *tail) *unheard {
-	return &unheard{tail: l, ids: newGenerations[id.EventID, struct{}](unheardIDs, nil)}
+func newUnheard(s *Store) *unheard {
+	u := &unheard{tail: s.tail, ids: newGenerations[id.EventID, struct{}](unheardIDs, nil)}
+	u.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+	u.named = newKeyFilter(s, func(key any) twoHashes {
+		e, _ := key.(string)
+		return u.hashes(id.EventID(e))
+	}, keyColumn{"event_ids", "event_id", ""}, keyColumn{"gaps", "missing", ""}, keyColumn{"redactions", "target", ""})
+	return u
+}
+
+func (u *unheard) hashes(e id.EventID) twoHashes {
+	return twoHashes{maphash.String(u.seeds[0], string(e)), maphash.String(u.seeds[1], string(e)) | 1}
 }
 
 // has tells whether nothing names an event.
@@ -42,11 +55,19 @@ func (u *unheard) heard(ids []id.EventID) []id.EventID {
 // hear notes that a transaction names events by another way than the tail.
 func (u *unheard) hear(t *writeTx, ids ...id.EventID) {
 	t.then(func() {
+		u.written(ids)
 		u.version.Add(1)
 		for _, e := range ids {
 			u.ids.drop(e)
 		}
 	})
+}
+
+// written notes IDs that the tables have got.
+func (u *unheard) written(ids []id.EventID) {
+	for _, e := range ids {
+		u.named.add(u.hashes(e))
+	}
 }
 
 // keep remembers IDs that were not found since the version and the tail's beginning were as given.
@@ -64,13 +85,18 @@ func (u *unheard) keep(ids []id.EventID, version int64, indexed Position) {
 }
 
 // Expect looks for events that are about to be handed to their rooms, all at once, so that what follows needs not ask the
-// database for each.
+// database for each. Mostly it isn't asked for any: nearly all are new, which the filter tells.
 func (s *Store) Expect(ctx context.Context, ids []id.EventID) error {
 	version, indexed := s.unheard.version.Load(), s.tail.upto()
-	var wanted []id.EventID
+	var wanted, unnamed []id.EventID
 	for _, e := range ids {
-		if _, stored := s.tail.number(e); !stored && !s.unheard.has(e) {
+		if _, stored := s.tail.number(e); stored || s.unheard.has(e) {
+			continue
+		}
+		if s.unheard.named.mayHave(s.unheard.hashes(e)) {
 			wanted = append(wanted, e)
+		} else {
+			unnamed = append(unnamed, e)
 		}
 	}
 	named := map[id.EventID]bool{}
@@ -80,7 +106,6 @@ func (s *Store) Expect(ctx context.Context, ids []id.EventID) error {
 	if err != nil {
 		return err
 	}
-	unnamed := wanted[:0]
 	for _, e := range wanted {
 		if !named[e] {
 			unnamed = append(unnamed, e)

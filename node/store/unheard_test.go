@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -26,21 +27,41 @@ var _ = onEach("An event that was expected", func(db *fixture) {
 		gap = must(db.Source(ctx, a.rules).Referenced(wanted))[expected.ID()]
 		return known, gap, len(must(db.PendingRedactions(ctx, expected.ID())))
 	}
+	awaitFilter := func() {
+		GinkgoHelper()
+		Eventually(db.NamedRead, time.Minute, time.Millisecond).Should(BeTrue())
+	}
 	BeforeEach(func(ctx SpecContext) {
+		awaitFilter()
 		a = must(create(db.Store, roomversion.V10))
 		must(a.propose(store.CommitOptions{}, message(alice, "first")))
 		expected = a.foreign(message(alice, "expected"))
 		Expect(db.Expect(ctx, []id.EventID{expected.ID()})).To(Succeed())
 		known, gap, redactions := asked(ctx)
 		Expect([]any{known, gap, redactions}).To(Equal([]any{false, false, 0}))
+		Expect(db.MayBeNamed(expected.ID())).To(BeFalse(), "by the filter")
 	})
 	DescribeTable("is found", func(ctx SpecContext, come func(context.Context), want ...any) {
+		again := func(when string) {
+			GinkgoHelper()
+			known, gap, redactions := asked(ctx)
+			Expect([]any{known, gap, redactions}).To(Equal(want), when)
+			Expect(db.Expect(ctx, []id.EventID{expected.ID()})).To(Succeed())
+			known, gap, redactions = asked(ctx)
+			Expect([]any{known, gap, redactions}).To(Equal(want), when+", expected again")
+		}
 		come(ctx)
-		known, gap, redactions := asked(ctx)
-		Expect([]any{known, gap, redactions}).To(Equal(want))
-		Expect(db.Expect(ctx, []id.EventID{expected.ID()})).To(Succeed())
-		known, gap, redactions = asked(ctx)
-		Expect([]any{known, gap, redactions}).To(Equal(want), "when it is expected again")
+		again("at once")
+		Expect(db.Clean(ctx, time.Now())).To(Succeed())
+		again("in the indexes")
+		Expect(db.MayBeNamed(expected.ID())).To(BeTrue(), "by the filter")
+		db.restart()
+		again("after a start")
+		awaitFilter()
+		again("by the filter of a start")
+		Expect(db.MayBeNamed("$another")).To(BeFalse(), "by the filter")
+		db.ForgetNamed()
+		again("without the filter")
 	},
 		Entry("once it has come", func(context.Context) { a.receive(expected) }, true, false, 0),
 		Entry("once it has come as an outlier", func(ctx context.Context) {
