@@ -10,7 +10,8 @@ import (
 // and not again within sayPause where it comes and goes: a full disk may have room for the small and none for the large. Safe
 // for concurrent use.
 type ailment struct {
-	over chan<- struct{} // gets a value when it ends, if there is room
+	over  chan<- struct{} // gets a value when it ends, if there is room
+	began chan struct{}   // capacity 1: it has begun since this was read last
 
 	ill  atomic.Bool // it has begun
 	told atomic.Bool // the log has said so
@@ -19,9 +20,31 @@ type ailment struct {
 	said time.Time // guarded by mu: when the log last said so
 }
 
+// probing is how long somebody who looks whether an ailment is over waits between two looks: longer each time, and short again once it was
+// over for sayPause. What follows an end (see Store.Usable) is much where it comes and goes. The zero value is ready.
+type probing struct {
+	pause time.Duration
+	until time.Time // the ailment was last seen then
+}
+
+// next is the pause before the next look.
+func (p *probing) next(now time.Time) time.Duration {
+	if p.pause == 0 || now.Sub(p.until) > sayPause {
+		p.pause = probePause / 2
+	}
+	p.pause = min(2*p.pause, probePauseMax)
+	p.until = now.Add(p.pause)
+	return p.pause
+}
+
 // begins tells whether the log must say now that the ailment has begun.
 func (a *ailment) begins() bool {
-	a.ill.Store(true)
+	if a.ill.CompareAndSwap(false, true) {
+		select {
+		case a.began <- struct{}{}:
+		default:
+		}
+	}
 	if a.told.Load() {
 		return false
 	}

@@ -39,6 +39,7 @@ type committer struct {
 	tx     writeTx               // owned by run
 	last   Position              // owned by run, set before: the position of the last durable transaction
 	ailing ailment               // transactions fail for want of storage or connection
+	probes probing               // owned by run: of the ailment
 	doubt  atomic.Pointer[doubt] // set by run: the last transaction, while it is unknown whether it counts
 
 	took     time.Duration // owned by run: the last transaction
@@ -132,14 +133,15 @@ func (c *committer) run(ctx context.Context) {
 	group := make([]*operation, 0, groupOps)
 	for {
 		var again <-chan time.Time
-		if c.doubt.Load() != nil { // readers see what is in the tables: they need not wait for the next write
+		switch { // readers see what is in the tables, and others have events for us: they need not wait for the next write
+		case c.doubt.Load() != nil:
 			again = time.After(retryPauseMax)
+		case c.ailing.ill.Load():
+			again = time.After(c.probes.next(time.Now()))
 		}
 		select {
 		case <-again:
-			if c.connect() == nil {
-				c.recovered()
-			}
+			c.probe()
 			continue
 		case op := <-c.queue:
 			runtime.Gosched() // who was released by the group before gets the chance to join this one
@@ -157,6 +159,15 @@ func (c *committer) run(ctx context.Context) {
 			c.commit(group)
 		}
 	}
+}
+
+// probe looks whether the database takes writes again.
+func (c *committer) probe() {
+	if c.once(nil) == nil {
+		c.recovered()
+		return
+	}
+	c.disconnect()
 }
 
 // announce tells that a write will be queued soon. done, which must be called once, tells that it was, or won't be.

@@ -23,6 +23,11 @@ const (
 	// retryPause is the first pause between such tries; it doubles up to retryPauseMax.
 	retryPause    = 10 * time.Millisecond
 	retryPauseMax = time.Second
+	// probePause is after how long it is looked whether a database that can't be used can be again, without anybody who needs it; each
+	// further look waits twice as long, up to probePauseMax. probeTimeout bounds a look.
+	probePause    = time.Second
+	probePauseMax = 30 * time.Second
+	probeTimeout  = 10 * time.Second
 	// slowTransaction is how long a transaction takes that an operator must hear of: a healthy disk needs milliseconds. sayPause
 	// is how often the log says so, or anything else that a database in trouble does again and again.
 	slowTransaction = 2 * time.Second

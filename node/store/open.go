@@ -26,7 +26,9 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s := &Store{dialect: dialect, log: opts.Log, self: opts.ServerName, feed: &Feed{}, usable: make(chan struct{}, 1)}
 	s.read = newReader(dialect, opts.Log, read)
 	s.commit = newCommitter(dialect, opts.Log, write)
-	s.read.ailing.over, s.commit.ailing.over = s.usable, s.usable
+	for _, a := range []*ailment{&s.read.ailing, &s.commit.ailing} {
+		a.over, a.began = s.usable, make(chan struct{}, 1)
+	}
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s)
 	s.usedTxns = newUsedTxns(s)
@@ -143,6 +145,10 @@ func (s *Store) Run(ctx context.Context) error {
 	})
 	loops.Go(func() error {
 		s.readRegularly(ctx)
+		return nil
+	})
+	loops.Go(func() error {
+		s.read.probeRegularly(ctx)
 		return nil
 	})
 	return loops.Wait()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 )
 
 // reader runs the reading statements, each prepared once, on connections of their own: they see what is
@@ -28,9 +29,32 @@ func newReader(d Dialect, log *slog.Logger, db *sql.DB) *reader {
 	return &reader{db: db, classify: d.Classify, log: log, stmts: map[string]*sql.Stmt{}}
 }
 
+// ping reads something from the database itself, not what a connection knows without it.
 func (r *reader) ping(ctx context.Context) error {
-	var one int
-	return r.row(ctx, "SELECT 1", nil, &one)
+	var position int64
+	return r.row(ctx, "SELECT position FROM counters", nil, &position)
+}
+
+// probeRegularly looks, while the database can't be read, whether it can be again, until ctx ends.
+func (r *reader) probeRegularly(ctx context.Context) {
+	var probes probing
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.ailing.began:
+		}
+		for r.ailing.ill.Load() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(probes.next(time.Now())):
+			}
+			look, cancel := context.WithTimeout(ctx, probeTimeout)
+			_ = r.ping(look) // row notes what came of it
+			cancel()
+		}
+	}
 }
 
 // prepared calls ask with the statement of a text. Where the connection turns out to be gone, as all are that waited while the

@@ -1,0 +1,100 @@
+package store_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	. "github.com/onsi/gomega"
+
+	"hanse/node/store"
+	"hanse/node/store/sqlite"
+)
+
+// usable tells whether the store says that the database can be used again.
+func (f *fixture) usable() bool {
+	select {
+	case <-f.Usable():
+		return true
+	default:
+		return false
+	}
+}
+
+// TestADatabaseThatIsBackIsNoticed: nobody needs to read or write for it. Others have events for us that were refused meanwhile.
+func TestADatabaseThatIsBackIsNoticed(t *testing.T) {
+	for name, class := range map[string]store.ErrorClass{"a disk": store.StorageError, "a connection": store.ConnectionError} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				RegisterTestingT(t)
+				broken, log := &faults{}, &logged{}
+				db := &fixture{dialect: broken.in(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db"))), log: log.logger()}
+				db.start()
+				defer func() { db.stop() }()
+				tries := 0
+				broken.set(nil, func(string) error { tries++; return fault{class, "out of order"} })
+				Expect(db.note(t.Context(), "1")).To(MatchError(ContainSubstring("out of order")))
+				tries = 0
+				time.Sleep(55 * time.Minute) // virtual; regular work isn't due soon
+				Expect(db.usable()).To(BeFalse())
+				Expect(tries).To(BeNumerically("<=", 300), "it is looked at in bounds")
+				broken.set(nil, nil)
+				time.Sleep(time.Minute)
+				Expect(db.usable()).To(BeTrue())
+				Expect(log.errors()).To(Equal(1), log.String())
+				Expect(log.String()).To(ContainSubstring("takes writes again"))
+				Expect(db.note(t.Context(), "2")).To(Succeed())
+			})
+		})
+	}
+}
+
+// TestADatabaseThatComesAndGoesIsNotNoticedEachTime: what follows is a question about each room to other servers.
+func TestADatabaseThatComesAndGoesIsNotNoticedEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		RegisterTestingT(t)
+		broken := &faults{}
+		db := &fixture{dialect: broken.in(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")))}
+		db.start()
+		defer func() { db.stop() }()
+		broken.set(nil, func(query string) error { // there is room for the little that a look needs alone
+			if len(query) > 6 && query[:6] == "INSERT" {
+				return fault{store.StorageError, "full"}
+			}
+			return nil
+		})
+		back := 0
+		for range 600 {
+			Expect(db.note(t.Context(), "1")).To(MatchError(ContainSubstring("full")))
+			time.Sleep(time.Second) // virtual
+			if db.usable() {
+				back++
+			}
+		}
+		Expect(back).To(BeNumerically("<=", 30))
+	})
+}
+
+// TestADatabaseThatCanBeReadAgainIsNoticed is the same for who reads.
+func TestADatabaseThatCanBeReadAgainIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		RegisterTestingT(t)
+		folder, log := filepath.Join(t.TempDir(), "data"), &logged{}
+		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
+		db := &fixture{dialect: sqliteFile(folder), log: log.logger()}
+		db.start()
+		defer func() { db.stop() }()
+		Expect(os.Rename(folder, folder+"-away")).To(Succeed())
+		time.Sleep(2 * time.Minute) // virtual; connections end that aren't used
+		_, err := db.Users(t.Context(), "", 10)
+		Expect(err).To(HaveOccurred())
+		time.Sleep(time.Hour)
+		Expect(db.usable()).To(BeFalse())
+		Expect(os.Rename(folder+"-away", folder)).To(Succeed())
+		time.Sleep(time.Minute)
+		Expect(db.usable()).To(BeTrue())
+		Expect(log.String()).To(ContainSubstring("can be read again"))
+	})
+}
