@@ -23,6 +23,7 @@ import (
 	"hanse/node/inbound"
 	"hanse/node/rooms"
 	"hanse/node/search"
+	"hanse/node/slidingsync"
 	"hanse/node/stream"
 	"hanse/node/users"
 )
@@ -94,7 +95,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Media: n.media, MediaFrozen: frozen,
-		Sync: n.syncer, Pushers: n.pushers, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
+		Sync: n.syncer, SlidingSync: slidingsync.New(n.name, n.store, n.stream, n.ephemeral, n.syncer), Pushers: n.pushers, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},

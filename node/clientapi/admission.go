@@ -90,6 +90,15 @@ func (a *API) lane(r *request, route route) *lane {
 		case timeout != "" && timeout != "0":
 			return a.lanes.waiting
 		}
+	case route.path == slidingSyncPath:
+		query := r.URL.Query()
+		timeout := query.Get("timeout")
+		switch {
+		case query.Get("pos") == "":
+			return a.lanes.large
+		case timeout != "" && timeout != "0":
+			return a.lanes.waiting
+		}
 	case strings.HasSuffix(route.path, "/members"), strings.HasSuffix(route.path, "/joined_members"), route.path == "/rooms/{roomId}/state":
 		return a.lanes.large
 	}

@@ -23,6 +23,7 @@ import (
 	"hanse/node/push"
 	"hanse/node/rooms"
 	"hanse/node/search"
+	"hanse/node/slidingsync"
 	"hanse/node/users"
 )
 
@@ -47,6 +48,8 @@ type Config struct {
 	MediaFrozen time.Time
 	// Sync builds the answers of /sync and what stands beside events.
 	Sync *clientsync.Syncer
+	// SlidingSync does the same for clients that speak Simplified Sliding Sync; nil: there is no such endpoint.
+	SlidingSync *slidingsync.Syncer
 	// Pushers notifies users' devices; nil: no pushers can be set.
 	Pushers *push.Pushers
 	// Search finds messages; nil: there is no such endpoint.

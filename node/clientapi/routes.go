@@ -82,6 +82,7 @@ func (a *API) routes() []route {
 		a.typingRoutes(),
 		a.receiptRoutes(),
 		a.syncRoutes(),
+		a.slidingSyncRoutes(),
 		a.messageRoutes(),
 		a.timestampRoutes(),
 		a.initialSyncRoutes(),

@@ -32,6 +32,7 @@ import (
 	"hanse/node/push"
 	"hanse/node/rooms"
 	"hanse/node/search"
+	"hanse/node/slidingsync"
 	"hanse/node/store"
 	"hanse/node/store/sqlite"
 	"hanse/node/stream"
@@ -182,6 +183,7 @@ func newWorld(change func(*Config)) *world {
 		Self: self, Users: accounts, Rooms: chat, Directory: names, Ephemeral: momentary, Profiles: w.peers,
 		Encryption: encryption, Search: finder,
 		Sync:         syncer,
+		SlidingSync:  slidingsync.New(self, s, waiters, momentary, syncer),
 		Pushers:      pushers,
 		Registration: Registration{Open: true}, RateLimits: RateLimits{Off: true},
 	}

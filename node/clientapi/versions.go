@@ -23,7 +23,11 @@ func (a *API) versionsRoutes() []route {
 
 // spec:client-server-api#get_matrixclientversions
 func (a *API) versions(*request) (any, error) {
-	return map[string]any{"versions": supportedVersions[:], "unstable_features": map[string]bool{}}, nil
+	features := map[string]bool{}
+	if a.config.SlidingSync != nil {
+		features[slidingSyncFeature] = true
+	}
+	return map[string]any{"versions": supportedVersions[:], "unstable_features": features}, nil
 }
 
 // authMetadata says that there is no OAuth 2.0: clients then use the legacy API.

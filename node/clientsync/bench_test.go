@@ -181,7 +181,7 @@ func BenchmarkUnreadAnew(b *testing.B) {
 	senders.Wait()
 	b.ReportAllocs()
 	for b.Loop() {
-		c.syncer.unreads = newCache[unreadKey, *unreadRoom](10)
+		c.syncer.unreads = NewCache[unreadKey, *unreadRoom](10)
 		if n, err := c.syncer.Total(context.Background(), c.users[1]); err != nil || n != maxUnread {
 			b.Fatal(n, err)
 		}

@@ -38,57 +38,66 @@ type deviceName struct {
 
 // devices puts in what concerns encryption.
 func (b *builder) devices(ctx context.Context) error {
-	d := &b.answer.Devices
-	name := deviceName{b.request.User, b.request.Device}
-	facts, _ := b.deviceFacts.get(name)
-	if facts.messagesAt == 0 || b.stream.ToDeviceSince(name.user, facts.messagesAt) {
-		nothing, err := b.toDevice(ctx)
-		if err != nil {
-			return err
-		}
-		if facts.messagesAt = 0; nothing {
-			facts.messagesAt = b.now.Position
-		}
-		b.deviceFacts.put(name, facts)
-	}
-	if facts.keysAt == 0 || b.stream.OneTimeKeysSince(name.user, facts.keysAt) {
-		var err error
-		facts.keysAt = b.now.Position
-		if facts.counts, facts.unused, err = b.store.KeyCounts(ctx, name.user, name.device); err != nil {
-			return err
-		}
-		b.deviceFacts.put(name, facts)
-	}
-	d.OneTimeKeys, d.Unused = facts.counts, facts.unused
-	if !b.request.Initial {
-		var err error
-		if d.Lists, err = b.Syncer.DeviceLists(ctx, name.user, b.since(), b.now.Position); err != nil {
-			return err
-		}
-	}
-	d.news = len(d.ToDevice)+len(d.Lists.Changed)+len(d.Lists.Left) > 0 || b.stream.OneTimeKeysSince(name.user, b.since())
-	return nil
-}
-
-// toDevice puts in the messages to the device. Those up to since are acknowledged by it. nothing says that there are none,
-// neither now nor to be acknowledged.
-//
-// spec:client-server-api/modules/send_to_device#server-behaviour
-func (b *builder) toDevice(ctx context.Context) (nothing bool, err error) {
-	d := &b.answer.Devices
-	user, device := b.request.User, b.request.Device
+	d, user, device := &b.answer.Devices, b.request.User, b.request.Device
 	since := b.request.Since.ToDevice
 	if b.request.Initial {
 		since = 0
 	}
-	if err := b.store.ToDeviceTaken(ctx, user, device, since); err != nil {
-		return false, err
+	var err error
+	if d.ToDevice, err = b.ToDevice(ctx, user, device, since, b.now.Position, MaxToDevice); err != nil {
+		return err
 	}
-	d.ToDevice, err = b.store.ToDevice(ctx, user, device, since, b.now.Position, maxToDevice)
-	if len(d.ToDevice) == maxToDevice { // what is behind them comes next
-		b.answer.Next.ToDevice = d.ToDevice[maxToDevice-1].Position
+	if len(d.ToDevice) == MaxToDevice { // what is behind them comes next
+		b.answer.Next.ToDevice = d.ToDevice[MaxToDevice-1].Position
 	}
-	return len(d.ToDevice) == 0, err
+	if d.OneTimeKeys, d.Unused, err = b.KeyCounts(ctx, user, device, b.now.Position); err != nil {
+		return err
+	}
+	if !b.request.Initial {
+		if d.Lists, err = b.DeviceLists(ctx, user, b.since(), b.now.Position); err != nil {
+			return err
+		}
+	}
+	d.news = len(d.ToDevice)+len(d.Lists.Changed)+len(d.Lists.Left) > 0 || b.stream.OneTimeKeysSince(user, b.since())
+	return nil
+}
+
+// ToDevice are the messages to a device that came in (since, upto], the oldest first, at most limit. Those up to since are
+// acknowledged by it, and forgotten.
+//
+// spec:client-server-api/modules/send_to_device#server-behaviour
+func (s *Syncer) ToDevice(ctx context.Context, user id.UserID, device string, since, upto store.Position, limit int) ([]store.ToDevice, error) {
+	name := deviceName{user, device}
+	facts, _ := s.deviceFacts.Get(name)
+	if facts.messagesAt != 0 && !s.stream.ToDeviceSince(user, facts.messagesAt) {
+		return nil, nil
+	}
+	if err := s.store.ToDeviceTaken(ctx, user, device, since); err != nil {
+		return nil, err
+	}
+	messages, err := s.store.ToDevice(ctx, user, device, since, upto, limit)
+	if err != nil {
+		return nil, err
+	}
+	if facts.messagesAt = 0; len(messages) == 0 && limit > 0 {
+		facts.messagesAt = upto // there are none, neither now nor to be acknowledged
+	}
+	s.deviceFacts.Put(name, facts)
+	return messages, nil
+}
+
+// KeyCounts are the numbers of a device's one-time keys, and the algorithms of its unused fallback keys. They must not be changed.
+func (s *Syncer) KeyCounts(ctx context.Context, user id.UserID, device string, now store.Position) (counts map[string]int, unused []string, err error) {
+	name := deviceName{user, device}
+	facts, _ := s.deviceFacts.Get(name)
+	if facts.keysAt == 0 || s.stream.OneTimeKeysSince(user, facts.keysAt) {
+		facts.keysAt = now
+		if facts.counts, facts.unused, err = s.store.KeyCounts(ctx, user, device); err != nil {
+			return nil, nil, err
+		}
+		s.deviceFacts.Put(name, facts)
+	}
+	return facts.counts, facts.unused, nil
 }
 
 // DeviceLists are the users whose devices a user must look at again, or need not look at any more, in (since, upto].

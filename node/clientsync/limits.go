@@ -3,8 +3,8 @@ package clientsync
 import "time"
 
 const (
-	// maxToDevice is how many messages to a device one answer has. spec:client-server-api/modules/send_to_device#server-behaviour
-	maxToDevice = 100
+	// MaxToDevice is how many messages to a device one answer has. spec:client-server-api/modules/send_to_device#server-behaviour
+	MaxToDevice = 100
 	// DefaultTimeline is how many events of a room a client gets that asks for no number: what fills a screen.
 	DefaultTimeline = 20
 	// maxTimeline bounds what a client may ask for: more is what /messages is for.

@@ -63,6 +63,8 @@ type recentRoom struct {
 	joinedAt store.Position // when it was asked; 0: not yet
 
 	wholeness wholeness
+
+	bump bump
 }
 
 // stateSpan is what the current state was while the newest position was in [first, last]. Spans leave no gaps as long as each of
@@ -73,7 +75,7 @@ type stateSpan struct {
 }
 
 func (s *Syncer) recentRoom(room id.RoomID) *recentRoom {
-	return s.recents.getOrAdd(room, func() *recentRoom { return &recentRoom{} })
+	return s.recents.GetOrAdd(room, func() *recentRoom { return &recentRoom{} })
 }
 
 // recent are a room's live events in (from, upto], the oldest first, where from is after, or later if older ones are not

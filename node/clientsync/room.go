@@ -103,9 +103,14 @@ func (b *builder) ephemeralOf(ctx context.Context, room *JoinedRoom, roomID id.R
 	}
 	receipts, err := b.receipts(ctx, roomID, after, b.now.Position)
 	room.Receipts = slices.DeleteFunc(receipts, func(r store.Receipt) bool {
-		return r.Type == ephemeral.ReadPrivate && r.User != b.request.User || !filter.matchSender(r.User)
+		return hidden(r, b.request.User) || !filter.matchSender(r.User)
 	})
 	return err
+}
+
+// hidden tells whether a receipt is another one's private one.
+func hidden(r store.Receipt, from id.UserID) bool {
+	return r.Type == ephemeral.ReadPrivate && r.User != from
 }
 
 // stripped is the state that an invited or knocking user is shown. spec:client-server-api#stripped-state

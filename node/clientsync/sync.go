@@ -23,22 +23,22 @@ type Syncer struct {
 	rooms     *rooms.Rooms
 	ephemeral *ephemeral.Ephemeral
 	sent      sentMembers
-	users     *cache[id.UserID, userFacts]
-	recents   *cache[id.RoomID, *recentRoom]
-	unreads   *cache[unreadKey, *unreadRoom]
+	users     *Cache[id.UserID, userFacts]
+	recents   *Cache[id.RoomID, *recentRoom]
+	unreads   *Cache[unreadKey, *unreadRoom]
 	saving    chan store.Unread // what Run saves; full: that one isn't
 	saveAfter int               // saveUnreadAfter, but in tests
 	// deviceFacts are of the devices that asked last.
-	deviceFacts *cache[deviceName, deviceFacts]
+	deviceFacts *Cache[deviceName, deviceFacts]
 }
 
 // New makes a Syncer.
 func New(s *store.Store, places *stream.Stream, r *rooms.Rooms, e *ephemeral.Ephemeral) *Syncer {
 	return &Syncer{
 		store: s, stream: places, rooms: r, ephemeral: e,
-		users: newCache[id.UserID, userFacts](maxUsers), recents: newCache[id.RoomID, *recentRoom](maxRooms),
-		unreads: newCache[unreadKey, *unreadRoom](maxUnreadRooms), saving: make(chan store.Unread, maxSaving), saveAfter: saveUnreadAfter,
-		deviceFacts: newCache[deviceName, deviceFacts](maxDevices),
+		users: NewCache[id.UserID, userFacts](maxUsers), recents: NewCache[id.RoomID, *recentRoom](maxRooms),
+		unreads: NewCache[unreadKey, *unreadRoom](maxUnreadRooms), saving: make(chan store.Unread, maxSaving), saveAfter: saveUnreadAfter,
+		deviceFacts: NewCache[deviceName, deviceFacts](maxDevices),
 	}
 }
 

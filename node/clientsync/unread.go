@@ -59,7 +59,7 @@ func (s *Syncer) unreadEvents(ctx context.Context, j *judge, m store.Membership,
 
 // withUnread calls do with a room that is brought up to a position, while nobody else changes it.
 func (s *Syncer) withUnread(ctx context.Context, j *judge, m store.Membership, now store.Position, do func(*unreadRoom)) error {
-	u := s.unreads.getOrAdd(unreadKey{j.user, m.RoomID}, func() *unreadRoom { return &unreadRoom{} })
+	u := s.unreads.GetOrAdd(unreadKey{j.user, m.RoomID}, func() *unreadRoom { return &unreadRoom{} })
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if err := s.bringUp(ctx, u, j, m, now); err != nil {

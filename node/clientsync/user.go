@@ -23,7 +23,7 @@ type userFacts struct {
 
 // facts gives what is true of a user at now.
 func (s *Syncer) facts(ctx context.Context, user id.UserID, now store.Position) (userFacts, error) {
-	facts, known := s.users.get(user)
+	facts, known := s.users.Get(user)
 	moved, _ := s.stream.UserSince(user, facts.at)
 	_, changed := s.stream.UserSince(user, facts.dataAt)
 	var err error
@@ -45,7 +45,7 @@ func (s *Syncer) facts(ctx context.Context, user id.UserID, now store.Position) 
 		}
 	}
 	if !known || moved || changed {
-		s.users.put(user, facts)
+		s.users.Put(user, facts)
 	}
 	return facts, nil
 }
