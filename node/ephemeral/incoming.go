@@ -32,10 +32,26 @@ func (i *incoming) add(r store.Receipt) {
 		return
 	}
 	i.receipts[key] = r
+	i.wake()
+}
+
+func (i *incoming) wake() {
 	select {
 	case i.kick <- struct{}{}:
 	default:
 	}
+}
+
+// giveBack has what was taken wait again, but for what is newer by now.
+func (i *incoming) giveBack(taken map[receiptKey]store.Receipt) {
+	i.mu.Lock()
+	newer := i.receipts
+	i.receipts = taken
+	i.mu.Unlock()
+	for _, r := range newer { // as if it came now: there may be too many
+		i.add(r)
+	}
+	i.wake()
 }
 
 func (i *incoming) take() map[receiptKey]store.Receipt {
@@ -94,26 +110,36 @@ func remoteReceipt(origin id.ServerName, room id.RoomID, userText string, r fede
 	return store.Receipt{Room: room, Type: Read, User: user, Event: event, Thread: r.Data.ThreadID, TS: max(r.Data.TS, 0)}, true
 }
 
-// flushIncoming stores what came of users who are in the rooms, and goes forward.
+// flushIncoming stores what came. Where the database can't be used it waits until it can be.
 func (e *Ephemeral) flushIncoming(ctx context.Context) {
+	taken := e.incoming.take()
+	err := e.saveIncoming(ctx, taken)
+	switch {
+	case store.Unavailable(err):
+		e.incoming.giveBack(taken)
+	case err != nil:
+		e.log.Warn("receipts of other servers were lost", "receipts", len(taken), "error", err)
+	}
+}
+
+// saveIncoming stores receipts of users who are in the rooms, and go forward.
+func (e *Ephemeral) saveIncoming(ctx context.Context, receipts map[receiptKey]store.Receipt) error {
 	var good []store.Receipt
-	for _, r := range e.incoming.take() {
+	for _, r := range receipts {
 		ok, err := e.joined(ctx, r.Room, r.User)
 		if ok && err == nil {
 			ok, err = e.ahead(ctx, r)
 		}
 		if err != nil {
-			e.log.Warn("receipts of another server were lost", "server", r.User.Server(), "error", err)
-			return
+			return err
 		}
 		if ok {
 			good = append(good, r)
 		}
 	}
 	if len(good) == 0 {
-		return
+		return nil
 	}
-	if _, err := e.config.Store.SaveReceipts(ctx, good); err != nil {
-		e.log.Warn("receipts of other servers were lost", "receipts", len(good), "error", err)
-	}
+	_, err := e.config.Store.SaveReceipts(ctx, good)
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,17 +55,16 @@ type world struct {
 	room   id.RoomID
 	events []id.EventID // messages of alice, oldest first
 	sent   chan sent
-	out    func(bool) // the database can't be read, or can again
+	out    func(table string, out bool) // what is in a table can't be read or written, or can again
 }
 
 // database is one that can go out.
 func (w *world) database(path string) store.Dialect {
 	d := sqlite.OpenUnsynced(path)
 	classify := d.Classify
-	const missing = "no such table: partial_servers"
-	w.out = func(out bool) {
+	w.out = func(table string, out bool) {
 		GinkgoHelper()
-		from, to := "away", "partial_servers"
+		from, to := "away", table
 		if out {
 			from, to = to, from
 		}
@@ -76,7 +76,7 @@ func (w *world) database(path string) store.Dialect {
 		Expect(read.Close()).To(Succeed())
 	}
 	d.Classify = func(err error) store.ErrorClass {
-		if strings.Contains(err.Error(), missing) {
+		if strings.Contains(err.Error(), "no such table: ") {
 			return store.ConnectionError
 		}
 		return classify(err)
@@ -262,13 +262,32 @@ var _ = Describe("receipts", func() {
 	It("that were set before the database went out go out when it is back", func(ctx context.Context) {
 		w := newWorld(nil)
 		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[0], "")).To(Succeed())
-		w.out(true)
+		w.out("partial_servers", true)
 		w.Flush(ctx)
 		Expect(w.sent).To(BeEmpty())
-		w.out(false)
+		w.out("partial_servers", false)
 		w.Flush(ctx)
 		Expect(w.sent).To(HaveLen(1))
 	})
+
+	for _, table := range []string{"members", "receipts"} {
+		It("of other servers that come while the database is out are stored when it is back: "+table, func(ctx context.Context) {
+			w := newWorld(nil)
+			say := func(e id.EventID) {
+				GinkgoHelper()
+				content := fmt.Sprintf(`{%q:{"m.read":{%q:{"event_ids":[%q],"data":{"ts":1}}}}}`, w.room, zoe, e)
+				Expect(w.HandleEDU(ctx, far, federation.EDU{Type: federation.EDUReceipt, Content: json.RawMessage(content)})).To(Succeed())
+			}
+			say(w.events[0])
+			w.out(table, true)
+			w.Flush(ctx)
+			say(w.events[1])
+			w.Flush(ctx)
+			w.out(table, false)
+			w.Flush(ctx)
+			Expect(w.receipts(zoe)).To(Equal(map[string]id.EventID{"m.read ": w.events[1]}))
+		})
+	}
 
 	It("never go back", func(ctx context.Context) {
 		w := newWorld(nil)
