@@ -36,10 +36,24 @@ func (d *Directory) Resolve(ctx context.Context, alias id.RoomAlias) (federation
 	return found, nil
 }
 
-// Local says where an alias of ours leads; M_NOT_FOUND if nowhere. It is also the answer to other servers.
+// Local says where an alias of ours leads; M_NOT_FOUND if nowhere. One that an application service may have is asked for there. It is
+// also the answer to other servers.
 //
 // spec:server-server-api#querying-for-information
 func (d *Directory) Local(ctx context.Context, alias id.RoomAlias) (federation.DirectoryResponse, error) {
+	found, err := d.Known(ctx, alias)
+	var missing *federation.Error
+	if d.services == nil || alias.Server() != d.self || !errors.As(err, &missing) {
+		return found, err
+	}
+	if has, failed := d.services.HasAlias(ctx, alias); failed != nil || !has {
+		return found, cmp.Or(failed, err)
+	}
+	return d.Known(ctx, alias)
+}
+
+// Known is Local without asking application services.
+func (d *Directory) Known(ctx context.Context, alias id.RoomAlias) (federation.DirectoryResponse, error) {
 	if alias.Server() != d.self {
 		return federation.DirectoryResponse{}, federation.NotFound("this alias is not of this server")
 	}

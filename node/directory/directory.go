@@ -24,12 +24,23 @@ type Client interface {
 	Hierarchy(ctx context.Context, destination id.ServerName, request federation.HierarchyRequest) (federation.HierarchyResponse, error)
 }
 
+// Services are application services, as far as the directory knows of them.
+type Services interface {
+	// HasAlias has the services that may have an alias of this server make it, if it leads somewhere; it may take some seconds. The
+	// error is the asker's.
+	HasAlias(ctx context.Context, alias id.RoomAlias) (bool, error)
+	// Instance says which service and network the ID of a third-party protocol's instance stands for.
+	Instance(instance string) (service, network string, ok bool)
+}
+
 // Config is what a Directory needs. Self and Store must be set.
 type Config struct {
 	Self  id.ServerName
 	Store *store.Store
 	// Client may be nil: other servers' aliases and rooms are not found then.
 	Client Client
+	// Services may be nil: no application service is asked for aliases.
+	Services Services
 	// Log may be nil: silent.
 	Log *slog.Logger
 }
@@ -39,6 +50,7 @@ type Directory struct {
 	self      id.ServerName
 	store     *store.Store
 	client    Client
+	services  Services // nil: there are none
 	log       *slog.Logger
 	summaries *summaries
 	answers   *answers
@@ -54,7 +66,7 @@ func New(config Config) (*Directory, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Directory{
-		self: config.Self, store: config.Store, client: config.Client, log: config.Log, summaries: newSummaries(), answers: newAnswers(),
+		self: config.Self, store: config.Store, client: config.Client, services: config.Services, log: config.Log, summaries: newSummaries(), answers: newAnswers(),
 	}, nil
 }
 

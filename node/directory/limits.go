@@ -16,6 +16,8 @@ const (
 	listLife  = 10 * time.Second
 	// maxText bounds a name or topic in a summary: events may carry 64 KiB, a list of rooms should not.
 	maxText = 4096
+	// maxNetworkBytes bounds the ID of a third-party network.
+	maxNetworkBytes = 255
 	// maxTokenBytes bounds a pagination token.
 	maxTokenBytes = 1024
 	// maxSearchBytes bounds a search term.

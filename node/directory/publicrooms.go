@@ -80,7 +80,7 @@ func (d *Directory) matching(ctx context.Context, request federation.PublicRooms
 	if len(term) > maxSearchBytes {
 		return nil, federation.InvalidParam("the search term is too long")
 	}
-	all, err := d.published(ctx)
+	all, err := d.list(ctx, request)
 	if err != nil || term == "" && types == nil {
 		return all, err
 	}
@@ -113,6 +113,55 @@ func (d *Directory) published(ctx context.Context) ([]federation.PublicRoom, err
 	if err != nil {
 		return nil, err
 	}
+	rooms, err := d.summarised(ctx, published)
+	if err != nil {
+		return nil, err
+	}
+	d.listing.rooms, d.listing.position, d.listing.made = rooms, position, time.Now()
+	return rooms, nil
+}
+
+// list is the list that a request is for: this server's own, that of a third-party network, or all.
+//
+// spec:application-service-api#published-room-directories
+func (d *Directory) list(ctx context.Context, request federation.PublicRoomsRequest) ([]federation.PublicRoom, error) {
+	var published []store.PublishedRoom
+	var err error
+	switch {
+	case d.services == nil || !request.IncludeAllNetworks && request.ThirdPartyInstanceID == "":
+		return d.published(ctx)
+	case request.IncludeAllNetworks && request.ThirdPartyInstanceID != "":
+		return nil, federation.InvalidParam("third_party_instance_id can't be given with include_all_networks")
+	case request.IncludeAllNetworks:
+		published, err = d.store.AllPublishedRooms(ctx)
+	default:
+		service, network, known := d.services.Instance(request.ThirdPartyInstanceID)
+		if !known {
+			return nil, nil
+		}
+		published, err = d.store.NetworkRooms(ctx, service, network)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.summarised(ctx, published)
+}
+
+// PublishInNetwork puts a room into an application service's list of a network, or takes it out; M_NOT_FOUND for rooms we don't know.
+//
+// spec:client-server-api#put_matrixclientv3directorylistappservicenetworkidroomid
+func (d *Directory) PublishInNetwork(ctx context.Context, service, network string, room id.RoomID, public bool) error {
+	if _, err := d.known(ctx, room); err != nil {
+		return err
+	}
+	if len(network) > maxNetworkBytes {
+		return federation.InvalidParam("the ID of the network is too long")
+	}
+	return d.store.PublishInNetwork(ctx, service, network, room, public)
+}
+
+// summarised are published rooms that somebody is in, in the order of the list.
+func (d *Directory) summarised(ctx context.Context, published []store.PublishedRoom) ([]federation.PublicRoom, error) {
 	var rooms []federation.PublicRoom
 	for _, p := range published {
 		if p.Joined == 0 {
@@ -134,7 +183,6 @@ func (d *Directory) published(ctx context.Context) ([]federation.PublicRoom, err
 		rooms = append(rooms, s.PublicRoom)
 	}
 	slices.SortFunc(rooms, compareRooms)
-	d.listing.rooms, d.listing.position, d.listing.made = rooms, position, time.Now()
 	return rooms, nil
 }
 

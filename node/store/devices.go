@@ -45,18 +45,7 @@ func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
 		return err
 	}
 	return s.commit.write(ctx, func(t *writeTx) error {
-		var old []byte
-		known, err := t.found("SELECT display_name FROM devices WHERE user_id = $1 AND device_id = $2",
-			[]any{string(d.User), []byte(d.ID)}, &old)
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(`INSERT INTO devices (user_id, device_id, display_name, created, last_seen, last_ip, user_agent)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (user_id, device_id) DO UPDATE SET
-			display_name = CASE WHEN excluded.display_name = $8 THEN devices.display_name ELSE excluded.display_name END`,
-			string(d.User), []byte(d.ID), []byte(d.DisplayName), d.Created.UnixMilli(), millis(d.LastSeen), []byte(d.LastSeenIP),
-			[]byte(d.UserAgent), []byte{})
-		if err != nil {
+		if err := s.setDevice(t, d, servers); err != nil {
 			return err
 		}
 		if _, err = t.exec("DELETE FROM access_tokens WHERE user_id = $1 AND device_id = $2", string(d.User), []byte(d.ID)); err != nil {
@@ -64,11 +53,36 @@ func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
 		}
 		_, err = t.exec("INSERT INTO access_tokens (token_hash, user_id, device_id) VALUES ($1, $2, $3)",
 			token[:], string(d.User), []byte(d.ID))
-		if err != nil || known && (d.DisplayName == "" || string(old) == d.DisplayName) {
-			return err
-		}
-		return s.changed(t, d.User, deviceUpdate{devices: []string{d.ID}, servers: servers, visible: true})
+		return err
 	})
+}
+
+// AddDevice is Login without a token.
+func (s *Store) AddDevice(ctx context.Context, d Device) error {
+	servers, err := s.ServersSharing(ctx, d.User)
+	if err != nil {
+		return err
+	}
+	return s.commit.write(ctx, func(t *writeTx) error { return s.setDevice(t, d, servers) })
+}
+
+// setDevice stores a device, and tells of it if it, or its name, is new.
+func (s *Store) setDevice(t *writeTx, d Device, servers []id.ServerName) error {
+	var old []byte
+	known, err := t.found("SELECT display_name FROM devices WHERE user_id = $1 AND device_id = $2",
+		[]any{string(d.User), []byte(d.ID)}, &old)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO devices (user_id, device_id, display_name, created, last_seen, last_ip, user_agent)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (user_id, device_id) DO UPDATE SET
+		display_name = CASE WHEN excluded.display_name = $8 THEN devices.display_name ELSE excluded.display_name END`,
+		string(d.User), []byte(d.ID), []byte(d.DisplayName), d.Created.UnixMilli(), millis(d.LastSeen), []byte(d.LastSeenIP),
+		[]byte(d.UserAgent), []byte{})
+	if err != nil || known && (d.DisplayName == "" || string(old) == d.DisplayName) {
+		return err
+	}
+	return s.changed(t, d.User, deviceUpdate{devices: []string{d.ID}, servers: servers, visible: true})
 }
 
 // millis is a time in the database; 0 for the zero time.

@@ -32,6 +32,9 @@ func (u *Users) Available(ctx context.Context, username string) (id.UserID, erro
 	if err != nil {
 		return "", err
 	}
+	if u.services != nil && u.services.Reserved(user) {
+		return "", federation.NewError(http.StatusBadRequest, "M_EXCLUSIVE", "this user name is reserved for an application service")
+	}
 	_, taken, err := u.store.User(ctx, user)
 	switch {
 	case err != nil:

@@ -67,12 +67,8 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 		return Login{}, err
 	}
 	if !known {
-		devices, err := u.store.DeviceCount(ctx, user)
-		if err != nil {
+		if err := u.roomForDevice(ctx, user); err != nil {
 			return Login{}, err
-		}
-		if devices >= maxDevices {
-			return Login{}, federation.NewError(http.StatusForbidden, federation.CodeForbidden, "this account has too many devices; log some of them out")
 		}
 	}
 	name := ""
@@ -87,6 +83,15 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 	}
 	u.tokens.forgetDevice(user, d.ID)
 	return Login{User: user, Device: d.ID, AccessToken: token}, nil
+}
+
+// roomForDevice is nil if an account may have one more device.
+func (u *Users) roomForDevice(ctx context.Context, user id.UserID) error {
+	devices, err := u.store.DeviceCount(ctx, user)
+	if err == nil && devices >= maxDevices {
+		err = federation.NewError(http.StatusForbidden, federation.CodeForbidden, "this account has too many devices; log some of them out")
+	}
+	return err
 }
 
 // newToken makes an access token: random, with a prefix by which people and scanners of leaked secrets know it.

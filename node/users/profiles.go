@@ -34,7 +34,7 @@ func CheckFieldName(name string) error {
 
 // ProfileFields is the profile of a user of ours; M_NOT_FOUND if there is no such user.
 func (u *Users) ProfileFields(ctx context.Context, user id.UserID) (map[string]json.RawMessage, error) {
-	if err := u.local(ctx, user); err != nil {
+	if err := u.localOrMade(ctx, user); err != nil {
 		return nil, err
 	}
 	return u.store.Profile(ctx, user)

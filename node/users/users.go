@@ -27,8 +27,19 @@ type Config struct {
 	Self      id.ServerName
 	Store     *store.Store
 	Passwords Passwords
+	// Services are the application services that have a part of the users; nil: there are none.
+	Services Services
 	// Log may be nil: silent.
 	Log *slog.Logger
+}
+
+// Services are application services, as far as accounts know of them.
+type Services interface {
+	// Reserved tells whether a user ID is exclusively an application service's.
+	Reserved(user id.UserID) bool
+	// HasUser has the services that may have a user of this server make the account, if there is such a user; it may take some
+	// seconds. The error is the asker's.
+	HasUser(ctx context.Context, user id.UserID) (bool, error)
 }
 
 // Users is the accounts of this server. Safe for concurrent use. Errors that are the asker's are *federation.Error.
@@ -38,7 +49,10 @@ type Users struct {
 	log    *slog.Logger
 	hasher *hasher
 	tokens *tokenCache
-	seen   chan store.Device // devices to be marked as used; full: that one is not marked
+
+	services Services // nil: there are none
+
+	seen chan store.Device // devices to be marked as used; full: that one is not marked
 
 	seed     maphash.Seed   // immutable
 	profiles [64]sync.Mutex // by user: a profile's size is checked and changed under it
@@ -57,7 +71,7 @@ func New(config Config) (*Users, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Users{
-		self: config.Self, store: config.Store, log: config.Log, hasher: hasher,
+		self: config.Self, store: config.Store, log: config.Log, hasher: hasher, services: config.Services,
 		tokens: newTokenCache(), seen: make(chan store.Device, maxSeenQueue), seed: maphash.MakeSeed(),
 	}, nil
 }
@@ -121,7 +135,7 @@ func (u *Users) local(ctx context.Context, user id.UserID) error {
 //
 // spec:client-server-api/modules/invite_permission#server-behaviour
 func (u *Users) AcceptsInvite(ctx context.Context, user, _ id.UserID) error {
-	if err := u.local(ctx, user); err != nil {
+	if err := u.localOrMade(ctx, user); err != nil {
 		return err
 	}
 	data, ok, err := u.store.AccountData(ctx, user, "", invitePermission)
