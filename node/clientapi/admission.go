@@ -52,6 +52,7 @@ type lanes struct {
 	sends    *lane // waits for the room and the disk most of its time
 	large    *lane // answers made of whole rooms: memory and processors
 	ordinary *lane
+	logins   *lane // they wait for passwords to be hashed
 	remote   *lane // may wait for other servers, for minutes
 	waiting  *lane // /sync, for news: a connection and little more
 	uploads  *lane // files on their way in: a connection, and the disk
@@ -62,6 +63,7 @@ func newLanes() lanes {
 	processors := runtime.GOMAXPROCS(0)
 	return lanes{
 		sends: newLane(maxSends, maxQueue), large: newLane(max(4, 2*processors), maxQueue), ordinary: newLane(maxOrdinary, maxQueue),
+		logins: newLane(maxLogins, 0),
 		remote: newLane(maxRemote, 0), waiting: newLane(maxSyncs, 0),
 		uploads: newLane(maxUploads, maxUploads), files: newLane(maxFiles, maxFiles),
 	}
@@ -70,6 +72,8 @@ func newLanes() lanes {
 // lane is the one of a request.
 func (a *API) lane(r *request, route route) *lane {
 	switch {
+	case route.class == logsIn, route.class == registers:
+		return a.lanes.logins
 	case len(r.read) > largeBody:
 		return a.lanes.large
 	case route.class == sendsEvent:

@@ -19,6 +19,9 @@ const (
 	maxSends = 256
 	// maxOrdinary is how many other requests are: most take a millisecond, some wait for a disk or another server.
 	maxOrdinary = 256
+	// maxLogins is how many logins and registrations are under way at once. Nearly all of them wait for a password's hash, for a
+	// second at most (node/users), and cost what any that waits does.
+	maxLogins = maxQueue
 	// largeBody is from how many bytes on a body is work for the processors: no single event has as many.
 	largeBody = 256 << 10
 	// maxRemote is how many joins and the like are under way at once: each may wait minutes for other servers and take

@@ -152,13 +152,15 @@ func (a *API) loginUser(name string) id.UserID {
 	return id.UserID("@" + strings.ToLower(user.Localpart()) + ":" + string(a.config.Self)) // as registration makes them
 }
 
-// checkPassword checks a password and counts wrong ones against the account, whatever addresses they come from.
+// checkPassword checks a password and counts wrong ones against the account, whatever addresses they come from. Those who guess
+// at once are asked for what is left when their turn comes, too: else as many as can wait would be tried.
 func (a *API) checkPassword(ctx context.Context, user id.UserID, password string) (bool, error) {
 	account := "account " + string(user)
-	if err := a.limiter.left(logsIn, account); err != nil {
+	left := func() error { return a.limiter.left(logsIn, account) }
+	if err := left(); err != nil {
 		return false, err
 	}
-	good, err := a.config.Users.CheckPassword(ctx, user, password)
+	good, err := a.config.Users.CheckPassword(ctx, user, password, left)
 	if err == nil && !good {
 		_ = a.limiter.takeFor(logsIn, account) // it is this answer that is counted
 	}

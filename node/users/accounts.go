@@ -144,26 +144,15 @@ func busy(err error) error {
 
 // CheckPassword tells whether the password is that of the user. It takes as long for users who don't exist, are
 // deactivated or have no password. A right password whose hash has other costs than those configured is hashed anew.
-func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password string) (bool, error) {
-	var account store.User
-	if user.Server() == u.self {
-		found, ok, err := u.store.User(ctx, user)
-		if err != nil {
-			return false, err
-		}
-		if ok && !found.Deactivated {
-			account = found
-		}
-	}
-	if len(password) > maxPasswordBytes {
-		password = password[:maxPasswordBytes]
-		account.PasswordHash = "" // no password is that long
-	}
-	good, err := u.hasher.check(ctx, account.PasswordHash, password)
+//
+// A check may have to wait for its turn. Then may is called, and its error returned: what was allowed before others were
+// answered need not be any more.
+func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password string, may func() error) (bool, error) {
+	stored, good, err := u.checkPassword(ctx, user, password, may)
 	if err != nil || !good {
 		return false, busy(err)
 	}
-	if u.hasher.outdated(account.PasswordHash) {
+	if u.hasher.outdated(stored) {
 		if hash, err := u.newHash(ctx, password); err == nil {
 			err = u.store.SetPassword(ctx, user, hash)
 			if err != nil {
@@ -172,6 +161,30 @@ func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password stri
 		}
 	}
 	return true, nil
+}
+
+// checkPassword is CheckPassword without the new hash; stored is the one there is.
+func (u *Users) checkPassword(ctx context.Context, user id.UserID, password string, may func() error) (stored string, good bool, err error) {
+	if err := u.hasher.acquire(ctx); err != nil {
+		return "", false, err
+	}
+	defer u.hasher.release()
+	if err := may(); err != nil {
+		return "", false, err
+	}
+	if user.Server() == u.self {
+		account, ok, err := u.store.User(ctx, user)
+		if err != nil {
+			return "", false, err
+		}
+		if ok && !account.Deactivated {
+			stored = account.PasswordHash
+		}
+	}
+	if len(password) > maxPasswordBytes {
+		password, stored = password[:maxPasswordBytes], "" // no password is that long
+	}
+	return stored, u.hasher.check(stored, password), nil
 }
 
 // SetPassword gives a user a new password. Devices stay logged in; see LogoutOthers.

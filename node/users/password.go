@@ -133,18 +133,14 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 }
 
 // check tells whether the password made the stored hash. An empty hash (no such account, or one without a password)
-// costs as much as a real one and is never right.
-func (h *hasher) check(ctx context.Context, stored, password string) (bool, error) {
-	if err := h.acquire(ctx); err != nil {
-		return false, err
-	}
-	defer h.release()
+// costs as much as a real one and is never right. The caller has a slot.
+func (h *hasher) check(stored, password string) bool {
 	usable := stored != ""
 	if !usable {
 		stored = h.decoy
 	}
 	ok := matches(stored, password)
-	return ok && usable, nil
+	return ok && usable
 }
 
 // outdated tells whether a stored hash was made with other settings than those of today.
@@ -156,6 +152,7 @@ func (h *hasher) outdated(stored string) bool {
 	return !strings.HasPrefix(stored, h.argonPrefix())
 }
 
+// acquire waits for a slot, in the order in which the callers came; release must follow unless there is an error.
 func (h *hasher) acquire(ctx context.Context) error {
 	if h.waiting.Add(1) > maxHashQueue {
 		h.waiting.Add(-1)

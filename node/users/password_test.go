@@ -5,12 +5,16 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // cheap are costs for tests.
 func cheap() Passwords {
 	return Passwords{MemoryKiB: 64, Passes: 1, Threads: 1, BcryptCost: 4, Parallel: 2}
 }
+
+// always allows a check.
+func always() error { return nil }
 
 func TestHashAndCheck(t *testing.T) {
 	for _, scheme := range []string{"argon2id", "bcrypt"} {
@@ -29,12 +33,12 @@ func TestHashAndCheck(t *testing.T) {
 			t.Errorf("%s: two hashes of a password are the same: no salt? %v", scheme, err)
 		}
 		for password, want := range map[string]bool{"correct horse": true, "correct horsf": false, "": false} {
-			if got, err := h.check(t.Context(), stored, password); err != nil || got != want {
-				t.Errorf("%s: check(%q) = %v, %v", scheme, password, got, err)
+			if got := h.check(stored, password); got != want {
+				t.Errorf("%s: check(%q) = %v", scheme, password, got)
 			}
 		}
-		if got, err := h.check(t.Context(), "", "correct horse"); err != nil || got {
-			t.Errorf("%s: an account without a password let somebody in: %v", scheme, err)
+		if h.check("", "correct horse") {
+			t.Errorf("%s: an account without a password let somebody in", scheme)
 		}
 		if h.outdated(stored) {
 			t.Errorf("%s: a fresh hash counts as outdated", scheme)
@@ -56,8 +60,8 @@ func TestOtherSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ok, err := now.check(t.Context(), stored, "secret"); err != nil || !ok {
-		t.Errorf("an old hash is no good any more: %v", err)
+	if !now.check(stored, "secret") {
+		t.Error("an old hash is no good any more")
 	}
 	if !now.outdated(stored) {
 		t.Error("a bcrypt hash is not outdated where argon2id is configured")
@@ -106,9 +110,43 @@ func TestHashingIsBounded(t *testing.T) {
 		t.Errorf("without a free slot: %v", err)
 	}
 	h.waiting.Store(maxHashQueue)
-	if _, err := h.check(t.Context(), "", "secret"); !errors.Is(err, errBusy) {
+	if _, err := h.hash(t.Context(), "secret"); !errors.Is(err, errBusy) {
 		t.Errorf("with a full queue: %v", err)
 	}
+}
+
+// Whether a check may be made is asked when it is its turn, not before.
+func TestChecksAreAllowedInTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := newHasher(cheap())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range cap(h.slots) {
+			h.slots <- struct{}{}
+		}
+		asked := false
+		no := errors.New("not any more")
+		answer := make(chan error, 1)
+		go func() {
+			_, err := (&Users{self: self, hasher: h}).CheckPassword(t.Context(), "@alice:example.org", "secret", func() error {
+				asked = true
+				return no
+			})
+			answer <- err
+		}()
+		synctest.Wait()
+		if asked {
+			t.Error("it is asked before it is its turn")
+		}
+		h.release()
+		if err := <-answer; !errors.Is(err, no) {
+			t.Error(err)
+		}
+		if len(h.slots) != cap(h.slots)-1 {
+			t.Error("the slot is not given back")
+		}
+	})
 }
 
 func BenchmarkArgon2id(b *testing.B) {
