@@ -27,9 +27,9 @@ type queue struct {
 	// sent again under its ID is the same to the byte, but for volatile EDUs of its first try.
 	tried   string
 	triedAt int64 // milliseconds since 1970
-	// again says that the next batch may have been sent under its ID before, by the process before this one or without its being
-	// noted: a server that took it then reads nothing of it now, so volatile EDUs don't go with it.
-	again bool
+	// again is how many of the next batches may have been sent under their IDs before, by the process before this one or without its being
+	// noted: a server that took one then reads nothing of it now, so volatile EDUs don't go with it.
+	again int
 }
 
 // bounds are the arguments of Outbox.Next.
@@ -95,7 +95,7 @@ func (s *Sender) take(q *queue) bounds {
 func (s *Sender) takeVolatile(q *queue, batch Batch) []federation.EDU {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if q.again && !batch.Empty() {
+	if q.again > 0 && !batch.Empty() {
 		return nil
 	}
 	n := min(len(q.volatile), max(federation.MaxTransactionEDUs-len(batch.EDUs), 0))

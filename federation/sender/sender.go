@@ -156,7 +156,7 @@ func (s *Sender) begin(ctx context.Context, backoffs map[id.ServerName]Backoff, 
 	}
 	for _, server := range servers {
 		q := s.queue(server)
-		q.waiting, q.again = true, true
+		q.waiting, q.again = true, maxAgain
 	}
 	for _, q := range s.queues {
 		if q.waiting || len(q.volatile) > 0 {

@@ -165,6 +165,27 @@ func TestWhatIsSentAgainAfterAStartIsAlone(t *testing.T) {
 	})
 }
 
+// TestAllThatIsSentAgainAfterAStartIsAlone: several full batches may have gone out without its being noted. But who gets full batches for
+// ever isn't kept from the rest.
+func TestAllThatIsSentAgainAfterAStartIsAlone(t *testing.T) {
+	for waiting, alone := range map[int]int{120: 3, 10_000: maxAgain} {
+		synctest.Test(t, func(t *testing.T) {
+			b, w := newBox(), &wire{}
+			s := New(Config{Origin: self, Client: w, Outbox: b})
+			b.put(peer, numbers(0, waiting)...)
+			s.EDU(federation.EDU{Type: "m.receipt"}, peer) // before Run
+			stop := run(t, s)
+			sleep(time.Second)
+			stop()
+			for i, d := range w.takeLog() {
+				if want := i == alone; len(d.edus) > 0 != want {
+					t.Errorf("of %d events: the transaction %d has %d EDUs", waiting, i, len(d.edus))
+				}
+			}
+		})
+	}
+}
+
 // TestWhatIsSentAgainUnnotedIsAlone: nor does a server that took a batch which couldn't be noted as sent.
 func TestWhatIsSentAgainUnnotedIsAlone(t *testing.T) {
 	bubble(t, Limits{}, func(t *testing.T, s *Sender, b *box, w *wire) {

@@ -88,7 +88,7 @@ func (s *Sender) round(ctx context.Context, q *queue) step {
 		}
 		return s.failure(ctx, q, batch, err)
 	}
-	return s.success(ctx, q, batch, txn, results)
+	return s.success(ctx, q, most, batch, txn, results)
 }
 
 // lookFurther is called when there is nothing within the bounds of the next batch.
@@ -105,7 +105,7 @@ func (s *Sender) lookFurther(q *queue, most bounds) step {
 }
 
 // success notes that a batch went out.
-func (s *Sender) success(ctx context.Context, q *queue, batch Batch, txn federation.Transaction, results federation.PDUResults) step {
+func (s *Sender) success(ctx context.Context, q *queue, most bounds, batch Batch, txn federation.Transaction, results federation.PDUResults) step {
 	refused := 0
 	for event, result := range results {
 		if result.Error != "" {
@@ -126,7 +126,7 @@ func (s *Sender) success(ctx context.Context, q *queue, batch Batch, txn federat
 	if !batch.Empty() {
 		if err := s.finish(ctx, q, batch); err != nil {
 			s.mu.Lock()
-			q.again = true
+			q.again = max(q.again, 1)
 			s.mu.Unlock()
 			return s.outboxFailed(ctx, q, "noting that a batch went out failed; it is sent again", err)
 		}
@@ -134,7 +134,13 @@ func (s *Sender) success(ctx context.Context, q *queue, batch Batch, txn federat
 	s.mu.Lock()
 	recovered := q.backoff.Failures > 0
 	q.backoff, q.next, q.refusals = Backoff{}, full(), 0
-	q.again = q.again && batch.Empty()
+	switch {
+	case batch.Empty() || q.again == 0:
+	case batch.Upto >= 0 && len(batch.PDUs) < most.pdus && len(batch.EDUs) < most.edus:
+		q.again = 0 // it had all that waited
+	default:
+		q.again--
+	}
 	s.mu.Unlock()
 	if recovered {
 		s.log.Debug("a server takes what is sent again", "server", q.server)
