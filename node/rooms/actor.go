@@ -43,7 +43,8 @@ type actor struct {
 	retiring bool          // guarded by r.mu
 	fetching int           // guarded by r.mu: fetches running
 	// announced tells the store that the commit of what is queued won't come, or has come: guarded by r.mu.
-	announced func()
+	announced  func()
+	committing bool // guarded by r.mu: flying isn't nil; what is queued can't share its transaction and isn't announced
 
 	// Owned by the actor's goroutine (run):
 	machine   *room.Machine // nil: not loaded
@@ -83,6 +84,7 @@ func (a *actor) run(ctx context.Context) {
 		case <-a.wake:
 		case err := <-a.done:
 			a.committed(err)
+			a.launch(ctx, nil) // the disk has something to do while more is decided
 		case <-idle.C:
 			quiet = true
 		case <-ctx.Done():
@@ -245,6 +247,7 @@ func (a *actor) launch(ctx context.Context, queued func()) (launched bool) {
 		a.committed(nil)
 		return false
 	}
+	a.r.setCommitting(a, true)
 	b.opts.Queued = queued
 	inputs := len(b.waiting) // more askers of a client transaction may join them meanwhile
 	go func() {              // run, flush and end wait for done before they return
@@ -261,6 +264,7 @@ func (a *actor) launch(ctx context.Context, queued func()) (launched bool) {
 func (a *actor) committed(err error) {
 	b := a.flying
 	a.flying = nil
+	a.r.setCommitting(a, false)
 	if err != nil {
 		err = fmt.Errorf("rooms: commit to %s: %w", a.room, err)
 		a.r.log.Error("a room's commit failed; the room is loaded anew", "room", a.room, "err", err)

@@ -93,7 +93,7 @@ func (r *Rooms) enqueueLocked(roomID id.RoomID, t *task, bound int) error {
 	}
 	a.queue = append(a.queue, t)
 	a.retiring = false
-	if a.announced == nil {
+	if a.announced == nil && !a.committing {
 		a.announced = r.store.Announce()
 	}
 	r.quiet.MoveToBack(a.place)
@@ -124,6 +124,18 @@ func (r *Rooms) take(a *actor, n int) (tasks []*task, more bool, announced func(
 		a.queue = nil
 	}
 	return tasks, len(a.queue) > 0, announced
+}
+
+// setCommitting notes whether a commit of the actor's is on its way. What was queued since the actor took its tasks isn't
+// announced any more then: the writer would wait for it in vain.
+func (r *Rooms) setCommitting(a *actor, committing bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.committing = committing
+	if committing && a.announced != nil {
+		a.announced()
+		a.announced = nil
+	}
 }
 
 // retire removes an actor that has nothing to do; false if it has. An actor that waits for a fetch stays: its machine
