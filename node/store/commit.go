@@ -369,28 +369,17 @@ func (w *roomWrite) writeOutbox(t *writeTx) error {
 			users = append(users, m.user)
 		}
 	}
-	var servers []id.ServerName
-	seen := map[id.ServerName]bool{}
-	for i, send := range w.commit.Send {
+	for _, send := range w.commit.Send {
 		err := w.store.outbox.add(t, outboxRow{room: w.ref.number, eventID: send.Event.ID()}, send.Servers)
 		if err != nil {
 			return err
-		}
-		if i > 0 && sameSlice(send.Servers, w.commit.Send[i-1].Servers) {
-			continue
-		}
-		for _, server := range send.Servers {
-			if !seen[server] {
-				seen[server] = true
-				servers = append(servers, server)
-			}
 		}
 	}
 	if len(w.commit.Events) == 0 && len(w.commit.Changes) == 0 {
 		return nil
 	}
 	t.notify(Notice{
-		Position: w.position, Kind: KindEvents, Room: w.commit.RoomID, Users: users, Servers: servers,
+		Position: w.position, Kind: KindEvents, Room: w.commit.RoomID, Users: users, Servers: receivers(w.commit.Send),
 		Redacts: len(w.opts.Redactions) > 0, Members: len(w.members) > 0,
 	})
 	return nil
@@ -399,6 +388,23 @@ func (w *roomWrite) writeOutbox(t *writeTx) error {
 // sameSlice says whether two slices are one and the same.
 func sameSlice[T any](a, b []T) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// receivers are the servers that get something. Nearly always all of it goes to the same ones, and their slice is given as it is: to look at a
+// thousand names takes longer than all that is written.
+func receivers(sends []room.Send) []id.ServerName {
+	var lists [][]id.ServerName
+	for _, send := range sends {
+		if n := len(lists); n == 0 || !sameSlice(send.Servers, lists[n-1]) {
+			lists = append(lists, send.Servers)
+		}
+	}
+	if len(lists) == 1 {
+		return lists[0]
+	}
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // remember puts what was written into the caches.

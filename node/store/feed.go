@@ -39,7 +39,7 @@ type Notice struct {
 	Redacts bool
 	// Members says that the commit changed whose members the room has, or what they are called.
 	Members bool
-	// Servers are those that get something of this commit, for the sender.
+	// Servers are those that get something of this commit, for the sender. The slice must not be changed.
 	Servers []id.ServerName
 }
 
