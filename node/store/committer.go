@@ -43,7 +43,8 @@ type committer struct {
 	doubt  atomic.Pointer[doubt] // set by run: the last transaction, while it is unknown whether it counts
 
 	took     time.Duration // owned by run: the last transaction
-	slowSaid time.Time     // owned by run: when the log last said that the database is slow
+	slow     int           // owned by run: how many transactions in a row were
+	slowSaid time.Time     // owned by run: when the log last said so
 }
 
 // doubt is a transaction whose commit wasn't answered before its waiters had to be told something: whether it counts is learned
@@ -445,14 +446,18 @@ func (c *committer) failing(err error) {
 	c.log.Error("the database takes no writes; nothing is acknowledged until it does", "database", c.dialect.Name, "error", err)
 }
 
-// noteSlow says that the disk is slow, now and then.
+// noteSlow says that transactions take long, now and then.
 func (c *committer) noteSlow(took time.Duration, operations int) {
-	if took < slowTransaction || time.Since(c.slowSaid) < sayPause {
+	if took < slowTransaction {
+		c.slow = 0
+		return
+	}
+	if c.slow++; c.slow < slowInARow || time.Since(c.slowSaid) < sayPause {
 		return
 	}
 	c.slowSaid = time.Now()
-	c.log.Error("the database is slow: who waits for a write to be stored waits so long", "database", c.dialect.Name,
-		"took", took.Round(time.Millisecond), "writes", operations)
+	c.log.Error("the database is slow: who waits for a write to be stored waits so long; its disk, or this machine, has too much to do",
+		"database", c.dialect.Name, "took", took.Round(time.Millisecond), "writes", operations)
 }
 
 func (c *committer) recovered() {

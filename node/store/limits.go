@@ -28,9 +28,11 @@ const (
 	probePause    = time.Second
 	probePauseMax = 30 * time.Second
 	probeTimeout  = 10 * time.Second
-	// slowTransaction is how long a transaction takes that an operator must hear of: a healthy disk needs milliseconds. sayPause
-	// is how often the log says so, or anything else that a database in trouble does again and again.
+	// slowTransaction is how long a transaction takes that is slow: a healthy disk needs milliseconds. An operator must hear of it when
+	// slowInARow are: one alone tells of a machine that was held up for a moment. sayPause is how often the log says so, or anything else
+	// that a database in trouble does again and again.
 	slowTransaction = 2 * time.Second
+	slowInARow      = 3
 	sayPause        = time.Minute
 	// defaultEventCache and defaultStateCache bound the memory of a busy small node; both are empty at rest.
 	defaultEventCache = 16 << 20
