@@ -133,6 +133,20 @@ func roomsCommand() *cobra.Command {
 	return cmd
 }
 
+func servicesCommand() *cobra.Command {
+	var a asking
+	cmd := &cobra.Command{
+		Use:   "services",
+		Short: "How it stands with application services: whether they take what they are sent, and how far behind they are",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return ask(cmd, &a, "/services", nil, admin.Text.Services)
+		},
+	}
+	a.flags(cmd)
+	return cmd
+}
+
 func traceCommand() *cobra.Command {
 	var a asking
 	var on time.Duration

@@ -15,6 +15,7 @@ import (
 	"hanse/federation/sender"
 	"hanse/federation/server"
 	"hanse/keys"
+	"hanse/node/appservice"
 	"hanse/node/clientapi"
 	"hanse/node/clientsync"
 	"hanse/node/directory"
@@ -47,8 +48,11 @@ func (n *Node) assemble(ctx context.Context) error {
 	})
 	n.metrics = newMetrics(n.telemetry.Registry)
 	n.sender = sender.New(sender.Config{Origin: n.name, Client: n.client, Outbox: n.store, Log: n.log, Taken: n.watchSent})
+	if n.services, err = n.applicationServices(); err != nil {
+		return err
+	}
 	if n.users, err = users.New(users.Config{
-		Self: n.name, Store: n.store, Log: n.log, Passwords: users.Passwords{
+		Self: n.name, Store: n.store, Services: n.services, Log: n.log, Passwords: users.Passwords{
 			Scheme: n.config.Passwords.Algorithm, MemoryKiB: n.config.Passwords.Argon2Memory, Passes: n.config.Passwords.Argon2Time,
 			Threads: n.config.Passwords.Argon2Threads, BcryptCost: n.config.Passwords.BcryptCost, Parallel: n.config.Passwords.Parallel,
 		},
@@ -60,7 +64,7 @@ func (n *Node) assemble(ctx context.Context) error {
 		Profiles: n.users, Invitees: n.users, DefaultVersion: roomversion.Version(n.config.Rooms.DefaultVersion), Log: n.log,
 		Observe: n.metrics.observeCommit, Judged: n.watchVerdicts, Committed: n.watchCommit,
 	})
-	aliases, err := directory.New(directory.Config{Self: n.name, Store: n.store, Client: n.client, Log: n.log})
+	aliases, err := directory.New(directory.Config{Self: n.name, Store: n.store, Client: n.client, Services: n.services, Log: n.log})
 	if err != nil {
 		return err
 	}
@@ -91,10 +95,15 @@ func (n *Node) assemble(ctx context.Context) error {
 	if n.pushers, err = n.pushGateways(); err != nil {
 		return err
 	}
+	if n.delivery, err = appservice.NewDelivery(appservice.DeliveryConfig{
+		Services: n.services, Store: n.store, Ephemeral: n.ephemeral, Accounts: n.users, Forms: clientapi.TransactionForms{Sync: n.syncer},
+	}); err != nil {
+		return err
+	}
 	n.search = search.New(n.name, n.store, n.rooms, n.log)
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
-		Media: n.media, MediaFrozen: frozen,
+		Media: n.media, MediaFrozen: frozen, Services: n.services,
 		Sync: n.syncer, SlidingSync: slidingsync.New(n.name, n.store, n.stream, n.ephemeral, n.syncer), Pushers: n.pushers, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
@@ -110,6 +119,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	}
 	n.registerStats()
 	n.registerLoads(clients)
+	n.registerServiceStats()
 	n.registerMediaStats()
 	servers, err := n.servers(file, ring, aliases)
 	if err != nil {

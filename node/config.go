@@ -24,6 +24,8 @@ type Config struct {
 	ACME ACMEConfig `yaml:"acme"`
 	// Who may make an account.
 	Registration RegistrationConfig `yaml:"registration"`
+	// Application services, such as bridges to other networks: the registration files that they have made. Default: none
+	ApplicationServices []string `yaml:"application_services" example:"/etc/hanse/irc-registration.yaml"`
 	// How passwords are hashed.
 	Passwords PasswordConfig `yaml:"passwords"`
 	// Limits on what one client may ask in a time. They are on unless disabled.

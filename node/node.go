@@ -22,6 +22,7 @@ import (
 	"hanse/federation/sender"
 	"hanse/federation/server"
 	"hanse/keys"
+	"hanse/node/appservice"
 	"hanse/node/clientsync"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
@@ -55,6 +56,8 @@ type Node struct {
 	sender     *sender.Sender
 	rooms      *rooms.Rooms
 	users      *users.Users
+	services   *appservice.Services
+	delivery   *appservice.Delivery
 	ephemeral  *ephemeral.Ephemeral
 	encryption *e2ee.E2EE
 	media      *media.Media
@@ -153,7 +156,10 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.store.SetOwnKeyUsed(life, n.keyID); err != nil {
 		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 	}
-	parts := stage(life, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run)
+	if err := n.delivery.Open(life); err != nil {
+		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
+	}
+	parts := stage(life, n.delivery.Run, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run)
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())

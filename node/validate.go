@@ -17,6 +17,7 @@ import (
 
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
+	"hanse/node/appservice"
 	"hanse/node/ephemeral"
 )
 
@@ -121,6 +122,11 @@ func (c Config) Validate() error {
 	}
 	if _, err := readPrefixes(c.Push.AllowAddresses); err != nil {
 		wrong("push.allow_addresses", "%v", err)
+	}
+	if _, errs := appservice.Load(c.ApplicationServices, id.ServerName(c.ServerName)); len(errs) > 0 {
+		for _, err := range errs {
+			wrong("application_services", "%v", err)
+		}
 	}
 	for _, notary := range c.Federation.Notaries {
 		if _, err := id.ParseServerName(notary); err != nil {

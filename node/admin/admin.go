@@ -1,6 +1,6 @@
 // Package admin answers an operator's questions about a running node: what became of an event, how it stands with other
-// servers and with rooms. It answers on a socket in the node's data folder, which only those can open who may read that
-// folder; the commands `hanse explain`, `hanse peers`, `hanse rooms` and `hanse trace` ask there.
+// servers, with rooms and with application services. It answers on a socket in the node's data folder, which only those can open who may read that
+// folder; the commands `hanse explain`, `hanse peers`, `hanse rooms`, `hanse services` and `hanse trace` ask there.
 //
 // It changes nothing of what it tells about, and is no part of any Matrix API.
 package admin
@@ -15,6 +15,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/federation/sender"
+	"hanse/node/appservice"
 	"hanse/node/rooms"
 	"hanse/node/store"
 	"hanse/node/telemetry"
@@ -27,8 +28,10 @@ type Config struct {
 	Store   *store.Store
 	Rooms   *rooms.Rooms
 	Sender  *sender.Sender
-	Journal *telemetry.Journal
-	Traces  *telemetry.Traces
+	// Services tells application services what happens.
+	Services *appservice.Delivery
+	Journal  *telemetry.Journal
+	Traces   *telemetry.Traces
 	// Monitor is served besides: health, metrics and profiles.
 	Monitor http.Handler
 }
@@ -78,6 +81,9 @@ func New(cfg Config) http.Handler {
 			return a.Room(ctx, room)
 		}
 		return a.RoomList(ctx)
+	}))
+	mux.Handle("GET /services", answer(a, func(ctx context.Context, _ *http.Request) (any, error) {
+		return a.Services.Status(ctx)
 	}))
 	mux.Handle("GET /trace", answer(a, func(_ context.Context, q *http.Request) (any, error) {
 		return a.trace(q.FormValue("event")), nil

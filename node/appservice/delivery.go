@@ -13,6 +13,12 @@ import (
 	"hanse/node/store"
 )
 
+// LiveEvent and Receipt are the store's, for those who may not know the store.
+type (
+	LiveEvent = store.LiveEvent
+	Receipt   = store.Receipt
+)
+
 // Forms encodes what clients are told; node/clientapi has them.
 type Forms interface {
 	// Events are events of any rooms, with what a user is told beside them, one for one.

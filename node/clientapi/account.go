@@ -73,7 +73,7 @@ func (a *API) deactivate(r *request) (any, error) {
 	if err := r.decodeOptional(&req); err != nil {
 		return nil, err
 	}
-	return a.withPassword(r, req.Auth, func() (any, error) {
+	return a.withPasswordOrService(r, req.Auth, func() (any, error) {
 		ctx, cancel := r.detached()
 		defer cancel()
 		left, err := a.config.Users.OpenRooms(ctx, r.user)

@@ -15,6 +15,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
+	"hanse/node/appservice"
 	"hanse/node/clientsync"
 	"hanse/node/directory"
 	"hanse/node/e2ee"
@@ -60,6 +61,8 @@ type Config struct {
 	Profiles ProfileClient
 	// BaseURL is where clients reach this API, for /.well-known/matrix/client; "": that path answers 404.
 	BaseURL string
+	// Services are application services; nil: there are none.
+	Services *appservice.Services
 	// Registration says who may register.
 	Registration Registration
 	// DefaultRoomVersion is for rooms whose creator asks for none; "": the newest stable one.
@@ -95,6 +98,9 @@ func New(config Config) (*API, error) {
 	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.Services == nil {
+		config.Services = &appservice.Services{}
 	}
 	if config.TrustedProxies == nil {
 		config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -232,6 +238,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 func (a *API) admit(r *request, route route) error {
 	address := a.address(r.Request)
 	if route.auth == withoutUser {
+		if _, err := a.askingService(r); err == nil && (route.class == registers || route.class == logsIn) {
+			return nil // it makes as many users as its network has
+		}
 		return a.limiter.take(route.class, "", address)
 	}
 	token, err := accessToken(r.Request)
@@ -240,6 +249,9 @@ func (a *API) admit(r *request, route route) error {
 		return a.limiter.take(route.class, "", address)
 	case err != nil:
 		return err
+	}
+	if service, ok := a.config.Services.ByToken(token); ok {
+		return a.admitService(r, route, service)
 	}
 	session, err := a.config.Users.Authenticate(r.Context(), token, address)
 	switch {

@@ -73,6 +73,9 @@ func (a *API) creation(r *request, req createRoomRequest) (rooms.CreateRequest, 
 		if err := a.config.Directory.CheckNew(alias); err != nil {
 			return create, err
 		}
+		if err := a.mayName(r, alias); err != nil {
+			return create, err
+		}
 	}
 	switch {
 	case len(req.Invite) > maxInvites:

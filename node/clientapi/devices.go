@@ -35,6 +35,13 @@ func (a *API) renameDevice(r *request) (any, error) {
 	if err := r.decode(&req); err != nil {
 		return nil, err
 	}
+	if r.service != nil {
+		made, err := a.config.Users.SetDevice(r.Context(), r.user, r.PathValue("deviceId"), req.Name)
+		if err != nil || !made {
+			return nil, err
+		}
+		return answer{status: http.StatusCreated}, nil
+	}
 	if req.Name == nil {
 		_, err := a.config.Users.Device(r.Context(), r.user, r.PathValue("deviceId"))
 		return nil, err
@@ -71,9 +78,11 @@ func (a *API) deleteDevices(r *request) (any, error) {
 	return a.endDevices(r, req.Auth, req.Devices)
 }
 
-// endDevices logs devices out once the user has given the password.
+// endDevices logs devices out once the user has given the password; application services have none.
+//
+// spec:application-service-api#deleting-devices
 func (a *API) endDevices(r *request, auth json.RawMessage, devices []string) (any, error) {
-	return a.withPassword(r, auth, func() (any, error) {
+	return a.withPasswordOrService(r, auth, func() (any, error) {
 		err := a.config.Users.DeleteDevices(r.Context(), r.user, devices)
 		if err == nil {
 			a.config.Ephemeral.DevicesGone(r.user, func(device string) bool { return slices.Contains(devices, device) })

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/node/rooms"
 )
@@ -38,8 +39,16 @@ func (a *API) resolveAlias(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	found, err := a.config.Directory.Resolve(r.Context(), alias)
+	found, err := a.resolve(r, alias)
 	return found, err
+}
+
+// resolve says where an alias leads. A service isn't asked for an alias while it asks for it itself.
+func (a *API) resolve(r *request, alias id.RoomAlias) (federation.DirectoryResponse, error) {
+	if r.service != nil && alias.Server() == a.config.Self && r.service.Aliases.Match(string(alias)) {
+		return a.config.Directory.Known(r.Context(), alias)
+	}
+	return a.config.Directory.Resolve(r.Context(), alias)
 }
 
 // spec:client-server-api#put_matrixclientv3directoryroomroomalias
@@ -61,7 +70,10 @@ func (a *API) createAlias(r *request) (any, error) {
 	if err != nil {
 		return nil, invalidParam("%q is not a room ID", *req.RoomID)
 	}
-	return nil, a.config.Directory.Create(r.Context(), alias, room, r.user, r.admin)
+	if err := a.mayName(r, alias); err != nil {
+		return nil, err
+	}
+	return nil, a.config.Directory.Create(r.Context(), alias, room, r.user, r.admin || r.service != nil)
 }
 
 // deleteAlias removes an alias, and, as far as the user may do that, from what the room says about its aliases.
@@ -72,7 +84,10 @@ func (a *API) deleteAlias(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	room, err := a.config.Directory.Delete(r.Context(), alias, r.user, r.admin)
+	if err := a.mayName(r, alias); err != nil && !r.admin {
+		return nil, err
+	}
+	room, err := a.config.Directory.Delete(r.Context(), alias, r.user, r.admin || r.service != nil)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func (a *API) target(r *request) (id.RoomID, []id.ServerName, error) {
 	if err != nil {
 		return "", nil, invalidParam("%q is not an alias", text)
 	}
-	found, err := a.config.Directory.Resolve(r.Context(), alias)
+	found, err := a.resolve(r, alias)
 	if err != nil {
 		return "", nil, err
 	}

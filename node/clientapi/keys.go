@@ -31,6 +31,9 @@ func (a *API) uploadKeys(r *request) (any, error) {
 	if err := r.decode(&req); err != nil {
 		return nil, err
 	}
+	if r.device == "" {
+		return nil, missingParam("device_id, in the query,") // of an application service
+	}
 	counts, err := a.config.Encryption.UploadKeys(r.Context(), r.user, r.device, req)
 	return map[string]any{"one_time_key_counts": counts}, err
 }
@@ -101,7 +104,7 @@ func (a *API) uploadSigningKeys(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if replaces {
+	if replaces && r.service == nil { // spec:application-service-api#cross-signing
 		session, ask, err := a.interactively(r, req.Auth, passwordFlow())
 		if err != nil {
 			return nil, err
@@ -133,5 +136,5 @@ func (a *API) sendToDevice(r *request) (any, error) {
 	if req.Messages == nil {
 		return nil, missingParam("messages")
 	}
-	return nil, a.config.Encryption.Send(r.Context(), r.user, r.device, typ, txn, req.Messages)
+	return nil, a.config.Encryption.Send(r.Context(), r.user, r.txnDevice(), typ, txn, req.Messages)
 }

@@ -54,6 +54,8 @@ const (
 	maxNameBytes = 255
 	// maxPathBytes bounds the request target: five identifiers of 255 bytes, percent-encoded, and a query.
 	maxPathBytes = 16 << 10
+	// maxThirdPartyFields is how many fields may be looked for in a third-party network: protocols have two or three.
+	maxThirdPartyFields = 32
 	// maxTokenBytes is far above any token we issue; longer ones are not looked up.
 	maxTokenBytes = 1024
 	// maxTxnIDBytes bounds what is kept for idempotency.

@@ -79,14 +79,23 @@ func (a *API) setRoomVisibility(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := struct {
-		Visibility string `json:"visibility"`
-	}{Visibility: "public"}
-	if err := r.decode(&req); err != nil {
+	public, err := r.visibility("public")
+	if err != nil {
 		return nil, err
 	}
-	if req.Visibility != "public" && req.Visibility != "private" {
-		return nil, invalidParam("visibility must be public or private")
+	return nil, a.config.Directory.Publish(r.Context(), room, r.user, r.admin, public)
+}
+
+// visibility reads a body that says whether a room is to be in a list; fallback is what is meant by none, "" if it is needed.
+func (r *request) visibility(fallback string) (public bool, err error) {
+	req := struct {
+		Visibility string `json:"visibility"`
+	}{Visibility: fallback}
+	if err := r.decode(&req); err != nil {
+		return false, err
 	}
-	return nil, a.config.Directory.Publish(r.Context(), room, r.user, r.admin, req.Visibility == "public")
+	if req.Visibility != "public" && req.Visibility != "private" {
+		return false, invalidParam("visibility must be public or private")
+	}
+	return req.Visibility == "public", nil
 }

@@ -25,6 +25,9 @@ func (a *API) loginRoutes() []route {
 
 // spec:client-server-api#get_matrixclientv3login
 func (a *API) loginFlows(*request) (any, error) {
+	if a.config.Services.Any() {
+		return json.RawMessage(`{"flows":[{"type":"m.login.password"},{"type":"m.login.token","get_login_token":true},{"type":"m.login.application_service"}]}`), nil
+	}
 	return json.RawMessage(`{"flows":[{"type":"m.login.password"},{"type":"m.login.token","get_login_token":true}]}`), nil
 }
 
@@ -87,6 +90,8 @@ func (a *API) login(r *request) (any, error) {
 		user, err = a.byPassword(r.Context(), req)
 	case "m.login.token":
 		user, err = a.byToken(r.Context(), req)
+	case serviceLogin:
+		user, err = a.byService(r, req)
 	default:
 		return nil, badRequest("M_UNKNOWN", "%q is not a login type that this server knows", req.Type)
 	}

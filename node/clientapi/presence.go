@@ -60,8 +60,13 @@ func (a *API) setPresence(r *request) (any, error) {
 	return nil, nil
 }
 
-// active notes that the user did something.
-func (r *request) active() { r.api.config.Ephemeral.Active(r.user, r.device) }
+// active notes that the user did something. What an application service does as its users says nothing of who is there: it sets
+// their presence itself if it wants to.
+func (r *request) active() {
+	if r.service == nil {
+		r.api.config.Ephemeral.Active(r.user, r.device)
+	}
+}
 
 func isPresence(state string) bool {
 	return state == ephemeral.Online || state == ephemeral.Unavailable || state == ephemeral.Offline

@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -62,6 +63,11 @@ func (a *API) profile(r *request, field string) (map[string]json.RawMessage, err
 	user, err := id.ParseUserID(r.PathValue("userId"))
 	if err != nil {
 		return nil, invalidParam("%q is not a user ID", r.PathValue("userId"))
+	}
+	if r.service != nil && r.service.Covers(user) { // which isn't asked for a user while it asks for them itself
+		if active, err := a.config.Users.Active(r.Context(), user); err != nil || !active {
+			return nil, cmp.Or(err, error(notFound("no such user on this server")))
+		}
 	}
 	if user.Server() == a.config.Self {
 		return a.config.Users.ProfileFields(r.Context(), user)

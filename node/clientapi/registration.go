@@ -99,6 +99,9 @@ func (a *API) register(r *request) (any, error) {
 	if err := r.decode(&req); err != nil {
 		return nil, err
 	}
+	if req.Type == serviceLogin {
+		return a.registerForService(r, req)
+	}
 	flows, err := a.registrationFlows(r.Context())
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
+	"hanse/node/appservice"
 	"hanse/node/rooms"
 )
 
@@ -26,6 +27,8 @@ type request struct {
 	device string
 	token  string
 	admin  bool
+	// service is the application service that asks as the user; nil: it is the user.
+	service *appservice.Service
 
 	read []byte // the body, once read
 }

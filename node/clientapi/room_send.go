@@ -46,7 +46,10 @@ func (a *API) sendEvent(r *request) (any, error) {
 		return nil, err
 	}
 	req := rooms.SendRequest{
-		Room: room, Sender: r.user, Type: typ, Content: content, Device: r.device, TxnID: txn,
+		Room: room, Sender: r.user, Type: typ, Content: content, Device: r.txnDevice(), TxnID: txn,
+	}
+	if req.TS, err = r.timestamp(); err != nil {
+		return nil, err
 	}
 	if req.Type == "m.room.redaction" {
 		if req.Redacts, err = redacts(content); err != nil {
@@ -101,6 +104,6 @@ func (a *API) redact(r *request) (any, error) {
 		}
 	}
 	return r.send(rooms.SendRequest{
-		Room: room, Sender: r.user, Type: "m.room.redaction", Content: content, Redacts: target, Device: r.device, TxnID: txn,
+		Room: room, Sender: r.user, Type: "m.room.redaction", Content: content, Redacts: target, Device: r.txnDevice(), TxnID: txn,
 	})
 }

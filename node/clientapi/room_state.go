@@ -44,7 +44,11 @@ func (a *API) sendState(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	sent, err := r.send(rooms.SendRequest{Room: room, Sender: r.user, Type: typ, StateKey: &stateKey, Content: content})
+	ts, err := r.timestamp()
+	if err != nil {
+		return nil, err
+	}
+	sent, err := r.send(rooms.SendRequest{Room: room, Sender: r.user, Type: typ, StateKey: &stateKey, Content: content, TS: ts})
 	if err == nil && typ == "m.room.tombstone" && stateKey == "" {
 		ctx, cancel := r.detached()
 		defer cancel()
@@ -87,7 +91,7 @@ func (a *API) checkAliases(r *request, room id.RoomID, content json.RawMessage) 
 		if slices.Contains(before, text) {
 			continue // what is there may stay, even if its server doesn't answer
 		}
-		found, err := a.config.Directory.Resolve(r.Context(), alias)
+		found, err := a.resolve(r, alias)
 		switch {
 		case err != nil && !isNotFound(err) && !isRemote(err):
 			return err

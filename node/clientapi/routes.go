@@ -59,6 +59,7 @@ func (a *API) routes() []route {
 		a.mutualRoomsRoutes(),
 		a.thirdPartyRoutes(),
 		a.thirdPartyIDRoutes(),
+		a.serviceRoutes(),
 		a.reportRoutes(),
 		a.accountDataRoutes(),
 		a.tagRoutes(),

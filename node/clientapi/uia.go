@@ -195,6 +195,14 @@ func (a *API) withPassword(r *request, auth json.RawMessage, work func() (any, e
 	return done, err
 }
 
+// withPasswordOrService is withPassword for what an application service may do as any of its users, who have no passwords.
+func (a *API) withPasswordOrService(r *request, auth json.RawMessage, work func() (any, error)) (any, error) {
+	if r.service != nil {
+		return work()
+	}
+	return a.withPassword(r, auth, work)
+}
+
 // withPasswordOnly is withPassword for a request whose body has nothing else.
 func (a *API) withPasswordOnly(r *request, work func() (any, error)) (any, error) {
 	var req struct {

@@ -137,7 +137,9 @@ func (r *Rooms) sendMembership(ctx context.Context, req SendRequest) (id.EventID
 	case membership == join && target == req.Sender:
 		return r.joinWith(ctx, JoinRequest{User: target, Room: req.Room, Content: req.Content})
 	}
-	result, err := r.propose(ctx, req.Room, req.options(), nil, memberDraft(req.Sender, target, req.Content))
+	draft := memberDraft(req.Sender, target, req.Content)
+	draft.OriginServerTS = req.TS
+	result, err := r.propose(ctx, req.Room, req.options(), nil, draft)
 	if err != nil {
 		return "", err
 	}
