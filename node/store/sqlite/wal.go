@@ -23,12 +23,15 @@ func (p *place) lengthen(path string, length int64) {
 	}
 }
 
+// zeros are what is written; they aren't made anew for each step, as they would be a large part of all that a busy minute leaves as garbage.
+var zeros [walStep]byte
+
 func addZeros(path string, length int64) error {
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteAt(make([]byte, walStep), length)
+	_, err = file.WriteAt(zeros[:], length)
 	if err != nil {
 		_ = file.Truncate(length) // on a full disk, others may need what there is
 	}
