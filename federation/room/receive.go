@@ -49,6 +49,7 @@ func (s *step) takeIn(events []*event.Event, how arrival) error {
 	if err := s.prefetch(events); err != nil {
 		return err
 	}
+	s.result.Verdicts = slices.Grow(s.result.Verdicts, len(events))
 	for _, e := range dag.SortTopologically(events) {
 		w := &waiting{event: e, origin: how.origin, staged: how.staged, backfill: how.backfill}
 		known, err := s.known(e, how)
@@ -68,7 +69,7 @@ func (s *step) takeIn(events []*event.Event, how arrival) error {
 
 // prefetch reads in bulk what the events and their checks refer to.
 func (s *step) prefetch(events []*event.Event) error {
-	var ids, own []id.EventID
+	ids, own := make([]id.EventID, 0, usualReferences*len(events)), make([]id.EventID, 0, len(events))
 	for _, e := range events {
 		ids = append(append(append(ids, e.ID()), e.PrevEvents()...), authEvents(e)...)
 		own = append(own, e.ID())
@@ -78,6 +79,9 @@ func (s *step) prefetch(events []*event.Event) error {
 	}
 	return s.loadReferenced(own)
 }
+
+// usualReferences is how many events a message names, itself and its room's create event among them.
+const usualReferences = 6
 
 // known gives the verdict for an event that needs no judging.
 func (s *step) known(e *event.Event, how arrival) (bool, error) {

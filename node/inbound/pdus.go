@@ -36,7 +36,7 @@ type place struct {
 //
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1, 3
 func (d *delivery) parse(ctx context.Context, raws []json.RawMessage) error {
-	var known []arrival
+	known := make([]arrival, 0, len(raws))
 	for _, raw := range raws {
 		room, eventID := head(raw)
 		roomID, err := id.ParseRoomID(room)

@@ -32,7 +32,7 @@ func (a *actor) arrivals(t *task, result room.Result) map[id.EventID]store.Arriv
 	if how == store.UnknownWay && len(a.came) == 0 {
 		return nil
 	}
-	came := make(map[id.EventID]store.Arrival)
+	came := make(map[id.EventID]store.Arrival, len(result.Commit.Events)+len(result.Commit.Stage))
 	note := func(e id.EventID) {
 		if earlier, waited := a.came[e]; waited {
 			came[e] = earlier
