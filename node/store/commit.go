@@ -274,7 +274,7 @@ func (w *roomWrite) writePlace(t *writeTx, e room.Committed, entry tailEntry, ke
 		return nil
 	}
 	if inTail(e) {
-		t.then(func() { w.store.tail.add(w.ref.number, entry, key) })
+		w.store.tail.add(t, tailPlaced{entry, w.ref.number, key})
 	} else if err := t.insert(insertTimeline, w.ref.number, int64(entry.position), entry.depth, int64(entry.number)); err != nil {
 		return err
 	}

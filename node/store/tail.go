@@ -88,14 +88,63 @@ func (l *tail) txn(key txnKey) (id.EventID, bool) {
 	return t.eventID, ok
 }
 
-// add takes an event that was stored, with the key of the transaction that made it, if there was one.
-func (l *tail) add(room int64, e tailEntry, key []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rooms[room] = append(l.rooms[room], e)
-	if len(key) == len(txnKey{}) {
-		l.txns[txnKey(key)] = tailTxn{e.eventID, e.position}
+// tailNews is what a transaction adds to the tail once it is durable.
+type tailNews struct {
+	numbers []tailEntry  // of all events that were written; only their IDs and numbers
+	placed  []tailPlaced // accepted live events
+}
+
+// tailPlaced is an event of a room, with the key of the transaction that made it, if there was one.
+type tailPlaced struct {
+	tailEntry
+	room int64
+	key  []byte
+}
+
+// news gathers what a transaction adds. It is added under one lock: a room's actor that looks for one event after the other would
+// get in between, and those who wait for the transaction would wait for what the actor does.
+func (l *tail) news(t *writeTx) *tailNews {
+	if t.tail == nil {
+		n := &tailNews{}
+		t.tail = n
+		t.then(func() { l.learn(n) })
 	}
+	return t.tail
+}
+
+// learn adds what a transaction has written.
+func (l *tail) learn(n *tailNews) {
+	l.mu.Lock()
+	for _, e := range n.numbers {
+		l.ids[e.eventID] = e.number
+	}
+	for _, e := range n.placed {
+		l.addLocked(e)
+	}
+	l.mu.Unlock()
+	for _, e := range n.numbers {
+		l.store.unheard.ids.drop(e.eventID) // after it is found here: see unheard.keep
+	}
+}
+
+func (l *tail) addLocked(e tailPlaced) {
+	l.rooms[e.room] = append(l.rooms[e.room], e.tailEntry)
+	if len(e.key) == len(txnKey{}) {
+		l.txns[txnKey(e.key)] = tailTxn{e.eventID, e.position}
+	}
+}
+
+// wrote notes an event that is written with this transaction.
+func (l *tail) wrote(t *writeTx, e id.EventID, number Position) {
+	t.ids[e] = number
+	n := l.news(t)
+	n.numbers = append(n.numbers, tailEntry{eventID: e, number: number})
+}
+
+// add notes an accepted live event that is written with this transaction.
+func (l *tail) add(t *writeTx, e tailPlaced) {
+	n := l.news(t)
+	n.placed = append(n.placed, e)
 }
 
 // remove takes an event out that isn't accepted any more.
@@ -114,28 +163,16 @@ const loadTail = `SELECT number, room, position, depth, status, event_id, txn_ke
 func (l *tail) load(ctx context.Context, indexed Position) error {
 	l.indexed = indexed
 	return l.store.read.each(ctx, loadTail, []any{int64(indexed)}, func(rows *sql.Rows) error {
-		var e tailEntry
-		var room, status int64
-		var key []byte
-		if err := rows.Scan(&e.number, &room, &e.position, &e.depth, &status, &e.eventID, &key); err != nil {
+		var e tailPlaced
+		var status int64
+		if err := rows.Scan(&e.number, &e.room, &e.position, &e.depth, &status, &e.eventID, &e.key); err != nil {
 			return err
 		}
 		l.ids[e.eventID] = e.number
 		if e.position > indexed && status == 0 {
-			l.add(room, e, key)
+			l.addLocked(e)
 		}
 		return nil
-	})
-}
-
-// wrote notes an event that is written with this transaction.
-func (l *tail) wrote(t *writeTx, e id.EventID, number Position) {
-	t.ids[e] = number
-	t.then(func() {
-		l.mu.Lock()
-		l.ids[e] = number
-		l.mu.Unlock()
-		l.store.unheard.ids.drop(e) // after it is found here: see unheard.keep
 	})
 }
 

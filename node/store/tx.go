@@ -29,6 +29,7 @@ type writeTx struct {
 	ids  map[id.EventID]Position // the numbers of events that operations of this transaction wrote
 	txns map[txnKey]struct{}     // client transactions that operations of this transaction used
 
+	tail    *tailNews // what they add to the tail; nil: nothing
 	after   []func()
 	notices []Notice
 
@@ -224,7 +225,7 @@ func (t *writeTx) forget() {
 	clear(t.ids)
 	clear(t.txns)
 	clear(t.after)
-	t.after, t.notices, t.collapsed = t.after[:0], nil, false
+	t.after, t.notices, t.tail, t.collapsed = t.after[:0], nil, nil, false
 }
 
 func (t *writeTx) prepare(query string) (*sql.Stmt, error) {
