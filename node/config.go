@@ -128,7 +128,7 @@ type PasswordConfig struct {
 	Argon2Threads uint8 `yaml:"argon2_threads" example:"1"`
 	// bcrypt: cost, 4 to 31. Default: 12
 	BcryptCost int `yaml:"bcrypt_cost" example:"12"`
-	// How many passwords are hashed at once; with argon2_memory it bounds what logins can take. Default: one a processor
+	// How many passwords are hashed at once; with argon2_memory it bounds what logins can take. Default: one less than the processors, at least 1
 	Parallel int `yaml:"parallel" example:"2"`
 }
 

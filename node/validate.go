@@ -102,7 +102,7 @@ func (c Config) Validate() error {
 		wrong("client.trusted_proxies", "%v", err)
 	}
 	if c.Passwords.Parallel < 0 {
-		wrong("passwords.parallel", "%d is less than none; leave it out for one a processor", c.Passwords.Parallel)
+		wrong("passwords.parallel", "%d is less than none; leave it out for one less than the processors", c.Passwords.Parallel)
 	}
 	for _, uri := range c.Turn.URIs {
 		if !strings.HasPrefix(uri, "turn:") && !strings.HasPrefix(uri, "turns:") {

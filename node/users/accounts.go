@@ -165,10 +165,10 @@ func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password stri
 
 // checkPassword is CheckPassword without the new hash; stored is the one there is.
 func (u *Users) checkPassword(ctx context.Context, user id.UserID, password string, may func() error) (stored string, good bool, err error) {
-	if err := u.hasher.acquire(ctx); err != nil {
+	if err := u.hasher.turns.take(ctx); err != nil {
 		return "", false, err
 	}
-	defer u.hasher.release()
+	defer u.hasher.turns.give()
 	if err := may(); err != nil {
 		return "", false, err
 	}

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
@@ -27,8 +25,8 @@ type Passwords struct {
 	Threads   uint8  `yaml:"threads"`
 	// BcryptCost is bcrypt's cost, 4 to 31; 0 stands for 12.
 	BcryptCost int `yaml:"bcrypt_cost"`
-	// Parallel is how many passwords are hashed at once; 0 stands for the number of processors. It bounds the
-	// memory (Parallel × MemoryKiB) and the processors that logins can take.
+	// Parallel is how many passwords are hashed at once; 0 stands for one less than the processors, but at least 1, so that
+	// however many log in, a processor is left for everybody else. It bounds the memory (Parallel × MemoryKiB), too.
 	Parallel int `yaml:"parallel"`
 }
 
@@ -72,7 +70,7 @@ func (p Passwords) withDefaults() Passwords {
 		p.BcryptCost = 12
 	}
 	if p.Parallel == 0 {
-		p.Parallel = runtime.GOMAXPROCS(0)
+		p.Parallel = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	return p
 }
@@ -90,10 +88,9 @@ var errBusy = errors.New("too many passwords are being checked at once")
 
 // hasher hashes and checks passwords, a bounded number at once. Safe for concurrent use.
 type hasher struct {
-	cost    Passwords     // immutable
-	slots   chan struct{} // holds a value for each hash being computed
-	waiting atomic.Int64  // callers in acquire
-	decoy   string        // a hash that no password has: what is checked for accounts that don't exist
+	cost  Passwords // immutable
+	turns turns
+	decoy string // a hash that no password has: what is checked for accounts that don't exist
 }
 
 func newHasher(cost Passwords) (*hasher, error) {
@@ -101,7 +98,7 @@ func newHasher(cost Passwords) (*hasher, error) {
 		return nil, err
 	}
 	cost = cost.withDefaults()
-	h := &hasher{cost: cost, slots: make(chan struct{}, cost.Parallel)}
+	h := &hasher{cost: cost, turns: turns{free: cost.Parallel}}
 	var err error
 	h.decoy, err = h.makeDecoy()
 	return h, err
@@ -125,15 +122,16 @@ func (h *hasher) argonText(salt, key []byte) string {
 
 // hash makes the text that is stored for a password.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
-	if err := h.acquire(ctx); err != nil {
+	if err := h.turns.take(ctx); err != nil {
 		return "", err
 	}
-	defer h.release()
+	defer h.turns.give()
 	return h.compute(password)
 }
 
 // check tells whether the password made the stored hash. An empty hash (no such account, or one without a password)
-// costs as much as a real one and is never right. The caller has a slot.
+// costs as much as a real one and is never right. It must be the
+// caller's turn.
 func (h *hasher) check(stored, password string) bool {
 	usable := stored != ""
 	if !usable {
@@ -151,27 +149,6 @@ func (h *hasher) outdated(stored string) bool {
 	}
 	return !strings.HasPrefix(stored, h.argonPrefix())
 }
-
-// acquire waits for a slot, in the order in which the callers came; release must follow unless there is an error.
-func (h *hasher) acquire(ctx context.Context) error {
-	if h.waiting.Add(1) > maxHashQueue {
-		h.waiting.Add(-1)
-		return errBusy
-	}
-	defer h.waiting.Add(-1)
-	patience := time.NewTimer(maxHashWait)
-	defer patience.Stop()
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	case <-patience.C:
-		return errBusy
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (h *hasher) release() { <-h.slots }
 
 func (h *hasher) argonPrefix() string {
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, h.cost.MemoryKiB, h.cost.Passes, h.cost.Threads)

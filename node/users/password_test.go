@@ -101,17 +101,11 @@ func TestHashingIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range cap(h.slots) {
-		h.slots <- struct{}{}
-	}
+	h.turns.free = 0
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := h.hash(ctx, "secret"); !errors.Is(err, context.Canceled) {
-		t.Errorf("without a free slot: %v", err)
-	}
-	h.waiting.Store(maxHashQueue)
-	if _, err := h.hash(t.Context(), "secret"); !errors.Is(err, errBusy) {
-		t.Errorf("with a full queue: %v", err)
+		t.Errorf("while others compute: %v", err)
 	}
 }
 
@@ -122,9 +116,7 @@ func TestChecksAreAllowedInTheirTurn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range cap(h.slots) {
-			h.slots <- struct{}{}
-		}
+		h.turns.free = 0
 		asked := false
 		no := errors.New("not any more")
 		answer := make(chan error, 1)
@@ -139,12 +131,12 @@ func TestChecksAreAllowedInTheirTurn(t *testing.T) {
 		if asked {
 			t.Error("it is asked before it is its turn")
 		}
-		h.release()
+		h.turns.give()
 		if err := <-answer; !errors.Is(err, no) {
 			t.Error(err)
 		}
-		if len(h.slots) != cap(h.slots)-1 {
-			t.Error("the slot is not given back")
+		if h.turns.free != 1 {
+			t.Error("the turn is not given back")
 		}
 	})
 }

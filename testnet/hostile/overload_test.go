@@ -145,11 +145,14 @@ var _ = Describe("overload", Serial, func() {
 	})
 
 	It("by clients who log in", func(ctx SpecContext) {
-		h := newHall(ctx, 1, 2)
-		body := fmt.Appendf(nil, `{"type":"m.login.password","identifier":{"type":"m.id.user","user":%q},"password":"a long password"}`, h.users[1].ID)
-		text := appendRequest(nil, "POST", "/_matrix/client/v3/login", "", body)
-		maker := func(int) caller { return &asker{h.node, text} }
+		h := newHall(ctx, 1, 30) // with fewer, they would have more devices than anybody has
+		maker := func(i int) caller {
+			body := fmt.Appendf(nil, `{"type":"m.login.password","identifier":{"type":"m.id.user","user":%q},"password":"a long password"}`, h.users[i%len(h.users)].ID)
+			return &asker{h.node, appendRequest(nil, "POST", "/_matrix/client/v3/login", "", body)}
+		}
+		b := newBystander(ctx, h.node)
 		overloaded(ctx, h.node, slicesOf(8, maker), slicesOf(1500, maker))
+		b.end(2 * time.Second)
 	})
 
 	It("by clients who read everything from the start", func(ctx SpecContext) {
