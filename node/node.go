@@ -159,7 +159,14 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.delivery.Open(life); err != nil {
 		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 	}
-	parts := stage(life, n.delivery.Run, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run)
+	reached := newReached(n.config.DataDir, n.store)
+	if reached.older() {
+		n.log.Info("the database is as it was before: a backup was put back. One-time keys that may have been given out since are forgotten; clients upload new ones")
+		if err := n.store.ForgetKeysOfBefore(life); err != nil {
+			return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
+		}
+	}
+	parts := stage(life, reached.run, n.delivery.Run, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run)
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())

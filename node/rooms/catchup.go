@@ -187,11 +187,34 @@ func (r *Rooms) catchUpFrom(ctx context.Context, roomID id.RoomID, rules *roomve
 	if len(events) == 0 {
 		return err
 	}
+	r.noteOwn(ctx, events)
 	if _, err := r.Submit(ctx, server, roomID, events); err != nil {
 		return err
 	}
 	r.recovered.Add(int64(len(events)))
 	return nil
+}
+
+// noteOwn looks among events that another server gave, whose signatures are good, for such as users of ours have sent and we lack. We
+// stored them before anybody got them: the database was put back from a backup, and what it gave out since must not be given out again.
+// Memberships tell nothing, as a server that let somebody in may have been the only one to store that.
+func (r *Rooms) noteOwn(ctx context.Context, events []*event.Event) {
+	var own []id.EventID
+	for _, e := range events {
+		if e.Sender().Server() == r.self && e.Membership() == "" {
+			own = append(own, e.ID())
+		}
+	}
+	if len(own) == 0 {
+		return
+	}
+	known, err := r.store.Events(ctx, own)
+	if err == nil && len(known) < len(own) {
+		err = r.store.ForgetKeysOfBefore(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("the database seems to be put back from a backup; one-time keys that may have been given out since could not be forgotten", "error", err)
+	}
 }
 
 // unplaced gives those of the events that have no place in their room here.

@@ -98,6 +98,7 @@ func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.R
 			RoomID: roomID, LatestEvents: f.Latest, EarliestEvents: f.Earliest, MinDepth: f.MinDepth, Limit: f.Limit,
 		})
 		provide, err = r.usable(ctx, rules, roomID, raws, err)
+		r.noteOwn(ctx, provide.Events)
 		provide.Events = r.policed(ctx, roomID, provide.Events)
 	case room.FetchAuth:
 		provide, err = r.fetchAuth(ctx, server, roomID, rules, f)

@@ -334,7 +334,7 @@ func (t *writeTx) hasKeys(user id.UserID, device string) (bool, error) {
 	return t.found("SELECT 1 FROM device_keys WHERE user_id = $1 AND device_id = $2", []any{string(user), []byte(device)}, &one)
 }
 
-// oneTimeKeysChanged has the user's devices look at what keys they have left.
-func (t *writeTx) oneTimeKeysChanged(user id.UserID) {
-	t.notify(Notice{Position: t.next(), Kind: KindOneTimeKeys, Users: []id.UserID{user}})
+// oneTimeKeysChanged has the users' devices look at what keys they have left.
+func (t *writeTx) oneTimeKeysChanged(users ...id.UserID) {
+	t.notify(Notice{Position: t.next(), Kind: KindOneTimeKeys, Users: users})
 }

@@ -121,3 +121,31 @@ func (s *Store) ForgetClaimed(ctx context.Context, user id.UserID, device string
 		return err
 	})
 }
+
+// ForgetKeysOfBefore is told that the database was put back as it was before. It forgets all one-time keys that it had when it was opened,
+// those of devices that haven't come since too; see ForgetClaimed. Until their clients have uploaded new ones fallback keys serve, if they
+// have one. It does so once.
+func (s *Store) ForgetKeysOfBefore(ctx context.Context) error {
+	if s.forgot.Load() {
+		return nil
+	}
+	err := s.commit.write(ctx, func(t *writeTx) error {
+		var users []id.UserID
+		err := t.each("SELECT DISTINCT user_id FROM one_time_keys WHERE position <= $1", []any{int64(s.found)}, func(rows *sql.Rows) error {
+			var user id.UserID
+			err := rows.Scan(&user)
+			users = append(users, user)
+			return err
+		})
+		if err != nil || len(users) == 0 {
+			return err
+		}
+		t.oneTimeKeysChanged(users...)
+		_, err = t.exec("DELETE FROM one_time_keys WHERE position <= $1", int64(s.found))
+		return err
+	})
+	if err == nil {
+		s.forgot.Store(true)
+	}
+	return err
+}

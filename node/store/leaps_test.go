@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
 )
@@ -116,6 +117,40 @@ var _ = Describe("Positions", func() {
 			db = opened(backup, db.Position())
 			Expect(db.ForgetClaimed(ctx, alice, "PHONE", lost)).To(Succeed())
 			Expect(count()).To(Equal(1), "what was uploaded since the copy was put back is nobody else's; and leaps are known after a start")
+		})
+
+		It("are of before where somebody says so, and all devices' one-time keys of then are forgotten, on "+kind, func(ctx SpecContext) {
+			db := opened(place(ctx), 0)
+			defer func() { db.stop() }()
+			upload := func(user id.UserID, name string) {
+				GinkgoHelper()
+				must(db.UploadKeys(ctx, store.KeyUpload{User: user, Device: "PHONE", MaxOneTime: 10,
+					OneTime: []store.OneTimeKey{{Algorithm: "curve25519", ID: name, Key: json.RawMessage(`"key"`)}}}))
+			}
+			names := func(user id.UserID) (all []string) {
+				GinkgoHelper()
+				claim := store.KeyClaim{User: user, Device: "PHONE", Algorithm: "curve25519"}
+				for {
+					key, found := must(db.ClaimKeys(ctx, []store.KeyClaim{claim}))[claim]
+					if !found {
+						return all
+					}
+					all = append(all, key.ID)
+				}
+			}
+			for _, user := range []id.UserID{alice, bob} {
+				db.loggedIn(ctx, user, "PHONE")
+				upload(user, "old")
+			}
+			db.restart()
+			upload(alice, "new")
+			feed := db.Follow(100)
+			defer feed.Close()
+			Expect(db.ForgetKeysOfBefore(ctx)).To(Succeed())
+			notices, _, _ := feed.Take()
+			Expect(notices).To(ContainElement(And(HaveField("Kind", store.KindOneTimeKeys), HaveField("Users", ConsistOf(alice, bob)))))
+			Expect(names(alice)).To(Equal([]string{"new"}))
+			Expect(names(bob)).To(BeEmpty())
 		})
 	}
 })

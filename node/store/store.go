@@ -51,8 +51,9 @@ type Store struct {
 
 	usable chan struct{} // see Usable
 
-	leaps []leap   // set at the start
-	found Position // set at the start
+	leaps  []leap      // set at the start
+	found  Position    // set at the start
+	forgot atomic.Bool // see ForgetKeysOfBefore
 
 	feed   *Feed
 	rooms  *roomIndex

@@ -131,3 +131,64 @@ func TestYesterdaysBackupAndEncryption(t *testing.T) {
 		}
 	})
 }
+
+// TestYesterdaysBackupAndADeviceThatIsOut: one-time keys of before aren't given out again either where their device hasn't been seen since
+// the backup was put back, and hadn't been when they were given out. That the database is an older one tells the data folder, or, where
+// that was put back too, what others have of our users.
+func TestYesterdaysBackupAndADeviceThatIsOut(t *testing.T) {
+	for _, of := range []string{"the database", "the folder"} {
+		t.Run(of, func(t *testing.T) {
+			inTrio(t, func(t *testing.T, x *trio) {
+				anna := x.s[0].user("anna") // has a device elsewhere, and says what others have
+				defer anna.Close()
+				must[string](t)(anna.Join(t.Context(), x.room, x.s[0].name))
+				x.upload(x.alice, "k0", "k1")
+				x.ask(x.alice, http.MethodPost, "keys/upload", map[string]any{
+					"fallback_keys": map[string]any{"curve25519:f": "a fallback key"},
+				}, nil)
+				time.Sleep(time.Minute)
+				x.s[0].backUp()
+				if key := x.claim(x.bob, x.alice); key != "curve25519:k0" {
+					t.Fatalf("bob got %q", key)
+				}
+				if of == "the folder" {
+					x.say(anna)
+				}
+				time.Sleep(time.Hour)
+				if of == "the folder" {
+					x.s[0].putBack()
+				} else {
+					x.s[0].putBackDatabase()
+				}
+				time.Sleep(time.Minute)
+				for range 2 {
+					if key := x.claim(x.bob, x.alice); key != "curve25519:f" {
+						t.Errorf("after the backup was put back bob got %q", key)
+					}
+				}
+				must[user.SyncAnswer](t)(x.alice.Sync(t.Context(), 0))
+				x.upload(x.alice, "k2")
+				if key := x.claim(x.bob, x.alice); key != "curve25519:k2" {
+					t.Errorf("alice has uploaded a new key, and bob got %q", key)
+				}
+			})
+		})
+	}
+}
+
+// TestAStartPutsNoBackupBack: a server that starts again, killed or not, has the one-time keys that it had.
+func TestAStartPutsNoBackupBack(t *testing.T) {
+	inTrio(t, func(t *testing.T, x *trio) {
+		x.upload(x.alice, "k0", "k1")
+		x.say(x.alice, x.bob)
+		time.Sleep(2 * time.Hour)
+		x.s[0].stop()
+		x.say(x.bob, x.carol)
+		time.Sleep(time.Hour)
+		x.s[0].start()
+		time.Sleep(time.Minute)
+		if key := x.claim(x.bob, x.alice); key != "curve25519:k0" {
+			t.Errorf("bob got %q", key)
+		}
+	})
+}

@@ -2,7 +2,9 @@ package virtual
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -134,6 +136,23 @@ func (s *server) putBack() {
 	}
 	if err := os.Chmod(filepath.Join(data, "signing.key"), 0o600); err != nil { // CopyFS doesn't keep it
 		t.Fatal(err)
+	}
+	s.start()
+}
+
+// putBackDatabase has the server start with the database that was backed up, in the folder that there is.
+func (s *server) putBackDatabase() {
+	t, data := s.world.t, s.config.DataDir
+	t.Helper()
+	s.stop()
+	for _, file := range []string{"hanse.db", "hanse.db-wal", "hanse.db-shm"} {
+		err := os.Remove(filepath.Join(data, file))
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = os.Rename(filepath.Join(data+".backup", file), filepath.Join(data, file))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
 	s.start()
 }

@@ -1,0 +1,66 @@
+package node
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"hanse/node/store"
+)
+
+// reached is a file in the data folder that notes how far the database's positions have come, so that a start tells that the database, and
+// it alone, was put back as it was before: what was given out since, as one-time keys, must not be given out again. A file that is missing
+// or can't be read tells nothing.
+type reached struct {
+	path  string
+	store *store.Store
+}
+
+// notePause is how often it is noted.
+const notePause = time.Minute
+
+func newReached(folder string, s *store.Store) *reached {
+	return &reached{path: filepath.Join(folder, "position"), store: s}
+}
+
+// older tells whether the database had come further once than it had when it was opened.
+func (r *reached) older() bool {
+	text, err := os.ReadFile(r.path)
+	if err != nil {
+		return false
+	}
+	position, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return err == nil && store.Position(position) > r.store.Found()
+}
+
+// run notes it now and then until ctx ends, and then once more. A note that fails is made with the next one; of a disk that takes none the
+// database tells.
+func (r *reached) run(ctx context.Context) error {
+	ticker := time.NewTicker(notePause)
+	defer ticker.Stop()
+	var noted store.Position
+	note := func() {
+		if now := r.store.Position(); now != noted && r.write(now) == nil {
+			noted = now
+		}
+	}
+	for note(); ; note() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			note()
+			return nil
+		}
+	}
+}
+
+func (r *reached) write(position store.Position) error {
+	next := r.path + ".new"
+	if err := os.WriteFile(next, strconv.AppendInt(nil, int64(position), 10), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, r.path)
+}
