@@ -144,19 +144,21 @@ func spread(n, atOnce int, do func(int)) {
 	var next atomic.Int64
 	var fault atomic.Pointer[string]
 	var group sync.WaitGroup
-	for range workers {
-		group.Go(func() {
-			defer func() {
-				if p := recover(); p != nil {
-					text := fmt.Sprintf("%v\n%s", p, debug.Stack())
-					fault.Store(&text)
-				}
-			}()
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
+	work := func() {
+		defer func() {
+			if p := recover(); p != nil {
+				text := fmt.Sprintf("%v\n%s", p, debug.Stack())
+				fault.Store(&text)
 			}
-		})
+		}()
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			do(i)
+		}
 	}
+	for range workers - 1 {
+		group.Go(work)
+	}
+	work() // rather than be woken at the end
 	group.Wait()
 	if text := fault.Load(); text != nil {
 		panic(*text)

@@ -90,7 +90,7 @@ type trial struct {
 
 // judge judges signatures on all cores, those by the same key together.
 func (p *prepared) judge(trials []trial) {
-	groups := groupsOf(trials)
+	groups := groupsOf(trials, runtime.GOMAXPROCS(0))
 	parallel(len(groups), func(i int) { p.judgeGroup(trials, groups[i]) })
 }
 
@@ -100,8 +100,9 @@ type group struct {
 	uses    int   // of the key, that haven't been counted by another group
 }
 
-// groupsOf takes trials apart by their keys, in groups small enough that all cores have some.
-func groupsOf(trials []trial) []group {
+// groupsOf takes trials apart by their keys, in groups small enough that all cores have some: of those by one key each core as many as the
+// others, since who asks waits for the last.
+func groupsOf(trials []trial, cores int) []group {
 	if len(trials) == 1 {
 		return []group{{members: []int{0}, uses: 1}}
 	}
@@ -114,18 +115,25 @@ func groupsOf(trials []trial) []group {
 		}
 		byKey[public] = append(byKey[public], i)
 	}
-	size := min(groupSize, max(minGroup, (len(trials)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0)))
+	size := min(groupSize, max(minGroup, divideUp(len(trials), cores)))
 	groups := make([]group, 0, len(order)+len(trials)/size)
 	for _, public := range order {
 		members := byKey[public]
-		for uses := len(members); len(members) > 0; uses = 0 {
-			n := min(size, len(members))
+		left := divideUp(len(members), size)
+		if even := cores * divideUp(left, cores); left > 1 && even*minGroup <= len(members) {
+			left = even
+		}
+		for uses := len(members); left > 0; uses, left = 0, left-1 {
+			n := divideUp(len(members), left)
 			groups = append(groups, group{members: members[:n], uses: uses})
 			members = members[n:]
 		}
 	}
 	return groups
 }
+
+// divideUp is a/b, rounded up.
+func divideUp(a, b int) int { return (a + b - 1) / b }
 
 // judgeGroup judges the signatures of a group. The verdicts are those of ed25519 whether the key has a table or not.
 func (p *prepared) judgeGroup(trials []trial, g group) {

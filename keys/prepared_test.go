@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +50,32 @@ func TestJudge(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Each signature is in one group, with others by its key; those by one key are shared out evenly.
+func TestGroups(t *testing.T) {
+	for _, c := range []struct{ n, keys, cores, groups int }{
+		{1, 1, 2, 1}, {4, 1, 2, 1}, {8, 1, 2, 2}, {40, 1, 2, 4}, {50, 1, 1, 4}, {50, 1, 2, 4}, {50, 1, 3, 6}, {50, 1, 64, 13},
+		{50, 10, 2, 10}, {1000, 1, 2, 64}, {100, 2, 2, 8},
+	} {
+		trials := make([]trial, c.n)
+		for i := range trials {
+			trials[i].public = ed25519.PublicKey{byte(i % c.keys)}
+		}
+		groups, seen, uses := groupsOf(trials, c.cores), make([]int, c.n), 0
+		least, most := c.n, 0
+		for _, g := range groups {
+			least, most, uses = min(least, len(g.members)), max(most, len(g.members)), uses+g.uses
+			for _, i := range g.members {
+				if seen[i]++; !bytes.Equal(trials[i].public, trials[g.members[0]].public) {
+					t.Errorf("%+v: two keys in a group", c)
+				}
+			}
+		}
+		if len(groups) != c.groups || most > groupSize || most-least > 1 || uses != c.n || slices.Max(seen) != 1 || slices.Min(seen) != 1 {
+			t.Errorf("%+v: %d groups of %d to %d, %d uses", c, len(groups), least, most, uses)
 		}
 	}
 }
@@ -141,7 +168,7 @@ func BenchmarkJudge(b *testing.B) {
 				}
 			}
 			judge := func() {
-				for _, g := range groupsOf(trials) {
+				for _, g := range groupsOf(trials, 1) {
 					p.judgeGroup(trials, g)
 				}
 			}

@@ -119,6 +119,13 @@ func (b *Base) combine(s shape, p *point, c *Check) bool {
 // challenge is the hash of R, A and the message.
 func challenge(c *Check) [sha512.Size]byte {
 	var stack [2048]byte
+	if len(c.Message) > len(stack)-64 { // a request: it isn't copied
+		hash := sha512.New()
+		hash.Write(c.Signature[:32])
+		hash.Write(c.Key.public[:])
+		hash.Write(c.Message)
+		return [sha512.Size]byte(hash.Sum(nil))
+	}
 	text := append(stack[:0], c.Signature[:32]...)
 	text = append(text, c.Key.public[:]...)
 	return sha512.Sum512(append(text, c.Message...))

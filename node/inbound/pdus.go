@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
@@ -92,31 +93,27 @@ func (i *Inbound) parse(a *arrival) {
 	a.event, a.err = event.Received(a.place.rules, a.raw)
 }
 
-// onAllCores calls do for all items and returns when all calls have.
+// onAllCores calls do for all items and returns when all calls have. Each core takes a few at a time: one that had to wake up first does
+// less.
 func onAllCores[T any](items []T, do func(*T)) {
-	share := (len(items) + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0)
-	var others sync.WaitGroup
-	for len(items) > 0 {
-		n := max(share, fewItems)
-		if n >= len(items) {
-			break
+	var taken atomic.Int64
+	work := func() {
+		for end := int(taken.Add(fewItems)); end-fewItems < len(items); end = int(taken.Add(fewItems)) {
+			for i := end - fewItems; i < min(end, len(items)); i++ {
+				do(&items[i])
+			}
 		}
-		part := items[:n]
-		items = items[n:]
-		others.Go(func() { each(part, do) })
 	}
-	each(items, do)
+	var others sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(items)/fewItems) - 1 {
+		others.Go(work)
+	}
+	work()
 	others.Wait()
 }
 
 // fewItems aren't worth a goroutine of their own.
-const fewItems = 8
-
-func each[T any](items []T, do func(*T)) {
-	for i := range items {
-		do(&items[i])
-	}
-}
+const fewItems = 4
 
 // head is what tells an event from others before it is parsed: its room and, in room versions 1 and 2, its ID. What isn't a
 // string is empty.
