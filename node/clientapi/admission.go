@@ -22,6 +22,9 @@ func newLane(slots, most int) *lane {
 	return &lane{slots: make(chan struct{}, slots), most: int64(most)}
 }
 
+// full tells whether nobody more may wait.
+func (l *lane) full() bool { return len(l.slots) == cap(l.slots) && l.waiting.Load() >= l.most }
+
 // enter waits for a slot; leave must follow unless there is an error.
 func (l *lane) enter(ctx context.Context) error {
 	select {

@@ -3,12 +3,15 @@ package clientapi
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"hanse/node/rooms"
 )
 
 // A lane works on so many at once; the next wait, for a bounded time, and those after them not at all.
@@ -43,6 +46,36 @@ func TestLanesBoundWhatIsWorkedOnAndWhoWaits(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What is sent away is told when to come again, and its body isn't read first.
+func TestRefusalsAreCheap(t *testing.T) {
+	a := &API{lanes: newLanes(), limiter: newLimiter(RateLimits{Off: true}), log: slog.New(slog.DiscardHandler)}
+	a.lanes.sends = newLane(0, 0)
+	ask := func(class limitClass, serve func(*request) (any, error)) (answer *httptest.ResponseRecorder, left int) {
+		answer = httptest.NewRecorder()
+		body := strings.NewReader("{}")
+		r := &request{Request: httptest.NewRequest("PUT", "/", body), writer: answer, api: a}
+		a.serve(answer, r, methods{"PUT": route{auth: withoutUser, class: class, serve: serve}})
+		return answer, body.Len()
+	}
+	told := func(answer *httptest.ResponseRecorder, status int) {
+		t.Helper()
+		if answer.Code != status || answer.Header().Get("Retry-After") != "2" || !strings.Contains(answer.Body.String(), `"retry_after_ms":2000`) {
+			t.Error(answer.Code, answer.Header(), answer.Body)
+		}
+	}
+	answer, left := ask(sendsEvent, nil)
+	told(answer, http.StatusTooManyRequests)
+	if left != 2 {
+		t.Error("the body was read")
+	}
+	answer, _ = ask(ordinary, func(*request) (any, error) { return nil, rooms.ErrStopped })
+	told(answer, http.StatusServiceUnavailable)
+	answer, left = ask(ordinary, func(*request) (any, error) { return nil, nil })
+	if answer.Code != http.StatusOK || left != 0 {
+		t.Error("others are served:", answer.Code, left)
+	}
 }
 
 // A sync that reads whole states is large, however the query words it.

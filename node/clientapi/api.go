@@ -207,6 +207,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	if err := a.admit(r, route); err != nil {
 		return a.writeError(w, r, err)
 	}
+	if r.ContentLength != 0 && a.lane(r, route).full() { // what would be sent away all the same needn't be read
+		return a.writeError(w, r, &limitedError{after: busyRetry})
+	}
 	if route.class != uploads { // files go to the disk as they come
 		r.Request.Body = http.MaxBytesReader(w, r.Request.Body, maxBodyBytes)
 		release, err := a.readAhead(r)

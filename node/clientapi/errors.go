@@ -147,6 +147,9 @@ func (a *API) writeError(w http.ResponseWriter, r *request, err error) int {
 	} else {
 		a.log.Debug("a client's request was refused", "method", r.Method, "route", r.route, "status", wire.Status, "error", err)
 	}
+	if wire.Status == http.StatusServiceUnavailable && wire.RetryAfterMS == 0 {
+		wire.RetryAfterMS = busyRetry.Milliseconds()
+	}
 	if wire.RetryAfterMS > 0 {
 		w.Header().Set("Retry-After", retryAfter(wire.RetryAfterMS))
 	}
