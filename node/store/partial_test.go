@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"fmt"
 	"math"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -102,6 +104,36 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 		Expect(must(db.Next(ctx, "far", 50, 100)).EDUs).To(HaveLen(1))
 		for _, server := range []id.ServerName{"gone", "liar"} {
 			Expect(must(db.Next(ctx, server, 50, 100)).EDUs).To(BeEmpty(), server)
+		}
+	})
+
+	It("knows the clients' transactions of its events, though they are refused or lose their places when it is whole", func(ctx SpecContext) {
+		txn := func(i int) store.ClientTxn {
+			return store.ClientTxn{User: alice, Device: "ONE", Endpoint: "send", TxnID: fmt.Sprint(i)}
+		}
+		var said []*event.Event
+		for i := range 3 {
+			e := a.foreign(message(alice, fmt.Sprint(i)))
+			made := txn(i)
+			made.EventID = e.ID()
+			said = append(said, e)
+			c := commitOf(a, e)
+			c.Events[0].Unsure = true
+			_, err := db.Commit(ctx, c, store.CommitOptions{ClientTxns: []store.ClientTxn{made}})
+			Expect(err).NotTo(HaveOccurred())
+		}
+		commit(ctx, func(c *room.Commit) { c.Whole = true },
+			again(said[0], room.Accepted), again(said[1], room.Rejected), room.Committed{Event: said[2], Outlier: true, Again: true})
+		for range 3 {
+			for i, e := range said {
+				t := txn(i)
+				known, found, err := db.ClientTxn(ctx, t.User, t.Device, t.Endpoint, t.TxnID)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(found).To(BeTrue(), "%d", i)
+				Expect(known).To(Equal(e.ID()))
+			}
+			db.restart()
+			Expect(db.Clean(ctx, time.Now())).To(Succeed(), "all is moved to the indexes after the first start")
 		}
 	})
 

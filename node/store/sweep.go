@@ -151,7 +151,7 @@ func (l *tail) cut(s *sweep) {
 	}
 	txns := map[txnKey]tailTxn{}
 	for key, txn := range l.txns {
-		if txn.position > s.upto {
+		if txn.number > s.upto {
 			txns[key] = txn
 		}
 	}

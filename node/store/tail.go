@@ -48,8 +48,8 @@ func (e tailEntry) topological() Topological { return Topological{e.depth, e.pos
 
 // tailTxn is a client's transaction that made an event of the tail.
 type tailTxn struct {
-	eventID  id.EventID
-	position Position
+	eventID id.EventID
+	number  Position // of the event
 }
 
 // txnKey is a hash of what tells a client's transaction from others.
@@ -129,8 +129,13 @@ func (l *tail) learn(n *tailNews) {
 
 func (l *tail) addLocked(e tailPlaced) {
 	l.rooms[e.room] = append(l.rooms[e.room], e.tailEntry)
+	l.madeLocked(e)
+}
+
+// madeLocked notes the client's transaction that made an event, if there was one.
+func (l *tail) madeLocked(e tailPlaced) {
 	if len(e.key) == len(txnKey{}) {
-		l.txns[txnKey(e.key)] = tailTxn{e.eventID, e.position}
+		l.txns[txnKey(e.key)] = tailTxn{e.eventID, e.number}
 	}
 }
 
@@ -171,6 +176,8 @@ func (l *tail) load(ctx context.Context, indexed Position) error {
 		l.ids[e.eventID] = e.number
 		if e.position > indexed && status == 0 {
 			l.addLocked(e)
+		} else { // it was refused since, or lost its place: its client was told that it is sent
+			l.madeLocked(e)
 		}
 		return nil
 	})
