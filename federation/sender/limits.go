@@ -13,7 +13,9 @@ type Limits struct {
 	// of its time goes by waiting for the other side.
 	Parallel int
 	// Computing bounds those among them that do anything but wait. Default half of the processors: the others are for who waits for us.
-	Computing int
+	// Behind bounds them while the next in line is a server for which events gather. Default twice the processors: where more is said than
+	// can be sent on the side, who says it gives way, rather than all others getting it later and later.
+	Computing, Behind int
 	// MinBackoff is the wait after the first failure; each further one doubles it, up to MaxBackoff. Default 1 s and
 	// 1 h: a restarting server is found again at once, one that is gone for good costs a connection an hour.
 	MinBackoff, MaxBackoff time.Duration
@@ -28,6 +30,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orElse(&l.Parallel, 256)
 	orElse(&l.Computing, max(runtime.GOMAXPROCS(0)/2, 1))
+	orElse(&l.Behind, max(2*runtime.GOMAXPROCS(0), l.Computing))
 	orElse(&l.MinBackoff, time.Second)
 	orElse(&l.MaxBackoff, time.Hour)
 	orElse(&l.RetryGap, 2*time.Second)
@@ -43,10 +46,12 @@ func orElse[T int | time.Duration](value *T, standard T) {
 }
 
 const (
-	// manyServers is how many servers are many to Wake, and moment how much later they get what is new: as long as a client's answer
-	// takes to be written and read.
-	manyServers = 16
-	moment      = 3 * time.Millisecond
+	// manyServers is how many servers are many to Wake, and moment how much later they get what is new: as long as a client takes to read
+	// the answer that was written before. It is nothing beside what so many take.
+	manyServers = 100
+	moment      = time.Millisecond
+	// manyEvents is how many events in a transaction mean that its server is behind: what is said now and then doesn't gather.
+	manyEvents = 10
 	// maxRefusals is how often one event, sent alone, may be refused before it is given up.
 	maxRefusals = 3
 	// maxAgain is how many batches one server may have taken from the process before this one without its being noted: more than go out to

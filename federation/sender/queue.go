@@ -11,7 +11,8 @@ import (
 // belong to Sender.mu; a goroutine works on the queue while it is busy.
 type queue struct {
 	server   id.ServerName
-	busy     bool             // a goroutine works on it
+	busy     bool             // it is in a line, or a goroutine works on it
+	behind   bool             // events gather for it: the last transaction had many
 	waiting  bool             // the Outbox may have something
 	volatile []federation.EDU // goes with the next transaction
 	backoff  Backoff
@@ -63,7 +64,7 @@ func (s *Sender) discard(q *queue) {
 	}
 }
 
-// start lets a goroutine work on a queue, now or when its back-off ends. The caller holds mu.
+// start puts a queue in line, now or when its back-off ends. The caller holds mu.
 func (s *Sender) start(q *queue) {
 	if s.ctx == nil || s.ctx.Err() != nil || q.busy {
 		return
@@ -78,8 +79,8 @@ func (s *Sender) start(q *queue) {
 		return
 	}
 	q.busy = true
-	s.workers.Add(1)
-	go s.work(s.ctx, q)
+	s.enqueue(q)
+	s.dispatch()
 }
 
 // take begins a try: how much to ask of the Outbox.
@@ -118,10 +119,8 @@ func (s *Sender) stamp(q *queue, txnID string, now time.Time) int64 {
 	return q.triedAt
 }
 
-// rest ends the work on a queue if nothing came meanwhile.
+// rest ends the work on a queue if nothing came meanwhile. The caller holds mu.
 func (s *Sender) rest(q *queue) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if q.waiting || len(q.volatile) > 0 {
 		return false
 	}
@@ -130,10 +129,8 @@ func (s *Sender) rest(q *queue) bool {
 	return true
 }
 
-// pause ends the work on a queue until its back-off is over.
+// pause ends the work on a queue until its back-off is over. The caller holds mu.
 func (s *Sender) pause(q *queue) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.loose -= len(q.volatile)
 	s.stats.Dropped += int64(len(q.volatile))
 	q.volatile = nil

@@ -68,19 +68,16 @@ type Sender struct {
 	log    *slog.Logger
 	taken  func(id.ServerName, []json.RawMessage, federation.PDUResults) // may be nil
 	nonce  string                                                        // makes the IDs of transactions that hold nothing durable unique over restarts
-	// slots bounds the sends under way. Servers that failed the last time have few of their own (doubtful), so that
-	// however many are down, they don't keep the others waiting.
-	slots    chan struct{}
-	doubtful chan struct{}
-	turns    chan struct{} // bounds those that compute
 
-	mu      sync.Mutex
-	ctx     context.Context // set by Run
-	queues  map[id.ServerName]*queue
-	records map[id.ServerName]*record
-	loose   int   // volatile EDUs in all queues
-	counter int64 // of transactions without anything durable
-	stats   Stats
+	mu        sync.Mutex
+	ctx       context.Context // set by Run
+	queues    map[id.ServerName]*queue
+	lines     []*line // guarded by mu: for servers that took the last transaction, and for those that didn't; the next turn's is first
+	computing int     // guarded by mu: turns that are taken
+	records   map[id.ServerName]*record
+	loose     int   // volatile EDUs in all queues
+	counter   int64 // of transactions without anything durable
+	stats     Stats
 
 	workers sync.WaitGroup
 }
@@ -95,13 +92,11 @@ func New(cfg Config) *Sender {
 	limits := cfg.Limits.withDefaults()
 	return &Sender{
 		origin: cfg.Origin, client: cfg.Client, outbox: cfg.Outbox, limits: limits, taken: cfg.Taken,
-		log:      cfg.Log.With("part", "federation/sender"),
-		nonce:    base64.RawURLEncoding.EncodeToString(nonce[:]),
-		slots:    make(chan struct{}, limits.Parallel),
-		doubtful: make(chan struct{}, max(limits.Parallel/4, 1)),
-		turns:    make(chan struct{}, limits.Computing),
-		queues:   make(map[id.ServerName]*queue),
-		records:  make(map[id.ServerName]*record),
+		log:     cfg.Log.With("part", "federation/sender"),
+		nonce:   base64.RawURLEncoding.EncodeToString(nonce[:]),
+		lines:   []*line{{most: limits.Parallel}, {most: max(limits.Parallel/4, 1), doubtful: true}},
+		queues:  make(map[id.ServerName]*queue),
+		records: make(map[id.ServerName]*record),
 	}
 }
 

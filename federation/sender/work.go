@@ -14,44 +14,6 @@ import (
 	"hanse/federation"
 )
 
-// work sends all that waits for a server, batch after batch. While one is under way, more gathers for the next.
-func (s *Sender) work(ctx context.Context, q *queue) {
-	defer s.workers.Done()
-	for {
-		release, ok := s.slot(ctx, q)
-		if !ok {
-			return // the sender is being stopped
-		}
-		step := s.round(ctx, q)
-		release()
-		switch {
-		case step == done && s.rest(q):
-			return
-		case step == failed:
-			s.pause(q)
-			return
-		case ctx.Err() != nil:
-			return
-		}
-	}
-}
-
-// slot waits for the right to send.
-func (s *Sender) slot(ctx context.Context, q *queue) (release func(), ok bool) {
-	s.mu.Lock()
-	slots := s.slots
-	if q.backoff.Failures > 0 {
-		slots = s.doubtful
-	}
-	s.mu.Unlock()
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, true
-	case <-ctx.Done():
-		return nil, false
-	}
-}
-
 // step is how a round ended.
 type step int
 
@@ -63,10 +25,7 @@ const (
 
 // round sends one batch.
 func (s *Sender) round(ctx context.Context, q *queue) step {
-	sending, endTurn, ok := s.turn(ctx)
-	if !ok {
-		return failed // the sender is being stopped
-	}
+	sending, endTurn := s.turn(ctx)
 	defer endTurn()
 	most := s.take(q)
 	batch, err := s.outbox.Next(ctx, q.server, most.pdus, most.edus)
@@ -134,6 +93,7 @@ func (s *Sender) success(ctx context.Context, q *queue, most bounds, batch Batch
 	s.mu.Lock()
 	recovered := q.backoff.Failures > 0
 	q.backoff, q.next, q.refusals = Backoff{}, full(), 0
+	q.behind = len(batch.PDUs) >= manyEvents
 	switch {
 	case batch.Empty() || q.again == 0:
 	case batch.Upto >= 0 && len(batch.PDUs) < most.pdus && len(batch.EDUs) < most.edus:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -285,16 +286,14 @@ func (a *actor) committed(err error) {
 			a.settle(w)
 		}
 	}
-	if err == nil {
-		a.wakeSender(b.commit) // after the answers: to wake a thousand queues takes a while
+	if err == nil && len(b.commit.Send) > 0 && a.r.cfg.Sender != nil {
+		runtime.Gosched() // who was answered goes on before what is sent to others begins
+		a.wakeSender(b.commit)
 	}
 }
 
 // wakeSender tells the sender of the destinations that have something new.
 func (a *actor) wakeSender(c room.Commit) {
-	if a.r.cfg.Sender == nil {
-		return
-	}
 	var last []id.ServerName
 	for _, s := range c.Send {
 		if len(s.Servers) == 0 || len(s.Servers) == len(last) && &s.Servers[0] == &last[0] { // mostly all go to the same ones
