@@ -44,6 +44,12 @@ type reply struct {
 // newEncrypting starts a client for the user's device; with a password it makes cross-signing keys too.
 func newEncrypting(ctx context.Context, u *user.User, password string) *encrypting {
 	GinkgoHelper()
+	return newClient(ctx, u, password, "")
+}
+
+// newClient is newEncrypting for a client that speaks Simplified Sliding Sync in place of /sync, unless sliding is "".
+func newClient(ctx context.Context, u *user.User, password, sliding string) *encrypting {
+	GinkgoHelper()
 	folder := os.Getenv("CLIENT_DIR")
 	if folder == "" {
 		folder = filepath.Join("..", "..", ".build", "client")
@@ -68,7 +74,7 @@ func newEncrypting(ctx context.Context, u *user.User, password string) *encrypti
 		<-read
 		_ = command.Wait()
 	})
-	c.order(ctx, map[string]string{"do": "start", "url": u.URL, "user": u.ID, "token": u.Token, "device": u.DeviceID, "password": password})
+	c.order(ctx, map[string]string{"do": "start", "url": u.URL, "user": u.ID, "token": u.Token, "device": u.DeviceID, "password": password, "sliding": sliding})
 	return c
 }
 
@@ -132,6 +138,43 @@ func (c *encrypting) say(ctx context.Context, room, text string, others ...*encr
 	}
 }
 
+// compare has two compare emoji, by messages to devices, and sign each other's keys.
+func (c *encrypting) compare(ctx context.Context, other *encrypting) {
+	GinkgoHelper()
+	c.order(ctx, map[string]string{"do": "verify", "user": other.user.ID, "device": other.user.DeviceID})
+	for _, pair := range [][2]*encrypting{{c, other}, {other, c}} {
+		Eventually(func() []string {
+			pair[0].mu.Lock()
+			defer pair[0].mu.Unlock()
+			return pair[0].verified
+		}).WithTimeout(patience).Should(ContainElement(pair[1].user.ID))
+	}
+}
+
+// Who is at Hanse speaks Simplified Sliding Sync, who is at the other server /sync.
+var _ = Describe("an encrypted conversation by sliding sync of users of Hanse and "+peerTitle, func() {
+	for _, d := range both("in a room on %s") {
+		It("is read on both sides: "+d.name, func(ctx SpecContext) {
+			c := together(ctx, d.direction, map[string]any{"initial_state": []any{map[string]any{
+				"type": "m.room.encryption", "state_key": "", "content": map[string]any{"algorithm": "m.megolm.v1.aes-sha2"},
+			}}})
+			var clients []*encrypting
+			for _, u := range []*user.User{c.alice, c.bob} {
+				sliding := ""
+				if u.URL == hanse.orders.ClientURL() {
+					sliding = "yes"
+				}
+				clients = append(clients, newClient(ctx, u, password, sliding))
+			}
+			for i := range 3 {
+				clients[0].say(ctx, c.room, fmt.Sprintf("psst %d", i), clients[1])
+				clients[1].say(ctx, c.room, fmt.Sprintf("what %d?", i), clients[0])
+			}
+			clients[0].compare(ctx, clients[1])
+		}, SpecTimeout(3*time.Minute))
+	}
+})
+
 var _ = Describe("an encrypted conversation of users of Hanse and "+peerTitle, func() {
 	for _, d := range both("in a room on %s") {
 		It("is read on both sides, over restarts and by new devices: "+d.name, func(ctx SpecContext) { conversation(ctx, d.direction) }, SpecTimeout(5*time.Minute))
@@ -147,15 +190,7 @@ func conversation(ctx context.Context, d direction) {
 		alice.say(ctx, c.room, fmt.Sprintf("psst %d", i), bob)
 		bob.say(ctx, c.room, fmt.Sprintf("what %d?", i), alice)
 	}
-	// Both compare emoji, by messages to devices, and sign each other's keys.
-	alice.order(ctx, map[string]string{"do": "verify", "user": c.bob.ID, "device": c.bob.DeviceID})
-	for _, pair := range [][2]*encrypting{{alice, bob}, {bob, alice}} {
-		Eventually(func() []string {
-			pair[0].mu.Lock()
-			defer pair[0].mu.Unlock()
-			return pair[0].verified
-		}).WithTimeout(patience).Should(ContainElement(pair[1].user.ID))
-	}
+	alice.compare(ctx, bob)
 	// A device that comes while the other server is out is heard of afterwards.
 	for _, turn := range []struct {
 		out     **server

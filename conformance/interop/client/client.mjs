@@ -1,7 +1,7 @@
 // An encrypting client as people use it: matrix-js-sdk with its own encryption (in Rust, as WebAssembly; keys in memory).
 // It is led over its standard input, a JSON object a line, and tells what happens on its standard output:
 //
-//	→ {"do":"start","url":…,"user":…,"token":…,"device":…,"password":…}
+//	→ {"do":"start","url":…,"user":…,"token":…,"device":…,"password":…,"sliding":"yes"}  sliding: by Simplified Sliding Sync, not /sync
 //	→ {"do":"send","room":…,"body":…}
 //	→ {"do":"verify","user":…,"device":…}      verifies a device by comparing emoji, which both sides take for equal
 //	← {"done":…} or {"failed":…,"why":…}       once for each order, in their order
@@ -11,6 +11,7 @@ import { createInterface } from "node:readline";
 
 for (const name of ["log", "info", "debug", "trace", "warn"]) console[name] = (...words) => process.stderr.write(words.join(" ") + "\n");
 const sdk = await import("matrix-js-sdk");
+const { SlidingSync } = await import("matrix-js-sdk/lib/sliding-sync.js");
 const { CryptoEvent, VerificationPhase, VerificationRequestEvent, VerifierEvent } = await import("matrix-js-sdk/lib/crypto-api/index.js");
 
 const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
@@ -45,15 +46,21 @@ async function confirm(request) {
 	next();
 }
 
+// slide asks for the rooms as Element Web does: all state, but members as they are needed.
+function slide(url) {
+	const room = { timeline_limit: 50, required_state: [["*", "*"], ["m.room.member", "$ME"], ["m.room.member", "$LAZY"]] };
+	return new SlidingSync(url, new Map([["all", { ranges: [[0, 19]], ...room }]]), room, client, 30_000);
+}
+
 const orders = {
-	async start({ url, user, token, device, password }) {
+	async start({ url, user, token, device, password, sliding }) {
 		client = sdk.createClient({ baseUrl: url, userId: user, accessToken: token, deviceId: device });
 		await client.initRustCrypto({ useIndexedDB: false });
 		client.on(sdk.RoomEvent.Timeline, read);
 		client.on(sdk.MatrixEventEvent.Decrypted, read);
 		client.on(CryptoEvent.VerificationRequestReceived, confirm);
 		const synced = new Promise((done) => client.on(sdk.ClientEvent.Sync, (state) => state === "PREPARED" && done()));
-		await client.startClient({ initialSyncLimit: 50 });
+		await client.startClient({ initialSyncLimit: 50, slidingSync: sliding && slide(url) });
 		await synced;
 		if (!password) return;
 		await client.getCrypto().bootstrapCrossSigning({
