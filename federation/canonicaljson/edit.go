@@ -64,3 +64,32 @@ func SetMember(dst, object []byte, key string, value []byte) []byte {
 	}
 	return append(dst, '}')
 }
+
+// InsertMember is a canonical object with one more member, whose key it hasn't got: [SetMember] that makes use of the room behind
+// the object, if there is enough. The object itself is lost.
+func InsertMember(object []byte, key string, value []byte) []byte {
+	var stack [320]byte
+	member := AppendString(stack[:0], key)
+	escaped := member[1 : len(member)-1]
+	at := len(object) - 1 // before the end
+	c := Walk(object)
+	for next := c.i; ; next = c.i {
+		k, _, ok := c.Next()
+		if !ok {
+			break
+		}
+		if compareKeys(escaped, k) < 0 {
+			at = next
+			break
+		}
+	}
+	member = append(append(member, ':'), value...)
+	switch {
+	case len(object) == len("{}"):
+	case at == len(object)-1:
+		object, at = append(object[:at], ",}"...), at+1
+	default:
+		member = append(member, ',')
+	}
+	return slices.Insert(object, at, member...)
+}

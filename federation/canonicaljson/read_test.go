@@ -98,6 +98,23 @@ func TestSetMember(t *testing.T) {
 	}
 }
 
+func TestInsertMember(t *testing.T) {
+	for _, c := range []struct{ object, key, want string }{
+		{`{}`, "b", `{"b":0}`},
+		{`{"a":1}`, "b", `{"a":1,"b":0}`},
+		{`{"c":1}`, "b", `{"b":0,"c":1}`},
+		{`{"a":1,"c":{"d":","}}`, "b", `{"a":1,"b":0,"c":{"d":","}}`},
+		{`{"!":1,"#":1}`, `"`, `{"!":1,"\"":0,"#":1}`},
+	} {
+		for _, room := range []int{0, 1, 100} {
+			object := append(make([]byte, 0, len(c.object)+room), c.object...)
+			if got := InsertMember(object, c.key, []byte("0")); string(got) != c.want {
+				t.Errorf("%s, %s: got %s", c.object, c.key, got)
+			}
+		}
+	}
+}
+
 func TestAppendString(t *testing.T) {
 	for text, want := range map[string]string{"": `""`, "a\x00\"\\/\n": `"a\u0000\"\\/\n"`, "\xff日\x7f": "\"\uFFFD日\x7f\""} {
 		if got := AppendString(nil, text); string(got) != want {

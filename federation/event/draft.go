@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -66,20 +67,24 @@ func (d Draft) Sign(rules *roomversion.Rules, server id.ServerName, key signedjs
 // no two are ever equal by chance.
 const opaqueBytes = 18
 
-// hashAndSign adds content hash and signature to a canonical event that has neither. It also gives the reference hash, which is
+// hashAndSign adds content hash and signature to a canonical event that has neither, and that it may change. It also gives the reference hash, which is
 // of the bytes that were signed.
 func hashAndSign(rules *roomversion.Rules, typ string, object []byte, server id.ServerName, key signedjson.Key) (
 	signed []byte, reference [sha256.Size]byte, err error) {
 	hash := sha256.Sum256(object) // without hashes, signatures and unsigned, as it is
-	object = canonicaljson.SetMember(nil, object, "hashes", hashObject(hash[:]))
+	object = canonicaljson.InsertMember(object, "hashes", hashObject(hash[:]))
 	var stack [stackBuffer]byte
 	covered := appendRedacted(stack[:0], rules, typ, object, false)
-	signed, err = addSignature(object, covered, server, key)
-	return signed, sha256.Sum256(covered), err
+	signatures, err := signature(nil, covered, server, key)
+	if err != nil {
+		return nil, reference, err
+	}
+	signed = canonicaljson.InsertMember(object, "signatures", signatures)
+	return slices.Clip(signed), sha256.Sum256(covered), nil // nobody gets the room behind it
 }
 
 func hashObject(hash []byte) []byte {
-	dst := append([]byte(nil), `{"sha256":`...)
+	dst := append(make([]byte, 0, len(`{"sha256":""}`)+44), `{"sha256":`...)
 	return append(canonicaljson.AppendString(dst, signedjson.EncodeBase64(hash)), '}')
 }
 
@@ -101,7 +106,8 @@ func (d Draft) object(rules *roomversion.Rules, origin id.ServerName) ([]byte, e
 	if !utf8.ValidString(d.Type) || d.StateKey != nil && !utf8.ValidString(*d.StateKey) {
 		return nil, wrong("", "has a type or a state_key that is not valid UTF-8")
 	}
-	dst := append(make([]byte, 0, 1024+len(content)), '{')
+	// Room for what is added to it: hash, signature.
+	dst := append(make([]byte, 0, 640+len(content)+48*(len(d.AuthEvents)+len(d.PrevEvents))), '{')
 	key := func(key string) { dst = canonicaljson.AppendKey(dst, []byte(key)) }
 	text := func(name, value string) {
 		key(name)

@@ -116,13 +116,18 @@ func (e *Event) signedAs(signed []byte) (*Event, error) {
 
 // addSignature signs an event and puts the signature into it.
 func addSignature(object, signedBytes []byte, server id.ServerName, key signedjson.Key) ([]byte, error) {
-	if len(key.Private) != ed25519.PrivateKeySize {
-		return nil, &signedjson.Error{Entity: string(server), Key: key.ID, Reason: "the signing key has a wrong length"}
-	}
 	signatures, _ := canonicaljson.Get(object, "signatures")
-	signatures, err := signedjson.AddSignature(signatures, string(server), key.ID, ed25519.Sign(key.Private, signedBytes))
+	signatures, err := signature(signatures, signedBytes, server, key)
 	if err != nil {
 		return nil, err
 	}
 	return canonicaljson.SetMember(nil, object, "signatures", signatures), nil
+}
+
+// signature is the signatures object with one more.
+func signature(signatures, signedBytes []byte, server id.ServerName, key signedjson.Key) ([]byte, error) {
+	if len(key.Private) != ed25519.PrivateKeySize {
+		return nil, &signedjson.Error{Entity: string(server), Key: key.ID, Reason: "the signing key has a wrong length"}
+	}
+	return signedjson.AddSignature(signatures, string(server), key.ID, ed25519.Sign(key.Private, signedBytes))
 }
