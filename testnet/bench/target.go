@@ -221,6 +221,7 @@ func newTarget(c candidate, name id.ServerName, orders adapter.Orders) (*target,
 		return nil, err
 	}
 	command.Name = c.name
+	command.Env = append(command.Env, "HANSE_LOG=info") // as servers run; a testnet's nodes say each request. To others it means nothing
 	return &target{
 		candidate: c, name: name, orders: orders, command: command,
 		http: &http.Client{
