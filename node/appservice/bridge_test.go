@@ -113,6 +113,9 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	txn, isTransaction := strings.CutPrefix(path, "/transactions/")
 	switch status := b.status(path); {
+	case !known && b.legacy:
+		w.WriteHeader(404) // of before there were codes for it
+		return
 	case !known:
 		answer(404, map[string]string{"errcode": "M_UNRECOGNIZED"})
 		return
@@ -142,7 +145,7 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			b.mu.Lock()
 		}
 		if said == nil {
-			answer(404, map[string]string{"errcode": "COM.EXAMPLE.NOT_FOUND"})
+			answer(404, map[string]string{}) // as mautrix has it
 			return
 		}
 		answer(200, said)

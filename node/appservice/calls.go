@@ -59,24 +59,24 @@ func (s *Service) ask(ctx context.Context, c call) (answer, error) {
 }
 
 // unrecognized tells whether a service doesn't know a path. The specification has any status but success lead to the old path: but
-// who knows the new one and has trouble, or says that there is no such user, is believed, as by deployed servers.
+// who knows the new one and has trouble, or says that there is no such user, is believed, as by deployed servers. Some say that by
+// an empty object.
 func (a answer) unrecognized() bool {
 	if a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed && a.status != http.StatusNotImplemented {
 		return false
 	}
-	code := a.code()
-	return code == "" || code == "M_UNRECOGNIZED"
+	code, object := a.code()
+	return !object || code == "M_UNRECOGNIZED"
 }
 
-// code is the Matrix error code of an answer; "" if it has none.
-func (a answer) code() string {
-	var e struct {
-		Code string `json:"errcode"`
+// code is the Matrix error code of an answer, "" if it has none, and whether it is a JSON object at all.
+func (a answer) code() (code string, object bool) {
+	var e map[string]json.RawMessage
+	if json.Unmarshal(a.body, &e) != nil || e == nil {
+		return "", false
 	}
-	if json.Unmarshal(a.body, &e) != nil {
-		return ""
-	}
-	return e.Code
+	_ = json.Unmarshal(e["errcode"], &code) // none, if it is no text
+	return code, true
 }
 
 func (s *Service) try(ctx context.Context, c call, path string, inQuery bool) (answer, error) {
@@ -138,7 +138,7 @@ func (a answer) refused() error {
 	case a.status >= 300 && a.status < 400:
 		text += ", and redirects are not followed; give its right url in the registration"
 	}
-	if code := a.code(); code != "" {
+	if code, _ := a.code(); code != "" {
 		text += " (" + a.shown(100) + ")"
 	}
 	return errors.New(text)

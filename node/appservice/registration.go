@@ -78,7 +78,7 @@ func read(file string, self id.ServerName) (Registration, []error) {
 		return r.registration, []error{fmt.Errorf("%s: this is not YAML: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))}
 	}
 	if document.IsZero() || document.Content[0].Kind != yaml.MappingNode {
-		return r.registration, []error{fmt.Errorf("%s: this is no registration: it begins with keys such as id: and url:", file)}
+		return r.registration, []error{fmt.Errorf("%s: this is no registration, which has keys such as id and url", file)}
 	}
 	r.fields(document.Content[0])
 	return r.registration, r.problems

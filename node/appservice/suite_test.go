@@ -117,7 +117,6 @@ type world struct {
 	config  node.Config
 	bridge  *bridge
 	process *exec.Cmd
-	input   io.Closer
 	log     *bytes.Buffer
 }
 
