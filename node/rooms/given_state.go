@@ -17,8 +17,9 @@ import (
 // givenState is a state as other servers get it, with its auth chain. The events are read while they are written: of a large room only
 // the IDs are in memory.
 type givenState struct {
-	r     *Rooms
-	state []id.EventID
+	r      *Rooms
+	roomID id.RoomID
+	state  []id.EventID
 	// without is what is left out of the auth chain: the state, where members are omitted. Those who ask for that know it.
 	without map[id.EventID]bool
 
@@ -33,9 +34,9 @@ type chained struct {
 	depth   int64
 }
 
-// giveState prepares a state, or with keep what it keeps of it. of is an event besides whose auth chain is given, nil for none.
-func (r *Rooms) giveState(state roomstate.Map, of *event.Event, keep func(roomstate.Key) bool) *givenState {
-	g := &givenState{r: r, seen: make(map[id.EventID]bool)}
+// giveState prepares a state of a room, or with keep what it keeps of it. of is an event besides whose auth chain is given, nil for none.
+func (r *Rooms) giveState(roomID id.RoomID, state roomstate.Map, of *event.Event, keep func(roomstate.Key) bool) *givenState {
+	g := &givenState{r: r, roomID: roomID, seen: make(map[id.EventID]bool)}
 	g.state = make([]id.EventID, 0, state.Len())
 	for key, eventID := range state.All() {
 		if keep == nil || keep(key) {
@@ -72,7 +73,7 @@ func (g *givenState) cites(auth []id.EventID) {
 func (g *givenState) events(ctx context.Context) federation.Stream {
 	return func(yield func(json.RawMessage) error) error {
 		given := 0
-		err := g.r.store.EachEvent(ctx, g.state, func(e store.ServedEvent) error {
+		err := g.r.store.EachEvent(ctx, g.roomID, g.state, func(e store.ServedEvent) error {
 			given++
 			g.cites(e.Auth)
 			return yield(e.JSON)
@@ -105,7 +106,7 @@ const chainChunk = 256
 // inOrder gives events in the given order.
 func (g *givenState) inOrder(ctx context.Context, ids []id.EventID, yield func(json.RawMessage) error) error {
 	read := make(map[id.EventID]json.RawMessage, len(ids))
-	err := g.r.store.EachEvent(ctx, ids, func(e store.ServedEvent) error {
+	err := g.r.store.EachEvent(ctx, g.roomID, ids, func(e store.ServedEvent) error {
 		read[e.ID] = slices.Clone(e.JSON)
 		return nil
 	})
@@ -126,7 +127,7 @@ func (g *givenState) walk(ctx context.Context) error {
 			index[g.chain[next].eventID] = next
 			ids = append(ids, g.chain[next].eventID)
 		}
-		err := g.r.store.EachEvent(ctx, ids, func(e store.ServedEvent) error {
+		err := g.r.store.EachEvent(ctx, g.roomID, ids, func(e store.ServedEvent) error {
 			g.chain[index[e.ID]].depth = e.Depth
 			g.cites(e.Auth)
 			return nil
@@ -154,7 +155,7 @@ func (g *givenState) chainIDs() []id.EventID {
 
 // chainOnly is the chain's IDs, without the events.
 func (g *givenState) chainOnly(ctx context.Context) ([]id.EventID, error) {
-	err := g.r.store.EachEvent(ctx, g.state, func(e store.ServedEvent) error {
+	err := g.r.store.EachEvent(ctx, g.roomID, g.state, func(e store.ServedEvent) error {
 		g.cites(e.Auth)
 		return nil
 	})

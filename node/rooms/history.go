@@ -73,7 +73,7 @@ func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federatio
 	if !ok {
 		return nil, federation.NotFound(fmt.Sprintf("the state at event %s is not known", req.EventID))
 	}
-	return r.giveState(before, nil, nil), nil
+	return r.giveState(req.RoomID, before, nil, nil), nil
 }
 
 // EventAuth answers /event_auth: the auth chain of an event.

@@ -135,7 +135,7 @@ func (r *Rooms) SendJoin(ctx context.Context, origin id.ServerName, req federati
 			return federation.SendJoinResponse{}, err
 		}
 	}
-	given := r.giveState(result.Before, e, keep)
+	given := r.giveState(e.RoomID(), result.Before, e, keep)
 	answer.StateStream, answer.AuthChainStream = given.events(ctx), given.authChain(ctx)
 	return answer, nil
 }

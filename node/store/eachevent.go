@@ -6,9 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup" // a few readers of a state
 
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/roomversion"
 )
 
 // ServedEvent is what other servers get of an event, and what its auth chain takes.
@@ -21,21 +25,25 @@ type ServedEvent struct {
 	Depth int64
 }
 
-// EachEvent reads many events a few hundred at a time, mostly in the order in which they were stored and without keeping them in the cache:
-// for states that are large. The next ones are read while use is called for those before, and use may read. Its error ends it. What is not
-// stored is left out, and an ID that is there twice is given once.
-func (s *Store) EachEvent(ctx context.Context, ids []id.EventID, use func(ServedEvent) error) error {
+// EachEvent reads many events of a room a few hundred at a time, mostly in the order in which they were stored and without keeping them in
+// the cache: for states that are large. The next ones are read, on two processors, while use is called for those before, and use may read.
+// Its error ends it. What is not stored is left out, and an ID that is there twice is given once.
+func (s *Store) EachEvent(ctx context.Context, roomID id.RoomID, ids []id.EventID, use func(ServedEvent) error) error {
+	room, err := s.rooms.find(ctx, roomID)
+	if err != nil || room == nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	batches, used, failed := make(chan *servedBatch, 1), make(chan *servedBatch, 3), make(chan error, 1)
-	for range cap(used) { // one is filled, one waits, of one the events are used
+	batches, used, failed := make(chan *servedBatch, 1), make(chan *servedBatch, servedAtOnce+2), make(chan error, 1)
+	for range cap(used) { // each reader fills one, one waits, of one the events are used
 		used <- &servedBatch{}
 	}
 	go func() {
 		defer close(batches)
-		failed <- s.eachBatch(ctx, ids, used, batches)
+		r := servedReader{store: s, rules: room.rules, ids: ids, from: used, to: batches}
+		failed <- r.all(ctx)
 	}()
-	var err error
 	for batch := range batches {
 		for _, e := range batch.events {
 			if err == nil {
@@ -53,6 +61,9 @@ func (s *Store) EachEvent(ctx context.Context, ids []id.EventID, use func(Served
 	return <-failed
 }
 
+// servedAtOnce is how many read the events of one EachEvent: what they are used for takes less than reading them.
+const servedAtOnce = 2
+
 // sampled and sampleRun: of a list of events, one in so many is looked up to see where the others are, and so many neighbours of those are
 // looked at together. The events expected between them are listLength.
 const (
@@ -60,47 +71,78 @@ const (
 	sampleRun = listLength / sampled
 )
 
-// eachBatch reads events. To find an event by its ID costs as much as to read it, and most of a large state was stored together. So a few
+// servedReader reads the events of one EachEvent.
+type servedReader struct {
+	store *Store
+	rules *roomversion.Rules
+	ids   []id.EventID
+	from  <-chan *servedBatch // to be filled again
+	to    chan<- *servedBatch
+
+	wanted map[id.EventID]int // places in given
+	given  []atomic.Bool
+}
+
+// place is where events are stored: everything from first up to before end, or, if only isn't empty, these numbers.
+type place struct {
+	first, end Position
+	only       []Position
+}
+
+// all reads the events. To find an event by its ID costs as much as to read it, and most of a large state was stored together. So a few
 // are found, and where those are so close that half of what is between them must be of the state, everything there is read. The rest is
 // found by its IDs.
-func (s *Store) eachBatch(ctx context.Context, ids []id.EventID, from <-chan *servedBatch, to chan<- *servedBatch) error {
-	r := servedReader{store: s, wanted: make(map[id.EventID]struct{}, len(ids)), from: from, to: to}
-	for _, e := range ids {
-		r.wanted[e] = struct{}{}
+func (r *servedReader) all(ctx context.Context) error {
+	r.wanted, r.given = make(map[id.EventID]int, len(r.ids)), make([]atomic.Bool, len(r.ids))
+	for i, e := range r.ids {
+		r.wanted[e] = i
 	}
-	if len(ids) > 2*listLength {
-		sample := make([]id.EventID, 0, len(ids)/sampled+1)
-		for i := 0; i < len(ids); i += sampled {
-			sample = append(sample, ids[i])
+	if len(r.ids) > 2*listLength {
+		sample := make([]id.EventID, 0, len(r.ids)/sampled+1)
+		for i := 0; i < len(r.ids); i += sampled {
+			sample = append(sample, r.ids[i])
 		}
-		numbers, err := s.sortedNumbers(ctx, sample)
+		numbers, err := r.store.sortedNumbers(ctx, sample)
 		if err != nil {
 			return err
 		}
-		for len(numbers) > 1 {
-			run := numbers[:min(len(numbers), sampleRun+1)]
-			numbers = numbers[len(run)-1:] // the last one is the first of the next run
-			if first, last := run[0], run[len(run)-1]; int64(last-first) < 2*sampled*int64(len(run)-1) {
-				if err := r.between(ctx, first, last); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	rest := make([]id.EventID, 0, len(r.wanted))
-	for e := range r.wanted {
-		rest = append(rest, e)
-	}
-	numbers, err := s.sortedNumbers(ctx, rest)
-	if err != nil {
-		return err
-	}
-	for part := range slices.Chunk(numbers, listLength) {
-		if err := r.at(ctx, part); err != nil {
+		if err := r.places(ctx, closePlaces(numbers)); err != nil {
 			return err
 		}
 	}
-	return nil
+	rest := make([]id.EventID, 0, len(r.wanted))
+	for e, i := range r.wanted {
+		if !r.given[i].Load() {
+			rest = append(rest, e)
+		}
+	}
+	numbers, err := r.store.sortedNumbers(ctx, rest)
+	if err != nil {
+		return err
+	}
+	var places []place
+	for part := range slices.Chunk(numbers, listLength) {
+		p := place{first: part[0], end: part[len(part)-1] + 1}
+		if int64(p.end-p.first) > 2*int64(len(part)) { // else what was stored together is read in one scan
+			p.only = part
+		}
+		places = append(places, p)
+	}
+	return r.places(ctx, places)
+}
+
+// closePlaces are the places between the numbers of a sample, in order, that most of what is looked for must be in, of at most 2*listLength
+// neighbours each.
+func closePlaces(numbers []Position) []place {
+	var places []place
+	for len(numbers) > 1 {
+		run := numbers[:min(len(numbers), sampleRun+1)]
+		numbers = numbers[len(run)-1:] // the last one is the first of the next run
+		if first, last := run[0], run[len(run)-1]; int64(last-first) < 2*sampled*int64(len(run)-1) {
+			places = append(places, place{first: first, end: last})
+		}
+	}
+	return places
 }
 
 // sortedNumbers are where events are stored: in order, as neighbours are on the same pages. What is not stored is left out.
@@ -120,13 +162,14 @@ func (s *Store) sortedNumbers(ctx context.Context, ids []id.EventID) ([]Position
 	return numbers, err
 }
 
-// servedReader reads the events of one EachEvent.
-type servedReader struct {
-	store  *Store
-	wanted map[id.EventID]struct{} // and not read yet
-	from   <-chan *servedBatch     // to be filled again
-	to     chan<- *servedBatch
-	glance event.Glance
+// places reads what is wanted of some places.
+func (r *servedReader) places(ctx context.Context, places []place) error {
+	readers, ctx := errgroup.WithContext(ctx)
+	readers.SetLimit(servedAtOnce)
+	for _, at := range places {
+		readers.Go(func() error { return r.batch(ctx, at) })
+	}
+	return readers.Wait()
 }
 
 // servedBatch is events that were read together. Its memory is used again and again: a large state is a hundred megabytes.
@@ -134,46 +177,27 @@ type servedBatch struct {
 	events []ServedEvent
 	rows   []servedRow
 	texts  []byte // of all rows
+	glance event.Glance
 }
 
-// servedColumns are what an event is served from.
-const servedColumns = "SELECT event_id, room, redacted_by, json FROM events WHERE number "
+// servedColumns are what an event is served from. No JSON stands for a redacted one.
+const servedColumns = "SELECT event_id, CASE WHEN redacted_by IS NULL THEN json END FROM events WHERE number "
 
 // servedRow is a row of servedColumns.
 type servedRow struct {
-	eventRow
+	eventID    id.EventID
 	start, end int // of the JSON, in the texts
 }
 
-// at reads at most listLength events by their numbers, which are sorted. What was stored together is read in one scan.
-func (r *servedReader) at(ctx context.Context, numbers []Position) error {
-	first, last := numbers[0], numbers[len(numbers)-1]
-	if int64(last-first) < 2*int64(len(numbers)) {
-		return r.between(ctx, first, last)
-	}
-	return r.batch(ctx, func(scan func(*sql.Rows) error) error {
-		return listPositions(servedColumns+"IN (%s) ORDER BY number", nil, numbers, func(query string, args []any) error {
-			return r.store.read.each(ctx, query, args, scan)
-		})
-	})
-}
-
-// between reads what is wanted of at most 2*listLength neighbours.
-func (r *servedReader) between(ctx context.Context, first, last Position) error {
-	return r.batch(ctx, func(scan func(*sql.Rows) error) error {
-		return r.store.read.each(ctx, servedColumns+"BETWEEN $1 AND $2 ORDER BY number", []any{int64(first), int64(last)}, scan)
-	})
-}
-
-// batch passes on what is wanted of the rows that read gives to scan.
-func (r *servedReader) batch(ctx context.Context, read func(scan func(*sql.Rows) error) error) error {
+// batch passes on what is wanted of a place.
+func (r *servedReader) batch(ctx context.Context, at place) error {
 	var batch *servedBatch
 	select {
 	case batch = <-r.from:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := r.fill(ctx, batch, read); err != nil {
+	if err := r.fill(ctx, batch, at); err != nil {
 		return err
 	}
 	select {
@@ -184,53 +208,56 @@ func (r *servedReader) batch(ctx context.Context, read func(scan func(*sql.Rows)
 	}
 }
 
-func (r *servedReader) fill(ctx context.Context, batch *servedBatch, read func(scan func(*sql.Rows) error) error) error {
-	rows, texts := batch.rows[:0], batch.texts[:0]
-	var row servedRow
-	var eventID string // plain types are scanned faster
-	var raw sql.RawBytes
-	err := read(func(result *sql.Rows) error {
-		if err := result.Scan(&eventID, &row.number, &row.redactedBy, &raw); err != nil {
-			return err
+func (r *servedReader) fill(ctx context.Context, batch *servedBatch, at place) error {
+	batch.events, batch.rows, batch.texts = batch.events[:0], batch.rows[:0], batch.texts[:0]
+	var redacted []id.EventID
+	err := r.read(ctx, at, func(eventID id.EventID, raw []byte) {
+		i, ok := r.wanted[eventID]
+		if !ok || r.given[i].Swap(true) {
+			return
 		}
-		before := len(r.wanted)
-		row.eventID = id.EventID(eventID)
-		if delete(r.wanted, row.eventID); len(r.wanted) < before { // it was wanted: not looked for twice, as that is slow in a large table
-			row.start = len(texts)
-			texts = append(texts, raw...)
-			row.end = len(texts)
-			rows = append(rows, row)
+		if raw == nil {
+			redacted = append(redacted, r.ids[i])
+			return
 		}
-		return nil
+		start := len(batch.texts)
+		batch.texts = append(batch.texts, raw...)
+		batch.rows = append(batch.rows, servedRow{r.ids[i], start, len(batch.texts)})
 	})
-	batch.events, batch.rows, batch.texts = slices.Grow(batch.events[:0], len(rows)), rows, texts
-	for i := 0; i < len(rows) && err == nil; i++ {
-		var e ServedEvent
-		rows[i].json = texts[rows[i].start:rows[i].end:rows[i].end]
-		if e, err = r.served(ctx, &rows[i].eventRow); err != nil {
-			return fmt.Errorf("store: reading: %w", err)
+	if err != nil {
+		return err
+	}
+	for _, row := range batch.rows {
+		text := batch.texts[row.start:row.end:row.end]
+		auth, depth, err := batch.glance.Read(r.rules, text)
+		if err != nil {
+			return fmt.Errorf("store: reading: the stored event %s: %w", row.eventID, err)
 		}
-		batch.events = append(batch.events, e)
+		batch.events = append(batch.events, ServedEvent{row.eventID, text, auth, depth})
+	}
+	rows, err := r.store.stored(ctx, redacted)
+	for eventID, row := range rows {
+		served := row.served()
+		batch.events = append(batch.events, ServedEvent{eventID, served.JSON(), served.AuthEvents(), served.Depth()})
 	}
 	return err
 }
 
-func (r *servedReader) served(ctx context.Context, row *eventRow) (ServedEvent, error) {
-	if row.redactedBy.Valid {
-		e, err := r.store.loaded(ctx, row)
-		if err != nil {
-			return ServedEvent{}, err
+// read calls scan for each event at a place; raw, of which scan keeps nothing, is nil for one that is redacted.
+func (r *servedReader) read(ctx context.Context, at place, scan func(eventID id.EventID, raw []byte)) error {
+	var eventID string // plain types are scanned faster
+	var raw sql.RawBytes
+	row := func(rows *sql.Rows) error {
+		err := rows.Scan(&eventID, &raw)
+		if err == nil {
+			scan(id.EventID(eventID), raw)
 		}
-		served := e.served()
-		return ServedEvent{served.ID(), served.JSON(), served.AuthEvents(), served.Depth()}, nil
+		return err
 	}
-	room, err := r.store.rooms.numbered(ctx, row.number)
-	if err != nil {
-		return ServedEvent{}, err
+	if len(at.only) == 0 {
+		return r.store.read.each(ctx, servedColumns+">= $1 AND number < $2 ORDER BY number", []any{int64(at.first), int64(at.end)}, row)
 	}
-	auth, depth, err := r.glance.Read(room.rules, row.json)
-	if err != nil {
-		return ServedEvent{}, fmt.Errorf("the stored event %s: %w", row.eventID, err)
-	}
-	return ServedEvent{row.eventID, row.json, auth, depth}, nil
+	return listPositions(servedColumns+"IN (%s) ORDER BY number", nil, at.only, func(query string, args []any) error {
+		return r.store.read.each(ctx, query, args, row)
+	})
 }

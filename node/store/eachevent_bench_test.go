@@ -41,7 +41,7 @@ func BenchmarkEachEvent(b *testing.B) {
 	for range b.N {
 		to := bufio.NewWriterSize(io.Discard, 64<<10)
 		began, before := time.Now(), processorTime(b)
-		r.check(s.EachEvent(ctx, ids, func(e store.ServedEvent) error { _, err := to.Write(e.JSON); return err }))
+		r.check(s.EachEvent(ctx, r.roomID, ids, func(e store.ServedEvent) error { _, err := to.Write(e.JSON); return err }))
 		took += time.Since(began)
 		between := processorTime(b)
 		rows, err := bare.read.QueryContext(ctx, "SELECT json FROM bare ORDER BY rowid")

@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"golang.org/x/sync/errgroup"
 
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -36,7 +37,7 @@ var _ = onEach("EachEvent", func(db *fixture) {
 				for _, ids := range [][]id.EventID{asked, sparse, nil} {
 					rows := must(db.Events(ctx, ids))
 					given := map[id.EventID]bool{}
-					Expect(db.EachEvent(ctx, ids, func(e store.ServedEvent) error {
+					Expect(db.EachEvent(ctx, a.id(), ids, func(e store.ServedEvent) error {
 						Expect(given[e.ID]).To(BeFalse())
 						given[e.ID] = true
 						want := rows[e.ID].Event
@@ -53,6 +54,33 @@ var _ = onEach("EachEvent", func(db *fixture) {
 		}
 	})
 
+	It("never waits for itself, however many read at once", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V12))
+		var drafts []event.Draft
+		for i := range 1200 {
+			drafts = append(drafts, message(alice, fmt.Sprint(i)))
+		}
+		said := eventIDs(must(a.propose(store.CommitOptions{}, drafts...)))
+		var all errgroup.Group
+		for range 20 { // more than there are connections
+			all.Go(func() error {
+				given := 0
+				err := db.EachEvent(ctx, a.id(), said, func(store.ServedEvent) error {
+					if given++; given%100 != 0 {
+						return nil
+					}
+					_, _, err := db.StateBefore(ctx, said[given-1])
+					return err
+				})
+				if err == nil && given != len(said) {
+					err = fmt.Errorf("%d of %d events", given, len(said))
+				}
+				return err
+			})
+		}
+		Expect(all.Wait()).To(Succeed())
+	})
+
 	It("ends with the first error, and when its context does", func(ctx SpecContext) {
 		a := must(create(db.Store, roomversion.V12))
 		var drafts []event.Draft
@@ -61,13 +89,13 @@ var _ = onEach("EachEvent", func(db *fixture) {
 		}
 		said := eventIDs(must(a.propose(store.CommitOptions{}, drafts...)))
 		enough, given := errors.New("enough"), 0
-		Expect(db.EachEvent(ctx, said, func(store.ServedEvent) error {
+		Expect(db.EachEvent(ctx, a.id(), said, func(store.ServedEvent) error {
 			given++
 			return enough
 		})).To(MatchError(enough))
 		Expect(given).To(Equal(1))
 		ending, end := context.WithCancel(ctx)
-		Expect(db.EachEvent(ending, said, func(store.ServedEvent) error {
+		Expect(db.EachEvent(ending, a.id(), said, func(store.ServedEvent) error {
 			end()
 			return nil
 		})).To(MatchError(context.Canceled))
