@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"hanse/node/directory"
 	"hanse/node/ephemeral"
 	"hanse/node/rooms"
+	"hanse/node/slidingsync"
 	"hanse/node/store"
 	"hanse/node/store/sqlite"
 	"hanse/node/stream"
@@ -33,6 +35,7 @@ import (
 // crowd is 50 users in one room, behind the API, each with a connection of its own.
 type crowd struct {
 	server *httptest.Server
+	api    *API
 	room   id.RoomID
 	tokens []string
 }
@@ -67,12 +70,13 @@ func newCrowd(b *testing.B) *crowd {
 	for _, run := range []func(context.Context) error{accounts.Run, chat.Run, momentary.Run, places.Run} {
 		works.Go(func() { _ = run(ctx) })
 	}
+	syncer := clientsync.New(s, places, chat, momentary)
 	api, err := New(Config{
 		Self: self, Users: accounts, Rooms: chat, Directory: names, Ephemeral: momentary,
-		Sync: clientsync.New(s, places, chat, momentary), RateLimits: RateLimits{Off: true},
+		Sync: syncer, SlidingSync: slidingsync.New(self, s, places, momentary, syncer), RateLimits: RateLimits{Off: true},
 	})
 	must(err)
-	c := &crowd{server: httptest.NewServer(api)}
+	c := &crowd{server: httptest.NewServer(api), api: api}
 	b.Cleanup(func() {
 		c.server.Close()
 		cancel()
@@ -103,7 +107,10 @@ func (c *crowd) call(connection *http.Client, user int, method, path string, bod
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequest(method, c.server.URL+"/_matrix/client/v3"+path, bytes.NewReader(raw))
+	if !strings.HasPrefix(path, "/_") {
+		path = "/_matrix/client/v3" + path
+	}
+	r, err := http.NewRequest(method, c.server.URL+path, bytes.NewReader(raw))
 	if err != nil {
 		return err
 	}
@@ -226,4 +233,60 @@ func BenchmarkSyncAtRate(b *testing.B) {
 			<-tick.C
 		}
 	})
+}
+
+// BenchmarkRooms is what it costs to tell a user of one message, who is in so many rooms: by sliding sync with a window on 20 rooms,
+// with one on all, and by /sync. An op is a message, sent and told.
+func BenchmarkRooms(b *testing.B) {
+	for _, count := range []int{10, 1000} {
+		c := newCrowd(b)
+		ctx := context.Background()
+		user := id.UserID("@user1:" + string(self))
+		for range count {
+			if _, err := c.api.config.Rooms.Create(ctx, rooms.CreateRequest{Creator: user, Preset: "private_chat"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		slide := func(last int) func(*testing.B) {
+			return func(b *testing.B) {
+				request := lists(window(last, 1, []string{"m.room.member", "$LAZY"}, []string{"m.room.name", ""}))
+				request["lists"].(obj)["all"].(obj)["filters"] = obj{"not_room_types": []string{"m.space"}}
+				told(b, c, func(since string) string {
+					var answer struct{ Pos string }
+					path := "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=10000"
+					if since != "" {
+						path += "&pos=" + since
+					}
+					if err := c.call(http.DefaultClient, 1, "POST", path, request, &answer); err != nil {
+						b.Fatal(err)
+					}
+					return answer.Pos
+				})
+			}
+		}
+		b.Run(fmt.Sprint(count, "/window"), slide(19))
+		b.Run(fmt.Sprint(count, "/all"), slide(2000))
+		b.Run(fmt.Sprint(count, "/sync"), func(b *testing.B) {
+			told(b, c, func(since string) string {
+				var answer heard
+				if err := c.call(http.DefaultClient, 1, "GET", "/sync?timeout=10000&since="+since, nil, &answer); err != nil {
+					b.Fatal(err)
+				}
+				return answer.Next
+			})
+		})
+	}
+}
+
+// told sends b.N messages, and asks for each.
+func told(b *testing.B, c *crowd, ask func(since string) string) {
+	begun := time.Now()
+	since := ask("")
+	first := time.Since(begun)
+	b.ResetTimer()
+	for n := range b.N {
+		c.say(b, http.DefaultClient, int(time.Now().UnixNano())+n)
+		since = ask(since)
+	}
+	b.ReportMetric(float64(first.Microseconds())/1000, "first-ms")
 }
