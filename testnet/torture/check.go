@@ -226,6 +226,9 @@ func (c *campaign) missing(ctx context.Context, g *work, last string) (string, e
 			return lacks, err
 		}
 	}
+	if lacks, err := c.keys.missing(ctx); err != nil || lacks != "" {
+		return lacks, err
+	}
 	return c.missingReceipt(ctx, g, last)
 }
 

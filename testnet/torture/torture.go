@@ -35,6 +35,7 @@ type Report struct {
 	Kills, AtStart, Births int // all; of those: while starting, of servers just born (migrations)
 	Outages                int // crashes of the database server, through which the victim lives
 	Acknowledged           int // messages, states, joins, account data
+	Keys                   int // one-time keys that were given out, each once
 	Retried                int // requests that were cut off and made again with the same transaction ID
 	Holes                  int // times that a hole was seen, until it was closed
 	Generations            int
@@ -67,6 +68,7 @@ type campaign struct {
 
 	victim, peer *server
 	mails        []*mail // between their users' devices
+	keys         *keys   // of the victim's
 	births       int
 	data, next   int // of the account data, which outlives the generations: the newest acknowledged and sent
 }
@@ -132,7 +134,10 @@ func (c *campaign) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	c.mails = between(c.victim, c.peer)
+	c.mails, c.keys = between(c.victim, c.peer), newKeys(c.victim, c.peer)
+	if err := c.keys.introduce(ctx); err != nil {
+		return fmt.Errorf("uploading keys of a device: %w", err)
+	}
 	for c.report.Kills < c.options.Kills {
 		if err := c.generation(ctx); err != nil {
 			return err
@@ -164,8 +169,9 @@ func (c *campaign) generation(ctx context.Context) error {
 	if err := c.exchanged(ctx, g); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.options.Out, "%d kills (%d while starting, %d of servers just born): %d acknowledged, %d cut off and made again, slowest start %s\n",
-		c.report.Kills, c.report.AtStart, c.report.Births, c.report.Acknowledged, c.report.Retried, c.report.SlowestStart.Round(time.Millisecond))
+	c.report.Keys = len(c.keys.given)
+	fmt.Fprintf(c.options.Out, "%d kills (%d while starting, %d of servers just born): %d acknowledged, %d cut off and made again, %d keys given out, slowest start %s\n",
+		c.report.Kills, c.report.AtStart, c.report.Births, c.report.Acknowledged, c.report.Retried, c.report.Keys, c.report.SlowestStart.Round(time.Millisecond))
 	return nil
 }
 

@@ -88,6 +88,9 @@ func (g *work) begin(ctx context.Context) (ended func() error) {
 		spawn(m.receive)
 		told += m.sent
 	}
+	spawn(g.campaign.keys.upload)
+	spawn(g.campaign.keys.claim(g.campaign.victim))
+	spawn(g.campaign.keys.claim(g.campaign.peer))
 	spawn(g.change)
 	spawn(g.join)
 	before := 0
