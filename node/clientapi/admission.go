@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -113,34 +114,69 @@ func (a *API) lane(r *request, route route) *lane {
 }
 
 // readAhead reads the body before the request takes a place in its lane: clients that send slowly keep nobody out. The
-// bytes of all bodies are bounded together; release gives them back.
+// bytes of all bodies are bounded together, and those of each user or address; release gives them back.
 func (a *API) readAhead(r *request) (release func(), err error) {
 	if r.ContentLength == 0 {
 		return func() {}, nil
 	}
-	counted := &countedBody{ReadCloser: r.Request.Body, bodies: &a.bodies}
+	counted := &countedBody{ReadCloser: r.Request.Body, bodies: a.bodies, who: a.who(r)}
 	r.Request.Body = counted
 	if _, err := r.body(); err != nil {
 		counted.release()
+		if r.ProtoMajor == 1 { // the answer doesn't wait for the rest of the body
+			r.writer.Header().Set("Connection", "close")
+		}
 		return nil, err
 	}
 	return counted.release, nil
 }
 
+// heldBodies counts the bytes of request bodies that are held: of all, and of each user or address, so that those who send bodies
+// and stop in the middle keep nobody else out. Safe for concurrent use.
+type heldBodies struct {
+	mu   sync.Mutex
+	all  int64            // guarded by mu
+	each map[string]int64 // guarded by mu; of those who hold any
+}
+
+func newHeldBodies() *heldBodies { return &heldBodies{each: map[string]int64{}} }
+
+// add counts so many more, or, if negative, fewer; false if that is too many.
+func (b *heldBodies) add(who string, n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all += n
+	held := b.each[who] + n
+	if b.each[who] = held; held == 0 {
+		delete(b.each, who)
+	}
+	return b.all <= maxBodyMemory && held <= maxBodiesEach
+}
+
+func (b *heldBodies) total() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all
+}
+
 // countedBody counts what is read of a body against what all bodies may take.
 type countedBody struct {
 	io.ReadCloser
-	bodies *atomic.Int64
+	bodies *heldBodies
+	who    string
 	held   int64
 }
 
 func (b *countedBody) Read(into []byte) (int, error) {
 	n, err := b.ReadCloser.Read(into)
+	if n == 0 {
+		return n, err
+	}
 	b.held += int64(n)
-	if b.bodies.Add(int64(n)) > maxBodyMemory && n > 0 {
+	if !b.bodies.add(b.who, int64(n)) {
 		return n, &limitedError{after: busyRetry}
 	}
 	return n, err
 }
 
-func (b *countedBody) release() { b.bodies.Add(-b.held) }
+func (b *countedBody) release() { b.bodies.add(b.who, -b.held) }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,7 +51,7 @@ func TestLanesBoundWhatIsWorkedOnAndWhoWaits(t *testing.T) {
 
 // What is sent away is told when to come again, and its body isn't read first.
 func TestRefusalsAreCheap(t *testing.T) {
-	a := &API{lanes: newLanes(), limiter: newLimiter(RateLimits{Off: true}), log: slog.New(slog.DiscardHandler)}
+	a := &API{lanes: newLanes(), bodies: newHeldBodies(), limiter: newLimiter(RateLimits{Off: true}), log: slog.New(slog.DiscardHandler)}
 	a.lanes.sends = newLane(0, 0)
 	ask := func(class limitClass, serve func(*request) (any, error)) (answer *httptest.ResponseRecorder, left int) {
 		answer = httptest.NewRecorder()
@@ -94,10 +95,12 @@ func TestSyncsAreToldApart(t *testing.T) {
 
 // Requests without a body go on while the bodies of others take all that bodies may take.
 func TestBodiesAreBoundedTogether(t *testing.T) {
-	a := &API{}
-	a.bodies.Store(maxBodyMemory)
+	a := &API{bodies: newHeldBodies()}
+	for i := range maxBodyMemory / maxBodiesEach {
+		a.bodies.add(strconv.Itoa(i), maxBodiesEach)
+	}
 	read := func(body string) error {
-		r := &request{Request: httptest.NewRequest("PUT", "/", strings.NewReader(body)), api: a}
+		r := &request{Request: httptest.NewRequest("PUT", "/", strings.NewReader(body)), writer: httptest.NewRecorder(), api: a}
 		r.Request.Body = http.MaxBytesReader(nil, r.Request.Body, maxBodyBytes)
 		release, err := a.readAhead(r)
 		if err == nil {
@@ -112,11 +115,20 @@ func TestBodiesAreBoundedTogether(t *testing.T) {
 	if err := read("{}"); !errors.As(err, &limited) {
 		t.Error(err)
 	}
-	if held := a.bodies.Load(); held != maxBodyMemory {
+	if held := a.bodies.total(); held != maxBodyMemory {
 		t.Errorf("%d bytes are still held", held-maxBodyMemory)
 	}
-	a.bodies.Store(0)
-	if err := read("{}"); err != nil || a.bodies.Load() != 0 {
-		t.Error(err, a.bodies.Load())
+	a.bodies = newHeldBodies()
+	if err := read("{}"); err != nil || a.bodies.total() != 0 || len(a.bodies.each) != 0 {
+		t.Error(err, a.bodies)
+	}
+	a.bodies.add("192.0.2.1", maxBodiesEach) // those of httptest
+	if err := read("{}"); !errors.As(err, &limited) {
+		t.Error("from an address that has its part already:", err)
+	}
+	a.bodies.add("192.0.2.1", -1)
+	a.bodies.add("192.0.2.1", -1)
+	if err := read("{}"); err != nil {
+		t.Error(err)
 	}
 }

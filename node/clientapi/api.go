@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"hanse/federation"
@@ -88,7 +87,7 @@ type API struct {
 	lanes   lanes
 	sending *fileCounter // files on their way in
 	getting *fileCounter // and out
-	bodies  atomic.Int64 // bytes of request bodies held
+	bodies  *heldBodies
 }
 
 // New makes the handler.
@@ -121,6 +120,7 @@ func New(config Config) (*API, error) {
 		lanes:   newLanes(),
 		sending: newFileCounter(maxUploadsEach),
 		getting: newFileCounter(maxFilesEach),
+		bodies:  newHeldBodies(),
 	}
 	for pattern, methods := range table(a.routes()) {
 		a.mux.Handle(pattern, a.handler(pattern, methods))

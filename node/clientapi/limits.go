@@ -7,8 +7,10 @@ const (
 	// maxBodyBytes is what a request may weigh: an event is at most 64 KiB, the greatest legitimate bodies are
 	// createRoom with a long initial_state and large account data.
 	maxBodyBytes = 2 << 20
-	// maxBodyMemory bounds the bytes of all request bodies held at once: 64 of the largest.
+	// maxBodyMemory bounds the bytes of all request bodies held at once: 64 of the largest. maxBodiesEach is one user's or
+	// address's part: eight of the largest.
 	maxBodyMemory = 128 << 20
+	maxBodiesEach = maxBodyMemory / 8
 	// maxQueue is how many requests of a kind may wait for their turn, and maxQueueWait for how long: with the work
 	// itself it must stay below what a user takes for an answer. Waiting costs some 10 KiB; being sent away at once costs
 	// processors, since those who don't heed it are back at once. busyRetry is when those sent away may come again.

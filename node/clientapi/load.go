@@ -29,4 +29,4 @@ func (a *API) Loads() iter.Seq2[string, func() LaneLoad] {
 }
 
 // HeldBodies is how many bytes of request bodies are held.
-func (a *API) HeldBodies() int64 { return a.bodies.Load() }
+func (a *API) HeldBodies() int64 { return a.bodies.total() }

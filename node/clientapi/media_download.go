@@ -128,7 +128,7 @@ func (a *API) sendThumbnail(r *request, q media.Request) (any, error) {
 	return r.sendFile(content), nil
 }
 
-// who is whose downloads are counted together: a user's, or those of an address.
+// who is whose files and bodies are counted together: a user's, or those of an address.
 func (a *API) who(r *request) string {
 	if r.user != "" {
 		return string(r.user)

@@ -277,7 +277,7 @@ var _ = Describe("media", func() {
 		data := strings.Repeat("0123456789", 500_000)
 		_, body := alice.ask("GET", newDownload+alice.upload("", "", data), nil)
 		Expect(body == data).To(BeTrue())
-		Expect(w.api.bodies.Load()).To(BeZero())
+		Expect(w.api.bodies.total()).To(BeZero())
 	})
 
 	It("is limited for each user", func() {
