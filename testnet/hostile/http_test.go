@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -123,6 +125,41 @@ var _ = Describe("requests", Serial, func() {
 			for _, w := range open {
 				_ = w.Close() // they have lasted long enough
 			}
+		})
+	})
+
+	It("that stop in the middle of their bodies", func(ctx SpecContext) {
+		connections := 300
+		if measuring() {
+			connections = 1500
+		}
+		n := startNode()
+		u := n.newUser(ctx)
+		half := strings.Repeat("x", 180e6/connections) // together more than all bodies may take
+		calm(ctx, n, 450e6, 4*time.Second, func() {
+			var refused, unhinted atomic.Int64
+			var sending sync.WaitGroup
+			for range connections {
+				w, err := n.dialClient()
+				Expect(err).NotTo(HaveOccurred())
+				sending.Go(func() {
+					defer w.Close()
+					_ = w.SetDeadline(time.Now().Add(3 * time.Second)) // it is open
+					_, _ = fmt.Fprintf(w, "PUT /_matrix/client/v3/user/%s/account_data/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 2000000\r\n\r\n%s",
+						url.PathEscape(u.ID), u.Token, half) // a refusal may cut it off
+					answer, err := w.read()
+					if err != nil {
+						return // nobody waits for the rest any more
+					}
+					refused.Add(1)
+					if answer.status != http.StatusTooManyRequests || answer.retryAfter == 0 {
+						unhinted.Add(1)
+					}
+				})
+			}
+			sending.Wait()
+			AddReportEntry("bodies that stop", fmt.Sprintf("%d of %d refused", refused.Load(), connections))
+			Expect(unhinted.Load()).To(BeZero(), "refused, but not told to come later")
 		})
 	})
 
