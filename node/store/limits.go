@@ -23,6 +23,9 @@ const (
 	// retryPause is the first pause between such tries; it doubles up to retryPauseMax.
 	retryPause    = 10 * time.Millisecond
 	retryPauseMax = time.Second
+	// connectionTries is on how many connections a read is tried that turn out to be gone: each try that fails takes up to three out of the
+	// pool, which has some dozen at most.
+	connectionTries = 5
 	// probePause is after how long it is looked whether a database that can't be used can be again, without anybody who needs it; each
 	// further look waits twice as long, up to probePauseMax. probeTimeout bounds a look.
 	probePause    = time.Second

@@ -58,7 +58,8 @@ func (r *reader) probeRegularly(ctx context.Context) {
 }
 
 // prepared calls ask with the statement of a text. Where the connection turns out to be gone, as all are that waited while the
-// server was restarted, ask is called once more, on a new connection; it must have no effect when it fails by that.
+// server was restarted, ask is called again, on another; it must have no effect when it fails by that. A second one may be gone as well:
+// others have taken it before the server ended, and give it back now.
 func (r *reader) prepared(ctx context.Context, query string, ask func(*sql.Stmt) error) error {
 	attempt := func() error {
 		stmt, err := r.statement(ctx, query)
@@ -68,7 +69,7 @@ func (r *reader) prepared(ctx context.Context, query string, ask func(*sql.Stmt)
 		return ask(stmt)
 	}
 	err := attempt()
-	if err != nil && r.gone(ctx, err) {
+	for tries := 1; tries < connectionTries && err != nil && r.gone(ctx, err); tries++ {
 		r.forgetIdle()
 		err = attempt()
 	}
