@@ -35,7 +35,7 @@ func TestTurns(t *testing.T) {
 		if who := <-served; who != "first" {
 			t.Error(who)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wait("fourth")
 		turns.give()
 		if who := <-served; who != "fourth" {
