@@ -283,6 +283,26 @@ var _ = Describe("rooms of a sliding sync", func() {
 		Expect(bob.slide("", subscribe(private, 1)).body["rooms"]).To(BeEmpty())
 	})
 
+	It("are not told of by filters to who was never in them", func() {
+		room := alice.room(obj{"name": "Hidden"})
+		fine(alice.post("/rooms/"+esc(room)+"/ban", obj{"user_id": bob.id}))
+		named := func(name string) []string {
+			list := window(9, 0)
+			list["filters"] = obj{"room_name_like": name}
+			return bob.slide("", lists(list)).listed("all")
+		}
+		Expect(bob.slide("", lists(window(9, 0))).listed("all")).To(Equal([]string{room}))
+		Expect(named("hidden")).To(BeEmpty())
+
+		By("who was in them knows what they were when they left")
+		other := alice.room(obj{"preset": "public_chat", "name": "Before"})
+		fine(bob.post("/join/"+esc(other), obj{}))
+		fine(alice.post("/rooms/"+esc(other)+"/kick", obj{"user_id": bob.id}))
+		fine(alice.put("/rooms/"+esc(other)+"/state/m.room.name/", obj{"name": "After"}))
+		Expect(named("before")).To(Equal([]string{other}))
+		Expect(named("after")).To(BeEmpty())
+	})
+
 	It("are filtered", func() {
 		plain := alice.room(obj{"name": "Plain"})
 		secret := alice.room(obj{"name": "Secret", "initial_state": []obj{{"type": "m.room.encryption", "content": obj{"algorithm": "m.megolm.v1.aes-sha2"}}}})

@@ -71,6 +71,12 @@ func (r *Reader) Left(ctx context.Context, m store.Membership, after store.Posit
 	return t, last.state, last.was, err
 }
 
+// LeftState is the state in which the user, who is out of a room, left it; was is false if they have never been in it.
+func (r *Reader) LeftState(ctx context.Context, m store.Membership) (state roomstate.Map, was bool, err error) {
+	last, err := r.b.lastStay(ctx, m)
+	return last.state, last.was, err
+}
+
 // State is what a room's state was when a position was the newest.
 func (r *Reader) State(ctx context.Context, room id.RoomID, at store.Position) (roomstate.Map, error) {
 	return r.b.stateAt(ctx, room, at)

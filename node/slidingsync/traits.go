@@ -9,6 +9,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/clientsync"
+	"hanse/node/store"
 	"hanse/node/stream"
 )
 
@@ -44,17 +45,17 @@ func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*liste
 			l.traits, l.checked = strippedTraits(m.Stripped), now.Position
 			continue
 		}
-		at := now.Position
-		if out(m) {
-			at = m.Position // what came later is not theirs to know
-		}
-		state, err := r.State(ctx, m.RoomID, at)
+		state, err := visibleState(ctx, r, m, now)
 		if err != nil {
 			return err
 		}
 		var from [len(traitKeys)]id.EventID
 		for i, key := range traitKeys {
 			from[i], _ = state.Get(key.Type, key.StateKey)
+		}
+		if from == ([len(traitKeys)]id.EventID{}) { // there is nothing that they may know
+			l.traits, l.checked = traits{}, now.Position
+			continue
 		}
 		known, there := s.traits.Get(m.RoomID)
 		if there && known.from == from {
@@ -93,6 +94,16 @@ func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*liste
 		s.traits.Put(l.membership.RoomID, read)
 	}
 	return nil
+}
+
+// visibleState is the state of a room whose traits a user may know: what came after they left is not theirs to know, and nothing of a
+// room that they were removed from without ever having been in it.
+func visibleState(ctx context.Context, r *clientsync.Reader, m store.Membership, now stream.Token) (roomstate.Map, error) {
+	if !out(m) {
+		return r.State(ctx, m.RoomID, now.Position)
+	}
+	state, _, err := r.LeftState(ctx, m)
+	return state, err
 }
 
 // see takes in what a state event says.
