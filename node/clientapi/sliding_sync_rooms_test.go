@@ -256,6 +256,30 @@ var _ = Describe("rooms of a sliding sync", func() {
 		Expect(bob.slide("", lists(window(9, 1))).listed("all")).To(Equal([]string{other}))
 	})
 
+	It("are asked for in a bounded number of ways", func() {
+		room := alice.room(obj{})
+		asking := func(first, keys int) obj {
+			var required [][]string
+			for i := range keys {
+				required = append(required, []string{"m.room.member", fmt.Sprintf("@%0240d:hanse.test", first+i)})
+			}
+			return subscribe(room, 1, required...)
+		}
+		refused(alice.slide("", asking(0, 500)), 400, "M_INVALID_PARAM")
+		at := alice.slide("", asking(0, 400))
+		for i := range 10 {
+			next := alice.slide(at.pos(), asking(1000*i, 400))
+			if next.status != 200 {
+				refused(next, 400, "M_UNKNOWN_POS")
+				Expect(i).To(BeNumerically(">", 2))
+				fine(alice.slide("", asking(0, 400)))
+				return
+			}
+			at = next
+		}
+		Fail("all of it is remembered")
+	})
+
 	It("are knocked at", func() {
 		room := alice.room(obj{"preset": "public_chat", "name": "Door", "initial_state": []obj{{"type": "m.room.join_rules", "content": obj{"join_rule": "knock"}}}})
 		fine(bob.post("/knock/"+esc(room), obj{}))

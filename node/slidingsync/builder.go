@@ -27,6 +27,7 @@ type builder struct {
 	wanted map[id.RoomID]*wanted
 	order  []id.RoomID // of wanted
 	events int         // in the answer's timelines
+	listed int         // rooms in the answer's windows
 }
 
 // wanted is a room that the request asks for.
@@ -153,7 +154,8 @@ func (b *builder) look(l *windows, rooms []*listed) List {
 	}
 	for _, r := range ranges {
 		window := Window{Range: r, Rooms: []id.RoomID{}}
-		for i := r[0]; i <= r[1] && i < len(rooms); i++ {
+		for i := r[0]; i <= r[1] && i < len(rooms) && b.listed < maxListed; i++ {
+			b.listed++
 			window.Rooms = append(window.Rooms, rooms[i].membership.RoomID)
 			b.want(rooms[i], &l.config)
 		}

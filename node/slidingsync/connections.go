@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,14 +51,40 @@ type told struct {
 	data     map[id.RoomID]struct{}       // rooms whose account data was told, and is as it was
 	receipts map[id.RoomID]store.Position // up to where receipts were told
 	members  int                          // how many members rooms have
+	wishes   map[string]*Required         // those that rooms have, by name: each is kept once, however many requests had it
+	bytes    int                          // of the names of wishes
 	leaving  map[id.RoomID]struct{}       // rooms that were left, which it wasn't told yet
 }
 
 func newTold(at stream.Token) *told {
 	return &told{
 		stream: at, rooms: map[id.RoomID]toldRoom{}, data: map[id.RoomID]struct{}{},
-		receipts: map[id.RoomID]store.Position{}, leaving: map[id.RoomID]struct{}{},
+		receipts: map[id.RoomID]store.Position{}, leaving: map[id.RoomID]struct{}{}, wishes: map[string]*Required{},
 	}
+}
+
+// size is how much is kept, as a number of rooms.
+func (t *told) size() int {
+	return max(len(t.rooms), len(t.data), len(t.receipts)) + t.members/membersPerRoom + t.bytes/wishBytesPerRoom
+}
+
+// kept is a union made of the wishes that are kept.
+func (t *told) kept(u union) union {
+	same := u
+	for i, r := range u {
+		known, there := t.wishes[r.name]
+		if !there {
+			t.wishes[r.name], known = r, r
+			t.bytes += len(r.name)
+		}
+		if known != r {
+			if &same[0] == &u[0] {
+				same = slices.Clone(u)
+			}
+			same[i] = known
+		}
+	}
+	return same
 }
 
 // toldRoom is what a client knows of a room.
@@ -104,7 +131,7 @@ func (t *told) take(n *news) {
 			maps.Copy(members, r.members)
 		}
 		t.members += len(members)
-		r.members = members
+		r.members, r.required = members, t.kept(r.required)
 		t.rooms[room] = r.toldRoom
 	}
 	if t.members > maxMembersKept {
@@ -212,6 +239,15 @@ func (c *connections) keeps(it *connection, rooms int) {
 		c.kept += rooms - it.kept
 		it.kept = rooms
 		c.tidy()
+	}
+}
+
+// forget forgets one, if it is known.
+func (c *connections) forget(it *connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known[it.key] == it {
+		c.drop(it)
 	}
 }
 

@@ -2,6 +2,7 @@ package slidingsync
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,5 +76,60 @@ func TestToldMembersAreBounded(t *testing.T) {
 		if kept != told.members || kept > maxMembersKept {
 			t.Fatalf("%d members are kept, %d are counted", kept, told.members)
 		}
+	}
+}
+
+func TestWishesAreKeptOnceAndCounted(t *testing.T) {
+	told := newTold(stream.Token{})
+	wish := func(keys ...string) union {
+		var elements []element
+		for _, key := range keys {
+			elements = append(elements, element{"m.type", key})
+		}
+		return union{newRequired(elements, alice)}
+	}
+	for room := range 100 {
+		n := newNews(stream.Token{})
+		n.rooms[id.RoomID(fmt.Sprint("!", room))] = roomNews{toldRoom: toldRoom{required: wish("a").withAll(wish("b"))}, first: true}
+		told.take(n)
+	}
+	if len(told.wishes) != 2 || told.bytes != len(wish("a")[0].name)*2 {
+		t.Errorf("%d wishes of %d bytes are kept", len(told.wishes), told.bytes)
+	}
+	for room, r := range told.rooms {
+		for _, required := range r.required {
+			if told.wishes[required.name] != required {
+				t.Fatalf("%s keeps a wish of its own", room)
+			}
+		}
+	}
+	before := told.size()
+	n := newNews(stream.Token{})
+	n.rooms["!0"] = roomNews{toldRoom: toldRoom{required: wish(strings.Repeat("x", 10*wishBytesPerRoom))}}
+	told.take(n)
+	if told.size() < before+10 {
+		t.Errorf("a long wish makes %d of %d", told.size(), before)
+	}
+}
+
+func TestWindowsNameABoundedNumberOfRooms(t *testing.T) {
+	rooms := make([]*listed, 1000)
+	for i := range rooms {
+		rooms[i] = &listed{}
+		rooms[i].membership.RoomID = id.RoomID(fmt.Sprint("!", i))
+	}
+	b := &builder{wanted: map[id.RoomID]*wanted{}}
+	named := 0
+	for range maxLists {
+		l := &windows{}
+		for range maxRanges {
+			l.ranges = append(l.ranges, [2]int{0, len(rooms)})
+		}
+		for _, w := range b.look(l, rooms).Windows {
+			named += len(w.Rooms)
+		}
+	}
+	if named != maxListed || len(b.order) != len(rooms) {
+		t.Errorf("%d rooms are named, %d are wanted", named, len(b.order))
 	}
 }

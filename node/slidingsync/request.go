@@ -175,6 +175,7 @@ type parser struct {
 	user  id.UserID
 	known map[string]*Required // the same for all that say the same
 	total int                  // elements of required_state so far
+	bytes int                  // of the names of known
 }
 
 func (p *parser) config(f configForm) (config, error) {
@@ -198,6 +199,8 @@ func (p *parser) config(f configForm) (config, error) {
 	required := newRequired(elements, p.user)
 	if same := p.known[required.name]; same != nil {
 		required = same
+	} else if p.bytes += len(required.name); p.bytes > maxRequiredBytes {
+		return c, invalid("required_state of all lists and rooms has more than %d bytes", maxRequiredBytes)
 	}
 	p.known[required.name] = required
 	c.required = union{required}

@@ -198,6 +198,10 @@ func (t *turn) attempt(ctx context.Context, now stream.Token) (*Answer, []id.Roo
 		return b.answer, nil, nil
 	}
 	b.answer.Pos = t.connection.answered(b.news)
-	t.connections.keeps(t.connection, len(told.rooms)+len(b.news.rooms))
+	if told.bytes > maxWishBytes {
+		t.connections.forget(t.connection)
+	} else {
+		t.connections.keeps(t.connection, told.size()+len(b.news.rooms))
+	}
 	return b.answer, nil, nil
 }
