@@ -26,14 +26,15 @@ func newReached(folder string, s *store.Store) *reached {
 	return &reached{path: filepath.Join(folder, "position"), store: s}
 }
 
-// older tells whether the database had come further once than it had when it was opened.
+// older tells whether the database had come to the position that is noted, or is an older copy. It tells so until run has noted another: a
+// start may end before it has drawn the consequences.
 func (r *reached) older() bool {
 	text, err := os.ReadFile(r.path)
 	if err != nil {
 		return false
 	}
 	position, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	return err == nil && store.Position(position) > r.store.Found()
+	return err == nil && r.store.Lost(store.Position(position))
 }
 
 // run notes it now and then until ctx ends, and then once more. A note that fails is made with the next one; of a disk that takes none the

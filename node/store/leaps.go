@@ -104,6 +104,13 @@ func (s *Store) lostAfter(p Position) (upto Position, lost bool) {
 	return 0, false
 }
 
+// Lost tells whether this server's database had come to a position once of which this one, an older copy, knows nothing. Also the starts
+// after the first with this copy tell so.
+func (s *Store) Lost(p Position) bool {
+	_, lost := s.lostAfter(p)
+	return lost || p > s.found
+}
+
 // ForgetClaimed is told how far a device has come. If that is in a time that the database has lost, it forgets the device's one-time keys of
 // before: some of them may have been given out then, and none must be given out twice. The device learns that it has none, and
 // uploads new ones.
