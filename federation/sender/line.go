@@ -34,8 +34,11 @@ func (s *Sender) next() (*line, *queue) {
 		return nil, nil
 	}
 	for i, l := range s.lines {
-		if len(l.queues) == 0 || l.underWay >= l.most || s.computing >= s.turnsFor(l.queues[0]) {
+		if len(l.queues) == 0 || l.underWay >= l.most {
 			continue
+		}
+		if s.computing >= s.turnsFor(l.queues[0]) {
+			break // nor may the other line go on: while events gather for its servers, there are never so few turns taken that this one may
 		}
 		q := l.queues[0]
 		l.queues[0], l.queues = nil, l.queues[1:]

@@ -47,3 +47,31 @@ func TestTurns(t *testing.T) {
 		})
 	}
 }
+
+// TestTurnsOfServersThatFailed: servers for which events gather don't keep all turns from one that failed the last time.
+func TestTurnsOfServersThatFailed(t *testing.T) {
+	const failed = id.ServerName("failed.example")
+	bubble(t, Limits{Computing: 1, Behind: 4, MinBackoff: 40 * time.Millisecond}, func(t *testing.T, s *Sender, b *box, w *wire) {
+		w.says(errDown)
+		b.put(failed, 0)
+		s.Wake(failed)
+		sleep(time.Millisecond)
+		w.says(nil)
+		w.writes = time.Millisecond
+		for n := range 8 {
+			server := id.ServerName(fmt.Sprintf("s%d.example", n))
+			b.put(server, numbers(0, 40*50)...)
+			s.Wake(server)
+		}
+		sleep(time.Minute)
+		log := w.takeLog()
+		if len(log) != 2+8*40 {
+			t.Fatalf("%d sent", len(log))
+		}
+		for _, d := range log[1:] {
+			if waited := d.at.Sub(log[0].at); d.to == failed && waited > 45*time.Millisecond {
+				t.Errorf("it had to wait for %v", waited)
+			}
+		}
+	})
+}
