@@ -105,24 +105,23 @@ func (s *Store) LiveEvents(ctx context.Context, after, upto Position, limit int)
 			return err
 		})
 	}
-	// 1. Those that got their place when they were stored.
-	err = read(`SELECT number, event_id FROM events WHERE number > $1 AND number <= $2 AND position = number AND status = 0
-		ORDER BY number LIMIT $3`, func(p *livePlace) []any { return []any{&p.position, &p.eventID} })
-	if err != nil {
-		return nil, after, err
-	}
-	// 2. Those that were stored before.
+	// 1. Those that were stored before they got their place. Some of them may be refused: if there are more, the rest of what is read goes
+	// as far as these do.
 	var moved []Position
+	var last Position
 	err = s.read.each(ctx, `SELECT position, number FROM moved WHERE position > $1 AND position <= $2 UNION
 		SELECT position, number FROM timeline WHERE position <> number AND position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
 		[]any{int64(after), int64(upto), limit}, func(rows *sql.Rows) error {
-			var place, number Position
-			err := rows.Scan(&place, &number)
+			var number Position
+			err := rows.Scan(&last, &number)
 			moved = append(moved, number)
 			return err
 		})
 	if err != nil {
 		return nil, after, err
+	}
+	if len(moved) >= limit {
+		upto = last
 	}
 	err = listPositions("SELECT position, event_id FROM events WHERE status = 0 AND number IN (%s)", nil, moved, func(query string, args []any) error {
 		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
@@ -132,6 +131,12 @@ func (s *Store) LiveEvents(ctx context.Context, after, upto Position, limit int)
 			return err
 		})
 	})
+	if err != nil {
+		return nil, after, err
+	}
+	// 2. Those that got their place when they were stored.
+	err = read(`SELECT number, event_id FROM events WHERE number > $1 AND number <= $2 AND position = number AND status = 0
+		ORDER BY number LIMIT $3`, func(p *livePlace) []any { return []any{&p.position, &p.eventID} })
 	if err != nil {
 		return nil, after, err
 	}

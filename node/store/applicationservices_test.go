@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
@@ -61,6 +62,29 @@ var _ = onEach("What application services are told", func(db *fixture) {
 		db.restart() // what was in memory is in the tables
 		for _, some := range []int{1, 2, 100} {
 			Expect(live(ctx, from, some)).To(Equal(sent))
+		}
+	})
+
+	It("is also what comes after events that are refused where they got their places", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V10))
+		from := db.Position()
+		known := []*event.Event{
+			a.foreign(state("m.room.topic", "", `{"topic":"no"}`, bob)), a.foreign(state("m.room.topic", "", `{"topic":"nor this"}`, bob)),
+			a.foreign(message(alice, "known")),
+		}
+		outliers := room.Commit{RoomID: a.id(), Rules: a.rules, Current: a.machine.Current(), Forward: a.machine.Forward(), Resident: true}
+		for _, e := range known {
+			outliers.Events = append(outliers.Events, room.Committed{Event: e, Outlier: true})
+		}
+		must(db.Commit(ctx, outliers, store.CommitOptions{}))
+		for i, want := range []room.Status{room.Rejected, room.Rejected, room.Accepted} {
+			Expect(a.receive(known[i])[0].Status).To(Equal(want))
+		}
+		for range 2 {
+			for _, some := range []int{1, 2, 3, 100} {
+				Expect(live(ctx, from, some)).To(Equal([]id.EventID{known[2].ID()}), "%d at a time", some)
+			}
+			db.restart()
 		}
 	})
 
