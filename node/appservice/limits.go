@@ -65,6 +65,9 @@ const (
 	idleTimeout = time.Minute
 	// maxQueries is how many questions about users and aliases, and for third-party networks, may be with one service at a time.
 	maxQueries = 32
+	// maxAskers is how many may wait for answers about users and aliases of all services at a time, also for the same one: a service
+	// that hangs would else keep everybody waiting whom this server serves. It is a quarter of what node/clientapi serves at once.
+	maxAskers = 64
 
 	// maxAnswerBytes bounds what is read of an answer, maxLookupBytes of one about third-party networks, shownBytes what a ping is told
 	// of it.

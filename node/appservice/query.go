@@ -28,12 +28,25 @@ func (s *Services) HasAlias(ctx context.Context, alias id.RoomAlias) (bool, erro
 	return s.query(ctx, "/rooms/"+url.PathEscape(string(alias)), func(service *Service) bool { return service.Aliases.Match(string(alias)) })
 }
 
-// query asks those services whom it concerns, until one says yes. What several ask about at a time is asked once.
+// query asks those services whom it concerns, until one says yes. What several ask about at a time is asked once. M_LIMIT_EXCEEDED if
+// too many wait already.
 func (s *Services) query(ctx context.Context, path string, concerns func(*Service) bool) (bool, error) {
+	var concerned []*Service
 	for _, service := range s.all {
-		if service.URL == "" || !concerns(service) {
-			continue
+		if service.URL != "" && concerns(service) {
+			concerned = append(concerned, service)
 		}
+	}
+	if len(concerned) == 0 {
+		return false, nil
+	}
+	select {
+	case s.askers <- struct{}{}:
+		defer func() { <-s.askers }()
+	default:
+		return false, federation.LimitExceeded(queryPause)
+	}
+	for _, service := range concerned {
 		select {
 		case result := <-service.flights.DoChan(path, func() (any, error) {
 			within, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)

@@ -39,6 +39,7 @@ type Services struct {
 	config Config
 	log    *slog.Logger
 	all    []*Service                     // in the order of the configuration
+	askers chan struct{}                  // holds a value for each call of query that waits for an answer
 	tokens map[[sha256.Size]byte]*Service // immutable; by the as_token's hash, so that looking up tells nothing of the tokens
 }
 
@@ -58,7 +59,7 @@ func New(config Config) (*Services, error) {
 		MaxIdleConnsPerHost: 4, IdleConnTimeout: idleTimeout, MaxResponseHeaderBytes: maxAnswerBytes,
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	s := &Services{config: config, log: config.Log, tokens: map[[sha256.Size]byte]*Service{}}
+	s := &Services{config: config, log: config.Log, askers: make(chan struct{}, maxAskers), tokens: map[[sha256.Size]byte]*Service{}}
 	for _, r := range config.Registrations {
 		service := newService(s, r, client)
 		s.all = append(s.all, service)
