@@ -9,7 +9,7 @@ import (
 	"hanse/node/store"
 )
 
-// rooms are the rooms that an extension tells of: of those that the answer may have.
+// inScope are the rooms that an extension tells of: of those that the answer may have.
 func (b *builder) inScope(s *scope) []id.RoomID {
 	if s.rooms == nil {
 		return b.order // which has the lists' too

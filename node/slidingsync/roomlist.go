@@ -27,13 +27,12 @@ type listed struct {
 // userRooms are a user's rooms, the one where something happened last first: those that they are in, are invited to or knocked at, and
 // those they were removed from. What they left by themselves is not listed, but to clients that showed it before.
 type userRooms struct {
-	mu      sync.Mutex
-	readAt  store.Position        // guarded by mu: when the memberships were read; 0: never
-	dataAt  store.Position        // guarded by mu: when the account data was
-	upto    store.Position        // guarded by mu: up to where activity is right
-	order   []*listed             // guarded by mu
-	rooms   map[id.RoomID]*listed // guarded by mu: those that were left too
-	version int                   // guarded by mu: it changes when the memberships are read anew
+	mu     sync.Mutex
+	readAt store.Position        // guarded by mu: when the memberships were read; 0: never
+	dataAt store.Position        // guarded by mu: when the account data was
+	upto   store.Position        // guarded by mu: up to where activity is right
+	order  []*listed             // guarded by mu
+	rooms  map[id.RoomID]*listed // guarded by mu: those that were left too
 }
 
 // removed tells whether somebody else ended a membership: then the user may not know.
@@ -41,7 +40,7 @@ func removed(m store.Membership) bool {
 	return m.Membership == "ban" || m.Membership == "leave" && m.Sender != m.User && m.Sender != ""
 }
 
-// is tells whether a membership is one of those.
+// out tells whether a membership says that the user is not in the room, nor about to be.
 func out(m store.Membership) bool { return m.Membership == "leave" || m.Membership == "ban" }
 
 // update brings the rooms up to date. The caller holds mu.
@@ -75,7 +74,6 @@ func (u *userRooms) read(ctx context.Context, s *Syncer, user id.UserID, members
 	}
 	old := u.rooms
 	u.rooms, u.order = make(map[id.RoomID]*listed, len(memberships)), u.order[:0:0]
-	u.version++
 	for _, m := range memberships {
 		l := &listed{membership: m, activity: m.Position}
 		if before := old[m.RoomID]; before != nil && before.membership.EventID == m.EventID {

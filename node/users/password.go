@@ -130,8 +130,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 }
 
 // check tells whether the password made the stored hash. An empty hash (no such account, or one without a password)
-// costs as much as a real one and is never right. It must be the
-// caller's turn.
+// costs as much as a real one and is never right. It must be the caller's turn.
 func (h *hasher) check(stored, password string) bool {
 	usable := stored != ""
 	if !usable {
