@@ -104,8 +104,8 @@ func (s *Store) lostAfter(p Position) (upto Position, lost bool) {
 	return 0, false
 }
 
-// Lost tells whether this server's database had come to a position once of which this one, an older copy, knows nothing. Also the starts
-// after the first with this copy tell so.
+// Lost is told how far the database had come in a process before this one, and tells whether this one is an older copy, which knows nothing
+// of that. Also the starts after the first with this copy tell so.
 func (s *Store) Lost(p Position) bool {
 	_, lost := s.lostAfter(p)
 	return lost || p > s.found
