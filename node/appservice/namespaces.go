@@ -41,7 +41,11 @@ func (n Namespaces) Exclusive(name string) bool {
 // is silent.
 func (r *reader) regex(field string, value *yaml.Node) *regexp.Regexp {
 	text := r.text(field, value, maxRegexBytes)
-	compiled, err := regexp.Compile("^(?:" + text + ")")
+	_, err := regexp.Compile(text) // by itself: "a)|(b" would be good within brackets
+	if err == nil {
+		text = "^(?:" + text + ")"
+	}
+	compiled, err := regexp.Compile(text)
 	if err != nil {
 		r.wrong(value, field, "%q can't be used: %v; lookaheads and backreferences are not possible, and [ ( * + ? need a backslash before them where they mean themselves",
 			text, err)

@@ -68,6 +68,7 @@ func TestWrongRegistrations(t *testing.T) {
 		{`_irc_bot`, `@bot:example.org`}:                 `wrong.yaml:6: sender_localpart: "@bot:example.org" is not the part of a user ID between @ and the colon`,
 		{`exclusive: true`, `exclusive: sometimes`}:      `wrong.yaml:9: namespaces.users.exclusive: true or false is expected`,
 		{`"@_irc_bridge_.*"`, `"@(?!x)"`}:                `wrong.yaml:10: namespaces.users.regex: "@(?!x)" can't be used:`,
+		{`"@_irc_bridge_.*"`, `"@a)|(.*"`}:               `wrong.yaml:10: namespaces.users.regex: "@a)|(.*" can't be used:`,
 		{"exclusive: true\n      regex", "regex"}:        `wrong.yaml:9: namespaces.users: an entry needs both regex: and exclusive:`,
 		{`rooms: []`, `room: []`}:                        `namespaces: has the key "room"; only users, aliases and rooms have a meaning`,
 		{good, `nonsense`}:                               `wrong.yaml: this is no registration`,
