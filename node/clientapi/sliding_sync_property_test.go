@@ -206,15 +206,7 @@ var _ = Describe("clients that slide", func() {
 		seed := uint64(GinkgoRandomSeed())
 		AddReportEntry("seed", seed, ReportEntryVisibilityFailureOrVerbose)
 		random := rand.New(rand.NewPCG(seed, 2))
-		t := &town{w: newWorld(nil), random: random}
-		for _, name := range []string{"alice", "bob", "carol", "dave"} {
-			t.people = append(t.people, t.w.register(name))
-		}
-		for _, options := range []obj{
-			{"preset": "public_chat", "room_version": "11"}, {"preset": "public_chat", "name": "named"}, {"preset": "private_chat"},
-		} {
-			t.rooms = append(t.rooms, t.people[0].room(options))
-		}
+		t := newTown(random)
 		var clients []*slider
 		for _, p := range t.people {
 			clients = append(clients, newSlider(p, random))

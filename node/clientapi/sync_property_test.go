@@ -20,6 +20,20 @@ type town struct {
 	serial int
 }
 
+// newTown is four people, none of whom is in a room of the others yet.
+func newTown(random *rand.Rand) *town {
+	t := &town{w: newWorld(nil), random: random}
+	for _, name := range []string{"alice", "bob", "carol", "dave"} {
+		t.people = append(t.people, t.w.register(name))
+	}
+	for _, options := range []obj{
+		{"preset": "public_chat", "room_version": "11"}, {"preset": "public_chat", "name": "named"}, {"preset": "private_chat"},
+	} {
+		t.rooms = append(t.rooms, t.people[0].room(options))
+	}
+	return t
+}
+
 func (t *town) person() *person { return t.people[t.random.IntN(len(t.people))] }
 func (t *town) room() string    { return t.rooms[t.random.IntN(len(t.rooms))] }
 func (t *town) text() string    { t.serial++; return fmt.Sprint("text ", t.serial) }
@@ -86,15 +100,7 @@ var _ = Describe("clients that sync", func() {
 		seed := uint64(GinkgoRandomSeed())
 		AddReportEntry("seed", seed, ReportEntryVisibilityFailureOrVerbose)
 		random := rand.New(rand.NewPCG(seed, 1))
-		t := &town{w: newWorld(nil), random: random}
-		for _, name := range []string{"alice", "bob", "carol", "dave"} {
-			t.people = append(t.people, t.w.register(name))
-		}
-		for _, options := range []obj{
-			{"preset": "public_chat", "room_version": "11"}, {"preset": "public_chat", "name": "named"}, {"preset": "private_chat"},
-		} {
-			t.rooms = append(t.rooms, t.people[0].room(options))
-		}
+		t := newTown(random)
 		var clients []*model
 		for _, p := range t.people {
 			clients = append(clients, newModel(p, random))
