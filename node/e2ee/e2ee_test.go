@@ -152,6 +152,22 @@ var _ = Describe("keys", func() {
 		Expect(unused).To(BeEmpty())
 	})
 
+	It("of an upload are handed out in the order of their names", func() {
+		upload := e2ee.Upload{OneTimeKeys: map[string]json.RawMessage{}}
+		var names []string
+		for i := range 20 {
+			names = append(names, fmt.Sprintf("signed_curve25519:%02d", i))
+			upload.OneTimeKeys[names[i]] = json.RawMessage(`{"key":"x"}`)
+		}
+		_, err := there.UploadKeys(ctx, zoe, "ONE", upload)
+		Expect(err).NotTo(HaveOccurred())
+		for _, name := range names {
+			claimed, err := here.Claim(ctx, map[id.UserID]map[string]string{zoe: {"ONE": "signed_curve25519"}}, 0)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(claimed.OneTimeKeys[zoe]["ONE"]).To(HaveKey(name))
+		}
+	})
+
 	It("of cross-signing need authentication only to be replaced, and a bad signature is refused", func() {
 		public, private, err := ed25519.GenerateKey(rand.Reader)
 		Expect(err).NotTo(HaveOccurred())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"hanse/federation"
@@ -85,13 +87,15 @@ func without(canonical json.RawMessage, member string) (json.RawMessage, error) 
 	return canonicaljson.Marshal(object)
 }
 
-// oneTimeKeys reads keys by "algorithm:id".
+// oneTimeKeys reads keys by "algorithm:id", and has them in the order of these: the one in which they are given out, where the specification
+// leaves it open.
 func oneTimeKeys(keys map[string]json.RawMessage, fallback bool) ([]store.OneTimeKey, error) {
 	if len(keys) > maxOneTimeKeys {
 		return nil, federation.TooLarge("these are too many one-time keys")
 	}
 	var all []store.OneTimeKey
-	for name, raw := range keys {
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		raw := keys[name]
 		algorithm, keyID, ok := strings.Cut(name, ":")
 		if !ok || algorithm == "" || keyID == "" || len(name) > maxNameBytes {
 			return nil, federation.InvalidParam("a one-time key's name must be algorithm:id")
