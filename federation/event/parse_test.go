@@ -309,3 +309,17 @@ func TestContentHash(t *testing.T) {
 		t.Errorf("redacted %s", r.JSON())
 	}
 }
+
+// Servers once sent fields of their own at the top of events. Synapse and Dendrite leave them out of the content hash; if we did not, the
+// same event would be whole there and redacted here.
+func TestContentHashOfFieldsBesideTheFormat(t *testing.T) {
+	for _, rules := range roomversion.All() {
+		e := sign(t, rules, Draft{Type: "m.room.power_levels", StateKey: new(""), Content: []byte(`{"invite":50}`)})
+		for field, covered := range map[string]bool{"age_ts": false, "destinations": false, "outlier": false, "age": true, "prev_content": true} {
+			got, err := Parse(rules, canonicaljson.SetMember(nil, e.JSON(), field, []byte(`{"a":1}`)))
+			if err != nil || got.ID() != e.ID() || got.ContentHashMatches() == covered {
+				t.Errorf("%s in version %s: %v, the hash covers it: %v", field, rules.Version, err, !got.ContentHashMatches())
+			}
+		}
+	}
+}

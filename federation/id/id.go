@@ -26,7 +26,11 @@ type Error struct {
 
 // Error is a sentence for people.
 func (e *Error) Error() string {
-	return fmt.Sprintf("%q is not a %s: %s", e.Text, e.Kind, e.Reason)
+	article := "a"
+	if e.Kind == eventID {
+		article = "an"
+	}
+	return fmt.Sprintf("%q is not %s %s: %s", e.Text, article, e.Kind, e.Reason)
 }
 
 // refuse makes the error for a text of the given kind.
