@@ -65,7 +65,7 @@ func stateDraft(sender id.UserID, eventType, stateKey string, content map[string
 }
 
 func messageDraft(sender id.UserID, text string) event.Draft {
-	return event.Draft{Type: "m.room.message", Sender: sender, Content: encode(map[string]any{"msgtype": "m.text", "body": text})}
+	return event.Draft{Type: "m.room.message", Sender: sender, Content: encode(message{"m.text", text})}
 }
 
 // encode is for values that always encode: maps of texts and numbers.

@@ -206,12 +206,10 @@ func (s *server) doLarge(ctx context.Context, to id.ServerName, c call, size int
 		request.Header.Set("Content-Type", "application/json")
 	}
 	response, err := s.client.Do(request)
-	return finishLarge(response, err, size)
+	return finish(response, err, size)
 }
 
-func finish(response *http.Response, err error) ([]byte, error) { return finishLarge(response, err, 0) }
-
-func finishLarge(response *http.Response, err error, size int) ([]byte, error) {
+func finish(response *http.Response, err error, size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -221,18 +219,22 @@ func finishLarge(response *http.Response, err error, size int) ([]byte, error) {
 	if _, err := read.ReadFrom(io.LimitReader(response.Body, maxBody)); err != nil {
 		return nil, err
 	}
-	body := read.Bytes()
-	if response.StatusCode == http.StatusOK {
+	return accepted(response.StatusCode, response.Header.Get("Retry-After"), read.Bytes())
+}
+
+// accepted is the body of an answer, or a *refusal if its status is not 200.
+func accepted(status int, retryAfter string, body []byte) ([]byte, error) {
+	if status == http.StatusOK {
 		return body, nil
 	}
-	refused := &refusal{status: response.StatusCode, body: string(body[:min(len(body), 300)])}
+	refused := &refusal{status: status, body: string(body[:min(len(body), 300)])}
 	var said struct {
 		RetryAfterMS int64 `json:"retry_after_ms"`
 	}
 	if json.Unmarshal(body, &said) == nil {
 		refused.retryAfter = time.Duration(said.RetryAfterMS) * time.Millisecond
 	}
-	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && refused.retryAfter == 0 {
+	if seconds, err := strconv.Atoi(retryAfter); err == nil && refused.retryAfter == 0 {
 		refused.retryAfter = time.Duration(seconds) * time.Second
 	}
 	return nil, refused

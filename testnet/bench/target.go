@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +36,7 @@ type target struct {
 	command   adapter.Command
 	process   *adapter.Process
 	keys      map[id.KeyID]ed25519.PublicKey
-	http      *http.Client // for clients
+	wire      *wire // for clients
 	txns      atomic.Int64
 }
 
@@ -56,14 +55,14 @@ func (t *target) start(ctx context.Context) (time.Duration, error) {
 
 // stop ends the server in order; kill ends it at once.
 func (t *target) stop() error {
-	t.http.CloseIdleConnections()
+	t.wire.close()
 	return t.process.Stop()
 }
 
 func (t *target) kill() {
 	if t.process != nil {
 		t.process.Kill()
-		t.http.CloseIdleConnections()
+		t.wire.close()
 	}
 }
 
@@ -110,15 +109,11 @@ func (t *target) newSessions(ctx context.Context, prefix string, n int) ([]*sess
 
 // call makes a request of the client-server API; a *refusal if the answer is not 200.
 func (s *session) call(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, s.target.orders.ClientURL()+path, bytes.NewReader(body))
+	r, err := s.target.wire.ask(ctx, method, path, s.token, body)
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Authorization", "Bearer "+s.token)
-	if len(body) > 0 {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	return finish(s.target.http.Do(request))
+	return accepted(r.status, r.retryAfter, r.body)
 }
 
 // get makes a request and decodes the answer.
@@ -138,12 +133,18 @@ func roomPath(roomID, rest string) string {
 	return "/_matrix/client/v3/rooms/" + url.PathEscape(roomID) + "/" + rest
 }
 
+// message is the content of a message.
+type message struct {
+	Type string `json:"msgtype"`
+	Body string `json:"body"`
+}
+
 // say sends a message. txn 0 takes a new transaction ID; the same one again sends the same message again.
 func (s *session) say(ctx context.Context, roomID, text string, txn int64) (sent, error) {
 	if txn == 0 {
 		txn = s.target.txns.Add(1)
 	}
-	body := encode(map[string]any{"msgtype": "m.text", "body": text})
+	body := encode(message{"m.text", text})
 	said := sent{text: text, user: s.id, at: time.Now()}
 	raw, err := s.call(ctx, http.MethodPut, roomPath(roomID, "send/m.room.message/b"+strconv.FormatInt(txn, 10)), body)
 	said.ack = time.Now()
@@ -224,10 +225,7 @@ func newTarget(c candidate, name id.ServerName, orders adapter.Orders) (*target,
 	command.Env = append(command.Env, "HANSE_LOG=info") // as servers run; a testnet's nodes say each request. To others it means nothing
 	return &target{
 		candidate: c, name: name, orders: orders, command: command,
-		http: &http.Client{
-			Transport: &http.Transport{MaxIdleConnsPerHost: 2048, MaxIdleConns: 4096, DisableCompression: true},
-			Timeout:   requestTimeout,
-		},
+		wire: &wire{address: strings.TrimPrefix(orders.ClientURL(), "http://")},
 	}, nil
 }
 
