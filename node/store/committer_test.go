@@ -191,6 +191,25 @@ var _ = onEach("The schema", func(db *fixture) {
 		Expect(errors.As(err, &schema)).To(BeTrue())
 		Expect(schema.Stored).To(Equal(999))
 	})
+
+	It("that lacks what an older version had is refused, not built upon", func(ctx SpecContext) {
+		write, read, err := db.dialect.Connect(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		defer write.Close() //nolint:errcheck // a test
+		defer read.Close()  //nolint:errcheck // a test
+		const old = 9
+		for _, statement := range []string{fmt.Sprint("DELETE FROM schema_version WHERE version > ", old), "DROP TABLE media_usage"} {
+			_, err = write.ExecContext(ctx, statement)
+			Expect(err).NotTo(HaveOccurred())
+		}
+		_, err = store.Open(ctx, db.dialect, store.Options{ServerName: self})
+		var unfinished *store.UnfinishedSchemaError
+		Expect(errors.As(err, &unfinished)).To(BeTrue(), "%v", err)
+		Expect(*unfinished).To(And(HaveField("Stored", old), HaveField("Table", "media_usage")))
+		var stored int
+		Expect(write.QueryRowContext(ctx, "SELECT MAX(version) FROM schema_version").Scan(&stored)).To(Succeed())
+		Expect(stored).To(Equal(old), "nothing was changed")
+	})
 })
 
 var _ = Describe("SQLite", func() {

@@ -43,6 +43,20 @@ func (e *SchemaError) Error() string {
 		"it was last used by a newer Hanse; run that one, or restore a backup", e.Stored, e.Known)
 }
 
+// UnfinishedSchemaError says that the database lacks a table that its schema version promises. Nothing was changed in it.
+type UnfinishedSchemaError struct {
+	Stored int
+	Table  string
+	cause  error
+}
+
+func (e *UnfinishedSchemaError) Error() string {
+	return fmt.Sprintf("this database has schema version %d, but can't be read as such (table %s: %v): it was made by an unfinished "+
+		"build of Hanse, whose databases no other build can read, or is damaged; go on with the build that made it, or restore a backup", e.Stored, e.Table, e.cause)
+}
+
+func (e *UnfinishedSchemaError) Unwrap() error { return e.cause }
+
 // unavailable is a failure of the database itself, whatever was asked of it: it is gone, or its disk is full, read-only or
 // broken. The log has said so once; who asked, a client or a server, is told to try again later.
 type unavailable struct{ cause error }

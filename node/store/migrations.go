@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -76,6 +77,9 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 			return fmt.Errorf("store: %w", err)
 		}
 	}
+	if err := checkTables(ctx, db, steps); err != nil {
+		return err
+	}
 	for _, step := range steps {
 		have, err := step.apply(ctx, db, d)
 		if err != nil {
@@ -87,6 +91,32 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 	}
 	return nil
 }
+
+// checkTables refuses a database that is to be brought up to date and has not what its schema version promises: builds from
+// before a release numbered their steps otherwise. To build on it would spoil it.
+func checkTables(ctx context.Context, db *sql.DB, steps []migration) error {
+	var have int
+	if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&have); err != nil {
+		return fmt.Errorf("store: reading the schema version: %w", err)
+	}
+	if have >= len(steps) {
+		return nil
+	}
+	for _, step := range steps[:have] {
+		for _, statement := range step.statements {
+			table := createdTable.FindStringSubmatch(statement)
+			if table == nil {
+				continue
+			}
+			if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table[1]+" WHERE 1 = 0"); err != nil {
+				return &UnfinishedSchemaError{Stored: have, Table: table[1], cause: err}
+			}
+		}
+	}
+	return nil
+}
+
+var createdTable = regexp.MustCompile(`^CREATE TABLE (\w+)`)
 
 // apply makes the step unless the database has it; have is the version that it had.
 func (m migration) apply(ctx context.Context, db *sql.DB, d Dialect) (have int, err error) {
