@@ -56,15 +56,10 @@ var acts = map[string]func(context.Context, deed) (string, error){
 	"react":  func(ctx context.Context, d deed) (string, error) { return d.relates(ctx, "m.reaction", "m.annotation") },
 	"thread": func(ctx context.Context, d deed) (string, error) { return d.relates(ctx, "m.room.message", "m.thread") },
 	"redact": func(ctx context.Context, d deed) (string, error) {
-		var answer struct {
-			EventID string `json:"event_id"`
-		}
 		if d.cited == "" {
 			return "", nil
 		}
-		path := fmt.Sprintf("/_matrix/client/v3/rooms/%s/redact/%s/%d", url.PathEscape(d.room.ID), url.PathEscape(d.cited), d.number)
-		err := d.by.Call(ctx, "PUT", path, nil, map[string]any{}, &answer)
-		return answer.EventID, err
+		return redact(ctx, d.by.User, d.room.ID, d.cited, d.number)
 	},
 	"join": func(ctx context.Context, d deed) (string, error) {
 		_, err := d.by.Join(ctx, d.room.ID, d.via()...)

@@ -54,25 +54,29 @@ func makeRoom(ctx context.Context, u *user.User, version, alias, serverName stri
 	return room, "#" + alias + ":" + serverName
 }
 
+// known skips a test in a room version that the peer does not know.
+func known(ctx context.Context, version string) {
+	GinkgoHelper()
+	var answer struct {
+		Capabilities struct {
+			RoomVersions struct {
+				Available map[string]string `json:"available"`
+			} `json:"m.room_versions"`
+		} `json:"capabilities"`
+	}
+	Expect(peer.newUser(ctx).Call(ctx, "GET", "/_matrix/client/v3/capabilities", nil, nil, &answer)).To(Succeed())
+	if _, is := answer.Capabilities.RoomVersions.Available[version]; !is {
+		Skip(peerTitle + " does not know version " + version)
+	}
+}
+
 // meet is joins by alias and by invite, talk, a profile of state, and leaving.
 func meet(d direction, version string) {
 	var (
 		alice, bob, carol *user.User
 		room, alias       string
 	)
-	BeforeAll(func(ctx SpecContext) {
-		var known struct {
-			Capabilities struct {
-				RoomVersions struct {
-					Available map[string]string `json:"available"`
-				} `json:"m.room_versions"`
-			} `json:"capabilities"`
-		}
-		Expect(peer.newUser(ctx).Call(ctx, "GET", "/_matrix/client/v3/capabilities", nil, nil, &known)).To(Succeed())
-		if _, is := known.Capabilities.RoomVersions.Available[version]; !is {
-			Skip(peerTitle + " does not know version " + version)
-		}
-	}, NodeTimeout(time.Minute))
+	BeforeAll(func(ctx SpecContext) { known(ctx, version) }, NodeTimeout(time.Minute))
 
 	It("is joined by its alias", func(ctx SpecContext) {
 		alice, bob = (*d.resident).newUser(ctx), (*d.visitor).newUser(ctx)
