@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5" // asks whether the database answers, without opening it as a node does
-	"golang.org/x/crypto/ed25519"
-
 	"hanse/federation/id"
 	"hanse/keys"
 	"hanse/node/admin"
@@ -54,7 +52,7 @@ func (c Config) Diagnose(ctx context.Context, name string) (*doctor.Report, erro
 	}
 	if own {
 		d.own(ctx)
-		options.Keys, options.Delegation = d.keys, id.ServerName(c.Federation.WellKnown)
+		options.Key, options.Delegation = d.key, id.ServerName(c.Federation.WellKnown)
 	}
 	seen := doctor.Examine(ctx, name, options)
 	d.report.Findings = append(d.report.Findings, seen.Findings...)
@@ -68,7 +66,7 @@ type diagnosis struct {
 	config  Config // with the defaults
 	report  *doctor.Report
 	running bool
-	keys    map[id.KeyID]ed25519.PublicKey
+	key     keys.SigningKey
 }
 
 func (d *diagnosis) fine(area, where, format string, args ...any) {
@@ -150,7 +148,7 @@ func (d *diagnosis) signingKey() {
 		d.wrong("keys", path, err.Error(), "restore the file from a backup")
 		return
 	}
-	d.keys = map[id.KeyID]ed25519.PublicKey{file.Current.ID: file.Current.Private.Public().(ed25519.PublicKey)}
+	d.key = file.Current
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		d.warn("keys", path, fmt.Sprintf("other users may read the signing key (%s)", info.Mode().Perm()), "chmod 600 "+path)
 	}

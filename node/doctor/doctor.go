@@ -15,9 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ed25519"
-
 	"hanse/federation/id"
+	"hanse/keys"
 	"hanse/resolver"
 )
 
@@ -82,8 +81,9 @@ type Options struct {
 	Roots     *x509.CertPool // nil: the system's
 	Allow     []netip.Prefix // addresses that may be called although they are not public
 	UserAgent string
-	// Keys are the keys that the server must publish: its own, where it is our own server. nil: whatever it has.
-	Keys map[id.KeyID]ed25519.PublicKey
+	// Key signs for the server, where it is our own: it must publish that one, and takes what is signed by it. The zero value: it
+	// is another's.
+	Key keys.SigningKey
 	// Delegation is what well-known must say, of our own server: federation.well_known. "": whatever it says.
 	Delegation id.ServerName
 	// Timeout bounds each step; 0 means 10 s.

@@ -41,7 +41,7 @@ func (x *examination) examineTarget(target resolver.Target) bool {
 	if !ok {
 		return false
 	}
-	version, ok := x.get(secure, target, "/_matrix/federation/v1/version")
+	version, ok := x.get(secure, target, "/_matrix/federation/v1/version", "")
 	if !ok {
 		return false
 	}
@@ -49,8 +49,12 @@ func (x *examination) examineTarget(target resolver.Target) bool {
 	if !x.version(where, version) {
 		return false
 	}
-	document, ok := x.get(secure, target, "/_matrix/key/v2/server")
-	return ok && x.keyDocument(where, document)
+	document, ok := x.get(secure, target, "/_matrix/key/v2/server", "")
+	if !ok || !x.keyDocument(where, document) {
+		return false
+	}
+	x.passage(secure, target, where)
+	return true
 }
 
 func dialHint(err error, target resolver.Target) string {
@@ -154,8 +158,8 @@ type bufferedTLS struct {
 	reader *bufio.Reader
 }
 
-// get makes a request over a connection that is open.
-func (x *examination) get(conn *bufferedTLS, target resolver.Target, path string) (webAnswer, bool) {
+// get makes a request over a connection that is open, signed if an Authorization header is given.
+func (x *examination) get(conn *bufferedTLS, target resolver.Target, path, authorization string) (webAnswer, bool) {
 	where := target.Addr.String()
 	_ = conn.SetDeadline(time.Now().Add(x.Timeout)) // of a connection that works
 	request, err := http.NewRequestWithContext(x.ctx, http.MethodGet, "https://"+target.Host+path, nil)
@@ -165,6 +169,9 @@ func (x *examination) get(conn *bufferedTLS, target resolver.Target, path string
 	}
 	request.Host = target.Host
 	request.Header.Set("User-Agent", x.UserAgent)
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
+	}
 	failed := func(err error) (webAnswer, bool) {
 		mend := "see the log of the server or of the proxy there"
 		if netError, ok := errors.AsType[net.Error](err); ok && netError.Timeout() {
@@ -247,9 +254,9 @@ func (x *examination) keyDocument(where string, answer webAnswer) bool {
 		x.wrong("keys", where, "its keys are valid until "+until.UTC().Format(time.RFC3339)+" only", "a proxy or cache gives out an old answer, or its clock is wrong")
 		return false
 	}
-	for keyID, public := range x.Keys {
-		if published, ok := document.VerifyKeys[keyID]; !ok || !published.Equal(public) {
-			x.wrong("keys", where, fmt.Sprintf("the server there has other keys than this one: %s of our signing key file is not among them", keyID),
+	if len(x.Key.Private) > 0 {
+		if published, ok := document.VerifyKeys[x.Key.ID]; !ok || !published.Equal(x.Key.Private.Public()) {
+			x.wrong("keys", where, fmt.Sprintf("the server there has other keys than this one: %s of our signing key file is not among them", x.Key.ID),
 				"another server answers for our name, or a proxy forwards to an old one")
 			return false
 		}

@@ -1,0 +1,116 @@
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"hanse/federation"
+	"hanse/resolver"
+)
+
+const (
+	// plainEvent and escapedEvent are IDs of events that there are not, in a path. Event IDs of old rooms have slashes in them, and
+	// signatures cover the path as it was sent.
+	plainEvent, escapedEvent = "/_matrix/federation/v1/event/%24doctor", "/_matrix/federation/v1/event/%24doctor%2F%21%3Adoctor"
+	// largeTransaction is the size of a transaction that may well come: half as many events as it may have, of the largest size;
+	// in bytes.
+	largeTransaction = 25 * 64 << 10
+)
+
+// asForward is how a path gets through proxies as it was sent.
+const asForward = "the reverse proxy must forward the path as it came (nginx: proxy_pass http://127.0.0.1:8008; with nothing after the port, not even a slash, " +
+	"and no rewrite; Apache: AllowEncodedSlashes NoDecode, and nocanon at the end of ProxyPass)"
+
+// passage finds out what a proxy on the way does to requests that a browser would not make. It closes the connection.
+func (x *examination) passage(conn *bufferedTLS, target resolver.Target, where string) {
+	defer conn.Close()
+	if len(x.Key.Private) > 0 {
+		if !x.signed(conn, target, where) {
+			return
+		}
+	} else if !x.unsigned(conn, target, where) {
+		return
+	}
+	x.large(conn, target, where)
+}
+
+// unsigned asks for events without a signature: where the path of the plain one is known, that of the other is, too.
+func (x *examination) unsigned(conn *bufferedTLS, target resolver.Target, where string) (goOn bool) {
+	plain, ok := x.get(conn, target, plainEvent, "")
+	if !ok {
+		return false
+	}
+	escaped, ok := x.get(conn, target, escapedEvent, "")
+	if ok && plain.status == http.StatusUnauthorized && escaped.status != http.StatusUnauthorized {
+		x.wrong("proxy", where, fmt.Sprintf("paths with %%2F in them don't get through: it answers %d where it should ask for a signature", escaped.status), asForward)
+	}
+	return ok
+}
+
+// signed asks our own server, as ourselves.
+func (x *examination) signed(conn *bufferedTLS, target resolver.Target, where string) (goOn bool) {
+	ask := func(path string) (webAnswer, bool) {
+		authorization, err := federation.SignRequest(x.Key, http.MethodGet, path, x.name, x.name, nil)
+		if err != nil {
+			x.wrong("keys", where, err.Error(), "restore the signing key from a backup")
+			return webAnswer{}, false
+		}
+		return x.get(conn, target, path, authorization.String())
+	}
+	plain, ok := ask(plainEvent)
+	if !ok {
+		return false
+	}
+	unsigned, ok := x.get(conn, target, plainEvent, "")
+	if !ok {
+		return false
+	}
+	if plain.status == http.StatusUnauthorized {
+		if string(plain.body) == string(unsigned.body) {
+			x.wrong("proxy", where, "the Authorization header of requests doesn't get through", "the reverse proxy must forward it, and not ask for a password of its own (nginx: no auth_basic, no proxy_set_header Authorization)")
+		} else {
+			x.wrong("proxy", where, "a signed request is refused: "+told(plain), "the reverse proxy must forward path and query as they came; "+asForward)
+		}
+		return true
+	}
+	escaped, ok := ask(escapedEvent)
+	switch {
+	case !ok:
+		return false
+	case escaped.status != plain.status:
+		x.wrong("proxy", where, fmt.Sprintf("paths with %%2F in them don't get through as they were sent (%d: %s)", escaped.status, told(escaped)), asForward)
+	default:
+		x.fine("proxy", where, "signed requests get through, also with %%2F in the path")
+	}
+	return true
+}
+
+// told is the error in an answer.
+func told(answer webAnswer) string {
+	var said struct{ Errcode, Error string }
+	if json.Unmarshal(answer.body, &said) != nil || said.Errcode == "" {
+		return "not in the words of a Matrix server (Server: " + header(answer.header, "Server") + ")"
+	}
+	return said.Errcode + " " + said.Error
+}
+
+// large announces a body that is large, and sends none: who doesn't take it says so at once. Nothing can be asked after it.
+func (x *examination) large(conn *bufferedTLS, target resolver.Target, where string) {
+	_ = conn.SetDeadline(time.Now().Add(x.Timeout)) // of a connection that works
+	const path = "/_matrix/federation/v1/send/doctor"
+	if _, err := fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n",
+		path, target.Host, x.UserAgent, largeTransaction); err != nil {
+		return // who has ended the connection meanwhile has answered what counts
+	}
+	response, err := http.ReadResponse(conn.reader, nil)
+	if err != nil {
+		return // some wait for the body all the same
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusRequestEntityTooLarge {
+		x.wrong("proxy", where, fmt.Sprintf("a transaction of %.1f MiB is refused (413): events of others will be lost", float64(largeTransaction)/(1<<20)),
+			"let the reverse proxy take bodies as large as media.max_size, and never less than 13 MiB (nginx: client_max_body_size 100m;)")
+	}
+}
