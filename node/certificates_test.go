@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -209,17 +208,6 @@ func (a *authority) issue(payload []byte) {
 	a.chain = append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}), a.pem...)
 }
 
-// free is a loopback address that nobody has.
-func free(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 // handshake is the certificate that a listener shows for a name.
 func handshake(t *testing.T, address, name string, roots *x509.CertPool) (*x509.Certificate, error) {
 	t.Helper()
@@ -238,9 +226,13 @@ func TestACME(t *testing.T) {
 			a := newAuthority(t)
 			config := testConfig(t)
 			config.Federation.Certificate, config.Federation.Key = "", ""
-			config.ACME = ACMEConfig{AcceptTerms: true, Directory: a.url("/directory"), Names: []string{"more.test"}, Listen: []string{free(t)}}
+			places, err := fabric.Places(2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.ACME = ACMEConfig{AcceptTerms: true, Directory: a.url("/directory"), Names: []string{"more.test"}, Listen: []string{places[1].Client()}}
 			config.Federation.TrustedCAs = filepath.Join(t.TempDir(), "ca.crt")
-			config.Client.Listen, config.Federation.Listen = []string{free(t)}, []string{free(t)}
+			config.Client.Listen, config.Federation.Listen = []string{places[0].Client()}, []string{places[0].Federation()}
 			if err := os.WriteFile(config.Federation.TrustedCAs, a.pem, 0o600); err != nil {
 				t.Fatal(err)
 			}

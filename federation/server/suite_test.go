@@ -25,7 +25,7 @@ import (
 
 func TestServer(t *testing.T) {
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(20 * time.Second) // on a loaded machine
+	SetDefaultEventuallyTimeout(2 * time.Minute) // on a loaded machine
 	RunSpecs(t, "federation/server")
 }
 

@@ -35,17 +35,6 @@ type world struct {
 	stop   func()
 }
 
-// freeAddress is a loopback address with a port that nobody has.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	// The path is longer than a socket's may be.
@@ -57,12 +46,16 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificate, key, err := ca.Issue("127.0.0.1")
+	places, err := fabric.Places(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := node.Config{ServerName: freeAddress(t), DataDir: filepath.Join(dir, "data")}
-	config.Client.Listen = []string{freeAddress(t)}
+	certificate, key, err := ca.Issue(places[0].IP.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := node.Config{ServerName: places[0].Federation(), DataDir: filepath.Join(dir, "data")}
+	config.Client.Listen = []string{places[0].Client()}
 	config.Federation.Listen = []string{config.ServerName}
 	config.Federation.Certificate, config.Federation.Key = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	config.Federation.TrustedCAs, config.Federation.AllowAddresses = filepath.Join(dir, "ca.crt"), []string{"127.0.0.0/8"}
@@ -173,11 +166,10 @@ func check(t *testing.T, x admin.Explanation, number int) admin.Check {
 // eventually waits for what another goroutine does.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for range 1000 {
+	for until := time.Now().Add(2 * time.Minute); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		if done() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("it never came to be: %s", what)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -23,6 +22,7 @@ import (
 
 	"hanse/node"
 	"hanse/node/store/postgres"
+	"hanse/testnet/fabric"
 )
 
 // nodeEnvironment has the configuration of a node where this program is to be one: tests start themselves, to have something to
@@ -58,7 +58,7 @@ func beNode(text string) int {
 
 func TestApplicationServices(t *testing.T) {
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(60 * time.Second) // on a loaded machine
+	SetDefaultEventuallyTimeout(2 * time.Minute) // on a loaded machine
 	RunSpecs(t, "application services")
 }
 
@@ -103,13 +103,12 @@ func freshPostgres(ctx context.Context) string {
 	return before[:strings.LastIndex(before, "/")+1] + name + "?" + query
 }
 
-// freeAddress is one that nobody listens on.
+// freeAddress is one that nobody listens on. Nor does a connection get its port while nobody does.
 func freeAddress() string {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	places, err := fabric.Places(1)
 	Expect(err).NotTo(HaveOccurred())
-	defer listener.Close() //nolint:errcheck // it is only looked at
-	return listener.Addr().String()
+	return places[0].Client()
 }
 
 // world is a node, as a process, and a bridge.

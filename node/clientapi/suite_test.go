@@ -42,7 +42,7 @@ import (
 
 func TestClientAPI(t *testing.T) {
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(20 * time.Second) // on a loaded machine
+	SetDefaultEventuallyTimeout(2 * time.Minute) // on a loaded machine
 	RunSpecs(t, "client API")
 }
 

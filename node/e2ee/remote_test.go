@@ -141,7 +141,7 @@ var _ = Describe("device lists of other servers", func() {
 	BeforeEach(func() { ctx = context.Background() })
 	devices := func(e *e2ee.E2EE, user id.UserID) []string {
 		GinkgoHelper()
-		keys, err := e.Query(ctx, alice, map[id.UserID][]string{user: nil}, time.Second)
+		keys, err := e.Query(ctx, alice, map[id.UserID][]string{user: nil}, time.Minute)
 		Expect(err).NotTo(HaveOccurred())
 		var names []string
 		for name := range keys.DeviceKeys[user] {
@@ -219,7 +219,7 @@ var _ = Describe("device lists of other servers", func() {
 			},
 		}
 		e, s := scripted(GinkgoTB(), others, zoe, ghost)
-		keys, err := e.Query(ctx, alice, map[id.UserID][]string{zoe: nil, ghost: nil}, time.Second)
+		keys, err := e.Query(ctx, alice, map[id.UserID][]string{zoe: nil, ghost: nil}, time.Minute)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(keys.Failures).To(BeEmpty())
 		Expect(keys.DeviceKeys[zoe]).To(HaveKey("PHONE"))
@@ -251,7 +251,7 @@ var _ = Describe("device lists of other servers", func() {
 		e, s := scripted(GinkgoTB(), others, users...)
 		check := func() {
 			GinkgoHelper()
-			keys, err := e.Query(ctx, alice, wanted, time.Second)
+			keys, err := e.Query(ctx, alice, wanted, time.Minute)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(keys.DeviceKeys).To(HaveLen(len(users)))
 			for _, devices := range keys.DeviceKeys {
@@ -341,13 +341,13 @@ var _ = Describe("device lists of other servers", func() {
 		}
 		e, _ := scripted(GinkgoTB(), others, zoe)
 		for range 2 {
-			keys, err := e.Query(ctx, alice, map[id.UserID][]string{zoe: nil}, time.Second)
+			keys, err := e.Query(ctx, alice, map[id.UserID][]string{zoe: nil}, time.Minute)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(keys.Failures).To(HaveKey(far))
 		}
 		Expect(others.times("devices")).To(Equal(1))
 		for range 2 {
-			claimed, err := e.Claim(ctx, map[id.UserID]map[string]string{zoe: {"PHONE": "signed_curve25519"}, "@x:slow.test": {"A": "signed_curve25519"}}, 50*time.Millisecond)
+			claimed, err := e.Claim(ctx, map[id.UserID]map[string]string{zoe: {"PHONE": "signed_curve25519"}, "@x:slow.test": {"A": "signed_curve25519"}}, time.Second)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(claimed.OneTimeKeys).To(HaveLen(1))
 			Expect(claimed.OneTimeKeys[zoe]).To(HaveLen(1))

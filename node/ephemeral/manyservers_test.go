@@ -124,5 +124,5 @@ var _ = Describe("a room of many servers", func() {
 			Expect(number).To(BeNumerically("<=", seconds), string(server))
 		}
 		Expect(w.store.Stats().Operations-before).To(Equal(own), "receipts of our own are the only writes")
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(5*time.Minute))
 })

@@ -66,7 +66,7 @@ var _ = Describe("presence", func() {
 			Expect(known).To(BeTrue())
 			Expect(users).To(told)
 		}
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(5*time.Minute))
 
 	It("goes to servers that begin to share a room, of who is there", func(ctx context.Context) {
 		w := with(ephemeral.PresenceBoth)
@@ -102,7 +102,7 @@ var _ = Describe("presence", func() {
 			both = append(both, out.to...)
 		}
 		Expect(both).To(ConsistOf(far, id.ServerName("new.test")))
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(5*time.Minute))
 
 	It("comes in of the origin's own users who share a room", func(ctx context.Context) {
 		w := with(ephemeral.PresenceIn)

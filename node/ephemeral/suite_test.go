@@ -28,7 +28,7 @@ import (
 
 func TestEphemeral(t *testing.T) {
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(20 * time.Second) // on a loaded machine
+	SetDefaultEventuallyTimeout(2 * time.Minute) // on a loaded machine
 	RunSpecs(t, "ephemeral")
 }
 
@@ -235,7 +235,7 @@ var _ = Describe("typing", func() {
 		stop()
 		<-done
 		Eventually(watch.C).Should(BeClosed())
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(5*time.Minute))
 })
 
 var _ = Describe("receipts", func() {

@@ -36,7 +36,7 @@ import (
 
 func TestMedia(t *testing.T) {
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(20 * time.Second) // on a loaded machine
+	SetDefaultEventuallyTimeout(2 * time.Minute) // on a loaded machine
 	RunSpecs(t, "node/media")
 }
 

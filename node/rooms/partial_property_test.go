@@ -24,7 +24,7 @@ var _ = Describe("a room joined without its members", func() {
 			seed := uint64(GinkgoRandomSeed()) + uint64(i)
 			GinkgoWriter.Println("seed", seed)
 			partialRun(ctx, rand.New(rand.NewPCG(seed, 3)))
-		}, SpecTimeout(2*time.Minute))
+		}, SpecTimeout(10*time.Minute))
 	}
 })
 
@@ -94,7 +94,7 @@ func partialRun(ctx context.Context, random *rand.Rand) {
 		user := map[*host]id.UserID{one: one.user("alice"), two: two.user("bob"), three: three.user("carol")}[h]
 		last := h.say(user, roomID, "the last word")
 		for _, other := range []*host{one, two, three} {
-			Eventually(func() bool { return other.has(last) }).WithTimeout(time.Minute).WithPolling(20*time.Millisecond).Should(BeTrue(), "%s on %s", last, other.name)
+			Eventually(func() bool { return other.has(last) }).WithTimeout(2*time.Minute).WithPolling(20*time.Millisecond).Should(BeTrue(), "%s on %s", last, other.name)
 		}
 	}
 	agree(roomID, one, two, three)

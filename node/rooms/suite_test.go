@@ -10,6 +10,6 @@ import (
 
 func TestRooms(t *testing.T) {
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(30 * time.Second) // on a loaded machine
+	SetDefaultEventuallyTimeout(2 * time.Minute) // on a loaded machine
 	RunSpecs(t, "Rooms")
 }
