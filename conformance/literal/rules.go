@@ -216,7 +216,8 @@ func checkMember(e *Event, s State, signed Signed) error {
 	if _, ok := e.Content()["membership"].(string); !ok || !isState {
 		return reject("there is no state_key property, or no membership property in content")
 	}
-	if by, ok := e.Content()["join_authorised_via_users_server"]; ok && v >= 8 {
+	// The text asks this of every membership; the servers of the federation ask it of joins alone.
+	if by, ok := e.Content()["join_authorised_via_users_server"]; ok && v >= 8 && e.Membership() == "join" {
 		user, _ := by.(string)
 		if !signed(e, Domain(user)) {
 			return reject("the event is not validly signed by the homeserver of join_authorised_via_users_server")

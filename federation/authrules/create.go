@@ -66,17 +66,17 @@ func (c *check) createRoomID() error {
 }
 
 // Creators are the users who count as the room's creators: the creator that the content names in room versions 1 to
-// 10, the create event's sender in version 11, the sender and the additional creators from version 12 on.
+// 10, the create event's sender in version 11, the sender and the additional creators from version 12 on. The first is who
+// may join first. There is none where the content names a creator that is not a string.
 //
 // spec:rooms/v12#event-format
 func Creators(create *event.Event) []id.UserID {
 	rules := create.Rules()
 	if !rules.ImplicitCreator {
-		if value, ok := member(create.Content(), "creator"); ok {
-			if creator, ok := canonicaljson.String(value); ok {
-				return []id.UserID{id.UserID(creator)}
-			}
+		if creator, ok := text(create.Content(), "creator"); ok {
+			return []id.UserID{id.UserID(creator)}
 		}
+		return nil
 	}
 	users := []id.UserID{create.Sender()}
 	if rules.PrivilegedCreators {

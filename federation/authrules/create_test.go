@@ -66,3 +66,26 @@ func TestCreators(t *testing.T) {
 		}
 	}
 }
+
+// A creator that is not a string makes nobody the creator, least of all the sender.
+func TestCreatorThatIsNoText(t *testing.T) {
+	for _, rules := range roomversion.All() {
+		if rules.ImplicitCreator {
+			continue
+		}
+		w := newWorld(t, rules)
+		w.recreate(`{"creator":null}`)
+		w.unset(typePowerLevels, "")
+		w.unset(typeMember, creator)
+		join := w.event(creator, typeMember, key(creator), `{"membership":"join"}`, func(d *event.Draft) { d.PrevEvents = []id.EventID{w.create.ID()} })
+		if got := Creators(w.create); len(got) != 0 {
+			t.Errorf("room version %s: creators %v", rules.Version, got)
+		}
+		if err := Check(join, w); err == nil {
+			t.Errorf("room version %s: the sender of the create event joins as its creator", rules.Version)
+		}
+		if levels, err := LevelsOf(w); err != nil || levels.User(creator) != 0 {
+			t.Errorf("room version %s: level %d, %v", rules.Version, levels.User(creator), err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package authrules
 
 import (
+	"slices"
 	"strings"
 
 	"hanse/federation/canonicaljson"
@@ -24,13 +25,13 @@ func (c *check) member() (verdict, error) {
 	if !strings.Contains(target, ":") {
 		return next, c.reject("member.malformed", "the state key %q is not a user", target)
 	}
+	membership := c.e.Membership()
 	// spec:rooms/v12#authorisation-rules 5.2
-	if c.rules.RestrictedJoins {
+	if c.rules.RestrictedJoins && membership == "join" {
 		if err := c.authoriserSignature(); err != nil {
 			return next, err
 		}
 	}
-	membership := c.e.Membership()
 	switch {
 	case membership == "join":
 		return c.join(target)
@@ -48,7 +49,10 @@ func (c *check) member() (verdict, error) {
 }
 
 // authoriserSignature is rule 5.2, as far as it can be checked without keys: the signature has to be there. The
-// server's signature is among event.RequiredSigners, so that a bad one was found before.
+// server is among event.RequiredSigners, so that a bad signature was found before.
+//
+// The text has the rule for every membership, but no deployed server (Synapse, Dendrite) asks it of others than joins. If
+// we did, a ban with such a property would hold everywhere but here.
 func (c *check) authoriserSignature() error {
 	value, ok := member(c.e.Content(), "join_authorised_via_users_server")
 	if !ok {
@@ -69,7 +73,7 @@ func (c *check) authoriserSignature() error {
 // join is rule 5.3.
 func (c *check) join(target string) (verdict, error) {
 	// spec:rooms/v12#authorisation-rules 5.3.1
-	if prev := c.e.PrevEvents(); len(prev) == 1 && prev[0] == c.create.ID() && target == string(Creators(c.create)[0]) {
+	if prev := c.e.PrevEvents(); len(prev) == 1 && prev[0] == c.create.ID() && slices.Index(Creators(c.create), id.UserID(target)) == 0 {
 		return allow, nil
 	}
 	// spec:rooms/v12#authorisation-rules 5.3.2

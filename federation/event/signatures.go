@@ -60,7 +60,7 @@ func (e *Event) RequiredSigners() []id.ServerName {
 		add(server)
 	}
 	// The server of the user who let a restricted join in. Other memberships may have the
-	// key; what it means there is left to the authorisation rules.
+	// key; it means nothing there.
 	if e.rules.RestrictedJoins && e.membership == "join" {
 		value, _ := canonicaljson.Get(e.content, "join_authorised_via_users_server")
 		if text, ok := canonicaljson.String(value); ok {
