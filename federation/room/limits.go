@@ -38,6 +38,10 @@ const (
 	// maxState is the greatest state taken from another server; the largest rooms known have some 300,000 members.
 	maxState = 1_000_000
 
+	// maxNoted bounds the membership events of a state coming in parts that are kept in memory, at some 250 bytes each: those of the largest rooms
+	// known. What is beyond it is read again.
+	maxNoted = 300_000
+
 	// maxNewcomers and newcomerTime bound for whom, and for how long, we pass events on that were sent by servers which hadn't heard
 	// of them yet: hearing of a join takes one transaction.
 	maxNewcomers = 50
@@ -49,10 +53,6 @@ const (
 	// maxWalk bounds the walk back over soft-failed and rejected events when forward extremities are replaced. Past it an extremity
 	// may stay that is an ancestor of another, which is harmless: it is merged by our next event.
 	maxWalk = 100
-
-	// The greatest depth of an event: what a signed 64-bit integer holds, and where canonical JSON is strict, what it allows.
-	maxDepth       = 1<<63 - 1
-	maxDepthStrict = 1<<53 - 1
 
 	// maxUnsure bounds the events that are judged while the state isn't whole. They are judged again in one step, of about a second
 	// at this number; what comes beyond it is dropped, and asked for when the state is whole.

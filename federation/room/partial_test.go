@@ -258,6 +258,10 @@ func partialJoin(t *testing.T, v roomversion.Version, seed uint64) int {
 		if i == ready {
 			part.complete(join, before)
 		}
+		if i < ready && part.rand.IntN(3) == 0 { // parts of the state come between what happens in the room
+			parts := w.wholeState(before, join.ID())
+			part.step(room.Outliers{Events: parts[:part.rand.IntN(len(parts)+1)]})
+		}
 		part.receive(e)
 	}
 	if ready == len(events) {

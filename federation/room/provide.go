@@ -229,22 +229,32 @@ func (s *step) kept(e id.EventID) (bool, error) {
 // events with the same key the first one counts. It is a state only if the room's create event is in it.
 func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
 	entries := make(map[roomstate.Key]id.EventID, len(ids))
+	take := func(typ, stateKey string, e id.EventID) {
+		key := roomstate.Key{Type: typ, StateKey: stateKey}
+		if _, taken := entries[key]; !taken {
+			entries[key] = e
+		}
+	}
 	for chunk := range slices.Chunk(ids, maxSourceBatch) {
-		known, err := s.glance(chunk)
+		known, err := s.glance(s.unnoted(chunk))
 		if err != nil {
 			return roomstate.Map{}, false, err
 		}
 		for _, e := range chunk {
+			if member, ok := s.noted(e); ok {
+				s.noteMember(e, member.Member)
+				take(typeMember, member.stateKey, e)
+				continue
+			}
 			stored, ok := known[e]
 			if !ok || stored.Status == Rejected || stored.Event.RoomID() != s.m.roomID {
 				continue
 			}
 			if stateKey, ok := stored.Event.StateKey(); ok {
-				s.noteMember(stored.Event)
-				key := roomstate.Key{Type: stored.Event.Type(), StateKey: stateKey}
-				if _, taken := entries[key]; !taken {
-					entries[key] = e
+				if stored.Event.Type() == typeMember {
+					s.noteMember(e, memberOf(stored.Event))
 				}
+				take(stored.Event.Type(), stateKey, e)
 			}
 		}
 	}
@@ -253,11 +263,10 @@ func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
 }
 
 // noteMember keeps what a stored membership event says of a state that becomes the room's.
-func (s *step) noteMember(e *event.Event) {
-	if s.members == nil || e.Type() != typeMember || s.batch[e.ID()] != nil {
-		return
+func (s *step) noteMember(e id.EventID, said Member) {
+	if s.members != nil && s.batch[e] == nil {
+		s.members[e] = said
 	}
-	s.members[e.ID()] = Member{Membership: e.Membership(), Sender: e.Sender()}
 }
 
 // glance gives events without keeping them for the step: a large room's state isn't held in memory event by event.

@@ -82,6 +82,7 @@ type Machine struct {
 	servers  servers
 	resident bool
 	partial  *PartialState // nil: the state is whole
+	noted    noted         // while it isn't
 	waiting  waitingEvents
 	cache    cache
 	// newcomers are kept in memory alone: after a restart the gap they bridge has most likely closed.

@@ -372,6 +372,11 @@ func (s *step) finish() error {
 		s.partial.Unsure = append(s.partial.Unsure, s.unsure()...)
 	}
 	s.m.forward, s.m.current, s.m.partial = s.forward, current, s.partial
+	if s.partial != nil {
+		s.m.noted.learn(c.Events)
+	} else {
+		s.m.noted = noted{}
+	}
 	if c.Whole {
 		s.m.cache = newCache() // verdicts and states in it may be those of before
 		return nil

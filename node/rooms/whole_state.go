@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -24,7 +25,7 @@ import (
 const (
 	// wholeTime bounds what one server may take.
 	wholeTime = 15 * time.Minute
-	// wholeChunk is how many events of a state share a step and a commit: what happens in the room meanwhile waits no longer than for one.
+	// wholeChunk is how many events of a state share a step and a commit: what happens in the room meanwhile waits no longer than for two.
 	wholeChunk = 1000
 	// wholePasses bounds how often the events of an answer are gone through: each time those are taken whose auth events are known by then.
 	// Few need more than two or three.
@@ -58,7 +59,7 @@ type whole struct {
 }
 
 // get gets the state and has the room take it.
-func (w *whole) get(ctx context.Context) error {
+func (w *whole) get(ctx context.Context) (err error) {
 	select {
 	case w.r.wholes <- struct{}{}:
 		defer func() { <-w.r.wholes }()
@@ -67,6 +68,11 @@ func (w *whole) get(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, wholeTime)
 	defer cancel()
+	defer func() {
+		if err != nil && !errors.Is(err, errKeys) { // for keys it waits a moment only
+			w.forget()
+		}
+	}()
 	if err := w.needed(ctx); err != nil {
 		return err
 	}
@@ -89,6 +95,14 @@ func (w *whole) get(ctx context.Context) error {
 		return err
 	}
 	return w.complete(ctx, states)
+}
+
+// forget has the room let go of the part of the state that it keeps in memory: it may be long before there is more.
+func (w *whole) forget() {
+	_ = w.r.enqueue(w.partial.RoomID, &task{look: func(m *room.Machine, _ room.Source) error { // fails only at the end of Run
+		m.Forget()
+		return nil
+	}}, math.MaxInt)
 }
 
 // leaveOut notes an unsigned event.
@@ -244,23 +258,58 @@ func inTurn(events []*event.Event) []*event.Event {
 	return sorted
 }
 
-// pass stores those of the events whose auth events are known by then, and notes that; the others are returned.
+// pass stores those of the events whose auth events are known by then, and notes that; the others are returned. While a chunk is written the
+// next one is judged. What was handed in is let go of.
 func (w *whole) pass(ctx context.Context, events []*event.Event, taken map[id.EventID]bool) (left []*event.Event, err error) {
+	var before handedIn
 	for chunk := range slices.Chunk(events, wholeChunk) {
-		if err := w.needed(ctx); err != nil {
-			return nil, err
-		}
-		later, err := w.outliers(ctx, chunk)
+		next, err := w.handIn(ctx, chunk)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range chunk {
+		if left, err = before.stored(ctx, taken, left); err != nil {
+			return nil, err
+		}
+		before = next
+	}
+	return before.stored(ctx, taken, left)
+}
+
+// handedIn are events on their way to the disk.
+type handedIn struct {
+	task   *task
+	events []*event.Event // part of the slice that pass was given
+}
+
+// handIn has the room take in events, and doesn't wait for that.
+func (w *whole) handIn(ctx context.Context, events []*event.Event) (handedIn, error) {
+	if err := w.needed(ctx); err != nil {
+		return handedIn{}, err
+	}
+	t := &task{input: room.Outliers{Events: slices.Clone(events)}, answer: make(chan answer, 1)}
+	return handedIn{t, events}, w.r.enqueue(w.partial.RoomID, t, w.r.limits.Mailbox)
+}
+
+// stored waits until the events are on disk, and notes them; those whose auth events aren't known yet are added to left.
+func (h handedIn) stored(ctx context.Context, taken map[id.EventID]bool, left []*event.Event) ([]*event.Event, error) {
+	if h.task == nil {
+		return left, nil
+	}
+	result, err := h.task.await(ctx)
+	if err != nil {
+		return nil, err
+	}
+	later := make(map[id.EventID]bool)
+	for _, v := range result.Verdicts {
+		later[v.EventID] = v.Status == room.Dropped
+	}
+	for i, e := range h.events {
+		if later[e.ID()] {
+			left = append(left, e)
+		} else {
 			taken[e.ID()] = true
 		}
-		for _, e := range later {
-			delete(taken, e.ID())
-		}
-		left = append(left, later...)
+		h.events[i] = nil
 	}
 	return left, nil
 }
@@ -289,20 +338,6 @@ func (w *whole) verified(ctx context.Context, events []*event.Event, missing []i
 		w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", check[i].ID(), "err", err)
 	}
 	return good
-}
-
-// outliers hands in events; those whose auth events aren't known yet are returned.
-func (w *whole) outliers(ctx context.Context, events []*event.Event) (later []*event.Event, err error) {
-	result, err := w.r.step(ctx, w.partial.RoomID, room.Outliers{Events: events}, store.CommitOptions{})
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range events {
-		if v, ok := result.Verdict(e.ID()); ok && v.Status == room.Dropped {
-			later = append(later, e)
-		}
-	}
-	return later, nil
 }
 
 // complete has the room take the state.
