@@ -21,6 +21,11 @@ const (
 	MaxPrevEvents = 20
 	MaxAuthEvents = 10
 
+	// MaxSharedDepth is the greatest depth that all servers take. Room versions 1 to 5 have 2^63−1 as the limit, but Synapse drops
+	// what is beyond canonical JSON in every version, and with it events whose prev events are such: who builds on one is not
+	// heard any more. Package room keeps our events below it and off those of others.
+	MaxSharedDepth = 1<<53 - 1
+
 	// maxNesting is how deep arrays and objects may stand in each other in an event. The
 	// specification is silent; the parsers of deployed servers refuse the 128th level and the
 	// event is dropped, so that we don't build on events that others never get. It is far

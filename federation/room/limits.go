@@ -54,10 +54,6 @@ const (
 	// may stay that is an ancestor of another, which is harmless: it is merged by our next event.
 	maxWalk = 100
 
-	// The greatest depth of an event: what a signed 64-bit integer holds, and where canonical JSON is strict, what it allows.
-	maxDepth       = 1<<63 - 1
-	maxDepthStrict = 1<<53 - 1
-
 	// maxUnsure bounds the events that are judged while the state isn't whole. They are judged again in one step, of about a second
 	// at this number; what comes beyond it is dropped, and asked for when the state is whole.
 	maxUnsure = 20_000

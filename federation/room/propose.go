@@ -129,7 +129,7 @@ func (s *step) fill(d *event.Draft) error {
 	if err != nil {
 		return err
 	}
-	d.Depth = s.above1(deepest)
+	d.Depth = depthAbove(deepest)
 	d.AuthEvents = nil
 	for _, k := range authrules.Selection(s.m.rules, d.Type, d.StateKey, d.Sender, d.Content) {
 		if a, ok := before.Get(k.Type, k.StateKey); ok {
@@ -154,16 +154,10 @@ func (s *step) canonical(content json.RawMessage) (json.RawMessage, error) {
 	return out, nil
 }
 
-// above1 is the depth of an event whose deepest prev event has that depth. At the greatest possible depth it stays there.
+// depthAbove is the depth of an event whose deepest prev event has that depth. At the greatest possible depth it stays there.
 //
 // spec:rooms/v12#event-format
-func (s *step) above1(depth int64) int64 {
-	limit := int64(maxDepth)
-	if s.m.rules.StrictCanonicalJSON {
-		limit = maxDepthStrict
-	}
-	return min(max(depth, 0), limit-1) + 1
-}
+func depthAbove(depth int64) int64 { return min(max(depth, 0), event.MaxSharedDepth-1) + 1 }
 
 // referenceHashes adds the hashes that events of the first room versions carry beside the IDs they refer to.
 func (s *step) referenceHashes(d *event.Draft) error {

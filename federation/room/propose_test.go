@@ -170,6 +170,36 @@ func TestProposeMergesNewest(t *testing.T) {
 	}
 }
 
+// Room versions 1 to 5 allow depths that some servers don't take: what we say must not stand on such an event, nor be so deep itself.
+func TestProposeAboveTheGreatestDepth(t *testing.T) {
+	for _, rules := range roomversion.All() {
+		m, store := founded(t, rules.Version)
+		w := others(t, store, rules.Version)
+		d, _ := w.draft("@bob:b", "join", "")
+		d.PrevEvents = m.Forward()
+		join := w.make(d)
+		step(t, m, store, room.Accept{Origin: "b", Event: join})
+		var taken []id.EventID
+		for _, depth := range []int64{rules.MaxDepth, event.MaxSharedDepth} {
+			d = message("@bob:b", "deep")
+			d.PrevEvents, d.Depth = []id.EventID{join.ID()}, depth
+			e, want := w.make(d), room.SoftFailed
+			if depth <= event.MaxSharedDepth {
+				want = room.Accepted
+				taken = append(taken, e.ID())
+			}
+			if v := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{e}}).Verdicts[0]; v.Status != want {
+				t.Errorf("version %s: depth %d: %+v", rules.Version, depth, v)
+			}
+		}
+		slices.Sort(taken)
+		result := step(t, m, store, room.Propose{Drafts: []event.Draft{message("@alice:a", "above")}, Key: testKey()})
+		if e := result.Commit.Events[0].Event; e.Depth() != event.MaxSharedDepth || !slices.Equal(e.PrevEvents(), taken) {
+			t.Errorf("version %s: depth %d above %v, want %v", rules.Version, e.Depth(), e.PrevEvents(), taken)
+		}
+	}
+}
+
 func TestTemplate(t *testing.T) {
 	for _, v := range []roomversion.Version{roomversion.V1, roomversion.V10, roomversion.V12} {
 		m, store := founded(t, v)

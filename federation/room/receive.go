@@ -254,6 +254,7 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 		{"4. its auth events", Rejected, s.checkAuthEvents},
 		{"the members that it names", Rejected, s.claim},
 		{"5. the state before it", Rejected, s.checkStateBefore},
+		{"the depth that all servers take", SoftFailed, checkDepth},
 		{"6. the current state", SoftFailed, s.checkCurrentState},
 		{"7. the policy server", SoftFailed, s.checkPolicy},
 	}
@@ -371,6 +372,17 @@ func (s *step) claim(c *Committed) (err error) {
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 5
 func (s *step) checkStateBefore(c *Committed) error {
 	return s.checkAgainst(c.Event, c.Before)
+}
+
+// checkDepth keeps events off the forward extremities that other servers drop: see [event.MaxSharedDepth].
+func checkDepth(c *Committed) error {
+	if c.Event.Depth() <= event.MaxSharedDepth {
+		return nil
+	}
+	return &authrules.Rejection{
+		Rule: "depth.not_shared", Spec: "rooms/v6#event-format",
+		Reason: fmt.Sprintf("its depth is %d, and some servers drop events of more than %d", c.Event.Depth(), int64(event.MaxSharedDepth)),
+	}
 }
 
 // checkCurrentState is check 6.

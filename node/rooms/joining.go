@@ -164,6 +164,7 @@ func readTemplate(answer federation.MakeResponse, roomID id.RoomID, user id.User
 	if wrong != "" {
 		return nil, event.Draft{}, fmt.Errorf("the template's %s is not what was asked for", wrong)
 	}
+	draft.Depth = min(draft.Depth, event.MaxSharedDepth)
 	draft.OriginServerTS = time.Now().UnixMilli()
 	return rules, draft, nil
 }

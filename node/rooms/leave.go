@@ -86,7 +86,7 @@ func (r *Rooms) leaveAlone(ctx context.Context, user id.UserID, roomID id.RoomID
 		if known {
 			was := row.Event
 			draft := memberDraft(user, user, r.memberContent(ctx, user, leave, reason(why)))
-			draft.RoomID, draft.OriginServerTS, draft.Depth = roomID, time.Now().UnixMilli(), min(was.Depth(), was.Rules().MaxDepth-1)+1
+			draft.RoomID, draft.OriginServerTS, draft.Depth = roomID, time.Now().UnixMilli(), min(was.Depth(), event.MaxSharedDepth-1)+1
 			draft.PrevEvents, draft.AuthEvents = []id.EventID{was.ID()}, append(slices.Clip(was.AuthEvents()), was.ID())
 			if ours, err := r.sign(was.Rules(), draft); err == nil { // else it has more auth events than an event may have
 				_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: roomID, Rules: was.Rules(), Event: ours, User: user})
