@@ -52,7 +52,7 @@ func (c Config) Diagnose(ctx context.Context, name string) (*doctor.Report, erro
 	}
 	if own {
 		d.own(ctx)
-		options.Key, options.Delegation = d.key, id.ServerName(c.Federation.WellKnown)
+		options.Key, options.Delegation, options.MaxUpload = d.key, id.ServerName(c.Federation.WellKnown), int64(d.config.Media.MaxSize)<<20
 	}
 	seen := doctor.Examine(ctx, name, options)
 	d.report.Findings = append(d.report.Findings, seen.Findings...)

@@ -25,6 +25,8 @@ type Step struct {
 	Action string // what was asked
 	Result string // what came of it; "" when Err says it
 	Err    error  // why it led nowhere
+
+	Addresses []netip.Addr // of a step that asked for addresses: all that were found, also those that are refused
 }
 
 // String is the step on a line.
@@ -165,6 +167,7 @@ func (w *walk) addresses(ctx context.Context, number, host string) ([]netip.Addr
 		err = fmt.Errorf("the address of %s: %w", host, err)
 	}
 	w.note(number, "address of "+host, join(addrs), err)
+	w.steps[len(w.steps)-1].Addresses = addrs
 	return addrs, err
 }
 

@@ -86,6 +86,8 @@ type Options struct {
 	Key keys.SigningKey
 	// Delegation is what well-known must say, of our own server: federation.well_known. "": whatever it says.
 	Delegation id.ServerName
+	// MaxUpload is the size of files that clients may upload, of our own server; in bytes. 0: it is not known.
+	MaxUpload int64
 	// Timeout bounds each step; 0 means 10 s.
 	Timeout time.Duration
 }
@@ -197,8 +199,18 @@ func (x *examination) discover() []resolver.Target {
 		return nil
 	}
 	families := map[bool]bool{}
+	reached := map[netip.Addr]bool{}
 	for _, t := range targets {
 		families[t.Addr.Addr().Is4()] = true
+		reached[t.Addr.Addr()] = true
+	}
+	for _, step := range steps {
+		for _, addr := range step.Addresses {
+			if !reached[addr] && len(targets) < maxExamined { // those beyond the bound aren't tried, refused or not
+				x.warn("DNS", "discovery step "+step.Number, fmt.Sprintf("%s is not an address of the public internet: other servers don't call it, or in vain", addr),
+					"remove that A or AAAA record, or publish the public address in its place")
+			}
+		}
 	}
 	if families[false] && !families[true] {
 		x.warn("DNS", string(x.name), "it has only IPv6 addresses: servers without IPv6 can't reach it", "add an A record")

@@ -378,6 +378,23 @@ func TestWellKnown(t *testing.T) {
 	answer = says(404, "text/html", "")
 	report, text = w.examine(name, doctor.Options{Delegation: "elsewhere.test"})
 	found(t, report, text, "well-known", "does not delegate to elsewhere.test", "forward it to hanse")
+	answer = func(rw http.ResponseWriter, q *http.Request) {
+		switch {
+		case q.URL.Path == "/.well-known/matrix/client":
+			rw.Header().Set("Access-Control-Allow-Origin", "*")
+			says(200, "application/json", `{"m.homeserver":{"base_url":"https://patient.test"}}`)(rw, q)
+		case q.ContentLength > 50<<20:
+			says(413, "text/html", "")(rw, q)
+		default:
+			says(200, "application/json", `{"versions":["v1.19"]}`)(rw, q)
+		}
+	}
+	report, text = w.examine(name, doctor.Options{Timeout: time.Second, MaxUpload: 100 << 20})
+	found(t, report, text, "clients", "files of 100 MiB", "client_max_body_size")
+	report, text = w.examine(name, doctor.Options{Timeout: time.Second, MaxUpload: 50 << 20})
+	if strings.Contains(text, "MiB") {
+		t.Errorf("nothing is wrong with 50 MiB:\n%s", text)
+	}
 	certificate, answer = w.issue("wrong.test"), says(200, "application/json", `{"m.server":"host.test:1"}`)
 	report, text = w.examine(name, doctor.Options{})
 	found(t, report, text, "well-known", "nobody believes it", "valid certificate")
@@ -426,6 +443,16 @@ func TestWhatIsWrongBeforeTheServer(t *testing.T) {
 		w.zone.AddAddress(name, netip.MustParseAddr("10.1.2.3"))
 		report, text := w.examine(name, doctor.Options{})
 		found(t, report, text, "DNS", "10.1.2.3", "allow_addresses")
+	})
+	t.Run("a private address beside one that works", func(t *testing.T) {
+		w := newWorld(t)
+		w.serve(setup{})
+		w.zone.AddAddress("host.test", netip.MustParseAddr("fd00::1"))
+		report, text := w.examine(name, doctor.Options{})
+		found(t, report, text, "DNS", "fd00::1 is not an address of the public internet", "remove that")
+		if report.Wrong() {
+			t.Errorf("it works all the same:\n%s", text)
+		}
 	})
 	t.Run("another server at our name", func(t *testing.T) {
 		w := newWorld(t)

@@ -1,9 +1,14 @@
 package doctor
 
 import (
+	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"hanse/federation"
@@ -20,7 +25,7 @@ const (
 )
 
 // asForward is how a path gets through proxies as it was sent.
-const asForward = "the reverse proxy must forward the path as it came (nginx: proxy_pass http://127.0.0.1:8008; with nothing after the port, not even a slash, " +
+const asForward = "the reverse proxy must forward path and query as they came (nginx: proxy_pass http://127.0.0.1:8008; with nothing after the port, not even a slash, " +
 	"and no rewrite; Apache: AllowEncodedSlashes NoDecode, and nocanon at the end of ProxyPass)"
 
 // passage finds out what a proxy on the way does to requests that a browser would not make. It closes the connection.
@@ -71,7 +76,7 @@ func (x *examination) signed(conn *bufferedTLS, target resolver.Target, where st
 		if string(plain.body) == string(unsigned.body) {
 			x.wrong("proxy", where, "the Authorization header of requests doesn't get through", "the reverse proxy must forward it, and not ask for a password of its own (nginx: no auth_basic, no proxy_set_header Authorization)")
 		} else {
-			x.wrong("proxy", where, "a signed request is refused: "+told(plain), "the reverse proxy must forward path and query as they came; "+asForward)
+			x.wrong("proxy", where, "a signed request is refused: "+told(plain), asForward)
 		}
 		return true
 	}
@@ -96,21 +101,49 @@ func told(answer webAnswer) string {
 	return said.Errcode + " " + said.Error
 }
 
-// large announces a body that is large, and sends none: who doesn't take it says so at once. Nothing can be asked after it.
+// large announces a large transaction.
 func (x *examination) large(conn *bufferedTLS, target resolver.Target, where string) {
-	_ = conn.SetDeadline(time.Now().Add(x.Timeout)) // of a connection that works
-	const path = "/_matrix/federation/v1/send/doctor"
-	if _, err := fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n",
-		path, target.Host, x.UserAgent, largeTransaction); err != nil {
-		return // who has ended the connection meanwhile has answered what counts
-	}
-	response, err := http.ReadResponse(conn.reader, nil)
-	if err != nil {
-		return // some wait for the body all the same
-	}
-	defer response.Body.Close()
-	if response.StatusCode == http.StatusRequestEntityTooLarge {
+	if x.announce(conn, "PUT", target.Host, "/_matrix/federation/v1/send/doctor", largeTransaction) == http.StatusRequestEntityTooLarge {
 		x.wrong("proxy", where, fmt.Sprintf("a transaction of %.1f MiB is refused (413): events of others will be lost", float64(largeTransaction)/(1<<20)),
 			"let the reverse proxy take bodies as large as media.max_size, and never less than 13 MiB (nginx: client_max_body_size 100m;)")
 	}
+}
+
+// upload announces to where clients go a file as large as may be uploaded.
+func (x *examination) upload(base string) {
+	at, err := url.Parse(base)
+	if x.MaxUpload == 0 || err != nil || at.Scheme != "https" {
+		return
+	}
+	port := at.Port()
+	if port == "" {
+		port = "443"
+	}
+	conn, err := x.dial(x.ctx, net.JoinHostPort(at.Hostname(), port))
+	if err != nil {
+		return // what is wrong there is said where more is asked
+	}
+	defer conn.Close()
+	secure := tls.Client(conn, &tls.Config{ServerName: at.Hostname(), RootCAs: x.Roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	path := strings.TrimRight(at.Path, "/") + "/_matrix/media/v3/upload"
+	if x.announce(&bufferedTLS{Conn: secure, reader: bufio.NewReader(secure)}, "POST", at.Host, path, x.MaxUpload) == http.StatusRequestEntityTooLarge {
+		x.warn("clients", base+"/_matrix/media/v3/upload", fmt.Sprintf("files of %d MiB, which media.max_size allows, are refused (413)", x.MaxUpload>>20),
+			"let the reverse proxy take bodies as large (nginx: client_max_body_size), or lower media.max_size")
+	}
+}
+
+// announce announces a body of so many bytes, and sends none: who doesn't take it says so at once. It returns the status of the
+// answer; 0 if there is none, since some wait for the body all the same. Nothing can be asked after it.
+func (x *examination) announce(conn *bufferedTLS, method, host, path string, size int64) (status int) {
+	_ = conn.SetDeadline(time.Now().Add(x.Timeout)) // of a connection that works
+	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n",
+		method, path, host, x.UserAgent, size); err != nil {
+		return 0
+	}
+	response, err := http.ReadResponse(conn.reader, nil)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	return response.StatusCode
 }

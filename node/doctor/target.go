@@ -11,6 +11,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,7 +34,7 @@ func (x *examination) examineTarget(target resolver.Target) bool {
 	began := time.Now()
 	conn, err := x.dial(x.ctx, where)
 	if err != nil {
-		x.wrong("TCP", where, "can't connect: "+err.Error(), dialHint(err, target))
+		x.unreached(target, err)
 		return false
 	}
 	defer conn.Close()
@@ -57,20 +59,38 @@ func (x *examination) examineTarget(target resolver.Target) bool {
 	return true
 }
 
-func dialHint(err error, target resolver.Target) string {
+// unreached says why an address can't be connected to.
+func (x *examination) unreached(target resolver.Target, err error) {
+	where := target.Addr.String()
+	what := "can't connect: " + err.Error()
 	port := fmt.Sprint(target.Addr.Port())
+	here := "" // what else it may be where we examine ourselves
+	if len(x.Key.Private) > 0 && !ofThisMachine(target.Addr.Addr()) {
+		here = "; or the router doesn't lead its own network to its outer address (no hairpin NAT): then others may get through all the same, which only `hanse doctor` on a machine elsewhere can tell"
+	}
+	noWay := errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "nothing listens on port " + port + " there: start the server or its proxy, or publish the port where it listens (well-known or SRV record)"
+		x.wrong("TCP", where, what, "nothing listens on port "+port+" there: start the server or its proxy, or publish the port where it listens (well-known or SRV record)"+here)
 	case errors.Is(err, context.DeadlineExceeded):
-		return "packets to port " + port + " are lost: open it in the firewall, and forward it if a router is between"
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		if target.Addr.Addr().Is6() {
-			return "this machine has no way to IPv6, or the address is wrong; if others can't reach it either, remove the AAAA record"
-		}
-		return "there is no way to that address: correct the A record"
+		x.wrong("TCP", where, what, "packets to port "+port+" are lost: open it in the firewall, and forward it if a router is between"+here)
+	case noWay && target.Addr.Addr().Is6():
+		x.warn("TCP", where, "whether it answers there can't be seen from here: this machine has no way to it by IPv6",
+			"ask on a machine with IPv6; if the server doesn't answer there, remove its AAAA record, which others try in vain")
+	case noWay:
+		x.wrong("TCP", where, what, "there is no way to that address: correct the A record")
+	default:
+		x.wrong("TCP", where, what, "correct the address, or what is between")
 	}
-	return "correct the address, or what is between"
+}
+
+// ofThisMachine tells whether an address is one of this machine's own.
+func ofThisMachine(addr netip.Addr) bool {
+	own, err := net.InterfaceAddrs()
+	return err != nil || addr.IsLoopback() || slices.ContainsFunc(own, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr() == addr
+	})
 }
 
 // handshake makes the TLS connection, and says of the certificate what others would object to.

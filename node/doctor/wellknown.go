@@ -163,5 +163,6 @@ func (x *examination) wellKnownClient() {
 		x.warn(area, versions, fmt.Sprintf("the answer is %d and not a list of versions", answer.status), "forward /_matrix to the homeserver there")
 	default:
 		x.fine(area, versions, "clients find the homeserver, up to version %s", list.Versions[len(list.Versions)-1])
+		x.upload(strings.TrimRight(said.Homeserver.BaseURL, "/"))
 	}
 }
