@@ -131,7 +131,7 @@ func New(config Config) (*API, error) {
 
 // ServeHTTP answers a request; whatever happens, the body is JSON.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	setCORS(w.Header())
+	setCORS(w.Header(), r.Method)
 	path := r.URL.EscapedPath()
 	switch {
 	case len(r.RequestURI) > maxPathBytes:

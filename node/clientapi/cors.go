@@ -11,17 +11,23 @@ var corsHeaders = [...]struct {
 	{"Access-Control-Allow-Methods", []string{"GET, HEAD, POST, PUT, DELETE, OPTIONS"}},
 	{"Access-Control-Allow-Headers", []string{"X-Requested-With, Content-Type, Authorization, Date"}},
 	{"Access-Control-Expose-Headers", []string{"Retry-After"}},
-	{"Access-Control-Max-Age", []string{"86400"}},
 	{"X-Content-Type-Options", []string{"nosniff"}},
 	{"Cache-Control", []string{"no-store"}},
 	{"Cross-Origin-Resource-Policy", []string{"cross-origin"}},
 }
 
+// preflightLife is for how many seconds a browser may keep the answer to its question whether it may ask (OPTIONS). On other answers
+// it means nothing, and with it they have more headers than fit into a map's first eight places.
+var preflightLife = []string{"86400"}
+
 // setCORS sets them; they are on every answer, errors included.
 //
 // spec:client-server-api#web-browser-clients
-func setCORS(h http.Header) {
+func setCORS(h http.Header, method string) {
 	for _, c := range corsHeaders {
 		h[c.key] = c.value
+	}
+	if method == http.MethodOptions {
+		h["Access-Control-Max-Age"] = preflightLife
 	}
 }

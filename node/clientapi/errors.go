@@ -192,7 +192,9 @@ func writeJSON(w http.ResponseWriter, status int, body any) int {
 	}
 	h := w.Header()
 	h["Content-Type"] = jsonType
-	h.Set("Content-Length", strconv.Itoa(len(encoded)))
+	if len(encoded) > plainAnswer {
+		h.Set("Content-Length", strconv.Itoa(len(encoded)))
+	}
 	w.WriteHeader(status)
 	if len(encoded) > largeAnswer { // who doesn't read it would keep a place in a lane
 		control := http.NewResponseController(w)

@@ -43,6 +43,8 @@ const (
 	filePace     = 16 << 10
 	fileStall    = 30 * time.Second
 	largeAnswer  = 64 << 10
+	// plainAnswer is up to how many bytes of an answer net/http counts by itself: that header then needs no room in the map.
+	plainAnswer = 2048
 	// fileChunk is what is handed on at once of a file that is still coming.
 	fileChunk = 64 << 10
 	// defaultMediaWait is the specification's for media that is not uploaded yet; maxMediaWait is what proxies bear.

@@ -51,6 +51,7 @@ type actor struct {
 	machine   *room.Machine // nil: not loaded
 	flying    *batch        // being committed; nil: nothing is
 	filling   *batch        // decided, waits for flying
+	spare     *batch        // empty, the next to be filled; nil while there is a flying one
 	unsettled []*unsettled  // on disk, but events of theirs still wait for fetches
 	done      chan error    // capacity 1: flying's commit has ended
 
@@ -63,7 +64,7 @@ type actor struct {
 }
 
 func newActor(r *Rooms, roomID id.RoomID) *actor {
-	return &actor{r: r, room: roomID, wake: make(chan struct{}, 1), done: make(chan error, 1), filling: newBatch()}
+	return &actor{r: r, room: roomID, wake: make(chan struct{}, 1), done: make(chan error, 1), filling: newBatch(), spare: newBatch()}
 }
 
 // poke wakes the actor.
@@ -144,7 +145,7 @@ func (a *actor) do(ctx context.Context, t *task) {
 		a.failed(t, err)
 		return
 	}
-	opts.Arrivals = a.arrivals(t, result)
+	a.arrivals(t, result)
 	a.r.cfg.Judged(a.room, a.origin(t), result.Verdicts)
 	a.noteResets(t.input, result.Commit)
 	a.merges.Add(merges(result.Commit))
@@ -242,7 +243,7 @@ func (a *actor) launch(ctx context.Context, queued func()) (launched bool) {
 	if a.flying != nil || a.filling.idle() {
 		return false
 	}
-	a.flying, a.filling = a.filling, newBatch()
+	a.flying, a.filling, a.spare = a.filling, a.spare, nil
 	b := a.flying
 	if b.commit.Empty() {
 		a.committed(nil)
@@ -273,7 +274,7 @@ func (a *actor) committed(err error) {
 		a.machine = nil
 		a.abandon(err)
 		b.waiting = append(b.waiting, a.filling.waiting...)
-		a.filling = newBatch()
+		a.filling, a.spare = newBatch(), newBatch()
 	} else {
 		a.r.cfg.Committed(b.commit)
 		a.bound(b.commit)
@@ -286,7 +287,11 @@ func (a *actor) committed(err error) {
 			a.settle(w)
 		}
 	}
-	if err == nil && len(b.commit.Send) > 0 && a.r.cfg.Sender != nil {
+	if err != nil {
+		return
+	}
+	a.spare = b.emptied()
+	if len(b.commit.Send) > 0 && a.r.cfg.Sender != nil {
 		runtime.Gosched() // who was answered goes on before what is sent to others begins
 		a.wakeSender(b.commit)
 	}

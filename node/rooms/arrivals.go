@@ -26,18 +26,17 @@ func (a *actor) readArrivals(ctx context.Context, staged []*event.Event) error {
 
 // arrivals tells how the events of a step's commit came here. What waited came when it was received, whatever it was that
 // let it be judged now. Of a joined room's state it isn't kept: it came with the join.
-func (a *actor) arrivals(t *task, result room.Result) map[id.EventID]store.Arrival {
+func (a *actor) arrivals(t *task, result room.Result) {
 	how, from := a.way(t)
 	now := store.Arrival{How: how, From: from, At: time.Now()}
 	if how == store.UnknownWay && len(a.came) == 0 {
-		return nil
+		return
 	}
-	came := make(map[id.EventID]store.Arrival, len(result.Commit.Events)+len(result.Commit.Stage))
 	note := func(e id.EventID) {
 		if earlier, waited := a.came[e]; waited {
-			came[e] = earlier
+			a.filling.arrived(e, earlier)
 		} else if how != store.UnknownWay {
-			came[e] = now
+			a.filling.arrived(e, now)
 		}
 	}
 	for _, c := range result.Commit.Events {
@@ -51,7 +50,6 @@ func (a *actor) arrivals(t *task, result room.Result) map[id.EventID]store.Arriv
 		note(e.ID())
 	}
 	a.remember(result.Verdicts, now)
-	return came
 }
 
 // remember keeps how those came that wait from now on, and forgets those that were dropped.

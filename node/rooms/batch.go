@@ -37,6 +37,29 @@ func newBatch() *batch {
 	}
 }
 
+// keptEvents is up to how many events of a batch its maps are kept for the next: as many as come from clients at once. It is some 20 KiB a room.
+const keptEvents = 64
+
+// emptied is an empty batch with the maps of one that is on disk, so that they needn't grow again; a large one's aren't kept.
+func (b *batch) emptied() *batch {
+	if len(b.events) > keptEvents {
+		return newBatch()
+	}
+	clear(b.events)
+	clear(b.referenced)
+	clear(b.txns)
+	clear(b.opts.Arrivals)
+	return &batch{events: b.events, referenced: b.referenced, txns: b.txns, opts: store.CommitOptions{Arrivals: b.opts.Arrivals}}
+}
+
+// arrived notes how an event came.
+func (b *batch) arrived(e id.EventID, how store.Arrival) {
+	if b.opts.Arrivals == nil {
+		b.opts.Arrivals = make(map[id.EventID]store.Arrival)
+	}
+	b.opts.Arrivals[e] = how
+}
+
 // idle tells that nothing is in it.
 func (b *batch) idle() bool { return len(b.waiting) == 0 }
 
@@ -71,11 +94,6 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 	}
 	b.opts.ClientTxns = append(b.opts.ClientTxns, opts.ClientTxns...)
 	b.opts.Redactions = append(b.opts.Redactions, opts.Redactions...)
-	if b.opts.Arrivals == nil {
-		b.opts.Arrivals = opts.Arrivals
-	} else {
-		maps.Copy(b.opts.Arrivals, opts.Arrivals)
-	}
 }
 
 func (b *batch) addEvents(events []room.Committed) {
