@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"hanse/federation/id"
@@ -77,7 +78,7 @@ func (x *examination) wellKnownServer() id.ServerName {
 	where := "https://" + x.name.Host() + "/.well-known/matrix/server"
 	answer, err := x.web(where)
 	const area = "well-known"
-	for _, to := range answer.redirects {
+	for _, to := range slices.Compact(answer.redirects) {
 		x.note(area, where, "redirects to %s", to)
 	}
 	switch {
