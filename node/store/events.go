@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"hanse/federation/authrules"
 	"hanse/federation/dag"
@@ -110,6 +111,7 @@ func (s *Store) stored(ctx context.Context, ids []id.EventID) (map[id.EventID]*s
 		return found, nil
 	}
 	numbers, missing := s.tail.numbers(missing)
+	missing = slices.DeleteFunc(missing, func(e id.EventID) bool { return !s.unheard.mayBeNamed(e) })
 	read := func(query string, args []any) error {
 		version := s.events.version.Load()
 		return s.eachEvent(ctx, query, args, func(e *storedEvent) {
@@ -168,7 +170,7 @@ func (s *Store) Known(ctx context.Context, ids []id.EventID) (map[id.EventID]boo
 		}
 		if ok {
 			known[e] = true
-		} else if !s.unheard.has(e) {
+		} else if s.unheard.mayBeNamed(e) {
 			rest = append(rest, e)
 		}
 	}

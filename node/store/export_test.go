@@ -33,6 +33,13 @@ func (s *Store) ForgetNamed() { s.unheard.named.put(nil) }
 // MayBeNamed tells what that filter says.
 func (s *Store) MayBeNamed(e id.EventID) bool { return s.unheard.named.mayHave(s.unheard.hashes(e)) }
 
+// ForgetEvents has the cache not have events.
+func (s *Store) ForgetEvents(ids ...id.EventID) {
+	for _, e := range ids {
+		s.events.rows.drop(e)
+	}
+}
+
 // ShortenTail has events moved to the indexes so many together, some of them with each transaction.
 func (s *Store) ShortenTail(ctx context.Context, long, some int) error {
 	return s.commit.write(ctx, func(*writeTx) error {

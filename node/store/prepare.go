@@ -69,7 +69,7 @@ func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) 
 	if err != nil {
 		return nil, err
 	}
-	if w.nodes, err = s.newNodes(ctx, states, ref == nil); err != nil {
+	if w.nodes, err = s.newNodes(ctx, states, ref == nil || c.Whole); err != nil {
 		return nil, err
 	}
 	if w.members, err = s.memberRows(ctx, c); err != nil {

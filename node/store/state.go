@@ -115,8 +115,9 @@ type nodeRow struct {
 	node []byte
 }
 
-// newNodes lists the nodes of the states that are not stored yet, each once, in the order of the table. In a new room none is: not even asked.
-func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, newRoom bool) ([]nodeRow, error) {
+// newNodes lists the nodes of the states that are not stored yet, each once, in the order of the table. Where none or nearly none is, as in a
+// new room and when a state becomes whole, that isn't asked: those are written once more.
+func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, allNew bool) ([]nodeRow, error) {
 	var rows []nodeRow
 	taken := map[roomstate.Hash]bool{}
 	var failed error
@@ -124,7 +125,7 @@ func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, newRoom bo
 		if taken[h] || failed != nil {
 			return true
 		}
-		if newRoom {
+		if allNew {
 			return false
 		}
 		stored, err := s.storedNode(ctx, h)

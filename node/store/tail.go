@@ -249,7 +249,7 @@ func (s *Store) numbers(ctx context.Context, ids []id.EventID) (map[id.EventID]P
 	for _, e := range ids {
 		if number, ok := s.tail.number(e); ok {
 			found[e] = number
-		} else if !s.unheard.has(e) {
+		} else if s.unheard.mayBeNamed(e) {
 			rest = append(rest, e)
 		}
 	}

@@ -162,6 +162,30 @@ var _ = onEach("The tail", func(db *fixture) {
 			}
 		}
 	})
+
+	It("hides no event while that leaves it, nor does the filter of those that are new", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V12))
+		Eventually(db.NamedRead, time.Minute, time.Millisecond).Should(BeTrue())
+		for range 20 {
+			e := a.foreign(message(alice, "new"))
+			unknown := a.foreign(message(alice, "not here"))
+			a.receive(e)
+			asked := []id.EventID{e.ID(), unknown.ID()}
+			left := make(chan error, 1)
+			go func() { left <- db.Clean(ctx, time.Now()) }()
+			for during := true; during; {
+				select {
+				case err := <-left:
+					Expect(err).NotTo(HaveOccurred())
+					during = false
+				default:
+				}
+				db.ForgetEvents(asked...)
+				Expect(must(db.Known(ctx, asked))).To(Equal(map[id.EventID]bool{e.ID(): true}))
+				Expect(must(db.Events(ctx, asked))).To(HaveKey(e.ID()))
+			}
+		}
+	})
 })
 
 // compareReads compares reads of a room with what they should be by all of its rows.

@@ -41,6 +41,10 @@ func (u *unheard) has(e id.EventID) bool {
 	return ok
 }
 
+// mayBeNamed tells whether something in the tables may name an event, which is looked for in the tail first: what leaves the tail is in the
+// tables, and known to be, before.
+func (u *unheard) mayBeNamed(e id.EventID) bool { return !u.has(e) && u.named.mayHave(u.hashes(e)) }
+
 // heard leaves out of ids those that nothing names.
 func (u *unheard) heard(ids []id.EventID) []id.EventID {
 	heard := make([]id.EventID, 0, len(ids))
