@@ -29,6 +29,8 @@ const (
 	CodeUnableToAuthoriseJoin   = "M_UNABLE_TO_AUTHORISE_JOIN"
 	CodeUnableToGrantJoin       = "M_UNABLE_TO_GRANT_JOIN"
 	CodeInviteBlocked           = "M_INVITE_BLOCKED"
+	CodeUserLocked              = "M_USER_LOCKED"
+	CodeUserSuspended           = "M_USER_SUSPENDED"
 	CodeBadState                = "M_BAD_STATE"
 	CodePartialState            = "ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE" // the specification has none yet
 	CodeNotYetUploaded          = "M_NOT_YET_UPLOADED"
@@ -50,7 +52,7 @@ type Error struct {
 	RetryAfterMS int64 `json:"retry_after_ms,omitempty"`
 	// CurrentVersion is the version of the newest key backup, with M_WRONG_ROOM_KEYS_VERSION.
 	CurrentVersion string `json:"current_version,omitempty"`
-	// SoftLogout tells a client to keep its data, with M_UNKNOWN_TOKEN.
+	// SoftLogout tells a client to keep its data, with M_UNKNOWN_TOKEN and M_USER_LOCKED.
 	SoftLogout bool `json:"soft_logout,omitempty"`
 }
 

@@ -268,5 +268,8 @@ func (a *API) admit(r *request, route route) error {
 		return err
 	}
 	r.user, r.device, r.token, r.admin = session.User, session.Device, token, session.Admin
-	return a.limiter.take(route.class, session.User, address)
+	if err := a.limiter.take(route.class, session.User, address); err != nil {
+		return err
+	}
+	return a.unrestricted(r.user, route)
 }

@@ -65,10 +65,12 @@ func (a *API) admitService(r *request, route route, service *appservice.Service)
 		}
 	}
 	r.user, r.device, r.service = user, device, service
-	if !service.Limited(user) {
-		return nil
+	if service.Limited(user) {
+		if err := a.limiter.take(route.class, user, a.address(r.Request)); err != nil {
+			return err
+		}
 	}
-	return a.limiter.take(route.class, user, a.address(r.Request))
+	return a.unrestricted(user, route)
 }
 
 // txnDevice is within what a client's transaction IDs are its own: the device or, without one, the application service.

@@ -11,13 +11,13 @@ func (a *API) capabilitiesRoutes() []route {
 }
 
 // spec:client-server-api#capabilities-negotiation
-func (a *API) capabilities(*request) (any, error) {
+func (a *API) capabilities(r *request) (any, error) {
 	available := make(map[roomversion.Version]string)
 	for _, rules := range roomversion.All() {
 		available[rules.Version] = "stable"
 	}
 	enabled := func(yes bool) map[string]bool { return map[string]bool{"enabled": yes} }
-	return map[string]any{"capabilities": map[string]any{
+	capabilities := map[string]any{
 		"m.room_versions":            map[string]any{"default": a.config.DefaultRoomVersion, "available": available},
 		"m.change_password":          enabled(true),
 		"m.set_displayname":          enabled(true),
@@ -26,5 +26,9 @@ func (a *API) capabilities(*request) (any, error) {
 		"m.3pid_changes":             enabled(false),
 		"m.get_login_token":          enabled(true),
 		"m.forget_forced_upon_leave": enabled(false),
-	}}, nil
+	}
+	if r.admin { // for the others it is left out
+		capabilities["m.account_moderation"] = map[string]bool{"lock": true, "suspend": true}
+	}
+	return map[string]any{"capabilities": capabilities}, nil
 }

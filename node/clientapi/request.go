@@ -147,6 +147,9 @@ type sentEvent struct {
 
 // send sends an event whose content was read by content, and says so if its content is what made it refused.
 func (r *request) send(req rooms.SendRequest) (any, error) {
+	if err := r.api.maySend(r.Context(), req); err != nil {
+		return nil, err
+	}
 	eventID, err := r.api.config.Rooms.Send(r.Context(), req)
 	if err == nil {
 		r.active()

@@ -53,6 +53,7 @@ func (a *API) routes() []route {
 		a.accountRoutes(),
 		a.deviceRoutes(),
 		a.adminRoutes(),
+		a.accountModerationRoutes(),
 		a.capabilitiesRoutes(),
 		a.profileRoutes(),
 		a.userDirectoryRoutes(),

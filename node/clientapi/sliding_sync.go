@@ -49,7 +49,10 @@ func (a *API) slidingSync(r *request) (any, error) {
 	}
 	req.Device, req.Pos, req.Timeout = r.device, r.URL.Query().Get("pos"), time.Duration(timeout)*time.Millisecond
 	defer a.config.Ephemeral.BeginSync(r.user, r.device, state)()
-	answer, err := a.config.SlidingSync.Sync(r.Context(), req)
+	ctx, done := a.config.Users.UntilLocked(r.Context(), r.user)
+	defer done()
+	answer, err := a.config.SlidingSync.Sync(ctx, req)
+	err = whileUnlocked(ctx, err)
 	if errors.Is(err, slidingsync.ErrUnknownPos) {
 		return nil, badRequest("M_UNKNOWN_POS", "this pos is not known (any more): begin anew without one")
 	}

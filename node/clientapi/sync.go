@@ -49,8 +49,10 @@ func (a *API) sync(r *request) (any, error) {
 	}
 	req.PresenceAside = state == ephemeral.Offline
 	defer a.config.Ephemeral.BeginSync(r.user, r.device, state)()
-	answer, err := a.config.Sync.Sync(r.Context(), req)
-	if err != nil {
+	ctx, done := a.config.Users.UntilLocked(r.Context(), r.user)
+	defer done()
+	answer, err := a.config.Sync.Sync(ctx, req)
+	if err := whileUnlocked(ctx, err); err != nil {
 		return nil, err
 	}
 	return formatSync(req, answer, time.Now())

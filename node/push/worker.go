@@ -131,7 +131,7 @@ func (w *worker) try(ctx context.Context, n *Notification, count int) (wait time
 	p.mu.Lock()
 	stored, gone := w.stored, w.gone
 	p.mu.Unlock()
-	if gone {
+	if gone || p.config.Store.Restrictions(w.user).Locked { // nobody uses a locked account: that it is told late is of no use
 		return 0
 	}
 	rejected, err := p.notify(ctx, stored, n, count)

@@ -96,6 +96,29 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(found).To(BeFalse())
 	})
 
+	It("are locked and suspended since a time, also after a restart", func(ctx SpecContext) {
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now}, "")).To(Succeed())
+		Expect(db.SetLocked(ctx, alice, now)).To(Succeed())
+		Expect(db.SetSuspended(ctx, alice, now.Add(time.Second))).To(Succeed())
+		Expect(db.SetSuspended(ctx, dora, now)).To(Succeed())
+		Expect(db.SetLocked(ctx, "@nobody:x", now)).To(MatchError(store.ErrNotFound))
+		for range 2 {
+			got, _, err := db.User(ctx, alice)
+			Expect(err).NotTo(HaveOccurred())
+			Expect([]time.Time{got.Locked, got.Suspended}).To(Equal([]time.Time{now, now.Add(time.Second)}))
+			Expect(db.Restrictions(alice)).To(Equal(store.Restrictions{Locked: true, Suspended: true}))
+			Expect(db.Restrictions(dora)).To(Equal(store.Restrictions{Suspended: true}))
+			Expect(db.Restrictions("@nobody:x")).To(BeZero())
+			db.restart()
+		}
+		Expect(db.SetLocked(ctx, alice, time.Time{})).To(Succeed())
+		Expect(db.SetSuspended(ctx, dora, time.Time{})).To(Succeed())
+		db.restart()
+		Expect(db.Restrictions(alice)).To(Equal(store.Restrictions{Suspended: true}))
+		Expect(db.Restrictions(dora)).To(BeZero())
+	})
+
 	It("lose all but their name when deactivated", func(ctx SpecContext) {
 		Expect(db.CreateUser(ctx, store.User{ID: alice, PasswordHash: "x", Created: now}, "")).To(Succeed())
 		Expect(db.Login(ctx, store.Device{User: alice, ID: "A", Created: now}, store.HashToken("t"))).To(Succeed())

@@ -84,6 +84,9 @@ func (s *Store) start(ctx context.Context, leap bool) error {
 	if err := s.loadErased(ctx); err != nil {
 		return err
 	}
+	if err := s.loadRestrictions(ctx); err != nil {
+		return err
+	}
 	return s.outbox.load(ctx)
 }
 

@@ -34,7 +34,7 @@ func insertRefresh(t *writeTx, user id.UserID, device string, r Refreshable) err
 
 // Refresh gives a device new tokens for a refresh token; false if that isn't good (any more): its access token is gone with
 // the device. The old tokens stay until one of the new ones is used; used once more before that, the refresh token takes
-// back what it gave first.
+// back what it gave first. ErrLocked if the account is locked: the refresh token stays good.
 //
 // spec:client-server-api#refreshing-access-tokens
 func (s *Store) Refresh(ctx context.Context, old TokenHash, next Refreshable) (user id.UserID, device string, good bool, err error) {
@@ -46,6 +46,9 @@ func (s *Store) Refresh(ctx context.Context, old TokenHash, next Refreshable) (u
 			[]any{old[:]}, &user, &deviceID, &successor)
 		if err != nil || !found {
 			return err
+		}
+		if s.Restrictions(user).Locked {
+			return ErrLocked
 		}
 		device, good = string(deviceID), true
 		if err := replaced(t, old); err != nil {

@@ -68,6 +68,8 @@ type Store struct {
 	// erased are the users who want to be forgotten, with the Position at which they said so: all are in memory, for they are few,
 	// and any event's sender may be one.
 	erased sync.Map
+	// restricted are the Restrictions of users who have some: all are in memory, for they are few, and asked for at each request.
+	restricted sync.Map
 	// gapless are rooms known to have no gap in their history; a commit that makes one takes its room out.
 	gapless *generations[id.RoomID, struct{}]
 

@@ -17,16 +17,19 @@ type User struct {
 	Guest        bool
 	Deactivated  bool
 	Created      time.Time
+	Locked       time.Time // since when it is; zero: it is not
+	Suspended    time.Time // likewise
 }
 
-const userColumns = "user_id, password_hash, admin, guest, deactivated, created"
+const userColumns = "user_id, password_hash, admin, guest, deactivated, created, locked, suspended"
 
 func (s *Store) eachUser(ctx context.Context, query string, args ...any) ([]User, error) {
 	var all []User
 	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 		var u User
-		var admin, guest, deactivated, created int64
-		err := rows.Scan(&u.ID, &u.PasswordHash, &admin, &guest, &deactivated, &created)
+		var admin, guest, deactivated, created, locked, suspended int64
+		err := rows.Scan(&u.ID, &u.PasswordHash, &admin, &guest, &deactivated, &created, &locked, &suspended)
+		u.Locked, u.Suspended = fromMillis(locked), fromMillis(suspended)
 		u.Admin, u.Guest, u.Deactivated, u.Created = admin != 0, guest != 0, deactivated != 0, time.UnixMilli(created)
 		all = append(all, u)
 		return err
@@ -43,8 +46,8 @@ func (s *Store) CreateUser(ctx context.Context, u User, registrationToken string
 				return err
 			}
 		}
-		n, err := t.exec("INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-			string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli())
+		n, err := t.exec("INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+			string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli(), millis(u.Locked), millis(u.Suspended))
 		if err == nil && n == 0 {
 			err = fmt.Errorf("the user %s %w", u.ID, ErrExists)
 		}

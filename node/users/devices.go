@@ -54,9 +54,11 @@ type Session struct {
 }
 
 // Login makes or re-uses a device and gives it a new access token, in place of its old ones. The caller has made sure
-// that it is the user.
+// that it is the user. ErrLocked for one who is locked.
 func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login, error) {
 	switch {
+	case u.Restrictions(user).Locked:
+		return Login{}, ErrLocked
 	case len(d.ID) > maxDeviceIDBytes || !utf8.ValidString(d.ID) || strings.ContainsRune(d.ID, 0):
 		return Login{}, federation.InvalidParam("the device ID is too long or not valid UTF-8")
 	case d.ID == "":

@@ -25,13 +25,15 @@ func (u *Users) Refreshable(ctx context.Context, login Login) (Login, error) {
 	})
 }
 
-// Refresh gives new tokens for a refresh token; ErrUnknownToken if it isn't good (any more).
+// Refresh gives new tokens for a refresh token; ErrUnknownToken if it isn't good (any more), ErrLocked if it is of a user who is locked.
 func (u *Users) Refresh(ctx context.Context, token string) (Login, error) {
 	login := Login{AccessToken: newToken(), RefreshToken: newToken(), Life: accessTokenLife}
 	user, device, good, err := u.store.Refresh(ctx, store.HashToken(token), store.Refreshable{
 		Access: store.HashToken(login.AccessToken), Refresh: store.HashToken(login.RefreshToken), Expires: time.Now().Add(login.Life),
 	})
 	switch {
+	case errors.Is(err, store.ErrLocked):
+		return Login{}, ErrLocked
 	case err != nil:
 		return Login{}, err
 	case !good:

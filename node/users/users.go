@@ -50,6 +50,8 @@ type Users struct {
 	hasher *hasher
 	tokens *tokenCache
 
+	waiting waiting
+
 	services Services // nil: there are none
 
 	seen chan store.Device // devices to be marked as used; full: that one is not marked
@@ -72,7 +74,7 @@ func New(config Config) (*Users, error) {
 	}
 	return &Users{
 		self: config.Self, store: config.Store, log: config.Log, hasher: hasher, services: config.Services,
-		tokens: newTokenCache(), seen: make(chan store.Device, maxSeenQueue), seed: maphash.MakeSeed(),
+		tokens: newTokenCache(), waiting: waiting{byUser: map[id.UserID]map[uint64]context.CancelCauseFunc{}}, seen: make(chan store.Device, maxSeenQueue), seed: maphash.MakeSeed(),
 	}, nil
 }
 
