@@ -53,6 +53,8 @@ func (n *Node) registerServiceStats() {
 			func(s appservice.Stats) int64 { return s.Events })
 		counter("hanse_application_service_ephemeral_total", "Typing, receipts and presence that an application service has taken.",
 			func(s appservice.Stats) int64 { return s.Ephemeral })
+		counter("hanse_application_service_messages_total", "Messages to devices put into transactions to an application service.",
+			func(s appservice.Stats) int64 { return s.Messages })
 		counter("hanse_application_service_failures_total", "Transactions that an application service did not take.",
 			func(s appservice.Stats) int64 { return s.Failures })
 		gauge("hanse_application_service_oldest_seconds", "For how long something has been waiting for an application service; of what was there at the start, since then.",

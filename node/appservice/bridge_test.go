@@ -189,9 +189,12 @@ func (b *bridge) events() (events []map[string]any) {
 }
 
 func (t transaction) list(key string) (events []map[string]any) {
-	var body map[string][]map[string]any
+	var body map[string]json.RawMessage
 	Expect(json.Unmarshal(t.body, &body)).To(Succeed(), string(t.body))
-	return body[key]
+	if body[key] != nil {
+		Expect(json.Unmarshal(body[key], &events)).To(Succeed(), string(t.body))
+	}
+	return events
 }
 
 // said are the texts of the messages that were taken.

@@ -21,8 +21,8 @@ type (
 
 // Forms encodes what clients are told; node/clientapi has them.
 type Forms interface {
-	// Events are events of any rooms, with what a user is told beside them, one for one.
-	Events(ctx context.Context, user id.UserID, events []store.LiveEvent) ([]json.RawMessage, error)
+	// Events are events of any rooms, with what a user is told beside them, one for one; invites of ours tell of their rooms.
+	Events(ctx context.Context, user id.UserID, ours func(id.UserID) bool, events []store.LiveEvent) ([]json.RawMessage, error)
 	// Receipts, Typing and Presence are ephemeral events.
 	Receipts(room id.RoomID, receipts []store.Receipt) ([]json.RawMessage, error)
 	Typing(room id.RoomID, users []id.UserID) (json.RawMessage, error)

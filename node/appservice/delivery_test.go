@@ -37,6 +37,12 @@ var _ = onEach("An application service", func(w *world) {
 		events := w.bridge.events()
 		Expect(events[0]).To(HaveKeyWithValue("state_key", ghost.id))
 		Expect(events[0]["content"]).To(HaveKeyWithValue("membership", "invite"))
+		shown := map[any]bool{}
+		for _, one := range events[0]["unsigned"].(obj)["invite_room_state"].([]any) {
+			shown[one.(obj)["type"].(string)+" "+one.(obj)["state_key"].(string)] = true
+		}
+		Expect(shown).To(And(HaveKey("m.room.create "), HaveKey("m.room.join_rules "), HaveKey("m.room.member "+alice.id), HaveKey("m.room.member "+ghost.id),
+			Not(HaveKey("m.room.power_levels "))))
 		Expect(events[1]["content"]).To(HaveKeyWithValue("membership", "join"))
 		Expect(events[1]["unsigned"]).To(HaveKeyWithValue("prev_content", HaveKeyWithValue("membership", "invite")))
 		Expect(events[8]["content"]).To(HaveKeyWithValue("membership", "leave"))

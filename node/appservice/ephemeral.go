@@ -181,7 +181,7 @@ func (n *news) ofPresence(ctx context.Context) (events []json.RawMessage, err er
 	n.presence = n.ephemeral.TypingSerial()
 	users := n.ephemeral.PresenceSince(since)
 	for _, user := range users[:min(len(users), maxEphemeral)] {
-		wanted, err := n.concerns(ctx, user)
+		wanted, err := n.worker.interest.user(ctx, user, n.worker.upto)
 		if err != nil {
 			return nil, err
 		}
@@ -195,21 +195,4 @@ func (n *news) ofPresence(ctx context.Context) (events []json.RawMessage, err er
 		events = append(events, event)
 	}
 	return events, nil
-}
-
-// concerns tells whether a user is one of the service's, or in a room that it is interested in.
-func (n *news) concerns(ctx context.Context, user id.UserID) (bool, error) {
-	if n.worker.Covers(user) {
-		return true, nil
-	}
-	rooms, err := n.worker.store.JoinedRooms(ctx, user)
-	if err != nil {
-		return false, err
-	}
-	for _, room := range rooms {
-		if wanted, err := n.worker.interest.room(ctx, room, n.worker.upto); err != nil || wanted {
-			return wanted, err
-		}
-	}
-	return false, nil
 }

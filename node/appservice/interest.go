@@ -55,6 +55,23 @@ func (i *interest) room(ctx context.Context, room id.RoomID, at store.Position) 
 	return slices.ContainsFunc(aliases, func(a store.Alias) bool { return i.service.Aliases.Match(string(a.Alias)) }), err
 }
 
+// user tells whether somebody is one of the service's users, or in a room that it is interested in at a position.
+func (i *interest) user(ctx context.Context, user id.UserID, at store.Position) (bool, error) {
+	if i.service.Covers(user) {
+		return true, nil
+	}
+	rooms, err := i.store.JoinedRooms(ctx, user)
+	if err != nil {
+		return false, err
+	}
+	for _, room := range rooms {
+		if wanted, err := i.room(ctx, room, at); err != nil || wanted {
+			return wanted, err
+		}
+	}
+	return false, nil
+}
+
 // member tells whether one of the service's users was in a room at a position.
 func (i *interest) member(ctx context.Context, room id.RoomID, at store.Position) (bool, error) {
 	members, err := i.members(ctx, room)

@@ -42,6 +42,25 @@ const (
 	// typingBuffer is how many changes of typing may wait to be looked at.
 	typingBuffer = 1024
 
+	// maxMessages bounds the messages to devices in a transaction, as by Synapse, together with maxTransactionBytes, where one may be
+	// larger.
+	maxMessages = 100
+	// maxAlone is how many transactions full of messages may go before events that wait.
+	maxAlone = 10
+	// maxKeyUsers is of how many users' devices a transaction tells what keys they have left.
+	maxKeyUsers = 100
+	// maxWaitingUsers bounds the users of whom is remembered that something waits for their devices. Of more it is only remembered
+	// that there are more, and they are looked for, waitingPage at a time.
+	maxWaitingUsers = 10_000
+	waitingPage     = 200
+	// maxDeviceChanges is how many changes of devices are looked through for a transaction.
+	maxDeviceChanges = 500
+	// maxNewcomers bounds the room whose members a service is told of as it comes to it: they may have changed their devices while they
+	// shared none with it. Larger rooms are hardly encrypted. maxLeavers bounds the room whose members are looked at as it leaves
+	// it: a device list too many is no harm.
+	maxNewcomers = 10_000
+	maxLeavers   = 500
+
 	// firstRetry and lastRetry bound the pause after a transaction that was not taken: it doubles. An operator who restarts a bridge
 	// doesn't want to wait for longer, and a bridge that asks for anything is tried at once.
 	firstRetry = time.Second

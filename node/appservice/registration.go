@@ -33,6 +33,8 @@ type Registration struct {
 	// Ephemeral says that it gets ephemeral data: receive_ephemeral, or what that was called before it was in the specification,
 	// which UnstableEphemeral says.
 	Ephemeral, UnstableEphemeral bool
+	// Encryption says that the devices which it makes get in transactions what they need for encryption: org.matrix.msc3202.
+	Encryption bool
 	// Unknown are the file's keys that are neither in the specification nor somebody's own (which have a dot).
 	Unknown []string
 }
@@ -143,6 +145,8 @@ func (r *reader) fields(top *yaml.Node) {
 			reg.Ephemeral = r.flag(key, value)
 		case "de.sorunome.msc2409.push_ephemeral", "push_ephemeral":
 			reg.UnstableEphemeral = r.flag(key, value)
+		case "org.matrix.msc3202":
+			reg.Encryption = r.flag(key, value)
 		default:
 			if !strings.Contains(key, ".") {
 				reg.Unknown = append(reg.Unknown, key)

@@ -26,6 +26,7 @@ type Service struct {
 	queries    chan struct{} // holds a value for each question that is with it
 	flights    singleflight.Group
 	wake       chan struct{} // has a value when it is to be tried at once
+	reads      sync.Once     // it was said that its devices find no messages by /sync
 	protocols  protocolCache
 	counts     counts
 
@@ -36,7 +37,7 @@ type Service struct {
 }
 
 // counts are for metrics.
-type counts struct{ transactions, events, ephemeral, failures atomic.Int64 }
+type counts struct{ transactions, events, ephemeral, messages, failures atomic.Int64 }
 
 // health is how it stands with a service.
 type health struct {
@@ -63,6 +64,9 @@ func newService(s *Services, r Registration, client *http.Client) *Service {
 func (s *Service) Covers(user id.UserID) bool {
 	return user.Server() == s.services.config.Self && (user == s.Sender || s.Users.Match(string(user)))
 }
+
+// takesMessages tells whether messages to the devices that it makes go to it in transactions.
+func (s *Service) takesMessages() bool { return s.Encryption && s.URL != "" }
 
 // Limited tells whether a user whom the service acts as is held to the limits of requests.
 func (s *Service) Limited(user id.UserID) bool { return s.RateLimited && user != s.Sender }

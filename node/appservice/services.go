@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 
 	"hanse/federation/id"
 )
@@ -89,6 +90,26 @@ func (s *Services) MayUse(user id.UserID, by *Service) bool {
 		}
 	}
 	return true
+}
+
+// MayTakeMessages tells whether there is a service that may get messages to a user's devices in transactions.
+func (s *Services) MayTakeMessages(user id.UserID) bool {
+	return slices.ContainsFunc(s.all, func(service *Service) bool { return service.takesMessages() && service.Covers(user) })
+}
+
+// TakesMessages tells whether messages to a user's device, which the service of the id maker has made, go to that in transactions
+// and nowhere else.
+func (s *Services) TakesMessages(maker string, user id.UserID, device string) bool {
+	for _, service := range s.all {
+		if service.ID == maker && service.takesMessages() && service.Covers(user) {
+			service.reads.Do(func() {
+				service.log.Info("a device of an application service asks /sync, which has no messages to it: they go in transactions, as "+
+					"org.matrix.msc3202 in the registration says; without it they would be there", "user", user, "device", device)
+			})
+			return true
+		}
+	}
+	return false
 }
 
 // MayName is MayUse for aliases.

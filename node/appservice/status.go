@@ -57,7 +57,7 @@ func timeOf(t time.Time) *time.Time {
 
 // Stats are what is counted of one service since the start.
 type Stats struct {
-	Transactions, Events, Ephemeral, Failures int64
+	Transactions, Events, Ephemeral, Messages, Failures int64
 	// Oldest is for how long something has been waiting for it; of what was there at the start, since then.
 	Oldest time.Duration
 	Away   bool
@@ -78,7 +78,7 @@ func (s *Service) stats() Stats {
 	s.mu.Unlock()
 	stats := Stats{
 		Transactions: s.counts.transactions.Load(), Events: s.counts.events.Load(), Ephemeral: s.counts.ephemeral.Load(),
-		Failures: s.counts.failures.Load(), Away: h.failures > 0,
+		Messages: s.counts.messages.Load(), Failures: s.counts.failures.Load(), Away: h.failures > 0,
 	}
 	if !h.behind.IsZero() {
 		stats.Oldest = time.Since(h.behind)

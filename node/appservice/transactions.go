@@ -1,11 +1,14 @@
 package appservice
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,10 +24,12 @@ type worker struct {
 	feed     *store.Follower
 	upto     store.Position // what the feed has told: everything up to here can be read
 	interest *interest
-	news     *news          // nil: the service gets no ephemeral data
-	unsaved  bool           // a transaction was taken, and the table doesn't know it
-	saved    store.Position // how far it is by the table,
-	savedAt  time.Time      // and when that was told
+	// encryption is nil if the service gets nothing for the encryption of its devices.
+	encryption *encryption
+	news       *news          // nil: the service gets no ephemeral data
+	unsaved    bool           // a transaction was taken, and the table doesn't know it
+	saved      store.Position // how far it is by the table,
+	savedAt    time.Time      // and when that was told
 }
 
 // refusedError says that the service did not take a transaction: it is tried again after a while. Other errors are our own trouble.
@@ -37,6 +42,9 @@ func (d *Delivery) send(ctx context.Context, s *Service) error {
 		interest: newInterest(s, d.config.Store), saved: s.cursor.Upto, savedAt: time.Now(),
 	}
 	defer w.feed.Close()
+	if s.Encryption {
+		w.encryption = newEncryption(w)
+	}
 	if s.Ephemeral || s.UnstableEphemeral {
 		w.news = newNews(w)
 		defer w.news.close()
@@ -71,6 +79,7 @@ func (w *worker) absorb() {
 	w.upto = upto
 	if lost {
 		w.interest.forget()
+		w.encryption.again()
 	}
 	for _, n := range notices {
 		switch {
@@ -79,6 +88,7 @@ func (w *worker) absorb() {
 		case n.Kind == store.KindReceipt && w.news != nil:
 			w.news.receipt(n)
 		}
+		w.encryption.notice(n)
 	}
 }
 
@@ -106,35 +116,88 @@ func (w *worker) round(ctx context.Context) (more bool, err error) {
 	return w.news.send(ctx)
 }
 
+// transaction is what the next transaction is to have.
+type transaction struct {
+	events  []store.LiveEvent
+	reached store.Position // it has what interests the service up to here
+	beside
+}
+
+// cut leaves what is after a position to the next transaction.
+func (t *transaction) cut(upto store.Position) {
+	t.reached = upto
+	t.events = slices.DeleteFunc(t.events, func(e store.LiveEvent) bool { return e.Position > upto })
+}
+
+func (t *transaction) empty() bool { return len(t.events) == 0 && t.beside.empty() }
+
 // next makes the next transaction, if there is something that interests the service, and has it be durable before it is sent: it is
 // sent again as it is until it is taken. more says that not all has been looked through.
 //
 // spec:application-service-api#pushing-events
 func (w *worker) next(ctx context.Context) (more bool, err error) {
-	chosen, reached, err := w.choose(ctx)
+	t, more, err := w.gather(ctx)
+	if err == nil && !t.empty() {
+		err = w.begin(ctx, t)
+	}
 	if err != nil {
+		w.encryption.again() // what was to be sent with it
 		return false, err
 	}
-	if len(chosen) == 0 {
-		w.cursor.Upto = reached
-		return reached < w.upto, nil
+	if t.empty() {
+		w.cursor.Upto = t.reached
 	}
+	return more, nil
+}
+
+// gather looks for what is next. Messages go before events, which may be encrypted with keys that are in them.
+func (w *worker) gather(ctx context.Context) (t transaction, more bool, err error) {
+	t.reached = w.cursor.Upto
+	alone, err := w.encryption.messages(ctx, &t)
+	if err != nil {
+		return t, false, err
+	}
+	if !alone {
+		if t.events, t.reached, err = w.choose(ctx); err != nil {
+			return t, false, err
+		}
+		if err := w.encryption.lists(ctx, &t); err != nil {
+			return t, false, err
+		}
+	}
+	more, err = w.encryption.keys(ctx, &t)
+	return t, more || t.reached < w.upto, err
+}
+
+// begin has a transaction be under way.
+func (w *worker) begin(ctx context.Context, t transaction) error {
 	w.at(w.cursor.Upto, true)
-	events, err := w.config.Forms.Events(ctx, w.Sender, chosen)
-	if err != nil {
-		return false, err
+	events := []json.RawMessage{}
+	var err error
+	if len(t.events) > 0 {
+		if events, err = w.config.Forms.Events(ctx, w.Sender, w.Covers, t.events); err != nil {
+			return err
+		}
 	}
-	body, err := json.Marshal(map[string]any{"events": events})
+	form := map[string]any{"events": events}
+	if err := t.beside.put(form); err != nil {
+		return err
+	}
+	body, err := json.Marshal(form)
 	if err != nil {
-		return false, err
+		return err
 	}
 	c := w.cursor
-	c.Transaction, c.TransactionUpto = body, reached
-	if err := w.save(ctx, c); err != nil {
-		return false, err
+	c.Transaction, c.TransactionUpto, c.TransactionID = body, t.reached, strconv.FormatInt(int64(t.reached), 10)
+	if t.reached == w.cursor.Upto { // others lead, or led, to the same place
+		c.TransactionID += "-" + rand.Text()
+	}
+	if err := w.save(ctx, c, t.messages...); err != nil {
+		return err
 	}
 	w.counts.events.Add(int64(len(events)))
-	return true, nil
+	w.counts.messages.Add(int64(len(t.messages)))
+	return nil
 }
 
 // choose looks for the next events that interest the service, and tells up to where these are all.
@@ -164,13 +227,14 @@ func (w *worker) choose(ctx context.Context) (chosen []store.LiveEvent, reached 
 	return chosen, reached, nil
 }
 
-// send sends the transaction that is under way. Its ID is the place that it leads to, so that no two have the same.
+// send sends the transaction that is under way. Its ID begins with the place that it leads to, so that no two have the same.
 func (w *worker) send(ctx context.Context) error {
 	w.at(w.cursor.Upto, true)
-	if err := w.put(ctx, strconv.FormatInt(int64(w.cursor.TransactionUpto), 10), w.cursor.Transaction); err != nil {
+	txn := cmp.Or(w.cursor.TransactionID, strconv.FormatInt(int64(w.cursor.TransactionUpto), 10))
+	if err := w.put(ctx, txn, w.cursor.Transaction); err != nil {
 		return err
 	}
-	w.cursor.Upto, w.cursor.Transaction, w.cursor.TransactionUpto = w.cursor.TransactionUpto, nil, 0
+	w.cursor = store.ServiceCursor{Service: w.cursor.Service, Upto: w.cursor.TransactionUpto}
 	w.unsaved = true // told with the next transaction, or as soon as there is none
 	return nil
 }
@@ -193,9 +257,9 @@ func (w *worker) put(ctx context.Context, txn string, body []byte) error {
 	return nil
 }
 
-// save stores how far the service is.
-func (w *worker) save(ctx context.Context, c store.ServiceCursor) error {
-	if err := w.store.SaveService(ctx, c); err != nil {
+// save stores how far the service is, and that messages are in its transaction.
+func (w *worker) save(ctx context.Context, c store.ServiceCursor, taken ...store.ToDevice) error {
+	if err := w.store.SaveService(ctx, c, taken...); err != nil {
 		return err
 	}
 	w.cursor, w.unsaved, w.saved, w.savedAt = c, false, c.Upto, time.Now()

@@ -21,7 +21,8 @@ func (a *API) serviceRoutes() []route {
 	}
 }
 
-// askingService finds the application service whose token a request has, where the client needs to be nobody.
+// askingService finds the application service whose token a request has, where the client needs to be nobody: then it is the
+// request's.
 //
 // spec:application-service-api#server-admin-style-permissions
 func (a *API) askingService(r *request) (*appservice.Service, error) {
@@ -35,7 +36,18 @@ func (a *API) askingService(r *request) (*appservice.Service, error) {
 			Message: "this is not the as_token of an application service"}
 	}
 	service.Heard()
+	r.service = service
 	return service, nil
+}
+
+// messagesAside tells whether messages to the request's device go to its application service in transactions: then /sync has none,
+// so that each comes once.
+func (a *API) messagesAside(r *request) (bool, error) {
+	if !a.config.Services.MayTakeMessages(r.user) {
+		return false, nil
+	}
+	maker, err := a.config.Users.DeviceService(r.Context(), r.user, r.device)
+	return err == nil && a.config.Services.TakesMessages(maker, r.user, r.device), err
 }
 
 // admitService admits a request of an application service, as the user and device that it names.

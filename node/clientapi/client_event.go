@@ -35,6 +35,9 @@ type unsigned struct {
 	Relations       *relationsForm  `json:"m.relations,omitempty"`
 	ReplacesState   id.EventID      `json:"replaces_state,omitempty"` // likewise
 	TransactionID   string          `json:"transaction_id,omitempty"`
+	// InviteRoomState and KnockRoomState are for application services.
+	InviteRoomState []json.RawMessage `json:"invite_room_state,omitempty"`
+	KnockRoomState  []json.RawMessage `json:"knock_room_state,omitempty"`
 }
 
 // plainEvent is an event without anything beside it but its age.

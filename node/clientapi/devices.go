@@ -36,7 +36,7 @@ func (a *API) renameDevice(r *request) (any, error) {
 		return nil, err
 	}
 	if r.service != nil {
-		made, err := a.config.Users.SetDevice(r.Context(), r.user, r.PathValue("deviceId"), req.Name)
+		made, err := a.config.Users.SetDevice(r.Context(), r.user, r.PathValue("deviceId"), req.Name, r.service.ID)
 		if err != nil || !made {
 			return nil, err
 		}

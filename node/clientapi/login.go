@@ -133,9 +133,13 @@ func (a *API) byToken(ctx context.Context, req loginRequest) (id.UserID, error) 
 	return user, err
 }
 
-// logIn makes a device, with an access token that ends if the client can refresh it.
+// logIn makes a device, with an access token that ends if the client can refresh it. It is the application service's that asks.
 func (a *API) logIn(r *request, user id.UserID, device, name string, refreshes bool) (any, error) {
-	login, err := a.config.Users.Login(r.Context(), user, users.LoginDevice{ID: device, Name: name, Address: a.address(r.Request).String()})
+	d := users.LoginDevice{ID: device, Name: name, Address: a.address(r.Request).String()}
+	if r.service != nil {
+		d.Service = r.service.ID
+	}
+	login, err := a.config.Users.Login(r.Context(), user, d)
 	if err == nil && refreshes {
 		login, err = a.config.Users.Refreshable(r.Context(), login)
 	}

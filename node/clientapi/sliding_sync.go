@@ -47,6 +47,9 @@ func (a *API) slidingSync(r *request) (any, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	if req.MessagesAside, err = a.messagesAside(r); err != nil {
+		return nil, err
+	}
 	req.Device, req.Pos, req.Timeout = r.device, r.URL.Query().Get("pos"), time.Duration(timeout)*time.Millisecond
 	defer a.config.Ephemeral.BeginSync(r.user, r.device, state)()
 	ctx, done := a.config.Users.UntilLocked(r.Context(), r.user)

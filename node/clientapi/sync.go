@@ -43,6 +43,9 @@ func (a *API) sync(r *request) (any, error) {
 	if req.Filter, err = r.syncFilter(query.Get("filter")); err != nil {
 		return nil, err
 	}
+	if req.MessagesAside, err = a.messagesAside(r); err != nil {
+		return nil, err
+	}
 	state := query.Get("set_presence")
 	if state != "" && !isPresence(state) {
 		return nil, invalidParam("set_presence must be online, offline or unavailable")

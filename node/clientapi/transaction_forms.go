@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/node/appservice"
 	"hanse/node/clientsync"
@@ -14,8 +15,9 @@ import (
 // TransactionForms encodes what application services are told as clients are told it: it is node/appservice's Forms.
 type TransactionForms struct{ Sync *clientsync.Syncer }
 
-// Events encodes events of any rooms, with what a user is told beside them.
-func (f TransactionForms) Events(ctx context.Context, user id.UserID, events []appservice.LiveEvent) ([]json.RawMessage, error) {
+// Events encodes events of any rooms, with what a user is told beside them, and with what those who are invited are shown of the
+// room if they are among ours: bridges look for it there, as by Synapse.
+func (f TransactionForms) Events(ctx context.Context, user id.UserID, ours func(id.UserID) bool, events []appservice.LiveEvent) ([]json.RawMessage, error) {
 	now, all := time.Now(), make([]json.RawMessage, 0, len(events))
 	for len(events) > 0 {
 		if events[0].OutOfRoom {
@@ -34,8 +36,12 @@ func (f TransactionForms) Events(ctx context.Context, user id.UserID, events []a
 		if err != nil {
 			return nil, err
 		}
-		for _, d := range decorated {
-			raw, err := marshal(decoratedEvent(d, now))
+		for i, d := range decorated {
+			formatted := decoratedEvent(d, now)
+			if err := f.invitation(ctx, rows[i].Event, ours, formatted.Unsigned); err != nil {
+				return nil, err
+			}
+			raw, err := marshal(formatted)
 			if err != nil {
 				return nil, err
 			}
@@ -43,6 +49,20 @@ func (f TransactionForms) Events(ctx context.Context, user id.UserID, events []a
 		}
 	}
 	return all, nil
+}
+
+// invitation adds what one of ours is shown of a room, if an event is their invite or knock.
+func (f TransactionForms) invitation(ctx context.Context, e *event.Event, ours func(id.UserID) bool, u *unsigned) (err error) {
+	if key, _ := e.StateKey(); e.Membership() == "" || !ours(id.UserID(key)) {
+		return nil
+	}
+	switch e.Membership() {
+	case "invite":
+		u.InviteRoomState, err = f.Sync.Invitation(ctx, e)
+	case "knock":
+		u.KnockRoomState, err = f.Sync.Invitation(ctx, e)
+	}
+	return err
 }
 
 // outOfRoomEvent is an invite to a room that this server takes no part in, with what is known of the room, as by Synapse.

@@ -113,7 +113,8 @@ func hidden(r store.Receipt, from id.UserID) bool {
 	return r.Type == ephemeral.ReadPrivate && r.User != from
 }
 
-// stripped is the state that an invited or knocking user is shown. spec:client-server-api#stripped-state
+// stripped is the state that an invited or knocking user is shown: that of the time of the invite or knock, as where it came from another
+// server; what changes in the room after it is not theirs to know yet. spec:client-server-api#stripped-state
 func (b *builder) stripped(ctx context.Context, m store.Membership) ([]json.RawMessage, error) {
 	if m.OutOfRoom {
 		// What came along describes the room; who invited the user is in the membership event itself.
@@ -127,17 +128,35 @@ func (b *builder) stripped(ctx context.Context, m store.Membership) ([]json.RawM
 	if err != nil {
 		return nil, err
 	}
+	return b.roomStripped(ctx, current, m.Sender, b.request.User) // as the last one, which it is where it came from outside
+}
+
+// Invitation is what a user is shown of a room by an invite or knock that has its place there.
+//
+// spec:client-server-api#stripped-state
+func (s *Syncer) Invitation(ctx context.Context, e *event.Event) ([]json.RawMessage, error) {
+	state, _, err := s.store.StateAfter(ctx, e.ID())
+	if err != nil {
+		return nil, err
+	}
+	user, _ := e.StateKey()
+	return s.roomStripped(ctx, state, e.Sender(), id.UserID(user))
+}
+
+// roomStripped is what others are shown of a room's state, with some of its members.
+func (s *Syncer) roomStripped(ctx context.Context, state roomstate.Map, members ...id.UserID) ([]json.RawMessage, error) {
 	var keys []roomstate.Key
 	for _, typ := range []string{
 		"m.room.create", "m.room.name", "m.room.avatar", "m.room.topic", "m.room.join_rules", "m.room.canonical_alias", "m.room.encryption",
 	} {
 		keys = append(keys, roomstate.Key{Type: typ})
 	}
-	if m.Sender != b.request.User {
-		keys = append(keys, roomstate.Key{Type: "m.room.member", StateKey: string(m.Sender)})
+	for i, member := range members {
+		if !slices.Contains(members[i+1:], member) {
+			keys = append(keys, roomstate.Key{Type: "m.room.member", StateKey: string(member)})
+		}
 	}
-	keys = append(keys, roomstate.Key{Type: "m.room.member", StateKey: string(b.request.User)}) // as the last one, which it is where it came from outside
-	events, err := b.store.StateEvents(ctx, current, keys...)
+	events, err := s.store.StateEvents(ctx, state, keys...)
 	stripped := make([]json.RawMessage, 0, len(events))
 	for _, e := range events {
 		stripped = append(stripped, event.Stripped(e))

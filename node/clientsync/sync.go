@@ -57,6 +57,8 @@ type Request struct {
 	// PresenceAside says that who is there is told with other news, or at the timeout, and is no reason to answer: for clients
 	// that are not to be seen, which mostly nobody looks at.
 	PresenceAside bool
+	// MessagesAside says that messages to the device go another way, and are not told.
+	MessagesAside bool
 }
 
 // Sync answers as soon as there is something new, or at the timeout with an empty answer. The error is ctx's, or our own

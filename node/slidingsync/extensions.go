@@ -50,7 +50,7 @@ func (b *builder) toDevice(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
-	if r.since > b.now.Position { // from before the database was put back, or made up
+	if r.since > b.now.Position || b.request.MessagesAside { // from before the database was put back, or made up; or they go another way
 		b.answer.ToDevice = &ToDevice{Next: number(r.since)}
 		return nil
 	}

@@ -23,6 +23,8 @@ type Request struct {
 	Pos string
 	// Timeout is how long to wait while there is nothing new; a connection that begins is answered at once.
 	Timeout time.Duration
+	// MessagesAside says that messages to the device go another way, and are not told.
+	MessagesAside bool
 
 	connection    string
 	lists         map[string]*windows

@@ -20,6 +20,7 @@ type ServiceCursor struct {
 	// cursor will be when it was taken. A transaction is sent again as it is, also by the next process.
 	Transaction     json.RawMessage
 	TransactionUpto Position
+	TransactionID   string // "": it is named after TransactionUpto
 }
 
 // OpenServices reads the cursors of application services, in the order of their names. Those that are new begin at the newest
@@ -28,10 +29,10 @@ func (s *Store) OpenServices(ctx context.Context, services []string) (cursors []
 	err = s.commit.write(ctx, func(t *writeTx) error {
 		forgotten = nil
 		found := map[string]ServiceCursor{}
-		err := t.each("SELECT service, upto, transaction_upto, transaction_body FROM application_services", nil, func(rows *sql.Rows) error {
+		err := t.each("SELECT service, upto, transaction_upto, transaction_body, transaction_id FROM application_services", nil, func(rows *sql.Rows) error {
 			var c ServiceCursor
 			var name, body []byte
-			err := rows.Scan(&name, &c.Upto, &c.TransactionUpto, &body)
+			err := rows.Scan(&name, &c.Upto, &c.TransactionUpto, &body, &c.TransactionID)
 			if c.Service = string(name); c.TransactionUpto > 0 {
 				c.Transaction = body
 			}
@@ -46,7 +47,7 @@ func (s *Store) OpenServices(ctx context.Context, services []string) (cursors []
 				continue
 			}
 			forgotten = append(forgotten, name)
-			for _, table := range [...]string{"application_services", "application_service_rooms"} {
+			for _, table := range [...]string{"application_services", "application_service_rooms", "application_service_devices"} {
 				if _, err := t.exec("DELETE FROM "+table+" WHERE service = $1", []byte(name)); err != nil {
 					return err
 				}
@@ -68,19 +69,24 @@ func (s *Store) OpenServices(ctx context.Context, services []string) (cursors []
 	return cursors, forgotten, err
 }
 
-// SaveService stores how far an application service is.
-func (s *Store) SaveService(ctx context.Context, c ServiceCursor) error {
-	return s.commit.write(ctx, func(t *writeTx) error { return t.saveService(c) })
+// SaveService stores how far an application service is. Messages to its devices that its transaction has wait for them no more.
+func (s *Store) SaveService(ctx context.Context, c ServiceCursor, taken ...ToDevice) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		if err := t.taken(taken); err != nil {
+			return err
+		}
+		return t.saveService(c)
+	})
 }
 
 func (t *writeTx) saveService(c ServiceCursor) error {
-	body, upto := []byte(c.Transaction), int64(c.TransactionUpto)
 	if c.Transaction == nil {
-		body, upto = []byte{}, 0
+		c.Transaction, c.TransactionUpto, c.TransactionID = []byte{}, 0, ""
 	}
-	_, err := t.exec(`INSERT INTO application_services (service, upto, transaction_upto, transaction_body) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (service) DO UPDATE SET upto = excluded.upto, transaction_upto = excluded.transaction_upto,
-		transaction_body = excluded.transaction_body`, []byte(c.Service), int64(c.Upto), upto, body)
+	_, err := t.exec(`INSERT INTO application_services (service, upto, transaction_upto, transaction_body, transaction_id)
+		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (service) DO UPDATE SET upto = excluded.upto, transaction_upto = excluded.transaction_upto,
+		transaction_body = excluded.transaction_body, transaction_id = excluded.transaction_id`,
+		[]byte(c.Service), int64(c.Upto), int64(c.TransactionUpto), []byte(c.Transaction), c.TransactionID)
 	return err
 }
 

@@ -297,7 +297,7 @@ func (t *writeTx) signingKeyUpdate(user id.UserID) (federation.SigningKeyUpdate,
 
 // encryptionTables have what goes with a device.
 func encryptionTables() []string {
-	return []string{"device_keys", "one_time_keys", "fallback_keys", "to_device"}
+	return []string{"device_keys", "one_time_keys", "fallback_keys", "to_device", "application_service_devices"}
 }
 
 // endDevices deletes devices with all they have, and tells servers.

@@ -19,6 +19,7 @@ type Device struct {
 	LastSeen    time.Time // zero = never
 	LastSeenIP  string
 	UserAgent   string
+	Service     string // the application service that makes it, or logs in to it; not read
 }
 
 // TokenHash is what is stored of an access token: who reads the database can't log in.
@@ -79,6 +80,9 @@ func (s *Store) setDevice(t *writeTx, d Device, servers []id.ServerName) error {
 		display_name = CASE WHEN excluded.display_name = $8 THEN devices.display_name ELSE excluded.display_name END`,
 		string(d.User), []byte(d.ID), []byte(d.DisplayName), d.Created.UnixMilli(), millis(d.LastSeen), []byte(d.LastSeenIP),
 		[]byte(d.UserAgent), []byte{})
+	if err == nil && (known || d.Service != "") {
+		err = t.setService(d.User, d.ID, d.Service)
+	}
 	if err != nil || known && (d.DisplayName == "" || string(old) == d.DisplayName) {
 		return err
 	}

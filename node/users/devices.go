@@ -33,6 +33,7 @@ type LoginDevice struct {
 	ID      string // "" = a new one is made
 	Name    string // used if the device is new
 	Address string // where the client is
+	Service string // the application service that logs in, if it is one
 }
 
 // Login is a fresh login.
@@ -79,7 +80,7 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 	}
 	token := newToken()
 	now := time.Now()
-	device := store.Device{User: user, ID: d.ID, DisplayName: name, Created: now, LastSeen: now, LastSeenIP: d.Address}
+	device := store.Device{User: user, ID: d.ID, DisplayName: name, Created: now, LastSeen: now, LastSeenIP: d.Address, Service: d.Service}
 	if err := u.store.Login(ctx, device, store.HashToken(token)); err != nil {
 		return Login{}, err
 	}

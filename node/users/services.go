@@ -74,18 +74,19 @@ func (u *Users) EnsureServiceUser(ctx context.Context, user id.UserID) error {
 	return u.RegisterFor(ctx, user)
 }
 
-// SetDevice makes a device for an application service's user, without an access token, or names one that is there; nil leaves its
-// name. It tells whether it was made.
+// SetDevice makes a device for a user of an application service's, without an access token, or names one that is there; nil leaves
+// its name. It is the service's then. It tells whether it was made.
 //
 // spec:application-service-api#creating-devices
-func (u *Users) SetDevice(ctx context.Context, user id.UserID, device string, name *string) (made bool, err error) {
+func (u *Users) SetDevice(ctx context.Context, user id.UserID, device string, name *string, service string) (made bool, err error) {
 	_, known, err := u.store.Device(ctx, user, device)
 	switch {
 	case err != nil:
 		return false, err
-	case known && name == nil:
-		return false, nil
 	case known:
+		if err := u.store.AddDevice(ctx, store.Device{User: user, ID: device, Service: service}); err != nil || name == nil {
+			return false, err
+		}
 		return false, u.RenameDevice(ctx, user, device, *name)
 	case len(device) == 0 || len(device) > maxDeviceIDBytes || !utf8.ValidString(device) || strings.ContainsRune(device, 0):
 		return false, federation.InvalidParam("the device ID is too long or not valid UTF-8")
@@ -94,11 +95,16 @@ func (u *Users) SetDevice(ctx context.Context, user id.UserID, device string, na
 		return false, err
 	}
 	now := time.Now()
-	d := store.Device{User: user, ID: device, Created: now, LastSeen: now}
+	d := store.Device{User: user, ID: device, Created: now, LastSeen: now, Service: service}
 	if name != nil {
 		d.DisplayName = clip(*name, maxDeviceNameBytes)
 	}
 	return true, u.store.AddDevice(ctx, d)
+}
+
+// DeviceService is the application service that has made a device, or logged in to it last; "" if none has.
+func (u *Users) DeviceService(ctx context.Context, user id.UserID, device string) (string, error) {
+	return u.store.DeviceService(ctx, user, device)
 }
 
 // Active tells whether a user of ours has an account that isn't deactivated.
