@@ -56,6 +56,8 @@ type Pushers struct {
 	slots  chan struct{} // bounds the gateways that are called at a time
 	moved  chan struct{} // a pusher is further than is saved
 
+	// reading is held from a look into the store until what it gave is in users: an older one must not undo a newer one.
+	reading sync.Mutex
 	mu      sync.Mutex
 	users   map[id.UserID]map[pusherKey]*worker // guarded by mu
 	workers sync.WaitGroup
@@ -235,6 +237,8 @@ func (p *Pushers) Run(ctx context.Context) error {
 
 // load brings what is in memory to what is stored.
 func (p *Pushers) load(ctx context.Context) error {
+	p.reading.Lock()
+	defer p.reading.Unlock()
 	all, err := p.config.Store.AllPushers(ctx)
 	if err != nil {
 		return err
@@ -257,6 +261,8 @@ func (p *Pushers) load(ctx context.Context) error {
 }
 
 func (p *Pushers) loadUser(ctx context.Context, user id.UserID) error {
+	p.reading.Lock()
+	defer p.reading.Unlock()
 	list, err := p.config.Store.Pushers(ctx, user)
 	if err != nil {
 		return err

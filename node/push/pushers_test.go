@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -71,7 +72,7 @@ func (i *inbox) add(t *testing.T, at store.Position) string {
 	t.Helper()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	e := said(t, "m.room.message", "-", `{"body":"`+time.Now().String()+`"}`).Event
+	e := said(t, "org.example.news", fmt.Sprint(at), `{}`).Event // the state key makes it another one each time
 	i.list = append(i.list, Notification{Position: at, Event: e, Outcome: outcome(acts(notify))})
 	i.upto, i.count = at, i.count+1
 	return string(e.ID())
@@ -134,7 +135,7 @@ func TestGatewaysThatAreDown(t *testing.T) {
 			}
 			box.down = false
 		})
-		time.Sleep(10 * time.Minute)
+		time.Sleep(lastRetry) // by then it is tried again, however chance had it
 		if got := box.heard(); !slices.Equal(got, []string{first, second}) {
 			t.Errorf("told %v, not %v", got, []string{first, second})
 		}
@@ -163,4 +164,39 @@ func TestGatewaysThatAreDown(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// TestAPusherIsSetWhileTheOthersAreRead: what is read at the start doesn't take the place of what was set meanwhile.
+func TestAPusherIsSetWhileTheOthersAreRead(t *testing.T) {
+	s, err := store.Open(t.Context(), sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.Run(ctx) })
+	defer func() { cancel(); running.Wait(); _ = s.Close() }()
+	box := &inbox{}
+	for n := range 200 {
+		p, err := NewPushers(Config{Store: s, Source: box, Client: &http.Client{Transport: box}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		life, end := context.WithCancel(ctx)
+		var pushing sync.WaitGroup
+		pushing.Go(func() { _ = p.Run(life) })
+		user := id.UserID(fmt.Sprintf("@user%d:example.org", n))
+		err = p.Set(ctx, user, "PHONE", Pusher{
+			AppID: "app", PushKey: fmt.Sprint(n), Kind: "http", Data: json.RawMessage(`{"url":"https://push.example.org/_matrix/push/v1/notify"}`),
+		}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.startAll(func(id.UserID) bool { return true })
+		end()
+		pushing.Wait()
+		if len(p.users[user]) != 1 {
+			t.Fatalf("the pusher that %s has set is not known", user)
+		}
+	}
 }
