@@ -136,7 +136,7 @@ func (f *floors) onAllCores(do func(i int) error) (pace, error) {
 	began, used := time.Now(), ownTime()
 	for c := range cores {
 		wait.Go(func() {
-			for i := c; errs[c] == nil && time.Since(began) < f.time; i += cores {
+			for i := c; errs[c] == nil && (counts[c] == 0 || time.Since(began) < f.time); i += cores { // once at least, however late it begins
 				errs[c] = do(i)
 				counts[c]++
 			}
