@@ -16,16 +16,6 @@ type MakeRequest struct {
 	Versions []roomversion.Version // what the asking server supports (join and knock); join without any means version 1
 }
 
-// Supports tells whether the asking server supports a room version.
-func (r MakeRequest) Supports(version roomversion.Version) bool {
-	for _, v := range r.Versions {
-		if v == version {
-			return true
-		}
-	}
-	return false
-}
-
 // MakeResponse is the answer of GET /make_join, /make_leave and /make_knock. Event is the unsigned template, to be
 // read with event.ParseDraft: the asking server must check it (spec: type, room_id, sender, state_key, membership).
 type MakeResponse struct {

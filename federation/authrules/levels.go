@@ -100,9 +100,6 @@ func (l Levels) Notifications(key string) int64 {
 	return 50
 }
 
-// IsCreator tells whether the user is one of the room's creators.
-func (l Levels) IsCreator(user id.UserID) bool { return slices.Contains(l.creators, user) }
-
 func (l Levels) named(i int) int64 {
 	if v := l.content.named[i]; v.set {
 		return v.value

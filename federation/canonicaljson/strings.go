@@ -97,7 +97,7 @@ func appendQuoted[T string | []byte](dst []byte, text T) []byte {
 	start := 0
 	for i := range len(text) {
 		c := text[i]
-		if plain[c] || c >= 0x80 || c == 0x7F {
+		if plain[c] || c >= 0x80 {
 			continue
 		}
 		dst = append(dst, text[start:i]...)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"hanse/federation"
 	"hanse/federation/id"
@@ -22,20 +21,7 @@ type TakeMedia func(part federation.MediaPart, content io.Reader) error
 //
 // spec:server-server-api#content-repository
 func (c *Client) DownloadMedia(ctx context.Context, server id.ServerName, q federation.MediaRequest, limit int64, take TakeMedia) error {
-	query := url.Values{}
-	setTimeout(query, q.Timeout)
-	err := c.media(ctx, server, call{
-		endpoint: "media/download", method: http.MethodGet, path: path(federationV1, "media/download", q.MediaID), query: query,
-		timeout: c.timeouts.Short + q.Timeout,
-	}, limit, take)
-	if !unknown(err) {
-		return err
-	}
-	query.Set("allow_remote", "false")
-	return c.oldMedia(ctx, server, call{
-		endpoint: "media/v3/download", path: path(mediaV3, "download", string(server), q.MediaID), query: query,
-		timeout: c.timeouts.Short + q.Timeout, limit: limit,
-	}, take)
+	return c.media(ctx, server, "download", q, url.Values{}, limit, take)
 }
 
 // MediaThumbnail is DownloadMedia for a thumbnail of the media.
@@ -46,35 +32,31 @@ func (c *Client) MediaThumbnail(ctx context.Context, server id.ServerName, q fed
 	if q.Animated {
 		query.Set("animated", "true")
 	}
-	setTimeout(query, q.Timeout)
-	err := c.media(ctx, server, call{
-		endpoint: "media/thumbnail", method: http.MethodGet, path: path(federationV1, "media/thumbnail", q.MediaID), query: query,
+	return c.media(ctx, server, "thumbnail", q.MediaRequest, query, limit, take)
+}
+
+// media asks for media by one endpoint and then, of servers that don't know it, by the old one of the same name.
+func (c *Client) media(ctx context.Context, server id.ServerName, name string, q federation.MediaRequest, query url.Values,
+	limit int64, take TakeMedia) error {
+	if q.Timeout > 0 {
+		query.Set("timeout_ms", strconv.FormatInt(q.Timeout.Milliseconds(), 10))
+	}
+	err := c.newMedia(ctx, server, call{
+		endpoint: "media/" + name, method: http.MethodGet, path: path(federationV1, "media/"+name, q.MediaID), query: query,
 		timeout: c.timeouts.Short + q.Timeout,
 	}, limit, take)
-	if !unknown(err) {
+	if !lacksEndpoint(err) {
 		return err
 	}
 	query.Set("allow_remote", "false")
 	return c.oldMedia(ctx, server, call{
-		endpoint: "media/v3/thumbnail", path: path(mediaV3, "thumbnail", string(server), q.MediaID), query: query,
+		endpoint: "media/v3/" + name, path: path(mediaV3, name, string(server), q.MediaID), query: query,
 		timeout: c.timeouts.Short + q.Timeout, limit: limit,
 	}, take)
 }
 
-func setTimeout(query url.Values, timeout time.Duration) {
-	if timeout > 0 {
-		query.Set("timeout_ms", strconv.FormatInt(timeout.Milliseconds(), 10))
-	}
-}
-
-// unknown tells whether a call failed because the server doesn't have the endpoint.
-func unknown(err error) bool {
-	var failed *Error
-	return errors.As(err, &failed) && failed.unknownEndpoint()
-}
-
-// media makes a call whose answer is multipart.
-func (c *Client) media(ctx context.Context, server id.ServerName, q call, limit int64, take TakeMedia) error {
+// newMedia makes a call whose answer is multipart.
+func (c *Client) newMedia(ctx context.Context, server id.ServerName, q call, limit int64, take TakeMedia) error {
 	q.accept = "multipart/mixed"
 	q.limit = limit + federation.MaxMediaHead + maxDrain
 	var answer http.Header

@@ -12,9 +12,10 @@ import (
 )
 
 // Parse reads an event that a peer sent. It checks the event format of the room version, the
-// size limits and the grammar of the identifiers that the format needs, drops unsigned (in
-// which any JSON may stand, since servers on the way write it), and computes the event ID where the version does so. Hashes, signatures and authorisation are
-// not checked. Any error means that the event is to be dropped.
+// size limits and the grammar of the identifiers that the format needs, and computes the
+// event ID where the version does so. It drops unsigned, in which any JSON may stand: servers
+// on the way write it. Hashes, signatures and authorisation are not checked. Any error means
+// that the event is to be dropped.
 //
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1
 func Parse(rules *roomversion.Rules, raw []byte) (*Event, error) {

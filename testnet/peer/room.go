@@ -124,22 +124,15 @@ func MessageDraft(sender id.UserID, text string) event.Draft {
 func (r *Room) Build(d event.Draft) (*event.Event, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.build(d, r.peer)
-}
-
-// BuildAs is Build with the name and key of another peer.
-func (r *Room) BuildAs(signer *Peer, d event.Draft) (*event.Event, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.build(d, signer)
+	return r.build(d)
 }
 
 // build needs mu.
-func (r *Room) build(d event.Draft, signer *Peer) (*event.Event, error) {
+func (r *Room) build(d event.Draft) (*event.Event, error) {
 	if err := r.fill(&d); err != nil {
 		return nil, err
 	}
-	return d.Sign(r.Rules, signer.Name, signer.Key())
+	return d.Sign(r.Rules, r.peer.Name, r.peer.Key())
 }
 
 // fill needs mu.
@@ -189,7 +182,7 @@ func (r *Room) fill(d *event.Draft) error {
 func (r *Room) Put(d event.Draft) (*event.Event, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, err := r.build(d, r.peer)
+	e, err := r.build(d)
 	if err != nil {
 		return nil, err
 	}
