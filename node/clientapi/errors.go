@@ -12,6 +12,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/authrules"
 	"hanse/federation/client"
+	"hanse/node/clientsync"
 	"hanse/node/rooms"
 )
 
@@ -80,6 +81,8 @@ func wireError(err error) (wire *federation.Error, ours bool) {
 	case errors.As(err, &tooLarge):
 		return &federation.Error{Status: http.StatusRequestEntityTooLarge, Code: "M_TOO_LARGE",
 			Message: fmt.Sprintf("the request body is larger than %d bytes", tooLarge.Limit)}, false
+	case errors.Is(err, clientsync.ErrLoggedOut):
+		return &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "the device was logged out"}, false
 	case errors.Is(err, rooms.ErrStopped):
 		return &federation.Error{Status: http.StatusServiceUnavailable, Code: "M_UNKNOWN", Message: "this server is shutting down"}, false
 	case errors.As(err, &remote):

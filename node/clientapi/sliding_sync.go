@@ -92,10 +92,10 @@ type (
 		Expanded          bool              `json:"expanded_timeline,omitempty"`
 		UnstableExpanded  bool              `json:"unstable_expanded_timeline,omitempty"`
 		Membership        string            `json:"membership"`
-		Name              string            `json:"name,omitempty"`
-		Avatar            string            `json:"avatar,omitempty"`
+		Name              json.RawMessage   `json:"name,omitempty"`
+		Avatar            json.RawMessage   `json:"avatar,omitempty"`
 		Heroes            []slidingHero     `json:"heroes,omitempty"`
-		IsDM              bool              `json:"is_dm,omitempty"`
+		IsDM              *bool             `json:"is_dm,omitempty"`
 		RequiredState     []json.RawMessage `json:"required_state,omitempty"`
 		Timeline          []json.RawMessage `json:"timeline,omitempty"`
 		PrevBatch         string            `json:"prev_batch,omitempty"`
@@ -130,7 +130,7 @@ func slidingLists(lists map[string]slidingsync.List) map[string]slidingList {
 func (f *syncFormatter) slidingRoom(room *slidingsync.Room) slidingRoom {
 	form := slidingRoom{
 		Initial: room.Initial, Expanded: room.Expanded, UnstableExpanded: room.Expanded, Membership: room.Membership,
-		Name: room.Name, Avatar: room.Avatar, IsDM: room.Direct, RequiredState: f.events(room.State),
+		Name: f.text(room.Name), Avatar: f.text(room.Avatar), IsDM: room.Direct, RequiredState: f.events(room.State),
 		NotificationCount: room.Unread.Notifications, HighlightCount: room.Unread.Highlights,
 		BumpStamp: int64(room.Bump), InviteState: room.Stripped,
 	}
@@ -144,6 +144,21 @@ func (f *syncFormatter) slidingRoom(room *slidingsync.Room) slidingRoom {
 		form.JoinedCount, form.InvitedCount = &s.Joined, &s.Invited
 	}
 	return form
+}
+
+// text is a text that may have been taken away: then it is null.
+func (f *syncFormatter) text(t *string) json.RawMessage {
+	switch {
+	case t == nil:
+		return nil
+	case *t == "":
+		return json.RawMessage("null")
+	}
+	raw, err := json.Marshal(t)
+	if err != nil {
+		f.err = err
+	}
+	return raw
 }
 
 // slidingExtensions has those that the client has asked for.

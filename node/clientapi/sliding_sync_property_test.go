@@ -5,20 +5,26 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http/httptest"
 	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"hanse/federation/id"
+	"hanse/node/clientsync"
+	"hanse/node/slidingsync"
+	"hanse/node/stream"
 )
 
 // slider is a client that speaks sliding sync and keeps what it is told, and can go back by one answer, as one does whose answer
 // got lost.
 type slider struct {
-	p      *person
-	random *rand.Rand
-	lazy   bool
+	p          *person
+	random     *rand.Rand
+	connection string
+	lazy       bool
+	messages   bool // it asks for messages to the device
 
 	now, before slidden
 }
@@ -28,30 +34,47 @@ type slidden struct {
 	pos   string
 	rooms map[string]*slidRoom
 	data  map[string]string
+	lists obj
+	// messages are those to the device, since where it has them.
+	messages []string
+	since    string
 }
 
 type slidRoom struct {
-	membership string
-	name       string
-	state      map[[2]string]string // event IDs
-	timeline   []string             // event IDs; the newest ones, without gaps
-	receipts   map[string]string
-	unread     any
-	joined     any
+	facts    obj                  // what is told of the room itself
+	state    map[[2]string]string // event IDs
+	timeline []string             // event IDs; the newest ones, without gaps
+	previous string               // the place before the timeline
+	receipts map[string]string
+	typing   []any
 }
 
-func newSlider(p *person, random *rand.Rand) *slider {
-	return &slider{p: p, random: random, lazy: random.IntN(2) == 0, now: slidden{rooms: map[string]*slidRoom{}, data: map[string]string{}}}
+func newSlider(p *person, connection string, random *rand.Rand) *slider {
+	s := &slider{p: p, random: random, connection: connection, lazy: random.IntN(2) == 0, messages: connection == ""}
+	s.begin()
+	return s
+}
+
+// begin forgets all but the messages, as a client does which the server doesn't know any more.
+func (s *slider) begin() {
+	s.now = slidden{rooms: map[string]*slidRoom{}, data: map[string]string{}, messages: s.now.messages, since: s.now.since}
 }
 
 func (s slidden) copy() slidden {
 	rooms := map[string]*slidRoom{}
 	for name, room := range s.rooms {
 		c := *room
-		c.state, c.receipts, c.timeline = maps.Clone(room.state), maps.Clone(room.receipts), slices.Clone(room.timeline)
+		c.state, c.receipts, c.timeline, c.facts = maps.Clone(room.state), maps.Clone(room.receipts), slices.Clone(room.timeline), maps.Clone(room.facts)
 		rooms[name] = &c
 	}
-	return slidden{s.pos, rooms, maps.Clone(s.data)}
+	s.rooms, s.data, s.messages = rooms, maps.Clone(s.data), slices.Clone(s.messages)
+	return s
+}
+
+// slidFilters are what the lists of a slider beside the one of all rooms want.
+var slidFilters = map[string]obj{
+	"direct": {"is_dm": true}, "invites": {"is_invite": true}, "favourites": {"tags": []string{"m.favourite"}},
+	"named": {"room_name_like": "text 1", "not_room_types": []any{"m.space"}},
 }
 
 // request is for some window: the whole of it now and then.
@@ -64,12 +87,28 @@ func (s *slider) request(whole bool) obj {
 	if s.random.IntN(4) > 0 || s.lazy {
 		required = append(required, members, []string{"m.room.member", "$ME"})
 	}
-	last := s.random.IntN(3)
+	last, timeline := s.random.IntN(3), s.random.IntN(7)
 	if whole {
-		last = 20
+		last, timeline = 20, 1+s.random.IntN(6)
 	}
-	request := lists(window(last, 1+s.random.IntN(6), required...))
-	request["extensions"] = obj{"account_data": obj{"enabled": true}, "receipts": obj{"enabled": true}}
+	request := lists(window(last, timeline, required...))
+	request["conn_id"] = s.connection
+	for name, filters := range slidFilters {
+		if whole || s.random.IntN(2) == 0 {
+			list := window(last, s.random.IntN(4), required...)
+			list["filters"] = filters
+			request["lists"].(obj)[name] = list
+		}
+	}
+	on := obj{"enabled": true}
+	request["extensions"] = obj{"account_data": on, "receipts": on, "typing": on}
+	if s.messages {
+		messages := obj{"enabled": true, "limit": 1 + s.random.IntN(3)}
+		if s.now.since != "" {
+			messages["since"] = s.now.since
+		}
+		request["extensions"].(obj)["to_device"] = messages
+	}
 	if s.random.IntN(3) == 0 && len(s.now.rooms) > 0 {
 		some := slices.Sorted(maps.Keys(s.now.rooms))
 		request["room_subscriptions"] = obj{some[s.random.IntN(len(some))]: obj{"timeline_limit": 1 + s.random.IntN(9), "required_state": required}}
@@ -81,14 +120,21 @@ func (s *slider) request(whole bool) obj {
 func (s *slider) sync(whole bool) {
 	GinkgoHelper()
 	switch n := s.random.IntN(12); {
+	case whole: // it comes to rest
 	case n == 0:
-		s.now = slidden{rooms: map[string]*slidRoom{}, data: map[string]string{}}
+		s.begin()
 	case n < 4 && s.before.pos != "":
 		s.now = s.before.copy()
 	}
 	s.before = s.now.copy()
 	answer := s.p.slide(s.now.pos, s.request(whole))
-	s.now.pos = answer.pos()
+	if s.now.pos != "" && answer.status == 400 { // the server was started anew
+		refused(answer, 400, "M_UNKNOWN_POS")
+		s.begin()
+		s.before = s.now.copy()
+		answer = s.p.slide("", s.request(whole))
+	}
+	s.now.pos, s.now.lists = answer.pos(), answer.body["lists"].(obj)
 	for name, room := range answer.body["rooms"].(obj) {
 		s.room(name, room.(obj))
 	}
@@ -100,6 +146,16 @@ func (s *slider) sync(whole bool) {
 					s.now.rooms[room].receipts[fmt.Sprint(typ, user, data.(obj)["thread_id"])] = event
 				}
 			}
+		}
+	}
+	for room, typing := range extensions["typing"].(obj)["rooms"].(obj) {
+		s.now.rooms[room].typing = typing.(obj)["content"].(obj)["user_ids"].([]any)
+	}
+	if s.messages {
+		messages := extensions["to_device"].(obj)
+		s.now.since = messages["next_batch"].(string)
+		for _, m := range messages["events"].([]any) {
+			s.now.messages = append(s.now.messages, m.(obj)["content"].(obj)["v"].(string))
 		}
 	}
 	data := extensions["account_data"].(obj)
@@ -120,32 +176,102 @@ func (s *slider) room(name string, answer obj) {
 	room := s.now.rooms[name]
 	if answer["initial"] == true || room == nil {
 		Expect(answer).To(HaveKeyWithValue("initial", true), "%s is new to %s", name, s.p.id)
-		room = &slidRoom{state: map[[2]string]string{}, receipts: map[string]string{}}
+		room = &slidRoom{state: map[[2]string]string{}, receipts: map[string]string{}, facts: obj{}}
 		s.now.rooms[name] = room
 	}
-	room.membership = answer["membership"].(string)
-	room.unread = answer["notification_count"]
-	if title, told := answer["name"].(string); told {
-		room.name = title
+	for _, key := range slidFacts {
+		if value, told := answer[key]; told {
+			room.facts[key] = value
+		}
 	}
-	if joined, told := answer["joined_count"]; told {
-		room.joined = joined
+	if room.facts["name"] != nil {
+		delete(room.facts, "heroes")
 	}
 	state, _ := answer["required_state"].([]any)
 	for _, e := range state {
 		room.state[[2]string{e.(obj)["type"].(string), e.(obj)["state_key"].(string)}] = e.(obj)["event_id"].(string)
 	}
 	events, _ := answer["timeline"].([]any)
-	if s.lazy && room.membership == "join" {
+	if s.lazy && answer["membership"] == "join" {
 		for _, e := range events {
 			Expect(room.state).To(HaveKey([2]string{"m.room.member", e.(obj)["sender"].(string)}), "the sender of %s", e)
 		}
 	}
 	news := ids(events)
 	if answer["limited"] == true || answer["initial"] == true || answer["expanded_timeline"] == true {
-		room.timeline = nil
+		room.timeline, room.previous = nil, ""
+	}
+	if room.previous == "" {
+		room.previous, _ = answer["prev_batch"].(string)
 	}
 	room.timeline = append(room.timeline, news...)
+}
+
+// slidFacts are told of a room itself: when it is new, and when they have changed.
+var slidFacts = []string{
+	"membership", "name", "avatar", "heroes", "is_dm", "joined_count", "invited_count", "notification_count", "highlight_count", "bump_stamp",
+}
+
+// afresh is the same node with nothing in memory.
+func (w *world) afresh() *world {
+	GinkgoHelper()
+	anew := *w
+	places := stream.New(w.store, w.config.Ephemeral, nil)
+	anew.config.Sync = clientsync.New(w.store, places, w.config.Rooms, w.config.Ephemeral)
+	anew.config.SlidingSync = slidingsync.New(self, w.store, places, w.config.Ephemeral, anew.config.Sync)
+	var err error
+	anew.api, err = New(anew.config)
+	Expect(err).NotTo(HaveOccurred())
+	anew.server = httptest.NewServer(anew.api)
+	DeferCleanup(anew.server.Close)
+	return &anew
+}
+
+func (w *world) syncs() (*clientsync.Syncer, *slidingsync.Syncer) {
+	return w.config.Sync, w.config.SlidingSync
+}
+
+// asIfNew holds what the client has been told, bit by bit, against what one is told that begins now on a server that has forgotten
+// everything.
+func (s *slider) asIfNew() {
+	GinkgoHelper()
+	new := *s.p
+	new.w = s.p.w.afresh()
+	request := s.request(true)
+	request["conn_id"] = "new"
+	delete(request, "room_subscriptions")
+	answer := new.slide("", request)
+	for name, room := range answer.body["rooms"].(obj) {
+		known := s.now.rooms[name]
+		Expect(known).NotTo(BeNil(), "%s in %s", s.p.id, name)
+		for _, key := range slidFacts {
+			if room.(obj)["membership"] != "join" && key != "membership" {
+				continue
+			}
+			have, want := known.facts[key], room.(obj)[key]
+			if key == "is_dm" && have == false {
+				have = nil
+			}
+			if want == nil {
+				Expect(have).To(BeNil(), "%s of %s for %s", key, name, s.p.id)
+			} else {
+				Expect(have).To(Equal(want), "%s of %s for %s", key, name, s.p.id)
+			}
+		}
+	}
+	Expect(s.now.lists).To(Equal(answer.body["lists"]), "the lists of %s", s.p.id)
+}
+
+// history is everything before the timeline, the newest first.
+func (s *slider) history(name, from string) []string {
+	GinkgoHelper()
+	var found []string
+	for from != "" {
+		page := fine(s.p.get(fmt.Sprintf("/rooms/%s/messages?dir=b&from=%s&limit=50", esc(name), from)))
+		found = append(found, ids(page.body["chunk"].([]any))...)
+		from, _ = page.body["end"].(string)
+	}
+	return found
 }
 
 // right holds all that the client knows against the server; it is to have asked for everything.
@@ -157,7 +283,7 @@ func (s *slider) right() {
 	for _, name := range joined {
 		room, roomID := s.now.rooms[name.(string)], id.RoomID(name.(string))
 		Expect(room).NotTo(BeNil(), "%s is in %s", s.p.id, name)
-		Expect(room.membership).To(Equal("join"))
+		Expect(room.facts["membership"]).To(Equal("join"))
 		state, err := s.p.w.config.Rooms.State(ctx, id.UserID(s.p.id), roomID)
 		Expect(err).NotTo(HaveOccurred())
 		want := map[[2]string]string{}
@@ -175,10 +301,26 @@ func (s *slider) right() {
 		n := min(len(room.timeline), len(visible))
 		m.rightTimeline(name.(string), room.timeline, visible[len(visible)-n:])
 		Expect(len(room.timeline)).To(BeNumerically(">", 0))
-		unread := fine(s.p.get("/sync?full_state=true&filter=" + esc(`{"room":{"rooms":["`+name.(string)+`"]}}`))).
+		Expect(append(s.history(name.(string), room.previous), room.timeline...)).To(ConsistOf(visible), "what is before, of %s's timeline of %s", s.p.id, name)
+		classic := fine(s.p.get("/sync?full_state=true&filter=" + esc(`{"room":{"rooms":["`+name.(string)+`"]}}`))).
 			body["rooms"].(obj)["join"].(obj)[name.(string)].(obj)
-		Expect(room.unread).To(Equal(unread["unread_notifications"].(obj)["notification_count"]), "unread of %s in %s", s.p.id, name)
-		Expect(room.joined).To(Equal(unread["summary"].(obj)["m.joined_member_count"]), "members of %s", name)
+		unread, summary := classic["unread_notifications"].(obj), classic["summary"].(obj)
+		Expect(room.facts["notification_count"]).To(Equal(unread["notification_count"]), "unread of %s in %s", s.p.id, name)
+		Expect(room.facts["highlight_count"]).To(Equal(unread["highlight_count"]), "unread of %s in %s", s.p.id, name)
+		Expect(room.facts["joined_count"]).To(Equal(summary["m.joined_member_count"]), "members of %s", name)
+		Expect(room.facts["invited_count"]).To(Equal(summary["m.invited_member_count"]), "members of %s", name)
+		heroes := []any{}
+		told, _ := room.facts["heroes"].([]any)
+		for _, hero := range told {
+			heroes = append(heroes, hero.(obj)["user_id"])
+		}
+		if summary["m.heroes"] != nil {
+			Expect(heroes).To(Equal(summary["m.heroes"]), "heroes of %s", name)
+		}
+		typing, _ := s.p.w.config.Ephemeral.Typing(roomID)
+		for _, user := range room.typing {
+			Expect(typing).To(ContainElement(id.UserID(user.(string))), "types in %s", name)
+		}
 		receipts, err := s.p.w.store.UserReceipts(ctx, roomID, id.UserID(s.p.id))
 		Expect(err).NotTo(HaveOccurred())
 		for _, r := range receipts {
@@ -188,7 +330,7 @@ func (s *slider) right() {
 		}
 	}
 	for name, room := range s.now.rooms {
-		if room.membership == "join" {
+		if room.facts["membership"] == "join" {
 			Expect(joined).To(ContainElement(name), "%s is out of it", s.p.id)
 		}
 	}
@@ -209,22 +351,37 @@ var _ = Describe("clients that slide", func() {
 		t := newTown(random)
 		var clients []*slider
 		for _, p := range t.people {
-			clients = append(clients, newSlider(p, random))
+			clients = append(clients, newSlider(p, "", random), newSlider(p, "another", random))
 		}
-		for i := range 300 {
+		rests := func(client *slider) {
+			client.sync(true)
+			client.sync(true) // rooms that were left are told once
+			client.right()
+			client.asIfNew()
+		}
+		for i := range 400 {
 			t.act()
-			if random.IntN(3) == 0 {
+			t.actAside()
+			if random.IntN(2) == 0 {
 				clients[random.IntN(len(clients))].sync(false)
 			}
 			if i%60 == 59 {
-				client := clients[random.IntN(len(clients))]
-				client.sync(true)
-				client.right()
+				rests(clients[random.IntN(len(clients))])
+			}
+			if i%150 == 149 { // the server is started anew
+				t.w.api.config.Sync, t.w.api.config.SlidingSync = t.w.afresh().syncs()
 			}
 		}
 		for _, client := range clients {
-			client.sync(true)
-			client.right()
+			rests(client)
+			for client.messages && len(client.now.messages) < len(t.sent[client.p.id]) {
+				before := len(client.now.messages)
+				client.sync(true)
+				Expect(len(client.now.messages)).To(BeNumerically(">", before), "messages to %s", client.p.id)
+			}
+			if client.messages {
+				Expect(client.now.messages).To(Equal(t.sent[client.p.id]), "messages to %s", client.p.id)
+			}
 		}
 	})
 })

@@ -18,11 +18,12 @@ type town struct {
 	people []*person
 	rooms  []string
 	serial int
+	sent   map[string][]string // messages to devices, by user
 }
 
 // newTown is four people, none of whom is in a room of the others yet.
 func newTown(random *rand.Rand) *town {
-	t := &town{w: newWorld(nil), random: random}
+	t := &town{w: newWorld(nil), random: random, sent: map[string][]string{}}
 	for _, name := range []string{"alice", "bob", "carol", "dave"} {
 		t.people = append(t.people, t.w.register(name))
 	}
@@ -92,6 +93,41 @@ func (t *town) act() {
 		p.post(path+"/receipt/"+typ+"/"+esc(t.event(room)), body)
 	case 19:
 		p.put(path+"/typing/"+esc(p.id), obj{"typing": t.random.IntN(2) == 0, "timeout": 100_000})
+	}
+}
+
+// actAside does something that /sync doesn't tell of, or not of events.
+func (t *town) actAside() {
+	p, room := t.person(), t.room()
+	path, user := "/rooms/"+esc(room), "/user/"+esc(p.id)
+	switch t.random.IntN(16) {
+	case 0:
+		name := []string{"", t.text()}[t.random.IntN(2)]
+		t.people[0].put(path+"/state/m.room.name/", obj{"name": name})
+	case 1:
+		t.people[0].put(path+"/state/m.room.avatar/", []obj{{}, {"url": "mxc://hanse.test/" + esc(t.text())}}[t.random.IntN(2)])
+	case 2:
+		p.post(path+"/forget", obj{})
+	case 3:
+		p.put(user+"/account_data/m.direct", []obj{{}, {t.person().id: []string{room}}}[t.random.IntN(2)])
+	case 4:
+		p.put(user+"/rooms/"+esc(room)+"/tags/m.favourite", obj{})
+	case 5:
+		p.del(user+"/rooms/"+esc(room)+"/tags/m.favourite", nil)
+	case 6, 7:
+		t.serial++
+		p.put(fmt.Sprintf("%s/send/m.room.message/t%d", path, t.serial), obj{
+			"msgtype": "m.text", "body": t.text(), "m.relates_to": obj{"rel_type": "m.thread", "event_id": t.event(room)},
+			"m.mentions": obj{"user_ids": []string{t.person().id}},
+		})
+	case 8, 9:
+		other, text := t.person(), t.text()
+		fine(p.put(fmt.Sprintf("/sendToDevice/org.example.note/t%d", t.serial), obj{"messages": obj{other.id: obj{other.device: obj{"v": text}}}}))
+		t.sent[other.id] = append(t.sent[other.id], text)
+	case 10:
+		p.post("/knock/"+esc(room), obj{})
+	case 11:
+		t.people[0].put(path+"/state/m.room.join_rules/", obj{"join_rule": []string{"public", "invite", "knock"}[t.random.IntN(3)]})
 	}
 }
 

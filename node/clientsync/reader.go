@@ -92,6 +92,28 @@ func (r *Reader) Summary(ctx context.Context, room id.RoomID, known, current roo
 	return r.b.summary(ctx, room, known, current)
 }
 
+// Heroes are those who help to name a room without a name, where members differ between two states of it: they may be others, or be
+// called otherwise. Else nil.
+func (r *Reader) Heroes(ctx context.Context, room id.RoomID, known, current roomstate.Map) ([]id.UserID, error) {
+	changed := false
+	for change := range known.Diff(current) {
+		if changed = change.Key.Type == "m.room.member"; changed {
+			break
+		}
+	}
+	if !changed {
+		return nil, nil
+	}
+	if named, err := r.b.named(ctx, current); named || err != nil {
+		return nil, err
+	}
+	invited, err := r.b.store.Members(ctx, room, store.MemberFilter{Membership: "invite"})
+	if err != nil {
+		return nil, err
+	}
+	return r.b.heroes(ctx, room, invited)
+}
+
 // Stripped is what an invited or knocking user is shown of a room.
 func (r *Reader) Stripped(ctx context.Context, m store.Membership) ([]json.RawMessage, error) {
 	return r.b.stripped(ctx, m)

@@ -6,6 +6,7 @@ package clientsync
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -61,7 +62,23 @@ type Request struct {
 	MessagesAside bool
 }
 
-// Sync answers as soon as there is something new, or at the timeout with an empty answer. The error is ctx's, or our own
+// ErrLoggedOut says that a device was logged out while it waited.
+var ErrLoggedOut = errors.New("clientsync: the device was logged out")
+
+// LoggedIn is ErrLoggedOut if a device of a user was taken away after a position. Where no device of theirs has changed, that costs
+// nothing. device "" is none, which can't be taken away.
+func (s *Syncer) LoggedIn(ctx context.Context, user id.UserID, device string, since store.Position) error {
+	if device == "" || !s.stream.DevicesSince(user, nil, since) {
+		return nil
+	}
+	_, there, err := s.store.Device(ctx, user, device)
+	if err == nil && !there {
+		err = ErrLoggedOut
+	}
+	return err
+}
+
+// Sync answers as soon as there is something new, or at the timeout with an empty answer. The error is ErrLoggedOut, ctx's, or our own
 // trouble.
 func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 	watch := s.stream.Watch(r.User)
@@ -81,6 +98,9 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 		ToDevice: min(r.Since.ToDevice, first.Position),
 	}
 	for now := first; ; now = s.stream.Now() {
+		if err := s.LoggedIn(ctx, r.User, r.Device, first.Position); err != nil {
+			return nil, err
+		}
 		b := &builder{Syncer: s, request: r, now: now, answer: &Answer{
 			Next: now, Joined: map[id.RoomID]*JoinedRoom{}, Left: map[id.RoomID]*LeftRoom{},
 			Invited: map[id.RoomID][]json.RawMessage{}, Knocked: map[id.RoomID][]json.RawMessage{},

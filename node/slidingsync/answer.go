@@ -38,10 +38,10 @@ type Room struct {
 	Initial    bool // it takes the place of what the client has of the room
 	Expanded   bool // the timeline has events from before those that the client has
 	Membership string
-	Name       string // "": unchanged, or there is none
-	Avatar     string // likewise
-	Heroes     []Hero
-	Direct     bool
+	Name       *string // nil: unchanged, or there is none; "": there is none any more
+	Avatar     *string // likewise
+	Heroes     []Hero  // nil: unchanged, or there is a name
+	Direct     *bool   // nil: it isn't a direct chat, and wasn't one
 	State      []clientsync.Decorated
 	Timeline   *clientsync.Timeline // nil: not asked for
 	Live       int                  // how many of the timeline's last events have come since the answer that this one follows on

@@ -25,9 +25,11 @@ type builder struct {
 	newsworthy bool // there is something to answer at once for
 
 	wanted map[id.RoomID]*wanted
-	order  []id.RoomID // of wanted
-	events int         // in the answer's timelines
-	listed int         // rooms in the answer's windows
+	order  []id.RoomID        // of wanted
+	shown  []id.RoomID        // those of them that the client has been told of, or is now
+	gone   map[id.RoomID]bool // rooms that the client shows though the user is out of them, as far as is known
+	events int                // in the answer's timelines
+	listed int                // rooms in the answer's windows
 }
 
 // wanted is a room that the request asks for.
@@ -42,6 +44,11 @@ func (b *builder) build(ctx context.Context) error {
 	if err := b.choose(ctx); err != nil {
 		return err
 	}
+	leave, err := b.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for _, room := range b.order {
 		if len(b.answer.Rooms) >= maxRoomsAnswered || b.events >= maxEventsAnswered {
 			break
@@ -50,12 +57,37 @@ func (b *builder) build(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, room := range b.order {
+		_, before := b.told.rooms[room]
+		if before || b.answer.Rooms[room] != nil {
+			b.shown = append(b.shown, room)
+		}
+	}
 	for _, extension := range []func(context.Context) error{b.toDevice, b.encryption, b.accountData, b.receipts, b.typing} {
 		if err := extension(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// enter waits until the answer may be made, if it is a large one. leave must be called in the end.
+func (b *builder) enter(ctx context.Context) (leave func(), err error) {
+	unknown := 0
+	for _, room := range b.order {
+		if _, known := b.told.rooms[room]; !known {
+			unknown++
+		}
+	}
+	if unknown <= fewRooms {
+		return func() {}, nil
+	}
+	select {
+	case b.large <- struct{}{}:
+		return func() { <-b.large }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // choose finds the rooms that the request's lists and subscriptions ask for.
@@ -70,7 +102,8 @@ func (b *builder) choose(ctx context.Context) error {
 		return err
 	}
 	order := b.withLeft(u)
-	for name, l := range b.request.lists {
+	for _, name := range slices.Sorted(maps.Keys(b.request.lists)) {
+		l := b.request.lists[name]
 		rooms, err := b.filter(ctx, u, order, l.filters)
 		if err != nil {
 			return err
@@ -98,8 +131,12 @@ func (b *builder) withLeft(u *userRooms) []*listed {
 			}
 		}
 	}
+	b.gone = maps.Clone(b.news.leaving)
+	for room := range b.told.leaving {
+		b.gone[room] = true
+	}
 	var left []*listed
-	for _, room := range slices.Sorted(maps.Keys(b.leaving())) {
+	for _, room := range slices.Sorted(maps.Keys(b.gone)) {
 		if l := u.rooms[room]; l != nil && out(l.membership) && (l.membership.Forgotten || !removed(l.membership)) {
 			left = append(left, l)
 		}
@@ -112,16 +149,8 @@ func (b *builder) withLeft(u *userRooms) []*listed {
 	return order
 }
 
-// leaving are the rooms that the client shows though the user is out of them, as far as is known.
-func (b *builder) leaving() map[id.RoomID]bool {
-	all := maps.Clone(b.news.leaving)
-	for room := range b.told.leaving {
-		all[room] = true
-	}
-	return all
-}
-
-// filter are the rooms that a list's filters let through, in order.
+// filter are the rooms that a list's filters let through, in order. A room of which the user may know nothing any more is let through
+// where the client is yet to be told that they are out of it: it was in some list before.
 func (b *builder) filter(ctx context.Context, u *userRooms, order []*listed, f *filters) ([]*listed, error) {
 	if f == nil {
 		return order, nil
@@ -133,10 +162,12 @@ func (b *builder) filter(ctx context.Context, u *userRooms, order []*listed, f *
 		}
 	}
 	if f.wantsTraits() {
-		if err := b.check(ctx, b.reader, let, b.now); err != nil {
+		if err := b.check(ctx, b.reader, let, max(b.now.Position, u.upto)); err != nil {
 			return nil, err
 		}
-		let = slices.DeleteFunc(let, func(l *listed) bool { return !f.letsTraits(l.traits) })
+		let = slices.DeleteFunc(let, func(l *listed) bool {
+			return !f.letsTraits(l.traits) && (l.traits.known || !b.gone[l.membership.RoomID])
+		})
 	}
 	if f.spaces == nil {
 		return let, nil
@@ -180,8 +211,11 @@ func (b *builder) room(ctx context.Context, room id.RoomID, w *wanted) error {
 	known, shown := b.told.rooms[room]
 	a := &roomAnswer{
 		builder: b, id: room, wanted: w, known: known, shown: shown,
-		room: &Room{Membership: w.membership.Membership, Direct: w.direct},
+		room: &Room{Membership: w.membership.Membership},
 		next: roomNews{toldRoom: toldRoom{upto: b.now.Position, membership: w.membership.Membership}},
+	}
+	if w.direct || known.direct {
+		a.room.Direct = &w.direct
 	}
 	var news bool
 	var err error

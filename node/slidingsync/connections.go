@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"hanse/federation/id"
+	"hanse/node/clientsync"
+	"hanse/node/ephemeral"
 	"hanse/node/store"
 	"hanse/node/stream"
 )
@@ -36,6 +38,8 @@ type connection struct {
 	used  time.Time     // likewise
 	kept  int           // likewise: of how many rooms something is kept
 
+	replaced chan struct{} // closed when the client has begun anew in place of it
+
 	mu      sync.Mutex
 	serial  int64 // guarded by mu: of the newest answer
 	told    *told // guarded by mu
@@ -48,18 +52,20 @@ type connection struct {
 type told struct {
 	stream   stream.Token
 	rooms    map[id.RoomID]toldRoom
-	data     map[id.RoomID]struct{}       // rooms whose account data was told, and is as it was
-	receipts map[id.RoomID]store.Position // up to where receipts were told
-	members  int                          // how many members rooms have
-	wishes   map[string]*Required         // those that rooms have, by name: each is kept once, however many requests had it
-	bytes    int                          // of the names of wishes
-	leaving  map[id.RoomID]struct{}       // rooms that were left, which it wasn't told yet
+	data     map[id.RoomID]struct{}         // rooms whose account data was told, and is as it was
+	receipts map[id.RoomID]store.Position   // up to where receipts were told
+	members  int                            // how many members rooms have
+	wishes   map[string]*Required           // those that rooms have, by name: each is kept once, however many requests had it
+	bytes    int                            // of the names of wishes
+	leaving  map[id.RoomID]struct{}         // rooms that were left, which it wasn't told yet
+	typing   map[id.RoomID]ephemeral.Serial // rooms where it believes that somebody types, and since which change
 }
 
 func newTold(at stream.Token) *told {
 	return &told{
 		stream: at, rooms: map[id.RoomID]toldRoom{}, data: map[id.RoomID]struct{}{},
 		receipts: map[id.RoomID]store.Position{}, leaving: map[id.RoomID]struct{}{}, wishes: map[string]*Required{},
+		typing: map[id.RoomID]ephemeral.Serial{},
 	}
 }
 
@@ -94,6 +100,8 @@ type toldRoom struct {
 	timeline   int            // as many of the newest events it has, if there are so many
 	required   union          // state that it has, up to upto
 	bump       store.Position
+	unread     clientsync.Unread
+	direct     bool
 	members    map[id.UserID]id.EventID // those that were loaded lazily
 }
 
@@ -103,7 +111,8 @@ type news struct {
 	rooms    map[id.RoomID]roomNews
 	data     map[id.RoomID]bool // false: it has changed, and wasn't told
 	receipts map[id.RoomID]store.Position
-	leaving  map[id.RoomID]bool // false: it was told
+	leaving  map[id.RoomID]bool             // false: it was told
+	typing   map[id.RoomID]ephemeral.Serial // 0: nobody types any more
 }
 
 // roomNews is what a client knows of a room from an answer on; members are those added by it, all of them if it is the first.
@@ -115,7 +124,7 @@ type roomNews struct {
 func newNews(at stream.Token) *news {
 	return &news{
 		stream: at, rooms: map[id.RoomID]roomNews{}, data: map[id.RoomID]bool{},
-		receipts: map[id.RoomID]store.Position{}, leaving: map[id.RoomID]bool{},
+		receipts: map[id.RoomID]store.Position{}, leaving: map[id.RoomID]bool{}, typing: map[id.RoomID]ephemeral.Serial{},
 	}
 }
 
@@ -150,6 +159,11 @@ func (t *told) take(n *news) {
 	for room, left := range n.leaving {
 		if delete(t.leaving, room); left {
 			t.leaving[room] = struct{}{}
+		}
+	}
+	for room, serial := range n.typing {
+		if delete(t.typing, room); serial > 0 {
+			t.typing[room] = serial
 		}
 	}
 }
@@ -195,13 +209,14 @@ func newConnections() *connections {
 
 func (k connectionKey) of() deviceKey { return deviceKey{k.user, k.device} }
 
-// begin makes a new connection in place of the one of that name.
+// begin makes a new connection in place of the one of that name, whose waiting ends.
 func (c *connections) begin(key connectionKey, at stream.Token) *connection {
-	fresh := &connection{key: key, name: rand.Text()[:10], told: newTold(at)}
+	fresh := &connection{key: key, name: rand.Text()[:10], told: newTold(at), replaced: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old := c.known[key]; old != nil {
 		c.drop(old)
+		close(old.replaced)
 	}
 	for len(c.each[key.of()]) >= maxConnectionsEach {
 		c.dropOf(key.of())

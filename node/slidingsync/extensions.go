@@ -9,10 +9,10 @@ import (
 	"hanse/node/store"
 )
 
-// inScope are the rooms that an extension tells of: of those that the answer may have.
+// inScope are the rooms that an extension tells of: of those that the answer may have, and that the client knows.
 func (b *builder) inScope(s *scope) []id.RoomID {
 	if s.rooms == nil {
-		return b.order // which has the lists' too
+		return b.shown // which has the lists' too
 	}
 	in := map[id.RoomID]bool{}
 	for _, room := range s.rooms {
@@ -29,7 +29,7 @@ func (b *builder) inScope(s *scope) []id.RoomID {
 		}
 	}
 	rooms := make([]id.RoomID, 0, len(in))
-	for _, room := range b.order {
+	for _, room := range b.shown {
 		if in[room] {
 			rooms = append(rooms, room)
 		}
@@ -159,10 +159,11 @@ func (b *builder) receipts(ctx context.Context) error {
 		b.news.receipts[room] = b.now.Position
 		var receipts []store.Receipt
 		var err error
-		if begins {
-			receipts, err = b.firstReceipts(ctx, room, answer)
-		} else {
+		if told {
 			receipts, err = b.reader.Receipts(ctx, room, upto)
+		}
+		if begins && err == nil {
+			receipts, err = b.firstReceipts(ctx, room, answer, receipts)
 		}
 		if err != nil {
 			return err
@@ -174,10 +175,19 @@ func (b *builder) receipts(ctx context.Context) error {
 	return nil
 }
 
-func (b *builder) firstReceipts(ctx context.Context, room id.RoomID, answer *Room) ([]store.Receipt, error) {
+// firstReceipts adds to the new ones those that a client needs which begins with a timeline.
+func (b *builder) firstReceipts(ctx context.Context, room id.RoomID, answer *Room, fresh []store.Receipt) ([]store.Receipt, error) {
 	receipts, err := b.reader.UserReceipts(ctx, room)
-	if err != nil || answer == nil || answer.Timeline == nil || len(answer.Timeline.Events) == 0 {
-		return receipts, err
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range fresh {
+		if r.User != b.request.User {
+			receipts = append(receipts, r)
+		}
+	}
+	if answer == nil || answer.Timeline == nil || len(answer.Timeline.Events) == 0 {
+		return receipts, nil
 	}
 	shown := map[id.EventID]bool{}
 	for _, e := range answer.Timeline.Events {
@@ -185,14 +195,15 @@ func (b *builder) firstReceipts(ctx context.Context, room id.RoomID, answer *Roo
 	}
 	all, err := b.reader.Receipts(ctx, room, max(answer.Timeline.Events[0].Position, 0)) // a receipt comes after its event
 	for _, r := range all {
-		if shown[r.Event] && r.User != b.request.User {
+		if shown[r.Event] && r.User != b.request.User && !slices.Contains(fresh, r) {
 			receipts = append(receipts, r)
 		}
 	}
 	return receipts, err
 }
 
-// typing puts in who types. That somebody did while a room was out of sight is no news any more.
+// typing puts in who types. That somebody did while a room was out of sight is no news any more, unless the client was told of
+// somebody who doesn't any more.
 func (b *builder) typing(context.Context) error {
 	s := b.request.extensions.typing
 	if s == nil {
@@ -200,14 +211,22 @@ func (b *builder) typing(context.Context) error {
 	}
 	b.answer.Typing = map[id.RoomID][]id.UserID{}
 	tell := func(room id.RoomID, evenNobody bool) {
-		if users, _ := b.ephemeral.Typing(room); len(users) > 0 || evenNobody {
-			b.answer.Typing[room], b.newsworthy = users, true
+		users, serial := b.ephemeral.Typing(room)
+		if len(users) == 0 && !evenNobody {
+			return
+		}
+		b.answer.Typing[room], b.newsworthy = users, true
+		if b.news.typing[room] = serial; len(users) == 0 {
+			b.news.typing[room] = 0
 		}
 	}
 	rooms := b.joinedInScope(s)
 	for _, room := range rooms {
-		if answer := b.answer.Rooms[room]; answer != nil && answer.Initial {
-			tell(room, false)
+		last, told := b.told.typing[room]
+		_, serial := b.ephemeral.Typing(room)
+		answer := b.answer.Rooms[room]
+		if answer != nil && answer.Initial || told && serial != last {
+			tell(room, told)
 		}
 	}
 	if b.now.Typing > b.since.Typing {

@@ -25,6 +25,9 @@ const (
 	// maxRoomsAnswered and maxEventsAnswered bound one answer: the rooms left out come with the next one, which is given at once.
 	maxRoomsAnswered  = 1000
 	maxEventsAnswered = 20_000
+	// fewRooms is how many rooms that the client doesn't know yet an answer may have without waiting for its turn among the large ones:
+	// what fills a screen or two.
+	fewRooms = 40
 	// maxListed is how many rooms the windows of one answer name, all together; what is behind them is left out. Windows and lists may
 	// overlap, so that a short request could ask for any number.
 	maxListed = 100_000

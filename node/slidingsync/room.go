@@ -20,6 +20,9 @@ type roomAnswer struct {
 	shown  bool
 	room   *Room
 	next   roomNews // what it knows then
+	// events is whether something may have happened beyond what the client knows, heroes who is to be told as one.
+	events bool
+	heroes []id.UserID
 }
 
 // joined is a room that the user is in. It tells whether there is something new.
@@ -27,18 +30,20 @@ func (a *roomAnswer) joined(ctx context.Context) (news bool, err error) {
 	m, c := a.wanted.membership, a.wanted.config
 	a.room.Initial = !a.shown || a.known.membership != "join"
 	changes := a.stream.RoomSince(a.id, a.known.upto)
-	if !a.room.Initial && !changes.Events && !a.expands() {
-		if !changes.Receipts {
-			return false, nil
-		}
-		return a.onlyRead(ctx)
-	}
-	if c.required.allMembers(a.server) {
-		if whole, err := a.reader.Whole(ctx, a.id); !whole || err != nil {
-			return false, err
-		}
+	a.events = changes.Events
+	if !a.room.Initial && !a.events && !a.expands() {
+		return a.quiet(ctx, changes.Receipts)
 	}
 	d := stateDelta{required: c.required, known: a.known.required}
+	if c.required.allMembers(a.server) {
+		whole, err := a.reader.Whole(ctx, a.id)
+		if err != nil || !whole && a.room.Initial {
+			return false, err
+		}
+		if !whole {
+			d.required = a.known.required // more of it comes with the members; what is said is told at once
+		}
+	}
 	if d.final, err = a.reader.State(ctx, a.id, a.now.Position); err != nil {
 		return false, err
 	}
@@ -59,7 +64,7 @@ func (a *roomAnswer) joined(ctx context.Context) (news bool, err error) {
 		}
 		a.timeline(&t)
 	}
-	if a.room.Members, err = a.reader.Summary(ctx, a.id, d.has, d.final); err != nil {
+	if err := a.members(ctx, &d); err != nil {
 		return false, err
 	}
 	if err := a.state(ctx, &d, nil); err != nil {
@@ -68,27 +73,46 @@ func (a *roomAnswer) joined(ctx context.Context) (news bool, err error) {
 	return a.finish(ctx, *m)
 }
 
+// members finds out how many members there are, if that has changed, and who helps to name the room, if they are others or are
+// known by other names.
+func (a *roomAnswer) members(ctx context.Context, d *stateDelta) (err error) {
+	if a.room.Members, err = a.reader.Summary(ctx, a.id, d.has, d.final); err != nil || !a.wanted.config.heroes {
+		return err
+	}
+	if a.room.Members != nil {
+		a.heroes = a.room.Members.Heroes
+		return nil
+	}
+	a.heroes, err = a.reader.Heroes(ctx, a.id, d.has, d.final)
+	return err
+}
+
 // expands tells whether more is wanted than the client has, whatever has happened.
 func (a *roomAnswer) expands() bool {
 	return a.wanted.config.timeline > a.known.timeline || !a.wanted.config.required.within(a.known.required)
 }
 
-// onlyRead is a room in which nothing has happened but that receipts came: if the user's own, less is unread.
-func (a *roomAnswer) onlyRead(ctx context.Context) (news bool, err error) {
-	a.keep()
-	read, err := a.reader.HasRead(ctx, a.id, a.known.upto)
-	if err != nil || !read {
-		return false, err
+// quiet is a room in which nothing has happened. If receipts came and are the user's own, less may be unread.
+func (a *roomAnswer) quiet(ctx context.Context, receipts bool) (news bool, err error) {
+	direct := a.wanted.direct != a.known.direct
+	read := false
+	if receipts {
+		if read, err = a.reader.HasRead(ctx, a.id, a.known.upto); err != nil {
+			return false, err
+		}
 	}
-	a.room.Unread, err = a.reader.Unread(ctx, *a.wanted.membership)
-	return true, err
-}
-
-// keep notes that the client knows what it knew, up to now.
-func (a *roomAnswer) keep() {
 	kept := a.known
-	kept.upto, kept.members = a.now.Position, nil
-	a.news.rooms[a.id] = roomNews{toldRoom: kept}
+	kept.upto, kept.members, kept.direct = a.now.Position, nil, a.wanted.direct
+	if direct || read {
+		if kept.unread, err = a.reader.Unread(ctx, *a.wanted.membership); err != nil {
+			return false, err
+		}
+		a.room.Unread = kept.unread
+	}
+	if receipts || direct {
+		a.news.rooms[a.id] = roomNews{toldRoom: kept}
+	}
+	return direct || kept.unread != a.known.unread, nil
 }
 
 // timeline takes a timeline into the answer.
@@ -124,16 +148,17 @@ func (a *roomAnswer) finish(ctx context.Context, m store.Membership) (news bool,
 		a.room.Bump = bump
 	}
 	a.next.timeline = a.wanted.config.timeline
-	if !a.room.Initial && !a.limited() {
+	if !a.room.Initial && (!a.events || a.room.Timeline != nil && !a.limited()) {
 		a.next.timeline = max(a.next.timeline, a.known.timeline)
 	}
+	a.next.unread, a.next.direct = a.room.Unread, a.wanted.direct
 	a.news.rooms[a.id] = a.next
 	if _, leaving := a.told.leaving[a.id]; leaving {
 		a.news.leaving[a.id] = false // and has come back
 	}
 	r := a.room
-	return r.Initial || r.Expanded || len(r.State) > 0 || r.Timeline != nil && len(r.Timeline.Events) > 0 || r.Members != nil || r.Bump != 0 ||
-		r.Name != "" || r.Avatar != "", nil
+	return r.Initial || r.Expanded || len(r.State)+len(r.Heroes) > 0 || r.Timeline != nil && len(r.Timeline.Events) > 0 || r.Members != nil ||
+		r.Bump != 0 || r.Name != nil || r.Avatar != nil || r.Unread != a.known.unread || a.wanted.direct != a.known.direct, nil
 }
 
 // invited is a room that the user is invited to, or knocked at.
@@ -215,13 +240,11 @@ func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) 
 	if own != nil {
 		told[*own] = true
 	}
-	name, avatar := d.changed("m.room.name"), d.changed("m.room.avatar")
+	name, avatar := d.eventOf("m.room.name"), d.eventOf("m.room.avatar")
 	var heroes []id.EventID
-	if a.room.Members != nil && a.wanted.config.heroes {
-		for _, hero := range a.room.Members.Heroes {
-			if member, there := d.final.Get(memberType, string(hero)); there {
-				heroes = append(heroes, member)
-			}
+	for _, hero := range a.heroes {
+		if member, there := d.final.Get(memberType, string(hero)); there {
+			heroes = append(heroes, member)
 		}
 	}
 	rows, err := a.read(ctx, told, append(heroes, name, avatar))
@@ -241,7 +264,7 @@ func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) 
 		}
 		return 1
 	})
-	a.room.Name, a.room.Avatar = text(byID, name, "name"), text(byID, avatar, "url")
+	a.room.Name, a.room.Avatar = d.text("m.room.name", byID[name], "name"), d.text("m.room.avatar", byID[avatar], "url")
 	for _, member := range heroes {
 		if row, there := byID[member]; there {
 			a.room.Heroes = append(a.room.Heroes, heroOf(row))
@@ -299,13 +322,28 @@ func (d *stateDelta) added(wanted map[roomstate.Key]id.EventID) {
 	}
 }
 
-// changed is the event of a state without a key, if the client doesn't know it; else "".
-func (d *stateDelta) changed(typ string) id.EventID {
-	is, _ := d.final.Get(typ, "")
-	if was, _ := d.has.Get(typ, ""); was == is {
-		return ""
+// eventOf is the event of a state without a key; "" if there is none.
+func (d *stateDelta) eventOf(typ string) id.EventID {
+	event, _ := d.final.Get(typ, "")
+	return event
+}
+
+// text is a text of a state without a key, if the client doesn't know it; "" if it is to know that there is none any more.
+func (d *stateDelta) text(typ string, row clientsync.Decorated, name string) *string {
+	if was, _ := d.has.Get(typ, ""); was == d.eventOf(typ) {
+		return nil
 	}
-	return is
+	var t *string
+	if row.Event != nil {
+		t = field(row, name)
+	}
+	if t == nil && !d.whole {
+		t = new(string)
+	}
+	if t != nil && *t == "" && d.whole {
+		return nil
+	}
+	return t
 }
 
 // lazyLoad adds the members that the client needs to show the timeline, unless it was told of them, and, where the timeline has no
@@ -337,18 +375,6 @@ func (a *roomAnswer) lazyLoad(d *stateDelta, wanted map[roomstate.Key]id.EventID
 		}
 		a.next.members[member] = event
 	}
-}
-
-// text is a text in the content of one of the events; "" if it isn't there.
-func text(events map[id.EventID]clientsync.Decorated, event id.EventID, name string) string {
-	row, there := events[event]
-	if !there {
-		return ""
-	}
-	if t := field(row, name); t != nil {
-		return *t
-	}
-	return ""
 }
 
 func field(row clientsync.Decorated, name string) *string {

@@ -19,6 +19,8 @@ type listed struct {
 	activity   store.Position // when something happened in it last
 	direct     bool
 	tags       []string
+	moved      bool // while the order is made
+	hidden     bool // an invite by somebody whom the user ignores
 
 	traits  traits
 	checked store.Position // up to where traits are right; 0: they are not known
@@ -33,6 +35,8 @@ type userRooms struct {
 	upto   store.Position        // guarded by mu: up to where activity is right
 	order  []*listed             // guarded by mu
 	rooms  map[id.RoomID]*listed // guarded by mu: those that were left too
+	// invites are those of the rooms that the user is invited to. Guarded by mu.
+	invites []*listed
 }
 
 // removed tells whether somebody else ended a membership: then the user may not know.
@@ -46,8 +50,14 @@ func out(m store.Membership) bool { return m.Membership == "leave" || m.Membersh
 // update brings the rooms up to date. The caller holds mu.
 func (u *userRooms) update(ctx context.Context, s *Syncer, user id.UserID, r *clientsync.Reader, now stream.Token) error {
 	memberships, readAt := r.Memberships()
-	fresh := u.readAt != readAt || u.rooms == nil
+	remembered := s.stream.Remembers(u.upto)
+	fresh := u.readAt != readAt || u.rooms == nil || !remembered || slices.ContainsFunc(u.invites, func(l *listed) bool {
+		return l.hidden != r.Ignores(l.membership.Sender)
+	})
 	if fresh {
+		if !remembered {
+			u.rooms = nil // what filters ask for may have changed too
+		}
 		if err := u.read(ctx, s, user, memberships, r); err != nil {
 			return err
 		}
@@ -73,7 +83,7 @@ func (u *userRooms) read(ctx context.Context, s *Syncer, user id.UserID, members
 		return err
 	}
 	old := u.rooms
-	u.rooms, u.order = make(map[id.RoomID]*listed, len(memberships)), u.order[:0:0]
+	u.rooms, u.order, u.invites = make(map[id.RoomID]*listed, len(memberships)), u.order[:0:0], nil
 	for _, m := range memberships {
 		l := &listed{membership: m, activity: m.Position}
 		if before := old[m.RoomID]; before != nil && before.membership.EventID == m.EventID {
@@ -83,8 +93,12 @@ func (u *userRooms) read(ctx context.Context, s *Syncer, user id.UserID, members
 			l.activity = max(positions[m.RoomID], m.Position)
 		}
 		u.rooms[m.RoomID] = l
+		if m.Membership == "invite" {
+			l.hidden = r.Ignores(m.Sender)
+			u.invites = append(u.invites, l)
+		}
 		switch {
-		case m.Membership == "invite" && r.Ignores(m.Sender):
+		case l.hidden:
 		case out(m) && (m.Forgotten || !removed(m)):
 		default:
 			u.order = append(u.order, l)
@@ -107,6 +121,7 @@ func (u *userRooms) move(s *Syncer, joined []id.RoomID) {
 		l.checked = 0
 		at, _ := s.stream.LastCommit(room, u.upto)
 		if l.activity = max(l.activity, at); at > 0 {
+			l.moved = true
 			moved = append(moved, l)
 		}
 	}
@@ -117,9 +132,12 @@ func (u *userRooms) move(s *Syncer, joined []id.RoomID) {
 	kept := make([]*listed, 0, len(u.order))
 	kept = append(kept, moved...)
 	for _, l := range u.order {
-		if !slices.Contains(moved, l) {
+		if !l.moved {
 			kept = append(kept, l)
 		}
+	}
+	for _, l := range moved {
+		l.moved = false
 	}
 	u.order = kept
 }

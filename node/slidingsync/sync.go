@@ -25,6 +25,7 @@ package slidingsync
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"time"
 
@@ -46,6 +47,9 @@ type Syncer struct {
 	users       *clientsync.Cache[id.UserID, *userRooms]
 	traits      *clientsync.Cache[id.RoomID, traitEvents]
 	spaces      *clientsync.Cache[id.RoomID, space]
+	// large holds a value for each answer in the making that has many rooms from the start: few are made at a time, so that those who
+	// wait for a word in a room they know get it soon.
+	large chan struct{}
 }
 
 // New makes a Syncer for the server of that name.
@@ -54,11 +58,12 @@ func New(server id.ServerName, s *store.Store, places *stream.Stream, e *ephemer
 		server: server, store: s, stream: places, ephemeral: e, rooms: rooms, connections: newConnections(),
 		users:  clientsync.NewCache[id.UserID, *userRooms](maxUsers),
 		traits: clientsync.NewCache[id.RoomID, traitEvents](maxRooms), spaces: clientsync.NewCache[id.RoomID, space](maxSpaces),
+		large: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 	}
 }
 
 // Sync answers as soon as there is something new, or at the timeout with an answer that has nothing but the lists. The error is
-// ErrUnknownPos, ctx's, or our own trouble.
+// ErrUnknownPos, clientsync.ErrLoggedOut, ctx's, or our own trouble.
 func (s *Syncer) Sync(ctx context.Context, r *Request) (*Answer, error) {
 	watch := s.stream.Watch(r.User)
 	defer watch.Close()
@@ -74,7 +79,10 @@ func (s *Syncer) Sync(ctx context.Context, r *Request) (*Answer, error) {
 	}
 	timeout := time.NewTimer(r.Timeout)
 	defer timeout.Stop()
-	for now := s.stream.Now(); ; now = s.stream.Now() {
+	for first, now := s.stream.Now(), s.stream.Now(); ; now = s.stream.Now() {
+		if err := s.rooms.LoggedIn(ctx, r.User, r.Device, first.Position); err != nil {
+			return nil, err
+		}
 		answer, joined, err := t.attempt(ctx, now)
 		if answer != nil || err != nil {
 			return answer, err
@@ -91,6 +99,8 @@ func (s *Syncer) Sync(ctx context.Context, r *Request) (*Answer, error) {
 				return nil, ctx.Err()
 			}
 			return t.superseded(), nil
+		case <-t.replaced:
+			return t.superseded(), nil
 		}
 	}
 }
@@ -105,8 +115,9 @@ type turn struct {
 	begins     bool // it follows on nothing
 	last       bool // the answer is given even if there is nothing new
 
-	ended  context.Context // the client has gone, or has asked anew
-	cancel context.CancelFunc
+	ended    context.Context // the client has gone, or has asked anew
+	cancel   context.CancelFunc
+	replaced <-chan struct{} // closed when it has begun anew
 }
 
 // turn finds the connection of a request, and ends the waiting of the one before it.
@@ -137,6 +148,7 @@ func (s *Syncer) turn(ctx context.Context, r *Request) (*turn, error) {
 	if t.connection == nil {
 		return t, nil
 	}
+	t.replaced = t.connection.replaced
 	t.connection.mu.Lock()
 	defer t.connection.mu.Unlock()
 	if err := t.connection.begin(t.serial); err != nil {

@@ -28,10 +28,12 @@ var traitKeys = [...]roomstate.Key{{Type: "m.room.create"}, {Type: "m.room.encry
 type traitEvents struct {
 	from   [len(traitKeys)]id.EventID
 	traits traits
+	at     store.Position // when they were read: they may have been redacted since
 }
 
-// check finds out the traits of rooms that need it. The events of all are read at once. The caller holds the mu of what they are in.
-func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*listed, now stream.Token) error {
+// check finds out the traits of rooms that need it, as they are at a position. The events of all are read at once. The caller holds
+// the mu of what they are in.
+func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*listed, now store.Position) error {
 	changed := map[id.RoomID]traitEvents{}
 	var ids []id.EventID
 	var unchecked []*listed
@@ -42,7 +44,7 @@ func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*liste
 		unchecked = append(unchecked, l)
 		m := l.membership
 		if m.OutOfRoom {
-			l.traits, l.checked = strippedTraits(m.Stripped), now.Position
+			l.traits, l.checked = strippedTraits(m.Stripped), now
 			continue
 		}
 		state, err := visibleState(ctx, r, m, now)
@@ -54,15 +56,15 @@ func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*liste
 			from[i], _ = state.Get(key.Type, key.StateKey)
 		}
 		if from == ([len(traitKeys)]id.EventID{}) { // there is nothing that they may know
-			l.traits, l.checked = traits{}, now.Position
+			l.traits, l.checked = traits{}, now
 			continue
 		}
 		known, there := s.traits.Get(m.RoomID)
-		if there && known.from == from {
-			l.traits, l.checked = known.traits, now.Position
+		if there && known.from == from && !s.stream.RoomSince(m.RoomID, known.at).Redactions {
+			l.traits, l.checked = known.traits, now
 			continue
 		}
-		changed[m.RoomID] = traitEvents{from: from}
+		changed[m.RoomID] = traitEvents{from: from, at: now}
 		for _, eventID := range from {
 			if eventID != "" {
 				ids = append(ids, eventID)
@@ -90,17 +92,20 @@ func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*liste
 				read.traits.see(key.Type, e.Content())
 			}
 		}
-		l.traits, l.checked = read.traits, now.Position
+		l.traits, l.checked = read.traits, now
 		s.traits.Put(l.membership.RoomID, read)
 	}
 	return nil
 }
 
-// visibleState is the state of a room whose traits a user may know: what came after they left is not theirs to know, and nothing of a
-// room that they were removed from without ever having been in it.
-func visibleState(ctx context.Context, r *clientsync.Reader, m store.Membership, now stream.Token) (roomstate.Map, error) {
+// visibleState is the state of a room whose traits a user may know: who is invited knows what the invite told, what came after they left is
+// not theirs to know, and nothing of a room that they were removed from without ever having been in it.
+func visibleState(ctx context.Context, r *clientsync.Reader, m store.Membership, now store.Position) (roomstate.Map, error) {
+	if m.Membership == "invite" || m.Membership == "knock" {
+		return r.State(ctx, m.RoomID, min(m.Position, now))
+	}
 	if !out(m) {
-		return r.State(ctx, m.RoomID, now.Position)
+		return r.State(ctx, m.RoomID, now)
 	}
 	state, _, err := r.LeftState(ctx, m)
 	return state, err

@@ -90,6 +90,13 @@ func (s *Stream) RoomSince(room id.RoomID, after store.Position) RoomChanges {
 	return RoomChanges{n.events > after, n.receipts > after, n.redactions > after}
 }
 
+// Remembers tells whether it is known what has changed after a position: else all that asks what has is answered as if everything had.
+func (s *Stream) Remembers(after store.Position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return after >= s.news.floor
+}
+
 // LastCommit is where a room's newest commit after a position is, and whether it is the only one after it; 0 where that is not
 // known, or there is none.
 func (s *Stream) LastCommit(room id.RoomID, after store.Position) (at store.Position, only bool) {
