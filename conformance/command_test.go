@@ -32,7 +32,7 @@ type outcome struct {
 // run runs `hanse conformance run`.
 func run(t *testing.T, bin string, arguments ...string) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // on a loaded machine
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // on a loaded machine
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, append([]string{"conformance", "run"}, arguments...)...)
 	cmd.Env = append(os.Environ(), "HANSE_BIN="+bin, "TMPDIR="+t.TempDir())
@@ -75,7 +75,7 @@ func gone(t *testing.T, pids string) {
 			if errors.Is(err, syscall.ESRCH) || zombie(pid) {
 				break
 			}
-			if n == 200 {
+			if n == 6000 {
 				t.Fatalf("process %d is left running", pid)
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -108,19 +108,20 @@ func (o outcome) says(t *testing.T, code int, words ...string) {
 func TestBadAdapters(t *testing.T) {
 	bin := program(t)
 	for name, c := range map[string]struct {
-		lines []string
-		words []string
+		patience string // long enough for what is to happen before
+		lines    []string
+		words    []string
 	}{
-		"never ready":    {[]string{"echo I am busy", "sleep 1000 & NOTE", "wait"}, []string{"was not ready after 1s", "I am busy"}},
-		"dies":           {[]string{"echo no database", "exit 3"}, []string{"ended at its start", "exit status 3", "no database"}},
-		"leaves a child": {[]string{"sleep 1000 & NOTE", "exit 0"}, []string{"ended at its start"}},
-		"prints garbage": {[]string{`head -c 20000 /dev/urandom`, `printf '\033[2J\000\377'`, "exit 1"}, []string{"ended at its start", "exit status 1"}},
-		"deaf":           {[]string{"trap '' TERM INT HUP", "sleep 1000 & NOTE", "wait; wait"}, []string{"was not ready after 1s"}},
+		"never ready":    {"3s", []string{"echo I am busy", "sleep 1000 & NOTE", "wait"}, []string{"was not ready after 3s", "I am busy"}},
+		"dies":           {"2m", []string{"echo no database", "exit 3"}, []string{"ended at its start", "exit status 3", "no database"}},
+		"leaves a child": {"2m", []string{"sleep 1000 & NOTE", "exit 0"}, []string{"ended at its start"}},
+		"prints garbage": {"2m", []string{`head -c 20000 /dev/urandom`, `printf '\033[2J\000\377'`, "exit 1"}, []string{"ended at its start", "exit status 1"}},
+		"deaf":           {"3s", []string{"trap '' TERM INT HUP", "sleep 1000 & NOTE", "wait; wait"}, []string{"was not ready after 3s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file, pids := script(t, c.lines...)
-			o := run(t, bin, "--adapter", file, "--ready-timeout", "1s")
+			o := run(t, bin, "--adapter", file, "--ready-timeout", c.patience)
 			o.says(t, 2, c.words...)
 			if strings.ContainsAny(o.stderr, "\x00\x1b") {
 				t.Errorf("what the server printed reaches the terminal as it is: %q", o.stderr)
@@ -142,9 +143,9 @@ func TestBadAdapters(t *testing.T) {
 func TestADeafServer(t *testing.T) {
 	bin := program(t)
 	file, pids := script(t, "trap '' TERM INT", `"$HANSE_BIN" testnet node & NOTE`, "while :; do sleep 1000; done")
-	o := run(t, bin, "--adapter", file, "--focus", "SIGTERM ends", "--patience", "2s")
+	o := run(t, bin, "--adapter", file, "--focus", "SIGTERM ends", "--patience", "5s")
 	o.says(t, 1, "1 test failed")
-	if !strings.Contains(o.stdout, "did not end within 2s and was killed") {
+	if !strings.Contains(o.stdout, "did not end within 5s and was killed") {
 		t.Error(o.stdout)
 	}
 	gone(t, pids)
@@ -287,14 +288,14 @@ func TestExpectedFailures(t *testing.T) {
 	liar := httptest.NewServer(http.NotFoundHandler()) // where nothing is
 	defer liar.Close()
 	file, _ := script(t, `exec "$HANSE_BIN" testnet node --no-such-flag`)
-	run(t, bin, "--adapter", file, "--ready-timeout", "5s").says(t, 2, "unknown flag")
+	run(t, bin, "--adapter", file, "--ready-timeout", "2m").says(t, 2, "unknown flag")
 
 	deaf, _ := script(t, "trap '' TERM", `"$HANSE_BIN" testnet node & NOTE`, "while :; do sleep 1000; done")
 	expected := filepath.Join(t.TempDir(), "expected")
 	if err := os.WriteFile(expected, []byte("# It is deaf.\nRestart SIGTERM*\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	arguments := []string{"--adapter", deaf, "--focus", "SIGTERM ends", "--patience", "1s"}
+	arguments := []string{"--adapter", deaf, "--focus", "SIGTERM ends", "--patience", "3s"}
 	o := run(t, bin, append(arguments, "--expected", expected)...)
 	o.says(t, 0)
 	if !strings.Contains(o.stdout, "Expected failures:\n  # It is deaf.\n  Restart SIGTERM ends") {

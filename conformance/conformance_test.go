@@ -31,7 +31,7 @@ const (
 func TestConformance(t *testing.T) {
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	specs, reporter := ginkgo.GinkgoConfiguration()
-	cfg := suite.Config{Adapter: os.Getenv("HANSE_CONFORMANCE_ADAPTER"), Folder: t.TempDir()}
+	cfg := suite.Config{Adapter: os.Getenv("HANSE_CONFORMANCE_ADAPTER"), Folder: t.TempDir(), Patience: time.Minute}
 	part, err := readShare(os.Getenv(shareVariable))
 	if err != nil {
 		t.Fatal(err)

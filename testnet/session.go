@@ -240,7 +240,7 @@ func (s *session) order(nodes ...int) error {
 }
 
 // obedience is how long a node may take to obey an order.
-const obedience = 10 * time.Second
+const obedience = time.Minute
 
 // obeyed waits until a node has obeyed an order.
 func (s *session) obeyed(i int, line string) error {

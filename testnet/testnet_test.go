@@ -250,7 +250,7 @@ func TestWhoAsksAfterAJoinSeesTheRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		// On a slow machine the members may come after the answer's patience.
-		for wait, until := time.Duration(0), time.Now().Add(30*time.Second); ; wait = 5 * time.Second {
+		for wait, until := time.Duration(0), time.Now().Add(3*time.Minute); ; wait = 5 * time.Second {
 			answer, err := s.users[1].Sync(t.Context(), wait)
 			if err != nil {
 				t.Fatal(err)

@@ -119,6 +119,7 @@ var _ = Describe("Restart", Label("s2s:restart"), Serial, func() {
 				}
 			})
 			time.Sleep(400 * time.Millisecond)
+			Eventually(func() int { mu.Lock(); defer mu.Unlock(); return len(acknowledged) }).ShouldNot(BeZero())
 			s.process.Kill()
 			hush()
 			writers.Wait()

@@ -95,7 +95,7 @@ var _ = Describe("servers", Serial, func() {
 				before := asked.Load()
 				time.Sleep(500 * time.Millisecond)
 				return asked.Load() - before
-			}).WithTimeout(30 * time.Second).Should(BeZero())
+			}).WithTimeout(3 * patience).Should(BeZero())
 		})
 		Expect(asked.Load()).To(BeNumerically("<", 2000), "questions for ten events")
 		history, err := alice.History(ctx, roomID)

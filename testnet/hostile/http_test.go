@@ -32,7 +32,7 @@ func calm(ctx context.Context, n *node, most int64, within time.Duration, attack
 	b.end(within)
 	AddReportEntry("memory", fmt.Sprintf("peak %.1f MB, before %v", float64(peak)/1e6, before))
 	Expect(peak).To(BeNumerically("<", most))
-	Eventually(func() int { return n.use().goroutines }, 15*time.Second, 100*time.Millisecond).Should(BeNumerically("<", before.goroutines+60))
+	Eventually(func() int { return n.use().goroutines }, patience, 100*time.Millisecond).Should(BeNumerically("<", before.goroutines+60))
 	Expect(n.use().descriptors).To(BeNumerically("<", before.descriptors+60))
 }
 
