@@ -19,9 +19,9 @@ CHAOS ?= 10m
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
 
-# One package at a time: several of them start servers, which share the processors.
+# One package at a time: several of them start servers, which share the processors. Nothing is late that takes long on a slow machine.
 test:
-	$(GO) test -p 1 ./...
+	$(GO) test -p 1 -timeout 30m ./...
 
 # The race detector needs a C compiler. The suites that are left out start hanse as a process, which it doesn't look into.
 race:
@@ -64,7 +64,7 @@ interop:
 	./conformance/adapters/synapse-install.sh
 	./conformance/interop/client/install.sh
 	HANSE_INTEROP=synapse $(GO) test -count=1 -v ./conformance/interop
-	$(GO) run . conformance run --processes 2 --adapter conformance/adapters/synapse.sh --names literals --room-version 10 --room-version 12 \
+	$(GO) run . conformance run --processes 2 --adapter conformance/adapters/synapse.sh --names literals --patience 30s --room-version 10 --room-version 12 \
 		--expected conformance/adapters/synapse.expected
 
 # The same with Dendrite, a homeserver in Go, which is built from the module proxy. Not part of .ci/run: it takes half an hour,
