@@ -25,7 +25,7 @@ var _ = Describe("What application services are told", func() {
 		inside := appservice.LiveEvent{}
 		inside.Event, inside.RoomID, inside.Position = name, id.RoomID(room), w.store.Position()
 
-		all, err := TransactionForms{Sync: w.config.Sync}.Events(ctx, id.UserID(bob.id), []appservice.LiveEvent{outside, inside})
+		all, err := TransactionForms{Sync: w.config.Sync}.Events(ctx, id.UserID(bob.id), func(id.UserID) bool { return false }, []appservice.LiveEvent{outside, inside})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(all).To(HaveLen(2))
 		var first, second obj
