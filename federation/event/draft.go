@@ -98,7 +98,8 @@ func (d Draft) Template(rules *roomversion.Rules, origin id.ServerName) ([]byte,
 
 // object is the canonical event without ID, hashes and signatures.
 func (d Draft) object(rules *roomversion.Rules, origin id.ServerName) ([]byte, error) {
-	content, err := d.content(rules)
+	var stack [stackBuffer]byte
+	content, err := d.content(stack[:0], rules)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,8 @@ func (d Draft) object(rules *roomversion.Rules, origin id.ServerName) ([]byte, e
 	return append(dst, '}'), nil
 }
 
-func (d Draft) content(rules *roomversion.Rules) ([]byte, error) {
+// content appends it, as the event has it.
+func (d Draft) content(dst []byte, rules *roomversion.Rules) ([]byte, error) {
 	raw := d.Content
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = json.RawMessage("{}")
@@ -151,7 +153,7 @@ func (d Draft) content(rules *roomversion.Rules) ([]byte, error) {
 	if len(raw) > maxRaw {
 		return nil, wrong("content", "is too large")
 	}
-	content, err := canonicaljson.Append(nil, raw, mode(rules))
+	content, err := canonicaljson.Append(dst, raw, mode(rules))
 	if err != nil {
 		return nil, err
 	}

@@ -174,7 +174,7 @@ func (b *countedBody) Read(into []byte) (int, error) {
 	}
 	b.held += int64(n)
 	if !b.bodies.add(b.who, int64(n)) {
-		return n, &limitedError{after: busyRetry}
+		return 0, &limitedError{after: busyRetry} // with bytes it might be taken for the end
 	}
 	return n, err
 }

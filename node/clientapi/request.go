@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"unicode/utf8"
@@ -81,16 +82,21 @@ func (r *request) body() ([]byte, error) {
 	if r.read != nil {
 		return r.read, nil
 	}
-	var raw bytes.Buffer
-	raw.Grow(int(min(max(r.ContentLength, 0), bodyAhead)) + bytes.MinRead)
-	if _, err := raw.ReadFrom(r.Request.Body); err != nil {
+	var err error
+	if n := r.ContentLength; n > 0 && n <= bodyAhead {
+		r.read = make([]byte, n)
+		_, err = io.ReadFull(r.Request.Body, r.read)
+	} else {
+		r.read, err = io.ReadAll(r.Request.Body)
+	}
+	if err != nil {
+		r.read = nil
 		return nil, bodyError(err)
 	}
-	r.read = raw.Bytes()
 	return r.read, nil
 }
 
-// bodyAhead is for how many bytes of a body room is made before they are there: those of an ordinary event.
+// bodyAhead is up to which length of a body room is made for all of it before it is there: that of an ordinary event.
 const bodyAhead = 4096
 
 func bodyError(err error) error {

@@ -37,19 +37,24 @@ func newBatch() *batch {
 	}
 }
 
-// keptEvents is up to how many events of a batch its maps are kept for the next: as many as come from clients at once. It is some 20 KiB a room.
+// keptEvents is up to how many events of a batch its maps and its list are kept for the next: as many as come from clients at once. It is some 40 KiB a room.
 const keptEvents = 64
 
-// emptied is an empty batch with the maps of one that is on disk, so that they needn't grow again; a large one's aren't kept.
+// emptied is an empty batch with the maps, and the list, of one whose tasks are answered, so that they needn't grow again; a large one's
+// aren't kept.
 func (b *batch) emptied() *batch {
-	if len(b.events) > keptEvents {
+	if len(b.events) > keptEvents || len(b.waiting) > keptEvents {
 		return newBatch()
 	}
 	clear(b.events)
 	clear(b.referenced)
 	clear(b.txns)
 	clear(b.opts.Arrivals)
-	return &batch{events: b.events, referenced: b.referenced, txns: b.txns, opts: store.CommitOptions{Arrivals: b.opts.Arrivals}}
+	clear(b.waiting)
+	return &batch{
+		waiting: b.waiting[:0], events: b.events, referenced: b.referenced, txns: b.txns,
+		opts: store.CommitOptions{Arrivals: b.opts.Arrivals},
+	}
 }
 
 // arrived notes how an event came.
