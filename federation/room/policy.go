@@ -1,13 +1,13 @@
 package room
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
 	"golang.org/x/crypto/ed25519" // policy servers sign with it
 
 	"hanse/federation/authrules"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
@@ -31,26 +31,26 @@ type Policy struct {
 	Key ed25519.PublicKey
 }
 
-// ParsePolicy reads the content of m.room.policy; false if it isn't valid, which means that the room uses none.
+// ParsePolicy reads the content of an m.room.policy event, canonical JSON; false if it isn't valid, which means that the room uses none.
 func ParsePolicy(content []byte) (Policy, bool) {
-	var wire struct {
-		Via  *string `json:"via"`
-		Keys struct {
-			Ed25519 *string `json:"ed25519"`
-		} `json:"public_keys"`
-	}
-	if json.Unmarshal(content, &wire) != nil || wire.Via == nil || wire.Keys.Ed25519 == nil {
+	via, hasVia := text(content, "via")
+	keys, _ := canonicaljson.Get(content, "public_keys")
+	encoded, hasKey := text(keys, "ed25519")
+	server, err := id.ParseServerName(via)
+	if !hasVia || !hasKey || err != nil { // of what is no server nobody can be joined
 		return Policy{}, false
 	}
-	server, err := id.ParseServerName(*wire.Via)
-	if err != nil {
-		return Policy{}, false // nobody of it can be joined
-	}
 	p := Policy{Server: server}
-	if key, err := signedjson.DecodeBase64(*wire.Keys.Ed25519); err == nil && len(key) == ed25519.PublicKeySize {
+	if key, err := signedjson.DecodeBase64(encoded); err == nil && len(key) == ed25519.PublicKeySize {
 		p.Key = key
 	}
 	return p, true
+}
+
+// text is a member of a canonical object that is a string; false if there is none.
+func text(object []byte, key string) (string, bool) {
+	value, _ := canonicaljson.Get(object, key)
+	return canonicaljson.String(value)
 }
 
 // Applies tells whether the policy server is asked about such an event: about all but the one that names it.

@@ -20,7 +20,7 @@ func policyKey() signedjson.Key {
 // policyContent names b as the room's policy server.
 func policyContent() string {
 	public := policyKey().Private.Public().(ed25519.PublicKey)
-	return fmt.Sprintf(`{"via": "b", "public_keys": {"ed25519": %q}}`, signedjson.EncodeBase64(public))
+	return fmt.Sprintf(`{"public_keys":{"ed25519":%q},"via":"b"}`, signedjson.EncodeBase64(public))
 }
 
 func TestParsePolicy(t *testing.T) {
@@ -29,13 +29,16 @@ func TestParsePolicy(t *testing.T) {
 		valid   bool
 	}{
 		{policyContent(), true},
-		{`{"via": "b", "public_keys": {"ed25519": "no key"}}`, true}, // valid, but no signature ever is
-		{`{"via": "b", "public_keys": {"ed25519": 1}}`, false},
-		{`{"via": "b", "public_keys": {}}`, false},
-		{`{"via": "b"}`, false},
-		{`{"public_keys": {"ed25519": ""}}`, false},
-		{`{"via": ["b"], "public_keys": {"ed25519": ""}}`, false},
-		{`{"via": "", "public_keys": {"ed25519": ""}}`, false},
+		{`{"public_keys":{"ed25519":"no key"},"via":"b"}`, true}, // valid, but no signature ever is
+		{`{"public_keys":{"ed25519":1},"via":"b"}`, false},
+		{`{"public_keys":{},"via":"b"}`, false},
+		{`{"via":"b"}`, false},
+		{`{"public_keys":{"ed25519":""}}`, false},
+		{`{"public_keys":{"ed25519":""},"via":["b"]}`, false},
+		{`{"public_keys":{"ed25519":""},"via":""}`, false},
+		{`{"Via":"b","public_keys":{"ed25519":""}}`, false}, // other names are other members
+		{`{"Public_Keys":{"ed25519":""},"via":"b"}`, false},
+		{`{"public_keys":{"Ed25519":""},"via":"b"}`, false},
 		{`[]`, false},
 	} {
 		if _, valid := room.ParsePolicy([]byte(c.content)); valid != c.valid {
