@@ -85,7 +85,7 @@ func hashAndSign(rules *roomversion.Rules, typ string, object []byte, server id.
 
 func hashObject(hash []byte) []byte {
 	dst := append(make([]byte, 0, len(`{"sha256":""}`)+44), `{"sha256":`...)
-	return append(canonicaljson.AppendString(dst, signedjson.EncodeBase64(hash)), '}')
+	return append(signedjson.AppendBase64(dst, hash), '}')
 }
 
 // Template is the event as it answers make_join, make_leave and make_knock: without ID,

@@ -12,6 +12,11 @@ func EncodeBase64(b []byte) string {
 	return base64.RawStdEncoding.EncodeToString(b)
 }
 
+// AppendBase64 appends it as a JSON string.
+func AppendBase64(dst, b []byte) []byte {
+	return append(base64.RawStdEncoding.AppendEncode(append(dst, '"'), b), '"')
+}
+
 // DecodeBase64 decodes Base64 with or without padding, in the standard or in the URL-safe
 // alphabet.
 //

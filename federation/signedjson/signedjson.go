@@ -11,6 +11,7 @@
 package signedjson
 
 import (
+	"encoding/base64"
 	"fmt"
 
 	"golang.org/x/crypto/ed25519"
@@ -85,7 +86,7 @@ func AddSignature(signatures []byte, entity string, keyID id.KeyID, signature []
 	case !canonicaljson.IsObject(keys):
 		return nil, &Error{Entity: entity, Key: keyID, Reason: "the signatures of this entity are not an object"}
 	}
-	value := canonicaljson.AppendString(nil, EncodeBase64(signature))
+	value := AppendBase64(make([]byte, 0, len(`""`)+base64.RawStdEncoding.EncodedLen(len(signature))), signature)
 	keys = canonicaljson.SetMember(nil, keys, string(keyID), value)
 	return canonicaljson.SetMember(nil, signatures, entity, keys), nil
 }

@@ -12,12 +12,11 @@ import (
 //
 // spec:client-server-api#using-access-tokens
 func accessToken(r *http.Request) (string, error) {
-	missing := &federation.Error{Status: http.StatusUnauthorized, Code: "M_MISSING_TOKEN", Message: "an access token is needed"}
 	token := ""
 	if header := r.Header.Get("Authorization"); header != "" {
 		scheme, value, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return "", missing
+			return "", missingToken()
 		}
 		token = strings.TrimSpace(value)
 	} else {
@@ -25,11 +24,15 @@ func accessToken(r *http.Request) (string, error) {
 	}
 	switch {
 	case token == "":
-		return "", missing
+		return "", missingToken()
 	case len(token) > maxTokenBytes:
 		return "", &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "this is not an access token of ours"}
 	}
 	return token, nil
+}
+
+func missingToken() error {
+	return &federation.Error{Status: http.StatusUnauthorized, Code: "M_MISSING_TOKEN", Message: "an access token is needed"}
 }
 
 // address is where the client is: the connection's other end or, behind a trusted proxy, the nearest address in
