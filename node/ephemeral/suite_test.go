@@ -225,9 +225,10 @@ var _ = Describe("typing", func() {
 		running, stop := context.WithCancel(ctx)
 		done := make(chan struct{})
 		go func() { defer close(done); _ = w.Run(running) }()
-		Expect(w.SetTyping(ctx, w.room, alice, true, time.Millisecond)).To(Succeed())
+		Expect(w.SetTyping(ctx, w.room, alice, true, time.Minute)).To(Succeed())
 		Expect(<-watch.C).To(Equal(w.room))
 		<-w.sent
+		Expect(w.SetTyping(ctx, w.room, alice, true, time.Millisecond)).To(Succeed()) // no sooner: of what ended before they were told nobody hears
 		var stopped sent
 		Eventually(w.sent).Should(Receive(&stopped))
 		Expect(stopped.edu.Content).To(MatchJSON(mustJSON(map[string]any{"room_id": w.room, "user_id": alice, "typing": false})))
