@@ -147,6 +147,12 @@ func (r *Reader) Whole(ctx context.Context, room id.RoomID) (bool, error) {
 	return !whole.partial && whole.since <= r.b.now.Position, err
 }
 
+// MembersCame tells whether the members of a room, which was joined without them, came after a position: they are no news to who loads
+// members lazily.
+func (r *Reader) MembersCame(ctx context.Context, room id.RoomID, after store.Position) (bool, error) {
+	return r.b.membersCame(ctx, room, after)
+}
+
 // UserReceipts are the user's own in a room.
 func (r *Reader) UserReceipts(ctx context.Context, room id.RoomID) ([]store.Receipt, error) {
 	return r.b.store.UserReceipts(ctx, room, r.b.request.User)

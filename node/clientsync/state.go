@@ -53,7 +53,11 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, error) 
 		}
 	}
 	if filter.LazyLoadMembers {
-		b.lazyLoad(d, wanted, told, start)
+		came, err := b.membersCame(ctx, d.room, b.since())
+		if err != nil {
+			return nil, err
+		}
+		b.lazyLoad(d, came, wanted, told, start)
 	}
 	ids := make([]id.EventID, 0, len(wanted))
 	for _, eventID := range wanted {
@@ -71,10 +75,11 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, error) 
 }
 
 // lazyLoad leaves only those members in the wanted state whom the client needs to show the timeline and the room's name,
-// and whoever has changed since it last asked, and adds them where they were not there.
+// and whoever has changed since it last asked, and adds them where they were not there. Who is there only since the room became whole
+// hasn't changed: they would be all members of a large room.
 //
 // spec:client-server-api#lazy-loading-room-members
-func (b *builder) lazyLoad(d stateDelta, wanted map[roomstate.Key]id.EventID, told map[roomstate.Key]bool, start roomstate.Map) {
+func (b *builder) lazyLoad(d stateDelta, membersCame bool, wanted map[roomstate.Key]id.EventID, told map[roomstate.Key]bool, start roomstate.Map) {
 	needed := map[id.UserID]bool{}
 	if d.whole {
 		needed[b.request.User] = true
@@ -89,7 +94,7 @@ func (b *builder) lazyLoad(d stateDelta, wanted map[roomstate.Key]id.EventID, to
 		if key.Type != "m.room.member" || needed[id.UserID(key.StateKey)] {
 			continue
 		}
-		if has, had := d.has.Get(key.Type, key.StateKey); d.has.Len() == 0 || had && has == eventID {
+		if has, had := d.has.Get(key.Type, key.StateKey); d.has.Len() == 0 || had && has == eventID || !had && membersCame {
 			delete(wanted, key)
 		}
 	}

@@ -48,6 +48,12 @@ func (s *Syncer) wholeness(ctx context.Context, room id.RoomID) (wholeness, erro
 	return now, err
 }
 
+// membersCame tells whether the members of a room, which was joined without them, came after a position.
+func (s *Syncer) membersCame(ctx context.Context, room id.RoomID, after store.Position) (bool, error) {
+	whole, err := s.wholeness(ctx, room)
+	return !whole.partial && whole.since > after, err
+}
+
 // shown tells whether a joined room is in the answer, and whether it is so as if the user had just come in.
 func (b *builder) shown(ctx context.Context, room id.RoomID) (shown, fresh bool, err error) {
 	fresh = b.fresh(room)

@@ -224,9 +224,18 @@ type stateDelta struct {
 
 // state puts in the state, the name, the picture and the heroes. own, if there is one, is an event that is told in any case.
 func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) error {
-	wanted, missed, members := d.changes()
+	wanted, missed, members, newcomers := d.changes()
 	d.added(wanted)
 	if d.required.lazy() {
+		if len(newcomers) > 0 {
+			came, err := a.reader.MembersCame(ctx, a.id, a.known.upto)
+			if err != nil {
+				return err
+			}
+			if !came {
+				members = append(members, newcomers...)
+			}
+		}
 		a.lazyLoad(d, wanted, members)
 	}
 	a.next.required = d.required
@@ -288,14 +297,18 @@ func (a *roomAnswer) read(ctx context.Context, told map[id.EventID]bool, others 
 }
 
 // changes are the wanted changes of the state; missed tells whether something has changed that the client has and doesn't want any
-// more, members whose membership has.
-func (d *stateDelta) changes() (wanted map[roomstate.Key]id.EventID, missed bool, members []id.UserID) {
+// more, members whose membership has, newcomers who had none.
+func (d *stateDelta) changes() (wanted map[roomstate.Key]id.EventID, missed bool, members, newcomers []id.UserID) {
 	wanted = map[roomstate.Key]id.EventID{}
 	if d.whole {
-		return wanted, false, nil
+		return wanted, false, nil, nil
 	}
 	for change := range d.has.Diff(d.final) {
-		if change.Key.Type == memberType {
+		switch {
+		case change.Key.Type != memberType:
+		case change.Old == "":
+			newcomers = append(newcomers, id.UserID(change.Key.StateKey))
+		default:
 			members = append(members, id.UserID(change.Key.StateKey))
 		}
 		switch {
@@ -305,7 +318,7 @@ func (d *stateDelta) changes() (wanted map[roomstate.Key]id.EventID, missed bool
 			wanted[change.Key] = change.New
 		}
 	}
-	return wanted, missed, members
+	return wanted, missed, members, newcomers
 }
 
 // added adds the state that is wanted now and that the client hasn't got, though it hasn't changed.
