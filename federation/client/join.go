@@ -16,12 +16,14 @@ import (
 // MakeJoin asks for the template of a join event. The caller must check the template.
 //
 // spec:server-server-api#joining-rooms
-func (c *Client) MakeJoin(ctx context.Context, server id.ServerName, room id.RoomID, user id.UserID, versions []roomversion.Version) (federation.MakeJoinResponse, error) {
+func (c *Client) MakeJoin(ctx context.Context, server id.ServerName, room id.RoomID, user id.UserID,
+	versions []roomversion.Version) (federation.MakeJoinResponse, error) {
 	return c.template(ctx, server, "make_join", room, user, versions)
 }
 
 // template is the first half of joining, leaving and knocking.
-func (c *Client) template(ctx context.Context, server id.ServerName, endpoint string, room id.RoomID, user id.UserID, versions []roomversion.Version) (federation.MakeResponse, error) {
+func (c *Client) template(ctx context.Context, server id.ServerName, endpoint string, room id.RoomID, user id.UserID,
+	versions []roomversion.Version) (federation.MakeResponse, error) {
 	query := url.Values{}
 	for _, version := range versions {
 		query.Add("ver", string(version))
@@ -39,19 +41,21 @@ func (c *Client) template(ctx context.Context, server id.ServerName, endpoint st
 // at most Limits.State bytes.
 //
 // spec:server-server-api#joining-rooms
-func (c *Client) SendJoin(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage, omitMembers bool) (federation.SendJoinResponse, error) {
+func (c *Client) SendJoin(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage,
+	omitMembers bool) (federation.SendJoinResponse, error) {
 	return c.sendJoin(ctx, server, room, event, join, omitMembers, federation.DecodeSendJoin)
 }
 
 // SendJoinEvents is SendJoin that gives the events of the state away as they come: those of an answer that breaks off too.
-func (c *Client) SendJoinEvents(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage, omitMembers bool, events federation.StateEvents) (federation.SendJoinResponse, error) {
+func (c *Client) SendJoinEvents(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage,
+	omitMembers bool, events federation.StateEvents) (federation.SendJoinResponse, error) {
 	return c.sendJoin(ctx, server, room, event, join, omitMembers, func(body io.Reader, old bool) (federation.SendJoinResponse, error) {
 		return federation.DecodeSendJoinEvents(body, old, events)
 	})
 }
 
-func (c *Client) sendJoin(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage, omitMembers bool,
-	decode func(body io.Reader, old bool) (federation.SendJoinResponse, error)) (federation.SendJoinResponse, error) {
+func (c *Client) sendJoin(ctx context.Context, server id.ServerName, room id.RoomID, event id.EventID, join json.RawMessage,
+	omitMembers bool, decode func(body io.Reader, old bool) (federation.SendJoinResponse, error)) (federation.SendJoinResponse, error) {
 	query := url.Values{}
 	if omitMembers {
 		query.Set("omit_members", "true")

@@ -17,8 +17,8 @@ import (
 )
 
 // Transmitter delivers one transaction; federation/client's Client is one. It must be safe for concurrent use and must
-// not retry. An error that has
-// a method Refusal() *federation.Error, as client.Error has, tells what the server said against the transaction.
+// not retry. An error that has a method Refusal() *federation.Error, as client.Error has, tells what the server said
+// against the transaction.
 type Transmitter interface {
 	SendTransaction(ctx context.Context, server id.ServerName, txnID string, txn federation.Transaction) (federation.PDUResults, error)
 }

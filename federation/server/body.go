@@ -13,8 +13,9 @@ import (
 	"hanse/federation"
 )
 
-// readBody reads a body of at most limit bytes that begins like a JSON object; whether it is one shows when it is read. The bytes count against Limits.BodyMemory until release is
-// called, as they come: a peer that announces much and sends little takes little.
+// readBody reads a body of at most limit bytes that begins like a JSON object; whether it is one shows when it is decoded. Its
+// bytes count against Limits.BodyMemory as they come, until release is called: a peer that announces much and sends little
+// takes little.
 func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), err error) {
 	tooLarge := federation.TooLarge(fmt.Sprintf("the body is larger than %d bytes", limit))
 	if r.ContentLength > limit {
