@@ -54,11 +54,7 @@ func ask[T any](cmd *cobra.Command, a *asking, path string, query url.Values, te
 	if err := client.Get(cmd.Context(), path, query, &answer); err != nil {
 		return err
 	}
-	if a.json {
-		return printJSON(cmd.OutOrStdout(), answer)
-	}
-	text(admin.Text{Out: cmd.OutOrStdout(), Colour: coloured(cmd.OutOrStdout()), Now: time.Now()}, answer)
-	return nil
+	return show(cmd, a, answer, text)
 }
 
 func printJSON(out io.Writer, value any) error {

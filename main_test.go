@@ -31,6 +31,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		"start it, or name another folder":           {"peers", "--data-dir", folder},
 		"a testnet has 1 to 50 nodes":                {"testnet", "up", "--nodes", "x"},
 		"unknown key":                                {"rooms", "--config", "testdata/unknown.yaml"},
+		"give one user ID":                           {"users", "lock"},
 		"which server?":                              {"doctor"},
 		`unknown command "list"`:                     {"conformance", "list"},
 	} {
@@ -62,7 +63,7 @@ func TestExitCodesOfTheDoctor(t *testing.T) {
 }
 
 func TestEveryCommandHelps(t *testing.T) {
-	for _, name := range []string{"serve", "doctor", "explain", "peers", "rooms", "trace", "testnet", "config"} {
+	for _, name := range []string{"serve", "doctor", "explain", "peers", "rooms", "users", "trace", "testnet", "config"} {
 		if out, err := run(t, name, "--help"); err != nil || !strings.Contains(out, "hanse "+name) {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}

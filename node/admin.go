@@ -10,7 +10,7 @@ import (
 // Admin answers an operator's questions: see node/admin.
 func (n *Node) Admin() http.Handler {
 	return admin.New(admin.Config{
-		Self: n.name, Version: Version(), Store: n.store, Rooms: n.rooms, Sender: n.sender, Services: n.delivery,
+		Self: n.name, Version: Version(), Store: n.store, Rooms: n.rooms, Sender: n.sender, Users: n.users, Services: n.delivery,
 		Journal: &n.telemetry.Journal, Traces: &n.telemetry.Traces, Monitor: n.telemetry.Handler(),
 	})
 }

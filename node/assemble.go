@@ -18,6 +18,7 @@ import (
 	"hanse/node/appservice"
 	"hanse/node/clientapi"
 	"hanse/node/clientsync"
+	"hanse/node/delayed"
 	"hanse/node/directory"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
@@ -100,11 +101,16 @@ func (n *Node) assemble(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	n.delayed = delayed.New(n.store, n.rooms, n.log)
+	support, err := n.config.support()
+	if err != nil {
+		return err // Validate has found it
+	}
 	n.search = search.New(n.name, n.store, n.rooms, n.log)
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Media: n.media, MediaFrozen: frozen, Services: n.services,
-		Sync: n.syncer, SlidingSync: slidingsync.New(n.name, n.store, n.stream, n.ephemeral, n.syncer), Pushers: n.pushers, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
+		Sync: n.syncer, SlidingSync: slidingsync.New(n.name, n.store, n.stream, n.ephemeral, n.syncer), Pushers: n.pushers, Delayed: n.delayed, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},
@@ -112,6 +118,7 @@ func (n *Node) assemble(ctx context.Context) error {
 		Turn: clientapi.Turn{
 			URIs: n.config.Turn.URIs, Secret: n.config.Turn.Secret, Life: time.Duration(n.config.Turn.Hours) * time.Hour,
 		},
+		Support: support, LiveKitServiceURL: n.config.Calls.LiveKitServiceURL,
 		RateLimits: n.config.RateLimits.limits(), TrustedProxies: proxies, Log: n.log,
 	})
 	if err != nil {

@@ -42,6 +42,11 @@ type Config struct {
 	Push PushConfig `yaml:"push"`
 	// TURN servers, which carry calls between clients that can't reach each other.
 	Turn TurnConfig `yaml:"turn"`
+	// Calls of Element Call, also those of groups, which a LiveKit media server carries.
+	Calls CallsConfig `yaml:"calls"`
+	// Who helps users of this server, and others who have something to say about it; published in
+	// /.well-known/matrix/support. Default: not published.
+	Support SupportConfig `yaml:"support"`
 	// Health, readiness and metrics for whoever operates this server.
 	Monitor MonitorConfig `yaml:"monitor"`
 	// What is logged, and how.
@@ -200,6 +205,23 @@ type TurnConfig struct {
 	Secret string `yaml:"secret" example:"another-long-secret-word"`
 	// For how many hours the names and passwords are good that clients get. Default: 24
 	Hours int `yaml:"hours" example:"24"`
+}
+
+// CallsConfig says what carries calls of Element Call.
+type CallsConfig struct {
+	// Where clients reach the authorisation service (lk-jwt-service) of your LiveKit server. Default: none; such calls
+	// don't work then, unless users' clients know one by themselves.
+	LiveKitServiceURL string `yaml:"livekit_service_url" example:"https://livekit.example.org"`
+}
+
+// SupportConfig says who helps. It is open to everybody in the world.
+type SupportConfig struct {
+	// A page for users, such as how to get an account or help.
+	Page string `yaml:"page" example:"https://example.org/support.html"`
+	// Whom to write to: Matrix users, also of other servers, and e-mail addresses.
+	Admin []string `yaml:"admin" example:"@admin:example.org"`
+	// Whom to write to about what concerns security.
+	Security []string `yaml:"security" example:"security@example.org"`
 }
 
 // MonitorConfig is about what an operator's tools ask.

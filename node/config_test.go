@@ -93,6 +93,8 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		ServerName: "no spaces here", Database: DatabaseConfig{URL: "mysql://x"},
 		Client:     ClientConfig{Listen: []string{"8008"}, Certificate: "a.crt", PublicURL: "example.org", TrustedProxies: []string{"proxy"}},
 		Federation: FederationConfig{Listen: []string{":8448"}, TrustedCAs: pem, DNSServer: "1.2.3.4", AllowAddresses: []string{"ten"}, Notaries: []string{"a b"}, WellKnown: "a b"},
+		Calls:      CallsConfig{LiveKitServiceURL: "livekit.example.org"},
+		Support:    SupportConfig{Page: "/help", Admin: []string{"@admin:example.org", "admin"}, Security: []string{"@nobody"}},
 		Passwords:  PasswordConfig{Algorithm: "md5", BcryptCost: 99, Parallel: -1},
 		RateLimits: RateLimitConfig{Events: LimitConfig{Burst: -1}},
 		Rooms:      RoomConfig{DefaultVersion: "13"}, Log: LogConfig{Level: "loud", Format: "xml"},
@@ -101,7 +103,7 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	for _, path := range []string{
 		"server_name", "database.url", "client.listen", "client.key", "client.public_url", "federation.listen", "federation.trusted_cas",
 		"federation.dns_server", "federation.allow_addresses", "federation.notaries", "federation.well_known",
-		"passwords.algorithm", "passwords.bcrypt_cost", "passwords.parallel", "rate_limits.events", "client.trusted_proxies", "rooms.default_version", "log.level", "log.format",
+		"calls.livekit_service_url", "support.page", "support.admin", "support.security", "passwords.algorithm", "passwords.bcrypt_cost", "passwords.parallel", "rate_limits.events", "client.trusted_proxies", "rooms.default_version", "log.level", "log.format",
 	} {
 		if err == nil || !strings.Contains(err.Error(), path+": ") {
 			t.Errorf("nothing is said of %s in:\n%v", path, err)

@@ -24,6 +24,7 @@ import (
 	"hanse/keys"
 	"hanse/node/appservice"
 	"hanse/node/clientsync"
+	"hanse/node/delayed"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
 	"hanse/node/media"
@@ -65,6 +66,7 @@ type Node struct {
 	syncer     *clientsync.Syncer
 	pushers    *push.Pushers
 	search     *search.Search
+	delayed    *delayed.Events
 	endpoints  []*endpoint
 
 	certificates []*certificateFiles
@@ -166,7 +168,7 @@ func (n *Node) Run(ctx context.Context) error {
 			return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 		}
 	}
-	parts := stage(life, reached.run, n.delivery.Run, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run)
+	parts := stage(life, reached.run, n.delivery.Run, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run, n.delayed.Run)
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())

@@ -88,11 +88,17 @@ func fetch(t *testing.T, url string) (status int, body string) {
 }
 
 func TestANodeAnswersAndStops(t *testing.T) {
-	n, stop := start(t, testConfig(t))
+	config := testConfig(t)
+	config.Calls.LiveKitServiceURL = "https://livekit.example.test"
+	config.Support = SupportConfig{Page: "https://example.test/help", Admin: []string{"@a:b.test", "a@b.test"}, Security: []string{"s@b.test"}}
+	n, stop := start(t, config)
 	client, monitor := "http://"+n.address("client.listen"), "http://"+n.address("monitor.listen")
 	for path, want := range map[string]string{
 		client + "/_matrix/client/versions":            `"versions":`,
 		client + "/.well-known/matrix/client":          `"base_url":"https://matrix.example.test"`,
+		client + "/.well-known/matrix/client?calls":    `"livekit_service_url":"https://livekit.example.test"`,
+		client + "/.well-known/matrix/support":         `[{"matrix_id":"@a:b.test","role":"m.role.admin"},{"email_address":"a@b.test","role":"m.role.admin"},{"email_address":"s@b.test","role":"m.role.security"}]`,
+		client + "/.well-known/matrix/support?page":    `"support_page":"https://example.test/help"`,
 		client + "/.well-known/matrix/server":          `{"m.server":"matrix.example.test:443"}`,
 		client + "/_matrix/federation/v1/version":      `"Hanse"`,
 		client + "/_matrix/key/v2/server":              `"server_name":"example.test"`,

@@ -141,6 +141,18 @@ func (c Config) Validate() error {
 	if public, err := url.Parse(c.Client.PublicURL); c.Client.PublicURL != "" && (err != nil || public.Scheme != "https" && public.Scheme != "http" || public.Host == "") {
 		wrong("client.public_url", "%q is not an address such as https://matrix.example.org", c.Client.PublicURL)
 	}
+	if u := c.Calls.LiveKitServiceURL; u != "" && !webAddress(u) {
+		wrong("calls.livekit_service_url", "%q is not an address such as https://livekit.example.org", u)
+	}
+	if u := c.Support.Page; u != "" && !webAddress(u) {
+		wrong("support.page", "%q is not an address such as https://example.org/support.html", u)
+	}
+	if _, err := contacts("", c.Support.Admin); err != nil {
+		wrong("support.admin", "%v", err)
+	}
+	if _, err := contacts("", c.Support.Security); err != nil {
+		wrong("support.security", "%v", err)
+	}
 	if a := c.Passwords.Algorithm; a != "argon2id" && a != "bcrypt" {
 		wrong("passwords.algorithm", "%q is unknown; use argon2id or bcrypt", a)
 	}

@@ -1,8 +1,9 @@
 // Package admin answers an operator's questions about a running node: what became of an event, how it stands with other
-// servers, with rooms and with application services. It answers on a socket in the node's data folder, which only those can open who may read that
-// folder; the commands `hanse explain`, `hanse peers`, `hanse rooms`, `hanse services` and `hanse trace` ask there.
+// servers, with rooms, with application services and with users. It answers on a socket in the node's data folder, which only those
+// can open who may read that folder; the commands `hanse explain`, `hanse peers`, `hanse rooms`, `hanse services`, `hanse users` and
+// `hanse trace` ask there.
 //
-// It changes nothing of what it tells about, and is no part of any Matrix API.
+// Of what it tells about it changes one thing: it locks and suspends accounts. It is no part of any Matrix API.
 package admin
 
 import (
@@ -19,6 +20,7 @@ import (
 	"hanse/node/rooms"
 	"hanse/node/store"
 	"hanse/node/telemetry"
+	"hanse/node/users"
 )
 
 // Config is what an Admin is made of. All must be set.
@@ -28,6 +30,7 @@ type Config struct {
 	Store   *store.Store
 	Rooms   *rooms.Rooms
 	Sender  *sender.Sender
+	Users   *users.Users
 	// Services tells application services what happens.
 	Services *appservice.Delivery
 	Journal  *telemetry.Journal
@@ -85,6 +88,8 @@ func New(cfg Config) http.Handler {
 	mux.Handle("GET /services", answer(a, func(ctx context.Context, _ *http.Request) (any, error) {
 		return a.Services.Status(ctx)
 	}))
+	mux.Handle("GET /users", answer(a, a.users))
+	mux.Handle("POST /users", answer(a, a.restrict))
 	mux.Handle("GET /trace", answer(a, func(_ context.Context, q *http.Request) (any, error) {
 		return a.trace(q.FormValue("event")), nil
 	}))

@@ -16,6 +16,7 @@ import (
 	"hanse/federation/roomversion"
 	"hanse/node/appservice"
 	"hanse/node/clientsync"
+	"hanse/node/delayed"
 	"hanse/node/directory"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
@@ -52,6 +53,8 @@ type Config struct {
 	SlidingSync *slidingsync.Syncer
 	// Pushers notifies users' devices; nil: no pushers can be set.
 	Pushers *push.Pushers
+	// Delayed are events that users have scheduled; nil: they can't.
+	Delayed *delayed.Events
 	// Search finds messages; nil: there is no such endpoint.
 	Search *search.Search
 	// Turn is for calls.
@@ -60,6 +63,10 @@ type Config struct {
 	Profiles ProfileClient
 	// BaseURL is where clients reach this API, for /.well-known/matrix/client; "": that path answers 404.
 	BaseURL string
+	// Support says who helps users, for /.well-known/matrix/support; nothing in it: that path answers 404.
+	Support Support
+	// LiveKitServiceURL is where clients get to the media server of calls; "": they are told of none.
+	LiveKitServiceURL string
 	// Services are application services; nil: there are none.
 	Services *appservice.Services
 	// Registration says who may register.

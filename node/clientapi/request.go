@@ -156,6 +156,9 @@ func (r *request) send(req rooms.SendRequest) (any, error) {
 	if err := r.api.maySend(r.Context(), req); err != nil {
 		return nil, err
 	}
+	if delay, err := r.delay(); err != nil || delay > 0 {
+		return r.schedule(req, delay, err)
+	}
 	eventID, err := r.api.config.Rooms.Send(r.Context(), req)
 	if err == nil {
 		r.active()

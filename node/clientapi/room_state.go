@@ -49,7 +49,7 @@ func (a *API) sendState(r *request) (any, error) {
 		return nil, err
 	}
 	sent, err := r.send(rooms.SendRequest{Room: room, Sender: r.user, Type: typ, StateKey: &stateKey, Content: content, TS: ts})
-	if err == nil && typ == "m.room.tombstone" && stateKey == "" {
+	if _, now := sent.(sentEvent); err == nil && now && typ == "m.room.tombstone" && stateKey == "" {
 		ctx, cancel := r.detached()
 		defer cancel()
 		a.inheritByTombstone(ctx, r.user, content)

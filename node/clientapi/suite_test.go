@@ -26,6 +26,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/signedjson"
 	"hanse/node/clientsync"
+	"hanse/node/delayed"
 	"hanse/node/directory"
 	"hanse/node/e2ee"
 	"hanse/node/ephemeral"
@@ -174,6 +175,8 @@ func newWorld(change func(*Config)) *world {
 	run(waiters.Run)
 	finder := search.New(self, s, chat, nil)
 	run(finder.Run)
+	later := delayed.New(s, chat, nil)
+	run(later.Run)
 	syncer := clientsync.New(s, waiters, chat, momentary)
 	run(syncer.Run)
 	pushers, err := push.NewPushers(push.Config{Store: s, Source: syncer, Client: http.DefaultClient, AllowHTTP: true})
@@ -185,6 +188,7 @@ func newWorld(change func(*Config)) *world {
 		Sync:         syncer,
 		SlidingSync:  slidingsync.New(self, s, waiters, momentary, syncer),
 		Pushers:      pushers,
+		Delayed:      later,
 		Registration: Registration{Open: true}, RateLimits: RateLimits{Off: true},
 	}
 	if change != nil {

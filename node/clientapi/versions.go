@@ -1,9 +1,6 @@
 package clientapi
 
-import (
-	"net/http"
-	"net/url"
-)
+import "net/http"
 
 // supportedVersions are the versions of the specification whose additions to the client-server API are there. What is there
 // only as a refusal, or not at all, is in doc/client-api.md; capabilities say so where the specification has one for it.
@@ -27,6 +24,9 @@ func (a *API) versions(*request) (any, error) {
 	if a.config.SlidingSync != nil {
 		features[slidingSyncFeature] = true
 	}
+	if a.config.Delayed != nil {
+		features[delayedFeature] = true
+	}
 	return map[string]any{"versions": supportedVersions[:], "unstable_features": features}, nil
 }
 
@@ -35,17 +35,4 @@ func (a *API) versions(*request) (any, error) {
 // spec:client-server-api#server-metadata-discovery
 func (a *API) authMetadata(*request) (any, error) {
 	return nil, unrecognized(http.StatusNotFound, "this server has no OAuth 2.0 API; use /login")
-}
-
-func (a *API) wellKnownRoutes() []route {
-	return []route{{http.MethodGet, "/.well-known/matrix/client", unversioned, withoutUser, ordinary, a.wellKnown}}
-}
-
-// spec:client-server-api#well-known-uris
-func (a *API) wellKnown(*request) (any, error) {
-	base, err := url.Parse(a.config.BaseURL)
-	if err != nil || base.Host == "" {
-		return nil, notFound("this server doesn't publish the address of its client API")
-	}
-	return map[string]any{"m.homeserver": map[string]string{"base_url": a.config.BaseURL}}, nil
 }

@@ -86,6 +86,8 @@ type Options struct {
 	Key keys.SigningKey
 	// Delegation is what well-known must say, of our own server: federation.well_known. "": whatever it says.
 	Delegation id.ServerName
+	// Support says that our own server publishes who helps: support in its settings.
+	Support bool
 	// MaxUpload is the size of files that clients may upload, of our own server; in bytes. 0: it is not known.
 	MaxUpload int64
 	// Timeout bounds each step; 0 means 10 s.
@@ -147,6 +149,7 @@ func Examine(ctx context.Context, name string, o Options) *Report {
 	}
 	if !literal {
 		x.wellKnownClient()
+		x.wellKnownSupport()
 	}
 	return x.Report
 }

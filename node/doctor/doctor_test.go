@@ -395,6 +395,17 @@ func TestWellKnown(t *testing.T) {
 	if strings.Contains(text, "MiB") {
 		t.Errorf("nothing is wrong with 50 MiB:\n%s", text)
 	}
+	found(t, report, text, "support", "no JSON with contacts", "m.role.admin")
+	answer = says(404, "text/html", "")
+	report, text = w.examine(name, doctor.Options{Support: true})
+	found(t, report, text, "support", "nobody finds it", "forward /.well-known/matrix/")
+	if _, text = w.examine(name, doctor.Options{}); strings.Contains(text, "support") {
+		t.Errorf("nobody wants to publish who helps:\n%s", text)
+	}
+	answer = says(200, "application/json", `{"support_page":"https://patient.test/help"}`)
+	if report, text = w.examine(name, doctor.Options{}); !strings.Contains(text, "who looks for help finds") {
+		t.Errorf("who helps is published:\n%s", text)
+	}
 	certificate, answer = w.issue("wrong.test"), says(200, "application/json", `{"m.server":"host.test:1"}`)
 	report, text = w.examine(name, doctor.Options{})
 	found(t, report, text, "well-known", "nobody believes it", "valid certificate")

@@ -167,3 +167,27 @@ func (x *examination) wellKnownClient() {
 		x.upload(strings.TrimRight(said.Homeserver.BaseURL, "/"))
 	}
 }
+
+// wellKnownSupport looks whether those who look for help find whom to ask, where somebody wants them to.
+//
+// spec:client-server-api#getwell-knownmatrixsupport
+func (x *examination) wellKnownSupport() {
+	where := "https://" + x.name.Host() + "/.well-known/matrix/support"
+	const area = "support"
+	answer, err := x.web(where)
+	if err != nil || answer.status != http.StatusOK {
+		if x.Support {
+			x.warn(area, where, "who helps is configured (support), but nobody finds it there", "forward /.well-known/matrix/ to hanse, or publish the file where the name's web site is")
+		}
+		return
+	}
+	var said struct {
+		Contacts []json.RawMessage `json:"contacts"`
+		Page     string            `json:"support_page"`
+	}
+	if json.Unmarshal(answer.body, &said) != nil || len(said.Contacts) == 0 && said.Page == "" {
+		x.warn(area, where, "it is no JSON with contacts or a support_page in it", `answer with {"contacts": [{"role": "m.role.admin", "matrix_id": "@…"}]}, or with 404`)
+		return
+	}
+	x.fine(area, where, "who looks for help finds %d contacts, and a page: %t", len(said.Contacts), said.Page != "")
+}

@@ -20,6 +20,8 @@ var (
 	ErrClientTxnUsed = errors.New("client transaction ID already used")
 	// ErrTokenSpent says that a registration token does not exist, has expired or has no uses left.
 	ErrTokenSpent = errors.New("registration token is not valid")
+	// ErrFull says that a user has as many of something as there may be.
+	ErrFull = errors.New("there may be no more")
 	// ErrOtherWriter says that another process has written to the database. Nothing is written any more: what this one
 	// holds in memory is out of date.
 	ErrOtherWriter = errors.New("another process writes to this database: stop one of the two, then start the other again")

@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"hanse/federation/id"
+)
+
+// DelayedEvent is an event that a user has scheduled.
+type DelayedEvent struct {
+	ID           string
+	User         id.UserID
+	Room         id.RoomID
+	Type         string
+	StateKey     *string // nil: it is no state
+	Content      json.RawMessage
+	Redacts      id.EventID
+	TS           int64 // what it says of when it was sent, ms since 1970; 0: when it is
+	Delay        time.Duration
+	RunningSince time.Time
+	SendAt       time.Time // RunningSince and Delay, or later where it could not be sent
+}
+
+const delayedColumns = "delay_id, user_id, room_id, type, state_key, content, redacts, ts, delay, running_since, send_at"
+
+func (s *Store) eachDelayedEvent(ctx context.Context, query string, args ...any) ([]DelayedEvent, error) {
+	var all []DelayedEvent
+	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
+		var e DelayedEvent
+		var typ, stateKey, content []byte
+		var delay, since, at int64
+		err := rows.Scan(&e.ID, &e.User, &e.Room, &typ, &stateKey, &content, &e.Redacts, &e.TS, &delay, &since, &at)
+		e.Type, e.Content, e.Delay = string(typ), content, time.Duration(delay)*time.Millisecond
+		e.RunningSince, e.SendAt = time.UnixMilli(since), time.UnixMilli(at)
+		if stateKey != nil {
+			key := string(stateKey)
+			e.StateKey = &key
+		}
+		all = append(all, e)
+		return err
+	})
+	return all, err
+}
+
+// AddDelayedEvent keeps an event, unless its user has scheduled one by the same transaction, whose ID it gives then, or has most of
+// them: then it is [ErrFull], and next is when the first of them is sent.
+func (s *Store) AddDelayedEvent(ctx context.Context, e DelayedEvent, txn []byte, most int) (delayID string, next time.Time, err error) {
+	err = s.commit.write(ctx, func(t *writeTx) error {
+		found, err := t.found("SELECT delay_id FROM delayed_events WHERE user_id = $1 AND txn = $2", []any{string(e.User), txn}, &delayID)
+		if err != nil || found {
+			return err
+		}
+		var count, first int64
+		if _, err := t.found("SELECT COUNT(*), COALESCE(MIN(send_at), 0) FROM delayed_events WHERE user_id = $1", []any{string(e.User)}, &count, &first); err != nil {
+			return err
+		}
+		if next = fromMillis(first); count >= int64(most) {
+			return fmt.Errorf("the delayed events of %s: %w", e.User, ErrFull)
+		}
+		delayID = e.ID
+		var stateKey []byte
+		if e.StateKey != nil {
+			stateKey = []byte(*e.StateKey)
+			if stateKey == nil {
+				stateKey = []byte{}
+			}
+		}
+		_, err = t.exec("INSERT INTO delayed_events (txn, "+delayedColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+			txn, e.ID, string(e.User), string(e.Room), []byte(e.Type), stateKey, []byte(e.Content), string(e.Redacts), e.TS,
+			e.Delay.Milliseconds(), e.RunningSince.UnixMilli(), e.SendAt.UnixMilli())
+		return err
+	})
+	return delayID, next, err
+}
+
+// DelayedEvent reads one; false when there is none of that ID (any more).
+func (s *Store) DelayedEvent(ctx context.Context, delayID string) (DelayedEvent, bool, error) {
+	all, err := s.eachDelayedEvent(ctx, "SELECT "+delayedColumns+" FROM delayed_events WHERE delay_id = $1", delayID)
+	if err != nil || len(all) == 0 {
+		return DelayedEvent{}, false, err
+	}
+	return all[0], true, nil
+}
+
+// DelayedEventsOf are a user's, in the order in which they are sent.
+func (s *Store) DelayedEventsOf(ctx context.Context, user id.UserID) ([]DelayedEvent, error) {
+	return s.eachDelayedEvent(ctx, "SELECT "+delayedColumns+" FROM delayed_events WHERE user_id = $1 ORDER BY send_at, delay_id", string(user))
+}
+
+// DelayedEvents are the first that are sent, at most limit.
+func (s *Store) DelayedEvents(ctx context.Context, limit int) ([]DelayedEvent, error) {
+	return s.eachDelayedEvent(ctx, "SELECT "+delayedColumns+" FROM delayed_events ORDER BY send_at, delay_id LIMIT $1", limit)
+}
+
+// MoveDelayedEvent changes when one is sent, and since when it waits; [ErrNotFound] if there is none (any more).
+func (s *Store) MoveDelayedEvent(ctx context.Context, delayID string, since, at time.Time) error {
+	return s.changeDelayedEvent(ctx, delayID, "UPDATE delayed_events SET running_since = $1, send_at = $2 WHERE delay_id = $3",
+		since.UnixMilli(), at.UnixMilli(), delayID)
+}
+
+// DeleteDelayedEvent forgets one; [ErrNotFound] if there is none (any more).
+func (s *Store) DeleteDelayedEvent(ctx context.Context, delayID string) error {
+	return s.changeDelayedEvent(ctx, delayID, "DELETE FROM delayed_events WHERE delay_id = $1", delayID)
+}
+
+func (s *Store) changeDelayedEvent(ctx context.Context, delayID, query string, args ...any) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec(query, args...)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the delayed event %s: %w", delayID, ErrNotFound)
+		}
+		return err
+	})
+}
