@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 
 	"hanse/federation"
@@ -78,10 +77,7 @@ func (g *givenState) events(ctx context.Context) federation.Stream {
 			g.cites(e.Auth)
 			return yield(e.JSON)
 		})
-		if err == nil && given != len(g.state) {
-			err = fmt.Errorf("rooms: %d events of a stored state of %d are not stored", len(g.state)-given, len(g.state))
-		}
-		return err
+		return allGiven(given, g.state, err)
 	}
 }
 

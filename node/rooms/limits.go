@@ -40,6 +40,9 @@ type Limits struct {
 	Missing int
 	// StateEvents bounds the state and the auth chain taken from another server, each (default 500,000 events).
 	StateEvents int
+	// StateChunk is how many events of a large state, which a room gets after the join, share a step and a commit (default 1000): what
+	// happens in the room meanwhile waits no longer than for two.
+	StateChunk int
 	// StrippedState is how many events of invite_room_state and knock_room_state are taken (default 50).
 	StrippedState int
 	// Invites is how many users one /createRoom may invite (default 100): each on another server is a handshake.
@@ -66,6 +69,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Backfill, 100)
 	def(&l.Missing, 50)
 	def(&l.StateEvents, 500_000)
+	def(&l.StateChunk, 1000)
 	def(&l.StrippedState, 50)
 	def(&l.Invites, 100)
 	def(&l.CatchUpAfter, 2*time.Second)

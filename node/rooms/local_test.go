@@ -337,6 +337,35 @@ var _ = Describe("one server", func() {
 			Expect(members).To(HaveLen(1))
 		})
 
+		It("is all members, however many there are, redacted ones redacted", func() {
+			var invited []id.UserID
+			for i := range 100 {
+				invited = append(invited, one.user(fmt.Sprint("member", i)))
+			}
+			roomID := one.create(rooms.CreateRequest{Invite: invited})
+			member := one.set(alice, roomID, "m.room.member", string(alice), `{"membership":"join","displayname":"Alice, whose name is taken back"}`)
+			_, err := one.rooms.Send(ctx, rooms.SendRequest{Room: roomID, Sender: alice, Type: "m.room.redaction", Redacts: member, Content: json.RawMessage(`{}`)})
+			Expect(err).NotTo(HaveOccurred())
+			for range 2 {
+				members, err := one.rooms.Members(ctx, rooms.MembersRequest{User: alice, Room: roomID})
+				Expect(err).NotTo(HaveOccurred())
+				Expect(members).To(HaveLen(101))
+				listed := map[id.EventID]string{}
+				for _, e := range members {
+					listed[e.ID()] = string(e.JSON())
+				}
+				for _, user := range append(invited, alice) {
+					e := one.current(roomID, "m.room.member", string(user))
+					Expect(listed).To(HaveKeyWithValue(e.ID(), string(e.JSON())))
+				}
+				Expect(listed[member]).To(And(ContainSubstring("join"), Not(ContainSubstring("taken back"))))
+				one.restart()
+			}
+			joined, err := one.rooms.JoinedMembers(ctx, alice, roomID)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(joined).To(HaveLen(1))
+		})
+
 		It("is what stands around an event, and pages on from there in both directions", func() {
 			roomID := one.create(rooms.CreateRequest{})
 			var said []id.EventID

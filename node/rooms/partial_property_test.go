@@ -31,7 +31,8 @@ var _ = Describe("a room joined without its members", func() {
 func partialRun(ctx context.Context, random *rand.Rand) {
 	GinkgoHelper()
 	w := newWorld()
-	one, two, three := w.start("one.test"), w.start("two.test"), w.start("three.test")
+	one, three := w.start("one.test"), w.start("three.test")
+	two := w.start("two.test", limited(rooms.Limits{StateChunk: 1 + random.IntN(4)})) // the members come in several parts
 	versions := roomversion.All()
 	roomID := one.create(rooms.CreateRequest{Version: versions[random.IntN(len(versions))].Version, Name: "A room"})
 	three.join(three.user("carol"), roomID, one.name)

@@ -99,7 +99,8 @@ var _ = Describe("a room joined without its members", func() {
 	)
 	make := func(version roomversion.Version) {
 		w = newWorld()
-		one, two, three = w.start("one.test"), w.start("two.test"), w.start("three.test")
+		one, three = w.start("one.test"), w.start("three.test")
+		two = w.start("two.test", limited(rooms.Limits{StateChunk: 7})) // the members come in several parts
 		alice, bob, mallet = one.user("alice"), two.user("bob"), three.user("mallet")
 		var invited []id.UserID
 		for i := range 60 { // more than are fetched one by one

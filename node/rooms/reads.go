@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"hanse/federation"
 	"hanse/federation/event"
@@ -132,7 +133,7 @@ func (r *Rooms) EachMember(ctx context.Context, req MembersRequest, use func(*ev
 	if err != nil {
 		return err
 	}
-	return r.eachMemberEvent(ctx, state, func(e *event.Event) error {
+	return r.eachMemberEvent(ctx, req.Room, state, func(e *event.Event) error {
 		m := e.Membership()
 		if (req.Membership == "" || m == req.Membership) && (req.NotMembership == "" || m != req.NotMembership) {
 			return use(e)
@@ -191,33 +192,47 @@ func (r *Rooms) stateAtPoint(ctx context.Context, roomID id.RoomID, at Point) (r
 	return r.store.StateAfter(ctx, rows[0].Event.ID())
 }
 
-// membersAtOnce is how many member events are read at a time.
-const membersAtOnce = 1000
+// membersAtOnce is up to how many member events are read at once, and kept in the cache: of more they would push out what is read more often.
+const membersAtOnce = 100
 
-// eachMemberEvent reads the membership events of a state.
-func (r *Rooms) eachMemberEvent(ctx context.Context, state roomstate.Map, use func(*event.Event) error) error {
-	keys := make([]roomstate.Key, 0, membersAtOnce)
-	read := func() error {
-		if len(keys) == 0 {
-			return nil // no keys would mean all
-		}
-		events, err := r.store.StateEvents(ctx, state, keys...)
-		keys = keys[:0]
-		for _, e := range events {
-			if err == nil {
-				err = use(e)
+// eachMemberEvent gives use the membership events of a state, those of a large room while more of them are read.
+func (r *Rooms) eachMemberEvent(ctx context.Context, roomID id.RoomID, state roomstate.Map, use func(*event.Event) error) error {
+	var ids []id.EventID
+	for _, eventID := range state.ByType(typeMember) {
+		ids = append(ids, eventID)
+	}
+	given := 0
+	if len(ids) <= membersAtOnce {
+		rows, err := r.store.Events(ctx, ids)
+		for _, eventID := range ids {
+			if row, ok := rows[eventID]; ok && err == nil {
+				given++
+				err = use(row.Event)
 			}
 		}
+		return allGiven(given, ids, err)
+	}
+	info, _, err := r.store.Room(ctx, roomID)
+	if err != nil {
 		return err
 	}
-	for stateKey := range state.ByType(typeMember) {
-		if keys = append(keys, roomstate.Key{Type: typeMember, StateKey: stateKey}); len(keys) == membersAtOnce {
-			if err := read(); err != nil {
-				return err
-			}
+	err = r.store.EachEvent(ctx, roomID, ids, func(served store.ServedEvent) error {
+		given++
+		e, err := event.Load(info.Rules, served.ID, slices.Clone(served.JSON))
+		if err != nil {
+			return fmt.Errorf("rooms: the stored event %s: %w", served.ID, err)
 		}
+		return use(e)
+	})
+	return allGiven(given, ids, err)
+}
+
+// allGiven is err, or that some of a state's events were not stored.
+func allGiven(given int, ids []id.EventID, err error) error {
+	if err == nil && given != len(ids) {
+		err = fmt.Errorf("rooms: %d events of a stored state of %d are not stored", len(ids)-given, len(ids))
 	}
-	return read()
+	return err
 }
 
 // JoinedMembers returns the membership events of who is joined; the user must be joined.

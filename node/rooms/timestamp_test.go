@@ -114,7 +114,7 @@ var _ = Describe("jumping to a date", func() {
 		Expect(history.Events[0].Event.ID()).To(Equal(said[259]))
 	},
 		Entry("by today's room versions", roomversion.V10, int64(1<<53-1)),
-		Entry("by the first ones", roomversion.V5, int64(1<<63-1)),
+		Entry("by the first ones", roomversion.V5, int64(1<<53-1)), // their own is 2^63−1, which some servers drop
 	)
 
 	It("shows the first that they may see to who came later", func() {

@@ -1,7 +1,6 @@
 package rooms
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +24,6 @@ import (
 const (
 	// wholeTime bounds what one server may take.
 	wholeTime = 15 * time.Minute
-	// wholeChunk is how many events of a state share a step and a commit: what happens in the room meanwhile waits no longer than for two.
-	wholeChunk = 1000
 	// wholePasses bounds how often the events of an answer are gone through: each time those are taken whose auth events are known by then.
 	// Few need more than two or three.
 	wholePasses = 50
@@ -230,39 +227,11 @@ func (w *whole) missing(ctx context.Context, ids []id.EventID) ([]id.EventID, er
 	return slices.DeleteFunc(missing, w.isUnsigned), err
 }
 
-// inTurn puts auth events before what cites them, and otherwise events in the order of their IDs: a commit then changes few pages of the
-// database's index, which the next one leaves alone, in place of nearly all.
-func inTurn(events []*event.Event) []*event.Event {
-	type placed struct {
-		*event.Event
-		above int // the longest way down to an event that cites none of the others
-	}
-	order, above := make([]placed, 0, len(events)), make(map[id.EventID]int, len(events))
-	for _, e := range dag.SortTopologically(events) {
-		p := placed{Event: e}
-		for _, a := range e.AuthEvents() {
-			if below, ok := above[a]; ok {
-				p.above = max(p.above, below+1)
-			}
-		}
-		above[e.ID()] = p.above
-		order = append(order, p)
-	}
-	slices.SortFunc(order, func(a, b placed) int {
-		return cmp.Or(cmp.Compare(a.above, b.above), cmp.Compare(a.ID(), b.ID()))
-	})
-	sorted := make([]*event.Event, len(order))
-	for i, p := range order {
-		sorted[i] = p.Event
-	}
-	return sorted
-}
-
 // pass stores those of the events whose auth events are known by then, and notes that; the others are returned. While a chunk is written the
 // next one is judged. What was handed in is let go of.
 func (w *whole) pass(ctx context.Context, events []*event.Event, taken map[id.EventID]bool) (left []*event.Event, err error) {
 	var before handedIn
-	for chunk := range slices.Chunk(events, wholeChunk) {
+	for chunk := range slices.Chunk(events, w.r.limits.StateChunk) {
 		next, err := w.handIn(ctx, chunk)
 		if err != nil {
 			return nil, err

@@ -343,10 +343,10 @@ func (h *host) set(user id.UserID, roomID id.RoomID, typ, stateKey, content stri
 	return eventID
 }
 
-// has tells whether an event is accepted in its place.
+// has tells whether an event is accepted in its place, and found there.
 func (h *host) has(eventID id.EventID) bool {
 	row, ok, err := h.store.Event(context.Background(), eventID)
-	return err == nil && ok && row.Status == room.Accepted && !row.Outlier
+	return err == nil && ok && row.Status == room.Accepted && !row.Outlier && row.Position <= h.store.Position()
 }
 
 // sees waits until the server has accepted the events.
