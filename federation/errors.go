@@ -31,7 +31,6 @@ const (
 	CodeInviteBlocked           = "M_INVITE_BLOCKED"
 	CodeUserLocked              = "M_USER_LOCKED"
 	CodeUserSuspended           = "M_USER_SUSPENDED"
-	CodeBadState                = "M_BAD_STATE"
 	CodePartialState            = "ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE" // the specification has none yet
 	CodeNotYetUploaded          = "M_NOT_YET_UPLOADED"
 	CodeCannotOverwriteMedia    = "M_CANNOT_OVERWRITE_MEDIA"

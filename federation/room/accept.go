@@ -13,7 +13,6 @@ func (s *step) accept(in Accept) error {
 	if err := s.prefetch([]*event.Event{e}); err != nil {
 		return err
 	}
-	how := arrival{origin: in.Origin}
 	taken, err := s.taken(e)
 	if err != nil {
 		return err
@@ -31,8 +30,7 @@ func (s *step) accept(in Accept) error {
 		s.result.Before, err = s.stateAfterAll(stored.Event.PrevEvents())
 		return err
 	}
-	w := &waiting{event: e, origin: how.origin}
-	switch ready, err := s.needs(w); {
+	switch ready, err := s.needs(&waiting{event: e, origin: in.Origin}); {
 	case err != nil:
 		return err
 	case e.RoomID() != s.m.roomID:
