@@ -2,6 +2,7 @@ package dag
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -17,9 +18,14 @@ import (
 	"hanse/federation/signedjson"
 )
 
+var seedFlag = flag.Uint64("seed", 1, "of the property tests; 0: by the clock, so that no change is refused for what it didn't do")
+
 // random returns a generator and prints its seed.
 func random(t testing.TB) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }

@@ -19,7 +19,7 @@ import (
 
 var (
 	partialSeeds = flag.Int("partial-seeds", 15, "partial joins of each room version")
-	partialSeed  = flag.Uint64("partial-seed", 0, "the first seed; 0: by the clock")
+	partialSeed  = flag.Uint64("partial-seed", 1, "the first seed; 0: by the clock, so that no change is refused for what it didn't do")
 )
 
 // joining is one server that joins a generated room: with the whole state, or with a part of it.

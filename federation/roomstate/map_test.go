@@ -2,6 +2,7 @@ package roomstate
 
 import (
 	"encoding/base64"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -12,9 +13,14 @@ import (
 	"hanse/federation/id"
 )
 
+var seedFlag = flag.Uint64("seed", 1, "of the property tests; 0: by the clock, so that no change is refused for what it didn't do")
+
 // random returns a generator and prints its seed, with which a failure can be repeated.
 func random(t testing.TB) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }

@@ -317,7 +317,7 @@ func (w *world) describe(m roomstate.Map) string {
 	return strings.Join(lines, "\n")
 }
 
-var seedFlag = flag.Uint64("seed", 0, "repeat the property tests with this seed")
+var seedFlag = flag.Uint64("seed", 1, "of the property tests; 0: by the clock, so that no change is refused for what it didn't do")
 
 // random returns a generator and prints its seed, with which a failure can be repeated.
 func random(t testing.TB) *rand.Rand {

@@ -3,12 +3,11 @@ package clientsync
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -63,14 +62,16 @@ func (l *ledger) count(all []*said) map[string]Unread {
 	return counts
 }
 
+var seedFlag = flag.Uint64("seed", 1, "of what users do; 0: by the clock, so that no change is refused for what it didn't do")
+
 // TestCountsAreWhatHappened has users say, read, redact, leave, come back and change their rules at random, and the server
 // be started anew: whatever the order, what is counted is what a count from the beginning gives.
 func TestCountsAreWhatHappened(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("HANSE_SEED"); text != "" {
-		seed, _ = strconv.ParseUint(text, 10, 64)
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
 	}
-	t.Logf("HANSE_SEED=%d", seed)
+	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	c := newChat(t, 4)
 	c.syncer.saveAfter = 7

@@ -24,7 +24,7 @@ import (
 
 var _ = onEach("The tail", func(db *fixture) {
 	It("and the indexes answer like one, wherever the one ends and the other begins", func(ctx SpecContext) {
-		seed := rand.Uint64()
+		seed := propertySeed()
 		fmt.Fprintln(GinkgoWriter, "seed", seed)
 		random := rand.New(rand.NewPCG(seed, 0))
 		long := 1 + random.IntN(40)
