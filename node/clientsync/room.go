@@ -124,7 +124,7 @@ func (b *builder) stripped(ctx context.Context, m store.Membership) ([]json.RawM
 		}
 		return append(slices.Clip(m.Stripped), event.Stripped(row.Event)), nil
 	}
-	current, err := b.store.CurrentStateAt(ctx, m.RoomID, b.now.Position)
+	current, err := b.store.CurrentStateAt(ctx, m.RoomID, m.Position)
 	if err != nil {
 		return nil, err
 	}
