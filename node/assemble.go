@@ -195,6 +195,10 @@ func (n *Node) bind(clients, servers http.Handler) error {
 		n.log.Warn("no federation.certificate: other servers reach this one only through a proxy with a certificate for its name",
 			"server_name", n.name, "forward_to", n.config.Client.Listen)
 	}
+	if lower := strings.ToLower(string(n.name)); lower != string(n.name) {
+		n.log.Warn("server_name has upper case letters: to most servers it is another name than the same in lower case, and users will mistype it; "+
+			"as long as nobody has an account here, change it, and remove the data folder", "server_name", n.name, "better", lower)
+	}
 	if err := n.bindACME(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -85,6 +86,27 @@ func fetch(t *testing.T, url string) (status int, body string) {
 		t.Fatal(err)
 	}
 	return response.StatusCode, string(data)
+}
+
+// TestUpperCaseInTheServerName: it is allowed, and doubtful.
+func TestUpperCaseInTheServerName(t *testing.T) {
+	for name, doubtful := range map[string]bool{"Example.test": true, "example.test": false} {
+		config := testConfig(t)
+		config.ServerName = name
+		var log bytes.Buffer // nothing runs yet: one writes
+		n, err := New(t.Context(), config, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := strings.Contains(log.String(), "better=example.test"); warned != doubtful {
+			t.Errorf("%s: %s", name, log.String())
+		}
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		if err := n.Run(stopped); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestANodeAnswersAndStops(t *testing.T) {
