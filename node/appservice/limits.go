@@ -12,6 +12,9 @@ const (
 	maxTokenBytes = 1024
 	maxIDBytes    = 255
 	maxProtocols  = 100
+	// maxRegexSteps bounds what a regular expression costs: "[a-z]{1000}" has a thousand steps, deployed ones some dozens, and each
+	// user who says something is matched with all.
+	maxRegexSteps = 3000
 
 	// maxEvents and maxTransactionBytes bound a transaction, which is kept until it is taken; one event may be larger. Synapse sends
 	// as many events.

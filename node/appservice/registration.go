@@ -40,7 +40,7 @@ type Registration struct {
 }
 
 // Load reads registration files. What is wrong is told all at once, with file, line and field, and so are services that have the
-// same ID or token.
+// same ID or token, or exclusively the same users or aliases.
 func Load(files []string, self id.ServerName) ([]Registration, []error) {
 	var all []Registration
 	var problems []error
@@ -61,11 +61,24 @@ func Load(files []string, self id.ServerName) ([]Registration, []error) {
 				clash("as_token", "give each service a random token of its own, there and in the service's own configuration")
 			case other.Sender == r.Sender:
 				clash("sender_localpart", "give each service a user of its own")
+			default:
+				problems = append(problems, r.overlaps(other)...)
 			}
 		}
 		all = append(all, r)
 	}
 	return all, problems
+}
+
+// overlaps tells of names that two services have exclusively: neither could make them.
+func (r *Registration) overlaps(other Registration) (problems []error) {
+	for kind, both := range [...][2]Namespaces{{r.Users, other.Users}, {r.Aliases, other.Aliases}} {
+		if name, clashes := both[0].clash(both[1]); clashes {
+			problems = append(problems, fmt.Errorf("%s: namespaces.%s has names exclusively which %s has exclusively too, as those that begin with %s; "+
+				"make one of the expressions narrower, or give it exclusive: false", r.File, [...]string{"users", "aliases"}[kind], other.File, name))
+		}
+	}
+	return problems
 }
 
 // read reads one file.

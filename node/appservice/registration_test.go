@@ -3,6 +3,7 @@ package appservice_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +69,7 @@ func TestWrongRegistrations(t *testing.T) {
 		{`_irc_bot`, `@bot:example.org`}:                 `wrong.yaml:6: sender_localpart: "@bot:example.org" is not the part of a user ID between @ and the colon`,
 		{`exclusive: true`, `exclusive: sometimes`}:      `wrong.yaml:9: namespaces.users.exclusive: true or false is expected`,
 		{`"@_irc_bridge_.*"`, `"@(?!x)"`}:                `wrong.yaml:10: namespaces.users.regex: "@(?!x)" can't be used:`,
+		{`"@_irc_bridge_.*"`, `"@(abcd){1000}"`}:         `wrong.yaml:10: namespaces.users.regex: "^(?:@(abcd){1000})" would take too long`,
 		{`"@_irc_bridge_.*"`, `"@a)|(.*"`}:               `wrong.yaml:10: namespaces.users.regex: "@a)|(.*" can't be used:`,
 		{"exclusive: true\n      regex", "regex"}:        `wrong.yaml:9: namespaces.users: an entry needs both regex: and exclusive:`,
 		{`rooms: []`, `room: []`}:                        `namespaces: has the key "room"; only users, aliases and rooms have a meaning`,
@@ -95,6 +97,21 @@ func TestClashingRegistrations(t *testing.T) {
 		_, errs := appservice.Load([]string{one, registrationFile(t, "two.yaml", text)}, "example.org")
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), "two.yaml: "+field+" is the same as in "+one) {
 			t.Errorf("%s: %v", field, errs)
+		}
+	}
+	other := strings.NewReplacer("IRC Bridge", "other", "30c05", "xx", "_irc_bot", "other")
+	for change, want := range map[string]string{
+		"@_irc_bridge_.*":                "namespaces.users has names exclusively which " + one + " has exclusively too, as those that begin with @_irc_bridge_;",
+		"@_irc.*":                        "namespaces.users has",
+		`^@x_bridge_[a-z]+$`:             "",
+		`^@_irc_bridge_[a-z]+:.*\\.org$`: "as those that begin with @_irc_bridge_a:.org;",
+		"@_slack_.*":                     "",
+	} {
+		text := other.Replace(strings.Replace(good, "@_irc_bridge_.*", change, 1))
+		_, errs := appservice.Load([]string{one, registrationFile(t, "two.yaml", text)}, "example.org")
+		users := slices.IndexFunc(errs, func(err error) bool { return strings.Contains(err.Error(), "namespaces.users") })
+		if (users >= 0) != (want != "") || want != "" && !strings.Contains(errs[users].Error(), want) {
+			t.Errorf("%s: %v", change, errs)
 		}
 	}
 	_, errs := appservice.Load([]string{one, "nowhere.yaml"}, "example.org")
