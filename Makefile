@@ -63,7 +63,7 @@ vulncheck:
 interop:
 	./conformance/adapters/synapse-install.sh
 	./conformance/interop/client/install.sh
-	HANSE_INTEROP=synapse $(GO) test -count=1 -v ./conformance/interop
+	HANSE_INTEROP=synapse $(GO) test -count=1 -timeout 40m -v ./conformance/interop
 	$(GO) run . conformance run --processes 2 --adapter conformance/adapters/synapse.sh --names literals --patience 30s --room-version 10 --room-version 12 \
 		--expected conformance/adapters/synapse.expected
 
