@@ -27,16 +27,18 @@ type DelayedEvent struct {
 
 const delayedColumns = "delay_id, user_id, room_id, type, state_key, content, redacts, ts, delay, running_since, send_at"
 
-func (s *Store) eachDelayedEvent(ctx context.Context, query string, args ...any) ([]DelayedEvent, error) {
+// eachDelayedEvent reads those of a condition. Not every driver tells bytes that are empty from NULL.
+func (s *Store) eachDelayedEvent(ctx context.Context, which string, args ...any) ([]DelayedEvent, error) {
 	var all []DelayedEvent
+	query := "SELECT " + delayedColumns + ", CASE WHEN state_key IS NULL THEN 0 ELSE 1 END FROM delayed_events " + which
 	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 		var e DelayedEvent
 		var typ, stateKey, content []byte
-		var delay, since, at int64
-		err := rows.Scan(&e.ID, &e.User, &e.Room, &typ, &stateKey, &content, &e.Redacts, &e.TS, &delay, &since, &at)
+		var delay, since, at, isState int64
+		err := rows.Scan(&e.ID, &e.User, &e.Room, &typ, &stateKey, &content, &e.Redacts, &e.TS, &delay, &since, &at, &isState)
 		e.Type, e.Content, e.Delay = string(typ), content, time.Duration(delay)*time.Millisecond
 		e.RunningSince, e.SendAt = time.UnixMilli(since), time.UnixMilli(at)
-		if stateKey != nil {
+		if isState != 0 {
 			key := string(stateKey)
 			e.StateKey = &key
 		}
@@ -62,12 +64,9 @@ func (s *Store) AddDelayedEvent(ctx context.Context, e DelayedEvent, txn []byte,
 			return fmt.Errorf("the delayed events of %s: %w", e.User, ErrFull)
 		}
 		delayID = e.ID
-		var stateKey []byte
+		var stateKey any // NULL
 		if e.StateKey != nil {
 			stateKey = []byte(*e.StateKey)
-			if stateKey == nil {
-				stateKey = []byte{}
-			}
 		}
 		_, err = t.exec("INSERT INTO delayed_events (txn, "+delayedColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 			txn, e.ID, string(e.User), string(e.Room), []byte(e.Type), stateKey, []byte(e.Content), string(e.Redacts), e.TS,
@@ -79,7 +78,7 @@ func (s *Store) AddDelayedEvent(ctx context.Context, e DelayedEvent, txn []byte,
 
 // DelayedEvent reads one; false when there is none of that ID (any more).
 func (s *Store) DelayedEvent(ctx context.Context, delayID string) (DelayedEvent, bool, error) {
-	all, err := s.eachDelayedEvent(ctx, "SELECT "+delayedColumns+" FROM delayed_events WHERE delay_id = $1", delayID)
+	all, err := s.eachDelayedEvent(ctx, "WHERE delay_id = $1", delayID)
 	if err != nil || len(all) == 0 {
 		return DelayedEvent{}, false, err
 	}
@@ -88,12 +87,12 @@ func (s *Store) DelayedEvent(ctx context.Context, delayID string) (DelayedEvent,
 
 // DelayedEventsOf are a user's, in the order in which they are sent.
 func (s *Store) DelayedEventsOf(ctx context.Context, user id.UserID) ([]DelayedEvent, error) {
-	return s.eachDelayedEvent(ctx, "SELECT "+delayedColumns+" FROM delayed_events WHERE user_id = $1 ORDER BY send_at, delay_id", string(user))
+	return s.eachDelayedEvent(ctx, "WHERE user_id = $1 ORDER BY send_at, delay_id", string(user))
 }
 
 // DelayedEvents are the first that are sent, at most limit.
 func (s *Store) DelayedEvents(ctx context.Context, limit int) ([]DelayedEvent, error) {
-	return s.eachDelayedEvent(ctx, "SELECT "+delayedColumns+" FROM delayed_events ORDER BY send_at, delay_id LIMIT $1", limit)
+	return s.eachDelayedEvent(ctx, "ORDER BY send_at, delay_id LIMIT $1", limit)
 }
 
 // MoveDelayedEvent changes when one is sent, and since when it waits; [ErrNotFound] if there is none (any more).
