@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +47,16 @@ func TestUnknownKeysAreNamedWithLineAndNeighbour(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want %s", c.file, err, c.want)
 		}
+	}
+}
+
+// TestAKeyOfAnother: certificates of another tool are often root's alone.
+func TestAKeyOfAnother(t *testing.T) {
+	var got string
+	wrong := func(path, format string, args ...any) { got = path + ": " + fmt.Sprintf(format, args...) }
+	checkCertificateError(wrong, "federation", "tls.crt", "tls.key", &fs.PathError{Op: "open", Path: "tls.key", Err: fs.ErrPermission})
+	if !strings.Contains(got, "federation.certificate: open tls.key: permission denied; let the user that hanse runs as read it") {
+		t.Error(got)
 	}
 }
 

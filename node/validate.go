@@ -196,11 +196,21 @@ func checkCertificate(wrong func(path, format string, args ...any), section, cer
 		wrong(section+".key", "is missing, although %s.certificate is given", section)
 	default:
 		_, err := tls.LoadX509KeyPair(certificate, key)
-		if _, file := errors.AsType[*fs.PathError](err); file {
-			wrong(section+".certificate", "%v", err)
-		} else if err != nil {
-			wrong(section+".certificate", "%s with the key %s: %v; give the chain in PEM form, and the key that was made with it", certificate, key, err)
-		}
+		checkCertificateError(wrong, section, certificate, key, err)
+	}
+}
+
+// checkCertificateError says why a certificate and its key can't be used.
+func checkCertificateError(wrong func(path, format string, args ...any), section, certificate, key string, err error) {
+	_, file := errors.AsType[*fs.PathError](err)
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrPermission):
+		wrong(section+".certificate", "%v; let the user that hanse runs as read it, or copy certificate and key to where it may, at each renewal", err)
+	case file:
+		wrong(section+".certificate", "%v", err)
+	default:
+		wrong(section+".certificate", "%s with the key %s: %v; give the chain in PEM form, and the key that was made with it", certificate, key, err)
 	}
 }
 
