@@ -194,8 +194,11 @@ func (f *syncFormatter) slidingExtensions(answer *slidingsync.Answer) map[string
 	if answer.Receipts != nil {
 		rooms := make(map[id.RoomID]any, len(answer.Receipts))
 		for room, receipts := range answer.Receipts {
-			// There is one event a room. Where a user has read several threads up to the same event, it tells of the newest.
-			slices.SortStableFunc(receipts, func(a, b clientsync.Receipt) int { return cmp.Compare(b.Position, a.Position) })
+			// There is one event a room. Where a user has read several threads up to the same event, it tells of all threads if that was
+			// said, else of the newest.
+			slices.SortStableFunc(receipts, func(a, b clientsync.Receipt) int {
+				return cmp.Or(cmp.Compare(min(len(a.Thread), 1), min(len(b.Thread), 1)), cmp.Compare(b.Position, a.Position))
+			})
 			rooms[room] = map[string]any{"type": "m.receipt", "content": receiptContents(receipts)[0]}
 		}
 		forms["receipts"] = map[string]any{"rooms": rooms}

@@ -93,10 +93,10 @@ func (s *slider) request(whole bool) obj {
 	}
 	request := lists(window(last, timeline, required...))
 	request["conn_id"] = s.connection
-	for name, filters := range slidFilters {
+	for _, name := range slices.Sorted(maps.Keys(slidFilters)) {
 		if whole || s.random.IntN(2) == 0 {
 			list := window(last, s.random.IntN(4), required...)
-			list["filters"] = filters
+			list["filters"] = slidFilters[name]
 			request["lists"].(obj)[name] = list
 		}
 	}

@@ -22,8 +22,9 @@ type model struct {
 	p      *person
 	filter string
 	lazy   bool
-	after  bool // use_state_after
-	only   string
+	after  bool   // use_state_after
+	only   string // the type of the events that it wants; "": all
+	not    string // a type of which it wants none
 	random *rand.Rand
 
 	now  snapshot
@@ -41,6 +42,7 @@ type modelRoom struct {
 	timeline []string             // event IDs, the oldest first, without gaps
 	receipts map[string]string
 	typing   []any
+	unread   [2]any // of the room, or its main timeline, and of threads
 }
 
 func (s snapshot) copy() snapshot {
@@ -48,7 +50,7 @@ func (s snapshot) copy() snapshot {
 	for name, room := range s.rooms {
 		rooms[name] = &modelRoom{
 			state: maps.Clone(room.state), timeline: append([]string{}, room.timeline...),
-			receipts: maps.Clone(room.receipts), typing: room.typing,
+			receipts: maps.Clone(room.receipts), typing: room.typing, unread: room.unread,
 		}
 	}
 	return snapshot{s.token, rooms, maps.Clone(s.data)}
@@ -56,10 +58,14 @@ func (s snapshot) copy() snapshot {
 
 func newModel(p *person, random *rand.Rand) *model {
 	m := &model{p: p, random: random, lazy: random.IntN(2) == 0, after: random.IntN(3) == 0}
-	timeline := obj{"limit": 1 + random.IntN(8)}
-	if random.IntN(4) == 0 {
+	timeline := obj{"limit": 1 + random.IntN(8), "unread_thread_notifications": random.IntN(2) == 0}
+	switch random.IntN(6) {
+	case 0:
 		m.only = "m.room.message"
 		timeline["types"] = []string{m.only}
+	case 1:
+		m.not = []string{"m.room.message", "m.room.member", "org.example.thing"}[random.IntN(3)]
+		timeline["not_types"] = []string{m.not}
 	}
 	raw, err := json.Marshal(obj{"room": obj{"timeline": timeline, "state": obj{"lazy_load_members": m.lazy}}})
 	Expect(err).NotTo(HaveOccurred())
@@ -92,6 +98,7 @@ func (m *model) sync() {
 	sections := answer.body["rooms"].(obj)
 	for name, joined := range sections["join"].(obj) {
 		m.room(name, joined.(obj), since, full)
+		m.now.rooms[name].unread = unreadOf(joined.(obj))
 		m.accountData(name, joined.(obj)["account_data"])
 		m.ephemeral(m.now.rooms[name], joined.(obj)["ephemeral"], since, full)
 	}
@@ -103,6 +110,20 @@ func (m *model) sync() {
 	}
 	for name, left := range sections["leave"].(obj) {
 		m.leave(name, left.(obj), since, full)
+	}
+}
+
+func unreadOf(room obj) [2]any {
+	return [2]any{room["unread_notifications"], room["unread_thread_notifications"]}
+}
+
+// countsRight holds what is unread against what a server counts that has forgotten everything.
+func (m *model) countsRight() {
+	GinkgoHelper()
+	p := *m.p
+	p.w = m.p.w.afresh()
+	for name, room := range fine(p.get("/sync?timeout=0&filter=" + esc(m.filter))).body["rooms"].(obj)["join"].(obj) {
+		Expect(m.now.rooms[name].unread).To(Equal(unreadOf(room.(obj))), "what %s hasn't read of %s, filter %s", m.p.id, name, m.filter)
 	}
 }
 
@@ -192,6 +213,9 @@ func (m *model) gap(name string, known []string, since, prevBatch string) []stri
 	if m.only != "" {
 		filter["types"] = []string{m.only}
 	}
+	if m.not != "" {
+		filter["not_types"] = []string{m.not}
+	}
 	raw, _ := json.Marshal(filter)
 	from, dir, to := prevBatch, "b", ""
 	switch {
@@ -240,7 +264,7 @@ func (m *model) visible(name string) []string {
 	Expect(err).NotTo(HaveOccurred())
 	found := []string{}
 	for _, row := range rows {
-		if m.only == "" || row.Event.Type() == m.only {
+		if typ := row.Event.Type(); (m.only == "" || typ == m.only) && typ != m.not {
 			found = append(found, string(row.Event.ID()))
 		}
 	}

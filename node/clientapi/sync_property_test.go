@@ -116,11 +116,7 @@ func (t *town) actAside() {
 	case 5:
 		p.del(user+"/rooms/"+esc(room)+"/tags/m.favourite", nil)
 	case 6, 7:
-		t.serial++
-		p.put(fmt.Sprintf("%s/send/m.room.message/t%d", path, t.serial), obj{
-			"msgtype": "m.text", "body": t.text(), "m.relates_to": obj{"rel_type": "m.thread", "event_id": t.event(room)},
-			"m.mentions": obj{"user_ids": []string{t.person().id}},
-		})
+		t.sayInThread()
 	case 8, 9:
 		other, text := t.person(), t.text()
 		fine(p.put(fmt.Sprintf("/sendToDevice/org.example.note/t%d", t.serial), obj{"messages": obj{other.id: obj{other.device: obj{"v": text}}}}))
@@ -130,6 +126,15 @@ func (t *town) actAside() {
 	case 11:
 		t.people[0].put(path+"/state/m.room.join_rules/", obj{"join_rule": []string{"public", "invite", "knock"}[t.random.IntN(3)]})
 	}
+}
+
+func (t *town) sayInThread() {
+	room := t.room()
+	t.serial++
+	t.person().put(fmt.Sprintf("/rooms/%s/send/m.room.message/t%d", esc(room), t.serial), obj{
+		"msgtype": "m.text", "body": t.text(), "m.relates_to": obj{"rel_type": "m.thread", "event_id": t.event(room)},
+		"m.mentions": obj{"user_ids": []string{t.person().id}},
+	})
 }
 
 var seedFlag = flag.Uint64("seed", 1, "of what happens in a town; 0: Ginkgo's, so that no change is refused for what it didn't do")
@@ -153,12 +158,16 @@ var _ = Describe("clients that sync", func() {
 		}
 		for range 400 {
 			t.act()
+			if random.IntN(6) == 0 {
+				t.sayInThread()
+			}
 			if random.IntN(3) == 0 {
 				clients[random.IntN(len(clients))].sync()
 			}
 		}
 		for _, client := range clients {
 			client.sync()
+			client.countsRight()
 		}
 	})
 })

@@ -4,7 +4,9 @@
 // It follows MSC4186 as it is served under its unstable name, and the extensions for messages to devices (MSC3885), encryption
 // (MSC3884), account data (MSC3959), receipts (MSC3960) and typing (MSC3961). The requests have the form that deployed clients send and
 // Synapse takes: pos, timeout and set_presence in the query, `ranges`, `required_state` in pairs; of what MSC4186 has changed since,
-// `range`, `is_invited` and the `membership` of a room are there too. What the user may see, and when, is as in /sync: it is read by
+// `range`, `is_invited`, the `membership` of a room, a `name` and `avatar` of null where they were taken away, and `is_dm` when it
+// changes are there too; not the new form of `required_state`, nor stubs for state that is there no more, which deployed clients would take
+// for events. What the user may see, and when, is as in /sync: it is read by
 // node/clientsync.
 //
 // Where the proposal and Synapse differ, or leave it open:
@@ -16,6 +18,9 @@
 //   - `notification_count` and `highlight_count` are right, threads among them; Synapse always says 0. Who reads a room on one device
 //     is told so on the others.
 //   - `room_name_like` and `spaces` work; Synapse refuses them.
+//   - Heroes are told again when members have changed, as they may have other names. That nobody types any more is told where it was told
+//     that somebody does.
+//   - An invite is shown, and chosen by filters, by what it told, not by what has changed in the room since.
 //   - Who was invited or removed and was never in the room gets no state of it but their own membership.
 //   - A room that was left is told of once on each connection that showed it.
 //   - A pos that isn't known, or isn't one, is M_UNKNOWN_POS: connections are kept in memory, so all begin anew after a restart. A
