@@ -2,6 +2,8 @@ package appservice_test
 
 import (
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -116,6 +118,64 @@ var _ = onEach("An application service", func(w *world) {
 		room = alice.room(ghost)
 		Eventually(func() int { return len(w.bridge.all()) }).Should(Equal(taken + 1))
 		Expect(w.bridge.said()).To(Equal(want))
+	})
+
+	It("that misbehaves is told later, and keeps nobody else", func() {
+		w.bridge.start()
+		w.start()
+		alice, ghost := w.register("alice"), w.ghost("_irc_ghost")
+		room := alice.room(ghost)
+		ghost.join(room)
+		alice.say(room, "fine")
+		Eventually(w.bridge.said).Should(Equal([]string{"fine"}))
+		// It leads elsewhere, and its answers have no end.
+		var tries atomic.Int32
+		hostile := &http.Server{Handler: http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/_matrix/app/v1/users/") {
+				http.Redirect(out, r, "http://"+w.config.Client.Listen[0]+"/_matrix/client/versions", http.StatusFound)
+				return
+			}
+			if strings.Contains(r.URL.Path, "/transactions/") {
+				tries.Add(1)
+			}
+			out.WriteHeader(http.StatusInternalServerError)
+			for {
+				if _, err := out.Write(make([]byte, 4096)); err != nil {
+					return
+				}
+			}
+		})}
+		w.bridge.stop()
+		listener, err := net.Listen("tcp", w.bridge.address)
+		Expect(err).NotTo(HaveOccurred())
+		go hostile.Serve(listener)                   //nolint:errcheck // it ends by Close
+		DeferCleanup(func() { _ = hostile.Close() }) // it may be closed
+		alice.say(room, "while it is hostile")       // as fast as ever
+		alice.refused(404, "M_NOT_FOUND", "GET", "/profile/@_irc_elsewhere:hanse.test", nil)
+		Eventually(func() int32 { w.ping(); return tries.Load() }).Should(BeNumerically(">=", 2))
+		w.kill()
+		Expect(hostile.Close()).To(Succeed())
+		// Its registration has changed meanwhile: it is told what it has missed, where it is now.
+		w.bridge.address = freeAddress()
+		w.config.ApplicationServices = []string{w.bridge.registration(w.config.DataDir)}
+		w.bridge.start()
+		w.start()
+		alice.say(room, "back")
+		Eventually(func() []string { w.ping(); return w.bridge.said() }).Should(Equal([]string{"fine", "while it is hostile", "back"}))
+		// One that was taken out is forgotten, with what waited.
+		w.bridge.stop()
+		alice.say(room, "never told")
+		w.stop()
+		services := w.config.ApplicationServices
+		w.config.ApplicationServices = nil
+		w.start()
+		alice.say(room, "nor this")
+		w.stop()
+		w.config.ApplicationServices = services
+		w.bridge.start()
+		w.start()
+		alice.say(room, "new")
+		Eventually(func() []string { w.ping(); return w.bridge.said() }).Should(Equal([]string{"fine", "while it is hostile", "back", "new"}))
 	})
 
 	It("is told in the way of before the specification, if it knows no other", func() {

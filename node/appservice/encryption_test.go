@@ -203,10 +203,10 @@ var _ = onEach("What a service's devices need for encryption", func(w *world) {
 			}
 			alice.say(room, fmt.Sprint("after ", len(want["A"])))
 		}
-		say(60)
+		say(40)
 		w.kill()
 		begin()
-		say(60)
+		say(40)
 		w.kill()
 		var refused atomic.Int32
 		w.bridge.set(func(b *bridge) {
@@ -228,7 +228,7 @@ var _ = onEach("What a service's devices need for encryption", func(w *world) {
 		Eventually(func() bool { w.ping(); return refused.Load() >= 3 }).Should(BeTrue())
 		w.kill()
 		begin()
-		Eventually(func() int { w.ping(); return len(w.bridge.messages()) }).Should(BeNumerically(">=", 360))
+		Eventually(func() int { w.ping(); return len(w.bridge.messages()) }).Should(BeNumerically(">=", 240))
 		got := map[string][]string{}
 		for _, text := range w.bridge.messages() {
 			parts := strings.Fields(text)
@@ -236,17 +236,17 @@ var _ = onEach("What a service's devices need for encryption", func(w *world) {
 		}
 		Expect(got).To(Equal(want))
 		// Messages go before events that came after them.
-		Eventually(w.bridge.said).Should(Equal([]string{"after 60", "after 120"}))
+		Eventually(w.bridge.said).Should(Equal([]string{"after 40", "after 80"}))
 		before := 0
 		for _, body := range w.bridge.taken() {
 			var messages, events []json.RawMessage
 			_ = json.Unmarshal(body[toDevice], &messages) // none is none
 			Expect(json.Unmarshal(body["events"], &events)).To(Succeed())
-			if before += len(messages); strings.Contains(string(body["events"]), "after 120") {
+			if before += len(messages); strings.Contains(string(body["events"]), "after 80") {
 				break
 			}
 		}
-		Expect(before).To(Equal(360))
+		Expect(before).To(Equal(240))
 		bodies := map[string]string{}
 		for _, t := range w.bridge.all() {
 			if body, again := bodies[t.id]; again {
