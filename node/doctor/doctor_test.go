@@ -403,7 +403,7 @@ func TestWellKnown(t *testing.T) {
 		t.Errorf("nobody wants to publish who helps:\n%s", text)
 	}
 	answer = says(200, "application/json", `{"support_page":"https://patient.test/help"}`)
-	if report, text = w.examine(name, doctor.Options{}); !strings.Contains(text, "who looks for help finds") {
+	if _, text = w.examine(name, doctor.Options{}); !strings.Contains(text, "who looks for help finds") {
 		t.Errorf("who helps is published:\n%s", text)
 	}
 	certificate, answer = w.issue("wrong.test"), says(200, "application/json", `{"m.server":"host.test:1"}`)
