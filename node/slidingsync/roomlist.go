@@ -50,14 +50,10 @@ func out(m store.Membership) bool { return m.Membership == "leave" || m.Membersh
 // update brings the rooms up to date. The caller holds mu.
 func (u *userRooms) update(ctx context.Context, s *Syncer, user id.UserID, r *clientsync.Reader, now stream.Token) error {
 	memberships, readAt := r.Memberships()
-	remembered := s.stream.Remembers(u.upto)
-	fresh := u.readAt != readAt || u.rooms == nil || !remembered || slices.ContainsFunc(u.invites, func(l *listed) bool {
+	fresh := u.readAt != readAt || u.rooms == nil || !s.stream.Remembers(u.upto) || slices.ContainsFunc(u.invites, func(l *listed) bool {
 		return l.hidden != r.Ignores(l.membership.Sender)
 	})
 	if fresh {
-		if !remembered {
-			u.rooms = nil // what filters ask for may have changed too
-		}
 		if err := u.read(ctx, s, user, memberships, r); err != nil {
 			return err
 		}
@@ -86,7 +82,8 @@ func (u *userRooms) read(ctx context.Context, s *Syncer, user id.UserID, members
 	u.rooms, u.order, u.invites = make(map[id.RoomID]*listed, len(memberships)), u.order[:0:0], nil
 	for _, m := range memberships {
 		l := &listed{membership: m, activity: m.Position}
-		if before := old[m.RoomID]; before != nil && before.membership.EventID == m.EventID {
+		before := old[m.RoomID]
+		if before != nil && before.membership.EventID == m.EventID && !s.stream.RoomSince(m.RoomID, u.upto).Events {
 			l.traits, l.checked = before.traits, before.checked
 		}
 		if m.Membership == "join" {

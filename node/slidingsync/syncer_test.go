@@ -165,6 +165,23 @@ func TestAnOlderRequestSpoilsNoNewerOne(t *testing.T) {
 	}
 }
 
+// TestARoomIsFoundByItsNewNameWhereAnotherOneWasJoined: the rooms are read anew then, and what is known of those that there were is kept.
+func TestARoomIsFoundByItsNewNameWhereAnotherOneWasJoined(t *testing.T) {
+	h := newHouse(t, 1)
+	named := h.request(t, `{"lists":{"a":{"ranges":[[0,9]],"filters":{"room_name_like":"hall"}}}}`)
+	if got := h.at(t, h.stream.Now(), named).listedIn(t, "a"); len(got) != 0 {
+		t.Fatal("a room without a name is found by one")
+	}
+	nobody := ""
+	h.do(t, h.rooms[0], "m.room.name", &nobody, map[string]any{"name": "Hall"})
+	if _, err := h.chat.Create(t.Context(), rooms.CreateRequest{Creator: owner, Preset: "public_chat"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.at(t, h.stream.Now(), named).listedIn(t, "a"); len(got) != 1 {
+		t.Error("the room isn't found by its name")
+	}
+}
+
 // TestLargeAnswersAreMadeAFewAtATime: whoever waits for a word in a room that they know doesn't wait behind them.
 func TestLargeAnswersAreMadeAFewAtATime(t *testing.T) {
 	h := newHouse(t, fewRooms+1)
