@@ -37,6 +37,9 @@ func TestTheDoctorLooksAtOurOwnServer(t *testing.T) {
 	if err := os.MkdirAll(config.DataDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(config.DataDir, 0o755); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(config.DataDir+"/signing.key", []byte("no key"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,11 @@ func reachable(folder string) (path string, done func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	temporary, err := os.MkdirTemp("", "hanse-")
+	short := os.TempDir()
+	if len(short) > maxSocketPath/2 {
+		short = "/tmp" // a TMPDIR may be long itself
+	}
+	temporary, err := os.MkdirTemp(short, "hanse-")
 	if err != nil {
 		return "", nil, err
 	}
