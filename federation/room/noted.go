@@ -7,7 +7,8 @@ import (
 
 // noted are membership events that were handed in as outliers while the state isn't whole, and what they say: nearly all of a large room's
 // state, which comes in parts. So it need not be read again when it is complete. Those that aren't noted are read: rejected ones, what comes
-// beyond maxNoted, and all that came before the machine was loaded. The zero value is empty.
+// beyond maxNoted, all that came before the machine was loaded, and what came otherwise: parts come for few rooms at a time, and are forgotten
+// when no more do, but other outliers whenever another server likes. The zero value is empty.
 type noted struct {
 	members map[id.EventID]notedMember
 }
@@ -17,15 +18,15 @@ type notedMember struct {
 	Member
 }
 
-// learn takes over what a step has decided. An event that has got its place may be rejected there, so it isn't noted any more.
-func (n *noted) learn(events []Committed) {
+// learn takes over what a step has decided; part: of [Outliers]. An event that has got its place may be rejected there, so it isn't noted any more.
+func (n *noted) learn(events []Committed, part bool) {
 	for i := range events {
 		c := &events[i]
 		switch key, ok := c.Event.StateKey(); {
 		case !ok || c.Event.Type() != typeMember:
 		case !c.Outlier || c.Status != Accepted:
 			delete(n.members, c.Event.ID())
-		case len(n.members) < maxNoted:
+		case part && len(n.members) < maxNoted:
 			if n.members == nil {
 				n.members = make(map[id.EventID]notedMember)
 			}

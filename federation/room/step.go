@@ -38,6 +38,7 @@ type step struct {
 	partial *PartialState
 	members map[id.EventID]Member // complete only: what the membership events of the state say, which aren't kept
 	joined  joinedIn              // the answer of joinedNow before
+	part    bool                  // the input is Outliers
 	// replaying: events are judged again, so nothing is unsure.
 	replaying bool
 }
@@ -87,6 +88,7 @@ func (s *step) input(in Input) error {
 	case Complete:
 		return s.complete(in)
 	case Outliers:
+		s.part = true
 		since := len(s.order)
 		if err := s.outliers(in.Events); err != nil {
 			return err
@@ -373,7 +375,7 @@ func (s *step) finish() error {
 	}
 	s.m.forward, s.m.current, s.m.partial = s.forward, current, s.partial
 	if s.partial != nil {
-		s.m.noted.learn(c.Events)
+		s.m.noted.learn(c.Events, s.part)
 	} else {
 		s.m.noted = noted{}
 	}
