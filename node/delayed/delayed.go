@@ -33,10 +33,12 @@ const (
 	// page is how many are read at once, parallel how many are sent at once.
 	page, parallel = 100, 8
 	// sendTime bounds how long one may hold up the others; retryAfter is when one is tried again that could not be sent for reasons
-	// of this server's, and how long to wait when the database can't be read. giveUpAfter is for how long it is tried.
+	// of this server's, and how long to wait when the database can't be read. giveUpAfter is for how long it is tried. lookEvery is
+	// for how long a timer is believed at most: the machine's clock may be set, and its timers don't go by it.
 	sendTime    = 30 * time.Second
 	retryAfter  = 30 * time.Second
 	giveUpAfter = time.Hour
+	lookEvery   = time.Minute
 )
 
 // Sender puts events into rooms; *rooms.Rooms is one.
@@ -54,6 +56,7 @@ type Events struct {
 
 	changed chan struct{}  // something may be sent sooner than was known; holds one
 	seed    maphash.Seed   // immutable
+	made    time.Time      // immutable
 	turns   [64]sync.Mutex // by ID: one is sent, moved or cancelled under it
 }
 
@@ -62,7 +65,7 @@ func New(s *store.Store, sender Sender, log *slog.Logger) *Events {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Events{store: s, sender: sender, log: log, changed: make(chan struct{}, 1), seed: maphash.MakeSeed()}
+	return &Events{store: s, sender: sender, log: log, changed: make(chan struct{}, 1), seed: maphash.MakeSeed(), made: time.Now()}
 }
 
 // TooLongError says that a delay is longer than MaxDelay.
@@ -143,13 +146,20 @@ func (e *Events) inTurn(ctx context.Context, delayID string, do func(store.Delay
 	return do(event)
 }
 
-// send puts an event into its room, unless its sender was locked or suspended meanwhile.
+// send puts an event into its room, unless its sender was locked, suspended or deactivated meanwhile: whose account is gone must not
+// come back into a room by it.
 func (e *Events) send(ctx context.Context, event store.DelayedEvent) error {
 	if now := e.store.Restrictions(event.User); now.Locked || now.Suspended {
 		return federation.NewError(http.StatusForbidden, federation.CodeUserSuspended, "the account is locked or suspended")
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
+	switch account, _, err := e.store.User(ctx, event.User); {
+	case err != nil:
+		return err
+	case account.Deactivated:
+		return federation.Forbidden("the account is deactivated")
+	}
 	_, err := e.sender.Send(ctx, rooms.SendRequest{
 		Room: event.Room, Sender: event.User, Type: event.Type, StateKey: event.StateKey, Content: event.Content,
 		Redacts: event.Redacts, TS: event.TS, Device: "delayed event", TxnID: event.ID,
@@ -175,7 +185,7 @@ func (e *Events) Run(ctx context.Context) error {
 			e.log.Error("delayed events can't be read; it is tried again", "error", err, "in", retryAfter)
 			wait = retryAfter
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(min(wait, lookEvery))
 		select {
 		case <-timer.C:
 		case <-e.changed:
@@ -188,7 +198,7 @@ func (e *Events) Run(ctx context.Context) error {
 // sendDue sends what is due, and tells how long there is nothing to do.
 func (e *Events) sendDue(ctx context.Context) (wait time.Duration, err error) {
 	for {
-		first, err := e.store.DelayedEvents(ctx, page)
+		first, err := e.store.NextDelayedEvents(ctx, page)
 		if err != nil {
 			return 0, err
 		}
@@ -198,7 +208,7 @@ func (e *Events) sendDue(ctx context.Context) (wait time.Duration, err error) {
 		group.SetLimit(parallel)
 		due := 0
 		for ; due < len(first) && !first[due].SendAt.After(now); due++ {
-			delayID := first[due].ID
+			delayID := first[due].ID // its content is read when it is its turn: it may be long
 			group.Go(func() error {
 				if !e.fire(ctx, delayID) {
 					failed.Store(true)
@@ -221,6 +231,14 @@ func (e *Events) sendDue(ctx context.Context) (wait time.Duration, err error) {
 	}
 }
 
+// firstTry is when it was first tried to send an event whose time has come: at the start, if that was missed.
+func (e *Events) firstTry(event store.DelayedEvent) time.Time {
+	if due := event.RunningSince.Add(event.Delay); due.After(e.made) {
+		return due
+	}
+	return e.made
+}
+
 // fire sends one event whose time has come, if it hasn't been moved. One that may not be sent is forgotten; one that can't be sent
 // now is tried again for an hour. False: the database takes nothing.
 func (e *Events) fire(ctx context.Context, delayID string) bool {
@@ -236,7 +254,7 @@ func (e *Events) fire(ctx context.Context, delayID string) bool {
 		case err == nil:
 		case refused && wire.Status < 500 && wire.Status != http.StatusTooManyRequests:
 			e.log.Info("a delayed event may not be sent, and is forgotten", "user", event.User, "room", event.Room, "type", event.Type, "error", err)
-		case time.Since(event.RunningSince) > event.Delay+giveUpAfter:
+		case time.Since(e.firstTry(event)) > giveUpAfter:
 			e.log.Warn("a delayed event could not be sent, and is forgotten", "user", event.User, "room", event.Room, "type", event.Type, "error", err)
 		default:
 			e.log.Warn("a delayed event could not be sent; it is tried again", "user", event.User, "room", event.Room, "type", event.Type, "error", err, "in", retryAfter)

@@ -221,6 +221,51 @@ func TestEventsOfRestrictedUsers(t *testing.T) {
 	})
 }
 
+func TestEventsOfDeactivatedUsers(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		if err := w.store.CreateUser(ctx, store.User{ID: alice, Created: time.Now()}, ""); err != nil {
+			t.Fatal(err)
+		}
+		before := w.schedule(alice, "before", time.Minute)
+		if err := w.store.Deactivate(ctx, alice, false); err != nil {
+			t.Fatal(err)
+		}
+		meanwhile := w.schedule(alice, "meanwhile", time.Minute) // by a request that was on its way
+		if err := w.Send(ctx, before); !missing(err) {
+			t.Error(err)
+		}
+		if err := w.Send(ctx, meanwhile); err == nil || missing(err) {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		w.sent("before", time.Time{})
+		w.sent("meanwhile", time.Time{})
+		if list, err := w.Of(ctx, alice); err != nil || len(list) != 0 {
+			t.Errorf("%v %v", list, err)
+		}
+	})
+}
+
+// TestEventsThatWereDueLongAgo: a server that was down for long tries them for as long as others.
+func TestEventsThatWereDueLongAgo(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.schedule(alice, "missed", time.Minute)
+		w.stop()
+		time.Sleep(5 * time.Hour)
+		w.town.fails = func(calls int) error {
+			if calls == 1 {
+				return errors.New("not yet")
+			}
+			return nil
+		}
+		start := time.Now()
+		w.start()
+		time.Sleep(10 * time.Minute)
+		w.sent("missed", start.Add(retryAfter))
+	})
+}
+
 func TestDelaysAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ctx := t.Context()

@@ -90,9 +90,19 @@ func (s *Store) DelayedEventsOf(ctx context.Context, user id.UserID) ([]DelayedE
 	return s.eachDelayedEvent(ctx, "WHERE user_id = $1 ORDER BY send_at, delay_id", string(user))
 }
 
-// DelayedEvents are the first that are sent, at most limit.
-func (s *Store) DelayedEvents(ctx context.Context, limit int) ([]DelayedEvent, error) {
-	return s.eachDelayedEvent(ctx, "ORDER BY send_at, delay_id LIMIT $1", limit)
+// NextDelayedEvents are the first that are sent, at most limit: their IDs and SendAt alone, since they are asked for often.
+func (s *Store) NextDelayedEvents(ctx context.Context, limit int) ([]DelayedEvent, error) {
+	var all []DelayedEvent
+	query := "SELECT delay_id, send_at FROM delayed_events ORDER BY send_at, delay_id LIMIT $1"
+	err := s.read.each(ctx, query, []any{limit}, func(rows *sql.Rows) error {
+		var e DelayedEvent
+		var at int64
+		err := rows.Scan(&e.ID, &at)
+		e.SendAt = time.UnixMilli(at)
+		all = append(all, e)
+		return err
+	})
+	return all, err
 }
 
 // MoveDelayedEvent changes when one is sent, and since when it waits; [ErrNotFound] if there is none (any more).

@@ -6,6 +6,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation/id"
 	"hanse/node/store"
 )
 
@@ -40,7 +41,7 @@ var _ = onEach("Delayed events", func(db *fixture) {
 		Expect(add(ctx, his, "1")).To(Equal("his"))
 		for range 2 {
 			Expect(must(db.DelayedEventsOf(ctx, alice))).To(Equal([]store.DelayedEvent{whole, state, late}))
-			Expect(must(db.DelayedEvents(ctx, 2))).To(Equal([]store.DelayedEvent{whole, his}))
+			Expect(must(db.NextDelayedEvents(ctx, 2))).To(Equal([]store.DelayedEvent{{ID: "whole", SendAt: whole.SendAt}, {ID: "his", SendAt: his.SendAt}}))
 			db.restart()
 		}
 
@@ -56,5 +57,16 @@ var _ = onEach("Delayed events", func(db *fixture) {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeFalse())
 		Expect(add(ctx, event("more", time.Second), "4")).To(Equal("more"))
+	})
+	It("are gone with an account", func(ctx SpecContext) {
+		for _, user := range []id.UserID{alice, dora} {
+			e := event("of "+string(user), time.Hour)
+			e.User = user
+			Expect(add(ctx, e, "1")).To(Equal(e.ID))
+		}
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, "")).To(Succeed())
+		Expect(db.Deactivate(ctx, alice, false)).To(Succeed())
+		Expect(must(db.DelayedEventsOf(ctx, alice))).To(BeEmpty())
+		Expect(must(db.DelayedEventsOf(ctx, dora))).To(HaveLen(1))
 	})
 })

@@ -91,7 +91,7 @@ func changeUser(t *writeTx, user id.UserID, query string, value any) error {
 	return err
 }
 
-// Deactivate takes the password, devices, tokens and profile from an account. Its name stays taken. With erase the account
+// Deactivate takes the password, devices, tokens, profile and delayed events from an account. Its name stays taken. With erase the account
 // data goes too, and the user is [Store.Erased] from then on.
 func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
@@ -109,7 +109,7 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 			}
 			t.then(func() { s.erased.Store(user, at) })
 		}
-		for _, table := range []string{"access_tokens", "devices", "profiles", "status_messages"} {
+		for _, table := range []string{"access_tokens", "devices", "profiles", "status_messages", "delayed_events"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(user)); err != nil {
 				return err
 			}
