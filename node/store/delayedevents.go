@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"hanse/federation/id"
 )
@@ -76,8 +78,11 @@ func (s *Store) AddDelayedEvent(ctx context.Context, e DelayedEvent, txn []byte,
 	return delayID, next, err
 }
 
-// DelayedEvent reads one; false when there is none of that ID (any more).
+// DelayedEvent reads one; false when there is none of that ID (any more). The ID may be any bytes.
 func (s *Store) DelayedEvent(ctx context.Context, delayID string) (DelayedEvent, bool, error) {
+	if !utf8.ValidString(delayID) || strings.ContainsRune(delayID, 0) { // PostgreSQL would not even look
+		return DelayedEvent{}, false, nil
+	}
 	all, err := s.eachDelayedEvent(ctx, "WHERE delay_id = $1", delayID)
 	if err != nil || len(all) == 0 {
 		return DelayedEvent{}, false, err

@@ -58,6 +58,14 @@ var _ = onEach("Delayed events", func(db *fixture) {
 		Expect(found).To(BeFalse())
 		Expect(add(ctx, event("more", time.Second), "4")).To(Equal("more"))
 	})
+	It("have none by an ID that nothing can have", func(ctx SpecContext) {
+		for _, delayID := range []string{"", "a\x00b", "\xff"} {
+			_, found, err := db.DelayedEvent(ctx, delayID)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(found).To(BeFalse())
+		}
+	})
+
 	It("are gone with an account", func(ctx SpecContext) {
 		for _, user := range []id.UserID{alice, dora} {
 			e := event("of "+string(user), time.Hour)
