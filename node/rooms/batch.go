@@ -37,13 +37,14 @@ func newBatch() *batch {
 	}
 }
 
-// keptEvents is up to how many events of a batch its maps and its list are kept for the next: as many as come from clients at once. It is some 40 KiB a room.
+// keptEvents is up to how many events of a batch, staged ones too, its maps and its list are kept for the next: as many as come from clients at
+// once. It is some 40 KiB a room.
 const keptEvents = 64
 
 // emptied is an empty batch with the maps, and the list, of one whose tasks are answered, so that they needn't grow again; a large one's
 // aren't kept.
 func (b *batch) emptied() *batch {
-	if len(b.events) > keptEvents || len(b.waiting) > keptEvents {
+	if max(len(b.events), len(b.opts.Arrivals), len(b.waiting)) > keptEvents {
 		return newBatch()
 	}
 	clear(b.events)

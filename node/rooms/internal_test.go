@@ -338,3 +338,17 @@ func TestInRound(t *testing.T) {
 		t.Error("all of a few are asked each time")
 	}
 }
+
+// A batch in which little was decided, but of which much waits, must not leave its maps to a room that goes on as a small one.
+func TestOnlyASmallBatchLeavesItsMaps(t *testing.T) {
+	for _, arrivals := range []int{keptEvents, keptEvents + 1} {
+		b := newBatch()
+		for i := range arrivals {
+			b.arrived(numbered(i), store.Arrival{})
+		}
+		after := b.emptied()
+		if len(after.opts.Arrivals) > 0 || (after.opts.Arrivals != nil) != (arrivals <= keptEvents) {
+			t.Errorf("after %d arrivals the map is kept: %v", arrivals, after.opts.Arrivals != nil)
+		}
+	}
+}
