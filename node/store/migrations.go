@@ -77,7 +77,7 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 			return fmt.Errorf("store: %w", err)
 		}
 	}
-	if err := checkTables(ctx, db, steps); err != nil {
+	if err := checkTables(ctx, db, d, steps); err != nil {
 		return err
 	}
 	for _, step := range steps {
@@ -94,7 +94,7 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 
 // checkTables refuses a database that is to be brought up to date and has not what its schema version promises: builds from
 // before a release numbered their steps otherwise. To build on it would spoil it.
-func checkTables(ctx context.Context, db *sql.DB, steps []migration) error {
+func checkTables(ctx context.Context, db *sql.DB, d Dialect, steps []migration) error {
 	var have int
 	if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&have); err != nil {
 		return fmt.Errorf("store: reading the schema version: %w", err)
@@ -108,7 +108,12 @@ func checkTables(ctx context.Context, db *sql.DB, steps []migration) error {
 			if table == nil {
 				continue
 			}
-			if _, err := db.ExecContext(ctx, "SELECT 1 FROM "+table[1]+" WHERE 1 = 0"); err != nil {
+			_, err := db.ExecContext(ctx, "SELECT 1 FROM "+table[1]+" WHERE 1 = 0")
+			switch {
+			case err == nil:
+			case ctx.Err() != nil || d.Classify(err) != OtherError: // it tells nothing of the table: nobody is to restore a backup for it
+				return fmt.Errorf("store: looking for the table %s: %w", table[1], err)
+			default:
 				return &UnfinishedSchemaError{Stored: have, Table: table[1], cause: err}
 			}
 		}
