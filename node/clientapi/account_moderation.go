@@ -148,7 +148,9 @@ func (a *API) maySend(ctx context.Context, req rooms.SendRequest) error {
 	switch {
 	case req.Type == "m.room.redaction" && req.StateKey == nil:
 		target, err := a.config.Rooms.Event(ctx, req.Sender, req.Room, req.Redacts)
-		if err == nil && target.Event.Sender() == req.Sender {
+		if _, told := errors.AsType[*federation.Error](err); err != nil && !told {
+			return err // whose it is isn't known
+		} else if err == nil && target.Event.Sender() == req.Sender {
 			return nil
 		}
 		return suspended("only what you said yourself can be redacted while the account is suspended")

@@ -23,7 +23,7 @@ func (u *Users) NewOpenIDToken(ctx context.Context, user id.UserID) (token strin
 	return token, openIDTokenLife, u.store.AddOpenIDToken(ctx, hash[:], user, now.Add(openIDTokenLife))
 }
 
-// OpenIDUser tells whose an OpenID token is: M_UNKNOWN_TOKEN for one that is unknown or has expired, or whose user is gone.
+// OpenIDUser tells whose an OpenID token is: M_UNKNOWN_TOKEN for one that is unknown or has expired, or whose user is gone or locked.
 //
 // spec:server-server-api#get_matrixfederationv1openiduserinfo
 func (u *Users) OpenIDUser(ctx context.Context, token string) (id.UserID, error) {
@@ -37,7 +37,7 @@ func (u *Users) OpenIDUser(ctx context.Context, token string) (id.UserID, error)
 		if err != nil {
 			return "", err
 		}
-		found = there && !account.Deactivated
+		found = there && !account.Deactivated && account.Locked.IsZero()
 	}
 	if !found {
 		return "", federation.NewError(http.StatusUnauthorized, federation.CodeUnknownToken, "this token is not known, or has expired")

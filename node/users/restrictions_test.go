@@ -39,6 +39,20 @@ var _ = Describe("restrictions", func() {
 		Expect(u.Lock(ctx, "@a:elsewhere.org", true)).To(MatchError(ContainSubstring("M_NOT_FOUND")))
 	})
 
+	It("let nobody log in elsewhere as a user who is locked", func(ctx context.Context) {
+		u, _ := newUsers(cheap())
+		alice := register(u, "alice")
+		token, _, err := u.NewOpenIDToken(ctx, alice)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(u.Suspend(ctx, alice, true)).To(Succeed())
+		Expect(u.OpenIDUser(ctx, token)).To(Equal(alice))
+		Expect(u.Lock(ctx, alice, true)).To(Succeed())
+		_, err = u.OpenIDUser(ctx, token)
+		Expect(err).To(MatchError(ContainSubstring("M_UNKNOWN_TOKEN")))
+		Expect(u.Lock(ctx, alice, false)).To(Succeed())
+		Expect(u.OpenIDUser(ctx, token)).To(Equal(alice))
+	})
+
 	It("hold after a restart", func(ctx context.Context) {
 		file := filepath.Join(GinkgoT().TempDir(), "hanse.db")
 		with := func(do func(*Users)) {
