@@ -169,15 +169,30 @@ var _ = onEach("What a service's devices need for encryption", func(w *world) {
 		// What is asked for no more is found by /sync: what the bridge took isn't.
 		w.bridge.stop()
 		alice.tell(ghost, "GHOST", "under way") // in a transaction, which stays one
+		alice.tell(ghost, "GHOST", "waiting")
 		Eventually(func() obj { return device.fine("GET", "/sync", nil) }).ShouldNot(HaveKey("to_device"))
+		since := device.fine("GET", "/sync", nil)["next_batch"].(string)
+		since = device.fine("GET", "/sync?since="+since, nil)["next_batch"].(string) // acknowledges nothing that it wasn't told
 		w.stop()
 		w.bridge.extra = ""
 		begin()
 		alice.tell(ghost, "GHOST", "by sync")
-		events := device.fine("GET", "/sync", nil)["to_device"].(obj)["events"].([]any)
+		events := device.fine("GET", "/sync?since="+since, nil)["to_device"].(obj)["events"].([]any)
 		Expect(events[len(events)-1]).To(HaveKeyWithValue("content", HaveKeyWithValue("text", "by sync")))
 		w.bridge.start()
-		Eventually(func() int { w.ping(); return len(w.bridge.messages()) + len(events) }).Should(Equal(7 + 2))
+		Eventually(func() int { w.ping(); return len(w.bridge.messages()) + len(events) }).Should(Equal(7 + 3))
+	})
+
+	It("goes to a service that has logged in to somebody's device, with what waits for it", func() {
+		w.bridge.extra = wantsEncrypt
+		w.bridge.start()
+		begin()
+		alice, phone := w.register("alice"), w.register("shared_phone")
+		device := phone.fine("GET", "/account/whoami", nil)["device_id"].(string)
+		alice.tell(phone, device, "one", "two")
+		w.ofBridge("").fine("POST", "/login", obj{"type": "m.login.application_service", "device_id": device,
+			"identifier": obj{"type": "m.id.user", "user": phone.id}})
+		Eventually(w.bridge.messages).Should(Equal([]string{phone.id + " " + device + " one", phone.id + " " + device + " two"}))
 	})
 
 	It("comes once and in order, whoever is killed", func() {

@@ -44,10 +44,10 @@ func (b *builder) devices(ctx context.Context) error {
 		since = 0
 	}
 	var err error
-	if !b.request.MessagesAside {
-		if d.ToDevice, err = b.ToDevice(ctx, user, device, since, b.now.Position, MaxToDevice); err != nil {
-			return err
-		}
+	if b.request.MessagesAside {
+		b.answer.Next.ToDevice = since // nor does it acknowledge what it wasn't told, should they go this way again
+	} else if d.ToDevice, err = b.ToDevice(ctx, user, device, since, b.now.Position, MaxToDevice); err != nil {
+		return err
 	}
 	if len(d.ToDevice) == MaxToDevice { // what is behind them comes next
 		b.answer.Next.ToDevice = d.ToDevice[MaxToDevice-1].Position

@@ -81,7 +81,7 @@ func (s *Store) setDevice(t *writeTx, d Device, servers []id.ServerName) error {
 		string(d.User), []byte(d.ID), []byte(d.DisplayName), d.Created.UnixMilli(), millis(d.LastSeen), []byte(d.LastSeenIP),
 		[]byte(d.UserAgent), []byte{})
 	if err == nil && (known || d.Service != "") {
-		err = t.setService(d.User, d.ID, d.Service)
+		err = t.setService(d.User, d.ID, d.Service, known)
 	}
 	if err != nil || known && (d.DisplayName == "" || string(old) == d.DisplayName) {
 		return err

@@ -11,13 +11,24 @@ import (
 
 // The devices that application services made, whose messages and keys their services may be told of in transactions.
 
-// setService notes which application service has made, or logged in to, a device; "" takes the note away.
-func (t *writeTx) setService(user id.UserID, device, service string) error {
+// setService notes which application service has made, or logged in to, a device; "" takes the note away. known says that the device was
+// there before: then the service looks for what waits for it, and what keys it has left.
+func (t *writeTx) setService(user id.UserID, device, service string, known bool) error {
+	var old []byte
+	_, err := t.found("SELECT service FROM application_service_devices WHERE user_id = $1 AND device_id = $2",
+		[]any{string(user), []byte(device)}, &old)
+	if err != nil || string(old) == service {
+		return err
+	}
 	if service == "" {
 		_, err := t.exec("DELETE FROM application_service_devices WHERE user_id = $1 AND device_id = $2", string(user), []byte(device))
 		return err
 	}
-	_, err := t.exec(`INSERT INTO application_service_devices (user_id, device_id, service) VALUES ($1, $2, $3)
+	if known {
+		t.notify(Notice{Position: t.next(), Kind: KindToDevice, Users: []id.UserID{user}})
+		t.oneTimeKeysChanged(user)
+	}
+	_, err = t.exec(`INSERT INTO application_service_devices (user_id, device_id, service) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id, device_id) DO UPDATE SET service = excluded.service`, string(user), []byte(device), []byte(service))
 	return err
 }
