@@ -24,6 +24,7 @@ type builder struct {
 	answer     *Answer
 	newsworthy bool // there is something to answer at once for
 
+	user   *userRooms // nil: no rooms are asked for
 	wanted map[id.RoomID]*wanted
 	order  []id.RoomID        // of wanted
 	shown  []id.RoomID        // those of them that the client has been told of, or is now
@@ -82,12 +83,18 @@ func (b *builder) enter(ctx context.Context) (leave func(), err error) {
 	if unknown <= fewRooms {
 		return func() {}, nil
 	}
-	select {
-	case b.large <- struct{}{}:
-		return func() { <-b.large }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	leave = func() {}
+	for _, places := range []chan struct{}{b.user.large, b.large} {
+		select {
+		case places <- struct{}{}:
+			before := leave
+			leave = func() { <-places; before() }
+		case <-ctx.Done():
+			leave()
+			return nil, ctx.Err()
+		}
 	}
+	return leave, nil
 }
 
 // choose finds the rooms that the request's lists and subscriptions ask for.
@@ -95,7 +102,8 @@ func (b *builder) choose(ctx context.Context) error {
 	if len(b.request.lists)+len(b.request.subscriptions) == 0 {
 		return nil
 	}
-	u := b.users.GetOrAdd(b.request.User, func() *userRooms { return &userRooms{} })
+	u := b.users.GetOrAdd(b.request.User, newUserRooms)
+	b.user = u
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if err := u.update(ctx, b.Syncer, b.request.User, b.reader, b.now); err != nil {

@@ -37,7 +37,12 @@ type userRooms struct {
 	rooms  map[id.RoomID]*listed // guarded by mu: those that were left too
 	// invites are those of the rooms that the user is invited to. Guarded by mu.
 	invites []*listed
+	// large holds a value while a large answer to the user is in the making, or waits for its turn: so one user, however often they
+	// ask at once, is one among all.
+	large chan struct{}
 }
+
+func newUserRooms() *userRooms { return &userRooms{large: make(chan struct{}, 1)} }
 
 // removed tells whether somebody else ended a membership: then the user may not know.
 func removed(m store.Membership) bool {

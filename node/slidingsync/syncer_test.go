@@ -207,6 +207,26 @@ func TestLargeAnswersAreMadeAFewAtATime(t *testing.T) {
 	}
 }
 
+// TestOneUsersLargeAnswersAreMadeOneByOne: who asks many times at once keeps nobody else waiting.
+func TestOneUsersLargeAnswersAreMadeOneByOne(t *testing.T) {
+	h := newHouse(t, fewRooms+1)
+	b := h.at(t, h.stream.Now(), h.request(t, `{"lists":{"a":{"ranges":[[0,%d]]}}}`, fewRooms))
+	b.listedIn(t, "a")
+	leave, err := b.enter(t.Context())
+	if err != nil || len(h.large) != 1 {
+		t.Fatalf("%v, %d are in the making", err, len(h.large))
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.enter(ended); !errors.Is(err, context.Canceled) || len(h.large) != 1 {
+		t.Errorf("another one is made at once: %v, %d", err, len(h.large))
+	}
+	leave()
+	if len(h.large)+len(b.user.large) != 0 {
+		t.Error("it keeps its place")
+	}
+}
+
 // BenchmarkWake is what it costs to tell one who has many rooms, and waits, that something was said in one of them.
 func BenchmarkWake(b *testing.B) {
 	for _, n := range []int{50, 5000} {
