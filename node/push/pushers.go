@@ -125,13 +125,16 @@ func (p *Pushers) Set(ctx context.Context, user id.UserID, device string, pusher
 	if err != nil {
 		return err
 	}
-	err = p.config.Store.SetPusher(ctx, store.Pusher{
+	others, err := p.config.Store.SetPusher(ctx, store.Pusher{
 		User: user, AppID: pusher.AppID, PushKey: pusher.PushKey, Device: device, Data: raw, Updated: time.Now(),
 	}, oneMore)
 	if err != nil {
 		return err
 	}
-	return p.load(ctx) // others' may be gone
+	for _, changed := range append(others, user) {
+		err = errors.Join(err, p.loadUser(ctx, changed))
+	}
+	return err
 }
 
 // Delete removes a user's pusher, if there is one.

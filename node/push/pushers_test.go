@@ -200,3 +200,45 @@ func TestAPusherIsSetWhileTheOthersAreRead(t *testing.T) {
 		}
 	}
 }
+
+// TestAnotherUserHasTheAppNow: the one before is told nothing from then on, others go on.
+func TestAnotherUserHasTheAppNow(t *testing.T) {
+	s, err := store.Open(t.Context(), sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.Run(ctx) })
+	defer func() { cancel(); running.Wait(); _ = s.Close() }()
+	box := &inbox{}
+	p, err := NewPushers(Config{Store: s, Source: box, Client: &http.Client{Transport: box}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const alice, bob, carl = id.UserID("@alice:example.org"), id.UserID("@bob:example.org"), id.UserID("@carl:example.org")
+	set := func(user id.UserID, key string, oneMore bool) {
+		t.Helper()
+		err := p.Set(ctx, user, "PHONE", Pusher{
+			AppID: "app", PushKey: key, Kind: "http", Data: json.RawMessage(`{"url":"https://push.example.org/_matrix/push/v1/notify"}`),
+		}, oneMore)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(want ...int) {
+		t.Helper()
+		if got := []int{len(p.users[alice]), len(p.users[bob]), len(p.users[carl])}; !slices.Equal(got, want) {
+			t.Errorf("pushers: %v, not %v", got, want)
+		}
+	}
+	set(alice, "phone", false)
+	set(alice, "tablet", false)
+	set(carl, "his", false)
+	set(bob, "phone", true)
+	count(2, 1, 1)
+	set(alice, "phone", false)
+	count(2, 0, 1)
+	set(bob, "phone", false)
+	count(1, 1, 1)
+}

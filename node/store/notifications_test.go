@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
 )
@@ -57,10 +58,10 @@ var _ = onEach("Pushers", func(db *fixture) {
 		now := time.UnixMilli(time.Now().UnixMilli())
 		Expect(db.Login(ctx, store.Device{User: alice, ID: "PHONE", Created: now}, store.HashToken("secret"))).To(Succeed())
 		p := store.Pusher{User: alice, AppID: strange, PushKey: strange, Device: "PHONE", Data: json.RawMessage(`{"a":1}`), Updated: now}
-		Expect(db.SetPusher(ctx, p, false)).To(Succeed())
+		Expect(db.SetPusher(ctx, p, false)).To(BeEmpty())
 		other := p
 		other.User, other.Device = dora, "ELSE"
-		Expect(db.SetPusher(ctx, other, true)).To(Succeed())
+		Expect(db.SetPusher(ctx, other, true)).To(BeEmpty())
 		got := must(db.Pushers(ctx, alice))
 		Expect(got).To(HaveLen(1))
 		p.Upto = got[0].Upto
@@ -70,13 +71,13 @@ var _ = onEach("Pushers", func(db *fixture) {
 		p.Upto += 10
 		Expect(db.Pushed(ctx, []store.Pusher{p, {User: bob, AppID: "none"}})).To(Succeed())
 		p.Data = json.RawMessage(`{"a":2}`)
-		Expect(db.SetPusher(ctx, p, true)).To(Succeed())
+		Expect(db.SetPusher(ctx, p, true)).To(BeEmpty())
 		p.Upto -= 5
 		Expect(db.Pushed(ctx, []store.Pusher{p})).To(Succeed(), "never back")
 		p.Upto += 5
 		Expect(must(db.Pushers(ctx, alice))).To(Equal([]store.Pusher{p}))
 
-		Expect(db.SetPusher(ctx, p, false)).To(Succeed())
+		Expect(db.SetPusher(ctx, p, false)).To(Equal([]id.UserID{dora}))
 		Expect(must(db.Pushers(ctx, dora))).To(BeEmpty(), "somebody else has the app")
 		Expect(db.DeleteDevices(ctx, alice, "PHONE")).To(Succeed())
 		Expect(must(db.AllPushers(ctx))).To(BeEmpty())

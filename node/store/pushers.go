@@ -45,13 +45,22 @@ func (s *Store) Pushers(ctx context.Context, user id.UserID) ([]Pusher, error) {
 func (s *Store) AllPushers(ctx context.Context) ([]Pusher, error) { return s.eachPusher(ctx, "") }
 
 // SetPusher stores a pusher in place of the user's of the same app and key. A new one begins at the newest position.
-// Unless it is to be one more, those of the same app and key of other users go.
-func (s *Store) SetPusher(ctx context.Context, p Pusher, oneMore bool) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		if !oneMore {
-			_, err := t.exec("DELETE FROM pushers WHERE app_id = $1 AND pushkey = $2 AND user_id <> $3",
-				[]byte(p.AppID), []byte(p.PushKey), string(p.User))
+// Unless it is to be one more, those of the same app and key of other users go: others are those users.
+func (s *Store) SetPusher(ctx context.Context, p Pusher, oneMore bool) (others []id.UserID, err error) {
+	err = s.commit.write(ctx, func(t *writeTx) error {
+		if others = nil; !oneMore {
+			const theirs = " FROM pushers WHERE app_id = $1 AND pushkey = $2 AND user_id <> $3"
+			args := []any{[]byte(p.AppID), []byte(p.PushKey), string(p.User)}
+			err := t.each("SELECT user_id"+theirs, args, func(rows *sql.Rows) error {
+				var other id.UserID
+				err := rows.Scan(&other)
+				others = append(others, other)
+				return err
+			})
 			if err != nil {
+				return err
+			}
+			if _, err := t.exec("DELETE"+theirs, args...); err != nil {
 				return err
 			}
 		}
@@ -61,6 +70,7 @@ func (s *Store) SetPusher(ctx context.Context, p Pusher, oneMore bool) error {
 			string(p.User), []byte(p.AppID), []byte(p.PushKey), []byte(p.Device), []byte(p.Data), millis(p.Updated), int64(t.position))
 		return err
 	})
+	return others, err
 }
 
 // DeletePusher removes one of a user's, if it is there.
