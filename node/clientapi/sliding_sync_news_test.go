@@ -188,12 +188,14 @@ var _ = Describe("a sliding sync tells", func() {
 
 	It("and /sync too, nothing to a device that was logged out while it waited", func() {
 		together()
-		for what, wait := range map[string]func(p *person) answered{
-			"sliding": func(p *person) answered {
-				return p.slideFor(p.slide("", lists(window(9, 1))).pos(), lists(window(9, 1)), time.Minute)
+		for what, begin := range map[string]func(p *person) (wait func() answered){
+			"sliding": func(p *person) func() answered {
+				pos := p.slide("", lists(window(9, 1))).pos()
+				return func() answered { return p.slideFor(pos, lists(window(9, 1)), time.Minute) }
 			},
-			"classic": func(p *person) answered {
-				return p.get("/sync?timeout=60000&since=" + fine(p.get("/sync")).text("next_batch"))
+			"classic": func(p *person) func() answered {
+				since := fine(p.get("/sync")).text("next_batch")
+				return func() answered { return p.get("/sync?timeout=60000&since=" + since) }
 			},
 		} {
 			By(what)
@@ -201,10 +203,10 @@ var _ = Describe("a sliding sync tells", func() {
 				"type": "m.login.password", "identifier": obj{"type": "m.id.user", "user": "bob"}, "password": "secret of bob",
 			}))
 			phone := &person{w: w, id: bob.id, token: login.text("access_token"), device: login.text("device_id")}
-			ended := make(chan answered, 1)
+			wait, ended := begin(phone), make(chan answered, 1)
 			go func() {
 				defer GinkgoRecover()
-				ended <- wait(phone)
+				ended <- wait()
 			}()
 			Eventually(func() int { return len(w.api.lanes.waiting.slots) }).Should(Equal(1))
 			fine(phone.post("/logout", obj{}))

@@ -25,6 +25,7 @@ type DeviceLists struct{ Changed, Left []id.UserID }
 // deviceFacts are what is stored for a device, so that an answer that isn't about it needn't look. Immutable; the commit
 // feed tells when they are no longer true.
 type deviceFacts struct {
+	thereAt    store.Position // when it was there; 0 = it wasn't looked at
 	messagesAt store.Position // when no message was stored; 0 = there may be some
 	keysAt     store.Position // when the keys were counted; 0 = never
 	counts     map[string]int

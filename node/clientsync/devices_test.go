@@ -16,6 +16,11 @@ import (
 // one about messages looks: the tables may be gone.
 func TestAnAnswerThatIsNotAboutDevicesReadsNothingOfThem(t *testing.T) {
 	c := newChat(t, 2)
+	for _, device := range []string{"D", "another"} {
+		if err := c.store.AddDevice(context.Background(), store.Device{User: c.users[1], ID: device, Created: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r := Request{User: c.users[1], Device: "D", Initial: true}
 	r.Since, r.Initial = c.sync(t, r).Next, false
 	db, err := sql.Open("sqlite", c.path)

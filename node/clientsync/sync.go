@@ -65,17 +65,24 @@ type Request struct {
 // ErrLoggedOut says that a device was logged out while it waited.
 var ErrLoggedOut = errors.New("clientsync: the device was logged out")
 
-// LoggedIn is ErrLoggedOut if a device of a user was taken away after a position. Where no device of theirs has changed, that costs
-// nothing. device "" is none, which can't be taken away.
-func (s *Syncer) LoggedIn(ctx context.Context, user id.UserID, device string, since store.Position) error {
-	if device == "" || !s.stream.DevicesSince(user, nil, since) {
+// LoggedIn is ErrLoggedOut if a user's device is not there (any more), though it was when the request was admitted. Where no device of
+// theirs has changed since it was looked at last, that costs nothing. device "" is none, which can't be taken away.
+func (s *Syncer) LoggedIn(ctx context.Context, user id.UserID, device string) error {
+	name := deviceName{user, device}
+	facts, _ := s.deviceFacts.Get(name)
+	if device == "" || facts.thereAt != 0 && !s.stream.DevicesSince(user, nil, facts.thereAt) {
 		return nil
 	}
+	facts.thereAt = s.stream.Now().Position
 	_, there, err := s.store.Device(ctx, user, device)
-	if err == nil && !there {
-		err = ErrLoggedOut
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return ErrLoggedOut
 	}
-	return err
+	s.deviceFacts.Put(name, facts)
+	return nil
 }
 
 // Sync answers as soon as there is something new, or at the timeout with an empty answer. The error is ErrLoggedOut, ctx's, or our own
@@ -98,7 +105,7 @@ func (s *Syncer) Sync(ctx context.Context, r Request) (*Answer, error) {
 		ToDevice: min(r.Since.ToDevice, first.Position),
 	}
 	for now := first; ; now = s.stream.Now() {
-		if err := s.LoggedIn(ctx, r.User, r.Device, first.Position); err != nil {
+		if err := s.LoggedIn(ctx, r.User, r.Device); err != nil {
 			return nil, err
 		}
 		b := &builder{Syncer: s, request: r, now: now, answer: &Answer{

@@ -84,8 +84,8 @@ func (s *Syncer) Sync(ctx context.Context, r *Request) (*Answer, error) {
 	}
 	timeout := time.NewTimer(r.Timeout)
 	defer timeout.Stop()
-	for first, now := s.stream.Now(), s.stream.Now(); ; now = s.stream.Now() {
-		if err := s.rooms.LoggedIn(ctx, r.User, r.Device, first.Position); err != nil {
+	for now := s.stream.Now(); ; now = s.stream.Now() {
+		if err := s.rooms.LoggedIn(ctx, r.User, r.Device); err != nil {
 			return nil, err
 		}
 		answer, joined, err := t.attempt(ctx, now)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ed25519"
 
@@ -63,6 +64,9 @@ func newHouse(tb testing.TB, size int) *house {
 		stores.Wait()
 		_ = s.Close()
 	})
+	if err := s.AddDevice(ctx, store.Device{User: owner, ID: "A", Created: time.Now()}); err != nil {
+		tb.Fatal(err)
+	}
 	h := &house{chat: chat}
 	for range size {
 		room, err := chat.Create(ctx, rooms.CreateRequest{Creator: owner, Preset: "public_chat"})
