@@ -82,6 +82,9 @@ func (e *encryption) messages(ctx context.Context, t *transaction) (alone bool, 
 	}
 	size, done := 0, 0
 	for ; done < len(users) && len(t.messages) < maxMessages && size <= maxTransactionBytes; done++ {
+		if !e.worker.Covers(users[done]) {
+			continue // it made their devices with a registration of before: now they read by /sync
+		}
 		some, err := e.worker.store.ServiceMessages(ctx, e.worker.ID, users[done], e.worker.upto, maxMessages-len(t.messages))
 		if err != nil {
 			return false, err
@@ -204,7 +207,7 @@ func (e *encryption) keys(ctx context.Context, t *transaction) (more bool, err e
 	if err != nil {
 		return false, err
 	}
-	users := slices.Clone(waiting)
+	users := slices.DeleteFunc(slices.Clone(waiting), func(user id.UserID) bool { return !e.worker.Covers(user) })
 	for _, m := range t.messages {
 		if !slices.Contains(users, m.User) {
 			users = append(users, m.User)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -192,7 +193,24 @@ var _ = onEach("What a service's devices need for encryption", func(w *world) {
 		alice.tell(phone, device, "one", "two")
 		w.ofBridge("").fine("POST", "/login", obj{"type": "m.login.application_service", "device_id": device,
 			"identifier": obj{"type": "m.id.user", "user": phone.id}})
-		Eventually(w.bridge.messages).Should(Equal([]string{phone.id + " " + device + " one", phone.id + " " + device + " two"}))
+		told := []string{phone.id + " " + device + " one", phone.id + " " + device + " two"}
+		Eventually(w.bridge.messages).Should(Equal(told))
+
+		// Whom it has no more, it gets nothing of.
+		ghost := w.ghost("_irc_ghost")
+		ghost.encrypted("GHOST", 0)
+		for range 2 {
+			w.stop()
+			file := w.bridge.registration(w.config.DataDir)
+			raw, err := os.ReadFile(file)
+			Expect(err).NotTo(HaveOccurred())
+			w.config.ApplicationServices = []string{write(w.config.DataDir, "registration.yaml", strings.ReplaceAll(string(raw), "@shared_", "@others_"))}
+			w.start()
+			alice.tell(phone, device, "three")
+			alice.tell(ghost, "GHOST", "to ghost")
+			told = append(told, ghost.id+" GHOST to ghost")
+			Eventually(w.bridge.messages).Should(Equal(told))
+		}
 	})
 
 	It("comes once and in order, whoever is killed", func() {
