@@ -46,10 +46,11 @@ func (f forward) with(e id.EventID) forward {
 	return forward{list: slices.Insert(slices.Clone(f.list), at, e), depth: f.depth}
 }
 
-// extend makes the accepted event e an extremity, unless an accepted event above it is known, and removes those below it.
-func (s *step) extend(e *event.Event) error {
+// extend makes the accepted event e an extremity, unless an accepted event above it is known, and removes those below it. One that was
+// refused removes those below it where an accepted event stands on it: that has them as ancestors.
+func (s *step) extend(e *event.Event, status Status) error {
 	above, err := s.isReferenced(e.ID())
-	if err != nil {
+	if err != nil || status != Accepted && !above {
 		return err
 	}
 	below, err := s.below(e)

@@ -326,11 +326,11 @@ func (s *step) commit(c Committed) error {
 		for _, p := range c.Event.PrevEvents() {
 			s.above[p] = true
 		}
-		if !c.Backfilled {
-			return s.extend(c.Event)
-		}
 	}
-	return nil
+	if c.Backfilled {
+		return nil
+	}
+	return s.extend(c.Event, c.Status)
 }
 
 // finish makes the Commit and hands the step's state to the machine.
