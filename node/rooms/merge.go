@@ -33,14 +33,27 @@ func (a *actor) bound(c room.Commit) {
 	}
 	a.mergeAfter = time.Now().Add(mergePause)
 	if !a.r.start(func(ctx context.Context) {
-		defer a.merging.Store(false)
 		ctx, cancel := context.WithTimeout(ctx, mergeTime)
 		defer cancel()
-		if err := a.r.merge(ctx, a.room); err != nil && ctx.Err() == nil {
-			a.r.log.Info("a room's forward extremities can't be merged now", "room", a.room, "extremities", len(c.Forward), "err", err)
-			return
+		for many := true; many; {
+			err := a.r.merge(ctx, a.room)
+			if err == nil {
+				err = a.r.look(ctx, a.room, func(m *room.Machine, _ room.Source) error {
+					if many = len(m.Forward()) > room.MaxPrevEvents; !many { // in the room's turn: what comes after it begins anew
+						a.mergeAfter = time.Time{}
+						a.merging.Store(false)
+					}
+					return nil
+				})
+			}
+			if err != nil {
+				if ctx.Err() == nil {
+					a.r.log.Info("a room's forward extremities can't be merged now", "room", a.room, "extremities", len(c.Forward), "err", err)
+				}
+				a.merging.Store(false)
+				return
+			}
 		}
-		_ = a.r.look(ctx, a.room, func(*room.Machine, room.Source) error { a.mergeAfter = time.Time{}; return nil })
 	}) {
 		a.merging.Store(false)
 	}
