@@ -3,6 +3,7 @@ package authrules
 import (
 	"slices"
 
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
@@ -106,13 +107,13 @@ func appendSelection(keys []roomstate.Key, rules *roomversion.Rules, typ string,
 	if membership == "invite" {
 		if invite, ok := member(content, "third_party_invite"); ok {
 			signed, _ := member(invite, "signed")
-			if token, ok := text(signed, "token"); ok {
+			if token, ok := canonicaljson.GetString(signed, "token"); ok {
 				add(typeThirdPartyInvite, token)
 			}
 		}
 	}
 	if membership == "join" && rules.RestrictedJoins {
-		if user, ok := text(content, "join_authorised_via_users_server"); ok {
+		if user, ok := canonicaljson.GetString(content, "join_authorised_via_users_server"); ok {
 			add(typeMember, user)
 		}
 	}

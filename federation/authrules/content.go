@@ -11,16 +11,7 @@ func member(value []byte, key string) ([]byte, bool) {
 	return canonicaljson.Get(value, key)
 }
 
-// text is a member that is a string; "" and false when it isn't there or is something else.
-func text(value []byte, key string) (string, bool) {
-	raw, ok := member(value, key)
-	if !ok {
-		return "", false
-	}
-	return canonicaljson.String(raw)
-}
-
-// word is text for members that mostly are words of the specification, which need no memory of their own.
+// word is [canonicaljson.GetString] for members that mostly are words of the specification, which need no memory of their own.
 func word(value []byte, key string) (string, bool) {
 	raw, ok := member(value, key)
 	if !ok {

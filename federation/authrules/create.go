@@ -73,7 +73,7 @@ func (c *check) createRoomID() error {
 func Creators(create *event.Event) []id.UserID {
 	rules := create.Rules()
 	if !rules.ImplicitCreator {
-		if creator, ok := text(create.Content(), "creator"); ok {
+		if creator, ok := canonicaljson.GetString(create.Content(), "creator"); ok {
 			return []id.UserID{id.UserID(creator)}
 		}
 		return nil

@@ -54,8 +54,8 @@ func (c *check) redeemedInvite(target, membership string, invite []byte) (verdic
 		return next, c.reject("member.invite.third_party.not_signed", "third_party_invite has nothing signed")
 	}
 	// spec:rooms/v12#authorisation-rules 5.4.1.3
-	mxid, hasUser := text(signed, "mxid")
-	token, hasToken := text(signed, "token")
+	mxid, hasUser := canonicaljson.GetString(signed, "mxid")
+	token, hasToken := canonicaljson.GetString(signed, "token")
 	if !hasUser || !hasToken {
 		return next, c.reject("member.invite.third_party.incomplete", "third_party_invite.signed lacks the user or the token")
 	}
@@ -130,7 +130,7 @@ func inviteSignatures(signed []byte) [][]byte {
 func inviteKeys(e *event.Event) []ed25519.PublicKey {
 	var keys []ed25519.PublicKey
 	add := func(value []byte) {
-		encoded, ok := text(value, "public_key")
+		encoded, ok := canonicaljson.GetString(value, "public_key")
 		if !ok {
 			return
 		}

@@ -117,7 +117,7 @@ func (c *check) join(target string) (verdict, error) {
 // authorisedJoin is rules 5.3.5.2 and 5.3.5.3.
 func (c *check) authorisedJoin(target string) (verdict, error) {
 	// spec:rooms/v12#authorisation-rules 5.3.5.2
-	user, ok := text(c.e.Content(), "join_authorised_via_users_server")
+	user, ok := canonicaljson.GetString(c.e.Content(), "join_authorised_via_users_server")
 	if !ok {
 		return next, c.reject("member.join.authoriser", "the room is restricted: %s needs an invite or a member who authorises the join", target)
 	}

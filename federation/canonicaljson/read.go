@@ -83,6 +83,12 @@ func Get(object []byte, key string) ([]byte, bool) {
 	return nil, false
 }
 
+// GetString is [Get] of a member that is a string; "" and false when it isn't there or is something else.
+func GetString(object []byte, key string) (string, bool) {
+	value, _ := Get(object, key)
+	return String(value)
+}
+
 // KeyIs tells whether an escaped key, as [Members] gives it, is key.
 func KeyIs(escaped []byte, key string) bool {
 	if len(escaped) < len(key) || bytes.IndexByte(escaped, '\\') < 0 {

@@ -33,9 +33,9 @@ type Policy struct {
 
 // ParsePolicy reads the content of an m.room.policy event, canonical JSON; false if it isn't valid, which means that the room uses none.
 func ParsePolicy(content []byte) (Policy, bool) {
-	via, hasVia := text(content, "via")
+	via, hasVia := canonicaljson.GetString(content, "via")
 	keys, _ := canonicaljson.Get(content, "public_keys")
-	encoded, hasKey := text(keys, "ed25519")
+	encoded, hasKey := canonicaljson.GetString(keys, "ed25519")
 	server, err := id.ParseServerName(via)
 	if !hasVia || !hasKey || err != nil { // of what is no server nobody can be joined
 		return Policy{}, false
@@ -45,12 +45,6 @@ func ParsePolicy(content []byte) (Policy, bool) {
 		p.Key = key
 	}
 	return p, true
-}
-
-// text is a member of a canonical object that is a string; false if there is none.
-func text(object []byte, key string) (string, bool) {
-	value, _ := canonicaljson.Get(object, key)
-	return canonicaljson.String(value)
 }
 
 // Applies tells whether the policy server is asked about such an event: about all but the one that names it.

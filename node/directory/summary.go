@@ -106,14 +106,7 @@ func allowed(e *event.Event) []id.RoomID {
 }
 
 func text(e *event.Event, key string) string {
-	value, ok := canonicaljson.Get(e.Content(), key)
-	if !ok {
-		return ""
-	}
-	s, ok := canonicaljson.String(value)
-	if !ok {
-		return ""
-	}
+	s, _ := canonicaljson.GetString(e.Content(), key)
 	if len(s) > maxText {
 		end := maxText
 		for end > 0 && !utf8.RuneStart(s[end]) {
