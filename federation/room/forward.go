@@ -47,14 +47,14 @@ func (f forward) with(e id.EventID) forward {
 }
 
 // extend makes the accepted event e an extremity, unless an accepted event above it is known, and removes those below it. One that was
-// refused removes those below it where an accepted event stands on it: that has them as ancestors.
-func (s *step) extend(e *event.Event, status Status) error {
+// refused removes those below it where an accepted event stands on it: that has them as ancestors. History changes none.
+func (s *step) extend(e *event.Event, status Status, history bool) error {
 	above, err := s.isReferenced(e.ID())
 	if err != nil || status != Accepted && !above {
 		return err
 	}
-	below, err := s.below(e)
-	if err != nil {
+	below, err := s.below(e, status)
+	if err != nil || history {
 		return err
 	}
 	if above && s.m.rules.EventIDs == roomversion.EventIDGiven {
@@ -81,26 +81,28 @@ func (s *step) extend(e *event.Event, status Status) error {
 }
 
 // below are the events directly below e, and directly below the soft-failed and rejected ones there: those aren't extremities
-// themselves, so an extremity under them is an ancestor of e all the same.
-func (s *step) below(e *event.Event) (map[id.EventID]bool, error) {
+// themselves, so an extremity under them is an ancestor of e all the same. What isn't there yet is noted: it will be none when it comes.
+func (s *step) below(e *event.Event, status Status) (map[id.EventID]bool, error) {
 	found := make(map[id.EventID]bool, len(e.PrevEvents()))
-	queue := e.PrevEvents()
-	for n := 0; len(queue) > 0 && n < maxWalk; n++ {
-		at := queue[0]
-		queue = queue[1:]
-		if found[at] {
-			continue
-		}
-		found[at] = true
-		if s.forward.has(at) {
-			continue // accepted
-		}
-		stored, ok, err := s.stored(at)
-		if err != nil {
-			return nil, err
-		}
-		if ok && !stored.Outlier && stored.Status != Accepted {
-			queue = append(slices.Clip(queue), stored.Event.PrevEvents()...)
+	for queue := []Stored{{Event: e, Status: status}}; len(queue) > 0 && len(found) < maxWalk; queue = queue[1:] {
+		child := queue[0]
+		for _, p := range child.Event.PrevEvents() {
+			if found[p] {
+				continue
+			}
+			found[p], s.above[p] = true, true
+			if s.forward.has(p) {
+				continue // accepted
+			}
+			stored, ok, err := s.stored(p)
+			switch {
+			case err != nil:
+				return nil, err
+			case ok && !stored.Outlier && stored.Status != Accepted:
+				queue = append(queue, stored)
+			case (!ok || stored.Outlier) && child.Status != Accepted:
+				s.result.Commit.Lacking = append(s.result.Commit.Lacking, Lack{Event: p, Child: child.Event.ID(), Depth: child.Event.Depth()})
+			}
 		}
 	}
 	return found, nil

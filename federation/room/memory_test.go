@@ -83,6 +83,9 @@ func (m *memory) apply(c room.Commit) {
 			}
 		}
 	}
+	for _, lack := range c.Lacking {
+		m.above[lack.Event] = true
+	}
 	m.keepPartial(c)
 	m.forward, m.depth, m.current, m.resident = c.Forward, c.Depth, c.Current, c.Resident
 	m.staged = append(m.staged, c.Stage...)

@@ -127,6 +127,7 @@ type Commit struct {
 	RoomID   id.RoomID
 	Rules    *roomversion.Rules
 	Events   []Committed           // parents first
+	Lacking  []Lack                // what isn't there below refused events that accepted ones stand on
 	Forward  []id.EventID          // all forward extremities after this commit
 	Depth    int64                 // greatest depth among Forward
 	Current  roomstate.Map         // after this commit
@@ -139,6 +140,13 @@ type Commit struct {
 	Resident bool                  // after this commit
 	Partial  *PartialState         // the room has a partial state from this commit on; its Unsure is to be made of Events
 	Whole    bool                  // the state is whole from this commit on: nothing is unsure any more
+}
+
+// Lack is a prev event that has no place here, of a refused event that an accepted one has as an ancestor. So that one has it as an ancestor
+// too, as if it named it: see [Source].Referenced. It may get its place in the same commit.
+type Lack struct {
+	Event, Child id.EventID
+	Depth        int64 // of Child
 }
 
 // Member is what a membership event says.

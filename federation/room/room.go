@@ -39,8 +39,8 @@ type Source interface {
 	Events(ids []id.EventID) (map[id.EventID]Stored, error)
 	// StateAfter gives the state after an event (Committed.After); false for outliers and events that aren't stored.
 	StateAfter(event id.EventID) (roomstate.Map, bool, error)
-	// Referenced gives those of ids which stand in the prev_events of a stored event that is Accepted and no outlier: an
-	// event that arrives late, below such a one, is no forward extremity.
+	// Referenced gives those of ids which stand in the prev_events of a stored event that is Accepted and no outlier, or were
+	// Lacking in a Commit: an event that arrives late, below an accepted one, is no forward extremity.
 	Referenced(ids []id.EventID) (map[id.EventID]bool, error)
 }
 

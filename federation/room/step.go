@@ -322,15 +322,7 @@ func (s *step) commit(c Committed) error {
 	if c.Outlier {
 		return nil
 	}
-	if c.Status == Accepted {
-		for _, p := range c.Event.PrevEvents() {
-			s.above[p] = true
-		}
-	}
-	if c.Backfilled {
-		return nil
-	}
-	return s.extend(c.Event, c.Status)
+	return s.extend(c.Event, c.Status, c.Backfilled)
 }
 
 // finish makes the Commit and hands the step's state to the machine.

@@ -19,7 +19,7 @@ type batch struct {
 	waiting []waiting
 
 	events     map[id.EventID]int             // index in commit.Events
-	referenced map[id.EventID]struct{}        // prev events of its accepted events
+	referenced map[id.EventID]struct{}        // prev events of its accepted events, and what lacks below refused ones
 	changes    map[roomstate.Key]int          // index in commit.Changes; nil: not needed yet
 	txns       map[store.ClientTxn]id.EventID // client transactions, EventID left out in the key
 }
@@ -77,6 +77,10 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 		return
 	}
 	b.addEvents(c.Events)
+	b.commit.Lacking = append(b.commit.Lacking, c.Lacking...)
+	for _, lack := range c.Lacking {
+		b.referenced[lack.Event] = struct{}{}
+	}
 	b.addChanges(c.Changes)
 	b.addMembers(c.Members)
 	b.addStaged(c.Stage, c.Unstage)

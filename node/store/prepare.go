@@ -179,6 +179,11 @@ func (w *roomWrite) findGaps(ctx context.Context) error {
 			}
 		}
 	}
+	for _, lack := range w.commit.Lacking {
+		if !placed[lack.Event] {
+			w.gaps = append(w.gaps, Gap{Missing: lack.Event, Child: lack.Child, Depth: lack.Depth})
+		}
+	}
 	w.filled, err = w.store.knownGaps(ctx, w.commit.RoomID, placedIDs)
 	return err
 }

@@ -224,6 +224,31 @@ var _ = onEach("History", func(db *fixture) {
 		Expect(ids(page)).To(Equal([]id.EventID{events[2].ID(), events[1].ID(), events[0].ID()}))
 	})
 
+	It("has gaps below what is refused where an accepted event stands on it", func(ctx SpecContext) {
+		a, events := chain(4)
+		refused := committed(a, events[2], true, false)
+		refused.Events[0].Status = room.SoftFailed
+		must(db.Commit(ctx, refused, store.CommitOptions{}))
+		Expect(must(db.BackwardExtremities(ctx, a.id(), 10))).To(BeEmpty())
+
+		above := committed(a, events[3], false, false)
+		above.Lacking = []room.Lack{{Event: events[1].ID(), Child: events[2].ID(), Depth: events[2].Depth()}}
+		must(db.Commit(ctx, above, store.CommitOptions{}))
+		db.restart()
+		src := db.Source(ctx, a.rules)
+		Expect(must(db.BackwardExtremities(ctx, a.id(), 10))).To(Equal([]store.Gap{
+			{Missing: events[1].ID(), Child: events[2].ID(), Depth: events[2].Depth()},
+		}))
+		Expect(must(src.Referenced(eventIDs(events[:2])))).To(Equal(map[id.EventID]bool{events[1].ID(): true}))
+		must(db.Commit(ctx, committed(a, events[1], false, false), store.CommitOptions{}))
+		Expect(must(db.BackwardExtremities(ctx, a.id(), 10))).To(BeEmpty())
+
+		both := commitOf(a, events[0])
+		both.Lacking = []room.Lack{{Event: events[0].ID(), Child: events[2].ID(), Depth: events[2].Depth()}}
+		must(db.Commit(ctx, both, store.CommitOptions{}))
+		Expect(must(db.BackwardExtremities(ctx, a.id(), 10))).To(BeEmpty(), "it came with the same commit")
+	})
+
 	It("is walked for backfill and for missing events", func(ctx SpecContext) {
 		a, events := chain(6)
 		for _, e := range events {

@@ -18,6 +18,7 @@ type store struct {
 	events   map[id.EventID]room.Committed
 	order    []id.EventID // placed events, in the order in which they came
 	above    map[id.EventID]bool
+	lacking  []room.Lack
 	judged   map[id.EventID]int // events that were judged again, by the whole state they were so by, from 1
 	wholes   int                // whole states so far
 	staged   []*event.Event
@@ -101,7 +102,10 @@ func (s *store) apply(c room.Commit) {
 		for _, e := range s.order {
 			s.cover(s.events[e])
 		}
+		s.lack(s.lacking)
 	}
+	s.lacking = append(s.lacking, c.Lacking...)
+	s.lack(c.Lacking)
 	s.keepPartial(c)
 	s.forward, s.depth, s.current, s.resident = c.Forward, c.Depth, c.Current, c.Resident
 	s.staged = append(s.staged, c.Stage...)
@@ -126,6 +130,13 @@ func (s *store) cover(e room.Committed) {
 		for _, p := range e.Event.PrevEvents() {
 			s.above[p] = true
 		}
+	}
+}
+
+// lack notes that what wasn't there below refused events is below accepted ones.
+func (s *store) lack(list []room.Lack) {
+	for _, lack := range list {
+		s.above[lack.Event] = true
 	}
 }
 
