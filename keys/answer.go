@@ -94,7 +94,7 @@ func (r *Ring) answers(ctx context.Context, servers []id.ServerName, q NotaryReq
 	var others []want
 	for _, server := range servers {
 		if server != r.cfg.Self {
-			others = append(others, want{server: server})
+			others = append(others, want{server: server, patient: true})
 			continue
 		}
 		raw, err := r.cfg.Own.ServerKeys(server, now.Add(DocumentValidity))
@@ -112,25 +112,30 @@ func (r *Ring) answers(ctx context.Context, servers []id.ServerName, q NotaryReq
 	return got
 }
 
-// stale are the servers whose document isn't good enough for the answer: it lacks a key, is past half of its
-// lifetime, or isn't valid for as long as asked.
+// stale are the servers of which what we have isn't good enough for the answer.
+func (r *Ring) stale(wants []want, got map[id.ServerName]found, q NotaryRequest, now time.Time) []want {
+	return slices.DeleteFunc(slices.Clone(wants), func(w want) bool {
+		docs, keys := got[w.server].docs, q.ServerKeys[w.server]
+		for keyID, c := range keys {
+			i := slices.IndexFunc(docs, func(doc ServerKeys) bool { return doc.lists(keyID) })
+			if i < 0 || !docs[i].fresh(max(q.MinimumValidUntilTS, c.MinimumValidUntilTS), now) {
+				return false
+			}
+		}
+		return len(keys) > 0 || len(docs) > 0 && docs[0].fresh(q.MinimumValidUntilTS, now)
+	})
+}
+
+// fresh tells whether a notary may answer with the document without asking for it again. One that is to be valid now (then
+// minimum is 0) or later must not be past half of its lifetime. Of a time that is over it says all that can be known: the
+// server that asks checks what was signed then.
 //
 // spec:server-server-api#publishing-keys
-func (r *Ring) stale(wants []want, got map[id.ServerName]found, q NotaryRequest, now time.Time) []want {
-	var stale []want
-	for _, w := range wants {
-		docs := got[w.server].docs
-		minimum := max(q.MinimumValidUntilTS, now.UnixMilli())
-		complete := true
-		for keyID, c := range q.ServerKeys[w.server] {
-			minimum = max(minimum, c.MinimumValidUntilTS)
-			complete = complete && listed(docs, keyID)
-		}
-		if !complete || len(docs) == 0 || docs[0].ValidUntilTS < minimum || pastHalf(docs[0], now) {
-			stale = append(stale, w)
-		}
+func (k ServerKeys) fresh(minimum int64, now time.Time) bool {
+	if minimum == 0 {
+		minimum = now.UnixMilli()
 	}
-	return stale
+	return k.ValidUntilTS >= minimum && (minimum < now.UnixMilli() || !pastHalf(k, now))
 }
 
 // pastHalf tells whether more than half of the document's lifetime is over.
@@ -138,19 +143,21 @@ func pastHalf(doc ServerKeys, now time.Time) bool {
 	return now.UnixMilli()-doc.FetchedTS > (doc.ValidUntil()-doc.FetchedTS)/2
 }
 
-// documentsFor are the newest document and those older ones that have a key asked for which newer ones lack.
+// documentsFor are those documents that have a key asked for which newer ones lack, the newest first; and the newest of all,
+// which comes last if it has none of the keys: there are servers that look at the first document alone.
 func documentsFor(docs []ServerKeys, keys map[id.KeyID]Criteria) []ServerKeys {
-	if len(docs) == 0 {
-		return nil
-	}
-	answer := docs[:1:1]
-	for _, doc := range docs[1:] {
+	var answer []ServerKeys
+	newest := false
+	for i, doc := range docs {
 		for keyID := range keys {
-			if !listed(answer, keyID) && listed([]ServerKeys{doc}, keyID) {
-				answer = append(answer, doc)
+			if !listed(answer, keyID) && doc.lists(keyID) {
+				answer, newest = append(answer, doc), newest || i == 0
 				break
 			}
 		}
+	}
+	if !newest && len(docs) > 0 {
+		answer = append(answer, docs[0])
 	}
 	return answer
 }

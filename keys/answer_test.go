@@ -101,6 +101,51 @@ func TestAnswerHasKeysThatTheirServerHasForgotten(t *testing.T) {
 	})
 }
 
+// spec:server-server-api#querying-keys-through-another-server
+func TestAnswerIsNoOlderThanAskedFor(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		a := w.peers["a.test"]
+		ask := func(until time.Time, fetches int) []ServerKeys {
+			t.Helper()
+			q := NotaryRequest{ServerKeys: map[id.ServerName]map[id.KeyID]Criteria{"a.test": {"ed25519:1": {MinimumValidUntilTS: until.UnixMilli()}}}}
+			docs := w.answer(t, q)["a.test"]
+			if a.fetches != fetches {
+				t.Errorf("%d fetches, not %d", a.fetches, fetches)
+			}
+			return docs
+		}
+		start := time.Now()
+		first := ask(start, 1)
+		if len(first) != 1 {
+			t.Fatalf("got %v", first)
+		}
+		valid := time.UnixMilli(first[0].ValidUntilTS)
+		ask(valid, 1)
+		// A moment is waited for rather than answered with what isn't good enough.
+		ask(valid.Add(time.Second), 2)
+		if waited := time.Since(start); waited < minRefetch || waited > 2*minRefetch {
+			t.Errorf("waited for %s", waited)
+		}
+		// What is over is known: nothing newer says more about it.
+		time.Sleep(48 * time.Hour)
+		ask(valid, 2)
+		// The key is not published any more: it is in the first document of the answer.
+		a.keys = []SigningKey{signingKey("2", 3)}
+		ask(time.Now(), 3)
+		docs := ask(valid, 3)
+		if len(docs) != 2 || !docs[0].lists("ed25519:1") || !docs[1].lists("ed25519:2") {
+			t.Errorf("got %v", docs)
+		}
+		// One that refuses at once is asked again soon.
+		a.down = true
+		ask(time.Now(), 4)
+		ask(time.Now(), 5)
+		a.down = false
+		time.Sleep(minRefetch)
+		ask(time.Now(), 6)
+	})
+}
+
 func TestNotaryRequestsAreBounded(t *testing.T) {
 	var servers []string
 	for i := range maxNotaryServers + 1 {

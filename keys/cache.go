@@ -19,6 +19,7 @@ type entry struct {
 	answered time.Time // the last fetch that brought a document
 	failures int       // fetches that brought none since
 	failed   time.Time // the last of these
+	atOnce   bool      // it failed at once
 	err      error     // what it ended with
 
 	notaries      *flight   // the query to notaries under way
@@ -109,39 +110,43 @@ func addsKey(docs []ServerKeys, doc ServerKeys) bool {
 
 // listed tells whether one of the documents lists the key, as current or old.
 func listed(docs []ServerKeys, keyID id.KeyID) bool {
-	for _, doc := range docs {
-		_, current := doc.VerifyKeys[keyID]
-		_, old := doc.OldVerifyKeys[keyID]
-		if current || old {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(docs, func(doc ServerKeys) bool { return doc.lists(keyID) })
 }
 
-// pause tells whether the server isn't to be asked now: because it has just answered (then err is nil), or because
-// it doesn't answer. itAsks: the server itself has sent us something.
-func (e *entry) pause(now time.Time, itAsks bool) (wait bool, err error) {
+// lists tells whether the document lists the key, as current or old.
+func (k ServerKeys) lists(keyID id.KeyID) bool {
+	_, current := k.VerifyKeys[keyID]
+	_, old := k.OldVerifyKeys[keyID]
+	return current || old
+}
+
+// pause tells how much longer the server isn't to be asked: because it has just answered (then err is nil), or because
+// it doesn't answer. 0: it may be asked now.
+func (e *entry) pause(now time.Time, w want) (wait time.Duration, err error) {
 	if e.failures == 0 {
-		return !e.answered.IsZero() && now.Sub(e.answered) < minRefetch, nil
+		return max(0, e.answered.Add(minRefetch).Sub(now)), nil
 	}
 	pause := maxBackoff
 	if e.failures < 16 { // beyond, the shift would tell nothing new
 		pause = min(maxBackoff, firstBackoff<<(e.failures-1))
 	}
-	if itAsks {
+	if w.itAsks() {
 		pause = min(pause, requestBackoff)
 	}
-	if again := e.failed.Add(pause); now.Before(again) {
-		return true, fmt.Errorf("not asked again before %s: %w", again.UTC().Format(time.RFC3339), e.err)
+	if w.patient && e.atOnce {
+		pause = minRefetch
 	}
-	return false, nil
+	again := e.failed.Add(pause)
+	if !now.Before(again) {
+		return 0, nil
+	}
+	return again.Sub(now), fmt.Errorf("not asked again before %s: %w", again.UTC().Format(time.RFC3339), e.err)
 }
 
-// fail notes a fetch that brought nothing.
-func (e *entry) fail(now time.Time, err error) {
+// fail notes a fetch, begun at a time, that brought nothing.
+func (e *entry) fail(began, now time.Time, err error) {
 	e.failures++
-	e.failed, e.err = now, err
+	e.failed, e.atOnce, e.err = now, now.Sub(began) < minRefetch, err
 }
 
 // succeed notes a fetch that brought a document.

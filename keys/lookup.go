@@ -12,6 +12,9 @@ import (
 type want struct {
 	server id.ServerName
 	reqs   []*Request
+	// patient: we are asked as a notary, by somebody who names the server. A moment until it may be asked again is waited for,
+	// and one that refuses at once is asked again soon.
+	patient bool
 }
 
 // wantsOf gathers the requests by server; those that no key can help are left out.
@@ -165,7 +168,7 @@ func (r *Ring) fromServers(ctx context.Context, open []want, got map[id.ServerNa
 	results := make([]found, len(open))
 	fresh := make([]*ServerKeys, len(open))
 	spread(len(open), maxFetches, func(i int) {
-		results[i], fresh[i] = r.ask(ctx, open[i].server, open[i].itAsks())
+		results[i], fresh[i] = r.ask(ctx, open[i])
 	})
 	for i, w := range open {
 		got[w.server] = results[i]
@@ -176,11 +179,11 @@ func (r *Ring) fromServers(ctx context.Context, open []want, got map[id.ServerNa
 
 // ask fetches the server's document, or waits for somebody else who does. It returns what we then know of the
 // server; and the new document, if it was us who got one.
-func (r *Ring) ask(ctx context.Context, server id.ServerName, itAsks bool) (found, *ServerKeys) {
+func (r *Ring) ask(ctx context.Context, w want) (found, *ServerKeys) {
 	for {
 		now := time.Now()
 		r.mu.Lock()
-		e := r.entry(server, now)
+		e := r.entry(w.server, now)
 		if f := e.fetch; f != nil {
 			r.mu.Unlock()
 			select {
@@ -195,19 +198,29 @@ func (r *Ring) ask(ctx context.Context, server id.ServerName, itAsks bool) (foun
 			defer r.mu.Unlock()
 			return found{docs: e.docs, err: e.err}, nil
 		}
-		if wait, err := e.pause(now, itAsks); wait {
-			defer r.mu.Unlock()
-			return found{docs: e.docs, err: err}, nil
+		wait, err := e.pause(now, w)
+		if wait == 0 {
+			f := &flight{done: make(chan struct{})}
+			e.fetch = f
+			r.mu.Unlock()
+			return r.fly(ctx, w.server, e, f)
 		}
-		f := &flight{done: make(chan struct{})}
-		e.fetch = f
+		known := found{docs: e.docs, err: err}
 		r.mu.Unlock()
-		return r.fly(ctx, server, e, f)
+		if !w.patient || wait > minRefetch {
+			return known, nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return known, nil
+		}
 	}
 }
 
 // fly is the fetch that ask has entered into e.
 func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *flight) (found, *ServerKeys) {
+	began := time.Now()
 	doc, err := r.fetch(ctx, server)
 	now := time.Now()
 	r.mu.Lock()
@@ -221,7 +234,7 @@ func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *fligh
 	case ctx.Err() != nil: // our caller has no time left: that says nothing about the server
 		f.abandoned = true
 	default:
-		e.fail(now, err)
+		e.fail(began, now, err)
 		r.log.Debug("signing keys can't be fetched", "server", server, "failures", e.failures, "error", err)
 	}
 	return found{docs: e.docs, err: err}, nil

@@ -158,9 +158,9 @@ func (w *want) criteria() map[id.KeyID]Criteria {
 func (r *Ring) query(ctx context.Context, asked id.ServerName, q NotaryRequest, test func(ServerKeys) bool) ([]ServerKeys, error) {
 	now := time.Now()
 	r.mu.Lock()
-	wait, err := r.entry(asked, now).pause(now, false)
+	_, err := r.entry(asked, now).pause(now, want{})
 	r.mu.Unlock()
-	if wait && err != nil {
+	if err != nil {
 		return nil, err
 	}
 	release, err := r.slot(ctx)
@@ -206,7 +206,7 @@ func (r *Ring) noteNotary(ctx context.Context, notary id.ServerName, err error) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.entry(notary, now).fail(now, err)
+		r.entry(notary, now).fail(time.Time{}, now, err)
 	} else {
 		r.entry(notary, now).failures = 0
 	}
