@@ -23,16 +23,19 @@ const far = id.ServerName("far.test")
 // profile is an event by which one of far's users is in a room under a name.
 func (w *world) profile(roomID string, user id.UserID, name string, after []id.EventID, at time.Time) *event.Event {
 	GinkgoHelper()
+	return w.signed(roomID, event.Draft{Type: "m.room.member", Sender: user, StateKey: (*string)(&user), PrevEvents: after, OriginServerTS: at.UnixMilli()},
+		obj{"membership": "join", "displayname": name})
+}
+
+// signed makes an event of a draft of one of far's users.
+func (w *world) signed(roomID string, draft event.Draft, content obj) *event.Event {
+	GinkgoHelper()
 	ctx := context.Background()
 	info, _, err := w.store.Room(ctx, id.RoomID(roomID))
 	Expect(err).NotTo(HaveOccurred())
-	content, err := json.Marshal(obj{"membership": "join", "displayname": name})
+	draft.RoomID, draft.Depth, draft.AuthEvents = info.RoomID, info.Depth+1, []id.EventID{}
+	draft.Content, err = json.Marshal(content)
 	Expect(err).NotTo(HaveOccurred())
-	stateKey := string(user)
-	draft := event.Draft{
-		RoomID: info.RoomID, Type: "m.room.member", Sender: user, StateKey: &stateKey, Content: content,
-		PrevEvents: after, Depth: info.Depth + 1, OriginServerTS: at.UnixMilli(), AuthEvents: []id.EventID{},
-	}
 	state, err := w.store.CurrentState(ctx, info.RoomID)
 	Expect(err).NotTo(HaveOccurred())
 	for _, key := range authrules.Selection(info.Rules, draft.Type, draft.StateKey, draft.Sender, draft.Content) {
@@ -82,5 +85,36 @@ var _ = Describe("/sync of a room that forked", func() {
 			got = append(got, e.(obj)["event_id"].(string))
 		}
 		Expect(got).To(Equal(want))
+	})
+
+	It("tells that something was said where nothing but what lost comes after it", func() {
+		w := newWorld(nil)
+		alice := w.register("alice")
+		roomID := fine(alice.post("/createRoom", obj{"preset": "public_chat", "room_version": "10"})).text("room_id")
+		bob := id.UserID("@bob:" + string(far))
+		info, _, err := w.store.Room(context.Background(), id.RoomID(roomID))
+		Expect(err).NotTo(HaveOccurred())
+		now := time.Now()
+		joined := w.profile(roomID, bob, "Bob", info.Forward, now.Add(-time.Hour))
+		w.gets(joined)
+		said := w.signed(roomID, event.Draft{Type: "m.room.message", Sender: bob, PrevEvents: []id.EventID{joined.ID()}}, obj{"msgtype": "m.text", "body": "bye"})
+		left := w.signed(roomID, event.Draft{
+			Type: "m.room.member", Sender: bob, StateKey: (*string)(&bob), PrevEvents: []id.EventID{said.ID()}, OriginServerTS: now.Add(-time.Minute).UnixMilli(),
+		}, obj{"membership": "leave"})
+		w.gets(w.profile(roomID, bob, "Robert", []id.EventID{joined.ID()}, now))
+		since := fine(alice.get("/sync")).text("next_batch")
+		verdicts, err := w.config.Rooms.Submit(context.Background(), far, info.RoomID, []*event.Event{said, left})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(verdicts).To(HaveEach(HaveField("Status", room.Accepted)))
+		Expect(fine(alice.get("/rooms/" + esc(roomID) + "/state/m.room.member/" + esc(string(bob)))).text("displayname")).To(Equal("Robert"))
+
+		rooms := fine(alice.get("/sync?timeout=0&since=" + since)).body["rooms"].(obj)
+		Expect(rooms).To(HaveKeyWithValue("join", HaveKey(roomID)))
+		told := rooms["join"].(obj)[roomID].(obj)
+		Expect(told).To(HaveKeyWithValue("unread_notifications", HaveKeyWithValue("notification_count", 1.0)))
+		Expect(told).To(HaveKeyWithValue("timeline", And(HaveKeyWithValue("events", BeEmpty()), HaveKeyWithValue("limited", true))))
+		before := told["timeline"].(obj)["prev_batch"].(string)
+		Expect(fine(alice.get("/rooms/" + esc(roomID) + "/messages?dir=b&from=" + before + "&to=" + since)).body["chunk"]).To(
+			ConsistOf(HaveKeyWithValue("event_id", string(said.ID())), HaveKeyWithValue("event_id", string(left.ID()))))
 	})
 })

@@ -40,8 +40,9 @@ type JoinedRoom struct {
 	Unread      map[string]Unread // by thread; MainThread is what is in none
 }
 
+// empty tells that nothing is new. What is new may all be before the timeline, which is limited then.
 func (r *JoinedRoom) empty() bool {
-	return len(r.Timeline.Events)+len(r.State)+len(r.Receipts)+len(r.AccountData) == 0 && r.Summary == nil && !r.HasTyping
+	return len(r.Timeline.Events)+len(r.State)+len(r.Receipts)+len(r.AccountData) == 0 && !r.Timeline.Limited && r.Summary == nil && !r.HasTyping
 }
 
 // LeftRoom is what happened in a room until the user left it.
