@@ -31,11 +31,17 @@ func TestMistakesAreExplained(t *testing.T) {
 		"start it, or name another folder":           {"peers", "--data-dir", folder},
 		"a testnet has 1 to 50 nodes":                {"testnet", "up", "--nodes", "x"},
 		"unknown key":                                {"rooms", "--config", "testdata/unknown.yaml"},
-		"give one user ID":                           {"users", "lock"},
+		"give one user, as in hanse users lock":      {"users", "lock"},
+		`"lok" is none of them`:                      {"users", "lok", "alice"},
 		"which server?":                              {"doctor"},
 		`unknown command "list"`:                     {"conformance", "list"},
 	} {
 		if _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	for _, args := range [][]string{{"add", "alice", "--generate"}, {"password", "alice", "--generate"}} {
+		if _, err := run(t, append([]string{"users", "--data-dir", folder}, args...)...); !errors.Is(err, admin.ErrNoNode) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
@@ -66,6 +72,19 @@ func TestEveryCommandHelps(t *testing.T) {
 	for _, name := range []string{"serve", "doctor", "explain", "peers", "rooms", "users", "trace", "testnet", "config"} {
 		if out, err := run(t, name, "--help"); err != nil || !strings.Contains(out, "hanse "+name) {
 			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+}
+
+func TestPasswordsComeFromStandardInput(t *testing.T) {
+	for text, want := range map[string]string{"pass word\n": "pass word", "päss\r\n": "päss", "no end": "no end", " spaces \n": " spaces "} {
+		if got, err := passwordLine(strings.NewReader(text)); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for text, want := range map[string]string{"": "is empty", "\n": "is empty", "one\ntwo\n": "more than one line"} {
+		if got, err := passwordLine(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
 }

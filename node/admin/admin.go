@@ -3,7 +3,8 @@
 // can open who may read that folder; the commands `hanse explain`, `hanse peers`, `hanse rooms`, `hanse services`, `hanse users` and
 // `hanse trace` ask there.
 //
-// Of what it tells about it changes one thing: it locks and suspends accounts. It is no part of any Matrix API.
+// Of what it tells about it changes one thing: accounts, which it makes, locks and suspends, and gives new passwords. It is no part of
+// any Matrix API.
 package admin
 
 import (
@@ -31,6 +32,8 @@ type Config struct {
 	Rooms   *rooms.Rooms
 	Sender  *sender.Sender
 	Users   *users.Users
+	// LoggedOut is told that all devices of a user were logged out.
+	LoggedOut func(id.UserID)
 	// Services tells application services what happens.
 	Services *appservice.Delivery
 	Journal  *telemetry.Journal
@@ -89,7 +92,7 @@ func New(cfg Config) http.Handler {
 		return a.Services.Status(ctx)
 	}))
 	mux.Handle("GET /users", answer(a, a.users))
-	mux.Handle("POST /users", answer(a, a.restrict))
+	mux.Handle("POST /users", answer(a, a.changeUser))
 	mux.Handle("GET /trace", answer(a, func(_ context.Context, q *http.Request) (any, error) {
 		return a.trace(q.FormValue("event")), nil
 	}))

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -119,19 +120,24 @@ var ErrNoNode = errors.New("no hanse runs")
 
 // Get asks a question and reads the answer into value.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, value any) error {
-	return c.ask(ctx, http.MethodGet, path, query, value)
-}
-
-// Post is Get for what changes something.
-func (c *Client) Post(ctx context.Context, path string, query url.Values, value any) error {
-	return c.ask(ctx, http.MethodPost, path, query, value)
-}
-
-func (c *Client) ask(ctx context.Context, method, path string, query url.Values, value any) error {
-	request, err := http.NewRequestWithContext(ctx, method, "http://hanse"+path+"?"+query.Encode(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://hanse"+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}
+	return c.ask(request, value)
+}
+
+// Post is Get for what changes something. What is said goes in the request's body.
+func (c *Client) Post(ctx context.Context, path string, form url.Values, value any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://hanse"+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return c.ask(request, value)
+}
+
+func (c *Client) ask(request *http.Request, value any) error {
 	response, err := c.http.Do(request)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):

@@ -2,12 +2,16 @@ package admin
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/node/store"
+	"hanse/node/users"
 )
 
 // usersPage is how many users an answer lists at most.
@@ -33,10 +37,22 @@ type Device struct {
 	Address  string     `json:"address,omitempty"`
 }
 
-// users answers with one user, or with a page of all in the order of their IDs.
+// users answers with one user, with the user ID that a new account of some name would have, or with a page of all in the order of
+// their IDs.
 func (a *Admin) users(ctx context.Context, q *http.Request) (any, error) {
-	if q.FormValue("id") != "" {
-		return a.user(ctx, q)
+	if text := q.FormValue("id"); text != "" {
+		user, err := a.userID(text)
+		if err != nil {
+			return nil, err
+		}
+		return a.user(ctx, user)
+	}
+	if name := q.FormValue("free"); name != "" {
+		if err := a.ours(name); err != nil {
+			return nil, err
+		}
+		user, err := a.Users.Available(ctx, name)
+		return User{User: user}, plainly(err)
 	}
 	list, err := a.Store.Users(ctx, id.UserID(q.FormValue("after")), usersPage)
 	answer := make([]User, 0, len(list))
@@ -60,11 +76,19 @@ func since(at time.Time) *time.Time {
 	return &at
 }
 
-func (a *Admin) user(ctx context.Context, q *http.Request) (any, error) {
-	user, err := id.ParseUserID(q.FormValue("id"))
-	if err != nil {
-		return nil, &problem{http.StatusBadRequest, err.Error()}
+// userID reads a user ID, or the local part of one of this server.
+func (a *Admin) userID(text string) (id.UserID, error) {
+	if !strings.HasPrefix(text, "@") {
+		text = "@" + text + ":" + string(a.Self)
 	}
+	user, err := id.ParseUserID(text)
+	if err != nil {
+		return "", &problem{http.StatusBadRequest, err.Error()}
+	}
+	return user, nil
+}
+
+func (a *Admin) user(ctx context.Context, user id.UserID) (any, error) {
 	account, there, err := a.Store.User(ctx, user)
 	switch {
 	case err != nil:
@@ -80,13 +104,19 @@ func (a *Admin) user(ctx context.Context, q *http.Request) (any, error) {
 	return answer, err
 }
 
-// restrict locks, unlocks, suspends or unsuspends a user, administrators too: who asks here is above them. It answers with the user.
-func (a *Admin) restrict(ctx context.Context, q *http.Request) (any, error) {
-	user, err := id.ParseUserID(q.FormValue("id"))
+// changeUser makes an account, gives one a new password, or locks, unlocks, suspends or unsuspends it, administrators' too: who asks
+// here is above them. It answers with the user.
+func (a *Admin) changeUser(ctx context.Context, q *http.Request) (any, error) {
+	if q.FormValue("do") == "add" {
+		return a.addUser(ctx, q)
+	}
+	user, err := a.userID(q.FormValue("id"))
 	if err != nil {
-		return nil, &problem{http.StatusBadRequest, err.Error()}
+		return nil, err
 	}
 	switch q.FormValue("do") {
+	case "password":
+		err = a.setPassword(ctx, user, q)
 	case "lock":
 		err = a.Users.Lock(ctx, user, true)
 	case "unlock":
@@ -96,12 +126,57 @@ func (a *Admin) restrict(ctx context.Context, q *http.Request) (any, error) {
 	case "unsuspend":
 		err = a.Users.Suspend(ctx, user, false)
 	default:
-		err = &problem{http.StatusBadRequest, "do: give lock, unlock, suspend or unsuspend"}
+		err = &problem{http.StatusBadRequest, "do: give add, password, lock, unlock, suspend or unsuspend"}
 	}
 	if err != nil {
+		return nil, plainly(err)
+	}
+	return a.user(ctx, user)
+}
+
+// addUser makes an account. Whether registration is open has no part in it.
+func (a *Admin) addUser(ctx context.Context, q *http.Request) (any, error) {
+	name, password := q.FormValue("id"), q.FormValue("password")
+	if name == "" || password == "" {
+		return nil, &problem{http.StatusBadRequest, "id, password: both are needed to add an account"}
+	}
+	if err := a.ours(name); err != nil {
 		return nil, err
 	}
-	return a.user(ctx, q)
+	user, err := a.Users.Register(ctx, users.Registration{Username: name, Password: password, Admin: q.FormValue("admin") == "true"})
+	if err != nil {
+		return nil, plainly(err)
+	}
+	return a.user(ctx, user)
+}
+
+// ours is the error for a new user's name that is a user ID of another server.
+func (a *Admin) ours(name string) error {
+	if user, err := id.ParseUserID(name); err == nil && user.Server() != a.Self {
+		return &problem{http.StatusBadRequest, fmt.Sprintf("%s would be a user of %s; this server is %s", user, user.Server(), a.Self)}
+	}
+	return nil
+}
+
+// setPassword gives a user a new password and logs out all devices, unless they are to be kept.
+func (a *Admin) setPassword(ctx context.Context, user id.UserID, q *http.Request) error {
+	if _, err := a.Users.Administrator(ctx, user); err != nil { // there is no such account
+		return err
+	}
+	if err := a.Users.SetPassword(ctx, user, q.FormValue("password")); err != nil || q.FormValue("keep_devices") == "true" {
+		return err
+	}
+	err := a.Users.LogoutAll(ctx, user)
+	a.LoggedOut(user)
+	return err
+}
+
+// plainly is an error without the code that clients get.
+func plainly(err error) error {
+	if wire, ok := errors.AsType[*federation.Error](err); ok {
+		return &problem{wire.Status, wire.Message}
+	}
+	return err
 }
 
 // Users writes a line an account.

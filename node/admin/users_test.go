@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"hanse/federation/id"
 	"hanse/node/admin"
+	"hanse/testnet/user"
 )
 
 func TestUsersAreListedLockedAndSuspended(t *testing.T) {
@@ -69,13 +71,77 @@ func TestUsersAreListedLockedAndSuspended(t *testing.T) {
 	}
 	for want, query := range map[string]url.Values{
 		"no such user": {"id": {"@nobody:" + string(w.name)}, "do": {"lock"}}, "unsuspend": {"id": {w.alice.ID}, "do": {"praise"}},
-		"nonsense": {"id": {"nonsense"}, "do": {"lock"}},
+		"@nonsense": {"id": {"@nonsense"}, "do": {"lock"}},
 	} {
 		if err := w.ask.Post(t.Context(), "/users", query, &admin.User{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", query, err)
 		}
 	}
 	if err := w.ask.Get(t.Context(), "/users", url.Values{"id": {"@nobody:" + string(w.name)}}, &admin.User{}); err == nil || !strings.Contains(err.Error(), "hanse users") {
+		t.Error(err)
+	}
+}
+
+func TestUsersAreMadeAndGetNewPasswords(t *testing.T) {
+	w := newWorld(t)
+	defer w.stop()
+	post := func(form url.Values) (admin.User, error) {
+		var u admin.User
+		return u, w.ask.Post(t.Context(), "/users", form, &u)
+	}
+	login := func(name, password string) (*user.User, error) {
+		u := user.New("http://" + w.config.Client.Listen[0])
+		t.Cleanup(u.Close)
+		return u, u.Login(t.Context(), name, password)
+	}
+	var free admin.User
+	if err := w.ask.Get(t.Context(), "/users", url.Values{"free": {"bob"}}, &free); err != nil || free.User != id.UserID("@bob:"+string(w.name)) {
+		t.Errorf("%+v %v", free, err)
+	}
+	if u, err := post(url.Values{"do": {"add"}, "id": {"bob"}, "password": {"first & only=?"}, "admin": {"true"}}); err != nil || u.User != free.User || !u.Admin {
+		t.Errorf("%+v %v", u, err)
+	}
+	bob, err := login("bob", "first & only=?")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, form := range map[string]url.Values{
+		"this user name is taken":          {"do": {"add"}, "id": {"bob"}, "password": {"x"}},
+		"a user name has the letters":      {"do": {"add"}, "id": {"b ob"}, "password": {"x"}},
+		"both are needed":                  {"do": {"add"}, "id": {"carol"}},
+		"would be a user of other.org":     {"do": {"add"}, "id": {"@carol:other.org"}, "password": {"x"}},
+		"the password is empty":            {"do": {"password"}, "id": {"bob"}},
+		"no such user on this server":      {"do": {"password"}, "id": {"carol"}, "password": {"x"}},
+		"give add, password, lock, unlock": {"id": {"bob"}},
+	} {
+		if _, err := post(form); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", form, err)
+		}
+	}
+	// A device that is kept works on; the old password is good for nothing.
+	if _, err := post(url.Values{"do": {"password"}, "id": {string(free.User)}, "password": {"second"}, "keep_devices": {"true"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.CreateRoom(t.Context(), map[string]any{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := login("bob", "first & only=?"); err == nil {
+		t.Error("the old password is still good")
+	}
+	second, err := login("bob", "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without that, all are logged out.
+	if u, err := post(url.Values{"do": {"password"}, "id": {"bob"}, "password": {"third"}}); err != nil || len(u.Devices) != 0 {
+		t.Errorf("%+v %v", u, err)
+	}
+	for _, device := range []*user.User{bob, second} {
+		if _, err := device.CreateRoom(t.Context(), map[string]any{}); err == nil || !strings.Contains(err.Error(), "M_UNKNOWN_TOKEN") {
+			t.Error(err)
+		}
+	}
+	if _, err := login("bob", "third"); err != nil {
 		t.Error(err)
 	}
 }
