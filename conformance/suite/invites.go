@@ -186,6 +186,22 @@ var _ = Describe("Invites", Label("s2s:invites"), func() {
 			Eventually(invitation(ctx, carol, m.ID)).Should(BeEmpty())
 		})
 
+	It("an invite is not withdrawn by another user than its sender",
+		follows("server-server-api#inviting-to-a-room", "who isn't in the room can't tell who else may end an invite"), func(ctx SpecContext) {
+			m := privateRoom(mainVersion)
+			carol := sut.newUser(ctx)
+			_, err := m.Invite(ctx, m.user, id.UserID(carol.ID))
+			Expect(err).NotTo(HaveOccurred())
+			Eventually(invitation(ctx, carol, m.ID)).ShouldNot(BeEmpty())
+			for _, ended := range []string{"leave", "ban"} {
+				kick, err := m.Put(peer.StateDraft(m.peer.User("dave"), "m.room.member", carol.ID, map[string]any{"membership": ended}))
+				Expect(err).NotTo(HaveOccurred())
+				_, err = m.peer.Transaction(ctx, sut.name, kick.JSON())
+				Expect(err).NotTo(HaveOccurred())
+			}
+			Consistently(invitation(ctx, carol, m.ID)).ShouldNot(BeEmpty())
+		})
+
 	It("another server's user rejects an invite",
 		says("server-server-api#leaving-rooms-rejecting-invites", "the server which wishes to leave the room starts with sending a /make_leave request to a resident server."), func(ctx SpecContext) {
 			p := newPeer()

@@ -147,8 +147,8 @@ func (r *Rooms) Forget(ctx context.Context, user id.UserID, roomID id.RoomID) er
 }
 
 // Rescind takes in what ended an invite or knock of a user of ours from outside of the room: a leave or ban of the
-// user that a server sent us although we aren't in the room. Its signatures have been checked. It counts if it comes
-// from the server that had invited: nobody else's right to it can be checked without the room's state.
+// user that a server sent us although we aren't in the room. Its signatures have been checked. An invite ends if who
+// had invited says so: nobody else's right to it can be checked without the room's state. Deployed servers do it alike.
 func (r *Rooms) Rescind(ctx context.Context, origin id.ServerName, e *event.Event) error {
 	stateKey, _ := e.StateKey()
 	user, err := id.ParseUserID(stateKey)
@@ -160,7 +160,7 @@ func (r *Rooms) Rescind(ctx context.Context, origin id.ServerName, e *event.Even
 		return err
 	}
 	open := ok && m.OutOfRoom && (m.Membership == invite || m.Membership == knock)
-	if !open || m.Membership == invite && (m.Sender.Server() != origin || e.Sender().Server() != origin) {
+	if !open || m.Membership == invite && (e.Sender() != m.Sender || m.Sender.Server() != origin) {
 		return errUnknownRoom(e.RoomID())
 	}
 	_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: e.RoomID(), Rules: e.Rules(), Event: e, User: user})
