@@ -200,6 +200,8 @@ var _ = Describe("sending", func() {
 			Expect(told).To(And(HaveKeyWithValue("redacted_by", first), HaveKeyWithValue("redacted_because", HaveKeyWithValue("event_id", first))))
 			refused(alice.put(path+"/redact/nonsense/2", obj{}), 400, "M_INVALID_PARAM")
 			refused(alice.put(path+"/send/m.room.redaction/3", obj{}), 400, "M_BAD_JSON")
+			elsewhere := "/rooms/" + esc(alice.room(obj{"room_version": version}))
+			refused(alice.put(elsewhere+"/redact/"+esc(event)+"/4", obj{}), 400, "M_INVALID_PARAM")
 		}
 	})
 
@@ -385,6 +387,27 @@ var _ = Describe("typing and receipts", func() {
 		refused(alice.put(typing, obj{"typing": "yes"}), 400, "M_BAD_JSON")
 		refused(bob.put(typing, obj{"typing": true}), 403, "M_FORBIDDEN")
 		refused(bob.put("/rooms/"+esc(room)+"/typing/"+esc(bob.id), obj{"typing": true}), 403, "M_FORBIDDEN")
+	})
+
+	It("ends for those who leave, of their own will or not", func() {
+		w := newWorld(nil)
+		alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
+		room := alice.room(obj{"preset": "public_chat"})
+		path := "/rooms/" + esc(room)
+		for _, p := range []*person{bob, carol} {
+			fine(p.post("/join/"+esc(room), obj{}))
+		}
+		for _, p := range []*person{alice, bob, carol} {
+			fine(p.put(path+"/typing/"+esc(p.id), obj{"typing": true, "timeout": 120000}))
+		}
+		since := fine(alice.get("/sync")).text("next_batch")
+		fine(bob.post(path+"/leave", obj{}))
+		fine(alice.post(path+"/kick", obj{"user_id": carol.id}))
+		Eventually(func() []id.UserID {
+			users, _ := w.config.Ephemeral.Typing(id.RoomID(room))
+			return users
+		}, "1m").Should(ConsistOf(id.UserID(alice.id)))
+		Expect(fine(alice.get("/sync?since=" + since)).raw).To(ContainSubstring(`"user_ids":["` + alice.id + `"]`))
 	})
 
 	It("mark events of the room as read", func() {

@@ -3,7 +3,7 @@ package clientapi
 import "net/http"
 
 func (a *API) userDirectoryRoutes() []route {
-	return []route{{http.MethodPost, "/user_directory/search", stable, withUser, ordinary, a.searchUsers}}
+	return []route{{http.MethodPost, "/user_directory/search", formerlyUnstable, withUser, ordinary, a.searchUsers}}
 }
 
 // spec:client-server-api#post_matrixclientv3user_directorysearch

@@ -77,6 +77,7 @@ var _ = Describe("profiles", func() {
 		Expect(search(obj{"search_term": "bob", "limit": 1}).body).To(HaveKeyWithValue("limited", true))
 		alice.room(obj{"preset": "public_chat"})
 		Expect(search(obj{"search_term": "alice"}).body["results"]).To(ConsistOf(HaveKeyWithValue("user_id", alice.id)), "everybody can see who is in a public room")
+		fine(alice.post("/_matrix/client/unstable/user_directory/search", obj{"search_term": "x"}), "results")
 		refused(alice.post("/user_directory/search", obj{}), 400, "M_MISSING_PARAM")
 		refused(alice.post("/user_directory/search", obj{"search_term": "x", "limit": -1}), 400, "M_INVALID_PARAM")
 	})

@@ -70,6 +70,8 @@ func (e *Ephemeral) Run(ctx context.Context) error {
 	retell()
 	ticker := time.NewTicker(expiryTick)
 	defer ticker.Stop()
+	members := e.config.Store.Follow(joinNotices)
+	defer members.Close()
 	flush := newFlushTimer()
 	defer flush.timer.Stop()
 	if e.presence != nil {
@@ -93,6 +95,10 @@ func (e *Ephemeral) Run(ctx context.Context) error {
 			flush.fired()
 			e.flush(context.WithoutCancel(ctx)) // what was taken to be stored is stored, also when the end comes meanwhile
 		case now := <-ticker.C:
+			notices, _, lost := members.Take()
+			if err := e.endOfLeavers(ctx, notices, lost); err != nil && ctx.Err() == nil {
+				e.log.Warn("somebody who left a room may be shown typing there for a while", "error", err)
+			}
 			for _, stopped := range e.typing.expire(now) {
 				if stopped.user.Server() == e.config.Self {
 					e.outgoing.addTyping(stopped.room, stopped.user, false, false)

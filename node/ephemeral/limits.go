@@ -73,7 +73,7 @@ const (
 	maxPresenceReceived = 1000
 	// MaxStatusMsg bounds the message of a user's status, in bytes.
 	MaxStatusMsg = 1000
-	// joinNotices is how many commits may wait until it is looked at who joined in them; more are not looked at.
+	// joinNotices is how many commits may wait until it is looked at who joined or left in them. Of more it isn't looked who joined.
 	joinNotices = 8192
 	// statusGap is how often status messages that changed are stored: people set them some times a day.
 	statusGap = 10 * time.Second

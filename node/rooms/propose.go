@@ -177,6 +177,9 @@ func mayAskRedaction(m *room.Machine, src room.Source, sender id.UserID, target 
 	}
 	e := found[target].Event
 	known := e != nil && e.RoomID() == m.RoomID()
+	if e != nil && !known {
+		return federation.InvalidParam("the event to redact is in another room")
+	}
 	if known && (e.Is(typeCreate, "") || e.Is(typeServerACL, "")) {
 		return federation.Forbidden("events of type " + e.Type() + " can't be redacted: the room needs what they say")
 	}
