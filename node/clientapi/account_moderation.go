@@ -127,7 +127,8 @@ func suspendedMayNot(route route) bool {
 		"PUT /profile/{userId}/{keyName}", "DELETE /profile/{userId}/{keyName}",
 		"POST /upload", "PUT /upload/{serverName}/{mediaId}", "POST /create",
 		"PUT /directory/room/{roomAlias}", "DELETE /directory/room/{roomAlias}", "PUT /directory/list/room/{roomId}",
-		"PUT /directory/list/appservice/{networkId}/{roomId}":
+		"PUT /directory/list/appservice/{networkId}/{roomId}",
+		"POST " + noticePath, "PUT " + noticePath + "/{txnId}":
 		return true
 	}
 	return false
@@ -138,14 +139,20 @@ func suspended(message string) *federation.Error {
 }
 
 // maySend is nil unless the sender is suspended, and for what a suspended user may send: that they leave, and redactions of what
-// they said.
+// they said. Who leaves by it must be one who may.
 //
 // spec:client-server-api#account-suspension
 func (a *API) maySend(ctx context.Context, req rooms.SendRequest) error {
-	if !a.config.Users.Restrictions(req.Sender).Suspended {
-		return nil
+	leaves := false
+	if req.Type == "m.room.member" && req.StateKey != nil && *req.StateKey == string(req.Sender) {
+		value, _ := canonicaljson.Get(req.Content, "membership")
+		leaves = string(value) == `"leave"`
 	}
 	switch {
+	case leaves:
+		return a.mayLeave(ctx, req.Sender, req.Room)
+	case !a.config.Users.Restrictions(req.Sender).Suspended:
+		return nil
 	case req.Type == "m.room.redaction" && req.StateKey == nil:
 		target, err := a.config.Rooms.Event(ctx, req.Sender, req.Room, req.Redacts)
 		if _, told := errors.AsType[*federation.Error](err); err != nil && !told {
@@ -154,10 +161,6 @@ func (a *API) maySend(ctx context.Context, req rooms.SendRequest) error {
 			return nil
 		}
 		return suspended("only what you said yourself can be redacted while the account is suspended")
-	case req.Type == "m.room.member" && req.StateKey != nil && *req.StateKey == string(req.Sender):
-		if value, there := canonicaljson.Get(req.Content, "membership"); there && string(value) == `"leave"` {
-			return nil
-		}
 	}
 	return suspended("nothing can be sent while the account is suspended")
 }

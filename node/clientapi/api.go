@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"hanse/federation"
@@ -91,10 +92,12 @@ type API struct {
 	limiter *limiter
 	uia     *uiaSessions
 	nonces  *nonces
-	lanes   lanes
-	sending *fileCounter // files on their way in
-	getting *fileCounter // and out
-	bodies  *heldBodies
+	// noticing is held while a room of notices is looked for and made: each user has one.
+	noticing sync.Mutex
+	lanes    lanes
+	sending  *fileCounter // files on their way in
+	getting  *fileCounter // and out
+	bodies   *heldBodies
 }
 
 // New makes the handler.

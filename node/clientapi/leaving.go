@@ -24,6 +24,9 @@ func (a *API) leave(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.mayLeave(r.Context(), r.user, room); err != nil {
+		return nil, err
+	}
 	return nil, a.config.Rooms.Leave(r.Context(), r.user, room, req.Reason)
 }
 

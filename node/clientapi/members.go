@@ -24,7 +24,16 @@ func (a *API) memberRoutes() []route {
 func (a *API) invite(r *request) (any, error) { return a.changeMember(r, a.config.Rooms.Invite) }
 
 // spec:client-server-api#post_matrixclientv3roomsroomidkick
-func (a *API) kick(r *request) (any, error) { return a.changeMember(r, a.config.Rooms.Kick) }
+func (a *API) kick(r *request) (any, error) {
+	return a.changeMember(r, func(ctx context.Context, req rooms.MembershipRequest) error {
+		if req.Target == req.Sender {
+			if err := a.mayLeave(ctx, req.Sender, req.Room); err != nil {
+				return err
+			}
+		}
+		return a.config.Rooms.Kick(ctx, req)
+	})
+}
 
 // spec:client-server-api#post_matrixclientv3roomsroomidban
 func (a *API) ban(r *request) (any, error) { return a.changeMember(r, a.config.Rooms.Ban) }

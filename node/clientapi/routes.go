@@ -51,6 +51,7 @@ func (a *API) routes() []route {
 		a.loginRoutes(),
 		a.registrationRoutes(),
 		a.sharedSecretRoutes(),
+		a.serverNoticeRoutes(),
 		a.accountRoutes(),
 		a.deviceRoutes(),
 		a.adminRoutes(),
