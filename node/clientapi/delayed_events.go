@@ -86,7 +86,8 @@ func (a *API) delayedEvents(r *request) (any, error) {
 
 func (a *API) actOnDelayed(r *request) (any, error) {
 	action := r.PathValue("action")
-	if action == "" {
+	inPath := action != ""
+	if !inPath {
 		var body struct {
 			Action string `json:"action"`
 		}
@@ -108,6 +109,9 @@ func (a *API) actOnDelayed(r *request) (any, error) {
 		return nil, events.Restart(r.Context(), delayID)
 	case "cancel":
 		return nil, events.Cancel(r.Context(), delayID)
+	}
+	if inPath {
+		return nil, unrecognized(http.StatusNotFound, "no such path")
 	}
 	return nil, invalidParam("the action must be send, restart or cancel")
 }

@@ -36,6 +36,7 @@ var _ = Describe("delayed events", func() {
 		fine(w.nobody().post(delayedPath+"/"+leave+"/restart", obj{}))
 		refused(alice.post(delayedPath+"/"+leave, obj{}), 400, "M_MISSING_PARAM")
 		refused(alice.post(delayedPath+"/"+leave, obj{"action": "praise"}), 400, "M_INVALID_PARAM")
+		refused(w.nobody().post(delayedPath+"/"+leave+"/praise", obj{}), 404, "M_UNRECOGNIZED")
 		refused(alice.post(delayedPath+"/nonsense", obj{"action": "send"}), 404, "M_NOT_FOUND")
 		fine(w.nobody().post(delayedPath+"/"+leave+"/send", nil))
 		Expect(alice.state(room, "org.matrix.msc3401.call.member", "_key")).To(Equal(obj{"left": true}))

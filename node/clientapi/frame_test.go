@@ -102,7 +102,8 @@ var _ = Describe("the frame", func() {
 		}
 		Expect(fine(alice.get("/pushrules/global/override/.m.rule.master/enabled")).body).To(HaveKeyWithValue("enabled", false))
 		refused(alice.get("/pushrules/global/override/.m.rule.nonsense"), 404, "M_NOT_FOUND")
-		refused(alice.get("/pushrules/global/nonsense/x"), 400, "M_INVALID_PARAM")
+		refused(alice.get("/pushrules/global/nonsense/x"), 404, "M_NOT_FOUND")
+		refused(alice.put("/pushrules/global/nonsense/x/enabled", obj{"enabled": true}), 400, "M_INVALID_PARAM")
 		Expect(fine(alice.get("/voip/turnServer")).body).To(BeEmpty())
 		fine(alice.post("/keys/query", obj{"device_keys": obj{alice.id: []any{}}}), "device_keys")
 		fine(alice.post("/keys/upload", obj{}), "one_time_key_counts")

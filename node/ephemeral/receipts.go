@@ -3,6 +3,7 @@ package ephemeral
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"hanse/federation/id"
@@ -90,12 +91,16 @@ func (e *Ephemeral) SetFullyRead(ctx context.Context, room id.RoomID, user id.Us
 	return err
 }
 
-// ahead tells whether a receipt is beyond the one there is: receipts mark everything before them as read, so one
-// for an older event says nothing new.
+// ahead tells whether a receipt is beyond those there are: receipts mark everything before them as read, so one
+// for an older event says nothing new. Nor does one of a thread where the event was read with no thread named (MSC4102, as Synapse
+// has it): clients that keep one receipt an event and user would take it for less than was read.
 func (e *Ephemeral) ahead(ctx context.Context, r store.Receipt) (bool, error) {
 	old, err := e.config.Store.UserReceipts(ctx, r.Room, r.User)
 	if err != nil {
 		return false, err
+	}
+	if slices.ContainsFunc(old, func(o store.Receipt) bool { return o.Type == r.Type && o.Thread == "" && o.Event == r.Event }) {
+		return false, nil
 	}
 	for _, o := range old {
 		if o.Type == r.Type && o.Thread == r.Thread {

@@ -290,6 +290,32 @@ var _ = Describe("receipts", func() {
 		})
 	}
 
+	It("of a thread say nothing of an event that was read with none named", func(ctx context.Context) {
+		w := newWorld(nil)
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[0], "main")).To(Succeed())
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[1], "")).To(Succeed())
+		w.Flush(ctx)
+		for len(w.sent) > 0 {
+			<-w.sent
+		}
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[1], "main")).To(Succeed())
+		Expect(w.SetReceipt(ctx, w.room, alice, ephemeral.ReadPrivate, w.events[1], "main")).To(Succeed())
+		Expect(w.receipts(alice)).To(Equal(map[string]id.EventID{
+			"m.read main": w.events[0], "m.read ": w.events[1], "m.read.private main": w.events[1],
+		}))
+		w.Flush(ctx)
+		Expect(w.sent).To(BeEmpty())
+
+		say := func(e id.EventID, data string) {
+			w.handle(far, "m.receipt", fmt.Sprintf(`{%q:{"m.read":{%q:{"event_ids":[%q],"data":%s}}}}`, w.room, zoe, e, data))
+		}
+		say(w.events[1], `{"ts":1}`)
+		say(w.events[1], `{"ts":2,"thread_id":"main"}`)
+		Expect(w.receipts(zoe)).To(Equal(map[string]id.EventID{"m.read ": w.events[1]}))
+		say(w.events[2], `{"ts":3,"thread_id":"main"}`)
+		Expect(w.receipts(zoe)).To(Equal(map[string]id.EventID{"m.read ": w.events[1], "m.read main": w.events[2]}))
+	})
+
 	It("never go back", func(ctx context.Context) {
 		w := newWorld(nil)
 		for _, e := range []id.EventID{w.events[1], w.events[0], w.events[1]} {
@@ -350,7 +376,7 @@ var _ = Describe("receipts", func() {
 
 		again, err := ephemeral.New(w.config)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(again.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[1], "main")).To(Succeed()) // set while it starts
+		Expect(again.SetReceipt(ctx, w.room, alice, ephemeral.Read, w.events[2], "main")).To(Succeed()) // set while it starts
 		running, stop := context.WithCancel(ctx)
 		done := make(chan struct{})
 		go func() { defer close(done); _ = again.Run(running) }()
@@ -367,7 +393,7 @@ var _ = Describe("receipts", func() {
 		stop()
 		<-done
 		Expect(w.sent).To(BeEmpty())
-		Expect(got).To(Equal(map[string]id.EventID{string(alice) + " ": w.events[1], string(alice) + " main": w.events[1]}))
+		Expect(got).To(Equal(map[string]id.EventID{string(alice) + " ": w.events[1], string(alice) + " main": w.events[2]}))
 		Expect(w.store.Stats().Operations).To(Equal(writes+1), "the one that was set")
 	})
 

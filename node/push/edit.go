@@ -158,10 +158,12 @@ func (r Ruleset) find(kind, ruleID string) ([]Rule, int, error) {
 	list := slices.Clone(*r.list(kind))
 	at := index(list, ruleID)
 	if at < 0 {
-		return nil, 0, federation.NotFound("no such push rule")
+		return nil, 0, noSuchRule()
 	}
 	return list, at, nil
 }
+
+func noSuchRule() error { return federation.NotFound("no such push rule") }
 
 func noSuchKind(kind string) error {
 	return federation.InvalidParam(fmt.Sprintf("%q is not a kind of push rule", kind))

@@ -166,8 +166,12 @@ func (r *Ruleset) list(kind string) *[]Rule {
 	return nil
 }
 
-// Rule finds a rule; M_NOT_FOUND if there is none, M_INVALID_PARAM if there is no such kind.
+// Rule finds a rule; M_NOT_FOUND if there is none. Of a kind that isn't known there are none: clients look so whether a server has
+// the rules of a proposal.
 func (r Ruleset) Rule(kind, ruleID string) (Rule, error) {
+	if r.list(kind) == nil {
+		return Rule{}, noSuchRule()
+	}
 	list, at, err := r.find(kind, ruleID)
 	if err != nil {
 		return Rule{}, err
