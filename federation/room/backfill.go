@@ -20,8 +20,8 @@ func (s *step) backfill(in Backfill) error {
 	return s.takeIn(events, arrival{origin: in.Origin, backfill: true})
 }
 
-// history leaves out what isn't below events that we have: a server could otherwise have us take something new for something old, and
-// never show it.
+// history leaves out what isn't below accepted events that we have: a server could otherwise have us take something new for something old,
+// and never show it.
 func (s *step) history(events []*event.Event) ([]*event.Event, error) {
 	if err := s.prefetch(events); err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (s *step) history(events []*event.Event) ([]*event.Event, error) {
 	below := make(map[id.EventID]bool)
 	list := make([]*event.Event, 0, len(sorted))
 	for _, e := range slices.Backward(sorted) {
-		placed, err := s.placed(e.ID())
+		stored, ok, err := s.stored(e.ID())
 		if err != nil {
 			return nil, err
 		}
@@ -38,12 +38,15 @@ func (s *step) history(events []*event.Event) ([]*event.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !placed && !referenced && !below[e.ID()] {
-			s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "it isn't below the events that we have"})
+		placed := ok && !stored.Outlier
+		switch {
+		case referenced || below[e.ID()] || placed && stored.Status == Accepted:
+			for _, p := range e.PrevEvents() {
+				below[p] = true
+			}
+		case !placed:
+			s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: "it isn't below accepted events that we have"})
 			continue
-		}
-		for _, p := range e.PrevEvents() {
-			below[p] = true
 		}
 		list = append(list, e)
 	}

@@ -47,14 +47,14 @@ func (f forward) with(e id.EventID) forward {
 }
 
 // extend makes the accepted event e an extremity, unless an accepted event above it is known, and removes those below it. One that was
-// refused removes those below it where an accepted event stands on it: that has them as ancestors. History changes none.
+// refused removes those below it where an accepted event stands on it: that has them as ancestors. So does history.
 func (s *step) extend(e *event.Event, status Status, history bool) error {
-	above, err := s.isReferenced(e.ID())
-	if err != nil || status != Accepted && !above {
+	above, err := s.isBelow(e)
+	if above = above || history; err != nil || status != Accepted && !above {
 		return err
 	}
 	below, err := s.below(e, status)
-	if err != nil || history {
+	if err != nil {
 		return err
 	}
 	if above && s.m.rules.EventIDs == roomversion.EventIDGiven {
@@ -78,6 +78,17 @@ func (s *step) extend(e *event.Event, status Status, history bool) error {
 	}
 	s.forward, s.stale = next, true
 	return nil
+}
+
+// isBelow tells whether e, which gets its place, is known to be an ancestor of an accepted event: one names it, or it is in the state that
+// follows from the extremities, though none of them.
+func (s *step) isBelow(e *event.Event) (bool, error) {
+	if key, ok := e.StateKey(); ok && !s.stale {
+		if at, _ := s.current.Get(e.Type(), key); at == e.ID() {
+			return true, nil
+		}
+	}
+	return s.isReferenced(e.ID())
 }
 
 // below are the events directly below e, and directly below the soft-failed and rejected ones there: those aren't extremities

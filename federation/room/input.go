@@ -86,8 +86,8 @@ type Complete struct {
 // that are known already change nothing; those whose auth events aren't known yet are dropped, with a verdict.
 type Outliers struct{ Events []*event.Event }
 
-// Backfill hands in history: events below those we have. They are stored as Backfilled, never become forward extremities and
-// never change the current state; check 6 isn't made. Clients may see an event or not by the state at it, so each needs a state:
+// Backfill hands in history: events below those we have. They are stored as Backfilled and never become forward extremities; one that
+// turns out to be below them is none any more. Check 6 isn't made. Clients may see an event or not by the state at it, so each needs a state:
 // it is computed upwards from the oldest, for which the state is fetched if unknown. Events wait for that meanwhile, unstaged.
 type Backfill struct {
 	Origin id.ServerName // who answered

@@ -67,7 +67,7 @@ func (m *memory) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 func (m *memory) apply(c room.Commit) {
 	m.roomID, m.rules = c.RoomID, c.Rules
 	for _, e := range c.Events {
-		m.events[e.Event.ID()] = room.Stored{Event: e.Event, Status: e.Status, Outlier: e.Outlier}
+		m.events[e.Event.ID()] = e.Stored()
 		if e.Outlier {
 			m.displace(e)
 			continue

@@ -180,6 +180,7 @@ func TestProposeAboveTheGreatestDepth(t *testing.T) {
 		join := w.make(d)
 		step(t, m, store, room.Accept{Origin: "b", Event: join})
 		var taken []id.EventID
+		var deep id.EventID
 		for _, depth := range []int64{rules.MaxDepth, event.MaxSharedDepth} {
 			d = message("@bob:b", "deep")
 			d.PrevEvents, d.Depth = []id.EventID{join.ID()}, depth
@@ -187,10 +188,23 @@ func TestProposeAboveTheGreatestDepth(t *testing.T) {
 			if depth <= event.MaxSharedDepth {
 				want = room.Accepted
 				taken = append(taken, e.ID())
+			} else {
+				deep = e.ID()
 			}
 			if v := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{e}}).Verdicts[0]; v.Status != want {
 				t.Errorf("version %s: depth %d: %+v", rules.Version, depth, v)
 			}
+		}
+		// Nor on what stands on such an event, whatever depth that claims, and whoever says it.
+		for i, below := 0, deep; i < 3 && rules.MaxDepth > event.MaxSharedDepth; i++ {
+			d = message([]id.UserID{"@mallory:b", "@bob:b", "@bob:b"}[i], "not so deep")
+			d.PrevEvents, d.Depth = []id.EventID{below}, 6
+			e, want := w.make(d), []room.Status{room.Rejected, room.SoftFailed, room.SoftFailed}[i]
+			m = room.Load("a", store.snapshot())
+			if v := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{e}}).Verdicts[0]; v.Status != want {
+				t.Errorf("version %s: event %d above one that is too deep: %+v", rules.Version, i, v)
+			}
+			below = e.ID()
 		}
 		slices.Sort(taken)
 		result := step(t, m, store, room.Propose{Drafts: []event.Draft{message("@alice:a", "above")}, Key: testKey()})

@@ -275,7 +275,7 @@ func (s *step) glance(ids []id.EventID) (map[id.EventID]Stored, error) {
 	var want []id.EventID
 	for _, e := range ids {
 		if c := s.batch[e]; c != nil {
-			known[e] = Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}
+			known[e] = c.Stored()
 		} else if stored, asked := s.read[e]; !asked {
 			want = append(want, e)
 		} else if stored.Event != nil {

@@ -254,7 +254,7 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 		{"4. its auth events", Rejected, s.checkAuthEvents},
 		{"the members that it names", Rejected, s.claim},
 		{"5. the state before it", Rejected, s.checkStateBefore},
-		{"the depth that all servers take", SoftFailed, checkDepth},
+		{"the depth that all servers take", SoftFailed, s.checkDepth},
 		{"6. the current state", SoftFailed, s.checkCurrentState},
 		{"7. the policy server", SoftFailed, s.checkPolicy},
 	}
@@ -274,6 +274,7 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 		c.Reason = fmt.Sprintf("it fails the check against %s: %v", check.against, rejection)
 		break
 	}
+	c.Deep = c.Deep && c.Status != Accepted
 	if c.Status == Rejected {
 		c.Before, c.After = before, before // what it claimed counts for nothing
 	} else {
@@ -288,15 +289,17 @@ type check struct {
 	pass    func(*Committed) error
 }
 
-// states finds the state before the event; the one after it is the same as long as the event isn't accepted.
+// states finds the state before the event, and what else its prev events tell; the state after it is the same as long as it isn't accepted.
 func (s *step) states(c *Committed) error {
 	e := c.Event
+	c.Deep = e.Depth() > event.MaxSharedDepth
 	for _, p := range e.PrevEvents() {
-		placed, err := s.placed(p)
+		prev, ok, err := s.stored(p)
 		if err != nil {
 			return err
 		}
-		c.Gap = c.Gap || !placed
+		c.Gap = c.Gap || !ok || prev.Outlier
+		c.Deep = c.Deep || prev.Deep
 	}
 	before, ok := s.given[e.ID()]
 	if !ok {
@@ -374,15 +377,17 @@ func (s *step) checkStateBefore(c *Committed) error {
 	return s.checkAgainst(c.Event, c.Before)
 }
 
-// checkDepth keeps events off the forward extremities that other servers drop: see [event.MaxSharedDepth].
-func checkDepth(c *Committed) error {
-	if c.Event.Depth() <= event.MaxSharedDepth {
+// checkDepth keeps events off the forward extremities that other servers drop, and those that stand on them, which others can't place: see
+// [event.MaxSharedDepth].
+func (s *step) checkDepth(c *Committed) error {
+	if !c.Deep {
 		return nil
 	}
-	return &authrules.Rejection{
-		Rule: "depth.not_shared", Spec: "rooms/v6#event-format",
-		Reason: fmt.Sprintf("its depth is %d, and some servers drop events of more than %d", c.Event.Depth(), int64(event.MaxSharedDepth)),
+	reason := "it stands on an event of a depth for which some servers drop it"
+	if depth := c.Event.Depth(); depth > event.MaxSharedDepth {
+		reason = fmt.Sprintf("its depth is %d, and some servers drop events of more than %d", depth, int64(event.MaxSharedDepth))
 	}
+	return &authrules.Rejection{Rule: "depth.not_shared", Spec: "rooms/v6#event-format", Reason: reason}
 }
 
 // checkCurrentState is check 6.

@@ -155,6 +155,11 @@ type Member struct {
 	Sender     id.UserID
 }
 
+// Stored is the event as a [Source] gives it.
+func (c *Committed) Stored() Stored {
+	return Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier, Deep: c.Deep}
+}
+
 // StateChange is a change of the current state. Old or New is "" for absent.
 type StateChange struct {
 	Key      roomstate.Key
@@ -178,6 +183,7 @@ type Committed struct {
 	Outlier    bool                 // no place in the graph: no states
 	Backfilled bool                 // history: older than what we have, not to be shown as new
 	Gap        bool                 // some of its prev events aren't stored: history has a hole below it
+	Deep       bool                 // some servers drop it, or what it stands on, for its depth; never with Accepted
 	Unsure     bool                 // judged by a partial state: to be kept for PartialState.Unsure, in the order of the commit
 	Given      bool                 // another server gave the state before it
 	Again      bool                 // stored with its place; was unsure: what is said here replaces what was said of it

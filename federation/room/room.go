@@ -57,6 +57,7 @@ type Stored struct {
 	Event   *event.Event
 	Status  Status // Accepted, SoftFailed or Rejected
 	Outlier bool   // known without its place in the room's graph: no state before or after it
+	Deep    bool   // see [Committed]
 }
 
 // Snapshot is what the store knows of a room. [Load] makes the machine from it.

@@ -134,7 +134,7 @@ func (s *step) load(ids []id.EventID) error {
 // stored gives an event as it is known: decided in this step or stored before.
 func (s *step) stored(e id.EventID) (Stored, bool, error) {
 	if c := s.batch[e]; c != nil {
-		return Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}, true, nil
+		return c.Stored(), true, nil
 	}
 	stored, asked := s.read[e]
 	if !asked {
@@ -394,7 +394,7 @@ func (s *step) remember() {
 		cache.events.drop(c.Event.ID()) // an outlier got its place, or another verdict
 	}
 	for _, c := range committed[max(0, len(committed)-cachedEvents):] {
-		cache.events.put(c.Event.ID(), Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier})
+		cache.events.put(c.Event.ID(), c.Stored())
 		if !c.Outlier {
 			cache.after.put(c.Event.ID(), c.After)
 		}

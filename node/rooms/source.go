@@ -40,7 +40,7 @@ func (s source) Events(ids []id.EventID) (map[id.EventID]room.Stored, error) {
 	var rest []id.EventID
 	for _, eventID := range ids {
 		if c, ok := s.lookup(eventID); ok {
-			found[eventID] = room.Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}
+			found[eventID] = c.Stored()
 		} else {
 			rest = append(rest, eventID)
 		}

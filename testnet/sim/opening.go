@@ -149,9 +149,12 @@ func (s *server) fork(n *network) *server {
 // clone is a store that goes its own way from now on. Nothing is under way in it.
 func (s *store) clone() *store {
 	c := *s
-	c.events, c.above, c.judged, c.servers = maps.Clone(s.events), maps.Clone(s.above), maps.Clone(s.judged), maps.Clone(s.servers)
+	c.events, c.lacking, c.judged, c.servers = maps.Clone(s.events), maps.Clone(s.lacking), maps.Clone(s.judged), maps.Clone(s.servers)
 	c.order, c.staged = slices.Clone(s.order), slices.Clone(s.staged)
-	c.outbox = maps.Clone(s.outbox)
+	c.children, c.outbox = maps.Clone(s.children), maps.Clone(s.outbox)
+	for e, children := range c.children {
+		c.children[e] = slices.Clip(children)
+	}
 	for to, waiting := range c.outbox {
 		c.outbox[to] = slices.Clip(waiting)
 	}

@@ -160,32 +160,28 @@ func (s *server) kept(in room.Input, r room.Result) error {
 		return nil // events can be above and below each other
 	}
 	for _, e := range s.store.forward {
-		if s.store.above[e] && s.covered(e) {
-			return s.n.failAt(s, "an event below an accepted one is a forward extremity", "%s at %s", e, s.name)
+		if top := s.standing(e); top != "" {
+			return s.n.failAt(s, "an event below an accepted one is a forward extremity", "%s at %s, below %s", e, s.name, top)
 		}
 	}
 	return nil
 }
 
-// covered tells whether an event is for sure no forward extremity: an accepted event stands on it. History that is filled in later takes no
-// extremity away; and where an event that stands on it isn't accepted any more by a whole state, a machine can't tell whether there is another
-// one, but for those that were judged again with it. What stays too long is merged by the next event.
-func (s *server) covered(e id.EventID) bool {
-	var accepted, doubtful []int
-	for _, x := range s.store.order {
-		c := s.store.events[x]
-		if c.Backfilled || !slices.Contains(c.Event.PrevEvents(), e) {
-			continue
-		}
-		if c.Status == room.Accepted {
-			accepted = append(accepted, s.store.judged[x])
-		} else if at := s.store.judged[x]; at > 0 {
-			doubtful = append(doubtful, at)
+// standing is an accepted event that has another one as an ancestor, by the events that have their place here; "" for none.
+func (s *server) standing(e id.EventID) id.EventID {
+	seen := map[id.EventID]bool{}
+	for queue := []id.EventID{e}; len(queue) > 0; queue = queue[1:] {
+		for _, child := range s.store.children[queue[0]] {
+			if s.store.events[child].Status == room.Accepted {
+				return child
+			}
+			if !seen[child] {
+				seen[child] = true
+				queue = append(queue, child)
+			}
 		}
 	}
-	return slices.ContainsFunc(accepted, func(at int) bool {
-		return !slices.ContainsFunc(doubtful, func(other int) bool { return other != at })
-	})
+	return ""
 }
 
 func (s *server) note(in room.Input, r room.Result) {

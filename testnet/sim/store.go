@@ -16,11 +16,11 @@ type store struct {
 	roomID   id.RoomID
 	rules    *roomversion.Rules
 	events   map[id.EventID]room.Committed
-	order    []id.EventID // placed events, in the order in which they came
-	above    map[id.EventID]bool
-	lacking  []room.Lack
-	judged   map[id.EventID]int // events that were judged again, by the whole state they were so by, from 1
-	wholes   int                // whole states so far
+	order    []id.EventID                // placed events, in the order in which they came
+	children map[id.EventID][]id.EventID // placed events, by what they name as prev events
+	lacking  map[id.EventID]bool         // what wasn't there below refused events, see [room.Lack]
+	judged   map[id.EventID]int          // events that were judged again, by the whole state they were so by, from 1
+	wholes   int                         // whole states so far
 	staged   []*event.Event
 	forward  []id.EventID
 	depth    int64
@@ -34,8 +34,8 @@ type store struct {
 
 func newStore(rules *roomversion.Rules) *store {
 	return &store{
-		rules: rules, events: make(map[id.EventID]room.Committed), above: make(map[id.EventID]bool),
-		judged:  make(map[id.EventID]int),
+		rules: rules, events: make(map[id.EventID]room.Committed), children: make(map[id.EventID][]id.EventID),
+		lacking: make(map[id.EventID]bool), judged: make(map[id.EventID]int),
 		servers: make(map[id.ServerName]int), outbox: make(map[id.ServerName][]*event.Event),
 	}
 }
@@ -45,7 +45,7 @@ func (s *store) Events(ids []id.EventID) (map[id.EventID]room.Stored, error) {
 	found := make(map[id.EventID]room.Stored, len(ids))
 	for _, e := range ids {
 		if c, ok := s.events[e]; ok {
-			found[e] = room.Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier}
+			found[e] = c.Stored()
 		}
 	}
 	return found, nil
@@ -61,7 +61,7 @@ func (s *store) StateAfter(e id.EventID) (roomstate.Map, bool, error) {
 func (s *store) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 	found := make(map[id.EventID]bool)
 	for _, e := range ids {
-		if s.above[e] {
+		if s.lacking[e] || slices.ContainsFunc(s.children[e], func(child id.EventID) bool { return s.events[child].Status == room.Accepted }) {
 			found[e] = true
 		}
 	}
@@ -71,7 +71,6 @@ func (s *store) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 // apply makes a commit durable.
 func (s *store) apply(c room.Commit) {
 	s.roomID = c.RoomID
-	again := false
 	if c.Whole {
 		s.wholes++
 	}
@@ -82,30 +81,29 @@ func (s *store) apply(c room.Commit) {
 		if known && old.Outlier && old.Status == room.Rejected && e.Status == room.Accepted {
 			s.mended++
 		}
-		again = again || e.Again
 		if c.Whole && e.Again {
 			s.judged[name] = s.wholes
 		}
 		if e.Outlier {
 			if e.Again {
-				s.order = slices.DeleteFunc(s.order, func(e id.EventID) bool { return e == name })
+				is := func(e id.EventID) bool { return e == name }
+				s.order = slices.DeleteFunc(s.order, is)
+				for _, p := range e.Event.PrevEvents() {
+					s.children[p] = slices.DeleteFunc(slices.Clone(s.children[p]), is)
+				}
 			}
 			continue
 		}
 		if !known || old.Outlier {
 			s.order = append(s.order, name)
+			for _, p := range e.Event.PrevEvents() {
+				s.children[p] = append(s.children[p], name)
+			}
 		}
-		s.cover(e)
 	}
-	if again {
-		clear(s.above)
-		for _, e := range s.order {
-			s.cover(s.events[e])
-		}
-		s.lack(s.lacking)
+	for _, lack := range c.Lacking {
+		s.lacking[lack.Event] = true
 	}
-	s.lacking = append(s.lacking, c.Lacking...)
-	s.lack(c.Lacking)
 	s.keepPartial(c)
 	s.forward, s.depth, s.current, s.resident = c.Forward, c.Depth, c.Current, c.Resident
 	s.staged = append(s.staged, c.Stage...)
@@ -121,22 +119,6 @@ func (s *store) apply(c room.Commit) {
 		for _, to := range out.Servers {
 			s.outbox[to] = append(s.outbox[to], out.Event)
 		}
-	}
-}
-
-// cover notes that the events below an accepted one are so.
-func (s *store) cover(e room.Committed) {
-	if e.Status == room.Accepted {
-		for _, p := range e.Event.PrevEvents() {
-			s.above[p] = true
-		}
-	}
-}
-
-// lack notes that what wasn't there below refused events is below accepted ones.
-func (s *store) lack(list []room.Lack) {
-	for _, lack := range list {
-		s.above[lack.Event] = true
 	}
 }
 
