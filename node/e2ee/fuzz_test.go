@@ -96,7 +96,7 @@ func FuzzKeysAnswer(f *testing.F) {
 			keys.add(map[id.UserID][]string{fuzzUser: nil}, answer)
 			for user, devices := range keys.DeviceKeys {
 				for device, raw := range devices {
-					if user != fuzzUser || !namesDevice(raw, user, device) {
+					if user != fuzzUser || !namesNoOther(raw, user, device) {
 						t.Errorf("%s %s: %s", user, device, raw)
 					}
 				}

@@ -125,7 +125,7 @@ func deviceKeysOf(list *store.RemoteDevices, wanted []string) map[string]json.Ra
 	all := map[string]json.RawMessage{}
 	for device, raw := range list.Devices {
 		var d federation.UserDevice
-		if json.Unmarshal(raw, &d) != nil || len(d.Keys) == 0 || !wants(wanted, device) || !namesDevice(d.Keys, list.User, device) {
+		if json.Unmarshal(raw, &d) != nil || len(d.Keys) == 0 || !wants(wanted, device) || !namesNoOther(d.Keys, list.User, device) {
 			continue
 		}
 		full, err := withName(d.Keys, d.DisplayName)
@@ -137,13 +137,15 @@ func deviceKeysOf(list *store.RemoteDevices, wanted []string) map[string]json.Ra
 	return all
 }
 
-// namesDevice tells whether keys are for that device and none else, as clients insist.
-func namesDevice(raw json.RawMessage, user id.UserID, device string) bool {
-	var form struct {
+// namesNoOther tells whether a device's keys are an object that names no other user or device. Those that name none go to
+// clients, as by Synapse: whether keys are good for anything is for clients to tell, and so is that a device has bad ones.
+func namesNoOther(raw json.RawMessage, user id.UserID, device string) bool {
+	var form *struct { // nil: null
 		UserID   id.UserID `json:"user_id"`
 		DeviceID string    `json:"device_id"`
 	}
-	return json.Unmarshal(raw, &form) == nil && form.UserID == user && form.DeviceID == device
+	return json.Unmarshal(raw, &form) == nil && form != nil &&
+		(form.UserID == "" || form.UserID == user) && (form.DeviceID == "" || form.DeviceID == device)
 }
 
 // ask asks one server for the keys of its users: whole lists, which are kept, of those who share a room with ours, and in
@@ -237,7 +239,7 @@ func addKeys(answer federation.DeviceKeysAnswer, user id.UserID, keys []store.Cr
 func take(answer, got federation.DeviceKeysAnswer, asked federation.DeviceKeysQuery) {
 	for user := range asked.DeviceKeys {
 		for device, raw := range got.DeviceKeys[user] {
-			if !namesDevice(raw, user, device) {
+			if !namesNoOther(raw, user, device) {
 				delete(got.DeviceKeys[user], device)
 			}
 		}

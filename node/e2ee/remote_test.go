@@ -305,6 +305,27 @@ var _ = Describe("device lists of other servers", func() {
 		Expect(others.times("devices")).To(Equal(2))
 	})
 
+	It("are fetched where their first update comes, and shown with keys that name nobody", func() {
+		list := listOf(zoe, 1, "PHONE")
+		list.Devices = append(list.Devices,
+			federation.UserDevice{DeviceID: "ODD", Keys: json.RawMessage(`{"device_keys":{}}`)},
+			federation.UserDevice{DeviceID: "NO KEYS", Keys: json.RawMessage(`null`)},
+			federation.UserDevice{DeviceID: "OTHER DEVICE", Keys: deviceKeys(zoe, "PHONE")},
+			federation.UserDevice{DeviceID: "OTHER USER", Keys: deviceKeys(alice, "OTHER USER")})
+		others := &script{devices: func(context.Context, id.UserID) (federation.UserDevices, error) { return list, nil }}
+		e, s := scripted(GinkgoTB(), others, zoe)
+		running(GinkgoTB(), e)
+		Expect(e.HandleEDU(ctx, far, edu(federation.EDUDeviceListUpdate, `{"user_id":"@zoe:far.test","device_id":"ODD","stream_id":1,"keys":{"device_keys":{}}}`))).To(Succeed())
+		Eventually(func() (map[id.UserID]*store.RemoteDevices, error) { return s.RemoteDevices(ctx, []id.UserID{zoe}) }).WithTimeout(time.Minute).Should(HaveKey(zoe))
+		Expect(devices(e, zoe)).To(ConsistOf("PHONE", "ODD"))
+		update := `{"user_id":"@zoe:far.test","device_id":"ODD","device_display_name":"a name","stream_id":2,"prev_id":[1],"keys":{"device_keys":{}}}`
+		Expect(e.HandleEDU(ctx, far, edu(federation.EDUDeviceListUpdate, update))).To(Succeed())
+		keys, err := e.Query(ctx, alice, map[id.UserID][]string{zoe: {"ODD"}}, time.Minute)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(keys.DeviceKeys[zoe]["ODD"]).To(MatchJSON(`{"device_keys":{},"unsigned":{"device_display_name":"a name"}}`))
+		Expect(others.times("devices")).To(Equal(1))
+	})
+
 	It("are changed by their own server alone", func() {
 		others := &script{devices: func(_ context.Context, user id.UserID) (federation.UserDevices, error) {
 			return listOf(user, 5, "PHONE"), nil

@@ -73,10 +73,13 @@ var _ = onEach("Device lists of other servers", func(db *fixture) {
 	It("are changed by what follows, and fetched again after a gap", func(ctx SpecContext) {
 		db.withBob()
 		start := db.Position()
-		Expect(update(ctx, device, 3)).To(BeFalse(), "no list is kept")
-		Expect(db.changes(ctx, alice, start)).To(BeEmpty(), "clients were told when he came")
 		Expect(update(ctx, device, 4, 3)).To(BeFalse(), "no list is kept")
 		Expect(db.changes(ctx, alice, start)).To(ConsistOf(bob), "clients that asked once ask again")
+		Expect(db.StaleDevices(ctx, time.Now(), "", 10)).To(BeEmpty())
+		start = db.Position()
+		Expect(update(ctx, device, 3)).To(BeTrue(), "the first that there is: the list is fetched")
+		Expect(db.StaleDevices(ctx, time.Now(), "", 10)).To(ConsistOf(bob))
+		Expect(db.changes(ctx, alice, start)).To(BeEmpty(), "clients were told when he came")
 		save(ctx, device, 5, never)
 		Expect(list(ctx).Stream).To(Equal(int64(5)))
 

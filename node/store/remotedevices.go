@@ -179,9 +179,9 @@ func (t *writeTx) replaceCrossSigning(user id.UserID, keys []CrossSigningKey) (c
 
 // RemoteDeviceUpdated applies one update of a list. It is applied only if nothing before it was missed; otherwise the list
 // becomes stale, and missed is true. An update that is old by its number, but says something else than is known, tells that
-// the numbers of its server began anew: then the list is stale too. Of a list that isn't kept only clients are told, and not
-// even they of one that begins with this update: they were when the user came, and nobody has asked since (TrackDevices). Of a
-// user who shares no room nothing is written.
+// the numbers of its server began anew: then the list is stale too. Of a list that isn't kept only clients are told. One that
+// begins with this update is to be fetched, as by Synapse; clients were told when the user came, and nobody has asked since
+// (TrackDevices). Of a user who shares no room nothing is written.
 //
 // spec:server-server-api#device-management
 func (s *Store) RemoteDeviceUpdated(ctx context.Context, u RemoteDeviceUpdate) (missed bool, err error) {
@@ -197,7 +197,8 @@ func (s *Store) RemoteDeviceUpdated(ctx context.Context, u RemoteDeviceUpdate) (
 			return err
 		}
 		if !found && len(u.Prev) == 0 && !u.Unreadable {
-			return nil
+			missed = true
+			return s.track(t, u.User, false)
 		}
 		if !found || stale != 0 {
 			missed = found
