@@ -14,7 +14,7 @@ import (
 // forms are the bodies that clients send as objects, one each.
 func forms() []any {
 	return []any{
-		new(createRoomRequest), new(loginRequest), new(registerRequest), new(joinRequest), new(filterForm), new(aliasesForm),
+		new(createRoomRequest), new(loginRequest), new(registerRequest), new(joinRequest), new(aliasesForm),
 		new(uiaAuth), new(newLevels),
 	}
 }

@@ -141,6 +141,9 @@ var _ = Describe("account data", func() {
 			{"presence": obj{"senders": []string{"bob"}}}, {"room": obj{"timeline": obj{"not_senders": []string{""}}}},
 		} {
 			refused(alice.post(base, nonsense), 400, "M_BAD_JSON")
+			text, err := json.Marshal(nonsense)
+			Expect(err).NotTo(HaveOccurred())
+			refused(alice.get("/sync?filter="+esc(string(text))), 400, "M_INVALID_PARAM")
 		}
 	})
 })

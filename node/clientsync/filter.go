@@ -56,7 +56,8 @@ type RoomEventFilter struct {
 	ThreadNotifications bool `json:"unread_thread_notifications"`
 }
 
-// ParseFilter reads a filter that a client sent. The error says what is wrong with it.
+// ParseFilter reads a filter that a client sent. The error says what is wrong with it. Lists of rooms and users that hold something
+// else are wrong, as with Synapse: such a filter would never match, and whoever wrote it meant something.
 func ParseFilter(raw []byte) (Filter, error) {
 	var filter Filter
 	if err := json.Unmarshal(raw, &filter); err != nil {
@@ -65,15 +66,32 @@ func ParseFilter(raw []byte) (Filter, error) {
 	if f := filter.EventFormat; f != "" && f != "client" && f != "federation" {
 		return filter, fmt.Errorf("event_format %q is neither client nor federation", f)
 	}
-	for _, part := range []EventFilter{
-		filter.Presence, filter.AccountData, filter.Room.State.EventFilter, filter.Room.Timeline.EventFilter,
-		filter.Room.Ephemeral.EventFilter, filter.Room.AccountData.EventFilter,
+	for _, part := range []RoomEventFilter{
+		{EventFilter: filter.Presence}, {EventFilter: filter.AccountData}, {Rooms: filter.Room.Rooms, NotRooms: filter.Room.NotRooms},
+		filter.Room.State, filter.Room.Timeline, filter.Room.Ephemeral, filter.Room.AccountData,
 	} {
-		if part.Limit != nil && *part.Limit < 0 {
-			return filter, fmt.Errorf("limit %d is negative", *part.Limit)
+		if err := part.check(); err != nil {
+			return filter, err
 		}
 	}
 	return filter, nil
+}
+
+func (f RoomEventFilter) check() error {
+	if f.Limit != nil && *f.Limit < 0 {
+		return fmt.Errorf("limit %d is negative", *f.Limit)
+	}
+	for _, room := range slices.Concat(f.Rooms, f.NotRooms) {
+		if _, err := id.ParseRoomID(string(room)); err != nil {
+			return fmt.Errorf("rooms and not_rooms must be room IDs: %q is none", room)
+		}
+	}
+	for _, user := range slices.Concat(f.Senders, f.NotSenders, f.RelatedBySenders) {
+		if _, err := id.ParseUserID(string(user)); err != nil {
+			return fmt.Errorf("senders must be user IDs: %q is none", user)
+		}
+	}
+	return nil
 }
 
 // notAFilter says to people what is wrong with a filter that can't be decoded.

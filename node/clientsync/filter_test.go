@@ -41,6 +41,10 @@ func TestFiltersErrorsAreForPeople(t *testing.T) {
 		`[]`:                                 "not a JSON object of a filter's form",
 		`{"room":`:                           "not a JSON object of a filter's form",
 		`{"room":{"timeline":{"limit":-1}}}`: "limit -1 is negative",
+		`{"room":{"rooms":["tea"]}}`:         `rooms and not_rooms must be room IDs: "tea" is none`,
+		`{"room":{"state":{"not_rooms":["#tea:b"]}}}`:       `rooms and not_rooms must be room IDs: "#tea:b" is none`,
+		`{"presence":{"senders":["bob"]}}`:                  `senders must be user IDs: "bob" is none`,
+		`{"room":{"timeline":{"related_by_senders":[""]}}}`: `senders must be user IDs: "" is none`,
 	} {
 		if _, err := ParseFilter([]byte(raw)); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, not %s", raw, err, want)
