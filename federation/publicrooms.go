@@ -17,6 +17,26 @@ type PublicRoomsRequest struct {
 	ThirdPartyInstanceID string             `json:"third_party_instance_id,omitempty"`
 }
 
+// UnmarshalJSON reads a request. include_all_networks may be a text, as in the query: Synapse takes it so.
+func (r *PublicRoomsRequest) UnmarshalJSON(data []byte) error {
+	type plain PublicRoomsRequest
+	wire := struct {
+		*plain
+		IncludeAllNetworks any `json:"include_all_networks"`
+	}{plain: (*plain)(r)}
+	if err := json.Unmarshal(data, &wire); err != nil {
+		return err
+	}
+	switch wire.IncludeAllNetworks {
+	case true, "true":
+		r.IncludeAllNetworks = true
+	case false, "false", nil:
+	default:
+		return BadJSON("include_all_networks is neither true nor false")
+	}
+	return nil
+}
+
 // PublicRoomsFilter narrows what is listed.
 type PublicRoomsFilter struct {
 	GenericSearchTerm string `json:"generic_search_term,omitempty"`

@@ -283,6 +283,21 @@ func TestMissingEvents(t *testing.T) {
 	}
 }
 
+func TestPublicRoomsRequest(t *testing.T) {
+	for text, want := range map[string]bool{`true`: true, `"true"`: true, `false`: false, `"false"`: false, `null`: false} {
+		var q PublicRoomsRequest
+		err := json.Unmarshal([]byte(`{"limit":5,"since":"here","include_all_networks":`+text+`}`), &q)
+		if err != nil || q.IncludeAllNetworks != want || q.Limit != 5 || q.Since != "here" {
+			t.Errorf("%s: %+v, %v", text, q, err)
+		}
+	}
+	for _, bad := range []string{`{"include_all_networks":"yes"}`, `{"include_all_networks":{}}`, `{"include_all_networks":1}`, `{"limit":"5"}`, `[]`} {
+		if json.Unmarshal([]byte(bad), new(PublicRoomsRequest)) == nil {
+			t.Errorf("%s is read", bad)
+		}
+	}
+}
+
 func TestDirectoryAndPublicRooms(t *testing.T) {
 	var where DirectoryResponse
 	if err := json.Unmarshal([]byte(`{"room_id":"!r:x.example","servers":["a.example","-- --"]}`), &where); err != nil || len(where.Servers) != 1 {
