@@ -2,6 +2,7 @@ package suite
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -165,6 +166,30 @@ var _ = Describe("Joins without members", Label("s2s:joins"), func() {
 			said, err := m.Say(ctx, m.peer.User("memberb"), "you don't know me")
 			Expect(err).NotTo(HaveOccurred())
 			Eventually(timeline(ctx, alice, m.ID)).Should(ContainElement(said.ID()))
+		})
+
+	It("members that were left out are seen typing and reading",
+		follows(sendJoinSection, "a server that is said to be in the room is believed about its users who aren't known yet, others are not"), func(ctx SpecContext) {
+			release := make(chan struct{})
+			defer close(release)
+			m := hostOmitting(ctx, mainVersion, 2, heldUntil(release))
+			typing := func(p *peer.Peer) {
+				GinkgoHelper()
+				Expect(p.SendEDU(ctx, sut.name, "m.typing", map[string]any{"room_id": m.ID, "user_id": p.User("memberb"), "typing": true})).To(Succeed())
+			}
+			elsewhere := newPeer()
+			typing(elsewhere)
+			typing(m.peer)
+			Expect(m.peer.SendEDU(ctx, sut.name, "m.receipt", map[string]any{string(m.ID): map[string]any{"m.read": map[string]any{
+				string(m.peer.User("membera")): map[string]any{"data": map[string]any{"ts": 1}, "event_ids": []string{"$read"}},
+			}}})).To(Succeed())
+			lazy := `{"room":{"rooms":["` + string(m.ID) + `"],"state":{"lazy_load_members":true}}}`
+			shown := func() string {
+				sync := raw(ctx, alice, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", lazy), nil)
+				return fmt.Sprint(sync["rooms"].(map[string]any)["join"].(map[string]any)[string(m.ID)].(map[string]any)["ephemeral"])
+			}
+			Eventually(shown).Should(And(ContainSubstring(string(m.peer.User("memberb"))), ContainSubstring("$read")))
+			Expect(shown()).NotTo(ContainSubstring(string(elsewhere.Name)))
 		})
 })
 

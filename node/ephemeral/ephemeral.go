@@ -136,6 +136,21 @@ func (e *Ephemeral) joined(ctx context.Context, room id.RoomID, user id.UserID) 
 	return ok && m.Membership == "join" && !m.OutOfRoom, err
 }
 
+// takesPart tells whether another server's user is taken to be in the room: joined, or, while the room's members aren't known here, of a
+// server that is said to be in it, where nothing is known of the user. Deployed servers do it alike.
+func (e *Ephemeral) takesPart(ctx context.Context, room id.RoomID, user id.UserID) (bool, error) {
+	m, known, err := e.config.Store.Membership(ctx, room, user)
+	if err != nil || known {
+		return m.Membership == "join" && !m.OutOfRoom, err
+	}
+	if partial, _, err := e.config.Store.Wholeness(ctx, room); err != nil || !partial {
+		return false, err
+	}
+	servers, err := e.config.Store.ServersIn(ctx, room)
+	_, in := servers[user.Server()]
+	return in, err
+}
+
 // mustBeJoined is the error for a user of ours who is not joined.
 func (e *Ephemeral) mustBeJoined(ctx context.Context, room id.RoomID, user id.UserID) error {
 	joined, err := e.joined(ctx, room, user)

@@ -126,7 +126,7 @@ func (e *Ephemeral) flushIncoming(ctx context.Context) {
 func (e *Ephemeral) saveIncoming(ctx context.Context, receipts map[receiptKey]store.Receipt) error {
 	var good []store.Receipt
 	for _, r := range receipts {
-		ok, err := e.joined(ctx, r.Room, r.User)
+		ok, err := e.takesPart(ctx, r.Room, r.User)
 		if ok && err == nil {
 			ok, err = e.ahead(ctx, r)
 		}

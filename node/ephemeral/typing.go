@@ -51,7 +51,7 @@ func (e *Ephemeral) receiveTyping(ctx context.Context, origin id.ServerName, con
 	}
 	for _, check := range []func() (bool, error){
 		func() (bool, error) { return e.allowed(ctx, room, origin) }, // of a room in memory; a denial reads nothing
-		func() (bool, error) { return e.joined(ctx, room, user) },
+		func() (bool, error) { return e.takesPart(ctx, room, user) },
 	} {
 		if ok, err := check(); err != nil || !ok {
 			return err

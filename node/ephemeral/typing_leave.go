@@ -22,7 +22,7 @@ func (e *Ephemeral) endOfLeavers(ctx context.Context, notices []store.Notice, lo
 	for _, room := range e.typing.where(rooms, lost) {
 		users, _ := e.typing.in(room)
 		for _, user := range users {
-			switch joined, err := e.joined(ctx, room, user); {
+			switch joined, err := e.takesPart(ctx, room, user); {
 			case err != nil:
 				return err
 			case !joined:
