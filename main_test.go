@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"hanse/federation/signedjson"
+	"hanse/keys"
 	"hanse/node/admin"
 	"hanse/node/doctor"
 )
@@ -33,6 +36,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		"unknown key":                                {"rooms", "--config", "testdata/unknown.yaml"},
 		"give one user, as in hanse users lock":      {"users", "lock"},
 		`"lok" is none of them`:                      {"users", "lok", "alice"},
+		"no such file or directory; the first start": {"keys", "--data-dir", folder},
+		"signing key file: open":                     {"keys", "rotate", "--data-dir", folder},
 		"which server?":                              {"doctor"},
 		`unknown command "list"`:                     {"conformance", "list"},
 	} {
@@ -69,10 +74,33 @@ func TestExitCodesOfTheDoctor(t *testing.T) {
 }
 
 func TestEveryCommandHelps(t *testing.T) {
-	for _, name := range []string{"serve", "doctor", "explain", "peers", "rooms", "users", "trace", "testnet", "config"} {
+	for _, name := range []string{"serve", "doctor", "explain", "peers", "rooms", "users", "keys", "trace", "testnet", "config"} {
 		if out, err := run(t, name, "--help"); err != nil || !strings.Contains(out, "hanse "+name) {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}
+	}
+}
+
+func TestKeysAreListedAndRotated(t *testing.T) {
+	folder := t.TempDir()
+	first, err := keys.LoadOrCreate(filepath.Join(folder, "signing.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"keys"}, {"keys", "rotate"}, {"keys"}} {
+		out, err := run(t, append(args, "--data-dir", folder)...)
+		if err != nil || !strings.Contains(out, string(first.Current.ID)) || !strings.Contains(out, " signs ") {
+			t.Errorf("%v: %v: %s", args, err, out)
+		}
+		if strings.Contains(out, signedjson.EncodeBase64(first.Current.Private.Seed())) {
+			t.Errorf("%v tells a private key: %s", args, out)
+		}
+	}
+	out, err := run(t, "keys", "--json", "--data-dir", folder)
+	var list []shownKey
+	if err := errors.Join(err, json.Unmarshal([]byte(out), &list)); err != nil || len(list) != 2 || list[0].State != "current" || list[0].Expired != 0 ||
+		list[1].ID != first.Current.ID || list[1].State != "old" || list[1].Expired == 0 || list[1].Public != signedjson.EncodeBase64(first.Current.Public()) {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

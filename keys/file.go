@@ -63,23 +63,19 @@ func Generate() (SigningKey, error) {
 
 // create writes a new file of mode 0600 in one step: it is there whole or not at all. A file that is there stays.
 func create(path, text string) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".signing-key-*") // mode 0600
+	temp, err := write(path, text)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name())
-	_, err = temp.WriteString(text)
-	if err == nil {
-		err = temp.Sync()
+	defer os.Remove(temp)
+	err = os.Link(temp, path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = os.Rename(temp, path) // a file system without hard links
 	}
-	if err := errors.Join(err, temp.Close()); err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	err = os.Link(temp.Name(), path)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	return os.Rename(temp.Name(), path) // a file system without hard links
+	return syncFolder(filepath.Dir(path))
 }
 
 // LoadFile reads the signing key file at path. The error says what to do about it; fs.ErrNotExist is in its chain
@@ -147,7 +143,7 @@ func (f *KeyFile) addLine(fields []string) error {
 	if err != nil {
 		return err
 	}
-	if f.has(keyID) {
+	if f.Lists(keyID) {
 		return fmt.Errorf("the key %s is there twice", keyID)
 	}
 	key, err := signedjson.DecodeBase64(fields[len(fields)-1])
@@ -171,7 +167,8 @@ func (f *KeyFile) addLine(fields []string) error {
 	return nil
 }
 
-func (f *KeyFile) has(keyID id.KeyID) bool {
+// Lists tells whether the file has a key of that ID, in use or old.
+func (f *KeyFile) Lists(keyID id.KeyID) bool {
 	_, old := f.Old[keyID]
 	return old || slices.ContainsFunc(f.signing(), func(k SigningKey) bool { return k.ID == keyID })
 }

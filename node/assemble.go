@@ -36,7 +36,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.keyID = file.Current.ID
+	n.key = file.Current
 	if err := n.outbound(file); err != nil {
 		return err
 	}

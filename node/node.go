@@ -44,8 +44,8 @@ import (
 type Node struct {
 	config    Config
 	name      id.ServerName
-	network   Network  // nil: the machine's
-	keyID     id.KeyID // of the key that signs
+	network   Network // nil: the machine's
+	key       keys.SigningKey
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
 	metrics   *metrics
@@ -131,31 +131,13 @@ func openStore(ctx context.Context, config Config, log *slog.Logger) (*store.Sto
 	return s, nil
 }
 
-// openKeys reads the signing keys, or makes them at the very first start: a server that comes back with another key is
-// not believed by the others, so a missing file is not replaced silently.
-func openKeys(ctx context.Context, config Config, s *store.Store) (*keys.KeyFile, error) {
-	used, before, err := s.OwnKeyUsed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(config.SigningKey); errors.Is(err, fs.ErrNotExist) && before {
-		return nil, fmt.Errorf("signing_key: %s is missing, but this server has signed with the key %s before; "+
-			"restore the file from a backup, or set signing_key to where it is", config.SigningKey, used)
-	}
-	file, err := keys.LoadOrCreate(config.SigningKey)
-	if err != nil {
-		return nil, fmt.Errorf("signing_key: %w", err)
-	}
-	return file, nil
-}
-
 // Run answers until ctx ends, then stops in the reverse order of the data's way: listeners, rooms and readers, committer,
 // database. Requests that are under way may end, for a bounded time.
 func (n *Node) Run(ctx context.Context) error {
 	// What writes outlives what asks it to: each stage has a context of its own, ended after the one before.
 	life := context.WithoutCancel(ctx)
 	committer := stage(life, n.store.Run)
-	if err := n.store.SetOwnKeyUsed(life, n.keyID); err != nil {
+	if err := n.store.SetOwnKeyUsed(life, n.key.ID, n.key.Public()); err != nil {
 		return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 	}
 	if err := n.delivery.Open(life); err != nil {

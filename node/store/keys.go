@@ -4,8 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
 
 	"hanse/federation/id"
+	"hanse/federation/signedjson"
 	"hanse/keys"
 )
 
@@ -43,19 +47,23 @@ func (s *Store) SaveKeys(ctx context.Context, documents []keys.ServerKeys) error
 	})
 }
 
-// OwnKeyUsed tells which signing key this server used last; false before [Store.SetOwnKeyUsed]. A node refuses to start with
-// another key file than the one its events were signed with, unless that still lists the key.
-func (s *Store) OwnKeyUsed(ctx context.Context) (id.KeyID, bool, error) {
-	var key id.KeyID
-	found, err := s.read.found(ctx, "SELECT value FROM meta WHERE name = 'own_key'", nil, &key)
-	return key, found, err
+// OwnKeyUsed tells which signing key this server used last, and its public half, which is nil where an older build noted it; false
+// before [Store.SetOwnKeyUsed]. A node refuses to start with a key file that doesn't list it.
+func (s *Store) OwnKeyUsed(ctx context.Context) (key id.KeyID, public ed25519.PublicKey, used bool, err error) {
+	var value string
+	used, err = s.read.found(ctx, "SELECT value FROM meta WHERE name = 'own_key'", nil, &value)
+	name, encoded, _ := strings.Cut(value, " ")
+	if decoded, err := signedjson.DecodeBase64(encoded); err == nil && len(decoded) == ed25519.PublicKeySize {
+		public = decoded
+	}
+	return id.KeyID(name), public, used, err
 }
 
 // SetOwnKeyUsed notes which signing key this server uses.
-func (s *Store) SetOwnKeyUsed(ctx context.Context, key id.KeyID) error {
+func (s *Store) SetOwnKeyUsed(ctx context.Context, key id.KeyID, public ed25519.PublicKey) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
 		_, err := t.exec(`INSERT INTO meta (name, value) VALUES ('own_key', $1)
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(key))
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(key)+" "+signedjson.EncodeBase64(public))
 		return err
 	})
 }
