@@ -13,8 +13,9 @@ KILLS ?= 1000
 # How many runs of each room version `make sim` makes, on all processors; SEED is the first one's, by the clock if it isn't given.
 SEEDS ?= 2000
 SEED ?= 0
-# How long `make interop-chaos` breaks things; SEED is its too.
+# How long `make interop-chaos` breaks things, and with whom: synapse, or hanse, whose rounds are the quickest; SEED is its too.
 CHAOS ?= 10m
+PEER ?= synapse
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
@@ -76,11 +77,13 @@ interop-dendrite:
 	$(GO) run . conformance run --processes 2 --adapter conformance/adapters/dendrite.sh --names literals --patience 6s \
 		--room-version 1,2,3,4,5,6,7,8,9,10,11 --expected conformance/adapters/dendrite.expected
 
-# Two Hanse servers and Synapse, whose users do to each other what they may while links are cut and servers are killed: they must
-# agree afterwards. A seed repeats what is done, not what comes of it. Not part of .ci/run.
+# Two Hanse servers and Synapse, or a third one, whose users do to each other what they may while links are cut and servers are
+# killed: they must agree afterwards. A seed repeats what is done, not what comes of it. What the servers stored and logged is in
+# .build/chaos then. Not part of .ci/run.
 interop-chaos:
-	./conformance/adapters/synapse-install.sh
-	HANSE_INTEROP=synapse $(GO) test -count=1 -timeout 0 -v -run TestChaos ./conformance/interop -chaos $(CHAOS) -seed $(SEED)
+	if [ -x conformance/adapters/$(PEER)-install.sh ]; then ./conformance/adapters/$(PEER)-install.sh; fi
+	rm -rf .build/chaos && mkdir -p .build/chaos
+	HANSE_INTEROP=$(PEER) $(GO) test -count=1 -timeout 0 -v -run TestChaos ./conformance/interop -artifacts -outputdir $(CURDIR)/.build/chaos -chaos $(CHAOS) -seed $(SEED)
 
 # Hostile inputs, overload for a minute of each kind, ten minutes of mixed load; on a machine that does nothing else.
 hostile:

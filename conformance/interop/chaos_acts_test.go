@@ -1,10 +1,15 @@
 package interop
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
+
+	"hanse/testnet/user"
 )
 
 // deed is what somebody does.
@@ -38,6 +43,21 @@ func (d deed) set(ctx context.Context, eventType string, content map[string]any)
 // member does something to a member.
 func (d deed) member(ctx context.Context, what string) (string, error) {
 	return "", do(ctx, d.by.User, "rooms/"+d.room.ID+"/"+what, map[string]any{"user_id": d.to.ID})
+}
+
+// users are those whose membership in the room, as far as the one who acts sees, is a given one.
+func (d deed) users(ctx context.Context, membership string) ([]string, error) {
+	all, err := members(ctx, d.by.User, d.room.ID)()
+	maps.DeleteFunc(all, func(_, m string) bool { return m != membership })
+	return slices.Sorted(maps.Keys(all)), err
+}
+
+// each has all users of the server of the one who acts do something. The error is the first of them.
+func (d deed) each(do func(p *person) error) (err error) {
+	for _, p := range d.crews[d.by.server] {
+		err = cmp.Or(err, do(p))
+	}
+	return err
 }
 
 // relates is a message that relates to an event.
@@ -78,13 +98,75 @@ var acts = map[string]func(context.Context, deed) (string, error){
 		return d.set(ctx, "m.room.topic", map[string]any{"topic": d.text()})
 	},
 	"history": func(ctx context.Context, d deed) (string, error) {
-		visibility := []string{"shared", "world_readable"}[d.number%2]
+		visibility := []string{"shared", "world_readable", "invited", "joined"}[d.number%4]
 		return d.set(ctx, "m.room.history_visibility", map[string]any{"history_visibility": visibility})
 	},
 	"door": func(ctx context.Context, d deed) (string, error) {
-		content := map[string]any{"join_rule": []string{"public", "public", "invite", "knock", "restricted"}[d.number%5]}
+		content := map[string]any{"join_rule": []string{"public", "public", "invite", "knock", "restricted", "knock_restricted"}[d.number%6]}
 		content["allow"] = []any{map[string]any{"type": "m.room_membership", "room_id": d.other}}
 		return d.set(ctx, "m.room.join_rules", content)
+	},
+	"answer": func(ctx context.Context, d deed) (string, error) { // one who knocks
+		knocking, err := d.users(ctx, "knock")
+		if len(knocking) == 0 {
+			return "", err
+		}
+		body := map[string]any{"user_id": knocking[d.number%len(knocking)]}
+		return "", do(ctx, d.by.User, "rooms/"+d.room.ID+"/"+[]string{"invite", "kick", "ban"}[d.number%3], body)
+	},
+	"reply": func(ctx context.Context, d deed) (string, error) { // to an invite
+		d.by.mu.Lock()
+		invited := slices.Sorted(maps.Keys(d.by.invites))
+		d.by.mu.Unlock()
+		if len(invited) == 0 {
+			return "", nil
+		}
+		room := invited[d.number%len(invited)]
+		if d.number%2 == 0 {
+			return "", d.by.Leave(ctx, room)
+		}
+		_, err := d.by.Join(ctx, room, d.via()...)
+		return "", err
+	},
+	"pardon": func(ctx context.Context, d deed) (string, error) {
+		banned, err := d.users(ctx, "ban")
+		banned = slices.DeleteFunc(banned, func(name string) bool { return strings.HasPrefix(name, "@nobody") })
+		if len(banned) == 0 {
+			return "", err
+		}
+		return "", do(ctx, d.by.User, "rooms/"+d.room.ID+"/unban", map[string]any{"user_id": banned[d.number%len(banned)]})
+	},
+	"exodus": func(ctx context.Context, d deed) (string, error) {
+		return "", d.each(func(p *person) error { return p.Leave(ctx, d.room.ID) })
+	},
+	"return": func(ctx context.Context, d deed) (string, error) {
+		return "", d.each(func(p *person) error {
+			_, err := p.Join(ctx, d.room.ID, d.via()...)
+			return err
+		})
+	},
+	"acl": func(ctx context.Context, d deed) (string, error) {
+		deny := []string{d.to.server.orders.BindAddr.String()}
+		if d.to.server == d.by.server || d.number%2 == 0 {
+			deny = nil
+		}
+		return d.set(ctx, "m.room.server_acl", map[string]any{"allow": []string{"*"}, "deny": deny})
+	},
+	"upgrade": func(ctx context.Context, d deed) (string, error) {
+		if d.number%4 > 0 { // it ends a room
+			return "", nil
+		}
+		return "", do(ctx, d.by.User, "rooms/"+d.room.ID+"/upgrade", map[string]any{"new_version": "11"})
+	},
+	"efface": func(ctx context.Context, d deed) (string, error) { // what makes the state
+		state, err := d.by.State(ctx, d.room.ID)
+		state = slices.DeleteFunc(state, func(e user.Event) bool {
+			return e.Type == "m.room.create" || e.Type == "m.room.server_acl" // Synapse takes neither back
+		})
+		if len(state) == 0 {
+			return "", err
+		}
+		return redact(ctx, d.by.User, d.room.ID, state[d.number%len(state)].ID, d.number)
 	},
 	"power": func(ctx context.Context, d deed) (string, error) {
 		var levels map[string]any
@@ -92,7 +174,7 @@ var acts = map[string]func(context.Context, deed) (string, error){
 		if err := d.by.Call(ctx, "GET", path, nil, nil, &levels); err != nil {
 			return "", err
 		}
-		if users, ok := levels["users"].(map[string]any); ok && (d.room.version != "12" || d.to != d.room.maker) {
+		if users, ok := levels["users"].(map[string]any); ok && !slices.Contains(d.room.creators, d.to) {
 			users[d.to.ID] = []int{0, 50, 75, 100}[d.number%4]
 		}
 		return d.set(ctx, "m.room.power_levels", levels)
@@ -103,26 +185,49 @@ var acts = map[string]func(context.Context, deed) (string, error){
 		if err := d.by.Call(ctx, "PUT", path, nil, map[string]any{"room_id": d.room.ID}, nil); err != nil {
 			return "", err
 		}
+		if d.number%4 == 0 {
+			return "", d.by.Call(ctx, "DELETE", path, nil, nil, nil)
+		}
 		return d.set(ctx, "m.room.canonical_alias", map[string]any{"alias": alias})
 	},
 	"name": func(ctx context.Context, d deed) (string, error) {
 		path := "/_matrix/client/v3/profile/" + url.PathEscape(d.by.ID) + "/displayname"
 		return "", d.by.Call(ctx, "PUT", path, nil, map[string]any{"displayname": d.text()}, nil)
 	},
-	"keys": func(ctx context.Context, d deed) (string, error) {
-		key := func(n int) string { return fmt.Sprintf("%043d", n) }
-		return "", d.by.Call(ctx, "POST", "/_matrix/client/v3/keys/upload", nil, map[string]any{"device_keys": map[string]any{
-			"user_id": d.by.ID, "device_id": d.by.DeviceID, "algorithms": []string{"m.olm.v1.curve25519-aes-sha2"},
-			"keys":       map[string]any{"ed25519:" + d.by.DeviceID: key(d.number), "curve25519:" + d.by.DeviceID: key(d.number + 1)},
-			"signatures": map[string]any{d.by.ID: map[string]any{"ed25519:" + d.by.DeviceID: strings.Repeat("A", 86)}},
-		}}, nil)
+	"keys": func(ctx context.Context, d deed) (string, error) { return "", upload(ctx, d.by.User, d.number) },
+	"login": func(ctx context.Context, d deed) (string, error) {
+		other := user.New(d.by.URL)
+		defer other.Close()
+		if err := other.Login(ctx, d.by.ID, password); err != nil {
+			return "", err
+		}
+		if err := upload(ctx, other, d.number); err != nil || d.number%2 == 0 {
+			return "", err
+		}
+		return "", do(ctx, other, "logout", map[string]any{})
 	},
 	"device": func(ctx context.Context, d deed) (string, error) {
-		err := d.by.SendToDevice(ctx, "org.example.chaos", d.to.ID, d.to.DeviceID, map[string]any{"body": d.text()})
+		d.by.turn.Lock()
+		defer d.by.turn.Unlock()
+		d.by.sent[d.to]++
+		m := message{From: d.by.ID, Number: d.by.sent[d.to]}
+		err := d.by.SendToDevice(ctx, "org.example.chaos", d.to.ID, d.to.DeviceID, m)
 		if err == nil {
 			d.to.mu.Lock()
-			d.to.owed[d.text()] = true
+			d.to.owed[m] = true
 			d.to.mu.Unlock()
+		}
+		return "", err
+	},
+	"file": func(ctx context.Context, d deed) (string, error) {
+		var answer struct {
+			URI string `json:"content_uri"`
+		}
+		err := d.by.Call(ctx, "POST", "/_matrix/media/v3/upload", nil, map[string]any{"body": d.text()}, &answer)
+		if err == nil {
+			d.mu.Lock()
+			d.files = append(d.files, strings.TrimPrefix(answer.URI, "mxc://"))
+			d.mu.Unlock()
 		}
 		return "", err
 	},
@@ -137,3 +242,6 @@ var acts = map[string]func(context.Context, deed) (string, error){
 		return "", d.by.Call(ctx, "PUT", path, nil, map[string]any{"typing": true, "timeout": 2000}, nil)
 	},
 }
+
+// clashing are acts that those who have power do at once, on all servers.
+var clashing = []string{"power", "door", "topic", "history", "acl", "ban", "kick", "invite", "unban", "answer", "name"}

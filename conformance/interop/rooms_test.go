@@ -83,14 +83,19 @@ func create(ctx context.Context, u *user.User, options map[string]any) string {
 func state(ctx context.Context, u *user.User, room string) func() (map[string]string, error) {
 	return func() (map[string]string, error) {
 		list, err := u.State(ctx, room)
-		events := map[string]string{}
-		for _, e := range list {
-			if e.StateKey != nil {
-				events[e.Type+" "+*e.StateKey] = e.ID
-			}
-		}
-		return events, err
+		return byKey(list), err
 	}
+}
+
+// byKey are the IDs of state events by type and state key.
+func byKey(list []user.Event) map[string]string {
+	events := map[string]string{}
+	for _, e := range list {
+		if e.StateKey != nil {
+			events[e.Type+" "+*e.StateKey] = e.ID
+		}
+	}
+	return events
 }
 
 // agree waits until both servers have the same state.

@@ -281,8 +281,15 @@ type SyncAnswer struct {
 	Presence struct {
 		Events []Event `json:"events"`
 	} `json:"presence"`
+	DeviceLists struct {
+		Changed []string `json:"changed"`
+	} `json:"device_lists"`
 	Rooms struct {
 		Join map[string]struct {
+			Unread struct {
+				Notifications int `json:"notification_count"`
+				Highlights    int `json:"highlight_count"`
+			} `json:"unread_notifications"`
 			State struct {
 				Events []Event `json:"events"`
 			} `json:"state"`
