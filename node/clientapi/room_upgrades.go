@@ -110,7 +110,7 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 			}
 		case e.Type() == "m.room.power_levels":
 			var err error
-			if levels, err = levelsFor(rules, user, creators, createdBy(user, state), e.Content()); err != nil {
+			if levels, err = levelsFor(rules, user, creators, above(state), e.Content()); err != nil {
 				return "", err
 			}
 			create.PowerLevelOverride = levels.first
@@ -184,17 +184,24 @@ func (a *API) movedAliases(content []byte) (json.RawMessage, bool) {
 	return raw, err == nil && len(moved) > 0
 }
 
-// createdBy tells whether a user is one of those who stand above all power levels in a room.
-func createdBy(user id.UserID, state []*event.Event) bool {
-	return slices.ContainsFunc(state, func(e *event.Event) bool {
-		return e.Is("m.room.create", "") && e.Rules().PrivilegedCreators && slices.Contains(authrules.Creators(e), user)
-	})
+// above are the users who stand above all power levels in a room.
+func above(state []*event.Event) []id.UserID {
+	for _, e := range state {
+		if e.Is("m.room.create", "") && e.Rules().PrivilegedCreators {
+			return authrules.Creators(e)
+		}
+	}
+	return nil
 }
 
+// highestLevel is the highest power level that canonical JSON can say.
+const highestLevel = 1<<53 - 1
+
 // levelsFor makes the old power levels fit for the new room. Where creators stand above all levels they must not be
-// listed, and an upgrade must need more than other state; elsewhere the one who makes the room needs the level for it, and
-// keeps it if they stood above all levels (above) in the old one.
-func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, above bool, content []byte) (newLevels, error) {
+// listed, and an upgrade must need more than other state; elsewhere the one who makes the room needs the level for it. Those who
+// stood above all levels in the old room (above) have the highest in such a one, and others less, as by Synapse: who could do
+// everything would be nobody there.
+func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, above []id.UserID, content []byte) (newLevels, error) {
 	levels, err := parseLevels(content)
 	if err != nil {
 		return newLevels{}, err
@@ -212,11 +219,17 @@ func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, abov
 		first, err := levels.with(map[string]levelMap{"users": users, "events": events})
 		return newLevels{first: first}, err
 	}
-	own, need := level(users[string(user)], level(levels["users_default"], 0)), levels.needed()
-	if above {
-		own = max(own, need, 100)
-		users[string(user)] = json.RawMessage(strconv.FormatInt(own, 10))
+	if len(above) > 0 {
+		for name, raw := range users {
+			if level(raw, 0) >= highestLevel {
+				users[name] = json.RawMessage(strconv.FormatInt(highestLevel-1, 10))
+			}
+		}
+		for _, creator := range above {
+			users[string(creator)] = json.RawMessage(strconv.FormatInt(highestLevel, 10))
+		}
 	}
+	own, need := level(users[string(user)], level(levels["users_default"], 0)), levels.needed()
 	final, err := levels.with(map[string]levelMap{"users": users})
 	if err != nil || own >= need {
 		return newLevels{first: final}, err

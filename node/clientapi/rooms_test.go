@@ -278,6 +278,16 @@ var _ = Describe("upgrades", func() {
 		Expect(alice.state(fresh, "m.room.power_levels", "")["users"]).To(BeEmpty())
 		Expect(alice.state(fresh, "m.room.power_levels", "")["events"]).To(HaveKeyWithValue("m.room.tombstone", 60.0))
 		Expect(alice.state(fresh, "m.room.create", "")).To(HaveKeyWithValue("additional_creators", []any{bob.id}))
+		// Creators stay above everybody where there are no levels above all.
+		room = alice.room(obj{"preset": "public_chat", "room_version": "12", "creation_content": obj{"additional_creators": []string{bob.id}},
+			"power_level_content_override": obj{"users": obj{carol.id: 1<<53 - 1, "@dora:hanse.test": 30, "@far:far.test": 200}}})
+		fine(carol.post("/join/"+esc(room), obj{}))
+		for _, p := range []*person{alice, carol} {
+			fresh = fine(p.post("/rooms/"+esc(room)+"/upgrade", obj{"new_version": "11"})).text("replacement_room")
+			Expect(p.state(fresh, "m.room.power_levels", "")["users"]).To(Equal(obj{
+				alice.id: float64(1<<53 - 1), bob.id: float64(1<<53 - 1), carol.id: float64(1<<53 - 2), "@dora:hanse.test": 30.0, "@far:far.test": 200.0,
+			}))
+		}
 		refused(alice.post("/rooms/"+esc(room)+"/upgrade", obj{"new_version": "99"}), 400, "M_UNSUPPORTED_ROOM_VERSION")
 		refused(alice.post("/rooms/"+esc(room)+"/upgrade", obj{}), 400, "M_MISSING_PARAM")
 	})
