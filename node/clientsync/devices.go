@@ -130,10 +130,11 @@ func (s *Syncer) DeviceLists(ctx context.Context, user id.UserID, since, upto st
 			if m.User == user {
 				continue
 			}
-			if m.Membership == "join" {
-				changed[m.User] = true
-			} else {
+			switch m.Membership {
+			case "leave", "ban":
 				candidates[m.User] = true
+			default: // who is invited gets what is said from now on, too: clients begin with their devices, as by Synapse
+				changed[m.User] = true
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hanse/federation/id"
+	"hanse/node/rooms"
 	"hanse/node/store"
 )
 
@@ -114,6 +115,31 @@ func TestDevicesWakeWhoSharesARoom(t *testing.T) {
 	if answer := c.sync(t, r); len(answer.Devices.OneTimeKeys) != 0 || len(answer.Devices.ToDevice) != 0 {
 		t.Errorf("at the end %+v", answer.Devices)
 	}
+}
+
+// TestWhoIsInvitedIsChanged: clients look at the devices of who is invited, until the invite is rejected.
+func TestWhoIsInvitedIsChanged(t *testing.T) {
+	c := newChat(t, 1)
+	ctx := context.Background()
+	alice, carol := c.users[0], id.UserID("@carol:hanse.test")
+	since := c.sync(t, Request{User: alice, Initial: true}).Next
+	tell := func(changed, left []id.UserID) {
+		t.Helper()
+		now := c.sync(t, Request{User: alice, Since: since}).Next
+		lists, err := c.syncer.DeviceLists(ctx, alice, since.Position, now.Position)
+		if err != nil || !slices.Equal(lists.Changed, changed) || !slices.Equal(lists.Left, left) {
+			t.Errorf("%+v, %v", lists, err)
+		}
+		since = now
+	}
+	if err := c.rooms.Invite(ctx, rooms.MembershipRequest{Room: c.room, Sender: alice, Target: carol}); err != nil {
+		t.Fatal(err)
+	}
+	tell([]id.UserID{carol}, nil)
+	if err := c.rooms.Leave(ctx, carol, c.room, ""); err != nil {
+		t.Fatal(err)
+	}
+	tell(nil, []id.UserID{carol})
 }
 
 // TestWhoHasLeftIsNotChanged: of somebody whose devices have changed and who has left since the client is told the latter, unless they
