@@ -41,6 +41,11 @@ func NodeConfig(getenv func(string) string) (node.Config, error) {
 	config.Registration.Open = true
 	config.Registration.SharedSecret = orders.SharedSecret
 	config.RateLimits.Disabled = true
+	if orders.AppserviceDir != "" {
+		if config.ApplicationServices, err = filepath.Glob(filepath.Join(orders.AppserviceDir, "*.yaml")); err != nil {
+			return node.Config{}, err
+		}
+	}
 	config.Rooms.DefaultVersion = orders.RoomVersion
 	if orders.RoomVersion == "" {
 		config.Rooms.DefaultVersion = "10"

@@ -329,6 +329,16 @@ func TestNodeConfigFollowsTheOrders(t *testing.T) {
 		config.Client.Listen[0] != "127.0.0.9:8008" || config.Federation.Listen[0] != "127.0.0.9:8448" {
 		t.Errorf("%+v", config)
 	}
+	for _, name := range []string{"irc.yaml", "notes.txt"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env["APPSERVICE_DIR"] = dir
+	config, err = NodeConfig(func(name string) string { return env[name] })
+	if want := []string{filepath.Join(dir, "irc.yaml")}; err != nil || !slices.Equal(config.ApplicationServices, want) {
+		t.Errorf("application services %v, %v", config.ApplicationServices, err)
+	}
 	orders, err := adapter.OrdersFrom(func(name string) string { return env[name] })
 	if err != nil || !slices.Contains(orders.Environ(), "SERVER_NAME=[::1]:8448") {
 		t.Errorf("%+v, %v", orders, err)
