@@ -63,6 +63,9 @@ func (s *step) extend(e *event.Event, status Status, history bool) error {
 		}
 	}
 	next := s.forward.without(below)
+	if !above && s.strays(e, next) {
+		return nil
+	}
 	if !above {
 		next = next.with(e.ID())
 	}
@@ -102,6 +105,7 @@ func (s *step) below(e *event.Event, status Status) (map[id.EventID]bool, error)
 				continue
 			}
 			found[p], s.above[p] = true, true
+			delete(s.m.strays, p)
 			if s.forward.has(p) {
 				continue // accepted
 			}

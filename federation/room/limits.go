@@ -54,6 +54,9 @@ const (
 	// may stay that is an ancestor of another, which is harmless: it is merged by our next event.
 	maxWalk = 100
 
+	// maxStrays bounds the events that a server from outside has brought and nobody has vouched for. What is beyond it is taken like any other.
+	maxStrays = 1000
+
 	// maxUnsure bounds the events that are judged while the state isn't whole. They are judged again in one step, of about a second
 	// at this number; what comes beyond it is dropped, and asked for when the state is whole.
 	maxUnsure = 20_000

@@ -180,7 +180,7 @@ func (s *step) provideState(c *chase, f Fetch, in Provide) (helped bool, err err
 		case e.ID() != f.At:
 			rest = append(rest, e)
 		case w == nil && e.RoomID() == s.m.roomID:
-			w = &waiting{event: e, origin: c.origin}
+			w = &waiting{event: e, origin: c.origin, outside: s.fromOutside(e, c.origin)}
 		}
 	}
 	if placed, err := s.placed(f.At); placed || err != nil {
@@ -191,7 +191,7 @@ func (s *step) provideState(c *chase, f Fetch, in Provide) (helped bool, err err
 		if err != nil || !ok {
 			return false, err
 		}
-		w = &waiting{event: stored.Event, origin: c.origin}
+		w = &waiting{event: stored.Event, origin: c.origin, outside: s.fromOutside(stored.Event, c.origin)}
 	}
 	if in.State == nil || in.State.At != f.At || len(in.State.State) > maxState {
 		return false, nil

@@ -51,7 +51,7 @@ func (s *step) takeIn(events []*event.Event, how arrival) error {
 	}
 	s.result.Verdicts = slices.Grow(s.result.Verdicts, len(events))
 	for _, e := range dag.SortTopologically(events) {
-		w := &waiting{event: e, origin: how.origin, staged: how.staged, backfill: how.backfill}
+		w := &waiting{event: e, origin: how.origin, staged: how.staged, backfill: how.backfill, outside: s.fromOutside(e, how.origin)}
 		known, err := s.known(e, how)
 		if err != nil {
 			return err
@@ -92,6 +92,7 @@ func (s *step) known(e *event.Event, how arrival) (bool, error) {
 	if w := s.m.waiting.byID[e.ID()]; w != nil {
 		if how.stage {
 			s.stage(w) // now it was acknowledged
+			w.outside = w.outside && s.fromOutside(e, how.origin)
 		}
 		s.verdict(Verdict{EventID: e.ID(), Status: Waiting, Duplicate: true})
 		return true, nil
@@ -102,6 +103,9 @@ func (s *step) known(e *event.Event, how arrival) (bool, error) {
 	}
 	if ok && !stored.Outlier {
 		s.verdict(Verdict{EventID: e.ID(), Status: stored.Status, Duplicate: true})
+		if how.stage {
+			s.vouch(e, how.origin)
+		}
 		return true, nil
 	}
 	return false, nil
@@ -133,6 +137,9 @@ func (s *step) settle(first *waiting, stage bool) error {
 		if !ready {
 			s.wait(w, stage && w == first)
 			continue
+		}
+		if w.outside {
+			s.foreign(w.event.ID())
 		}
 		c, err := s.judge(w.event, w.backfill)
 		if err != nil {
@@ -397,6 +404,11 @@ func (s *step) checkCurrentState(c *Committed) error {
 	current, err := s.currentState()
 	if err != nil {
 		return err
+	}
+	if s.onStray(c.Event) {
+		if current, err = s.resolve([]roomstate.Map{current, c.Before}); err != nil {
+			return err
+		}
 	}
 	if current, err = s.claimed(c.Event, current); err != nil {
 		return err

@@ -85,6 +85,7 @@ type Machine struct {
 	partial  *PartialState // nil: the state is whole
 	noted    noted         // while it isn't
 	waiting  waitingEvents
+	strays   map[id.EventID]bool // nil: none; see stray.go
 	cache    cache
 	// newcomers are kept in memory alone: after a restart the gap they bridge has most likely closed.
 	newcomers []newcomer

@@ -30,6 +30,7 @@ type step struct {
 	read    map[id.EventID]Stored        // asked of the source in this step; without an event: not there
 	above   map[id.EventID]bool          // known to be referenced (or not) by an accepted event
 	given   map[id.EventID]roomstate.Map // states before events, told by another server
+	outside map[id.EventID]bool          // a server from outside the room brought them, of others; nil: none
 	sends   []sending
 	relays  []Send // events of others that are passed on to newcomers
 	forward forward

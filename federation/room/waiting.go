@@ -16,6 +16,7 @@ type waiting struct {
 	staged   bool          // kept by the store until decided
 	itself   bool          // nobody has its prev events any more: ask for the state before it itself
 	backfill bool
+	outside  bool         // see stray.go
 	asked    bool         // nobody has better copies of its rejected auth events: judge it by what we have
 	prev     []id.EventID // prev events without a place here
 	auth     []id.EventID // unknown auth events, and those rejected for what may be a bad copy
