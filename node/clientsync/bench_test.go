@@ -187,3 +187,42 @@ func BenchmarkUnreadAnew(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkManyRooms has a user of 2,000 rooms begin, and be told that they are in one more. Neither may grow by more than the rooms.
+func BenchmarkManyRooms(b *testing.B) {
+	const count = 2000
+	c := newChat(b, 1)
+	create := func() {
+		_, err := c.rooms.Create(context.Background(), rooms.CreateRequest{Creator: c.users[0], Preset: "public_chat"})
+		if err != nil {
+			b.Error(err)
+		}
+	}
+	var creators sync.WaitGroup
+	for range 8 {
+		creators.Go(func() {
+			for range count / 8 {
+				create()
+			}
+		})
+	}
+	creators.Wait()
+	since := c.sync(b, Request{User: c.users[0], Initial: true}).Next
+	create()
+	b.Run("from the start", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if n := len(c.sync(b, Request{User: c.users[0], Initial: true}).Joined); n != count+2 {
+				b.Fatalf("%d rooms", n)
+			}
+		}
+	})
+	b.Run("one more", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if n := len(c.sync(b, Request{User: c.users[0], Since: since}).Joined); n != 1 {
+				b.Fatalf("%d rooms", n)
+			}
+		}
+	})
+}

@@ -135,7 +135,7 @@ func (s *Syncer) Senders(ctx context.Context, rows []store.EventRow) ([]*event.E
 			newest = row
 		}
 	}
-	before, _, err := s.store.StateBefore(ctx, oldest.Event.ID())
+	before, _, err := s.store.StateBeforeRow(ctx, oldest)
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,7 @@ func (s *Syncer) entries(ctx context.Context, rows []store.EventRow) ([]*entry, 
 		e := newEntry(row)
 		entries[i] = e
 		var err error
-		if e.before, e.placed, err = s.store.StateBefore(ctx, row.Event.ID()); err != nil {
+		if e.before, e.placed, err = s.store.StateBeforeRow(ctx, row); err != nil {
 			return nil, err
 		}
 		ids = append(ids, e.related()...)

@@ -126,7 +126,7 @@ func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) (
 		if row.Outlier || row.Status != room.Accepted {
 			continue
 		}
-		before, ok, err := r.store.StateBefore(ctx, row.Event.ID())
+		before, ok, err := r.store.StateBeforeRow(ctx, row)
 		if err != nil {
 			return nil, err
 		}

@@ -140,6 +140,9 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 		event: e.Event, room: w.ref, position: place, status: e.Status, rejection: e.Rejection, reason: e.Reason,
 		backfilled: e.Backfilled,
 	}
+	if !e.Outlier {
+		row.states = eventStates{true, e.Before.Hash(), e.After.Hash()}
+	}
 	var key []byte
 	switch {
 	case stored && e.Again && e.Outlier:

@@ -7,6 +7,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/federation/roomstate"
 )
 
 // storedEvent is a row of the events table. Immutable.
@@ -22,6 +23,13 @@ type storedEvent struct {
 	redactedBy id.EventID
 	txnDevice  string
 	txnID      string
+	states     eventStates
+}
+
+// eventStates are the root hashes of the states before and after an event.
+type eventStates struct {
+	known         bool // false of an outlier
+	before, after roomstate.Hash
 }
 
 func (e *storedEvent) outlier() bool { return e.position == 0 }
@@ -38,12 +46,12 @@ func (e *storedEvent) row() EventRow {
 	return EventRow{
 		Event: e.served(), RoomID: e.room.roomID, Position: e.position, Status: e.status, Rejection: e.rejection,
 		Reason: e.reason, Outlier: e.outlier(), Backfilled: e.backfilled, RedactedBy: e.redactedBy,
-		TxnDevice: e.txnDevice, TxnID: e.txnID,
+		TxnDevice: e.txnDevice, TxnID: e.txnID, states: e.states,
 	}
 }
 
 // eventOverhead is about what an event takes in memory beside its JSON.
-const eventOverhead = 700
+const eventOverhead = 770
 
 // eventCache keeps events that were written or read lately.
 type eventCache struct {

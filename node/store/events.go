@@ -30,6 +30,8 @@ type EventRow struct {
 	RedactedBy id.EventID // "" = not redacted
 	// TxnDevice and TxnID are the sender's device and its transaction ID, of an event sent through this server.
 	TxnDevice, TxnID string
+
+	states eventStates
 }
 
 // Gap is an event we have heard of as a parent and do not have: a backward extremity.
@@ -41,7 +43,7 @@ type Gap struct {
 
 // eventColumns are what eachEvent reads.
 const eventColumns = `events.event_id, events.room, events.position, events.status, events.backfilled, events.verdict,
-	events.redacted_by, events.txn_device, events.txn_id, events.json`
+	events.redacted_by, events.txn_device, events.txn_id, events.state_before, events.state_after, events.json`
 
 // eachEvent reads rows of eventColumns. The rows are read to their end before rooms are looked up: a statement that
 // asked for a second connection while it holds one could wait for ever.
@@ -49,7 +51,8 @@ func (s *Store) eachEvent(ctx context.Context, query string, args []any, use fun
 	var all []eventRow
 	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 		var r eventRow
-		err := rows.Scan(&r.eventID, &r.number, &r.position, &r.status, &r.backfilled, &r.verdict, &r.redactedBy, &r.device, &r.txnID, &r.json)
+		err := rows.Scan(&r.eventID, &r.number, &r.position, &r.status, &r.backfilled, &r.verdict, &r.redactedBy, &r.device, &r.txnID,
+			&r.before, &r.after, &r.json)
 		all = append(all, r)
 		return err
 	})
@@ -75,6 +78,7 @@ type eventRow struct {
 	verdict, json      []byte
 	redactedBy         sql.NullString
 	device, txnID      []byte
+	before, after      []byte
 }
 
 func (s *Store) loaded(ctx context.Context, r *eventRow) (*storedEvent, error) {
@@ -89,6 +93,9 @@ func (s *Store) loaded(ctx context.Context, r *eventRow) (*storedEvent, error) {
 	}
 	if e.rejection, e.reason, err = decodeVerdict(r.verdict); err != nil {
 		return nil, err
+	}
+	if e.states, err = decodeStates(r.before, r.after); err != nil {
+		return nil, fmt.Errorf("the stored event %s: %w", r.eventID, err)
 	}
 	if r.redactedBy.Valid {
 		e.redactedBy, e.redacted = id.EventID(r.redactedBy.String), e.event.Redacted()

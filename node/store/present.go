@@ -73,7 +73,7 @@ func (s *Store) Room(ctx context.Context, r id.RoomID) (RoomInfo, bool, error) {
 // CurrentState is a room's current state; empty for rooms whose state we don't have.
 func (s *Store) CurrentState(ctx context.Context, r id.RoomID) (roomstate.Map, error) {
 	if root, ok := s.present.states.get(r); ok {
-		return s.stateOf(ctx, root[:])
+		return s.stateOf(ctx, root)
 	}
 	version := s.events.version.Load()
 	var root []byte
@@ -81,7 +81,7 @@ func (s *Store) CurrentState(ctx context.Context, r id.RoomID) (roomstate.Map, e
 	if err != nil || !found {
 		return roomstate.Map{}, err
 	}
-	state, err := s.stateOf(ctx, root)
+	state, err := s.storedState(ctx, root)
 	if err == nil {
 		fill(s, s.present.states, r, state.Hash(), version)
 	}

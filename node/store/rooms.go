@@ -130,7 +130,7 @@ func (s *Store) LoadRoom(ctx context.Context, r id.RoomID) (room.Snapshot, bool,
 	if snap.Forward, err = decodeIDs[id.EventID](forward); err != nil {
 		return snap, false, err
 	}
-	if snap.Current, err = s.stateOf(ctx, state); err != nil {
+	if snap.Current, err = s.storedState(ctx, state); err != nil {
 		return snap, false, err
 	}
 	if snap.Servers, err = s.JoinedServers(ctx, r); err != nil {

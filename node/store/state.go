@@ -59,13 +59,39 @@ func hashBytes(m roomstate.Map) []byte {
 	return h[:]
 }
 
-// stateOf reads the state with a stored hash.
-func (s *Store) stateOf(ctx context.Context, stored []byte) (roomstate.Map, error) {
-	var root roomstate.Hash
-	if len(stored) != len(root) {
-		return roomstate.Map{}, fmt.Errorf("store: a state's hash of %d bytes", len(stored))
+// decodeHash reads a state's hash as stored.
+func decodeHash(stored []byte) (roomstate.Hash, error) {
+	if len(stored) != len(roomstate.Hash{}) {
+		return roomstate.Hash{}, fmt.Errorf("store: a state's hash of %d bytes", len(stored))
 	}
-	copy(root[:], stored)
+	return roomstate.Hash(stored), nil
+}
+
+// decodeStates reads the columns state_before and state_after. No hash after the event stands for the one before.
+func decodeStates(before, after []byte) (states eventStates, err error) {
+	if before == nil {
+		return eventStates{}, nil
+	}
+	states.known = true
+	if states.before, err = decodeHash(before); err != nil || after == nil {
+		states.after = states.before
+		return states, err
+	}
+	states.after, err = decodeHash(after)
+	return states, err
+}
+
+// storedState reads the state with a stored hash.
+func (s *Store) storedState(ctx context.Context, stored []byte) (roomstate.Map, error) {
+	root, err := decodeHash(stored)
+	if err != nil {
+		return roomstate.Map{}, err
+	}
+	return s.stateOf(ctx, root)
+}
+
+// stateOf reads the state with a hash.
+func (s *Store) stateOf(ctx context.Context, root roomstate.Hash) (roomstate.Map, error) {
 	if m, ok := s.state.maps.get(root); ok {
 		return m, nil
 	}
@@ -144,21 +170,29 @@ func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, allNew boo
 
 // StateBefore is the state before a stored event; false when it is an outlier or not stored.
 func (s *Store) StateBefore(ctx context.Context, e id.EventID) (roomstate.Map, bool, error) {
-	return s.stateAt(ctx, e, "state_before")
+	row, _, err := s.Event(ctx, e)
+	if err != nil {
+		return roomstate.Map{}, false, err
+	}
+	return s.StateBeforeRow(ctx, row)
+}
+
+// StateBeforeRow is the state before an event that was read; false when it was an outlier.
+func (s *Store) StateBeforeRow(ctx context.Context, row EventRow) (roomstate.Map, bool, error) {
+	if !row.states.known {
+		return roomstate.Map{}, false, nil
+	}
+	m, err := s.stateOf(ctx, row.states.before)
+	return m, err == nil, err
 }
 
 // StateAfter is the state after a stored event; false when it is an outlier or not stored.
 func (s *Store) StateAfter(ctx context.Context, e id.EventID) (roomstate.Map, bool, error) {
-	return s.stateAt(ctx, e, "COALESCE(state_after, state_before)")
-}
-
-func (s *Store) stateAt(ctx context.Context, e id.EventID, column string) (roomstate.Map, bool, error) {
-	var root []byte
-	found, err := s.eventColumns(ctx, e, column, &root)
-	if err != nil || !found || root == nil {
+	row, _, err := s.Event(ctx, e)
+	if err != nil || !row.states.known {
 		return roomstate.Map{}, false, err
 	}
-	m, err := s.stateOf(ctx, root)
+	m, err := s.stateOf(ctx, row.states.after)
 	return m, err == nil, err
 }
 
@@ -174,7 +208,7 @@ func (s *Store) CurrentStateAt(ctx context.Context, r id.RoomID, at Position) (r
 	if err != nil || !found {
 		return roomstate.Map{}, err
 	}
-	return s.stateOf(ctx, root)
+	return s.storedState(ctx, root)
 }
 
 // StateEvents reads the events of a state, redacted ones redacted: those of the keys asked for, or, if there are none,
