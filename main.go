@@ -155,6 +155,9 @@ func serveUntil(ctx context.Context, config node.Config) error {
 		return fmt.Errorf("the configuration can't be used:\n  %s", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	}
 	log := slog.New(config.LogHandler(os.Stderr))
+	for name, meant := range node.Misspelt(os.Environ()) {
+		log.Warn("an environment variable is no setting, and counts for nothing", "name", name, "probably_meant", meant)
+	}
 	server, err := node.New(ctx, config, log)
 	if err != nil {
 		return err

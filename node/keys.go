@@ -49,8 +49,11 @@ func withoutKey(used id.KeyID, public ed25519.PublicKey) string {
 // Keys are the signing keys of the server that has a configuration, as its file lists them.
 func Keys(config Config) (*keys.KeyFile, error) {
 	file, err := keys.LoadFile(config.withDefaults().SigningKey)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w; the first start of the server makes it, or name its configuration by --config, or its data folder by --data-dir", err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w; ask as the user that hanse runs as", err)
 	}
 	return file, err
 }

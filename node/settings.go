@@ -1,12 +1,14 @@
 package node
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"reflect"
 	"regexp"
 	"slices"
@@ -18,6 +20,9 @@ import (
 
 //go:embed config.go
 var configSource string // the manual is made from its comments
+
+// envPrefix begins the names of all environment variables that are settings.
+const envPrefix = "HANSE_"
 
 // Setting is one thing that can be set in Config.
 type Setting struct {
@@ -31,7 +36,7 @@ type Setting struct {
 
 // Env is the environment variable of the setting.
 func (s Setting) Env() string {
-	return "HANSE_" + strings.ToUpper(strings.ReplaceAll(s.Path, ".", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.Path, ".", "_"))
 }
 
 // Flag is the flag of the setting, without the dashes before it.
@@ -174,8 +179,16 @@ func kindWord(kind reflect.Kind) string {
 func ReadConfig(name string, data []byte) (Config, error) {
 	var config Config
 	var document yaml.Node
-	if err := yaml.Unmarshal(data, &document); err != nil {
-		return config, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	if err := decoder.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
+		text := strings.TrimPrefix(err.Error(), "yaml: ")
+		if bytes.Contains(data, []byte("\n\t")) && strings.Contains(text, "cannot start any token") {
+			text += "; lines are indented with spaces, not with tabs"
+		}
+		return config, fmt.Errorf("%s: %s", name, text)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return config, fmt.Errorf("%s: has a second document, from a line --- on; put all settings into one", name)
 	}
 	if document.IsZero() {
 		return config, nil
@@ -258,6 +271,28 @@ func fieldByKey(t reflect.Type, key string) (reflect.StructField, bool) {
 		}
 	}
 	return reflect.StructField{}, false
+}
+
+// Misspelt are the environment variables, of those given as NAME=value, that are no settings but nearly, each with the one that is
+// probably meant. Others with the same prefix are somebody else's.
+func Misspelt(environment []string) map[string]string {
+	meant := map[string]string{}
+	for _, variable := range environment {
+		name, _, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, envPrefix) {
+			continue
+		}
+		best, distance := "", 3
+		for _, setting := range Settings() {
+			if d := editDistance(name, setting.Env()); d < distance {
+				best, distance = setting.Env(), d
+			}
+		}
+		if distance > 0 && best != "" {
+			meant[name] = best
+		}
+	}
+	return meant
 }
 
 // suggestion names the known key that is nearest to an unknown one: first among its neighbours, then anywhere.

@@ -141,7 +141,11 @@ func (c *Client) ask(request *http.Request, value any) error {
 	response, err := c.http.Do(request)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w on the data folder %s; start it, or name another folder with --data-dir or --config", ErrNoNode, c.folder)
+		folder, err := filepath.Abs(c.folder)
+		if err != nil {
+			folder = c.folder // the current folder is gone
+		}
+		return fmt.Errorf("%w on the data folder %s; start it, or name another folder with --data-dir or --config", ErrNoNode, folder)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("this user may not open %s; ask as the user that hanse runs as", filepath.Join(c.folder, socketName))
 	case err != nil:

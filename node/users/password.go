@@ -38,11 +38,11 @@ func (p Passwords) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("scheme: %q is neither argon2id nor bcrypt", p.Scheme))
 	}
-	if p.MemoryKiB > maxArgonMemoryKiB {
-		errs = append(errs, fmt.Errorf("memory_kib: at most %d", maxArgonMemoryKiB))
+	if p.MemoryKiB > MaxArgonMemoryKiB {
+		errs = append(errs, fmt.Errorf("memory_kib: at most %d", MaxArgonMemoryKiB))
 	}
-	if p.Passes > maxArgonPasses {
-		errs = append(errs, fmt.Errorf("passes: at most %d", maxArgonPasses))
+	if p.Passes > MaxArgonPasses {
+		errs = append(errs, fmt.Errorf("passes: at most %d", MaxArgonPasses))
 	}
 	if p.BcryptCost != 0 && (p.BcryptCost < bcrypt.MinCost || p.BcryptCost > bcrypt.MaxCost) {
 		errs = append(errs, fmt.Errorf("bcrypt_cost: from %d to %d", bcrypt.MinCost, bcrypt.MaxCost))
@@ -75,12 +75,13 @@ func (p Passwords) withDefaults() Passwords {
 	return p
 }
 
-// A hash from the database is not trusted to ask for more than this.
 const (
-	maxArgonMemoryKiB = 1 << 20
-	maxArgonPasses    = 64
-	argonSaltBytes    = 16
-	argonKeyBytes     = 32
+	// MaxArgonMemoryKiB and MaxArgonPasses are argon2id's highest costs. A hash from the database is not trusted to ask for more.
+	MaxArgonMemoryKiB = 1 << 20
+	MaxArgonPasses    = 64
+
+	argonSaltBytes = 16
+	argonKeyBytes  = 32
 )
 
 // errBusy says that too many password checks wait already.
@@ -183,7 +184,7 @@ func matches(stored, password string) bool {
 	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &threads); err != nil {
 		return false
 	}
-	if memory > maxArgonMemoryKiB || passes == 0 || passes > maxArgonPasses || threads == 0 {
+	if memory > MaxArgonMemoryKiB || passes == 0 || passes > MaxArgonPasses || threads == 0 {
 		return false
 	}
 	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
