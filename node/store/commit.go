@@ -21,6 +21,7 @@ const memberType = "m.room.member"
 type verdict struct {
 	Rule, Spec, Reason string // of the rejection
 	Text               string // room.Committed.Reason
+	Deep               bool   `json:",omitempty"`
 }
 
 // Commit writes what a room's machine decided, in one transaction: events, states, extremities, memberships, staged
@@ -138,7 +139,7 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 	}
 	row := &storedEvent{
 		event: e.Event, room: w.ref, position: place, status: e.Status, rejection: e.Rejection, reason: e.Reason,
-		backfilled: e.Backfilled,
+		deep: e.Deep, backfilled: e.Backfilled,
 	}
 	if !e.Outlier {
 		row.states = eventStates{true, e.Before.Hash(), e.After.Hash()}
@@ -182,7 +183,7 @@ func columns(e room.Committed) (before, after, why []byte) {
 		}
 	}
 	if e.Status != room.Accepted {
-		why = encodeVerdict(e.Rejection, e.Reason)
+		why = encodeVerdict(e)
 	}
 	return before, after, why
 }
@@ -428,9 +429,9 @@ func (w *roomWrite) remember() {
 	}
 }
 
-func encodeVerdict(r *authrules.Rejection, reason string) []byte {
-	v := verdict{Text: reason}
-	if r != nil {
+func encodeVerdict(e room.Committed) []byte {
+	v := verdict{Text: e.Reason, Deep: e.Deep}
+	if r := e.Rejection; r != nil {
 		v.Rule, v.Spec, v.Reason = r.Rule, r.Spec, r.Reason
 	}
 	b, err := json.Marshal(v)
@@ -440,16 +441,16 @@ func encodeVerdict(r *authrules.Rejection, reason string) []byte {
 	return b
 }
 
-func decodeVerdict(b []byte) (*authrules.Rejection, string, error) {
+func decodeVerdict(b []byte) (r *authrules.Rejection, reason string, deep bool, err error) {
 	if b == nil {
-		return nil, "", nil
+		return nil, "", false, nil
 	}
 	var v verdict
 	if err := json.Unmarshal(b, &v); err != nil {
-		return nil, "", fmt.Errorf("store: a stored verdict: %w", err)
+		return nil, "", false, fmt.Errorf("store: a stored verdict: %w", err)
 	}
-	if v.Rule == "" {
-		return nil, v.Text, nil
+	if v.Rule != "" {
+		r = &authrules.Rejection{Rule: v.Rule, Spec: v.Spec, Reason: v.Reason}
 	}
-	return &authrules.Rejection{Rule: v.Rule, Spec: v.Spec, Reason: v.Reason}, v.Text, nil
+	return r, v.Text, v.Deep, nil
 }

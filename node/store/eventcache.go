@@ -19,6 +19,7 @@ type storedEvent struct {
 	status     room.Status
 	rejection  *authrules.Rejection
 	reason     string
+	deep       bool
 	backfilled bool
 	redactedBy id.EventID
 	txnDevice  string
