@@ -150,6 +150,24 @@ var _ = Describe("Missing events: a gap", Label("s2s:missing-events"), func() {
 			}
 		})
 
+	It("that nobody tells of is not bridged: what stands on it is taken when what it stands on is there",
+		follows("server-server-api#retrieving-events", "who refuses to tell what came before its event isn't asked for the state there"), func(ctx SpecContext) {
+			m := meet(ctx, mainVersion)
+			m.peer.On("get_missing_events", peer.Fail(http.StatusNotFound, "M_NOT_FOUND"))
+			first, err := m.Put(peer.MessageDraft(m.user, "not told yet"))
+			Expect(err).NotTo(HaveOccurred())
+			last, err := m.Put(peer.MessageDraft(m.user, "on what was not told"))
+			Expect(err).NotTo(HaveOccurred())
+			m.delivered(ctx, last.JSON())
+			Eventually(func() []peer.Request { return m.peer.Requests("get_missing_events") }).ShouldNot(BeEmpty())
+			m.invisible(ctx, last.ID())
+			m.delivered(ctx, first.JSON())
+			m.delivered(ctx, last.JSON())
+			m.inOrder(ctx, []id.EventID{first.ID(), last.ID()})
+			Expect(m.peer.Requests("state_ids")).To(BeEmpty())
+			Expect(m.peer.Requests("state")).To(BeEmpty())
+		})
+
 	It("does not hold up other rooms",
 		follows(historySection, "the events that a server waits for are one room's"), func(ctx SpecContext) {
 			m := meet(ctx, mainVersion)

@@ -101,6 +101,8 @@ type Provide struct {
 	Events []*event.Event // verified like received ones; those the store had may be left out
 	State  *StateAt       // for FetchState
 	Err    error
+	// Refused tells, beside Err, that each of the servers answered, and refused.
+	Refused bool
 }
 
 // StateAt is the answer to FetchState: the state before the event At and the auth chain of that state. Provide.Events holds those

@@ -26,6 +26,10 @@ func (s *step) provide(in Provide) error {
 	if len(c.events) == 0 { // all decided meanwhile
 		return nil
 	}
+	if in.Refused && f.Kind == FetchMissing {
+		s.refused(f, in.Err)
+		return nil
+	}
 	if in.Err != nil {
 		return s.giveUp(c, f, fmt.Sprintf("no server answered: %v", in.Err), false)
 	}
@@ -113,6 +117,16 @@ func (s *step) giveUp(c *chase, f Fetch, why string, answered bool) error {
 		}
 	}
 	return nil
+}
+
+// refused drops events of which all servers, the one that sent them among them, refuse to tell what came before: they would not tell the
+// state there either, and deployed servers take no such event. Should they come again they get another chance.
+func (s *step) refused(f Fetch, why error) {
+	for _, e := range f.Latest {
+		if w := s.m.waiting.byID[e]; w != nil && len(w.prev) > 0 {
+			s.drop(w, fmt.Sprintf("no server tells what came before it: %v", why))
+		}
+	}
 }
 
 // unknown tells whether an event that was looked up in this step is stored in no form.

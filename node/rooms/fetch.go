@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 
 	"golang.org/x/sync/errgroup" // a few events at a time from one server
@@ -60,6 +61,7 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 	errs := []error{errors.New("no server to ask")}
 	var best *room.Provide
 	fewest := math.MaxInt // events that the best answer lacks
+	refused := true
 	for i, server := range f.From {
 		asking, end := share(ctx, i < len(f.From)-1)
 		provide, lacks, err := r.fetchFrom(asking, server, roomID, rules, f)
@@ -76,6 +78,7 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 		}
 		r.log.Debug("a fetch failed", "what", f.Kind, "room", roomID, "server", server, "err", err)
 		errs = append(errs, err)
+		refused = refused && refuses(err)
 		if ctx.Err() != nil {
 			break
 		}
@@ -86,7 +89,13 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 	if len(errs) > 1 {
 		errs = errs[1:]
 	}
-	return room.Provide{Fetch: f, Err: errors.Join(errs...)}
+	return room.Provide{Fetch: f, Err: errors.Join(errs...), Refused: refused && len(f.From) > 0}
+}
+
+// refuses tells whether a server answered that it doesn't want to answer, or has no such thing.
+func refuses(err error) bool {
+	remote, ok := errors.AsType[*client.Error](err)
+	return ok && (remote.Status == http.StatusForbidden || remote.Status == http.StatusNotFound)
 }
 
 func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (provide room.Provide, lacks int, err error) {
