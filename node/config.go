@@ -180,8 +180,11 @@ type MediaConfig struct {
 	// fetched, before this day; 9999-12-31: everything. Default: nothing
 	UnauthenticatedUntil string `yaml:"unauthenticated_until" example:"2026-07-01"`
 	// Fetch web pages that users write about, so that their clients can show a preview. The pages' servers see this server's
-	// address; private addresses are never called. Default: false
+	// address. Default: false
 	URLPreviews bool `yaml:"url_previews" example:"true"`
+	// Addresses that may be called for previews although they are private or loopback (prefixes): every user here can then have what
+	// is there called. Default: none
+	URLPreviewAddresses []string `yaml:"url_preview_addresses" example:"10.1.0.0/16"`
 }
 
 // RoomConfig is about rooms made on this server.

@@ -109,13 +109,14 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		Support:    SupportConfig{Page: "/help", Admin: []string{"@admin:example.org", "admin"}, Security: []string{"@nobody"}},
 		Passwords:  PasswordConfig{Algorithm: "md5", BcryptCost: 99, Parallel: -1},
 		RateLimits: RateLimitConfig{Events: LimitConfig{Burst: -1}},
+		Media:      MediaConfig{URLPreviewAddresses: []string{"10/8"}},
 		Rooms:      RoomConfig{DefaultVersion: "13"}, Log: LogConfig{Level: "loud", Format: "xml"},
 	}
 	err := bad.Validate()
 	for _, path := range []string{
 		"server_name", "database.url", "client.listen", "client.key", "client.public_url", "federation.listen", "federation.trusted_cas",
 		"federation.dns_server", "federation.allow_addresses", "federation.notaries", "federation.well_known",
-		"calls.livekit_service_url", "support.page", "support.admin", "support.security", "passwords.algorithm", "passwords.bcrypt_cost", "passwords.parallel", "rate_limits.events", "client.trusted_proxies", "rooms.default_version", "log.level", "log.format",
+		"calls.livekit_service_url", "support.page", "support.admin", "support.security", "passwords.algorithm", "passwords.bcrypt_cost", "passwords.parallel", "rate_limits.events", "client.trusted_proxies", "media.url_preview_addresses", "rooms.default_version", "log.level", "log.format",
 	} {
 		if err == nil || !strings.Contains(err.Error(), path+": ") {
 			t.Errorf("nothing is said of %s in:\n%v", path, err)

@@ -26,8 +26,12 @@ func (n *Node) openMedia(ctx context.Context) (*media.Media, error) {
 		if err != nil {
 			return nil, fmt.Errorf("federation.trusted_cas: %w", err)
 		}
+		allowed, err := readPrefixes(settings.URLPreviewAddresses)
+		if err != nil {
+			return nil, fmt.Errorf("media.url_preview_addresses: %w", err)
+		}
 		// A resolver of its own, as federation.allow_addresses is for servers: users must not reach what it opens.
-		outside := resolver.New(resolver.Config{DNSServer: n.config.Federation.DNSServer, Network: n.network, Log: n.log})
+		outside := resolver.New(resolver.Config{DNSServer: n.config.Federation.DNSServer, Allow: allowed, Network: n.network, Log: n.log})
 		config.Dial, config.Trust = outside.DialContext, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	files, err := media.New(ctx, config)

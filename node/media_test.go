@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -131,6 +133,30 @@ func (g guest) get(t testing.TB, path string) (status int, body []byte) {
 		t.Fatal(err)
 	}
 	return response.StatusCode, body
+}
+
+// Pages inside are fetched for a preview where the configuration names their addresses, and for no other setting's sake.
+func TestPreviewsOfPagesInside(t *testing.T) {
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, `<html><head><meta property="og:title" content="The Rock"></head></html>`)
+	}))
+	defer page.Close()
+	pair := two(t, func(c *Config) {
+		c.Media.URLPreviews = true
+		if strings.HasSuffix(c.DataDir, filepath.Join("1", "data")) {
+			c.Media.URLPreviewAddresses = []string{"127.0.0.1"}
+		}
+	})
+	path := "/_matrix/client/v1/media/preview_url?url=" + url.QueryEscape(page.URL)
+	if status, body := pair[0].get(t, path); status != http.StatusBadGateway {
+		t.Errorf("a page inside: %d %s", status, body)
+	}
+	status, body := pair[1].get(t, path)
+	var preview map[string]any
+	if err := json.Unmarshal(body, &preview); err != nil || status != http.StatusOK || preview["og:title"] != "The Rock" {
+		t.Errorf("a page inside that is allowed: %d %s", status, body)
+	}
 }
 
 func TestMediaBetweenServers(t *testing.T) {

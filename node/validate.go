@@ -123,6 +123,9 @@ func (c Config) Validate() error {
 	if _, err := readPrefixes(c.Push.AllowAddresses); err != nil {
 		wrong("push.allow_addresses", "%v", err)
 	}
+	if _, err := readPrefixes(c.Media.URLPreviewAddresses); err != nil {
+		wrong("media.url_preview_addresses", "%v", err)
+	}
 	if _, errs := appservice.Load(c.ApplicationServices, id.ServerName(c.ServerName)); len(errs) > 0 {
 		for _, err := range errs {
 			wrong("application_services", "%v", err)
