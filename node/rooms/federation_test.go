@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"hanse/federation"
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/node/rooms"
@@ -140,6 +141,27 @@ var _ = Describe("two servers", func() {
 		Expect(known).To(BeTrue(), "clients are shown the end of it")
 		Expect(string(row.Event.Content())).To(ContainSubstring("it is late"))
 		Expect(row.Event.Sender()).To(Equal(bob))
+	})
+
+	It("gives what was said before its last user left", func() {
+		mute := w.start("mute.test", silent) // as one that has so much to send that the newest event of each room goes out first
+		carol := mute.user("carol")
+		roomID := mute.create(rooms.CreateRequest{Creator: carol, Preset: "public_chat"})
+		two.join(bob, roomID, mute.name)
+		said := []id.EventID{mute.say(carol, roomID, "one"), mute.say(carol, roomID, "two")}
+		Expect(mute.rooms.Leave(ctx, carol, roomID, "")).To(Succeed())
+		left := mute.current(roomID, "m.room.member", string(carol))
+		_, err := two.rooms.Submit(ctx, mute.name, roomID, []*event.Event{left})
+		Expect(err).NotTo(HaveOccurred())
+		two.sees(append(said, left.ID())...)
+		Expect(two.membership(roomID, carol)).To(Equal("leave"))
+
+		_, err = mute.rooms.PDU(ctx, one.name, said[0])
+		Expect(code(err)).To(Equal("M_NOT_FOUND"), "a server that was never in the room")
+		_, err = mute.rooms.ServerState(ctx, one.name, federation.StateRequest{RoomID: roomID, EventID: left.ID()})
+		Expect(code(err)).To(Equal("M_FORBIDDEN"))
+		_, err = mute.rooms.MakeJoin(ctx, two.name, federation.MakeRequest{RoomID: roomID, UserID: two.user("dave")})
+		Expect(code(err)).To(Equal("M_NOT_FOUND"), "what it knows of the room is old")
 	})
 
 	It("learns that an invite was taken back", func() {

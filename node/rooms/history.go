@@ -132,9 +132,10 @@ func (r *Rooms) whole(ctx context.Context, roomID id.RoomID) error {
 	return err
 }
 
-// mayRead tells whether a server may ask for a room's events: it is in the room and not kept out by its ACL.
+// mayRead tells whether a server may ask for a room's events: it is in the room and not kept out by its ACL. Where our last user has
+// left, it was in it then: what was said before stands below the leave, and nobody else may have it.
 func (r *Rooms) mayRead(ctx context.Context, origin id.ServerName, roomID id.RoomID) error {
-	if _, err := r.serves(ctx, origin, roomID); err != nil {
+	if _, err := r.knows(ctx, origin, roomID); err != nil {
 		return err
 	}
 	joined, err := r.store.ServersIn(ctx, roomID)

@@ -79,14 +79,27 @@ func supports(list []roomversion.Version, rules *roomversion.Rules) bool {
 
 // serves tells whether we may help a server with a room: we are in it, and its ACL lets the server take part.
 func (r *Rooms) serves(ctx context.Context, origin id.ServerName, roomID id.RoomID) (store.RoomInfo, error) {
+	info, err := r.knows(ctx, origin, roomID)
+	if err == nil && !info.Resident {
+		err = notInRoom(roomID)
+	}
+	return info, err
+}
+
+// knows is serves for what was: we are, or were, in the room.
+func (r *Rooms) knows(ctx context.Context, origin id.ServerName, roomID id.RoomID) (store.RoomInfo, error) {
 	info, ok, err := r.store.Room(ctx, roomID)
 	if err != nil {
 		return info, err
 	}
-	if !ok || !info.Resident {
-		return info, federation.NotFound(fmt.Sprintf("this server is not in the room %s", roomID))
+	if !ok {
+		return info, notInRoom(roomID)
 	}
 	return info, r.admit(ctx, roomID, origin)
+}
+
+func notInRoom(roomID id.RoomID) error {
+	return federation.NotFound(fmt.Sprintf("this server is not in the room %s", roomID))
 }
 
 // servesWhole is serves for memberships: a server that doesn't know all members can't tell who may join or leave, nor give the state or the
