@@ -90,7 +90,16 @@ func (n systemNetwork) Addresses(ctx context.Context, host string) ([]netip.Addr
 }
 
 func (n systemNetwork) Services(ctx context.Context, name string) ([]Service, time.Duration, error) {
-	return dnsNetwork{servers: func() ([]string, error) { return systemServers("/etc/resolv.conf") }}.Services(ctx, name)
+	return n.servers().Services(ctx, name)
+}
+
+func (n systemNetwork) Alias(ctx context.Context, name string) (string, error) {
+	return n.servers().Alias(ctx, name)
+}
+
+// servers asks the system's DNS servers.
+func (n systemNetwork) servers() dnsNetwork {
+	return dnsNetwork{servers: func() ([]string, error) { return systemServers("/etc/resolv.conf") }}
 }
 
 func (n systemNetwork) Dial(ctx context.Context, dialer *net.Dialer, network, address string) (net.Conn, error) {
@@ -170,6 +179,17 @@ func (n dnsNetwork) Services(ctx context.Context, name string) ([]Service, time.
 		}
 	}
 	return services, found.ttl, err
+}
+
+// Alias looks up the CNAME record of a name, for who wants to tell of it; "" if there is none.
+func (n dnsNetwork) Alias(ctx context.Context, name string) (string, error) {
+	found, err := n.lookup(ctx, name, dns.TypeCNAME)
+	for _, record := range found.list {
+		if alias, ok := record.(*dns.CNAME); ok {
+			return strings.TrimSuffix(alias.Target, "."), nil
+		}
+	}
+	return "", err
 }
 
 // records are the records of one name and kind.

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
+
 	"hanse/federation/id"
 	"hanse/keys"
 	"hanse/resolver"
@@ -88,6 +90,8 @@ type Options struct {
 	Delegation id.ServerName
 	// Support says that our own server publishes who helps: support in its settings.
 	Support bool
+	// PublicURL is where clients must be led, of our own server: client.public_url. "": wherever.
+	PublicURL string
 	// MaxUpload is the size of files that clients may upload, of our own server; in bytes. 0: it is not known.
 	MaxUpload int64
 	// Timeout bounds each step; 0 means 10 s.
@@ -102,6 +106,9 @@ type examination struct {
 	network  resolver.Network
 	resolver *resolver.Resolver
 	name     id.ServerName
+	// answered is where the first address with a good key document is, and what keys it has.
+	answered string
+	keys     map[id.KeyID]ed25519.PublicKey
 }
 
 // maxExamined bounds the addresses that are tried.
@@ -176,6 +183,7 @@ func (x *examination) discover() []resolver.Target {
 	ctx, cancel := context.WithTimeout(x.ctx, 3*x.Timeout)
 	defer cancel()
 	targets, steps, err := x.resolver.Explain(ctx, x.name)
+	services := map[string]bool{} // the steps in which there are SRV records
 	for _, step := range steps {
 		where := "discovery step " + step.Number
 		switch {
@@ -192,6 +200,10 @@ func (x *examination) discover() []resolver.Target {
 		default:
 			x.fine("DNS", where, "%s: %s", step.Action, step.Result)
 		}
+		if host, ok := strings.CutPrefix(step.Action, "address of "); ok && services[step.Number] {
+			x.alias(ctx, where, host)
+		}
+		services[step.Number] = services[step.Number] || strings.Contains(step.Action, "SRV") && step.Result != "none"
 	}
 	if err != nil {
 		mend := "mend the step above that failed"
@@ -219,6 +231,20 @@ func (x *examination) discover() []resolver.Target {
 		x.warn("DNS", string(x.name), "it has only IPv6 addresses: servers without IPv6 can't reach it", "add an A record")
 	}
 	return targets
+}
+
+// alias tells where an SRV record leads to a name that is an alias, which RFC 2782 forbids.
+func (x *examination) alias(ctx context.Context, where, host string) {
+	dns, ok := x.network.(interface {
+		Alias(ctx context.Context, name string) (string, error)
+	})
+	if !ok {
+		return
+	}
+	if real, err := dns.Alias(ctx, host); err == nil && real != "" {
+		x.warn("DNS", where, fmt.Sprintf("the SRV record leads to %s, which is an alias (CNAME) of %s: an SRV record must not do that, and some servers don't follow it", host, real),
+			"let the SRV record name "+real+", or give "+host+" A and AAAA records of its own")
+	}
 }
 
 // dial connects to an address, with the guard of allowed addresses.

@@ -47,6 +47,7 @@ type setup struct {
 	plain       bool
 	date        time.Time // of its clock
 	answer      map[string]func(w http.ResponseWriter)
+	key         *keys.KeyFile
 	keysFor     string    // the name in its key document
 	validUntil  time.Time // of its keys
 	proxy       proxy     // that stands before it
@@ -145,6 +146,9 @@ func (w *world) serve(s setup) {
 	if s.certificate == nil {
 		s.certificate = w.issue(name)
 	}
+	if s.key == nil {
+		s.key = w.key
+	}
 	if s.keysFor == "" {
 		s.keysFor = name
 	}
@@ -167,7 +171,7 @@ func (w *world) serve(s setup) {
 		case "/_matrix/federation/v1/version":
 			fmt.Fprint(rw, `{"server":{"name":"Scripted","version":"1"}}`)
 		case "/_matrix/key/v2/server":
-			document, err := w.key.ServerKeys(id.ServerName(s.keysFor), s.validUntil)
+			document, err := s.key.ServerKeys(id.ServerName(s.keysFor), s.validUntil)
 			if err != nil {
 				http.Error(rw, err.Error(), 500)
 			}
@@ -389,6 +393,48 @@ func TestWellKnown(t *testing.T) {
 			says(200, "application/json", `{"versions":["v1.19"]}`)(rw, q)
 		}
 	}
+	leads, allowed, identity := "https://patient.test", []string{"*"}, name
+	client := func(rw http.ResponseWriter, q *http.Request) {
+		rw.Header()["Access-Control-Allow-Origin"] = allowed
+		switch q.URL.Path {
+		case "/.well-known/matrix/client":
+			says(200, "application/json", `{"m.homeserver":{"base_url":"`+leads+`/"}}`)(rw, q)
+		case "/_matrix/client/versions":
+			says(200, "application/json", `{"versions":["v1.19"]}`)(rw, q)
+		case "/_matrix/key/v2/server":
+			says(200, "application/json", `{"server_name":"`+identity+`"}`)(rw, q)
+		default:
+			says(404, "text/html", "")(rw, q)
+		}
+	}
+	before := answer
+	answer = client
+	_, text = w.examine(name, doctor.Options{PublicURL: "https://patient.test"})
+	if !strings.Contains(text, "clients find the homeserver") || strings.Contains(text, "Allow-Origin") || strings.Contains(text, "public_url") {
+		t.Errorf("nothing is wrong for clients:\n%s", text)
+	}
+	report, text = w.examine(name, doctor.Options{PublicURL: "https://matrix.patient.test"})
+	found(t, report, text, "clients", "client.public_url says https://matrix.patient.test", "correct the one")
+	allowed = []string{"*", "*"}
+	report, text = w.examine(name, doctor.Options{})
+	found(t, report, text, "clients", "twice", "only one of homeserver and proxy")
+	allowed = nil
+	report, text = w.examine(name, doctor.Options{})
+	found(t, report, text, "clients", "it lacks the header", "in a browser")
+	allowed, identity = []string{"*"}, "other.test"
+	report, text = w.examine(name, doctor.Options{})
+	found(t, report, text, "clients", "the homeserver there is other.test", "correct the base_url")
+	identity, leads = name, "http://patient.test"
+	report, text = w.examine(name, doctor.Options{})
+	found(t, report, text, "clients", "is not https", "give the https address")
+	leads = "https://unbelieved.test"
+	w.zone.AddAddress("unbelieved.test", netip.MustParseAddr(address))
+	report, text = w.examine(name, doctor.Options{})
+	found(t, report, text, "clients", "certificate", "its whole chain, for the name in the base_url")
+	answer = says(404, "text/html", "")
+	report, text = w.examine(name, doctor.Options{PublicURL: "https://patient.test"})
+	found(t, report, text, "clients", "although client.public_url is set", "forward it to hanse")
+	answer = before
 	report, text = w.examine(name, doctor.Options{Timeout: time.Second, MaxUpload: 100 << 20})
 	found(t, report, text, "clients", "files of 100 MiB", "client_max_body_size")
 	_, text = w.examine(name, doctor.Options{Timeout: time.Second, MaxUpload: 50 << 20})
@@ -464,6 +510,33 @@ func TestWhatIsWrongBeforeTheServer(t *testing.T) {
 		if report.Wrong() {
 			t.Errorf("it works all the same:\n%s", text)
 		}
+	})
+	t.Run("an SRV record to an alias", func(t *testing.T) {
+		w := newWorld(t)
+		w.serve(setup{})
+		report, text := w.examine(name, doctor.Options{})
+		if strings.Contains(text, "alias") || report.Wrong() {
+			t.Errorf("there is none:\n%s", text)
+		}
+		w.zone.Remove("host.test")
+		w.zone.AddAlias("host.test", "real.test")
+		w.zone.AddAddress("real.test", netip.MustParseAddr("127.0.0.1"))
+		report, text = w.examine(name, doctor.Options{})
+		found(t, report, text, "DNS", "host.test, which is an alias (CNAME) of real.test", "name real.test")
+		if report.Wrong() {
+			t.Errorf("it works for most:\n%s", text)
+		}
+	})
+	t.Run("two addresses with different servers", func(t *testing.T) {
+		w := newWorld(t)
+		w.serve(setup{})
+		w.serve(setup{})
+		if report, text := w.examine(name, doctor.Options{}); report.Wrong() {
+			t.Errorf("both have the same keys:\n%s", text)
+		}
+		w.serve(setup{key: newWorld(t).key})
+		report, text := w.examine(name, doctor.Options{})
+		found(t, report, text, "keys", "it has other keys than 127.0.0.1:", "let all addresses lead to the same server")
 	})
 	t.Run("another server at our name", func(t *testing.T) {
 		w := newWorld(t)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
 
 	"hanse/keys"
 	"hanse/resolver"
@@ -67,6 +70,9 @@ func (x *examination) unreached(target resolver.Target, err error) {
 	here := "" // what else it may be where we examine ourselves
 	if len(x.Key.Private) > 0 && !ofThisMachine(target.Addr.Addr()) {
 		here = "; or the router doesn't lead its own network to its outer address (no hairpin NAT): then others may get through all the same, which only `hanse doctor` on a machine elsewhere can tell"
+	}
+	if target.Addr.Addr().Is6() {
+		here = "; or remove the AAAA record, where nothing is meant to answer by IPv6: many try it first" + here
 	}
 	noWay := errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
 	switch {
@@ -277,12 +283,19 @@ func (x *examination) keyDocument(where string, answer webAnswer) bool {
 	if len(x.Key.Private) > 0 {
 		if published, ok := document.VerifyKeys[x.Key.ID]; !ok || !published.Equal(x.Key.Private.Public()) {
 			x.wrong("keys", where, fmt.Sprintf("the server there has other keys than this one: %s of our signing key file is not among them", x.Key.ID),
-				"another server answers for our name, or a proxy forwards to an old one")
+				"another server answers for our name, a proxy forwards to an old one, a cache gives out an old answer, or hanse was not restarted since the key was changed")
 			return false
 		}
 	}
+	if x.keys == nil {
+		x.answered, x.keys = where, document.VerifyKeys
+	} else if !maps.EqualFunc(x.keys, document.VerifyKeys, func(a, b ed25519.PublicKey) bool { return a.Equal(b) }) {
+		x.wrong("keys", where, "it has other keys than "+x.answered+", although both are addresses of "+string(x.name),
+			"let all addresses lead to the same server: remove the A, AAAA or SRV record of the wrong one; or a cache before one of them gives out an old answer")
+		return false
+	}
 	var list []string
-	for keyID := range document.VerifyKeys {
+	for _, keyID := range slices.Sorted(maps.Keys(document.VerifyKeys)) {
 		list = append(list, string(keyID))
 	}
 	x.fine("keys", where, "%s, valid until %s", strings.Join(list, ", "), until.UTC().Format(time.RFC3339))

@@ -135,6 +135,11 @@ func (x *examination) wellKnownClient() {
 	const area = "clients"
 	answer, err := x.web(where)
 	if err != nil || answer.status == http.StatusNotFound {
+		if x.PublicURL != "" {
+			x.warn(area, where, "nothing there, although client.public_url is set: clients need to be told the address "+x.PublicURL+" by hand",
+				"let the web server of "+x.name.Host()+" answer that path itself, or forward it to hanse")
+			return
+		}
 		x.note(area, where, "nothing there: clients need to be told the address of the homeserver by hand")
 		return
 	}
@@ -151,21 +156,60 @@ func (x *examination) wellKnownClient() {
 		x.warn(area, where, "it is no JSON with m.homeserver and base_url in it", `answer with {"m.homeserver": {"base_url": "https://…"}}`)
 		return
 	}
-	if answer.header.Get("Access-Control-Allow-Origin") != "*" {
-		x.warn(area, where, "it lacks the header Access-Control-Allow-Origin: *", "add it: clients that run in a browser may not read the answer without")
+	x.crossOrigin(where, answer.header)
+	base := strings.TrimRight(said.Homeserver.BaseURL, "/")
+	if x.PublicURL != "" && base != strings.TrimRight(x.PublicURL, "/") {
+		x.warn(area, where, "it leads clients to "+base+", client.public_url says "+x.PublicURL, "correct the one that is wrong")
 	}
-	versions := strings.TrimRight(said.Homeserver.BaseURL, "/") + "/_matrix/client/versions"
-	answer, err = x.web(versions)
+	if x.homeserver(where, base) {
+		x.upload(base)
+	}
+}
+
+// crossOrigin looks whether clients that run in a browser may read an answer.
+//
+// spec:client-server-api#web-browser-clients
+func (x *examination) crossOrigin(where string, h http.Header) {
+	switch allowed := h.Values("Access-Control-Allow-Origin"); {
+	case len(allowed) > 1 || len(allowed) == 1 && strings.Contains(allowed[0], ","):
+		x.warn("clients", where, "it has the header Access-Control-Allow-Origin twice: browsers take that as none", "let only one of homeserver and proxy set it")
+	case len(allowed) == 0 || allowed[0] != "*":
+		x.warn("clients", where, "it lacks the header Access-Control-Allow-Origin: *", "add it: clients that run in a browser may not read the answer without")
+	}
+}
+
+// homeserver looks whether the client-server API of the server is where clients are led by what is at found.
+func (x *examination) homeserver(found, base string) bool {
+	const area = "clients"
+	versions := base + "/_matrix/client/versions"
+	if !strings.HasPrefix(base, "https://") {
+		x.warn(area, found, "it leads clients to "+base+", which is not https: clients that run in a browser refuse it, and on the way all can be read", "give the https address")
+	}
+	answer, err := x.web(versions)
 	var list struct{ Versions []string }
 	switch {
+	case err != nil && strings.Contains(err.Error(), "certificate"):
+		x.warn(area, versions, err.Error(), "clients don't believe it: it needs a valid certificate, with its whole chain, for the name in the base_url of "+found)
+		return false
 	case err != nil:
-		x.warn(area, versions, err.Error(), "the base_url in "+where+" must lead to the client-server API")
+		x.warn(area, versions, err.Error(), "the base_url in "+found+" must lead to the client-server API")
+		return false
 	case answer.status != http.StatusOK || json.Unmarshal(answer.body, &list) != nil || len(list.Versions) == 0:
 		x.warn(area, versions, fmt.Sprintf("the answer is %d and not a list of versions", answer.status), "forward /_matrix to the homeserver there")
-	default:
-		x.fine(area, versions, "clients find the homeserver, up to version %s", list.Versions[len(list.Versions)-1])
-		x.upload(strings.TrimRight(said.Homeserver.BaseURL, "/"))
+		return false
 	}
+	x.crossOrigin(versions, answer.header)
+	// Most servers tell their name there as well; it needn't be.
+	var other struct {
+		Name string `json:"server_name"`
+	}
+	if answer, err := x.web(base + "/_matrix/key/v2/server"); err == nil && answer.status == http.StatusOK && json.Unmarshal(answer.body, &other) == nil &&
+		other.Name != "" && other.Name != string(x.name) {
+		x.warn(area, base, "the homeserver there is "+other.Name, "correct the base_url in "+found+", or what forwards to that homeserver")
+		return false
+	}
+	x.fine(area, versions, "clients find the homeserver, up to version %s", list.Versions[len(list.Versions)-1])
+	return true
 }
 
 // wellKnownSupport looks whether those who look for help find whom to ask, where somebody wants them to.

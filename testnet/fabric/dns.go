@@ -47,6 +47,11 @@ func (z *Zone) AddSRV(service, name, target string, port, priority, weight uint1
 	})
 }
 
+// AddAlias adds a CNAME record, which is the answer to each question about a name that has no record of the kind.
+func (z *Zone) AddAlias(name, target string) {
+	z.add(&dns.CNAME{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: recordTTL}, Target: dns.Fqdn(target)})
+}
+
 // Remove deletes every record of a name, the service records below it included.
 func (z *Zone) Remove(name string) {
 	name = strings.ToLower(dns.Fqdn(name))
@@ -81,7 +86,9 @@ func (z *Zone) ServeDNS(w dns.ResponseWriter, request *dns.Msg) {
 		z.mu.RLock()
 		question := request.Question[0]
 		name := strings.ToLower(question.Name)
-		answer.Answer = z.records[zoneKey{name, question.Qtype}]
+		if answer.Answer = z.records[zoneKey{name, question.Qtype}]; len(answer.Answer) == 0 {
+			answer.Answer = z.records[zoneKey{name, dns.TypeCNAME}]
+		}
 		if !z.names[name] {
 			answer.Rcode = dns.RcodeNameError
 		}
