@@ -253,4 +253,6 @@ const (
 	idleTimeout = 3 * time.Minute
 	// maxHeaderBytes bounds the head of a request.
 	maxHeaderBytes = 64 << 10
+	// maxTurnHours bounds for how long names and passwords for TURN servers are good: a year.
+	maxTurnHours = 366 * 24
 )

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/acme"
 
@@ -19,6 +20,7 @@ import (
 	"hanse/federation/roomversion"
 	"hanse/node/appservice"
 	"hanse/node/ephemeral"
+	"hanse/node/users"
 )
 
 // withDefaults fills in what was left out.
@@ -74,6 +76,8 @@ func (c Config) Validate() error {
 		wrong("server_name", "is missing; give the name that follows the colon in your users' IDs, as in --server-name example.org")
 	} else if strings.Contains(c.ServerName, "/") {
 		wrong("server_name", "%q is an address; give the name alone, without https:// and without a path", c.ServerName)
+	} else if strings.ContainsFunc(c.ServerName, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		wrong("server_name", "%q has letters that host names don't have; give the form that DNS knows it by (xn--…)", c.ServerName)
 	} else if _, err := id.ParseServerName(c.ServerName); err != nil {
 		wrong("server_name", "%v", err)
 	}
@@ -87,6 +91,8 @@ func (c Config) Validate() error {
 		for _, address := range list {
 			if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
 				wrong(path, "%q is not an address with a port, such as 127.0.0.1:8008 or :8448", address)
+			} else if _, err := net.LookupPort("tcp", port); err != nil {
+				wrong(path, "%q has no port from 0 to 65535 behind the last colon", address)
 			}
 		}
 	}
@@ -112,8 +118,8 @@ func (c Config) Validate() error {
 	if len(c.Turn.URIs) > 0 && c.Turn.Secret == "" {
 		wrong("turn.secret", "is missing; give the secret of the TURN servers, coturn's static-auth-secret")
 	}
-	if c.Turn.Hours < 1 {
-		wrong("turn.hours", "%d is less than one hour", c.Turn.Hours)
+	if hours := c.Turn.Hours; hours < 1 || hours > maxTurnHours {
+		wrong("turn.hours", "%d is not between 1 and %d", hours, maxTurnHours)
 	}
 	c.RateLimits.validate(wrong)
 	c.validateACME(wrong)
@@ -161,6 +167,12 @@ func (c Config) Validate() error {
 	}
 	if cost := c.Passwords.BcryptCost; cost < 4 || cost > 31 {
 		wrong("passwords.bcrypt_cost", "%d is not between 4 and 31", cost)
+	}
+	if m := c.Passwords.Argon2Memory; m > users.MaxArgonMemoryKiB {
+		wrong("passwords.argon2_memory", "%d is more than %d KiB", m, users.MaxArgonMemoryKiB)
+	}
+	if passes := c.Passwords.Argon2Time; passes > users.MaxArgonPasses {
+		wrong("passwords.argon2_time", "%d is more than %d", passes, users.MaxArgonPasses)
 	}
 	if m := c.Media; m.CacheSize < m.MaxSize {
 		wrong("media.cache_size", "%d MiB is less than one file of media.max_size (%d MiB)", m.CacheSize, m.MaxSize)
