@@ -117,4 +117,30 @@ var _ = Describe("/sync of a room that forked", func() {
 		Expect(fine(alice.get("/rooms/" + esc(roomID) + "/messages?dir=b&from=" + before + "&to=" + since)).body["chunk"]).To(
 			ConsistOf(HaveKeyWithValue("event_id", string(said.ID())), HaveKeyWithValue("event_id", string(left.ID()))))
 	})
+
+	It("counts and notifies of what is shown alone, and of all that is", func() {
+		w := newWorld(nil)
+		carol, alice := w.register("carol"), w.register("alice")
+		roomID := fine(carol.post("/createRoom", obj{"preset": "public_chat", "room_version": "10", "initial_state": []any{
+			obj{"type": "m.room.history_visibility", "content": obj{"history_visibility": "joined"}},
+		}})).text("room_id")
+		bob := id.UserID("@bob:" + string(far))
+		info, _, err := w.store.Room(context.Background(), id.RoomID(roomID))
+		Expect(err).NotTo(HaveOccurred())
+		joined := w.profile(roomID, bob, "Bob", info.Forward, time.Now())
+		w.gets(joined)
+		fine(alice.post("/join/"+esc(roomID), obj{}))
+		since := fine(alice.get("/sync")).text("next_batch")
+		said := fine(carol.put("/rooms/"+esc(roomID)+"/send/m.room.message/1", obj{"msgtype": "m.text", "body": "hello"})).text("event_id")
+		w.gets(w.signed(roomID, event.Draft{Type: "m.room.message", Sender: bob, PrevEvents: []id.EventID{joined.ID()}}, obj{"msgtype": "m.text", "body": "among us"}))
+
+		for _, path := range []string{"/sync", "/sync?timeout=0&since=" + since} {
+			Expect(fine(alice.get(path)).body["rooms"].(obj)["join"]).To(HaveKeyWithValue(roomID, And(
+				HaveKeyWithValue("unread_notifications", HaveKeyWithValue("notification_count", 1.0)),
+				HaveKeyWithValue("timeline", HaveKeyWithValue("events", And(
+					ContainElement(HaveKeyWithValue("event_id", said)), Not(ContainElement(HaveKeyWithValue("sender", string(bob)))))),
+				))), path)
+		}
+		Expect(fine(alice.get("/notifications")).body["notifications"]).To(ConsistOf(HaveKeyWithValue("event", HaveKeyWithValue("event_id", said))))
+	})
 })

@@ -9,6 +9,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/push"
+	"hanse/node/rooms"
 	"hanse/node/store"
 )
 
@@ -55,6 +56,23 @@ func (s *Syncer) verdict(ctx context.Context, j *judge, e *entry) (*push.Outcome
 	return outcome, nil
 }
 
+// sees tells whether a user who is in a room now may see an event. What others said beside the join, as their servers didn't know of it
+// yet, is not theirs where it is for members alone.
+func (s *Syncer) sees(ctx context.Context, user id.UserID, e *entry) (bool, error) {
+	before, visibility := &roomOfEvent{ctx: ctx, syncer: s, entry: e}, e.visibility
+	if !e.placed {
+		var err error
+		if visibility, err = before.StateEvent("m.room.history_visibility", ""); err != nil {
+			return false, err
+		}
+	}
+	if rooms.MaySee(e.Event, user, visibility, nil, true) {
+		return true, nil // whoever they were: as nearly always
+	}
+	member, err := before.StateEvent("m.room.member", string(user))
+	return rooms.MaySee(e.Event, user, visibility, member, true), err
+}
+
 // roomOfEvent is a push.Room: the room as it was before an event.
 type roomOfEvent struct {
 	ctx    context.Context
@@ -71,7 +89,7 @@ func (r *roomOfEvent) state() (roomstate.Map, error) {
 	if r.entry.placed {
 		return r.entry.before, nil
 	}
-	state, _, err := r.syncer.store.StateBefore(r.ctx, r.entry.Event.ID())
+	state, _, err := r.syncer.store.StateBeforeRow(r.ctx, r.entry.EventRow)
 	return state, err
 }
 

@@ -84,11 +84,12 @@ type notificationWalk struct {
 	facts  userFacts
 	now    store.Position
 	rooms  []*roomWalk
-	unread map[id.RoomID][]unreadEvent // of the rooms that were asked for
+	unread map[id.RoomID][]unreadEvent  // of the rooms that were asked for
+	began  map[id.RoomID]store.Position // the same: since when the user is there
 }
 
 func (s *Syncer) notificationWalk(facts userFacts, now store.Position) *notificationWalk {
-	return &notificationWalk{syncer: s, facts: facts, now: now, unread: map[id.RoomID][]unreadEvent{}}
+	return &notificationWalk{syncer: s, facts: facts, now: now, unread: map[id.RoomID][]unreadEvent{}, began: map[id.RoomID]store.Position{}}
 }
 
 // roomWalk is where the walk is in one room.
@@ -125,22 +126,26 @@ func (w *notificationWalk) next(ctx context.Context) (*entry, error) {
 	return e, nil
 }
 
-// judged tells what an event is to the user; nil if it doesn't notify. Where it is from before the user came, the walk leaves
-// its room.
+// judged tells what an event is to the user; nil if it doesn't notify. Where it came before the user did, the walk leaves its room.
 func (w *notificationWalk) judged(ctx context.Context, e *entry) (*push.Notification, error) {
-	room := e.Event.RoomID()
+	room, user := e.Event.RoomID(), w.facts.judge.user
 	outcome, err := w.syncer.verdict(ctx, w.facts.judge, e)
 	if outcome == nil || err != nil {
 		return nil, err
 	}
-	before := &roomOfEvent{ctx: ctx, syncer: w.syncer, entry: e}
-	member, err := before.StateEvent("m.room.member", string(w.facts.judge.user))
-	if err != nil {
-		return nil, err
+	began, known := w.began[room]
+	if !known {
+		if began, err = w.syncer.store.StayBegan(ctx, room, user); err != nil {
+			return nil, err
+		}
+		w.began[room] = began
 	}
-	if member == nil || member.Membership() != "join" {
+	if e.Position < began {
 		w.rooms = slices.DeleteFunc(w.rooms, func(r *roomWalk) bool { return r.room == room })
 		return nil, nil
+	}
+	if seen, err := w.syncer.sees(ctx, user, e); !seen || err != nil {
+		return nil, err
 	}
 	read, err := w.read(ctx, e)
 	return &push.Notification{Position: e.Position, Event: e.Event, Outcome: outcome, Read: read}, err

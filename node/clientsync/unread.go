@@ -210,6 +210,9 @@ func (s *Syncer) take(ctx context.Context, u *unreadRoom, e *entry) error {
 	if outcome == nil || err != nil {
 		return err
 	}
+	if seen, err := s.sees(ctx, u.judge.user, e); !seen || err != nil {
+		return err
+	}
 	thread, err := s.thread(ctx, e.Event)
 	if err != nil {
 		return err
