@@ -63,6 +63,33 @@ func TestCacheTellsTheLookupOfThePast(t *testing.T) {
 	})
 }
 
+// deaf is a network whose DNS servers don't answer to questions for SRV records.
+type deaf struct {
+	Network
+	asked int
+}
+
+func (d *deaf) Services(context.Context, string) ([]Service, time.Duration, error) {
+	d.asked++
+	return nil, 0, errors.New("no answer")
+}
+
+func TestServicesWithoutAnswerAreAskedForEverMoreSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := &deaf{}
+		ask := asker{New(Config{Network: network})}
+		for second := range 300 {
+			if _, err := ask.services(t.Context(), "_matrix._tcp.a.test"); err == nil {
+				t.Fatal("no failure")
+			}
+			if want := map[int]int{0: 1, 4: 1, 5: 2, 14: 2, 15: 3, 34: 3, 35: 4, 74: 4, 75: 5, 134: 5, 135: 6, 299: 8}[second]; want > 0 && network.asked != want {
+				t.Errorf("after %d s it was asked for %d times, want %d", second, network.asked, want)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 func TestCacheCoalesces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache[int]()

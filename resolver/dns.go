@@ -35,9 +35,13 @@ func (a asker) wellKnown(ctx context.Context, host string) (WellKnown, error) {
 }
 
 func (a asker) services(ctx context.Context, name string) ([]Service, error) {
-	return a.r.services.get(ctx, name, func(ctx context.Context, _ previous[[]Service]) answer[[]Service] {
+	return a.r.services.get(ctx, name, func(ctx context.Context, before previous[[]Service]) answer[[]Service] {
 		services, ttl, err := a.r.network.Services(ctx, name)
-		return answer[[]Service]{value: services, err: err, keep: bounded(ttl, len(services) > 0, err)}
+		keep := bounded(ttl, len(services) > 0, err)
+		if err != nil { // the steps go on as if there were none; where SRV records are never answered, each question costs seconds
+			keep = min(failedTTL<<min(before.failures, 8), absentTTL)
+		}
+		return answer[[]Service]{value: services, err: err, keep: keep}
 	})
 }
 
