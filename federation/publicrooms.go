@@ -19,21 +19,25 @@ type PublicRoomsRequest struct {
 
 // UnmarshalJSON reads a request. include_all_networks may be a text, as in the query: Synapse takes it so.
 func (r *PublicRoomsRequest) UnmarshalJSON(data []byte) error {
-	type plain PublicRoomsRequest
-	wire := struct {
-		*plain
-		IncludeAllNetworks any `json:"include_all_networks"`
-	}{plain: (*plain)(r)}
+	var wire struct {
+		Limit                int                `json:"limit"`
+		Since                string             `json:"since"`
+		Filter               *PublicRoomsFilter `json:"filter"`
+		IncludeAllNetworks   any                `json:"include_all_networks"`
+		ThirdPartyInstanceID string             `json:"third_party_instance_id"`
+	}
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return err
 	}
+	all := false
 	switch wire.IncludeAllNetworks {
 	case true, "true":
-		r.IncludeAllNetworks = true
+		all = true
 	case false, "false", nil:
 	default:
 		return BadJSON("include_all_networks is neither true nor false")
 	}
+	*r = PublicRoomsRequest{wire.Limit, wire.Since, wire.Filter, all, wire.ThirdPartyInstanceID}
 	return nil
 }
 

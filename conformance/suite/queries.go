@@ -75,6 +75,12 @@ var _ = Describe("Queries", Label("s2s:queries"), func() {
 			Expect(err).To(refusedWith(http.StatusNotFound, "M_NOT_FOUND"))
 		})
 
+	It("knows which fields a profile doesn't have",
+		says("server-server-api#get_matrixfederationv1queryprofile", "404: The user does not exist, does not have a profile or the queried field does not exist."), func(ctx SpecContext) {
+			_, err := newPeer().Client.QueryProfile(ctx, sut.name, id.UserID(sut.newUser(ctx).ID), "org.example.unset")
+			Expect(err).To(refusedWith(http.StatusNotFound, "M_NOT_FOUND"))
+		})
+
 	It("asks other servers for the profiles of theirs",
 		says(section, "Servers may wish to cache the response to this query to avoid requesting the information too often."), func(ctx SpecContext) {
 			p := newPeer()

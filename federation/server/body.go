@@ -67,7 +67,15 @@ func wrongBody(body []byte, reason string) *federation.Error {
 // decode reads a request's body into a value of the wire.
 func decode(q *request, into any) error {
 	if err := json.Unmarshal(q.body, into); err != nil {
-		return wrongBody(q.body, err.Error())
+		return wrongBody(q.body, inWords(err))
 	}
 	return nil
+}
+
+// inWords says what is wrong with JSON without the names that things have here.
+func inWords(err error) string {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+		return fmt.Sprintf("%s must not be a JSON %s", wrong.Field, wrong.Value)
+	}
+	return err.Error()
 }

@@ -32,7 +32,7 @@ func (a *api) queryKeys(q *request) (any, error) {
 		return nil, federation.InvalidParam(err.Error())
 	}
 	if err != nil {
-		return nil, wrongBody(q.body, err.Error())
+		return nil, wrongBody(q.body, inWords(err))
 	}
 	return a.notary(q, wanted)
 }

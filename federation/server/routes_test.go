@@ -93,7 +93,9 @@ var _ = Describe("routes", func() {
 		Expect(w.do("GET", "/_matrix/key/v2/query/no%20name", "").code()).To(Equal("M_INVALID_PARAM"))
 		Expect(w.do("GET", "/_matrix/key/v2/query/a.example?minimum_valid_until_ts=x", "").code()).To(Equal("M_INVALID_PARAM"))
 		Expect(w.do("POST", "/_matrix/key/v2/query", `{"server_keys":`).code()).To(Equal("M_NOT_JSON"))
-		Expect(w.do("POST", "/_matrix/key/v2/query", `{"server_keys":5}`).code()).To(Equal("M_BAD_JSON"))
+		wrong := w.do("POST", "/_matrix/key/v2/query", `{"server_keys":5}`)
+		Expect(wrong.code()).To(Equal("M_BAD_JSON"))
+		Expect(wrong.body).To(ContainSubstring("server_keys must not be a JSON number"))
 		many := map[string]any{}
 		for i := range 101 {
 			many["s"+strconv.Itoa(i)] = map[string]any{}

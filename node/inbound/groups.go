@@ -80,9 +80,9 @@ func (h profiles) Profile(ctx context.Context, _ id.ServerName, q federation.Pro
 	if err != nil || q.Field == "" {
 		return fields, err
 	}
-	one := federation.ProfileResponse{}
-	if value, ok := fields[q.Field]; ok {
-		one[q.Field] = value
+	value, ok := fields[q.Field]
+	if !ok {
+		return nil, federation.NotFound("this profile has no such field")
 	}
-	return one, nil
+	return federation.ProfileResponse{q.Field: value}, nil
 }

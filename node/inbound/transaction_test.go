@@ -308,6 +308,8 @@ var _ = Describe("profiles", func() {
 		one, err := h.Profile(context.Background(), "peer.test", federation.ProfileRequest{UserID: alice, Field: "displayname"})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(one).To(Equal(federation.ProfileResponse{"displayname": json.RawMessage(`"Alice"`)}))
+		_, err = h.Profile(context.Background(), "peer.test", federation.ProfileRequest{UserID: alice, Field: "org.example.unset"})
+		Expect(err).To(MatchError(ContainSubstring("M_NOT_FOUND")))
 		_, err = h.Profile(context.Background(), "peer.test", federation.ProfileRequest{UserID: "@x:peer.test"})
 		Expect(err).To(HaveOccurred())
 	})
