@@ -22,6 +22,7 @@ type clientEvent struct {
 	StateKey       *string         `json:"state_key,omitempty"`
 	Type           string          `json:"type"`
 	Unsigned       *unsigned       `json:"unsigned,omitempty"`
+	UserID         id.UserID       `json:"user_id,omitempty"` // not in the specification: what the sender was called, where old clients look
 }
 
 // unsigned is what the server tells beside an event.
@@ -164,9 +165,13 @@ func plainEvents(events []*event.Event) []*clientEvent {
 // decorated formats events for the request's device.
 func (r *request) decorated(rows []clientsync.EventRow) ([]*clientEvent, error) {
 	decorated, err := r.api.config.Sync.Decorate(r.Context(), r.user, r.device, rows)
-	now, list := time.Now(), make([]*clientEvent, 0, len(rows))
+	return decoratedEvents(decorated, time.Now()), err
+}
+
+func decoratedEvents(decorated []clientsync.Decorated, now time.Time) []*clientEvent {
+	list := make([]*clientEvent, 0, len(decorated))
 	for _, d := range decorated {
 		list = append(list, decoratedEvent(d, now))
 	}
-	return list, err
+	return list
 }

@@ -127,6 +127,10 @@ const (
 	maxSpaceRooms     = 50
 	// maxMutualRooms bounds a page of rooms that two users share: an ID has up to 255 bytes.
 	maxMutualRooms = 500
+	// defaultListening is how long /events waits where the client doesn't say, as with other deployed servers; maxListened bounds the
+	// events of each room in an answer, as it does in /sync.
+	defaultListening = 30 * time.Second
+	maxListened      = 500
 	// previewMessages is how many messages a look into a room has: a screen.
 	previewMessages = 20
 )

@@ -37,6 +37,11 @@ func (a *API) event(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.one(row)
+}
+
+// one formats one event.
+func (r *request) one(row clientsync.EventRow) (any, error) {
 	formatted, err := r.decorated([]clientsync.EventRow{row})
 	if err != nil {
 		return nil, err

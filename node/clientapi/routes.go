@@ -91,6 +91,7 @@ func (a *API) routes() []route {
 		a.messageRoutes(),
 		a.timestampRoutes(),
 		a.initialSyncRoutes(),
+		a.eventStreamRoutes(),
 		a.relationRoutes(),
 		a.searchRoutes(),
 		a.readRoutes(),

@@ -169,6 +169,7 @@ func (r *request) searchAnswer(form *searchForm, found search.Results, token sea
 		if err != nil {
 			return nil, err
 		}
+		formatted[0].UserID = formatted[0].Sender
 		result := map[string]any{"rank": hit.Rank, "result": formatted[0]}
 		if form.EventContext != nil {
 			if result["context"], err = r.surroundings(form, hit.EventRow); err != nil {

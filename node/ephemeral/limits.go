@@ -82,6 +82,6 @@ const (
 	// forgetQuiet is how long a room where nobody types any more is remembered: longer than a client that is online
 	// goes without syncing, so that each sees the empty list.
 	forgetQuiet = 10 * time.Minute
-	// expiryTick is how exactly typing ends.
-	expiryTick = time.Second
+	// expiryTick is how exactly typing ends: clients may say that it is for a tenth of a second.
+	expiryTick = 250 * time.Millisecond
 )

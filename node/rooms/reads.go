@@ -40,6 +40,17 @@ func (r *Rooms) Event(ctx context.Context, user id.UserID, roomID id.RoomID, eve
 	return visible[0], nil
 }
 
+// EventByID is Event for who doesn't say in which room.
+//
+// spec:client-server-api#get_matrixclientv3eventseventid
+func (r *Rooms) EventByID(ctx context.Context, user id.UserID, eventID id.EventID) (store.EventRow, error) {
+	row, _, err := r.store.Event(ctx, eventID)
+	if err != nil {
+		return store.EventRow{}, err
+	}
+	return r.Event(ctx, user, row.RoomID, eventID)
+}
+
 // State returns the room's state as the user may see it: now if they are joined or the room is world readable, when
 // they left otherwise.
 //
