@@ -34,6 +34,7 @@ import (
 //	receive SERVER A B …          a transaction
 //	accept SERVER A               send_join and its like come to us
 //	adopt A [without=B,C]         the answer to our send_join: the true state and auth chain; "partial": without the members
+//	part A B …                    parts of the true state before a join whose state was partial
 //	complete                      the true state before a join whose state was partial
 //	backfill SERVER A B …         history
 //	answer                        the true answer to the oldest open fetch; with names: these events; "without=A": not those;
@@ -168,6 +169,12 @@ func (s *scene) line(line string) error {
 		return s.step(room.Accept{Origin: id.ServerName(args[0]), Event: events[0]})
 	case "adopt":
 		return s.adopt(args)
+	case "part":
+		events, err := s.events(args)
+		if err != nil {
+			return err
+		}
+		return s.step(room.Outliers{Events: events})
 	case "complete":
 		return s.complete()
 	case "answer":

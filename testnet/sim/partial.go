@@ -31,7 +31,17 @@ func (n *network) whole(s, from *server) error {
 		return nil
 	}
 	state := stateIDs(at.Before)
-	in := room.Complete{Join: join, States: [][]id.EventID{state}, Events: append(from.authChain(state), from.some(state)...), Strict: n.rand.IntN(2) == 0}
+	events := append(from.authChain(state), from.some(state)...)
+	if n.rand.IntN(2) == 0 { // a large state comes in parts, the last of which may never come
+		part := n.rand.IntN(len(events))
+		if _, durable, err := s.step(room.Outliers{Events: events[:part]}); err != nil || !durable || s.m == nil || n.chance(n.cfg.Faults.Lost) {
+			return err
+		}
+		if s.store.partial == nil { // what waited for that part has told more
+			return nil
+		}
+	}
+	in := room.Complete{Join: join, States: [][]id.EventID{state}, Events: events, Strict: n.rand.IntN(2) == 0}
 	n.trace("%s gets the whole state before %s from %s", s.name, join, from.name)
 	result, durable, err := s.step(in)
 	if err != nil || !durable {

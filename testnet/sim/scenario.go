@@ -60,6 +60,8 @@ func (t *teller) stepped(s *server, in room.Input, r room.Result) {
 			part = " partial"
 		}
 		t.line("adopt%s%s", t.called([]*event.Event{in.Event}), part)
+	case room.Outliers:
+		t.line("part%s", t.called(in.Events))
 	case room.Complete:
 		t.line("complete")
 	case room.Provide:

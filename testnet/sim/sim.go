@@ -74,6 +74,7 @@ type Report struct {
 	Displaced                                                           int // events of rooms left in partial state and joined again
 	Subgraphs                                                           int // merges in which the conflicted state subgraph added events (v2.1)
 	Elsewhere                                                           int // events of other rooms
+	Outsiders                                                           int // old events, and events on top of them, by servers that have left
 	Reset                                                               int // servers whose return was undone by state resolution
 	Stranded                                                            int // servers whose state nobody knows any more who is in the room
 }

@@ -125,6 +125,9 @@ func (n *network) enter(s *server) error {
 	if !resident.resident() {
 		resident = n.servers[0]
 	}
+	if s.m != nil && n.chance(n.cfg.Faults.Forge) {
+		return n.outsider(s, resident)
+	}
 	if resident.lacks(s.leave) {
 		return nil // when the leave comes, it undoes a join that doesn't stand on it
 	}
@@ -346,6 +349,25 @@ func (n *network) hidden(s *server) error {
 		}
 	}
 	_, _, err = s.step(room.Receive{Origin: s.name, Events: []*event.Event{e}})
+	return err
+}
+
+// outsider has a server that has left the room show another one what was said before, and an event of its own on top of that.
+func (n *network) outsider(s, to *server) error {
+	if len(s.store.order) == 0 || !to.resident() {
+		return nil
+	}
+	at := s.store.events[s.store.order[n.rand.IntN(len(s.store.order))]]
+	d := n.anything(s, s.users[1+n.rand.IntN(2)])
+	d.RoomID, d.PrevEvents, d.Depth = s.store.roomID, []id.EventID{at.Event.ID()}, min(at.Event.Depth()+1, 1<<53-1)
+	d.OriginServerTS = n.now.Add(s.skew).UnixMilli()
+	e, err := n.forged(s, d, at.After, 0)
+	if err != nil {
+		return err
+	}
+	n.report.Outsiders++
+	events := []*event.Event{at.Event, e}
+	_, _, err = to.step(room.Receive{Origin: s.name, Events: events[n.rand.IntN(2):]})
 	return err
 }
 
