@@ -58,7 +58,7 @@ type lanes struct {
 	ordinary *lane
 	logins   *lane // they wait for passwords to be hashed
 	remote   *lane // may wait for other servers, for minutes
-	waiting  *lane // /sync, for news: a connection and little more
+	waiting  *lane // /sync and the like, for news: a connection and little more
 	uploads  *lane // files on their way in: a connection, and the disk
 	files    *lane // files on their way out: they may wait for other servers
 }
@@ -107,7 +107,12 @@ func (a *API) lane(r *request, route route) *lane {
 		case timeout != "" && timeout != "0":
 			return a.lanes.waiting
 		}
-	case strings.HasSuffix(route.path, "/members"), strings.HasSuffix(route.path, "/joined_members"), route.path == "/rooms/{roomId}/state":
+	case route.path == "/events":
+		if r.URL.Query().Get("timeout") != "0" { // it waits also where the client doesn't say for how long
+			return a.lanes.waiting
+		}
+	case strings.HasSuffix(route.path, "/members"), strings.HasSuffix(route.path, "/joined_members"), route.path == "/rooms/{roomId}/state",
+		strings.HasSuffix(route.path, "/initialSync"):
 		return a.lanes.large
 	}
 	return a.lanes.ordinary

@@ -93,6 +93,21 @@ func TestSyncsAreToldApart(t *testing.T) {
 	}
 }
 
+// Who listens to /events takes no place of those who are answered at once, and first syncs of the old form are large as those of the new.
+func TestOldSyncsAreToldApart(t *testing.T) {
+	a := &API{lanes: newLanes()}
+	for path, want := range map[string]*lane{
+		"/events": a.lanes.waiting, "/events?timeout=9&from=s1": a.lanes.waiting, "/events?timeout=0&from=s1": a.lanes.ordinary,
+		"/initialSync": a.lanes.large, "/rooms/{roomId}/initialSync": a.lanes.large,
+	} {
+		r := &request{Request: httptest.NewRequest("GET", path, nil), api: a}
+		pattern, _, _ := strings.Cut(path, "?")
+		if a.lane(r, route{path: pattern}) != want {
+			t.Errorf("%s is in another lane", path)
+		}
+	}
+}
+
 // Requests without a body go on while the bodies of others take all that bodies may take.
 func TestBodiesAreBoundedTogether(t *testing.T) {
 	a := &API{bodies: newHeldBodies()}
