@@ -55,7 +55,23 @@ func newCertificateFiles(certificate, key string, log *slog.Logger) (*certificat
 		return nil, err
 	}
 	f.pair, f.stamp, f.checked = &pair, [2]fileStamp{stampOf(certificate), stampOf(key)}, time.Now()
+	f.doubt(&pair)
 	return f, nil
+}
+
+// doubt tells of a certificate that nobody will believe now.
+func (f *certificateFiles) doubt(pair *tls.Certificate) {
+	if pair.Leaf == nil {
+		return
+	}
+	switch now := time.Now(); {
+	case now.After(pair.Leaf.NotAfter):
+		f.log.Error("a certificate has expired, and nobody will connect: renew it; it is loaded when the file changes",
+			"certificate", f.certificate, "valid_until", pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(pair.Leaf.NotBefore):
+		f.log.Error("a certificate is not valid yet, and nobody will connect: is the clock of this machine right?",
+			"certificate", f.certificate, "valid_from", pair.Leaf.NotBefore.UTC().Format(time.RFC3339))
+	}
 }
 
 // get is for tls.Config.GetCertificate.
@@ -93,6 +109,7 @@ func (f *certificateFiles) look() {
 		until = pair.Leaf.NotAfter.UTC().Format(time.RFC3339)
 	}
 	f.log.Info("a certificate was loaded", "certificate", f.certificate, "valid_until", until)
+	f.doubt(&pair)
 }
 
 // Reload has the certificate files looked at now: who has just replaced them needn't wait.

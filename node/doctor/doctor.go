@@ -7,12 +7,15 @@ package doctor
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
@@ -143,7 +146,10 @@ func Examine(ctx context.Context, name string, o Options) *Report {
 	if !literal && !port {
 		x.delegation(x.wellKnownServer())
 	}
-	targets := x.discover()
+	targets, deaf := x.discover()
+	if deaf {
+		return x.Report
+	}
 	answered := false
 	for _, target := range targets[:min(len(targets), maxExamined)] {
 		answered = x.examineTarget(target) || answered
@@ -176,16 +182,39 @@ func nameHint(name string) string {
 	return "a server name is a host name, an IPv4 address or an IPv6 address in brackets, with or without :port"
 }
 
-// discover goes the steps of server discovery.
+// deaf tells whether a look-up has failed because this machine reaches no DNS server.
+func deaf(err error) bool {
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	failure, ok := errors.AsType[*net.DNSError](err) // of which the cause is told in words alone
+	return ok && (strings.HasSuffix(failure.Err, syscall.ECONNREFUSED.Error()) || strings.HasSuffix(failure.Err, syscall.ENETUNREACH.Error()) ||
+		strings.HasSuffix(failure.Err, syscall.EHOSTUNREACH.Error()))
+}
+
+// noDNS says that no name can be looked up.
+func (x *examination) noDNS(err error) {
+	mend := "start the one that /etc/resolv.conf names, name another one there, or set federation.dns_server"
+	if x.DNSServer != "" {
+		mend = "correct federation.dns_server, " + x.DNSServer + ", or start it"
+	}
+	x.wrong("DNS", "this machine", "no DNS server can be reached from here: "+err.Error(), mend+"; until then no server is found from here, whatever is right or wrong with it")
+}
+
+// discover goes the steps of server discovery. It reports whether nothing could be looked up at all.
 //
 // spec:server-server-api#resolving-server-names
-func (x *examination) discover() []resolver.Target {
+func (x *examination) discover() (found []resolver.Target, nothing bool) {
 	ctx, cancel := context.WithTimeout(x.ctx, 3*x.Timeout)
 	defer cancel()
 	targets, steps, err := x.resolver.Explain(ctx, x.name)
 	services := map[string]bool{} // the steps in which there are SRV records
 	for _, step := range steps {
 		where := "discovery step " + step.Number
+		if step.Number != "3" && deaf(step.Err) {
+			x.noDNS(step.Err)
+			return nil, true
+		}
 		switch {
 		case step.Number == "3":
 			// wellKnownServer has told more.
@@ -207,11 +236,11 @@ func (x *examination) discover() []resolver.Target {
 	}
 	if err != nil {
 		mend := "mend the step above that failed"
-		if strings.Contains(err.Error(), "refused") {
+		if _, denied := errors.AsType[*resolver.DeniedError](err); denied {
 			mend = "it leads to an address that is not on the public internet: publish the public one, or allow it with federation.allow_addresses where this is meant"
 		}
 		x.wrong("DNS", string(x.name), "the server can't be found: "+err.Error(), mend)
-		return nil
+		return nil, false
 	}
 	families := map[bool]bool{}
 	reached := map[netip.Addr]bool{}
@@ -230,7 +259,7 @@ func (x *examination) discover() []resolver.Target {
 	if families[false] && !families[true] {
 		x.warn("DNS", string(x.name), "it has only IPv6 addresses: servers without IPv6 can't reach it", "add an A record")
 	}
-	return targets
+	return targets, false
 }
 
 // alias tells where an SRV record leads to a name that is an alias, which RFC 2782 forbids.

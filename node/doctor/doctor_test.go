@@ -481,6 +481,22 @@ func TestWhatIsWrongBeforeTheServer(t *testing.T) {
 			}
 		}
 	})
+	t.Run("no DNS server", func(t *testing.T) {
+		gone, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := gone.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t)
+		w.dns = gone.LocalAddr().String()
+		report, text := w.examine(name, doctor.Options{})
+		found(t, report, text, "DNS", "no DNS server can be reached from here", "correct federation.dns_server, "+w.dns)
+		if strings.Count(text, "→") != 1 {
+			t.Errorf("one thing is wrong:\n%s", text)
+		}
+	})
 	t.Run("no address", func(t *testing.T) {
 		w := newWorld(t)
 		report, text := w.examine(name, doctor.Options{})
