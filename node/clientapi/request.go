@@ -200,7 +200,7 @@ func decodeObject(raw []byte, v any) error {
 	case errors.As(err, &matrix):
 		return matrix
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return badJSON("%s must not be a %s", wrongType.Field, wrongType.Value)
+		return badJSON("%s has a value of a wrong kind, %s", wrongType.Field, wrongType.Value)
 	}
 	return badJSON("the request body has the wrong form")
 }

@@ -1,13 +1,16 @@
 package clientapi
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"hanse/federation"
+	"hanse/federation/id"
 )
 
 var _ = Describe("profiles", func() {
@@ -80,6 +83,22 @@ var _ = Describe("profiles", func() {
 		fine(alice.post("/_matrix/client/unstable/user_directory/search", obj{"search_term": "x"}), "results")
 		refused(alice.post("/user_directory/search", obj{}), 400, "M_MISSING_PARAM")
 		refused(alice.post("/user_directory/search", obj{"search_term": "x", "limit": -1}), 400, "M_INVALID_PARAM")
+	})
+
+	It("of other servers are found while this one is in a public room with them", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{"preset": "public_chat", "room_version": "10"})
+		info, _, err := w.store.Room(context.Background(), id.RoomID(room))
+		Expect(err).NotTo(HaveOccurred())
+		zoe := id.UserID("@zoe:" + string(far))
+		w.gets(w.profile(room, zoe, "Quetzal", info.Forward, time.Now()))
+		found := func() any {
+			return fine(bob.post("/user_directory/search", obj{"search_term": "quetz"})).body["results"]
+		}
+		Eventually(found).Should(ConsistOf(HaveKeyWithValue("user_id", string(zoe))))
+		fine(alice.post("/rooms/"+esc(room)+"/leave", obj{}))
+		Expect(found()).To(BeEmpty(), "whether they are still there nobody here knows")
 	})
 })
 

@@ -164,7 +164,7 @@ func (s *searching) others(ctx context.Context, user id.UserID) (Found, bool, er
 	return Found{UserID: user, DisplayName: text(content.DisplayName), AvatarURL: text(content.AvatarURL)}, true, nil
 }
 
-// openRoom is a room that a user is in and that everybody may join or read.
+// openRoom is a room that a user is in and that everybody may join or read, as far as this server can tell: it is in it.
 func (s *searching) openRoom(ctx context.Context, user id.UserID) (id.RoomID, bool, error) {
 	rooms, err := s.store.JoinedRooms(ctx, user)
 	if err != nil {
@@ -186,6 +186,9 @@ func (s *searching) openRoom(ctx context.Context, user id.UserID) (id.RoomID, bo
 }
 
 func (s *searching) isOpen(ctx context.Context, room id.RoomID) (bool, error) {
+	if here, err := s.store.Members(ctx, room, store.MemberFilter{Membership: "join", Local: true, Limit: 1}); err != nil || len(here) == 0 {
+		return false, err
+	}
 	state, err := s.store.CurrentState(ctx, room)
 	if err != nil {
 		return false, err
