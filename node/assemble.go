@@ -132,7 +132,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.bind(clients, servers)
+	return n.bind(&proxyWatch{next: clients, trusted: clients.TrustedProxies(), log: n.log}, servers)
 }
 
 // servers is the server-server API.

@@ -63,6 +63,9 @@ func (a *API) address(r *http.Request) netip.Addr {
 	return addr
 }
 
+// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+func (a *API) TrustedProxies() []netip.Prefix { return a.config.TrustedProxies }
+
 func (a *API) trusted(addr netip.Addr) bool {
 	for _, p := range a.config.TrustedProxies {
 		if p.Contains(addr) {
