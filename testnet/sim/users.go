@@ -48,7 +48,7 @@ func membershipIn(content []byte) string {
 func (s *server) joining(user id.UserID, name string) event.Draft {
 	d := member(user, user, "join", name)
 	e, ok := s.store.current.Get("m.room.join_rules", "")
-	if !ok || s.membership(user) == "join" || !strings.Contains(string(s.store.events[e].Event.Content()), `"restricted"`) {
+	if !ok || s.membership(user) == "join" || !strings.Contains(string(s.store.events[e].Event.Content()), `restricted"`) {
 		return d
 	}
 	content := map[string]string{"membership": "join", "join_authorised_via_users_server": string(s.steward())}
@@ -76,6 +76,10 @@ func (n *network) found() error {
 			users[other.steward()] = 100
 		}
 		users[other.users[1]] = 50
+	}
+	if creator := n.servers[1].users[1]; n.rules.PrivilegedCreators && n.rand.IntN(2) == 0 {
+		create = state(founder, "m.room.create", map[string]any{"room_version": n.rules.Version, "additional_creators": []id.UserID{creator}})
+		delete(users, creator)
 	}
 	levels := state(founder, "m.room.power_levels", map[string]any{
 		"users": users, "events": map[string]int{"m.room.topic": 0}, "state_default": 50, "ban": 50, "kick": 50, "invite": 0,
@@ -148,6 +152,9 @@ func (n *network) anything(s *server, user id.UserID) event.Draft {
 	n.messages++
 	word := fmt.Sprint("m", n.messages)
 	if user != s.steward() && s.membership(user) != "join" && n.rand.IntN(3) > 0 {
+		if n.rules.Knock && n.rand.IntN(4) == 0 {
+			return member(user, user, "knock", "")
+		}
 		return s.joining(user, "")
 	}
 	switch n.rand.IntN(14) {
@@ -168,15 +175,13 @@ func (n *network) anything(s *server, user id.UserID) event.Draft {
 	case 8:
 		return member(user, target, "invite", "")
 	case 9:
-		content := map[string]any{"join_rule": "public"}
-		switch n.rand.IntN(5) {
-		case 0:
-			content["join_rule"] = "invite"
-		case 1, 2:
-			if n.rules.RestrictedJoins {
-				content["join_rule"] = "restricted"
-				content["allow"] = []map[string]string{{"type": "m.room_membership", "room_id": "!other:s0"}}
-			}
+		rule := []string{"public", "public", "invite", "restricted", "knock", "knock_restricted"}[n.rand.IntN(6)]
+		if rule == "restricted" && !n.rules.RestrictedJoins || rule == "knock" && !n.rules.Knock || rule == "knock_restricted" && !n.rules.KnockRestricted {
+			rule = "public"
+		}
+		content := map[string]any{"join_rule": rule}
+		if strings.HasSuffix(rule, "restricted") {
+			content["allow"] = []map[string]string{{"type": "m.room_membership", "room_id": "!other:s0"}}
 		}
 		return state(user, "m.room.join_rules", content)
 	case 10, 11:
