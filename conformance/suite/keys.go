@@ -14,6 +14,7 @@ import (
 
 	"hanse/federation/id"
 	"hanse/federation/signedjson"
+	"hanse/keys"
 	"hanse/testnet/peer"
 )
 
@@ -152,6 +153,32 @@ var _ = Describe("Keys", Label("s2s:keys"), func() {
 				askGet(ctx, p, p.Name, fmt.Sprintf("?minimum_valid_until_ts=%d", in30Hours))
 				return len(p.Requests("server"))
 			}).WithPolling(100 * time.Millisecond).Should(BeNumerically(">", before))
+		})
+
+	It("keeps a key that its server publishes no more",
+		says(notary, "Notary servers can return keys for servers that are offline or having issues serving their own keys by using cached responses."), func(ctx SpecContext) {
+			p, other := newPeer(), newPeer()
+			query := func(minimum int64) []keyDocument {
+				GinkgoHelper()
+				body := fmt.Sprintf(`{"server_keys":{"%s":{"ed25519:peer":{"minimum_valid_until_ts":%d}}}}`, other.Name, minimum)
+				return ask(ctx, p, peer.ByHand{Method: http.MethodPost, URI: "/_matrix/key/v2/query", Body: []byte(body)})
+			}
+			Expect(query(1)).NotTo(BeEmpty())
+			before := len(other.Requests("server"))
+			file := keys.KeyFile{Current: peer.NewKey("ed25519:next")}
+			document, err := file.ServerKeys(other.Name, time.Now().Add(24*time.Hour))
+			Expect(err).NotTo(HaveOccurred())
+			other.On("server", peer.Answer(http.StatusOK, string(document)))
+			in30Hours := time.Now().Add(30 * time.Hour).UnixMilli()
+			Eventually(func() int { // a server may wait a moment before it asks the same server again
+				query(in30Hours)
+				return len(other.Requests("server"))
+			}).WithPolling(100 * time.Millisecond).Should(BeNumerically(">", before))
+			documents := query(1)
+			Expect(documents).NotTo(BeEmpty())
+			Expect(documents[0].VerifyKeys).To(HaveKey(id.KeyID("ed25519:peer")), "the key that was asked for is in the first document")
+			documents[0].signedBy(documents[0])
+			documents[0].signedBy(ownKeys(ctx, p))
 		})
 
 	It("does not vouch for keys that their server has not signed",
