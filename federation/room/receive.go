@@ -397,7 +397,8 @@ func (s *step) checkDepth(c *Committed) error {
 	return &authrules.Rejection{Rule: "depth.not_shared", Spec: "rooms/v6#event-format", Reason: reason}
 }
 
-// checkCurrentState is check 6.
+// checkCurrentState is check 6. Where another server gave the state before the event, we may have been away, and the current state be that of
+// then: who says it may have come since. So the current state is taken together with the given one, as by Synapse: a ban that either knows holds.
 //
 // spec:server-server-api#soft-failure
 func (s *step) checkCurrentState(c *Committed) error {
@@ -405,7 +406,7 @@ func (s *step) checkCurrentState(c *Committed) error {
 	if err != nil {
 		return err
 	}
-	if s.onStray(c.Event) {
+	if c.Given || s.onStray(c.Event) {
 		if current, err = s.resolve([]roomstate.Map{current, c.Before}); err != nil {
 			return err
 		}
