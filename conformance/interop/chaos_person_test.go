@@ -45,6 +45,7 @@ type message struct {
 // seen is what somebody knows of a room.
 type seen struct {
 	state         map[string]string // in the form of state
+	members       map[string]string // in the form of members
 	timeline      []string          // the events since the person's own join
 	receipts      map[string]string // of each user the event that was read last
 	notifications int
@@ -128,13 +129,16 @@ func (p *person) note(answer user.SyncAnswer, missed map[string][]user.Event) {
 	for id, room := range answer.Rooms.Join {
 		delete(p.invites, id)
 		if p.rooms[id] == nil {
-			p.rooms[id] = &seen{state: map[string]string{}, receipts: map[string]string{}}
+			p.rooms[id] = &seen{state: map[string]string{}, members: map[string]string{}, receipts: map[string]string{}}
 		}
 		r := p.rooms[id]
 		r.notifications, r.highlights = room.Unread.Notifications, room.Unread.Highlights
 		for _, e := range slices.Concat(room.State.Events, room.Timeline.Events) {
 			if e.StateKey != nil {
 				r.state[e.Type+" "+*e.StateKey] = e.ID
+			}
+			if e.Type == "m.room.member" {
+				r.members[*e.StateKey] = membership(e)
 			}
 		}
 		for _, e := range slices.Concat(missed[id], room.Timeline.Events) {

@@ -595,7 +595,9 @@ func (c *chaos) told(r *chaosRoom) {
 				g.Expect(was.notifications).To(Equal(room.Unread.Notifications), "notifications")
 				g.Expect(was.highlights).To(Equal(room.Unread.Highlights), "highlights")
 				for _, e := range state {
-					if e.Type != "m.room.member" {
+					if e.Type == "m.room.member" {
+						g.Expect(was.members).To(HaveKeyWithValue(*e.StateKey, membership(e)))
+					} else {
 						g.Expect(was.state).To(HaveKeyWithValue(e.Type+" "+*e.StateKey, e.ID))
 					}
 				}
