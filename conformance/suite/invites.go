@@ -186,6 +186,21 @@ var _ = Describe("Invites", Label("s2s:invites"), func() {
 			Eventually(invitation(ctx, carol, m.ID)).Should(BeEmpty())
 		})
 
+	It("an invite is not withdrawn by what withdrew an earlier one",
+		follows("server-server-api#inviting-to-a-room", "the leave event ends the invite that it is authorised with; it may come late"), func(ctx SpecContext) {
+			m := privateRoom(mainVersion)
+			carol := sut.newUser(ctx)
+			_, err := m.Invite(ctx, m.user, id.UserID(carol.ID))
+			Expect(err).NotTo(HaveOccurred())
+			leave, err := m.Put(peer.StateDraft(m.user, "m.room.member", carol.ID, map[string]any{"membership": "leave"}))
+			Expect(err).NotTo(HaveOccurred())
+			_, err = m.Invite(ctx, m.user, id.UserID(carol.ID))
+			Expect(err).NotTo(HaveOccurred())
+			_, err = m.peer.Transaction(ctx, sut.name, leave.JSON())
+			Expect(err).NotTo(HaveOccurred())
+			Consistently(invitation(ctx, carol, m.ID)).ShouldNot(BeEmpty())
+		})
+
 	It("an invite is not withdrawn by another user than its sender",
 		follows("server-server-api#inviting-to-a-room", "who isn't in the room can't tell who else may end an invite"), func(ctx SpecContext) {
 			m := privateRoom(mainVersion)

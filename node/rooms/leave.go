@@ -149,6 +149,7 @@ func (r *Rooms) Forget(ctx context.Context, user id.UserID, roomID id.RoomID) er
 // Rescind takes in what ended an invite or knock of a user of ours from outside of the room: a leave or ban of the
 // user that a server sent us although we aren't in the room. Its signatures have been checked. An invite ends if who
 // had invited says so: nobody else's right to it can be checked without the room's state. Deployed servers do it alike.
+// What ended an earlier one may come late: it is not authorised with the one of now.
 func (r *Rooms) Rescind(ctx context.Context, origin id.ServerName, e *event.Event) error {
 	stateKey, _ := e.StateKey()
 	user, err := id.ParseUserID(stateKey)
@@ -159,7 +160,7 @@ func (r *Rooms) Rescind(ctx context.Context, origin id.ServerName, e *event.Even
 	if err != nil {
 		return err
 	}
-	open := ok && m.OutOfRoom && (m.Membership == invite || m.Membership == knock)
+	open := ok && m.OutOfRoom && (m.Membership == invite || m.Membership == knock) && slices.Contains(e.AuthEvents(), m.EventID)
 	if !open || m.Membership == invite && (e.Sender() != m.Sender || m.Sender.Server() != origin) {
 		return errUnknownRoom(e.RoomID())
 	}
