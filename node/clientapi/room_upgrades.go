@@ -115,8 +115,8 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 			}
 			create.PowerLevelOverride = levels.first
 		case e.Type() == canonicalAlias:
-			if aliases, ok := a.movedAliases(e.Content()); ok {
-				create.InitialState = append(create.InitialState, rooms.StateEvent{Type: e.Type(), Content: aliases})
+			if moved, _, some := a.splitAliases(e.Content()); some {
+				create.InitialState = append(create.InitialState, rooms.StateEvent{Type: e.Type(), Content: moved})
 			}
 		case transferred(e.Type()):
 			create.InitialState = append(create.InitialState, rooms.StateEvent{Type: e.Type(), Content: json.RawMessage(e.Content())})
@@ -162,26 +162,32 @@ func (a *API) moveBans(ctx context.Context, user id.UserID, replacement id.RoomI
 	return nil
 }
 
-// movedAliases is m.room.canonical_alias for the new room: those of the shown aliases that go along, which are ours. False
-// if there is none.
-func (a *API) movedAliases(content []byte) (json.RawMessage, bool) {
+// splitAliases is m.room.canonical_alias for the new room and for the old one: those of the shown aliases go along that are ours.
+// False if there is none.
+func (a *API) splitAliases(content []byte) (moved, kept json.RawMessage, some bool) {
 	var form aliasesForm
 	if json.Unmarshal(content, &form) != nil {
-		return nil, false
+		return nil, nil, false
 	}
 	ours := func(text string) bool {
 		alias, err := id.ParseRoomAlias(text)
 		return err == nil && alias.Server() == a.config.Self
 	}
-	moved := map[string]any{}
-	if form.Alias != nil && ours(*form.Alias) {
-		moved["alias"] = *form.Alias
+	split, others := map[bool]map[string]any{true: {}, false: {}}, map[bool][]string{}
+	if form.Alias != nil {
+		split[ours(*form.Alias)]["alias"] = *form.Alias
 	}
-	if others := slices.DeleteFunc(form.AltAliases, func(text string) bool { return !ours(text) }); len(others) > 0 {
-		moved["alt_aliases"] = others
+	for _, text := range form.AltAliases {
+		others[ours(text)] = append(others[ours(text)], text)
 	}
-	raw, err := marshal(moved)
-	return raw, err == nil && len(moved) > 0
+	for our, list := range others {
+		split[our]["alt_aliases"] = list
+	}
+	moved, err := marshal(split[true])
+	if err == nil {
+		kept, err = marshal(split[false])
+	}
+	return moved, kept, err == nil && len(split[true]) > 0
 }
 
 // above are the users who stand above all power levels in a room.
@@ -290,7 +296,8 @@ func level(raw json.RawMessage, fallback int64) int64 {
 	return n
 }
 
-// entomb is steps 5 and 6: the old room points to the new one and takes no more messages.
+// entomb is steps 5 and 6: the old room points to the new one and takes no more messages. Nor does it show aliases that lead to the
+// new one, as with other deployed servers.
 func (a *API) entomb(ctx context.Context, user id.UserID, room, replacement id.RoomID, state []*event.Event) error {
 	tombstone, err := marshal(map[string]any{"body": "This room has been replaced", "replacement_room": replacement})
 	if err != nil {
@@ -302,15 +309,22 @@ func (a *API) entomb(ctx context.Context, user id.UserID, room, replacement id.R
 		return err
 	}
 	for _, e := range state {
-		if !e.Is("m.room.power_levels", "") {
+		send.Type = e.Type()
+		switch {
+		case e.Is("m.room.power_levels", ""):
+			if send.Content, err = mutedLevels(e.Content()); err != nil {
+				continue
+			}
+		case e.Is(canonicalAlias, ""):
+			var some bool
+			if _, send.Content, some = a.splitAliases(e.Content()); !some {
+				continue
+			}
+		default:
 			continue
 		}
-		if send.Content, err = mutedLevels(e.Content()); err != nil {
-			return nil
-		}
-		send.Type = "m.room.power_levels"
 		if _, err := a.config.Rooms.Send(ctx, send); err != nil { // "if possible"
-			a.log.Debug("the power levels of a replaced room stay as they were", "room", room, "error", err)
+			a.log.Debug("a replaced room's state stays as it was", "room", room, "type", send.Type, "error", err)
 		}
 	}
 	return nil

@@ -238,6 +238,18 @@ var _ = Describe("sending", func() {
 })
 
 var _ = Describe("upgrades", func() {
+	It("move the aliases of this server alone", func() {
+		api := &API{config: Config{Self: self}}
+		moved, kept, some := api.splitAliases([]byte(`{"alias":"#a:hanse.test","alt_aliases":["#b:far.test","#c:hanse.test"]}`))
+		Expect(some).To(BeTrue())
+		Expect(moved).To(MatchJSON(`{"alias":"#a:hanse.test","alt_aliases":["#c:hanse.test"]}`))
+		Expect(kept).To(MatchJSON(`{"alt_aliases":["#b:far.test"]}`))
+		for _, content := range []string{`{}`, `{"alias":null}`, `{"alias":""}`, `{"alias":"#b:far.test"}`, `{"alias":1}`} {
+			_, _, some = api.splitAliases([]byte(content))
+			Expect(some).To(BeFalse(), content)
+		}
+	})
+
 	It("replace a room by one of another version", func() {
 		w := newWorld(nil)
 		alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
@@ -261,6 +273,7 @@ var _ = Describe("upgrades", func() {
 				Expect(alice.state(fresh, "m.room.power_levels", "")["users"]).To(HaveKeyWithValue(alice.id, BeNumerically(">=", 100)))
 			}
 			Expect(alice.state(fresh, "m.room.canonical_alias", "")).To(Equal(obj{"alias": "#" + alias + ":hanse.test"}))
+			Expect(alice.state(old, "m.room.canonical_alias", "")).To(BeEmpty(), "the alias leads to the new room")
 			Expect(alice.state(fresh, "m.room.member", carol.id)).To(Equal(obj{"membership": "ban", "reason": "spam"}))
 			Expect(fine(bob.get("/directory/room/" + esc("#"+alias+":hanse.test"))).body).To(HaveKeyWithValue("room_id", fresh))
 			Expect(fine(bob.get("/directory/list/room/" + esc(fresh))).body).To(HaveKeyWithValue("visibility", "public"))
