@@ -11,12 +11,15 @@ import (
 	"hanse/node/rooms"
 )
 
+// formerlyMSC2432 has the path under which clients listed aliases before that was in the specification, as deployed servers still answer it.
+var formerlyMSC2432 = append(stable[:2:2], "/_matrix/client/unstable/org.matrix.msc2432")
+
 func (a *API) directoryRoutes() []route {
 	return []route{
 		{http.MethodGet, "/directory/room/{roomAlias}", stable, maybeUser, ordinary, a.resolveAlias},
 		{http.MethodPut, "/directory/room/{roomAlias}", stable, withUser, ordinary, a.createAlias},
 		{http.MethodDelete, "/directory/room/{roomAlias}", stable, withUser, ordinary, a.deleteAlias},
-		{http.MethodGet, "/rooms/{roomId}/aliases", stable, withUser, ordinary, a.roomAliases},
+		{http.MethodGet, "/rooms/{roomId}/aliases", formerlyMSC2432, withUser, ordinary, a.roomAliases},
 	}
 }
 

@@ -320,7 +320,9 @@ var _ = Describe("the room directory", func() {
 		refused(alice.put(path+esc("#y:hanse.test"), obj{}), 400, "M_MISSING_PARAM")
 		refused(alice.put(path+esc("#y:hanse.test"), obj{"room_id": "!none:hanse.test"}), 404, "M_NOT_FOUND")
 		Expect(fine(w.nobody().get(path+esc("#tea:hanse.test")), "servers").body["servers"]).To(Equal([]any{"hanse.test"}))
-		Expect(fine(alice.get("/rooms/" + esc(room) + "/aliases")).body["aliases"]).To(Equal([]any{"#tea:hanse.test"}))
+		for _, path := range []string{"/rooms/", "/_matrix/client/unstable/org.matrix.msc2432/rooms/"} {
+			Expect(fine(alice.get(path + esc(room) + "/aliases")).body["aliases"]).To(Equal([]any{"#tea:hanse.test"}))
+		}
 		refused(bob.get("/rooms/"+esc(room)+"/aliases"), 403, "M_FORBIDDEN")
 
 		fine(alice.put("/rooms/"+esc(room)+"/state/m.room.canonical_alias", obj{"alias": "#tea:hanse.test"}))
