@@ -232,7 +232,7 @@ func (d *diagnosis) ports() {
 			case err == nil:
 				_ = listener.Close() // it was only tried
 				if d.running {
-					d.warn("ports", l.setting, "nothing listens on "+address+", although hanse runs", "restart it: the settings have changed since its start")
+					d.warn("ports", l.setting, "nothing listens on "+address+", although hanse runs", "restart it, if the settings have changed since its start; if it was started with flags, ask with a --config that says the same")
 				} else {
 					d.fine("ports", l.setting, "%s is free", address)
 				}
