@@ -114,15 +114,21 @@ func (w *walk) withPort(ctx context.Context, number string, server id.ServerName
 func (w *walk) byName(ctx context.Context, server id.ServerName, fed, old, plain string) ([]Target, error) {
 	host := server.Host()
 	base := Target{Host: host, TLSName: host}
-	for _, try := range [...]struct{ number, name string }{{fed, serviceFed + host}, {old, serviceOld + host}} {
-		services, err := w.ask.services(ctx, try.name)
-		w.note(try.number, "SRV record of "+try.name, describeServices(services), err)
+	// Both are asked for at once: where SRV records can't be asked for, that is found out in half the time.
+	asked := [...]*serviceQuestion{w.askServices(ctx, fed, serviceFed+host), w.askServices(ctx, old, serviceOld+host)}
+	for _, q := range asked {
+		select {
+		case <-q.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		w.note(q.number, "SRV record of "+q.name, describeServices(q.services), q.err)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if len(services) > 0 {
-			base.Via = try.number + " " + try.name
-			return w.byServices(ctx, try.number, services, base)
+		if len(q.services) > 0 {
+			base.Via = q.number + " " + q.name
+			return w.byServices(ctx, q.number, q.services, base)
 		}
 	}
 	addrs, err := w.addresses(ctx, plain, host)
@@ -131,6 +137,24 @@ func (w *walk) byName(ctx context.Context, server id.ServerName, fed, old, plain
 	}
 	base.Via = plain + " port 8448"
 	return targets(addrs, defaultPort, base), nil
+}
+
+// serviceQuestion asks for the SRV records of a name.
+type serviceQuestion struct {
+	number, name string
+
+	done     chan struct{} // closed when what follows is there
+	services []Service
+	err      error
+}
+
+func (w *walk) askServices(ctx context.Context, number, name string) *serviceQuestion {
+	q := &serviceQuestion{number: number, name: name, done: make(chan struct{})}
+	go func() {
+		defer close(q.done)
+		q.services, q.err = w.ask.services(ctx, name)
+	}()
+	return q
 }
 
 // byServices is the targets of SRV records, in their order.

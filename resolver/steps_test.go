@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"hanse/federation/id"
 )
@@ -193,4 +195,26 @@ func TestOrderServices(t *testing.T) {
 	if got := orderServices(nil, func(int) int { return 0 }); len(got) != 0 {
 		t.Errorf("got %v of nothing", got)
 	}
+}
+
+// slow answers like its book, but for SRV records after six seconds.
+type slow struct{ book }
+
+func (s slow) services(ctx context.Context, name string) ([]Service, error) {
+	time.Sleep(6 * time.Second)
+	return s.book.services(ctx, name)
+}
+
+func TestServicesAreAskedForAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := walk{ask: slow{book{
+			addrs:   map[string][]string{"a.test": {"192.0.2.1"}},
+			failing: map[string]bool{serviceFed + "a.test": true, serviceOld + "a.test": true},
+		}}}
+		began := time.Now()
+		found, err := w.find(t.Context(), "a.test")
+		if err != nil || len(found) != 1 || time.Since(began) != 6*time.Second {
+			t.Errorf("%v, %v after %v", found, err, time.Since(began))
+		}
+	})
 }
