@@ -38,6 +38,7 @@ func (f TransactionForms) Events(ctx context.Context, user id.UserID, ours func(
 		}
 		for i, d := range decorated {
 			formatted := decoratedEvent(d, now)
+			formatted.UserID = formatted.Sender // as by Synapse
 			if err := f.invitation(ctx, rows[i].Event, ours, formatted.Unsigned); err != nil {
 				return nil, err
 			}
@@ -67,10 +68,12 @@ func (f TransactionForms) invitation(ctx context.Context, e *event.Event, ours f
 
 // outOfRoomEvent is an invite to a room that this server takes no part in, with what is known of the room, as by Synapse.
 func outOfRoomEvent(e appservice.LiveEvent, now time.Time) (json.RawMessage, error) {
+	formatted := plainEvent(e.Event, now)
+	formatted.UserID = formatted.Sender
 	return marshal(struct {
 		*clientEvent
 		Unsigned map[string]any `json:"unsigned"`
-	}{plainEvent(e.Event, now), map[string]any{
+	}{formatted, map[string]any{
 		"age": now.UnixMilli() - e.Event.OriginServerTS(), e.Event.Membership() + "_room_state": append([]json.RawMessage{}, e.Stripped...),
 	}})
 }

@@ -31,8 +31,8 @@ var _ = Describe("What application services are told", func() {
 		var first, second obj
 		Expect(json.Unmarshal(all[0], &first)).To(Succeed())
 		Expect(json.Unmarshal(all[1], &second)).To(Succeed())
-		Expect(first).To(And(HaveKeyWithValue("room_id", room), HaveKeyWithValue("type", "m.room.member"), HaveKeyWithValue("state_key", alice.id),
+		Expect(first).To(And(HaveKeyWithValue("room_id", room), HaveKeyWithValue("type", "m.room.member"), HaveKeyWithValue("state_key", alice.id), HaveKeyWithValue("user_id", alice.id),
 			HaveKeyWithValue("unsigned", And(HaveKey("age"), HaveKeyWithValue("join_room_state", ConsistOf(HaveKeyWithValue("type", "m.room.name")))))))
-		Expect(second).To(And(HaveKeyWithValue("room_id", room), HaveKeyWithValue("content", HaveKeyWithValue("name", "tea"))))
+		Expect(second).To(And(HaveKeyWithValue("room_id", room), HaveKeyWithValue("content", HaveKeyWithValue("name", "tea")), HaveKeyWithValue("user_id", alice.id)))
 	})
 })
