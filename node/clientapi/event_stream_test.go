@@ -82,6 +82,15 @@ var _ = Describe("the event stream", func() {
 		Expect(chunk(heard)).To(ContainElement(saying("org.example", obj{"x": 1.0})))
 		Expect(chunk(alice.get(now + "&from=" + heard.text("end")))).To(BeEmpty())
 		Expect(fine(alice.get("/sync")).body).To(HaveKeyWithValue("to_device", HaveKeyWithValue("events", HaveLen(1))))
+
+		room := alice.room(obj{"preset": "public_chat", "initial_state": []any{
+			obj{"type": "m.room.history_visibility", "content": obj{"history_visibility": "world_readable"}},
+		}})
+		look := fine(alice.get("/rooms/" + esc(room) + "/initialSync")).body["messages"].(obj)["end"].(string)
+		fine(alice.post("/rooms/"+esc(room)+"/leave", obj{}))
+		for _, end := range []string{look, fine(alice.get(now)).text("end"), fine(alice.get(now + "&room_id=" + esc(room))).text("end")} {
+			Expect(fine(alice.get("/sync?since=" + end)).body).To(HaveKeyWithValue("to_device", HaveKeyWithValue("events", HaveLen(1))))
+		}
 	})
 
 	It("of one room is for those who are in it, or may read it without", func() {

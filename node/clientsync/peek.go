@@ -25,8 +25,9 @@ type PeekRequest struct {
 var ErrUnreadable = errors.New("clientsync: the room is not world readable")
 
 // Peek answers as soon as there is something new in a world readable room, or at the timeout with nothing in the answer: events of the
-// time in which it was that, who types, and receipts. Who is there is for those who share a room. next is where the answer ends. The
-// error is ErrUnreadable, also when the room becomes that; ErrLoggedOut, ctx's, or our own trouble.
+// time in which it was that, who types, and receipts. Who is there is for those who share a room. next is where the answer ends; of
+// messages to the device it acknowledges what Since does. The error is ErrUnreadable, also when the room becomes that; ErrLoggedOut,
+// ctx's, or our own trouble.
 func (s *Syncer) Peek(ctx context.Context, r PeekRequest) (room *JoinedRoom, next stream.Token, err error) {
 	watch := s.stream.Watch(r.User)
 	defer watch.Close()
@@ -35,6 +36,7 @@ func (s *Syncer) Peek(ctx context.Context, r PeekRequest) (room *JoinedRoom, nex
 	defer timeout.Stop()
 	for {
 		next = s.stream.Now()
+		next.ToDevice = r.Since.ToDevice
 		if room, err = s.peek(ctx, r, next); err != nil || !room.empty() || r.Timeout <= 0 {
 			return room, next, err
 		}
@@ -89,8 +91,12 @@ func (s *Syncer) readable(ctx context.Context, state roomstate.Map) error {
 	return ErrUnreadable
 }
 
-// Now is the newest place: what comes from now on is after it.
-func (s *Syncer) Now() stream.Token { return s.stream.Now() }
+// Now is the newest place: what comes from now on is after it. Of messages to a device it acknowledges none.
+func (s *Syncer) Now() stream.Token {
+	now := s.stream.Now()
+	now.ToDevice = 0
+	return now
+}
 
 // OwnMembership is the event that made a user's membership of a room what it is, also where the room is elsewhere; known is false if there
 // is none.
