@@ -111,7 +111,7 @@ func (a *API) inviteToNotices(ctx context.Context, user id.UserID) (id.RoomID, e
 	if err != nil {
 		return "", err
 	}
-	membership, err := a.noticeMember(ctx, room, user)
+	membership, err := a.config.Users.MembershipIn(ctx, user, room)
 	if err != nil || membership == "invite" || membership == "join" {
 		return room, err
 	}
@@ -132,30 +132,19 @@ func (a *API) makeNoticeRoom(ctx context.Context, user id.UserID) (id.RoomID, er
 	if err != nil {
 		return "", err
 	}
-	content, err := marshal(map[string]any{"room_id": room})
-	if err != nil {
-		return "", err
-	}
-	if err := a.config.Users.SetAccountData(ctx, a.noticeUser(), "", string(user), content); err != nil {
-		return "", err
-	}
-	return room, a.config.Users.UpdateAccountData(ctx, user, room, tagType, func(old json.RawMessage) (json.RawMessage, error) {
+	err = a.config.Users.UpdateAccountData(ctx, user, room, tagType, func(old json.RawMessage) (json.RawMessage, error) {
 		tags := sets(old, "tags")
 		tags[noticeTag] = json.RawMessage(`{}`)
 		return marshal(map[string]any{"tags": tags})
 	})
-}
-
-// noticeMember is a user's membership of a room of notices; "" if there has never been one.
-func (a *API) noticeMember(ctx context.Context, room id.RoomID, user id.UserID) (string, error) {
-	member, err := a.config.Rooms.StateEvent(ctx, a.noticeUser(), room, "m.room.member", string(user))
-	switch {
-	case isNotFound(err):
-		return "", nil
-	case err != nil:
+	if err != nil {
 		return "", err
 	}
-	return member.Membership(), nil
+	content, err := marshal(map[string]any{"room_id": room})
+	if err != nil {
+		return "", err
+	}
+	return room, a.config.Users.SetAccountData(ctx, a.noticeUser(), "", string(user), content)
 }
 
 // mayLeave is nil unless the room is that of the user's notices, to which they are invited: such an invite can't be rejected. Who has
@@ -166,7 +155,7 @@ func (a *API) mayLeave(ctx context.Context, user id.UserID, room id.RoomID) erro
 	if notices, err := a.noticeRoom(ctx, user); err != nil || notices != room {
 		return err
 	}
-	if membership, err := a.noticeMember(ctx, room, user); err != nil || membership != "invite" {
+	if membership, err := a.config.Users.MembershipIn(ctx, user, room); err != nil || membership != "invite" {
 		return err
 	}
 	return &federation.Error{Status: http.StatusForbidden, Code: "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM",
