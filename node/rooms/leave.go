@@ -164,6 +164,6 @@ func (r *Rooms) Rescind(ctx context.Context, origin id.ServerName, e *event.Even
 	if !open || m.Membership == invite && (e.Sender() != m.Sender || m.Sender.Server() != origin) {
 		return errUnknownRoom(e.RoomID())
 	}
-	_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: e.RoomID(), Rules: e.Rules(), Event: e, User: user})
+	_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: e.RoomID(), Rules: e.Rules(), Event: e, User: user, Ends: m.EventID})
 	return err
 }

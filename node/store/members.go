@@ -44,6 +44,8 @@ type OutOfRoom struct {
 	Event    *event.Event
 	User     id.UserID
 	Stripped []json.RawMessage // stripped state that came along; ignored for a leave
+	// Ends, if set, is the membership event that must still be the user's: else nothing is stored.
+	Ends id.EventID
 }
 
 const memberColumns = "room, user_id, membership, event_id, sender, position, forgotten, out_of_room, stripped, since"
@@ -207,6 +209,13 @@ func (s *Store) SaveOutOfRoom(ctx context.Context, m OutOfRoom) (Position, error
 		ref, err := s.rooms.inTx(t, m.RoomID, m.Rules)
 		if err != nil {
 			return err
+		}
+		if m.Ends != "" {
+			var one int64
+			found, err := t.found("SELECT 1 FROM members WHERE room = $1 AND user_id = $2 AND event_id = $3", []any{ref.number, string(m.User), string(m.Ends)}, &one)
+			if err != nil || !found {
+				return err
+			}
 		}
 		if err := s.storeOutlier(t, ref, m.Event); err != nil {
 			return err

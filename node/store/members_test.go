@@ -6,6 +6,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
@@ -98,6 +99,22 @@ var _ = onEach("Membership", func(db *fixture) {
 		Expect(must(db.Memberships(ctx, dora))[0].Forgotten).To(BeTrue())
 		must(a.propose(store.CommitOptions{}, member(dora, "join", dora)))
 		Expect(must(db.Memberships(ctx, dora))[0].Forgotten).To(BeFalse())
+	})
+
+	It("outside the rooms we take part in ends by what ends it, not by what ended an earlier one", func(ctx SpecContext) {
+		a := must(create(db.Store, roomversion.V10)) // lends its events
+		rules := rulesOf(roomversion.V10)
+		event := func(membership string) *event.Event {
+			draft := must(a.draft(member(dora, membership, alice)))
+			draft.RoomID = "!elsewhere:there.example"
+			return must(draft.Sign(rules, bob.Server(), testKey()))
+		}
+		invite, ban := event("invite"), event("ban")
+		must(db.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: invite.RoomID(), Rules: rules, Event: invite, User: dora}))
+		must(db.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: invite.RoomID(), Rules: rules, Event: ban, User: dora, Ends: "$earlier"}))
+		Expect(must(db.Memberships(ctx, dora))[0].Membership).To(Equal("invite"))
+		must(db.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: invite.RoomID(), Rules: rules, Event: ban, User: dora, Ends: invite.ID()}))
+		Expect(must(db.Memberships(ctx, dora))[0].Membership).To(Equal("ban"))
 	})
 
 	It("outside the rooms we take part in has stripped state", func(ctx SpecContext) {
