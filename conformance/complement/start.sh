@@ -7,8 +7,8 @@ export HANSE_SERVER_NAME="$SERVER_NAME" HANSE_DATA_DIR="${HANSE_DATA_DIR:-/data}
 mkdir -p "$HANSE_DATA_DIR"
 cd "$HANSE_DATA_DIR"
 printf 'subjectAltName=DNS:%s\n' "$SERVER_NAME" >names
-openssl req -new -newkey rsa:2048 -nodes -keyout tls.key -out tls.csr -subj "/CN=$SERVER_NAME" 2>openssl.log
-openssl x509 -req -in tls.csr -CA "$ca/ca.crt" -CAkey "$ca/ca.key" -set_serial "$(date +%s)" -days 2 -extfile names -out tls.crt 2>openssl.log
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -out tls.csr -subj "/CN=$SERVER_NAME"
+openssl x509 -req -in tls.csr -CA "$ca/ca.crt" -CAkey "$ca/ca.key" -set_serial "$(date +%s)" -days 2 -extfile names -out tls.crt
 
 export HANSE_CLIENT_LISTEN="${HANSE_CLIENT_LISTEN:-0.0.0.0:8008}" HANSE_FEDERATION_LISTEN="${HANSE_FEDERATION_LISTEN:-0.0.0.0:8448}"
 export HANSE_FEDERATION_CERTIFICATE="$PWD/tls.crt" HANSE_FEDERATION_KEY="$PWD/tls.key" HANSE_FEDERATION_TRUSTED_CAS="$ca/ca.crt"
