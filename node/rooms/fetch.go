@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/http"
 	"slices"
 
 	"golang.org/x/sync/errgroup" // a few events at a time from one server
@@ -61,7 +60,7 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 	errs := []error{errors.New("no server to ask")}
 	var best *room.Provide
 	fewest := math.MaxInt // events that the best answer lacks
-	refused := true
+	refusals := 0
 	for i, server := range f.From {
 		asking, end := share(ctx, i < len(f.From)-1)
 		provide, lacks, err := r.fetchFrom(asking, server, roomID, rules, f)
@@ -78,7 +77,9 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 		}
 		r.log.Debug("a fetch failed", "what", f.Kind, "room", roomID, "server", server, "err", err)
 		errs = append(errs, err)
-		refused = refused && refuses(err)
+		if refuses(err) {
+			refusals++
+		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -89,13 +90,14 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 	if len(errs) > 1 {
 		errs = errs[1:]
 	}
-	return room.Provide{Fetch: f, Err: errors.Join(errs...), Refused: refused && len(f.From) > 0}
+	return room.Provide{Fetch: f, Err: errors.Join(errs...), Refused: refusals > 0 && refusals == len(f.From)}
 }
 
-// refuses tells whether a server answered that it doesn't want to answer, or has no such thing.
+// refuses tells whether a server answered that it doesn't want to answer, or has no such thing: neither that it can't yet, nor what a
+// proxy says in front of a server that is down.
 func refuses(err error) bool {
 	remote, ok := errors.AsType[*client.Error](err)
-	return ok && (remote.Status == http.StatusForbidden || remote.Status == http.StatusNotFound)
+	return ok && remote.Matrix != nil && (remote.Matrix.Code == federation.CodeForbidden || remote.Matrix.Code == federation.CodeNotFound)
 }
 
 func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (provide room.Provide, lacks int, err error) {

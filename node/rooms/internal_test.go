@@ -352,3 +352,24 @@ func TestOnlyASmallBatchLeavesItsMaps(t *testing.T) {
 		}
 	}
 }
+
+// TestRefuses: what was acknowledged is dropped only where servers say that they won't tell, not where something is out of order there.
+func TestRefuses(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&client.Error{Status: 403, Matrix: federation.Forbidden("no")}, true},
+		{&client.Error{Status: 404, Matrix: federation.NotFound("no")}, true},
+		{fmt.Errorf("asking: %w", &client.Error{Status: 403, Matrix: federation.Forbidden("no")}), true},
+		{&client.Error{Status: 403, Matrix: federation.PartialState()}, false},
+		{&client.Error{Status: 404, Matrix: federation.DecodeError(404, []byte("<html>"))}, false}, // of a proxy
+		{&client.Error{Status: 401, Matrix: federation.NewError(401, federation.CodeUnauthorized, "no")}, false},
+		{&client.Error{Temporary: true}, false},
+		{context.DeadlineExceeded, false},
+	} {
+		if got := refuses(c.err); got != c.want {
+			t.Errorf("%v: %v", c.err, got)
+		}
+	}
+}
