@@ -29,7 +29,7 @@ const (
 	// maxLatest and maxEarliest bound the lists in a get_missing_events request.
 	maxLatest   = 20
 	maxEarliest = 20
-	// maxFrom is how many servers are tried for one fetch: the origin, the sender's, then those with most users.
+	// maxFrom is how many servers are tried for one fetch: the origin, then those with most users.
 	maxFrom = 5
 	// maxBackfillFetches bounds the states fetched for one Backfill: history that forks a lot below what we have is read in
 	// several goes.

@@ -62,8 +62,9 @@ func (w *waitingEvents) asking(f Fetch) *chase {
 // retry asks the servers that haven't been asked yet, after one whose answer didn't help.
 func (s *step) retry(c *chase, f Fetch, in Provide) error {
 	i := slices.Index(f.From, in.From)
+	f.silent = f.silent || i != 0
 	if i < 0 || i+1 >= len(f.From) || c.fetches >= c.bound() {
-		answered := true
+		answered := !f.silent && i+1 == len(f.From)
 		if f.Kind == FetchState {
 			// Of an event that no server has, or whose server's keys nobody has, the answer holds a state and not the event itself.
 			// What was acknowledged is dropped at the word of who sent it only, not of whichever server was asked last.
@@ -87,7 +88,9 @@ func (s *step) retry(c *chase, f Fetch, in Provide) error {
 // An event whose auth events, or the state below which, can't be had is dropped, as deployed servers do: nothing can be
 // said about it, nor about what stands on it. Should it come again, by a later event that stands on it, it gets another chance.
 //
-// An event whose auth events we have, but in copies that may be bad, is judged by these when servers have answered and none had better ones.
+// An event whose auth events we have, but in copies that may be bad, is judged by these when all servers have answered and none had better
+// ones. If one gave no answer that may be the one that has them, so the event isn't rejected for good but dropped. A server may never answer
+// again, though, which must not cost us what stands on such an event: for that, the state before it will do.
 func (s *step) giveUp(c *chase, f Fetch, why string, answered bool) error {
 	switch f.Kind {
 	case FetchMissing:
@@ -97,12 +100,20 @@ func (s *step) giveUp(c *chase, f Fetch, why string, answered bool) error {
 		if w == nil {
 			return nil
 		}
-		if answered && !w.asked {
-			if w.asked = true; slices.IndexFunc(w.auth, s.unknown) < 0 {
-				return s.settle(w, false)
-			}
+		if slices.ContainsFunc(w.auth, s.unknown) {
+			s.drop(w, "its auth events can't be had: "+why)
+			return nil
 		}
-		s.drop(w, "its auth events can't be had: "+why)
+		if answered {
+			w.asked = true
+			return s.settle(w, false)
+		}
+		above := s.m.waiting.wake(f.At)
+		s.drop(w, "better copies of its auth events may be had from servers that didn't answer: "+why)
+		for _, a := range above {
+			a.itself = a.itself || a.chase() == w.chase()
+			s.m.waiting.add(a)
+		}
 	case FetchState:
 		for _, w := range slices.Clone(c.events) {
 			switch {

@@ -112,6 +112,7 @@ type Fetch struct {
 	Limit    int             // FetchMissing
 	Events   []id.EventID    // FetchAuth: those that are missing
 	At       id.EventID      // FetchAuth, FetchState
+	silent   bool            // one that was to be asked before From gave no answer
 }
 
 // Send is an event and the servers that get it: those with joined users before or after it, and of the user who was kicked, banned

@@ -38,7 +38,8 @@ import (
 //	complete                      the true state before a join whose state was partial
 //	backfill SERVER A B …         history
 //	answer                        the true answer to the oldest open fetch; with names: these events; "without=A": not those;
-//	                              "fail": nobody answered; "nothing": an empty answer; "#2" first: to the second oldest one
+//	                              "fail": nobody answered; "nothing": an empty answer; "#2" first: to the second oldest one;
+//	                              "from=SERVER" before names: those asked before that one didn't answer
 //	restart                       the machine is loaded anew from what is stored
 //	state                         shows the current state
 func TestScenarios(t *testing.T) {
@@ -378,6 +379,11 @@ func (s *scene) answer(args []string) error {
 	f := s.fetches[at]
 	s.fetches = slices.Delete(s.fetches, at, at+1)
 	in := room.Provide{Fetch: f, From: f.From[0]}
+	if len(args) > 0 {
+		if from, ok := strings.CutPrefix(args[0], "from="); ok {
+			in.From, args = id.ServerName(from), args[1:]
+		}
+	}
 	without, err := s.without(args)
 	if err != nil {
 		return err
