@@ -186,7 +186,7 @@ func (s *searching) openRoom(ctx context.Context, user id.UserID) (id.RoomID, bo
 }
 
 func (s *searching) isOpen(ctx context.Context, room id.RoomID) (bool, error) {
-	if here, err := s.store.Members(ctx, room, store.MemberFilter{Membership: "join", Local: true, Limit: 1}); err != nil || len(here) == 0 {
+	if info, _, err := s.store.Room(ctx, room); err != nil || info.Local == 0 {
 		return false, err
 	}
 	state, err := s.store.CurrentState(ctx, room)
