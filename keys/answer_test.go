@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,6 +144,41 @@ func TestAnswerIsNoOlderThanAskedFor(t *testing.T) {
 		a.down = false
 		time.Sleep(minRefetch)
 		ask(time.Now(), 6)
+	})
+}
+
+// TestAnswerWaitsOnce: who waits until a server may be asked again takes what another brought meanwhile.
+func TestAnswerWaitsOnce(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		w.answer(t, NotaryRequestFor("a.test", 0))
+		start := time.Now()
+		var group sync.WaitGroup
+		for range 20 {
+			group.Go(func() { w.answer(t, NotaryRequestFor("a.test", start.Add(48*time.Hour).UnixMilli())) })
+		}
+		group.Wait()
+		if waited := time.Since(start); waited != minRefetch || w.peers["a.test"].fetches != 2 {
+			t.Errorf("%d fetches, after %s", w.peers["a.test"].fetches, waited)
+		}
+	})
+}
+
+// TestAnswersDoNotHoldUpChecks: who asks us again and again for the keys of a server that is starting doesn't have us wait for it longer
+// with what it has signed.
+func TestAnswersDoNotHoldUpChecks(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		a := w.peers["a.test"]
+		a.down = true
+		for range 10 {
+			w.answer(t, NotaryRequestFor("a.test", 0))
+			time.Sleep(minRefetch)
+		}
+		a.down = false
+		if a.fetches != 10 {
+			t.Errorf("%d fetches", a.fetches)
+		}
+		time.Sleep(firstBackoff)
+		w.expect(t, "an event", request("a.test", a.keys[0]).at(time.Now()), good)
 	})
 }
 

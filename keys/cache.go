@@ -143,9 +143,11 @@ func (e *entry) pause(now time.Time, w want) (wait time.Duration, err error) {
 	return again.Sub(now), fmt.Errorf("not asked again before %s: %w", again.UTC().Format(time.RFC3339), e.err)
 }
 
-// fail notes a fetch, begun at a time, that brought nothing.
+// fail notes a fetch, begun at a time, that brought nothing. One that was made before the pause was over doesn't make the next one longer.
 func (e *entry) fail(began, now time.Time, err error) {
-	e.failures++
+	if wait, _ := e.pause(now, want{}); wait == 0 || e.failures == 0 {
+		e.failures++
+	}
 	e.failed, e.atOnce, e.err = now, now.Sub(began) < minRefetch, err
 }
 

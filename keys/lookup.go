@@ -13,7 +13,7 @@ type want struct {
 	server id.ServerName
 	reqs   []*Request
 	// patient: we are asked as a notary, by somebody who names the server. A moment until it may be asked again is waited for,
-	// and one that refuses at once is asked again soon.
+	// once, and one that refuses at once is asked again soon.
 	patient bool
 }
 
@@ -180,7 +180,7 @@ func (r *Ring) fromServers(ctx context.Context, open []want, got map[id.ServerNa
 // ask fetches the server's document, or waits for somebody else who does. It returns what we then know of the
 // server; and the new document, if it was us who got one.
 func (r *Ring) ask(ctx context.Context, w want) (found, *ServerKeys) {
-	for {
+	for waited := false; ; {
 		now := time.Now()
 		r.mu.Lock()
 		e := r.entry(w.server, now)
@@ -207,9 +207,10 @@ func (r *Ring) ask(ctx context.Context, w want) (found, *ServerKeys) {
 		}
 		known := found{docs: e.docs, err: err}
 		r.mu.Unlock()
-		if !w.patient || wait > minRefetch {
+		if !w.patient || waited || wait > minRefetch {
 			return known, nil
 		}
+		waited = true
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
