@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -41,5 +42,47 @@ func TestRotateKeepsTheOwner(t *testing.T) {
 	after, err := os.Stat(path)
 	if err != nil || os.SameFile(before, after) || owner(after) != [2]uint32{4711, 4712} {
 		t.Errorf("%v: %v", err, owner(after))
+	}
+}
+
+// TestRotateTellsWhatIsThere: the folder can't be opened, so neither made durable, but be written to.
+func TestRotateTellsWhatIsThere(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may open every folder")
+	}
+	folder := t.TempDir()
+	path := filepath.Join(folder, "signing.key")
+	before, err := LoadOrCreate(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(folder, 0o300); err != nil {
+		t.Fatal(err)
+	}
+	_, failure := Rotate(path, time.Now())
+	if err := os.Chmod(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	after, err := LoadFile(path)
+	if err != nil || after.Current.ID == before.Current.ID || failure == nil || !strings.Contains(failure.Error(), "has the new key") {
+		t.Errorf("%v, %v: %v", before.Current.ID, err, failure)
+	}
+}
+
+func TestSyncFolderWhereFoldersCannotBeSynced(t *testing.T) {
+	const kernel = "/proc"
+	folder, err := os.Open(kernel)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer folder.Close()
+	if folder.Sync() == nil {
+		t.Skip(kernel, "can be synced")
+	}
+	if err := syncFolder(kernel); err != nil {
+		t.Error(err)
+	}
+	if err := syncFolder(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("no error of a folder that isn't there")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"hanse/federation/signedjson"
@@ -39,6 +40,9 @@ func Rotate(path string, now time.Time) (*KeyFile, error) {
 	}
 	if err := replace(path, rotated); err != nil {
 		return nil, fmt.Errorf("signing key file %s: the new key can't be written, and the old one stays in use: %w", path, err)
+	}
+	if err := syncFolder(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("signing key file %s: has the new key, but a power cut soon may bring the old file back: %w", path, err)
 	}
 	return LoadFile(path)
 }
@@ -76,7 +80,7 @@ func OldLine(name string, old OldVerifyKey) string {
 	return fmt.Sprintf("%s %s %d %s", signedjson.Algorithm, name, old.ExpiredTS, signedjson.EncodeBase64(old.Key))
 }
 
-// replace puts a text in a file's place in one step, durably. The owner stays, and the mode is 0600.
+// replace puts a text in a file's place in one step. The owner stays, and the mode is 0600.
 func replace(path, text string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -90,10 +94,7 @@ func replace(path, text string) error {
 	if err := sameOwner(temp, info); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	return os.Rename(temp, path)
 }
 
 // write writes a new file beside that of path, with mode 0600.
@@ -112,7 +113,7 @@ func write(path, text string) (temp string, err error) {
 	return file.Name(), nil
 }
 
-// syncFolder makes the names in a folder durable.
+// syncFolder makes the names in a folder durable, where the file system knows how to.
 func syncFolder(folder string) error {
 	if runtime.GOOS == "windows" {
 		return nil // folders can't be synced there
@@ -121,5 +122,9 @@ func syncFolder(folder string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(file.Sync(), file.Close())
+	err = file.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Join(err, file.Close())
 }
