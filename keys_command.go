@@ -16,46 +16,36 @@ import (
 )
 
 func keysCommand() *cobra.Command {
-	var a asking
-	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Which signing keys the server has, in use and old; a new one by rotate",
-		Long:  "List the keys of the signing key file: what signs, what is published as valid besides, and what did sign until when.",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := a.config()
-			if err != nil {
-				return err
-			}
-			file, err := node.Keys(config)
-			if err != nil {
-				return err
-			}
-			return a.showKeys(cmd, file)
-		},
-	}
-	a.flags(cmd)
+	cmd := keyCommand("keys", node.Keys)
+	cmd.Short = "Which signing keys the server has, in use and old; a new one by rotate"
+	cmd.Long = "List the keys of the signing key file: what signs, what is published as valid besides, and what did sign until when."
 	cmd.AddCommand(rotateCommand())
 	return cmd
 }
 
 func rotateCommand() *cobra.Command {
+	cmd := keyCommand("rotate", node.RotateKeys)
+	cmd.Short = "Make a new signing key, which alone signs from the next start; the others are published as old"
+	cmd.Long = "Make a new signing key, by habit or because somebody else may have seen the one in use. The server must be stopped\n" +
+		"meanwhile. What was signed before stays good: the public halves of the keys that did are kept, and published with\n" +
+		"the time of the change. Their private halves are gone. Other servers ask for the new key when they first see it;\n" +
+		"until they have asked, at the latest after a day, they may believe who signs with the old one. Back up the file anew."
+	cmd.Example = "  sudo systemctl stop hanse\n  sudo -u hanse hanse keys rotate --config /etc/hanse/hanse.yaml\n  sudo systemctl start hanse"
+	return cmd
+}
+
+// keyCommand is a command that shows the signing keys as get gets them.
+func keyCommand(name string, get func(node.Config) (*keys.KeyFile, error)) *cobra.Command {
 	var a asking
 	cmd := &cobra.Command{
-		Use:   "rotate",
-		Short: "Make a new signing key, which alone signs from the next start; the others are published as old",
-		Long: "Make a new signing key, by habit or because somebody else may have seen the one in use. The server must be stopped\n" +
-			"meanwhile. What was signed before stays good: the public halves of the keys that did are kept, and published with\n" +
-			"the time of the change. Their private halves are gone. Other servers ask for the new key when they first see it;\n" +
-			"until they have asked, at the latest after a day, they may believe who signs with the old one. Back up the file anew.",
-		Example: "  sudo systemctl stop hanse\n  sudo -u hanse hanse keys rotate --config /etc/hanse/hanse.yaml\n  sudo systemctl start hanse",
-		Args:    cobra.NoArgs,
+		Use:  name,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := a.config()
 			if err != nil {
 				return err
 			}
-			file, err := node.RotateKeys(config)
+			file, err := get(config)
 			if err != nil {
 				return err
 			}

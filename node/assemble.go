@@ -136,7 +136,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.bind(&proxyWatch{next: clients, trusted: clients.TrustedProxies(), log: n.log}, servers)
+	return n.bind(&proxyWatch{next: clients, trusts: clients.TrustsProxy, log: n.log}, servers)
 }
 
 // servers is the server-server API.

@@ -12,9 +12,9 @@ import (
 // proxyWatch tells, once each, of reverse proxies that hide where their clients are: those count as one then, for rate limits and as
 // devices' last address. Safe for concurrent use.
 type proxyWatch struct {
-	next    http.Handler
-	trusted []netip.Prefix // client.trusted_proxies, and this machine
-	log     *slog.Logger
+	next   http.Handler
+	trusts func(netip.Addr) bool // whether an address's X-Forwarded-For is believed
+	log    *slog.Logger
 
 	silent, unbelieved atomic.Bool // it was told
 }
@@ -40,7 +40,7 @@ func (p *proxyWatch) look(r *http.Request) {
 		return
 	}
 	from := remote.Addr().Unmap()
-	switch trusted := covers(p.trusted, from); {
+	switch trusted := p.trusts(from); {
 	// Who asks for this machine by a name of the public internet came to it from there.
 	case !forwarded && trusted && publicHost(r.Host):
 		if told.CompareAndSwap(false, true) {
@@ -51,15 +51,6 @@ func (p *proxyWatch) look(r *http.Request) {
 			p.log.Warn("the X-Forwarded-For of an address is not believed, and its clients count as one: if it is your reverse proxy, add it to client.trusted_proxies", "address", from)
 		}
 	}
-}
-
-func covers(prefixes []netip.Prefix, addr netip.Addr) bool {
-	for _, prefix := range prefixes {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
 }
 
 // publicHost tells whether a Host header names a host by a name with a dot, as they have on the public internet.

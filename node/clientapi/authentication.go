@@ -43,7 +43,7 @@ func (a *API) address(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	addr := remote.Addr().Unmap()
-	if !a.trusted(addr) {
+	if !a.TrustsProxy(addr) {
 		return addr
 	}
 	if len(r.Header["X-Forwarded-For"]) == 0 {
@@ -56,17 +56,15 @@ func (a *API) address(r *http.Request) netip.Addr {
 			break
 		}
 		addr = hop.Unmap()
-		if !a.trusted(addr) {
+		if !a.TrustsProxy(addr) {
 			break
 		}
 	}
 	return addr
 }
 
-// TrustedProxies are the addresses whose X-Forwarded-For is believed.
-func (a *API) TrustedProxies() []netip.Prefix { return a.config.TrustedProxies }
-
-func (a *API) trusted(addr netip.Addr) bool {
+// TrustsProxy tells whether the X-Forwarded-For of an address is believed.
+func (a *API) TrustsProxy(addr netip.Addr) bool {
 	for _, p := range a.config.TrustedProxies {
 		if p.Contains(addr) {
 			return true
