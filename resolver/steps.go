@@ -117,15 +117,16 @@ func (w *walk) byName(ctx context.Context, server id.ServerName, fed, old, plain
 	// Both are asked for at once: where SRV records can't be asked for, that is found out in half the time.
 	asked := [...]*serviceQuestion{w.askServices(ctx, fed, serviceFed+host), w.askServices(ctx, old, serviceOld+host)}
 	for _, q := range asked {
+		action := "SRV record of " + q.name
 		select {
 		case <-q.done:
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
-		w.note(q.number, "SRV record of "+q.name, describeServices(q.services), q.err)
 		if ctx.Err() != nil {
+			w.note(q.number, action, "", ctx.Err())
 			return nil, ctx.Err()
 		}
+		w.note(q.number, action, describeServices(q.services), q.err)
 		if len(q.services) > 0 {
 			base.Via = q.number + " " + q.name
 			return w.byServices(ctx, q.number, q.services, base)

@@ -218,3 +218,18 @@ func TestServicesAreAskedForAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestStepsTellWhatHadNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w := walk{ask: slow{book{}}}
+		if _, err := w.find(ctx, "a.test"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if last := w.steps[len(w.steps)-1]; last.Number != "4" || !errors.Is(last.Err, context.DeadlineExceeded) {
+			t.Errorf("the last step: %s", last)
+		}
+		time.Sleep(6 * time.Second) // until the questions have ended
+	})
+}
