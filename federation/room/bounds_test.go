@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"hanse/federation/event"
@@ -96,6 +97,32 @@ func TestFetchesAreBounded(t *testing.T) {
 	}
 	if fetches > 60 || m.Waiting() != 0 || len(store.staged) != 0 {
 		t.Errorf("%d fetches; %d still wait, %d staged", fetches, m.Waiting(), len(store.staged))
+	}
+}
+
+// What a server from outside the room brings of others is no forward extremity, however much of it there is.
+func TestStraysAreBounded(t *testing.T) {
+	m, store := founded(t, roomversion.V10)
+	w := others(t, store, roomversion.V10)
+	joined(t, m, store, w, "@bob:b", "@carol:c")
+	late := message("@bob:b", "")
+	late.PrevEvents = w.events[m.Forward()[0]].PrevEvents()
+	forward := m.Forward()
+	var events []*event.Event
+	for i := range 1100 {
+		late.OriginServerTS = int64(i)
+		e := w.make(late)
+		events = append(events, e)
+		if v := step(t, m, store, room.Receive{Origin: "outside", Events: []*event.Event{e}}).Verdicts[0]; v.Status != room.Accepted {
+			t.Fatalf("event %d: %+v", i, v)
+		}
+	}
+	if !slices.Equal(m.Forward(), forward) {
+		t.Errorf("%d forward extremities", len(m.Forward()))
+	}
+	step(t, m, store, room.Receive{Origin: "c", Events: events[:1]})
+	if !slices.Contains(m.Forward(), events[0].ID()) {
+		t.Error("a server of the room has sent it, and it is no forward extremity")
 	}
 }
 

@@ -54,7 +54,7 @@ const (
 	// may stay that is an ancestor of another, which is harmless: it is merged by our next event.
 	maxWalk = 100
 
-	// maxStrays bounds the events that a server from outside has brought and nobody has vouched for. What is beyond it is taken like any other.
+	// maxStrays bounds the events that a server from outside has brought, nobody has vouched for, and are kept in mind to be vouched for: 100 kB.
 	maxStrays = 1000
 
 	// maxUnsure bounds the events that are judged while the state isn't whole. They are judged again in one step, of about a second

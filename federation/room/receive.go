@@ -258,18 +258,18 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 	}
 	before := c.Before
 	checks := []check{
-		{"4. its auth events", Rejected, s.checkAuthEvents},
-		{"the members that it names", Rejected, s.claim},
-		{"5. the state before it", Rejected, s.checkStateBefore},
-		{"the depth that all servers take", SoftFailed, s.checkDepth},
-		{"6. the current state", SoftFailed, s.checkCurrentState},
-		{"7. the policy server", SoftFailed, s.checkPolicy},
+		{"4. its auth events", Rejected, (*step).checkAuthEvents},
+		{"the members that it names", Rejected, (*step).claim},
+		{"5. the state before it", Rejected, (*step).checkStateBefore},
+		{"the depth that all servers take", SoftFailed, (*step).checkDepth},
+		{"6. the current state", SoftFailed, (*step).checkCurrentState},
+		{"7. the policy server", SoftFailed, (*step).checkPolicy},
 	}
 	if backfill {
 		checks = checks[:3] // history isn't judged by what came later
 	}
 	for _, check := range checks {
-		err := check.pass(&c)
+		err := check.pass(s, &c)
 		if err == nil {
 			continue
 		}
@@ -293,7 +293,7 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 type check struct {
 	against string
 	status  Status // of events that don't pass
-	pass    func(*Committed) error
+	pass    func(*step, *Committed) error
 }
 
 // states finds the state before the event, and what else its prev events tell; the state after it is the same as long as it isn't accepted.

@@ -16,7 +16,7 @@ import (
 // and an accepted event that stands on it has it as an ancestor, as always. Such an event, and strays that stand on each other, are checked against
 // the current state together with that before them, as who says it may have come by one of them.
 //
-// Strays are kept in memory alone: after a restart they wait for an event that stands on them.
+// Strays are kept in memory alone: after a restart, and those beyond maxStrays, they wait for an event that stands on them.
 
 // fromOutside tells whether an event comes from a server that has nobody in the room, and isn't the sender's.
 func (s *step) fromOutside(e *event.Event, origin id.ServerName) bool {
@@ -33,13 +33,15 @@ func (s *step) foreign(e id.EventID) {
 
 // strays tells whether e, without which next are the extremities, doesn't become one.
 func (s *step) strays(e *event.Event, next forward) bool {
-	if !s.outside[e.ID()] || len(s.m.strays) >= maxStrays || len(s.forward.list) == 0 || !slices.Equal(next.list, s.forward.list) {
+	if !s.outside[e.ID()] || len(s.forward.list) == 0 || !slices.Equal(next.list, s.forward.list) {
 		return false
 	}
 	if s.m.strays == nil {
 		s.m.strays = make(map[id.EventID]bool)
 	}
-	s.m.strays[e.ID()] = true
+	if len(s.m.strays) < maxStrays {
+		s.m.strays[e.ID()] = true
+	}
 	return true
 }
 
