@@ -148,7 +148,9 @@ var _ = Describe("two servers", func() {
 		carol := mute.user("carol")
 		roomID := mute.create(rooms.CreateRequest{Creator: carol, Preset: "public_chat"})
 		two.join(bob, roomID, mute.name)
+		one.join(alice, roomID, mute.name)
 		said := []id.EventID{mute.say(carol, roomID, "one"), mute.say(carol, roomID, "two")}
+		Expect(mute.rooms.Ban(ctx, rooms.MembershipRequest{Room: roomID, Sender: carol, Target: alice})).To(Succeed())
 		Expect(mute.rooms.Leave(ctx, carol, roomID, "")).To(Succeed())
 		left := mute.current(roomID, "m.room.member", string(carol))
 		_, err := two.rooms.Submit(ctx, mute.name, roomID, []*event.Event{left})
@@ -157,7 +159,7 @@ var _ = Describe("two servers", func() {
 		Expect(two.membership(roomID, carol)).To(Equal("leave"))
 
 		_, err = mute.rooms.PDU(ctx, one.name, said[0])
-		Expect(code(err)).To(Equal("M_NOT_FOUND"), "a server that was never in the room")
+		Expect(code(err)).To(Equal("M_NOT_FOUND"), "a server whose users were banned before")
 		_, err = mute.rooms.ServerState(ctx, one.name, federation.StateRequest{RoomID: roomID, EventID: left.ID()})
 		Expect(code(err)).To(Equal("M_FORBIDDEN"))
 		_, err = mute.rooms.MakeJoin(ctx, two.name, federation.MakeRequest{RoomID: roomID, UserID: two.user("dave")})
