@@ -67,3 +67,6 @@ func (s *Store) Queued() int { return len(s.commit.queue) }
 
 // LoadTail is the statement that reads the tail at the start.
 const LoadTail = loadTail
+
+// LocalJoined is the statement that reads who of ours is in a room.
+const LocalJoined = localJoined

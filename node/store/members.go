@@ -176,9 +176,10 @@ func (s *Store) LocalJoined(ctx context.Context, r id.RoomID) ([]id.UserID, erro
 	if err != nil || ref == nil {
 		return nil, err
 	}
-	return readAll[id.UserID](ctx, s, `SELECT user_id FROM members
-		WHERE room = $1 AND local = 1 AND membership = 'join' ORDER BY user_id`, ref.number)
+	return readAll[id.UserID](ctx, s, localJoined, ref.number)
 }
+
+const localJoined = "SELECT user_id FROM members WHERE room = $1 AND local = 1 AND membership = 'join' ORDER BY user_id"
 
 // JoinedRooms are the rooms a user, ours or another server's, is joined to as far as we know, in order.
 func (s *Store) JoinedRooms(ctx context.Context, user id.UserID) ([]id.RoomID, error) {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -42,6 +43,10 @@ var _ = onEach("Membership", func(db *fixture) {
 
 		Expect(a.receive(a.foreign(member(bob, "leave", bob)))[0].Status).To(Equal(room.Accepted))
 		Expect(must(db.JoinedServers(ctx, a.id()))).To(Equal(map[id.ServerName]int{self: 1}))
+	})
+
+	It("of ours is read without all the other members of a large room", func(ctx SpecContext) {
+		Expect(db.plan(ctx, strings.ReplaceAll(store.LocalJoined, "$1", "1"))).To(ContainElement(ContainSubstring("members_local")))
 	})
 
 	It("is what the machine read of it, and is read where it didn't", func(ctx SpecContext) {

@@ -105,6 +105,30 @@ func beside(ctx context.Context, dialect store.Dialect) *sql.DB {
 	return write
 }
 
+// plan is how the database would answer a query, a step a line.
+func (f *fixture) plan(ctx context.Context, query string) (steps []string) {
+	GinkgoHelper()
+	conn := must(beside(ctx, f.dialect).Conn(ctx))
+	defer conn.Close() //nolint:errcheck // a test
+	explain, column := "EXPLAIN QUERY PLAN ", 3
+	if f.dialect.Name != "SQLite" {
+		Expect(conn.ExecContext(ctx, "SET enable_seqscan = off")).Error().NotTo(HaveOccurred()) // it is cheaper in a small table
+		explain, column = "EXPLAIN ", 0
+	}
+	rows := must(conn.QueryContext(ctx, explain+query))
+	defer rows.Close() //nolint:errcheck // a test
+	for rows.Next() {
+		columns := make([]any, len(must(rows.Columns())))
+		for i := range columns {
+			columns[i] = new(any)
+		}
+		Expect(rows.Scan(columns...)).To(Succeed())
+		steps = append(steps, fmt.Sprint(*columns[column].(*any)))
+	}
+	Expect(rows.Err()).NotTo(HaveOccurred())
+	return steps
+}
+
 // onEach puts the specs of body on each database.
 func onEach(what string, body func(db *fixture)) bool {
 	for _, kind := range databases() {
