@@ -47,9 +47,10 @@ func (t *town) event(room string) string {
 	return string(rows[t.random.IntN(len(rows))].Event.ID())
 }
 
-// act does something; much of it is refused, which is fine.
+// act does something; much of it is refused, which is fine. Who leaves by it types no longer when it returns: that ends a moment later.
 func (t *town) act() {
 	p, room := t.person(), t.room()
+	defer t.leaversAreSilent(id.RoomID(room))
 	path := "/rooms/" + esc(room)
 	other := t.person().id
 	switch t.random.IntN(24) {
@@ -95,6 +96,21 @@ func (t *town) act() {
 	case 19:
 		p.put(path+"/typing/"+esc(p.id), obj{"typing": t.random.IntN(2) == 0, "timeout": 100_000})
 	}
+}
+
+// leaversAreSilent waits until nobody types in a room who isn't in it.
+func (t *town) leaversAreSilent(room id.RoomID) {
+	Eventually(func() (out []id.UserID) {
+		users, _ := t.w.config.Ephemeral.Typing(room)
+		for _, user := range users {
+			m, _, err := t.w.store.Membership(context.Background(), room, user)
+			Expect(err).NotTo(HaveOccurred())
+			if m.Membership != "join" {
+				out = append(out, user)
+			}
+		}
+		return out
+	}).Should(BeEmpty())
 }
 
 // actAside does something that /sync doesn't tell of, or not of events.
