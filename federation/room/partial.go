@@ -47,6 +47,8 @@ type Unsure struct {
 	// Given says that another server gave the state before the event, which is Before: whole, though that at our join isn't.
 	Given  bool
 	Before roomstate.Map
+	// Outside says that it came from outside the room and nobody has vouched for it: see stray.go. It is kept in memory alone.
+	Outside bool
 }
 
 // Partial is what there is to know while the state isn't whole; nil when it is. It must not be changed, nor kept over a Step.
@@ -132,7 +134,7 @@ func (s *step) unsure() []Unsure {
 		if c == nil || !c.Unsure {
 			continue
 		}
-		u := Unsure{Event: c.Event.ID(), Backfilled: c.Backfilled, Given: c.Given}
+		u := Unsure{Event: c.Event.ID(), Backfilled: c.Backfilled, Given: c.Given, Outside: s.outside[c.Event.ID()]}
 		if c.Given {
 			u.Before = c.Before
 		}
@@ -366,6 +368,9 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[
 	}
 	if u.Given {
 		s.given[u.Event] = u.Before
+	}
+	if u.Outside {
+		s.foreign(u.Event)
 	}
 	if err := s.mendAuth(stored.Event, left); err != nil {
 		return err

@@ -56,6 +56,11 @@ func (s *step) vouch(e *event.Event, origin id.ServerName) {
 		return
 	}
 	delete(s.m.strays, e.ID())
+	if s.partial != nil {
+		for i, u := range s.partial.Unsure {
+			s.partial.Unsure[i].Outside = u.Outside && u.Event != e.ID()
+		}
+	}
 	s.forward = s.forward.with(e.ID())
 	s.forward.depth = max(s.forward.depth, e.Depth())
 	s.stale = true
