@@ -52,15 +52,11 @@ func (n *Node) assemble(ctx context.Context) error {
 	if n.services, err = n.applicationServices(); err != nil {
 		return err
 	}
-	passwords := users.Passwords{
-		Scheme: n.config.Passwords.Algorithm, MemoryKiB: n.config.Passwords.Argon2Memory, Passes: n.config.Passwords.Argon2Time,
-		Threads: n.config.Passwords.Argon2Threads, BcryptCost: n.config.Passwords.BcryptCost, Parallel: n.config.Passwords.Parallel,
-	}
-	if n.config.RateLimits.Disabled {
-		passwords.Patience = 30 * time.Second // nobody is refused: test suites make many accounts at once
-	}
 	if n.users, err = users.New(users.Config{
-		Self: n.name, Store: n.store, Services: n.services, Log: n.log, Passwords: passwords,
+		Self: n.name, Store: n.store, Services: n.services, Log: n.log, Passwords: users.Passwords{
+			Scheme: n.config.Passwords.Algorithm, MemoryKiB: n.config.Passwords.Argon2Memory, Passes: n.config.Passwords.Argon2Time,
+			Threads: n.config.Passwords.Argon2Threads, BcryptCost: n.config.Passwords.BcryptCost, Parallel: n.config.Passwords.Parallel,
+		},
 	}); err != nil {
 		return err
 	}

@@ -41,10 +41,10 @@ const (
 	// lastSeenEvery is how often a device's last use is written down.
 	lastSeenEvery = 5 * time.Minute
 	// maxHashQueue is how many passwords may wait to be hashed or checked before new ones are refused: some 20 KiB each. Those who
-	// are refused at once may be back at once, which costs processors, so it is far more than are served within hashPatience, for
-	// which one may wait where nothing else is said.
+	// are refused at once may be back at once, which costs processors, so it is far more than are served within maxHashWait, the
+	// time for which one may wait: who logs in waits for an answer.
 	maxHashQueue = 4096
-	hashPatience = time.Second
+	maxHashWait  = time.Second
 	// maxSeenQueue is how many devices may wait to be marked as used: a lost mark costs nothing.
 	maxSeenQueue = 1024
 	// madeUpLength and deviceIDLength are the characters (of 32) of a user name and a device ID made by us: beyond

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
@@ -29,9 +28,6 @@ type Passwords struct {
 	// Parallel is how many passwords are hashed at once; 0 stands for one less than the processors, but at least 1, so that
 	// however many log in, a processor is left for everybody else. It bounds the memory (Parallel × MemoryKiB), too.
 	Parallel int `yaml:"parallel"`
-	// Patience is for how long a password may wait to be hashed before it is refused with M_LIMIT_EXCEEDED; 0 stands for a second, as who
-	// logs in waits for an answer.
-	Patience time.Duration `yaml:"-"`
 }
 
 // Validate reports every value out of range.
@@ -76,9 +72,6 @@ func (p Passwords) withDefaults() Passwords {
 	if p.Parallel == 0 {
 		p.Parallel = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	if p.Patience == 0 {
-		p.Patience = hashPatience
-	}
 	return p
 }
 
@@ -106,7 +99,7 @@ func newHasher(cost Passwords) (*hasher, error) {
 		return nil, err
 	}
 	cost = cost.withDefaults()
-	h := &hasher{cost: cost, turns: turns{free: cost.Parallel, patience: cost.Patience}}
+	h := &hasher{cost: cost, turns: turns{free: cost.Parallel}}
 	var err error
 	h.decoy, err = h.makeDecoy()
 	return h, err

@@ -11,8 +11,6 @@ import (
 // more come than can be served in time, who came last is next: some go away unserved whatever the order is, and in the order in
 // which they came, those who are served would have waited for nearly as long as anybody may. Safe for concurrent use.
 type turns struct {
-	patience time.Duration // for which one may wait
-
 	mu      sync.Mutex
 	free    int      // guarded by mu
 	waiting []waiter // guarded by mu; who came last stands last
@@ -39,7 +37,7 @@ func (t *turns) take(ctx context.Context) error {
 	t.waiting = append(t.waiting, waiter{turn, time.Now()})
 	t.mu.Unlock()
 
-	patience := time.NewTimer(t.patience)
+	patience := time.NewTimer(maxHashWait)
 	defer patience.Stop()
 	err := errBusy
 	select {
@@ -68,7 +66,7 @@ func (t *turns) give() {
 		return
 	}
 	next := 0
-	if time.Since(t.waiting[0].since) > t.patience/2 {
+	if time.Since(t.waiting[0].since) > maxHashWait/2 {
 		next = len(t.waiting) - 1
 	}
 	close(t.waiting[next].turn)

@@ -12,7 +12,7 @@ import (
 // does who gives up; no turn is lost.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := &turns{free: 1, patience: time.Second}
+		turns := &turns{free: 1}
 		if err := turns.take(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestTurns(t *testing.T) {
 		began := time.Now()
 		wait("first")
 		wait("second")
-		time.Sleep(turns.patience / 2)
+		time.Sleep(maxHashWait / 2)
 		wait("third")
 		turns.give()
 		if who := <-served; who != "first" {
@@ -41,7 +41,7 @@ func TestTurns(t *testing.T) {
 		if who := <-served; who != "fourth" {
 			t.Error(who)
 		}
-		if who := <-served; who != "second: "+errBusy.Error() || time.Since(began) != turns.patience {
+		if who := <-served; who != "second: "+errBusy.Error() || time.Since(began) != maxHashWait {
 			t.Errorf("%q after %v", who, time.Since(began))
 		}
 		turns.give()
@@ -65,7 +65,7 @@ func TestTurns(t *testing.T) {
 }
 
 func TestTurnsAreNotForAnyNumber(t *testing.T) {
-	turns := &turns{patience: time.Second, waiting: make([]waiter, maxHashQueue)}
+	turns := &turns{waiting: make([]waiter, maxHashQueue)}
 	if err := turns.take(t.Context()); !errors.Is(err, errBusy) {
 		t.Error(err)
 	}
