@@ -115,6 +115,7 @@ func (s *step) enter(in Adopt, state roomstate.Map, refuse func(string, *authrul
 		// What we knew, if anything, is as old as our leaving: others have gone on from there. What is new follows from the state given.
 		s.forward = forward{}
 		s.stale = true
+		s.m.strays = nil
 	}
 	s.begin(in)
 	s.verdict(verdictOf(&c))
