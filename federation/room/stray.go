@@ -16,7 +16,7 @@ import (
 // and an accepted event that stands on it has it as an ancestor, as always. Such an event, and strays that stand on each other, are checked against
 // the current state together with that before them, as who says it may have come by one of them.
 //
-// Strays are kept in memory alone: after a restart, and those beyond maxStrays, they wait for an event that stands on them.
+// Strays are kept in memory alone, and for one stay: after a restart, and those beyond maxStrays, they wait for an event that stands on them.
 
 // fromOutside tells whether an event comes from a server that has nobody in the room, and isn't the sender's.
 func (s *step) fromOutside(e *event.Event, origin id.ServerName) bool {

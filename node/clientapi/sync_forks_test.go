@@ -20,6 +20,9 @@ import (
 // far is a server whose users come into rooms here.
 const far = id.ServerName("far.test")
 
+// farBob is one of them.
+var farBob = id.UserID("@bob:" + string(far))
+
 // profile is an event by which one of far's users is in a room under a name.
 func (w *world) profile(roomID string, user id.UserID, name string, after []id.EventID, at time.Time) *event.Event {
 	GinkgoHelper()
@@ -59,25 +62,31 @@ func (w *world) gets(e *event.Event) string {
 	return string(e.ID())
 }
 
+// farBobJoins brings farBob into a room.
+func (w *world) farBobJoins(roomID string, at time.Time) *event.Event {
+	GinkgoHelper()
+	info, _, err := w.store.Room(context.Background(), id.RoomID(roomID))
+	Expect(err).NotTo(HaveOccurred())
+	joined := w.profile(roomID, farBob, "Bob", info.Forward, at)
+	w.gets(joined)
+	return joined
+}
+
 var _ = Describe("/sync of a room that forked", func() {
 	It("shows a name that lost against another one, and what was said before it", func() {
 		w := newWorld(nil)
 		alice := w.register("alice")
 		roomID := fine(alice.post("/createRoom", obj{"preset": "public_chat", "room_version": "10"})).text("room_id")
-		bob := id.UserID("@bob:" + string(far))
-		info, _, err := w.store.Room(context.Background(), id.RoomID(roomID))
-		Expect(err).NotTo(HaveOccurred())
 		now := time.Now()
-		joined := w.profile(roomID, bob, "Bob", info.Forward, now.Add(-time.Hour))
-		w.gets(joined)
+		joined := w.farBobJoins(roomID, now.Add(-time.Hour))
 		since := fine(alice.get("/sync")).text("next_batch")
 
 		fork := []id.EventID{joined.ID()}
-		newer, older := w.profile(roomID, bob, "Robert", fork, now), w.profile(roomID, bob, "Bobby", fork, now.Add(-time.Minute))
+		newer, older := w.profile(roomID, farBob, "Robert", fork, now), w.profile(roomID, farBob, "Bobby", fork, now.Add(-time.Minute))
 		want := []string{w.gets(newer)}
 		want = append(want, fine(alice.put("/rooms/"+esc(roomID)+"/send/m.room.message/1", obj{"msgtype": "m.text", "body": "hello"})).text("event_id"))
 		want = append(want, w.gets(older))
-		Expect(fine(alice.get("/rooms/" + esc(roomID) + "/state/m.room.member/" + esc(string(bob)))).text("displayname")).To(Equal("Robert"))
+		Expect(fine(alice.get("/rooms/" + esc(roomID) + "/state/m.room.member/" + esc(string(farBob)))).text("displayname")).To(Equal("Robert"))
 
 		timeline := fine(alice.get("/sync?timeout=0&since=" + since)).body["rooms"].(obj)["join"].(obj)[roomID].(obj)["timeline"].(obj)
 		var got []string
@@ -91,22 +100,18 @@ var _ = Describe("/sync of a room that forked", func() {
 		w := newWorld(nil)
 		alice := w.register("alice")
 		roomID := fine(alice.post("/createRoom", obj{"preset": "public_chat", "room_version": "10"})).text("room_id")
-		bob := id.UserID("@bob:" + string(far))
-		info, _, err := w.store.Room(context.Background(), id.RoomID(roomID))
-		Expect(err).NotTo(HaveOccurred())
 		now := time.Now()
-		joined := w.profile(roomID, bob, "Bob", info.Forward, now.Add(-time.Hour))
-		w.gets(joined)
-		said := w.signed(roomID, event.Draft{Type: "m.room.message", Sender: bob, PrevEvents: []id.EventID{joined.ID()}}, obj{"msgtype": "m.text", "body": "bye"})
+		joined := w.farBobJoins(roomID, now.Add(-time.Hour))
+		said := w.signed(roomID, event.Draft{Type: "m.room.message", Sender: farBob, PrevEvents: []id.EventID{joined.ID()}}, obj{"msgtype": "m.text", "body": "bye"})
 		left := w.signed(roomID, event.Draft{
-			Type: "m.room.member", Sender: bob, StateKey: (*string)(&bob), PrevEvents: []id.EventID{said.ID()}, OriginServerTS: now.Add(-time.Minute).UnixMilli(),
+			Type: "m.room.member", Sender: farBob, StateKey: (*string)(&farBob), PrevEvents: []id.EventID{said.ID()}, OriginServerTS: now.Add(-time.Minute).UnixMilli(),
 		}, obj{"membership": "leave"})
-		w.gets(w.profile(roomID, bob, "Robert", []id.EventID{joined.ID()}, now))
+		w.gets(w.profile(roomID, farBob, "Robert", []id.EventID{joined.ID()}, now))
 		since := fine(alice.get("/sync")).text("next_batch")
-		verdicts, err := w.config.Rooms.Submit(context.Background(), far, info.RoomID, []*event.Event{said, left})
+		verdicts, err := w.config.Rooms.Submit(context.Background(), far, id.RoomID(roomID), []*event.Event{said, left})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(verdicts).To(HaveEach(HaveField("Status", room.Accepted)))
-		Expect(fine(alice.get("/rooms/" + esc(roomID) + "/state/m.room.member/" + esc(string(bob)))).text("displayname")).To(Equal("Robert"))
+		Expect(fine(alice.get("/rooms/" + esc(roomID) + "/state/m.room.member/" + esc(string(farBob)))).text("displayname")).To(Equal("Robert"))
 
 		rooms := fine(alice.get("/sync?timeout=0&since=" + since)).body["rooms"].(obj)
 		Expect(rooms).To(HaveKeyWithValue("join", HaveKey(roomID)))
@@ -124,21 +129,17 @@ var _ = Describe("/sync of a room that forked", func() {
 		roomID := fine(carol.post("/createRoom", obj{"preset": "public_chat", "room_version": "10", "initial_state": []any{
 			obj{"type": "m.room.history_visibility", "content": obj{"history_visibility": "joined"}},
 		}})).text("room_id")
-		bob := id.UserID("@bob:" + string(far))
-		info, _, err := w.store.Room(context.Background(), id.RoomID(roomID))
-		Expect(err).NotTo(HaveOccurred())
-		joined := w.profile(roomID, bob, "Bob", info.Forward, time.Now())
-		w.gets(joined)
+		joined := w.farBobJoins(roomID, time.Now())
 		fine(alice.post("/join/"+esc(roomID), obj{}))
 		since := fine(alice.get("/sync")).text("next_batch")
 		said := fine(carol.put("/rooms/"+esc(roomID)+"/send/m.room.message/1", obj{"msgtype": "m.text", "body": "hello"})).text("event_id")
-		w.gets(w.signed(roomID, event.Draft{Type: "m.room.message", Sender: bob, PrevEvents: []id.EventID{joined.ID()}}, obj{"msgtype": "m.text", "body": "among us"}))
+		w.gets(w.signed(roomID, event.Draft{Type: "m.room.message", Sender: farBob, PrevEvents: []id.EventID{joined.ID()}}, obj{"msgtype": "m.text", "body": "among us"}))
 
 		for _, path := range []string{"/sync", "/sync?timeout=0&since=" + since} {
 			Expect(fine(alice.get(path)).body["rooms"].(obj)["join"]).To(HaveKeyWithValue(roomID, And(
 				HaveKeyWithValue("unread_notifications", HaveKeyWithValue("notification_count", 1.0)),
 				HaveKeyWithValue("timeline", HaveKeyWithValue("events", And(
-					ContainElement(HaveKeyWithValue("event_id", said)), Not(ContainElement(HaveKeyWithValue("sender", string(bob)))))),
+					ContainElement(HaveKeyWithValue("event_id", said)), Not(ContainElement(HaveKeyWithValue("sender", string(farBob)))))),
 				))), path)
 		}
 		Expect(fine(alice.get("/notifications")).body["notifications"]).To(ConsistOf(HaveKeyWithValue("event", HaveKeyWithValue("event_id", said))))
