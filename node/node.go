@@ -145,8 +145,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	reached := newReached(n.config.DataDir, n.store)
 	if reached.older() {
-		n.log.Info("the database is as it was before: a backup was put back. One-time keys that may have been given out since are forgotten; clients upload new ones")
-		if err := n.store.ForgetKeysOfBefore(life); err != nil {
+		if err := n.store.WasPutBack(life); err != nil {
 			return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 		}
 	}

@@ -210,10 +210,10 @@ func (r *Rooms) noteOwn(ctx context.Context, events []*event.Event) {
 	}
 	known, err := r.store.Events(ctx, own)
 	if err == nil && len(known) < len(own) {
-		err = r.store.ForgetKeysOfBefore(ctx)
+		err = r.store.WasPutBack(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		r.log.Warn("the database seems to be put back from a backup; one-time keys that may have been given out since could not be forgotten", "error", err)
+		r.log.Warn("the database seems to be put back from a backup; one-time keys that may have been given out since could not be forgotten, nor lists of devices be fetched again", "error", err)
 	}
 }
 

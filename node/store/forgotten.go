@@ -89,14 +89,19 @@ func (s *Store) forgetOf(ctx context.Context, server id.ServerName, before int64
 		if err != nil {
 			return err
 		}
-		_, err = t.exec(`INSERT INTO outbox_forgotten (destination, told) VALUES ($1, '')
-			ON CONFLICT (destination) DO UPDATE SET told = ''`, string(server))
-		t.then(func() { s.outbox.forgot(server) })
-		return err
+		return s.toRemind(t, server)
 	})
 	if err == nil && dropped > 0 {
 		s.log.Warn("messages to devices are dropped: their server is out for too long, or there are too many", "server", server, "messages", dropped)
 	}
+	return err
+}
+
+// toRemind has a server reminded of the lists of devices of all users who share a room with it.
+func (s *Store) toRemind(t *writeTx, server id.ServerName) error {
+	_, err := t.exec(`INSERT INTO outbox_forgotten (destination, told) VALUES ($1, '')
+		ON CONFLICT (destination) DO UPDATE SET told = ''`, string(server))
+	t.then(func() { s.outbox.forgot(server) })
 	return err
 }
 

@@ -129,30 +129,69 @@ func (s *Store) ForgetClaimed(ctx context.Context, user id.UserID, device string
 	})
 }
 
-// ForgetKeysOfBefore is told that the database was put back as it was before. It forgets all one-time keys that it had when it was opened,
-// those of devices that haven't come since too; see ForgetClaimed. Until their clients have uploaded new ones fallback keys serve, if they
-// have one. It does so once.
-func (s *Store) ForgetKeysOfBefore(ctx context.Context) error {
+// WasPutBack is told that the database was put back as it was before, and sees to what doesn't come right by itself, once. All one-time
+// keys that it had when it was opened are forgotten, those of devices that haven't come since too; see ForgetClaimed. Until their clients
+// have uploaded new ones fallback keys serve, if they have one. What was told since of other servers' devices is lost: their lists are
+// fetched again. What others were told of ours may hold no more: they are told that the lists have changed, and ask for them.
+func (s *Store) WasPutBack(ctx context.Context) error {
 	if s.forgot.Load() {
 		return nil
 	}
 	err := s.commit.write(ctx, func(t *writeTx) error {
-		var users []id.UserID
-		err := t.each("SELECT DISTINCT user_id FROM one_time_keys WHERE position <= $1", []any{int64(s.found)}, func(rows *sql.Rows) error {
-			var user id.UserID
-			err := rows.Scan(&user)
-			users = append(users, user)
-			return err
-		})
-		if err != nil || len(users) == 0 {
+		if err := s.forgetKeysOfBefore(t); err != nil {
 			return err
 		}
-		t.oneTimeKeysChanged(users...)
-		_, err = t.exec("DELETE FROM one_time_keys WHERE position <= $1", int64(s.found))
-		return err
+		if _, err := t.exec("UPDATE remote_device_lists SET stale = 1 WHERE stale = 0"); err != nil {
+			return err
+		}
+		return s.announceAll(t)
 	})
-	if err == nil {
-		s.forgot.Store(true)
+	if err == nil && s.forgot.CompareAndSwap(false, true) {
+		s.log.Info("the database is as it was before: a backup was put back. One-time keys that may have been given out since are forgotten; " +
+			"clients upload new ones. Lists of devices are fetched again, and other servers told to do so")
 	}
 	return err
+}
+
+func (s *Store) forgetKeysOfBefore(t *writeTx) error {
+	var users []id.UserID
+	err := t.each("SELECT DISTINCT user_id FROM one_time_keys WHERE position <= $1", []any{int64(s.found)}, func(rows *sql.Rows) error {
+		var user id.UserID
+		err := rows.Scan(&user)
+		users = append(users, user)
+		return err
+	})
+	if err != nil || len(users) == 0 {
+		return err
+	}
+	t.oneTimeKeysChanged(users...)
+	_, err = t.exec("DELETE FROM one_time_keys WHERE position <= $1", int64(s.found))
+	return err
+}
+
+// announceAll has clients and all servers that share a room with users of ours told that these users' devices have changed, under a
+// stream_id that is newer than all that were given out.
+func (s *Store) announceAll(t *writeTx) error {
+	at := t.next()
+	if _, err := t.exec("UPDATE device_changes SET position = $1, stream = $1 WHERE stream > 0", int64(at)); err != nil {
+		return err
+	}
+	var servers []id.ServerName
+	err := t.each(`SELECT DISTINCT there.server FROM room_servers AS here JOIN room_servers AS there ON there.room = here.room
+		WHERE here.server = $1 AND here.joined > 0 AND there.joined > 0 AND there.server <> $1`, []any{string(s.self)}, func(rows *sql.Rows) error {
+		var server id.ServerName
+		err := rows.Scan(&server)
+		servers = append(servers, server)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, server := range servers {
+		if err := s.toRemind(t, server); err != nil {
+			return err
+		}
+	}
+	t.notify(Notice{Position: at, Kind: KindDevices, Servers: servers})
+	return nil
 }

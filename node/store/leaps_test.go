@@ -151,7 +151,7 @@ var _ = Describe("Positions", func() {
 			upload(alice, "new")
 			feed := db.Follow(100)
 			defer feed.Close()
-			Expect(db.ForgetKeysOfBefore(ctx)).To(Succeed())
+			Expect(db.WasPutBack(ctx)).To(Succeed())
 			notices, _, _ := feed.Take()
 			Expect(notices).To(ContainElement(And(HaveField("Kind", store.KindOneTimeKeys), HaveField("Users", ConsistOf(alice, bob)))))
 			Expect(names(alice)).To(Equal([]string{"new"}))

@@ -53,7 +53,7 @@ type Store struct {
 
 	leaps  []leap      // set at the start
 	found  Position    // set at the start
-	forgot atomic.Bool // see ForgetKeysOfBefore
+	forgot atomic.Bool // see WasPutBack
 
 	feed   *Feed
 	rooms  *roomIndex

@@ -3,6 +3,7 @@ package virtual
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"testing"
@@ -190,5 +191,65 @@ func TestAStartPutsNoBackupBack(t *testing.T) {
 		if key := x.claim(x.bob, x.alice); key != "curve25519:k0" {
 			t.Errorf("bob got %q", key)
 		}
+	})
+}
+
+// devices are those of a user's that another user is told of.
+func (w *world) devices(by, of *user.User) []string {
+	w.t.Helper()
+	var answer struct {
+		Keys map[id.UserID]map[string]any `json:"device_keys"`
+	}
+	w.ask(by, http.MethodPost, "keys/query", map[string]any{"device_keys": map[string]any{of.ID: []string{}}}, &answer)
+	return slices.Sorted(maps.Keys(answer.Keys[id.UserID(of.ID)]))
+}
+
+// TestYesterdaysBackupAndDevices: what a server that is put back from a backup was told since of others' devices it learns anew, and others
+// learn that those which its users got since are no more.
+func TestYesterdaysBackupAndDevices(t *testing.T) {
+	inTrio(t, func(t *testing.T, x *trio) {
+		anna := x.s[0].user("anna") // who says what others have: the folder is put back too, and doesn't tell
+		defer anna.Close()
+		must[string](t)(anna.Join(t.Context(), x.room, x.s[0].name))
+		keys := func(u *user.User) {
+			x.ask(u, http.MethodPost, "keys/upload", map[string]any{"device_keys": map[string]any{
+				"user_id": u.ID, "device_id": u.DeviceID, "algorithms": []string{}, "keys": map[string]string{"ed25519:" + u.DeviceID: "a key"}, "signatures": map[string]any{},
+			}}, nil)
+		}
+		another := func(s *server, of *user.User, name string) *user.User {
+			u := s.stranger()
+			if err := u.Login(t.Context(), of.ID, "a password of "+name); err != nil {
+				t.Fatal(err)
+			}
+			keys(u)
+			return u
+		}
+		keys(x.alice)
+		keys(x.bob)
+		check := func(by, of *user.User, want ...string) {
+			t.Helper()
+			slices.Sort(want)
+			if got := x.devices(by, of); !slices.Equal(got, want) {
+				t.Errorf("%s is told that %s has the devices %v, not %v", by.ID, of.ID, got, want)
+			}
+		}
+		time.Sleep(time.Minute)
+		check(x.alice, x.bob, x.bob.DeviceID)
+		check(x.bob, x.alice, x.alice.DeviceID)
+		x.s[0].backUp()
+		time.Sleep(time.Minute)
+
+		alice, bob := another(x.s[0], x.alice, "alice"), another(x.s[1], x.bob, "bob")
+		defer alice.Close()
+		defer bob.Close()
+		x.say(anna, x.bob)
+		time.Sleep(time.Minute)
+		check(x.alice, x.bob, x.bob.DeviceID, bob.DeviceID)
+		check(x.bob, x.alice, x.alice.DeviceID, alice.DeviceID)
+
+		x.s[0].putBack()
+		time.Sleep(time.Minute)
+		check(x.alice, x.bob, x.bob.DeviceID, bob.DeviceID)
+		check(x.bob, x.alice, x.alice.DeviceID)
 	})
 }
