@@ -51,6 +51,10 @@ func (s *step) takeIn(events []*event.Event, how arrival) error {
 	}
 	s.result.Verdicts = slices.Grow(s.result.Verdicts, len(events))
 	for _, e := range dag.SortTopologically(events) {
+		e, err := s.whole(e)
+		if err != nil {
+			return err
+		}
 		w := &waiting{event: e, origin: how.origin, staged: how.staged, backfill: how.backfill, outside: s.fromOutside(e, how.origin)}
 		known, err := s.known(e, how)
 		if err != nil {
@@ -82,6 +86,17 @@ func (s *step) prefetch(events []*event.Event) error {
 
 // usualReferences is how many events a message names, itself and its room's create event among them.
 const usualReferences = 6
+
+// whole is an event, or our own copy of it where that has what the one given lacks. Who wasn't in the room when something was said may
+// be given it redacted, while the answer to their join, which has the state, is whole: an access control list without its content would
+// keep everybody out.
+func (s *step) whole(e *event.Event) (*event.Event, error) {
+	stored, ok, err := s.stored(e.ID())
+	if err != nil || !ok || !stored.Outlier || stored.Event.ReferenceHash() != e.ReferenceHash() || e.ContentHashMatches() {
+		return e, err
+	}
+	return stored.Event, nil
+}
 
 // known gives the verdict for an event that needs no judging.
 func (s *step) known(e *event.Event, how arrival) (bool, error) {

@@ -467,7 +467,7 @@ func (s *scene) show(r room.Result) {
 		for _, mark := range []struct {
 			on   bool
 			word string
-		}{{c.Outlier, "outlier"}, {c.Backfilled, "backfilled"}, {c.Gap, "gap"}} {
+		}{{c.Outlier, "outlier"}, {c.Backfilled, "backfilled"}, {c.Gap, "gap"}, {c.Event.IsRedacted(), "redacted"}} {
 			if mark.on {
 				marks = append(marks, mark.word)
 			}
