@@ -16,7 +16,7 @@ func usersCommand() *cobra.Command {
 	var a asking
 	cmd := &cobra.Command{
 		Use:   "users [USER]",
-		Short: "Which accounts there are; make accounts, set passwords, lock and suspend",
+		Short: "Which accounts there are; make accounts, set passwords, lock, suspend and deactivate",
 		Long: "List the accounts of the running node, or tell of one: when it was made, whether it is an administrator's, locked,\n" +
 			"suspended or deactivated, and when and from where its devices were used last.",
 		Example: "  hanse users\n  hanse users alice\n  hanse users add bob\n  hanse users lock @eve:example.org",
@@ -34,7 +34,7 @@ func usersCommand() *cobra.Command {
 		},
 	}
 	a.flags(cmd)
-	cmd.AddCommand(addUserCommand(), passwordCommand())
+	cmd.AddCommand(addUserCommand(), passwordCommand(), deactivateCommand())
 	for _, do := range []struct{ name, short string }{
 		{"lock", "Lock an account: it can't be used, in any client, until it is unlocked; nothing is lost"},
 		{"unlock", "Unlock an account: its clients go on where they were"},
@@ -112,6 +112,18 @@ func passwordCommand() *cobra.Command {
 		"password is out then. The user logs in again, and needs a recovery key or another backup of keys to read old encrypted messages."
 	password.flags(cmd)
 	cmd.Flags().BoolVar(&keep, "keep-devices", false, "leave the account's devices logged in")
+	return cmd
+}
+
+func deactivateCommand() *cobra.Command {
+	var erase bool
+	cmd := userCommand("deactivate", "End an account for good: no login, no devices, no profile, out of all rooms", "eve", func(cmd *cobra.Command, a *asking, user string) error {
+		return a.changeUser(cmd, url.Values{"do": {"deactivate"}, "id": {user}, "erase": {strconv.FormatBool(erase)}}, "")
+	})
+	cmd.Long = "End an account for good; see lock for a way that can be taken back. Nobody can log in to it any more, its devices, their keys\n" +
+		"and its profile are gone, and it leaves its rooms. What the user said stays there, and nobody else gets the name.\n" +
+		"Where rooms could not be left, give the command again."
+	cmd.Flags().BoolVar(&erase, "erase", false, "also delete the account data, and show what the user said only to those who could see it when it was said; may be given later too")
 	return cmd
 }
 

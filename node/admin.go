@@ -12,8 +12,9 @@ import (
 func (n *Node) Admin() http.Handler {
 	return admin.New(admin.Config{
 		Self: n.name, Version: Version(), Store: n.store, Rooms: n.rooms, Sender: n.sender, Users: n.users, Services: n.delivery,
-		LoggedOut: func(user id.UserID) { n.ephemeral.DevicesGone(user, func(string) bool { return true }) },
-		Journal:   &n.telemetry.Journal, Traces: &n.telemetry.Traces, Monitor: n.telemetry.Handler(),
+		LoggedOut:   func(user id.UserID) { n.ephemeral.DevicesGone(user, func(string) bool { return true }) },
+		AccountGone: n.ephemeral.AccountGone, Log: n.log,
+		Journal: &n.telemetry.Journal, Traces: &n.telemetry.Traces, Monitor: n.telemetry.Handler(),
 	})
 }
 

@@ -3,14 +3,15 @@
 // can open who may read that folder; the commands `hanse explain`, `hanse peers`, `hanse rooms`, `hanse services`, `hanse users` and
 // `hanse trace` ask there.
 //
-// Of what it tells about it changes one thing: accounts, which it makes, locks and suspends, and gives new passwords. It is no part of
-// any Matrix API.
+// Of what it tells about it changes one thing: accounts, which it makes, locks, suspends and ends, and gives new passwords. It is no part
+// of any Matrix API.
 package admin
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -32,8 +33,10 @@ type Config struct {
 	Rooms   *rooms.Rooms
 	Sender  *sender.Sender
 	Users   *users.Users
-	// LoggedOut is told that all devices of a user were logged out.
-	LoggedOut func(id.UserID)
+	// LoggedOut is told that all devices of a user were logged out; AccountGone, that an account has ended.
+	LoggedOut, AccountGone func(id.UserID)
+	// Log is told who was changed, and how; never a password.
+	Log *slog.Logger
 	// Services tells application services what happens.
 	Services *appservice.Delivery
 	Journal  *telemetry.Journal

@@ -33,6 +33,7 @@ type world struct {
 	room   *peer.Room
 	name   id.ServerName
 	stop   func()
+	log    bytes.Buffer // read it when the node has stopped
 }
 
 func newWorld(t *testing.T) *world {
@@ -79,7 +80,7 @@ func newWorld(t *testing.T) *world {
 // start starts the node; stop stops it.
 func (w *world) start() {
 	w.t.Helper()
-	n, err := node.New(w.t.Context(), w.config, slog.New(slog.DiscardHandler))
+	n, err := node.New(w.t.Context(), w.config, slog.New(slog.NewTextHandler(&w.log, nil)))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -17,6 +17,9 @@ import (
 // usersPage is how many users an answer lists at most.
 const usersPage = 1000
 
+// leavingTime bounds how long the rooms of an account that ends are left.
+const leavingTime = 10 * time.Minute
+
 // User is an account of this server.
 type User struct {
 	User        id.UserID  `json:"user"`
@@ -104,8 +107,8 @@ func (a *Admin) user(ctx context.Context, user id.UserID) (any, error) {
 	return answer, err
 }
 
-// changeUser makes an account, gives one a new password, or locks, unlocks, suspends or unsuspends it, administrators' too: who asks
-// here is above them. It answers with the user.
+// changeUser makes an account, gives one a new password, locks, unlocks, suspends or unsuspends it, or ends it for good, administrators'
+// too: who asks here is above them. It answers with the user.
 func (a *Admin) changeUser(ctx context.Context, q *http.Request) (any, error) {
 	if q.FormValue("do") == "add" {
 		return a.addUser(ctx, q)
@@ -125,8 +128,10 @@ func (a *Admin) changeUser(ctx context.Context, q *http.Request) (any, error) {
 		err = a.Users.Suspend(ctx, user, true)
 	case "unsuspend":
 		err = a.Users.Suspend(ctx, user, false)
+	case "deactivate":
+		err = a.deactivate(ctx, user, q.FormValue("erase") == "true")
 	default:
-		err = &problem{http.StatusBadRequest, "do: give add, password, lock, unlock, suspend or unsuspend"}
+		err = &problem{http.StatusBadRequest, "do: give add, password, lock, unlock, suspend, unsuspend or deactivate"}
 	}
 	if err != nil {
 		return nil, plainly(err)
@@ -143,10 +148,12 @@ func (a *Admin) addUser(ctx context.Context, q *http.Request) (any, error) {
 	if err := a.ours(name); err != nil {
 		return nil, err
 	}
-	user, err := a.Users.Register(ctx, users.Registration{Username: name, Password: password, Admin: q.FormValue("admin") == "true"})
+	admin := q.FormValue("admin") == "true"
+	user, err := a.Users.Register(ctx, users.Registration{Username: name, Password: password, Admin: admin})
 	if err != nil {
 		return nil, plainly(err)
 	}
+	a.Log.Info("an operator made an account", "user", user, "admin", admin)
 	return a.user(ctx, user)
 }
 
@@ -163,12 +170,40 @@ func (a *Admin) setPassword(ctx context.Context, user id.UserID, q *http.Request
 	if _, err := a.Users.Administrator(ctx, user); err != nil { // there is no such account
 		return err
 	}
-	if err := a.Users.SetPassword(ctx, user, q.FormValue("password")); err != nil || q.FormValue("keep_devices") == "true" {
+	keep := q.FormValue("keep_devices") == "true"
+	if err := a.Users.SetPassword(ctx, user, q.FormValue("password")); err != nil {
 		return err
+	}
+	a.Log.Info("an operator gave an account a new password", "user", user, "devices_kept", keep)
+	if keep {
+		return nil
 	}
 	err := a.Users.LogoutAll(ctx, user)
 	a.LoggedOut(user)
 	return err
+}
+
+// deactivate ends an account and leaves its rooms, which goes on although who asked has gone. Of one that has ended before it leaves
+// the rooms that were not left then; and it can be erased later.
+func (a *Admin) deactivate(ctx context.Context, user id.UserID, erase bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leavingTime)
+	defer cancel()
+	if _, err := a.user(ctx, user); err != nil { // there is no such account
+		return err
+	}
+	left, err := a.Users.OpenRooms(ctx, user)
+	if err != nil {
+		return err
+	}
+	if err := a.Users.Deactivate(ctx, user, erase); err != nil {
+		return err
+	}
+	a.AccountGone(user)
+	a.Log.Info("an operator deactivated an account", "user", user, "erase", erase, "rooms", len(left))
+	if err := a.Rooms.LeaveAll(ctx, user, left); err != nil {
+		return fmt.Errorf("%s is deactivated, but is still in some rooms; do it again to leave these: %w", user, err)
+	}
+	return nil
 }
 
 // plainly is an error without the code that clients get.

@@ -84,7 +84,20 @@ func TestUsersAreListedLockedAndSuspended(t *testing.T) {
 
 func TestUsersAreMadeAndGetNewPasswords(t *testing.T) {
 	w := newWorld(t)
-	defer w.stop()
+	defer func() {
+		w.stop()
+		said := w.log.String()
+		for _, want := range []string{`made an account" user=@bob:` + string(w.name) + " admin=true", "devices_kept=true", "devices_kept=false"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%q is not in the log:\n%s", want, said)
+			}
+		}
+		for _, secret := range []string{"first & only", "2nd secret", "3rd secret"} {
+			if strings.Contains(said, secret) {
+				t.Errorf("the password %q is in the log:\n%s", secret, said)
+			}
+		}
+	}()
 	post := func(form url.Values) (admin.User, error) {
 		var u admin.User
 		return u, w.ask.Post(t.Context(), "/users", form, &u)
@@ -106,20 +119,20 @@ func TestUsersAreMadeAndGetNewPasswords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, form := range map[string]url.Values{
-		"this user name is taken":          {"do": {"add"}, "id": {"bob"}, "password": {"x"}},
-		"a user name has the letters":      {"do": {"add"}, "id": {"b ob"}, "password": {"x"}},
-		"both are needed":                  {"do": {"add"}, "id": {"carol"}},
-		"would be a user of other.org":     {"do": {"add"}, "id": {"@carol:other.org"}, "password": {"x"}},
-		"the password is empty":            {"do": {"password"}, "id": {"bob"}},
-		"no such user on this server":      {"do": {"password"}, "id": {"carol"}, "password": {"x"}},
-		"give add, password, lock, unlock": {"id": {"bob"}},
+		"this user name is taken":      {"do": {"add"}, "id": {"bob"}, "password": {"x"}},
+		"a user name has the letters":  {"do": {"add"}, "id": {"b ob"}, "password": {"x"}},
+		"both are needed":              {"do": {"add"}, "id": {"carol"}},
+		"would be a user of other.org": {"do": {"add"}, "id": {"@carol:other.org"}, "password": {"x"}},
+		"the password is empty":        {"do": {"password"}, "id": {"bob"}},
+		"no such user on this server":  {"do": {"password"}, "id": {"carol"}, "password": {"x"}},
+		"unsuspend or deactivate":      {"id": {"bob"}},
 	} {
 		if _, err := post(form); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v", form, err)
 		}
 	}
 	// A device that is kept works on; the old password is good for nothing.
-	if _, err := post(url.Values{"do": {"password"}, "id": {string(free.User)}, "password": {"second"}, "keep_devices": {"true"}}); err != nil {
+	if _, err := post(url.Values{"do": {"password"}, "id": {string(free.User)}, "password": {"2nd secret"}, "keep_devices": {"true"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := bob.CreateRoom(t.Context(), map[string]any{}); err != nil {
@@ -128,12 +141,12 @@ func TestUsersAreMadeAndGetNewPasswords(t *testing.T) {
 	if _, err := login("bob", "first & only=?"); err == nil {
 		t.Error("the old password is still good")
 	}
-	second, err := login("bob", "second")
+	second, err := login("bob", "2nd secret")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Without that, all are logged out.
-	if u, err := post(url.Values{"do": {"password"}, "id": {"bob"}, "password": {"third"}}); err != nil || len(u.Devices) != 0 {
+	if u, err := post(url.Values{"do": {"password"}, "id": {"bob"}, "password": {"3rd secret"}}); err != nil || len(u.Devices) != 0 {
 		t.Errorf("%+v %v", u, err)
 	}
 	for _, device := range []*user.User{bob, second} {
@@ -141,7 +154,54 @@ func TestUsersAreMadeAndGetNewPasswords(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := login("bob", "third"); err != nil {
+	if _, err := login("bob", "3rd secret"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestUsersAreDeactivated: the account can't be used, its rooms are left, other servers are told, and its name stays taken. It may be done
+// again, to erase.
+func TestUsersAreDeactivated(t *testing.T) {
+	w := newWorld(t)
+	room := w.meet()
+	other, err := w.alice.CreateRoom(t.Context(), map[string]any{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deactivate := func(id, erase string) (admin.User, error) {
+		var u admin.User
+		return u, w.ask.Post(t.Context(), "/users", url.Values{"do": {"deactivate"}, "id": {id}, "erase": {erase}}, &u)
+	}
+	for range 2 {
+		if u, err := deactivate(w.alice.ID, "false"); err != nil || !u.Deactivated || len(u.Devices) != 0 {
+			t.Fatalf("%+v %v", u, err)
+		}
+	}
+	for _, id := range []string{room, other} {
+		var shown admin.Room
+		if err := w.ask.Get(t.Context(), "/rooms", url.Values{"id": {id}}, &shown); err != nil || shown.Local != 0 {
+			t.Errorf("%+v %v", shown, err)
+		}
+	}
+	if _, err := w.alice.CreateRoom(t.Context(), map[string]any{}); err == nil || !strings.Contains(err.Error(), "M_UNKNOWN_TOKEN") {
+		t.Error(err)
+	}
+	if err := w.alice.Login(t.Context(), "alice", "a long password"); err == nil {
+		t.Error("who is deactivated logs in")
+	}
+	if err := w.ask.Post(t.Context(), "/users", url.Values{"do": {"add"}, "id": {"alice"}, "password": {"x"}}, &admin.User{}); err == nil || !strings.Contains(err.Error(), "taken") {
+		t.Error(err)
+	}
+	if _, err := deactivate("alice", "true"); err != nil {
+		t.Error(err)
+	}
+	if _, err := deactivate("nobody", "false"); err == nil || !strings.Contains(err.Error(), "there is no account @nobody:") {
+		t.Error(err)
+	}
+	w.stop()
+	for _, want := range []string{"user=@alice:" + string(w.name) + " erase=false rooms=2", "erase=false rooms=0", "erase=true rooms=0"} {
+		if !strings.Contains(w.log.String(), want) {
+			t.Errorf("%q is not in the log:\n%s", want, w.log.String())
+		}
 	}
 }

@@ -84,11 +84,7 @@ func (a *API) deactivate(r *request) (any, error) {
 			return nil, err
 		}
 		a.config.Ephemeral.AccountGone(r.user)
-		a.each(left, func(room id.RoomID) {
-			if err := a.config.Rooms.Leave(ctx, r.user, room, ""); err != nil {
-				a.log.Debug("a deactivated user could not leave a room", "user", r.user, "room", room, "error", err)
-			}
-		})
+		_ = a.config.Rooms.LeaveAll(ctx, r.user, left) // the account has ended all the same
 		// Third-party identifiers would have been unbound: there are none.
 		return json.RawMessage(`{"id_server_unbind_result":"success"}`), nil
 	})

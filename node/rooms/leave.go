@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup" // a few rooms at a time
+
 	"hanse/federation"
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -16,6 +18,26 @@ import (
 // rejection bounds how long a user who rejects an invite or takes back a knock waits for other servers. After that the
 // room is gone for the user, whatever its servers think: they will learn when they next ask.
 const rejectionTime = 20 * time.Second
+
+// LeaveAll leaves rooms, rejects invites and takes back knocks, a few at a time. Those that can't be left don't keep it from the others;
+// the error is that of one of them.
+func (r *Rooms) LeaveAll(ctx context.Context, user id.UserID, rooms []id.RoomID) error {
+	var group errgroup.Group
+	group.SetLimit(leaveParallel)
+	for _, roomID := range rooms {
+		group.Go(func() error {
+			if err := r.Leave(ctx, user, roomID, ""); err != nil {
+				r.log.Debug("a user could not leave a room", "user", user, "room", roomID, "error", err)
+				return fmt.Errorf("leaving the room %s: %w", roomID, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// leaveParallel is how many rooms one user leaves at once.
+const leaveParallel = 8
 
 // Leave leaves a room, rejects an invite or takes back a knock. Who has left already stays so.
 //

@@ -91,15 +91,15 @@ func changeUser(t *writeTx, user id.UserID, query string, value any) error {
 	return err
 }
 
-// Deactivate takes the password, devices, tokens, profile and delayed events from an account. Its name stays taken. With erase the account
-// data goes too, and the user is [Store.Erased] from then on.
+// Deactivate takes the password, devices with all they have, tokens, profile and delayed events from an account. Its name stays taken.
+// With erase the account data goes too, and the user is [Store.Erased] from then on. It may be done again, for what is left.
 func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
+	err := s.commit.write(ctx, func(t *writeTx) error {
 		err := changeUser(t, user, "UPDATE users SET deactivated = $1, password_hash = '' WHERE user_id = $2", 1)
 		if err != nil {
 			return err
 		}
-		if erase {
+		if _, before := s.Erased(user); erase && !before {
 			at := t.next()
 			if err := changeUser(t, user, "UPDATE users SET erased = $1 WHERE user_id = $2", int64(at)); err != nil {
 				return err
@@ -109,13 +109,17 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 			}
 			t.then(func() { s.erased.Store(user, at) })
 		}
-		for _, table := range []string{"access_tokens", "devices", "profiles", "status_messages", "delayed_events"} {
+		for _, table := range []string{"access_tokens", "profiles", "status_messages", "delayed_events"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(user)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return s.DeleteOtherDevices(ctx, user, "")
 }
 
 // Erased tells whether, and at which position, a user was deactivated with the wish that what they said is forgotten, as far
