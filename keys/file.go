@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -169,8 +168,19 @@ func (f *KeyFile) addLine(fields []string) error {
 
 // Lists tells whether the file has a key of that ID, in use or old.
 func (f *KeyFile) Lists(keyID id.KeyID) bool {
-	_, old := f.Old[keyID]
-	return old || slices.ContainsFunc(f.signing(), func(k SigningKey) bool { return k.ID == keyID })
+	_, there := f.Public(keyID)
+	return there
+}
+
+// Public is the public half of the key of that ID, in use or old.
+func (f *KeyFile) Public(keyID id.KeyID) (key ed25519.PublicKey, there bool) {
+	for _, signing := range f.signing() {
+		if signing.ID == keyID {
+			return signing.Public(), true
+		}
+	}
+	old, there := f.Old[keyID]
+	return old.Key, there
 }
 
 // signing are all keys published as valid, the current one first.

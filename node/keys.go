@@ -16,7 +16,7 @@ import (
 )
 
 // openKeys reads the signing keys, or makes them at the very first start. What was signed before must stay good: a missing file
-// is not replaced silently, and one that doesn't list the key used last is refused.
+// is not replaced silently, and one that doesn't list the key used last, or has another of its name, is refused.
 func openKeys(ctx context.Context, config Config, s *store.Store) (*keys.KeyFile, error) {
 	used, public, before, err := s.OwnKeyUsed(ctx)
 	if err != nil {
@@ -33,6 +33,10 @@ func openKeys(ctx context.Context, config Config, s *store.Store) (*keys.KeyFile
 	if before && !file.Lists(used) {
 		return nil, fmt.Errorf("signing_key: %s doesn't list the key %s, with which this server has signed before: nobody could check "+
 			"that any more; restore the file from a newer backup%s", config.SigningKey, used, withoutKey(used, public))
+	}
+	if listed, there := file.Public(used); there && public != nil && !listed.Equal(public) {
+		return nil, fmt.Errorf("signing_key: %s has another key of the name %s than the one with which this server has signed before: nobody "+
+			"could check that any more; restore the file from a backup of this server", config.SigningKey, used)
 	}
 	return file, nil
 }

@@ -180,6 +180,15 @@ func TestKeysThatWereUsedMustBeListed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "doesn't list the key "+string(second.Current.ID)) {
 		t.Fatal(err)
 	}
+	// Another key of the same name is not that key.
+	const zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	if err := os.WriteFile(path, []byte("ed25519 "+second.Current.ID.Name()+" "+zeros+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, other := New(t.Context(), config, slog.New(slog.DiscardHandler))
+	if other == nil || !strings.Contains(other.Error(), "another key of the name "+string(second.Current.ID)) {
+		t.Fatal(other)
+	}
 	// What the message says to write down lets it start.
 	_, line, _ := strings.Cut(err.Error(), "«ed25519 "+second.Current.ID.Name())
 	line, _, _ = strings.Cut(line, "»")

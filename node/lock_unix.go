@@ -16,6 +16,12 @@ func lockFolder(folder string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Root may look after a folder that is another user's, as by `hanse keys rotate`: a lock of its own would keep that user out for good.
+	if info, err := os.Stat(folder); err == nil && os.Geteuid() == 0 {
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+			_ = file.Chown(int(owner.Uid), int(owner.Gid)) // a file system without owners
+		}
+	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close() // it was not locked
 		return nil, fmt.Errorf("%s is in use by another hanse; stop that one first, or set another data_dir", folder)
