@@ -78,8 +78,10 @@ func (c Config) Validate() error {
 		wrong("server_name", "%q is an address; give the name alone, without https:// and without a path", c.ServerName)
 	} else if strings.ContainsFunc(c.ServerName, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		wrong("server_name", "%q has letters that host names don't have; give the form that DNS knows it by (xn--…)", c.ServerName)
-	} else if _, err := id.ParseServerName(c.ServerName); err != nil {
+	} else if name, err := id.ParseServerName(c.ServerName); err != nil {
 		wrong("server_name", "%v", err)
+	} else if reason := unreachable(name); reason != "" {
+		wrong("server_name", "no server could find %q: %s", name, reason)
 	}
 	if url, err := url.Parse(c.Database.URL); c.Database.URL != "" && (err != nil || url.Scheme != "postgres" && url.Scheme != "postgresql") {
 		wrong("database.url", "must start with postgres://; leave it out for SQLite in data_dir")
@@ -143,8 +145,10 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.Federation.WellKnown != "" {
-		if _, err := id.ParseServerName(c.Federation.WellKnown); err != nil {
+		if name, err := id.ParseServerName(c.Federation.WellKnown); err != nil {
 			wrong("federation.well_known", "%v", err)
+		} else if reason := unreachable(name); reason != "" {
+			wrong("federation.well_known", "no server could find %q: %s", name, reason)
 		}
 	}
 	if public, err := url.Parse(c.Client.PublicURL); c.Client.PublicURL != "" && (err != nil || public.Scheme != "https" && public.Scheme != "http" || public.Host == "") {
