@@ -196,6 +196,7 @@ var _ = Describe("history", func() {
 		roomID := one.create(rooms.CreateRequest{InitialState: []rooms.StateEvent{
 			{Type: "m.room.history_visibility", Content: json.RawMessage(`{"history_visibility":"joined"}`)},
 		}})
+		one.set(alice, roomID, "m.room.topic", "", `{"topic":"harbour"}`)
 		secret := one.say(alice, roomID, "secret")
 		two.join(bob, roomID, one.name)
 		open := two.say(bob, roomID, "open")
@@ -204,6 +205,7 @@ var _ = Describe("history", func() {
 		for _, raw := range raws {
 			Expect(string(raw)).NotTo(ContainSubstring("secret"))
 		}
+		Expect(raws).To(ContainElement(ContainSubstring("harbour")), "state is what others build on")
 		one.sees(open)
 		raw, err := two.client.Event(ctx, one.name, open)
 		Expect(err).NotTo(HaveOccurred())

@@ -191,7 +191,8 @@ func MaySee(e *event.Event, user id.UserID, visible, member *event.Event, joined
 
 // shownToServer gives the events of one room as a server in it may see them: redacted where none of its users was there
 // when only those who were there may see them, and what was said by who wants to be forgotten. A server that has seen that
-// before has it anyway.
+// before has it anyway. State comes whole: it is part of later states, as /state gives them to each server in the room, and a server
+// that has a part of it redacted, as Synapse gives it, has another state than we do: no access control list, no encryption.
 func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []store.EventRow) ([]*event.Event, error) {
 	known := make(map[roomstate.Hash]bool) // by state: events in a row often share it
 	told, err := r.saidToBeIn(ctx, server, rows)
@@ -201,7 +202,10 @@ func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []
 	events := make([]*event.Event, len(rows))
 	for i, row := range rows {
 		events[i] = row.Event
-		if _, erased := r.store.Erased(row.Event.Sender()); erased && !row.Event.IsState() {
+		if row.Event.IsState() {
+			continue
+		}
+		if _, erased := r.store.Erased(row.Event.Sender()); erased {
 			events[i] = row.Event.Redacted()
 			continue
 		}
