@@ -147,6 +147,31 @@ func TestPurePackagesArePure(t *testing.T) {
 	})
 }
 
+// TestForeignJSONIsReadExactly: what runs as a server reads JSON by federation/exactjson alone, its own too: who reads a line needn't know
+// who wrote the text. What remains is federation's decoder, which reads large answers by tokens and names them itself.
+func TestForeignJSONIsReadExactly(t *testing.T) {
+	goFiles(t, func(folder, path string, set *token.FileSet, file *ast.File) {
+		part, _, _ := strings.Cut(folder, "/")
+		if strings.HasSuffix(path, "_test.go") || folder == "federation/exactjson" || folder == "federation" && filepath.Base(path) == "decoder.go" ||
+			!slices.Contains([]string{"federation", "keys", "resolver", "node"}, part) {
+			return
+		}
+		for _, spec := range file.Imports {
+			if strings.HasPrefix(spec.Path.Value, `"encoding/json/`) || spec.Path.Value == `"encoding/json"` && spec.Name != nil {
+				t.Errorf("%s: import encoding/json by its own name", set.Position(spec.Pos()))
+			}
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if n, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "json" && (n.Sel.Name == "Unmarshal" || n.Sel.Name == "NewDecoder") {
+					t.Errorf("%s: json.%s takes names in any case; federation/exactjson takes them as they are", set.Position(n.Pos()), n.Sel.Name)
+				}
+			}
+			return true
+		})
+	})
+}
+
 // TestNothingIsProcessWide: no init function anywhere, and no package variable that code assigns to. The conformance
 // suite's tests are the exception: Ginkgo has one tree of them a process, and what they share is as they are.
 func TestNothingIsProcessWide(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -24,7 +25,7 @@ func (r *DirectoryResponse) UnmarshalJSON(data []byte) error {
 		RoomID  string   `json:"room_id"`
 		Servers []string `json:"servers"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	room, err := id.ParseRoomID(wire.RoomID)

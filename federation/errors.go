@@ -1,10 +1,11 @@
 package federation
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"hanse/federation/exactjson"
 )
 
 // Error codes of the standard error response that this server sends or acts upon.
@@ -160,7 +161,7 @@ func DecodeError(status int, body []byte) *Error {
 		RetryAfterMS any `json:"retry_after_ms"`
 	}
 	e := NewError(status, CodeUnknown, "")
-	if json.Unmarshal(body, &wire) != nil {
+	if exactjson.Unmarshal(body, &wire) != nil {
 		return e
 	}
 	if code, ok := wire.Code.(string); ok && code != "" {

@@ -3,6 +3,7 @@ package federation
 import (
 	"encoding/json"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -64,7 +65,7 @@ func (r *SpaceRoom) UnmarshalJSON(data []byte) error {
 		RoomVersion    json.RawMessage `json:"room_version"`
 		ChildrenState  json.RawMessage `json:"children_state"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	if _, err := id.ParseRoomID(string(wire.RoomID)); err != nil {
@@ -74,15 +75,15 @@ func (r *SpaceRoom) UnmarshalJSON(data []byte) error {
 		wire.CanonicalAlias = ""
 	}
 	out := SpaceRoom{RoomSummary: RoomSummary{PublicRoom: wire.PublicRoom, AllowedRoomIDs: roomIDs(wire.AllowedRoomIDs, maxAllowedRooms)}}
-	_ = json.Unmarshal(wire.Encryption, &out.Encryption)   // what is no text is none
-	_ = json.Unmarshal(wire.RoomVersion, &out.RoomVersion) // likewise
+	_ = exactjson.Unmarshal(wire.Encryption, &out.Encryption)   // what is no text is none
+	_ = exactjson.Unmarshal(wire.RoomVersion, &out.RoomVersion) // likewise
 	children, err := splitList(wire.ChildrenState, MaxListPDUs, "children_state")
 	if err != nil {
 		return err
 	}
 	for _, raw := range children[:min(len(children), MaxSpaceChildren)] {
 		var child SpaceChild
-		if json.Unmarshal(raw, &child) == nil && child.Type == "m.space.child" {
+		if exactjson.Unmarshal(raw, &child) == nil && child.Type == "m.space.child" {
 			out.ChildrenState = append(out.ChildrenState, child)
 		}
 	}
@@ -106,7 +107,7 @@ func (r *HierarchyResponse) UnmarshalJSON(data []byte) error {
 		Children             json.RawMessage `json:"children"`
 		InaccessibleChildren json.RawMessage `json:"inaccessible_children"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	if _, err := id.ParseRoomID(string(wire.Room.RoomID)); err != nil {
@@ -119,7 +120,7 @@ func (r *HierarchyResponse) UnmarshalJSON(data []byte) error {
 	out := HierarchyResponse{Room: wire.Room, InaccessibleChildren: roomIDs(wire.InaccessibleChildren, MaxSpaceChildren)}
 	for _, raw := range children[:min(len(children), MaxSpaceChildren)] {
 		var child SpaceRoom
-		if json.Unmarshal(raw, &child) == nil {
+		if exactjson.Unmarshal(raw, &child) == nil {
 			out.Children = append(out.Children, child.RoomSummary)
 		}
 	}
@@ -142,7 +143,7 @@ func (r HierarchyResponse) MarshalJSON() ([]byte, error) {
 // roomIDs reads a list of room IDs; what is none is left out, and what is no list is empty.
 func roomIDs(raw json.RawMessage, most int) []id.RoomID {
 	var texts []string
-	if json.Unmarshal(raw, &texts) != nil {
+	if exactjson.Unmarshal(raw, &texts) != nil {
 		return nil
 	}
 	var rooms []id.RoomID

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 )
@@ -33,7 +34,7 @@ func (r *InviteRequestV2) UnmarshalJSON(data []byte) error {
 		Event           json.RawMessage `json:"event"`
 		InviteRoomState json.RawMessage `json:"invite_room_state"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	if wire.RoomVersion == nil {
@@ -71,14 +72,14 @@ func (r *InviteRequestV1) UnmarshalJSON(data []byte) error {
 	var wire struct {
 		Unsigned json.RawMessage `json:"unsigned"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	var unsigned struct {
 		InviteRoomState json.RawMessage `json:"invite_room_state"`
 	}
 	if len(wire.Unsigned) > 0 {
-		if err := json.Unmarshal(wire.Unsigned, &unsigned); err != nil {
+		if err := exactjson.Unmarshal(wire.Unsigned, &unsigned); err != nil {
 			return errors.New("unsigned is not an object")
 		}
 	}
@@ -90,7 +91,7 @@ func (r *InviteRequestV1) UnmarshalJSON(data []byte) error {
 // MarshalJSON writes the event with invite_room_state in unsigned, in place of an unsigned part it may have.
 func (r InviteRequestV1) MarshalJSON() ([]byte, error) {
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(r.Event, &members); err != nil {
+	if err := exactjson.Unmarshal(r.Event, &members); err != nil {
 		return nil, err
 	}
 	unsigned := append([]byte(`{"invite_room_state":`), appendList(nil, r.InviteRoomState)...)
@@ -108,7 +109,7 @@ func (r *InviteResponse) UnmarshalJSON(data []byte) error {
 	var wire struct {
 		Event json.RawMessage `json:"event"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	if len(wire.Event) == 0 || wire.Event[0] != '{' {

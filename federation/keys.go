@@ -1,6 +1,10 @@
 package federation
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"hanse/federation/exactjson"
+)
 
 // maxNotaryKeys bounds a notary's answer: one asks for some tens of servers at a time.
 const maxNotaryKeys = 10_000
@@ -18,7 +22,7 @@ func (r *KeysQueryResponse) UnmarshalJSON(data []byte) error {
 	var wire struct {
 		ServerKeys json.RawMessage `json:"server_keys"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	list, err := splitList(wire.ServerKeys, maxNotaryKeys, "server_keys")

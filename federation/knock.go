@@ -1,6 +1,10 @@
 package federation
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"hanse/federation/exactjson"
+)
 
 // SendKnockResponse is the answer of PUT /send_knock: what the knocking user may see of the room.
 //
@@ -16,7 +20,7 @@ func (r *SendKnockResponse) UnmarshalJSON(data []byte) error {
 		KnockRoomState   json.RawMessage `json:"knock_room_state"`
 		KnockStateEvents json.RawMessage `json:"knock_state_events"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	raw := wire.KnockRoomState

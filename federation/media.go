@@ -9,6 +9,8 @@ import (
 	"mime/multipart"
 	"strings"
 	"time"
+
+	"hanse/federation/exactjson"
 )
 
 // MediaRequest asks for media of the server that is asked.
@@ -63,7 +65,7 @@ func ReadMedia(contentType string, body io.Reader) (MediaPart, io.Reader, error)
 		return MediaPart{}, nil, fmt.Errorf("the answer's first part: %w", incomplete(err))
 	}
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
+	if err := exactjson.Unmarshal(raw, &object); err != nil {
 		return MediaPart{}, nil, errors.New("the answer's first part is not a JSON object")
 	}
 	content, err := parts.NextRawPart()

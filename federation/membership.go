@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 )
@@ -39,7 +40,7 @@ func (r *MakeResponse) UnmarshalJSON(data []byte) error {
 		RoomVersion *string         `json:"room_version"`
 		Event       json.RawMessage `json:"event"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	if len(wire.Event) == 0 || wire.Event[0] != '{' {

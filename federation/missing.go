@@ -3,6 +3,7 @@ package federation
 import (
 	"encoding/json"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -29,7 +30,7 @@ func (r *MissingEventsRequest) UnmarshalJSON(data []byte) error {
 		Limit          *int     `json:"limit"`
 		MinDepth       int64    `json:"min_depth"`
 	}{}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	out := MissingEventsRequest{RoomID: r.RoomID, Limit: DefaultMissingEvents, MinDepth: wire.MinDepth}
@@ -69,7 +70,7 @@ func (r *MissingEventsResponse) UnmarshalJSON(data []byte) error {
 	var wire struct {
 		Events json.RawMessage `json:"events"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	list, err := splitList(wire.Events, MaxListPDUs, "events")

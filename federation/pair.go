@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+
+	"hanse/federation/exactjson"
 )
 
 // EncodePair makes the [200, answer] of the v1 forms of send_join, send_leave and invite from the encoded answer.
@@ -18,7 +20,7 @@ func DecodePair(data []byte) (json.RawMessage, error) {
 		return data, nil
 	}
 	var pair []json.RawMessage
-	if err := json.Unmarshal(data, &pair); err != nil {
+	if err := exactjson.Unmarshal(data, &pair); err != nil {
 		return nil, err
 	}
 	if len(pair) != 2 {

@@ -3,6 +3,7 @@ package federation
 import (
 	"encoding/json"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -21,7 +22,7 @@ type ProfileResponse map[string]json.RawMessage
 // Text is a field's value if it is a text; "" when it is absent, null or something else.
 func (p ProfileResponse) Text(field string) string {
 	var text string
-	if json.Unmarshal(p[field], &text) != nil {
+	if exactjson.Unmarshal(p[field], &text) != nil {
 		return ""
 	}
 	return text

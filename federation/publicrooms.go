@@ -3,6 +3,7 @@ package federation
 import (
 	"encoding/json"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -26,7 +27,7 @@ func (r *PublicRoomsRequest) UnmarshalJSON(data []byte) error {
 		IncludeAllNetworks   any                `json:"include_all_networks"`
 		ThirdPartyInstanceID string             `json:"third_party_instance_id"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	all := false
@@ -80,7 +81,7 @@ func (r *PublicRoomsResponse) UnmarshalJSON(data []byte) error {
 		PrevBatch              string          `json:"prev_batch"`
 		TotalRoomCountEstimate int             `json:"total_room_count_estimate"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	list, err := splitList(wire.Chunk, MaxListPDUs, "chunk")
@@ -90,7 +91,7 @@ func (r *PublicRoomsResponse) UnmarshalJSON(data []byte) error {
 	out := PublicRoomsResponse{NextBatch: wire.NextBatch, PrevBatch: wire.PrevBatch, TotalRoomCountEstimate: wire.TotalRoomCountEstimate}
 	for _, raw := range list {
 		var room PublicRoom
-		if json.Unmarshal(raw, &room) != nil {
+		if exactjson.Unmarshal(raw, &room) != nil {
 			continue
 		}
 		if _, err := id.ParseRoomID(string(room.RoomID)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -32,12 +33,12 @@ func (t *Transaction) decode(data []byte, pdus, edus int) error {
 		PDUs           json.RawMessage `json:"pdus"`
 		EDUs           json.RawMessage `json:"edus"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	var out Transaction
 	var origin string
-	if json.Unmarshal(wire.Origin, &origin) == nil {
+	if exactjson.Unmarshal(wire.Origin, &origin) == nil {
 		if name, err := id.ParseServerName(origin); err == nil {
 			out.Origin = name
 		}
@@ -55,7 +56,7 @@ func (t *Transaction) decode(data []byte, pdus, edus int) error {
 	}
 	for _, raw := range list {
 		var edu EDU
-		if json.Unmarshal(raw, &edu) == nil && edu.Type != "" {
+		if exactjson.Unmarshal(raw, &edu) == nil && edu.Type != "" {
 			out.EDUs = append(out.EDUs, edu) // one that can't be read is dropped: the events beside it still count
 		}
 	}
@@ -168,7 +169,7 @@ func (r *SendResponse) UnmarshalJSON(data []byte) error {
 	var wire struct {
 		PDUs json.RawMessage `json:"pdus"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	var results map[string]struct {
@@ -176,7 +177,7 @@ func (r *SendResponse) UnmarshalJSON(data []byte) error {
 		Error any `json:"error"`
 	}
 	if len(wire.PDUs) > 0 {
-		if err := json.Unmarshal(wire.PDUs, &results); err != nil {
+		if err := exactjson.Unmarshal(wire.PDUs, &results); err != nil {
 			return errors.New("pdus is not an object of objects")
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -84,7 +85,7 @@ func (r *StateIDsResponse) UnmarshalJSON(data []byte) error {
 		AuthChainIDs []string  `json:"auth_chain_ids"`
 		PDUIDs       *[]string `json:"pdu_ids"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	if wire.PDUIDs == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -51,7 +52,7 @@ func (t ThirdPartyInvite) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads a body. What isn't an invite of a third party is an error.
 func (t *ThirdPartyInvite) UnmarshalJSON(data []byte) error {
 	var wire thirdPartyWire
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	if wire.Type != "m.room.member" || wire.Content.Membership != "invite" {
@@ -95,7 +96,7 @@ func (n *BoundNotice) UnmarshalJSON(data []byte) error {
 		MXID    string            `json:"mxid"`
 		Invites []json.RawMessage `json:"invites"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	user, err := id.ParseUserID(wire.MXID)
@@ -113,7 +114,7 @@ func (n *BoundNotice) UnmarshalJSON(data []byte) error {
 			Sender string          `json:"sender"`
 			Signed json.RawMessage `json:"signed"`
 		}
-		if json.Unmarshal(raw, &one) != nil || one.MXID != wire.MXID || len(one.Signed) == 0 || one.Signed[0] != '{' {
+		if exactjson.Unmarshal(raw, &one) != nil || one.MXID != wire.MXID || len(one.Signed) == 0 || one.Signed[0] != '{' {
 			continue
 		}
 		var invite ThirdPartyInvite

@@ -1,10 +1,10 @@
 package federation
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -29,7 +29,7 @@ func (r *TimestampResponse) UnmarshalJSON(data []byte) error {
 		EventID        string `json:"event_id"`
 		OriginServerTS *int64 `json:"origin_server_ts"`
 	}
-	if err := json.Unmarshal(data, &wire); err != nil {
+	if err := exactjson.Unmarshal(data, &wire); err != nil {
 		return err
 	}
 	if wire.OriginServerTS == nil {

@@ -62,6 +62,45 @@ func TestTransactionReads(t *testing.T) {
 	}
 }
 
+// What servers send counts by its exact name. What has another one isn't there, whatever it is; of two the last counts, alone.
+func TestNamesAreExact(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		into any
+		want any // nil: an error
+	}{
+		{`{"Origin":"o.example","PDUS":[1],"pduſ":[2],"edus":[{"Edu_type":"m.x","content":{}}]}`, new(Transaction), &Transaction{}},
+		{`{"pdus":[1],"PDUS":7,"edus":[{"edu_type":"m.x","Edu_Type":"m.y","Content":{"a":1}}]}`, new(Transaction),
+			&Transaction{PDUs: raws("1"), EDUs: []EDU{{Type: "m.x"}}}},
+		{`{"Event":{"a":1},"room_version":"9"}`, new(MakeResponse), nil},
+		{`{"event":{"a":1},"EVENT":{"b":1},"Room_version":"9"}`, new(MakeResponse), &MakeResponse{RoomVersion: "1", Event: json.RawMessage(`{"a":1}`)}},
+		{`{"Room_version":"9","event":{}}`, new(InviteRequestV2), nil},
+		{`{"unsigned":{"Invite_room_state":[1]},"Unsigned":7}`, new(InviteRequestV1),
+			&InviteRequestV1{Event: json.RawMessage(`{"unsigned":{"Invite_room_state":[1]},"Unsigned":7}`)}},
+		{`{"Event":{}}`, new(InviteResponse), nil},
+		{`{"Pdu_ids":["$a"]}`, new(StateIDsResponse), nil},
+		{`{"pdu_ids":["$a"],"PDU_IDS":["$b"],"auth_chain_ids":["$c","$d"],"auth_chain_ids":["$e"]}`, new(StateIDsResponse),
+			&StateIDsResponse{PDUIDs: []id.EventID{"$a"}, AuthChainIDs: []id.EventID{"$e"}}},
+		{`{"Server_keys":[{}]}`, new(KeysQueryResponse), &KeysQueryResponse{}},
+		{`{"room_id":"!a:b","Servers":["c.example"]}`, new(DirectoryResponse), &DirectoryResponse{RoomID: "!a:b", Servers: []id.ServerName{}}},
+		{`{"event_id":"$a","Origin_server_ts":1}`, new(TimestampResponse), nil},
+		{`{"event_id":"$a","origin_server_ts":1.0}`, new(TimestampResponse), nil},
+		{`{"Limit":1,"limit":2,"MIN_DEPTH":5,"latest_events":["$a"]}`, new(MissingEventsRequest),
+			&MissingEventsRequest{Limit: 2, EarliestEvents: []id.EventID{}, LatestEvents: []id.EventID{"$a"}}},
+		{`{"type":"m.room.member","room_id":"!a:b","sender":"@a:b","state_key":"@c:d","content":{"Membership":"invite","third_party_invite":{"signed":{}}}}`,
+			new(ThirdPartyInvite), nil},
+		{"{\"room_id\":\"!a:b\",\"servers\":[\"\xff\"]}", new(DirectoryResponse), nil},
+	} {
+		err := json.Unmarshal([]byte(c.text), c.into)
+		if c.want == nil && err == nil || c.want != nil && (err != nil || !reflect.DeepEqual(c.into, c.want)) {
+			t.Errorf("%s: got %+v, %v, want %+v", c.text, c.into, err, c.want)
+		}
+	}
+	if e := DecodeError(403, []byte(`{"Errcode":"M_FORBIDDEN","Error":"x","error":"y"}`)); e.Code != CodeUnknown || e.Message != "y" {
+		t.Errorf("got %+v", e)
+	}
+}
+
 func TestTransactionBounds(t *testing.T) {
 	list := func(n int) string { return "[" + strings.TrimSuffix(strings.Repeat("{},", n), ",") + "]" }
 	for _, c := range []struct {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/signedjson"
 )
@@ -37,7 +38,7 @@ var ErrTooManyServers = fmt.Errorf("more than %d servers in one request for keys
 // a key. The error is ErrTooManyServers, or says what is wrong with the body.
 func ParseNotaryRequest(body []byte) (NotaryRequest, error) {
 	var q NotaryRequest
-	if err := json.Unmarshal(body, &q); err != nil {
+	if err := exactjson.Unmarshal(body, &q); err != nil {
 		return NotaryRequest{}, err
 	}
 	if q.ServerKeys == nil {

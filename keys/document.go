@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
 
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/signedjson"
 )
@@ -146,7 +147,7 @@ func parseDocument(raw []byte) (ServerKeys, error) {
 		return ServerKeys{}, err
 	}
 	var doc document
-	if err := json.Unmarshal(canonical, &doc); err != nil {
+	if err := exactjson.Unmarshal(canonical, &doc); err != nil {
 		return ServerKeys{}, err
 	}
 	server, err := id.ParseServerName(string(doc.ServerName))

@@ -60,6 +60,36 @@ func TestDocumentsMustBeSignedByAListedKey(t *testing.T) {
 	}
 }
 
+// What others read in a document must be what is read here: the names of its members are exact.
+func TestNamesInDocumentsAreExact(t *testing.T) {
+	one, other := signedjson.EncodeBase64(signingKey("1", 1).Public()), signedjson.EncodeBase64(signingKey("2", 2).Public())
+	for raw, good := range map[string]bool{
+		`{"server_name":"a.test","valid_until_ts":1,"verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`: true,
+		`{"Server_name":"a.test","valid_until_ts":1,"verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`: false,
+		`{"server_name":"a.test","Valid_until_ts":1,"verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`: false,
+		`{"server_name":"a.test","valid_until_ts":1,"Verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`: false,
+		`{"server_name":"a.test","valid_until_ts":1,"verify_keys":{"ed25519:1":{"Key":"` + one + `"}}}`: false,
+		`{"server_name":"a.test","valid_until_ts":1,"Verify_Keys":{"ed25519:2":{"key":"` + other + `"}},"verify_keys":{"ed25519:1":{"Key":"x","key":"` + one + `"}},
+			"ſerver_name":"b.test","Old_verify_keys":{"ed25519:2":{"key":"` + other + `"}},"verify_keyſ":{"ed25519:2":{"key":"` + other + `"}},"valid_until_tſ":9}`: true,
+		// Times and keys of other kinds than they must have.
+		`{"server_name":"a.test","valid_until_ts":1.0,"verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`:                 false,
+		`{"server_name":"a.test","valid_until_ts":1e3,"verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`:                 false,
+		`{"server_name":"a.test","valid_until_ts":"1","verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`:                 false,
+		`{"server_name":"a.test","valid_until_ts":null,"verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`:                false,
+		`{"server_name":"a.test","valid_until_ts":9223372036854775808,"verify_keys":{"ed25519:1":{"key":"` + one + `"}}}`: false,
+		`{"server_name":"a.test","valid_until_ts":1,"verify_keys":{"ed25519:1":null}}`:                                    false,
+		`{"server_name":"a.test","valid_until_ts":1,"verify_keys":null}`:                                                  false,
+	} {
+		k, err := LoadServerKeys([]byte(raw), 0)
+		if (err == nil) != good {
+			t.Errorf("%s: %v", raw, err)
+		}
+		if good && (k.ServerName != "a.test" || k.ValidUntilTS != 1 || len(k.VerifyKeys) != 1 || k.VerifyKeys["ed25519:1"] == nil || len(k.OldVerifyKeys) != 0) {
+			t.Errorf("%s: got %+v", raw, k)
+		}
+	}
+}
+
 func TestDocumentsAreBounded(t *testing.T) {
 	keys := map[id.KeyID]wireOldKey{}
 	for i := range maxDocumentKeys {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -30,7 +30,7 @@ func ParseWellKnown(body []byte) (WellKnown, error) {
 	var answer struct {
 		Server *string `json:"m.server"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
+	if err := exactjson.Unmarshal(body, &answer); err != nil {
 		return WellKnown{}, fmt.Errorf("the answer is not the JSON it should be: %w", err)
 	}
 	if answer.Server == nil {

@@ -1,11 +1,11 @@
 package authrules
 
 import (
-	"encoding/json"
 	"slices"
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 )
@@ -97,7 +97,7 @@ func additionalCreators(content []byte) ([]id.UserID, bool) {
 		return nil, true
 	}
 	var texts []string
-	if value[0] != '[' || json.Unmarshal(value, &texts) != nil {
+	if value[0] != '[' || exactjson.Unmarshal(value, &texts) != nil {
 		return nil, false
 	}
 	users := make([]id.UserID, len(texts))

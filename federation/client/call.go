@@ -3,7 +3,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -129,7 +129,7 @@ func into(value any) func(io.Reader) error {
 		if err != nil {
 			return err
 		}
-		return json.Unmarshal(data, value)
+		return exactjson.Unmarshal(data, value)
 	}
 }
 
@@ -144,6 +144,6 @@ func intoPair(value any) func(io.Reader) error {
 		if err != nil {
 			return err
 		}
-		return json.Unmarshal(answer, value)
+		return exactjson.Unmarshal(answer, value)
 	}
 }

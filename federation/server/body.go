@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 )
 
 // readBody reads a body of at most limit bytes that begins like a JSON object; whether it is one shows when it is decoded. Its
@@ -66,7 +67,7 @@ func wrongBody(body []byte, reason string) *federation.Error {
 
 // decode reads a request's body into a value of the wire.
 func decode(q *request, into any) error {
-	if err := json.Unmarshal(q.body, into); err != nil {
+	if err := exactjson.Unmarshal(q.body, into); err != nil {
 		return wrongBody(q.body, inWords(err))
 	}
 	return nil

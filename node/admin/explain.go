@@ -8,6 +8,7 @@ import (
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
@@ -282,7 +283,7 @@ func brief(e *event.Event) string {
 		var levels struct {
 			Users json.RawMessage `json:"users"`
 		}
-		_ = json.Unmarshal(content, &levels) // an event's content is an object
+		_ = exactjson.Unmarshal(content, &levels) // an event's content is an object
 		content = append([]byte("users "), levels.Users...)
 	}
 	if len(content) > most {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
@@ -103,7 +104,7 @@ func (a *Admin) ignoring(ctx context.Context, roomID id.RoomID, sender id.UserID
 		var content struct {
 			Users map[id.UserID]json.RawMessage `json:"ignored_users"`
 		}
-		if !ok || json.Unmarshal(data.Content, &content) != nil {
+		if !ok || exactjson.Unmarshal(data.Content, &content) != nil {
 			continue
 		}
 		if _, ignored := content.Users[sender]; ignored {

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"hanse/federation/exactjson"
 )
 
 const (
@@ -157,11 +158,13 @@ func (c *Client) ask(request *http.Request, value any) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		var said struct{ Error string }
-		if json.Unmarshal(body, &said) != nil || said.Error == "" {
+		var said struct {
+			Error string `json:"error"`
+		}
+		if exactjson.Unmarshal(body, &said) != nil || said.Error == "" {
 			said.Error = response.Status
 		}
 		return errors.New(said.Error)
 	}
-	return json.Unmarshal(body, value)
+	return exactjson.Unmarshal(body, value)
 }

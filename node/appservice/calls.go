@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
+
+	"hanse/federation/exactjson"
 )
 
 // call is a request to a service.
@@ -72,10 +74,10 @@ func (a answer) unrecognized() bool {
 // code is the Matrix error code of an answer, "" if it has none, and whether it is a JSON object at all.
 func (a answer) code() (code string, object bool) {
 	var e map[string]json.RawMessage
-	if json.Unmarshal(a.body, &e) != nil || e == nil {
+	if exactjson.Unmarshal(a.body, &e) != nil || e == nil {
 		return "", false
 	}
-	_ = json.Unmarshal(e["errcode"], &code) // none, if it is no text
+	_ = exactjson.Unmarshal(e["errcode"], &code) // none, if it is no text
 	return code, true
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -225,7 +226,7 @@ func (b *beside) put(form map[string]any) error {
 		for i, m := range b.messages {
 			user, err1 := json.Marshal(m.User)
 			device, err2 := json.Marshal(m.Device)
-			if err := errors.Join(json.Unmarshal(m.Message, &messages[i]), err1, err2); err != nil {
+			if err := errors.Join(exactjson.Unmarshal(m.Message, &messages[i]), err1, err2); err != nil {
 				return err
 			}
 			messages[i]["to_user_id"], messages[i]["to_device_id"] = user, device

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -62,7 +63,7 @@ func (s *Services) Protocol(ctx context.Context, name string) (any, bool) {
 			}
 		}
 		var more []json.RawMessage
-		if json.Unmarshal(p["instances"], &more) == nil {
+		if exactjson.Unmarshal(p["instances"], &more) == nil {
 			instances = append(instances, more[:min(len(more), maxResults-len(instances))]...)
 		}
 	}
@@ -123,7 +124,7 @@ func (s *Service) lookUp(ctx context.Context, path string, query url.Values, int
 	case a.cut:
 		s.log.Debug("the answer of an application service is too long", "path", path)
 	case a.good():
-		return json.Unmarshal(a.body, into) == nil
+		return exactjson.Unmarshal(a.body, into) == nil
 	}
 	return false
 }
@@ -141,11 +142,11 @@ func (s *Service) protocol(ctx context.Context, name string) (protocol, bool) {
 		return nil, false
 	}
 	var instances []map[string]json.RawMessage
-	_ = json.Unmarshal(p["instances"], &instances) // none, if it is no list of objects
+	_ = exactjson.Unmarshal(p["instances"], &instances) // none, if it is no list of objects
 	named := make([]map[string]json.RawMessage, 0, len(instances))
 	for _, instance := range instances {
 		var network string
-		if json.Unmarshal(instance["network_id"], &network) != nil {
+		if exactjson.Unmarshal(instance["network_id"], &network) != nil {
 			continue
 		}
 		instanceID, err := json.Marshal(s.ID + instanceMark + network)
@@ -250,7 +251,7 @@ func results[T any](ctx context.Context, services []*Service, path string, query
 	}) {
 		for _, raw := range some {
 			var one T
-			if json.Unmarshal(raw, &one) == nil && good(one) && len(all) < maxResults {
+			if exactjson.Unmarshal(raw, &one) == nil && good(one) && len(all) < maxResults {
 				all = append(all, one)
 			}
 		}

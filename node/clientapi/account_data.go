@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/push"
 )
@@ -78,7 +79,7 @@ func (a *API) putAccountData(r *request, room id.RoomID) (any, error) {
 func sets(raw json.RawMessage, key string) map[string]json.RawMessage {
 	var whole map[string]json.RawMessage
 	var inner map[string]json.RawMessage
-	if json.Unmarshal(raw, &whole) != nil || json.Unmarshal(whole[key], &inner) != nil || inner == nil {
+	if exactjson.Unmarshal(raw, &whole) != nil || exactjson.Unmarshal(whole[key], &inner) != nil || inner == nil {
 		return make(map[string]json.RawMessage)
 	}
 	return inner

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
 )
@@ -61,7 +62,7 @@ func plainEvent(e *event.Event, now time.Time) *clientEvent {
 
 func withRedacts(content []byte, target id.EventID) json.RawMessage {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(content, &members) != nil {
+	if exactjson.Unmarshal(content, &members) != nil {
 		return content
 	}
 	quoted, err := json.Marshal(target)

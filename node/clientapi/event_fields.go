@@ -3,6 +3,8 @@ package clientapi
 import (
 	"encoding/json"
 	"strings"
+
+	"hanse/federation/exactjson"
 )
 
 // fieldPaths reads event_fields: each a path of names with dots between them, in which `\\` stands before a dot or
@@ -41,7 +43,7 @@ func fieldPaths(fields []string) [][]string {
 // selectFields leaves only the fields at the paths in a JSON object.
 func selectFields(raw json.RawMessage, paths [][]string) (json.RawMessage, error) {
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
+	if err := exactjson.Unmarshal(raw, &object); err != nil {
 		return nil, err
 	}
 	kept := map[string]json.RawMessage{}

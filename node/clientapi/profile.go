@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/users"
 )
@@ -171,7 +172,7 @@ func (a *API) announceIn(ctx context.Context, room id.RoomID, user id.UserID, na
 		return err
 	}
 	content := make(map[string]json.RawMessage)
-	if err := json.Unmarshal(old.Content(), &content); err != nil {
+	if err := exactjson.Unmarshal(old.Content(), &content); err != nil {
 		return err
 	}
 	// What belonged to the join and not to the profile: who authorised it would have to sign again.

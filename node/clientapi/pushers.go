@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"hanse/federation/exactjson"
 	"hanse/node/push"
 )
 
@@ -63,7 +64,7 @@ func (a *API) setPusher(r *request) (any, error) {
 		return nil, a.config.Pushers.Delete(r.Context(), r.user, *req.AppID, *req.PushKey)
 	}
 	var kind string
-	if json.Unmarshal(req.Kind, &kind) != nil {
+	if exactjson.Unmarshal(req.Kind, &kind) != nil {
 		return nil, badJSON("kind must be a text or null")
 	}
 	return nil, a.config.Pushers.Set(r.Context(), r.user, r.device, push.Pusher{

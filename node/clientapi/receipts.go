@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
 	"hanse/node/ephemeral"
@@ -46,7 +47,7 @@ func threadID(typ string, raw json.RawMessage) (string, error) {
 		return "", nil
 	}
 	var thread string
-	if json.Unmarshal(raw, &thread) != nil || thread == "" || string(raw) == "null" {
+	if exactjson.Unmarshal(raw, &thread) != nil || thread == "" || string(raw) == "null" {
 		return "", invalidParam("thread_id must be a text, not empty")
 	}
 	if typ == ephemeral.FullyRead {

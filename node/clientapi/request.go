@@ -12,6 +12,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/appservice"
 	"hanse/node/rooms"
@@ -191,7 +192,7 @@ func (r *request) decodeOptional(v any) error {
 }
 
 func decodeObject(raw []byte, v any) error {
-	err := json.Unmarshal(raw, v)
+	err := exactjson.Unmarshal(raw, v)
 	var wrongType *json.UnmarshalTypeError
 	var matrix *federation.Error
 	switch {

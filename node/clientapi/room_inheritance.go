@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/push"
 )
@@ -42,7 +43,7 @@ func (a *API) inheritByTombstone(ctx context.Context, user id.UserID, content js
 	var tombstone struct {
 		Replacement id.RoomID `json:"replacement_room"`
 	}
-	if json.Unmarshal(content, &tombstone) == nil && tombstone.Replacement != "" {
+	if exactjson.Unmarshal(content, &tombstone) == nil && tombstone.Replacement != "" {
 		a.inherit(ctx, user, tombstone.Replacement)
 	}
 }
@@ -58,7 +59,7 @@ func (a *API) predecessor(ctx context.Context, user id.UserID, room id.RoomID) (
 			RoomID id.RoomID `json:"room_id"`
 		} `json:"predecessor"`
 	}
-	if json.Unmarshal(create.Content(), &content) != nil || content.Predecessor.RoomID == "" {
+	if exactjson.Unmarshal(create.Content(), &content) != nil || content.Predecessor.RoomID == "" {
 		return "", false
 	}
 	old := content.Predecessor.RoomID
@@ -117,13 +118,13 @@ func (a *API) inheritRules(ctx context.Context, user id.UserID, old, room id.Roo
 // stays as it is.
 func withDirect(content json.RawMessage, old, room id.RoomID) (json.RawMessage, bool, error) {
 	var people map[string]json.RawMessage
-	if err := json.Unmarshal(content, &people); err != nil {
+	if err := exactjson.Unmarshal(content, &people); err != nil {
 		return content, false, err
 	}
 	changed := false
 	for person, raw := range people {
 		var rooms []string
-		if json.Unmarshal(raw, &rooms) != nil || !slices.Contains(rooms, string(old)) || slices.Contains(rooms, string(room)) {
+		if exactjson.Unmarshal(raw, &rooms) != nil || !slices.Contains(rooms, string(old)) || slices.Contains(rooms, string(room)) {
 			continue
 		}
 		list, err := marshal(append(rooms, string(room)))

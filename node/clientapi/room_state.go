@@ -8,6 +8,7 @@ import (
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/rooms"
 )
@@ -106,7 +107,7 @@ func (a *API) checkAliases(r *request, room id.RoomID, content json.RawMessage) 
 func (a *API) currentAliases(ctx context.Context, user id.UserID, room id.RoomID) aliasesForm {
 	var form aliasesForm
 	e, err := a.config.Rooms.StateEvent(ctx, user, room, canonicalAlias, "")
-	if err != nil || json.Unmarshal(e.Content(), &form) != nil {
+	if err != nil || exactjson.Unmarshal(e.Content(), &form) != nil {
 		return aliasesForm{}
 	}
 	return form

@@ -11,6 +11,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/authrules"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/node/rooms"
@@ -166,7 +167,7 @@ func (a *API) moveBans(ctx context.Context, user id.UserID, replacement id.RoomI
 // False if there is none.
 func (a *API) splitAliases(content []byte) (moved, kept json.RawMessage, some bool) {
 	var form aliasesForm
-	if json.Unmarshal(content, &form) != nil {
+	if exactjson.Unmarshal(content, &form) != nil {
 		return nil, nil, false
 	}
 	ours := func(text string) bool {
@@ -250,14 +251,14 @@ type levelMap map[string]json.RawMessage
 
 func parseLevels(content []byte) (levelMap, error) {
 	var levels levelMap
-	err := json.Unmarshal(content, &levels)
+	err := exactjson.Unmarshal(content, &levels)
 	return levels, err
 }
 
 // part is one of the maps in the content; empty if it is not there.
 func (l levelMap) part(name string) levelMap {
 	var part levelMap
-	if json.Unmarshal(l[name], &part) != nil || part == nil {
+	if exactjson.Unmarshal(l[name], &part) != nil || part == nil {
 		return make(levelMap)
 	}
 	return part
@@ -290,7 +291,7 @@ func (l levelMap) needed() int64 {
 // level reads a power level; fallback if it is none.
 func level(raw json.RawMessage, fallback int64) int64 {
 	var n int64
-	if json.Unmarshal(raw, &n) != nil || string(raw) == "null" {
+	if exactjson.Unmarshal(raw, &n) != nil || string(raw) == "null" {
 		return fallback
 	}
 	return n
@@ -345,7 +346,7 @@ func mutedLevels(content []byte) (json.RawMessage, error) {
 
 func rawMember(object []byte, key string) (json.RawMessage, bool) {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(object, &members) != nil {
+	if exactjson.Unmarshal(object, &members) != nil {
 		return nil, false
 	}
 	value, ok := members[key]

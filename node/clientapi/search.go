@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
 	"hanse/node/search"
@@ -58,7 +59,7 @@ func parseSearchToken(text string) (token searchToken, err error) {
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err == nil {
-		err = json.Unmarshal(raw, &token)
+		err = exactjson.Unmarshal(raw, &token)
 	}
 	if err != nil || token.Skip < 0 {
 		return token, invalidParam("next_batch: %q is not a token that this server gave", text)

@@ -7,6 +7,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/rooms"
 )
@@ -97,7 +98,7 @@ func (a *API) noticeRoom(ctx context.Context, user id.UserID) (id.RoomID, error)
 	var room struct {
 		ID id.RoomID `json:"room_id"`
 	}
-	return room.ID, json.Unmarshal(data, &room)
+	return room.ID, exactjson.Unmarshal(data, &room)
 }
 
 // inviteToNotices makes the room in which a user gets notices, unless it is there, and invites them, unless they are in it.

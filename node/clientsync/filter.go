@@ -10,6 +10,7 @@ import (
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -60,7 +61,7 @@ type RoomEventFilter struct {
 // else are wrong, as with Synapse: such a filter would never match, and whoever wrote it meant something.
 func ParseFilter(raw []byte) (Filter, error) {
 	var filter Filter
-	if err := json.Unmarshal(raw, &filter); err != nil {
+	if err := exactjson.Unmarshal(raw, &filter); err != nil {
 		return filter, notAFilter(err)
 	}
 	if f := filter.EventFormat; f != "" && f != "client" && f != "federation" {
@@ -120,7 +121,7 @@ func (f EventFilter) wantsNothing() bool {
 // ParseRoomEventFilter reads the filter of /messages or /context.
 func ParseRoomEventFilter(raw []byte) (RoomEventFilter, error) {
 	var filter RoomEventFilter
-	if err := json.Unmarshal(raw, &filter); err != nil {
+	if err := exactjson.Unmarshal(raw, &filter); err != nil {
 		return filter, notAFilter(err)
 	}
 	if filter.Limit != nil && *filter.Limit < 0 {

@@ -3,10 +3,10 @@ package clientsync
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/store"
@@ -67,8 +67,11 @@ func (b *builder) named(ctx context.Context, current roomstate.Map) (bool, error
 	events, err := b.store.StateEvents(ctx, current,
 		roomstate.Key{Type: "m.room.name"}, roomstate.Key{Type: "m.room.canonical_alias"})
 	return slices.ContainsFunc(events, func(e *event.Event) bool {
-		var content struct{ Name, Alias string }
-		return json.Unmarshal(e.Content(), &content) == nil && content.Name+content.Alias != ""
+		var content struct {
+			Name  string `json:"name"`
+			Alias string `json:"alias"`
+		}
+		return exactjson.Unmarshal(e.Content(), &content) == nil && content.Name+content.Alias != ""
 	}), err
 }
 

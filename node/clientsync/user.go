@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -94,7 +95,7 @@ func ignoredUsers(user id.UserID, raw json.RawMessage) map[id.UserID]bool {
 	var content struct {
 		Users map[id.UserID]json.RawMessage `json:"ignored_users"`
 	}
-	if len(raw) == 0 || json.Unmarshal(raw, &content) != nil {
+	if len(raw) == 0 || exactjson.Unmarshal(raw, &content) != nil {
 		return nil
 	}
 	ignored := make(map[id.UserID]bool, len(content.Users))

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -31,7 +32,7 @@ func childOf(e federation.SpaceChild, suggestedOnly bool) (child, bool) {
 		Suggested json.RawMessage `json:"suggested"`
 	}
 	room, err := id.ParseRoomID(e.StateKey)
-	if err != nil || json.Unmarshal(e.Content, &content) != nil || suggestedOnly && string(content.Suggested) != "true" {
+	if err != nil || exactjson.Unmarshal(e.Content, &content) != nil || suggestedOnly && string(content.Suggested) != "true" {
 		return child{}, false
 	}
 	c := child{room: room, ts: e.OriginServerTS}
@@ -40,7 +41,7 @@ func childOf(e federation.SpaceChild, suggestedOnly bool) (child, bool) {
 			c.via = append(c.via, server)
 		}
 	}
-	if json.Unmarshal(content.Order, &c.order) != nil || !validOrder(c.order) {
+	if exactjson.Unmarshal(content.Order, &c.order) != nil || !validOrder(c.order) {
 		c.order = ""
 	}
 	return c, len(c.via) > 0 // without via it is no child

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup" // children on other servers are asked for some at a time
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -46,7 +47,7 @@ func (q HierarchyQuery) place() (hierarchyToken, error) {
 	}
 	var from hierarchyToken
 	raw, err := base64.RawURLEncoding.DecodeString(q.From)
-	if err != nil || len(q.From) > maxTokenBytes || json.Unmarshal(raw, &from) != nil || from.Shown < 0 {
+	if err != nil || len(q.From) > maxTokenBytes || exactjson.Unmarshal(raw, &from) != nil || from.Shown < 0 {
 		return from, federation.InvalidParam("from is not a token of this server")
 	}
 	if start.Shown = from.Shown; start != from {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -229,7 +230,7 @@ func parseCursor(token string) (*cursor, error) {
 	}
 	var c cursor
 	raw, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(token) > maxTokenBytes || json.Unmarshal(raw, &c) != nil || c.Room == "" {
+	if err != nil || len(token) > maxTokenBytes || exactjson.Unmarshal(raw, &c) != nil || c.Room == "" {
 		return nil, federation.InvalidParam("since is not a token of this server")
 	}
 	return &c, nil

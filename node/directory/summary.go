@@ -9,6 +9,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/store"
@@ -86,7 +87,7 @@ func allowed(e *event.Event) []id.RoomID {
 	var rules struct {
 		Allow []json.RawMessage `json:"allow"`
 	}
-	if json.Unmarshal(e.Content(), &rules) != nil {
+	if exactjson.Unmarshal(e.Content(), &rules) != nil {
 		return nil
 	}
 	var rooms []id.RoomID
@@ -95,7 +96,7 @@ func allowed(e *event.Event) []id.RoomID {
 			Type   string `json:"type"`
 			RoomID string `json:"room_id"`
 		}
-		if json.Unmarshal(raw, &condition) != nil || condition.Type != "m.room_membership" {
+		if exactjson.Unmarshal(raw, &condition) != nil || condition.Type != "m.room_membership" {
 			continue
 		}
 		if room, err := id.ParseRoomID(condition.RoomID); err == nil {

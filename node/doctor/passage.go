@@ -3,7 +3,6 @@ package doctor
 import (
 	"bufio"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/resolver"
 )
 
@@ -94,8 +94,11 @@ func (x *examination) signed(conn *bufferedTLS, target resolver.Target, where st
 
 // told is the error in an answer.
 func told(answer webAnswer) string {
-	var said struct{ Errcode, Error string }
-	if json.Unmarshal(answer.body, &said) != nil || said.Errcode == "" {
+	var said struct {
+		Errcode string `json:"errcode"`
+		Error   string `json:"error"`
+	}
+	if exactjson.Unmarshal(answer.body, &said) != nil || said.Errcode == "" {
 		return "not in the words of a Matrix server (Server: " + header(answer.header, "Server") + ")"
 	}
 	return said.Errcode + " " + said.Error

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 
 	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
 
+	"hanse/federation/exactjson"
 	"hanse/keys"
 	"hanse/resolver"
 )
@@ -235,9 +235,12 @@ func (x *examination) clock(where string, h http.Header) {
 // version reads who answers.
 func (x *examination) version(where string, answer webAnswer) bool {
 	var said struct {
-		Server struct{ Name, Version string } `json:"server"`
+		Server struct {
+			Name    string `json:"name"`
+			Version string `json:"version"`
+		} `json:"server"`
 	}
-	err := json.Unmarshal(answer.body, &said)
+	err := exactjson.Unmarshal(answer.body, &said)
 	switch {
 	case answer.status != http.StatusOK && err != nil:
 		x.wrong("HTTP", where, fmt.Sprintf("something answers %d that is no Matrix server (Server: %s)", answer.status, header(answer.header, "Server")),

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/resolver"
 )
@@ -152,7 +153,7 @@ func (x *examination) wellKnownClient() {
 			BaseURL string `json:"base_url"`
 		} `json:"m.homeserver"`
 	}
-	if err := json.Unmarshal(answer.body, &said); err != nil || said.Homeserver.BaseURL == "" {
+	if err := exactjson.Unmarshal(answer.body, &said); err != nil || said.Homeserver.BaseURL == "" {
 		x.warn(area, where, "it is no JSON with m.homeserver and base_url in it", `answer with {"m.homeserver": {"base_url": "https://…"}}`)
 		return
 	}
@@ -186,7 +187,9 @@ func (x *examination) homeserver(found, base string) bool {
 		x.warn(area, found, "it leads clients to "+base+", which is not https: clients that run in a browser refuse it, and on the way all can be read", "give the https address")
 	}
 	answer, err := x.web(versions)
-	var list struct{ Versions []string }
+	var list struct {
+		Versions []string `json:"versions"`
+	}
 	switch {
 	case err != nil && strings.Contains(err.Error(), "certificate"):
 		x.warn(area, versions, err.Error(), "clients don't believe it: it needs a valid certificate, with its whole chain, for the name in the base_url of "+found)
@@ -194,7 +197,7 @@ func (x *examination) homeserver(found, base string) bool {
 	case err != nil:
 		x.warn(area, versions, err.Error(), "the base_url in "+found+" must lead to the client-server API")
 		return false
-	case answer.status != http.StatusOK || json.Unmarshal(answer.body, &list) != nil || len(list.Versions) == 0:
+	case answer.status != http.StatusOK || exactjson.Unmarshal(answer.body, &list) != nil || len(list.Versions) == 0:
 		x.warn(area, versions, fmt.Sprintf("the answer is %d and not a list of versions", answer.status), "forward /_matrix to the homeserver there")
 		return false
 	}
@@ -203,7 +206,7 @@ func (x *examination) homeserver(found, base string) bool {
 	var other struct {
 		Name string `json:"server_name"`
 	}
-	if answer, err := x.web(base + "/_matrix/key/v2/server"); err == nil && answer.status == http.StatusOK && json.Unmarshal(answer.body, &other) == nil &&
+	if answer, err := x.web(base + "/_matrix/key/v2/server"); err == nil && answer.status == http.StatusOK && exactjson.Unmarshal(answer.body, &other) == nil &&
 		other.Name != "" && other.Name != string(x.name) {
 		x.warn(area, base, "the homeserver there is "+other.Name, "correct the base_url in "+found+", or what forwards to that homeserver")
 		return false
@@ -229,7 +232,7 @@ func (x *examination) wellKnownSupport() {
 		Contacts []json.RawMessage `json:"contacts"`
 		Page     string            `json:"support_page"`
 	}
-	if json.Unmarshal(answer.body, &said) != nil || len(said.Contacts) == 0 && said.Page == "" {
+	if exactjson.Unmarshal(answer.body, &said) != nil || len(said.Contacts) == 0 && said.Page == "" {
 		x.warn(area, where, "it is no JSON with contacts or a support_page in it", `answer with {"contacts": [{"role": "m.role.admin", "matrix_id": "@…"}]}, or with 404`)
 		return
 	}

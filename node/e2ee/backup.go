@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -149,7 +150,7 @@ func whole(data json.RawMessage) bool {
 		Verified  *bool           `json:"is_verified"`
 		Data      json.RawMessage `json:"session_data"`
 	}
-	return json.Unmarshal(data, &session) == nil && session.First != nil && session.Forwarded != nil && session.Verified != nil &&
+	return exactjson.Unmarshal(data, &session) == nil && session.First != nil && session.Forwarded != nil && session.Verified != nil &&
 		given(session.Data)
 }
 
@@ -164,11 +165,11 @@ func better(old, fresh json.RawMessage) bool {
 		Verified  bool  `json:"is_verified"`
 	}
 	var a, b session
-	if json.Unmarshal(old, &a) != nil {
+	if exactjson.Unmarshal(old, &a) != nil {
 		return true
 	}
 	switch {
-	case json.Unmarshal(fresh, &b) != nil:
+	case exactjson.Unmarshal(fresh, &b) != nil:
 		return false
 	case a.Verified != b.Verified:
 		return b.Verified

@@ -9,6 +9,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/signedjson"
 	"hanse/node/store"
@@ -35,7 +36,7 @@ type crossSigningKey struct {
 // parseCrossSigning reads a key and checks its form.
 func parseCrossSigning(user id.UserID, usage string, raw json.RawMessage) (*crossSigningKey, error) {
 	var k crossSigningKey
-	if len(raw) > maxKeyBytes || json.Unmarshal(raw, &k) != nil || k.UserID != user || !slices.Contains(k.Usage, usage) || len(k.Keys) != 1 {
+	if len(raw) > maxKeyBytes || exactjson.Unmarshal(raw, &k) != nil || k.UserID != user || !slices.Contains(k.Usage, usage) || len(k.Keys) != 1 {
 		return nil, federation.InvalidParam("the " + usage + " key is not a cross-signing key of " + string(user))
 	}
 	for keyID, text := range k.Keys {

@@ -8,6 +8,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -59,7 +60,7 @@ func about(origin id.ServerName, content json.RawMessage) (id.UserID, bool) {
 	var edu struct {
 		UserID id.UserID `json:"user_id"`
 	}
-	if json.Unmarshal(content, &edu) != nil {
+	if exactjson.Unmarshal(content, &edu) != nil {
 		return "", false
 	}
 	user, err := id.ParseUserID(string(edu.UserID))
@@ -93,7 +94,7 @@ func (e *E2EE) receiveDevice(ctx context.Context, user id.UserID, content json.R
 
 func readDeviceListUpdate(user id.UserID, content json.RawMessage) store.RemoteDeviceUpdate {
 	var u federation.DeviceListUpdate
-	if json.Unmarshal(content, &u) != nil || u.DeviceID == "" || len(u.DeviceID) > maxNameBytes ||
+	if exactjson.Unmarshal(content, &u) != nil || u.DeviceID == "" || len(u.DeviceID) > maxNameBytes ||
 		u.StreamID < 0 || u.StreamID > maxStream || len(u.PrevID) > maxDevices || len(u.Keys) > maxKeyBytes {
 		return store.RemoteDeviceUpdate{User: user, Unreadable: true}
 	}
@@ -123,7 +124,7 @@ func remoteDevice(d federation.UserDevice) json.RawMessage {
 // spec:server-server-api#end-to-end-encryption
 func (e *E2EE) receiveSigningKeys(ctx context.Context, user id.UserID, content json.RawMessage) error {
 	var u federation.SigningKeyUpdate
-	if json.Unmarshal(content, &u) != nil || len(content) > maxKeyBytes {
+	if exactjson.Unmarshal(content, &u) != nil || len(content) > maxKeyBytes {
 		return nil
 	}
 	e.note(user, math.MaxInt64)

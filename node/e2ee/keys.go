@@ -10,6 +10,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -62,7 +63,7 @@ func deviceKeys(user id.UserID, device string, raw json.RawMessage) (json.RawMes
 	}
 	canonical, err := canonicaljson.Append(nil, raw, canonicaljson.Strict)
 	switch {
-	case err != nil || json.Unmarshal(canonical, &form) != nil:
+	case err != nil || exactjson.Unmarshal(canonical, &form) != nil:
 		return nil, federation.BadJSON("device_keys is not of the form it must have")
 	case form.UserID != user || form.DeviceID != device:
 		return nil, federation.InvalidParam("device_keys is for another user or device")
@@ -80,7 +81,7 @@ type signed struct {
 // without is an object without a member.
 func without(canonical json.RawMessage, member string) (json.RawMessage, error) {
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(canonical, &object); err != nil {
+	if err := exactjson.Unmarshal(canonical, &object); err != nil {
 		return nil, err
 	}
 	delete(object, member)
@@ -122,7 +123,7 @@ func isOneTimeKey(canonical json.RawMessage) bool {
 			Key string `json:"key"`
 			signed
 		}
-		return json.Unmarshal(canonical, &form) == nil
+		return exactjson.Unmarshal(canonical, &form) == nil
 	}
 	return canonical[0] == '"'
 }
@@ -239,7 +240,7 @@ func (e *E2EE) signatures(ctx context.Context, asker id.UserID, users []id.UserI
 // Synapse.
 func withName(raw json.RawMessage, name string) (json.RawMessage, error) {
 	var object map[string]json.RawMessage
-	err := json.Unmarshal(raw, &object)
+	err := exactjson.Unmarshal(raw, &object)
 	if err != nil {
 		return nil, err
 	}

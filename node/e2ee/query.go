@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -125,7 +126,7 @@ func deviceKeysOf(list *store.RemoteDevices, wanted []string) map[string]json.Ra
 	all := map[string]json.RawMessage{}
 	for device, raw := range list.Devices {
 		var d federation.UserDevice
-		if json.Unmarshal(raw, &d) != nil || len(d.Keys) == 0 || !wants(wanted, device) || !namesNoOther(d.Keys, list.User, device) {
+		if exactjson.Unmarshal(raw, &d) != nil || len(d.Keys) == 0 || !wants(wanted, device) || !namesNoOther(d.Keys, list.User, device) {
 			continue
 		}
 		full, err := withName(d.Keys, d.DisplayName)
@@ -144,7 +145,7 @@ func namesNoOther(raw json.RawMessage, user id.UserID, device string) bool {
 		UserID   id.UserID `json:"user_id"`
 		DeviceID string    `json:"device_id"`
 	}
-	return json.Unmarshal(raw, &form) == nil && form != nil &&
+	return exactjson.Unmarshal(raw, &form) == nil && form != nil &&
 		(form.UserID == "" || form.UserID == user) && (form.DeviceID == "" || form.DeviceID == device)
 }
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/ed25519"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/signedjson"
 	"hanse/node/store"
@@ -100,7 +101,7 @@ func (k *Keys) public(user id.UserID, keyID id.KeyID) ed25519.PublicKey {
 	var device struct {
 		Keys map[id.KeyID]string `json:"keys"`
 	}
-	if json.Unmarshal(k.DeviceKeys[user][keyID.Name()], &device) != nil {
+	if exactjson.Unmarshal(k.DeviceKeys[user][keyID.Name()], &device) != nil {
 		return nil
 	}
 	public, err := signedjson.DecodeBase64(device.Keys[keyID])

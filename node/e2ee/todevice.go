@@ -7,6 +7,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -69,7 +70,7 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 
 func isObject(raw json.RawMessage) bool {
 	var object map[string]json.RawMessage
-	return json.Unmarshal(raw, &object) == nil && object != nil
+	return exactjson.Unmarshal(raw, &object) == nil && object != nil
 }
 
 // forDevices makes of contents what devices of ours get.
@@ -111,7 +112,7 @@ func (e *E2EE) receiveToDevice(ctx context.Context, origin id.ServerName, edus [
 // readDirectToDevice reads what of an EDU is for devices of ours; false if there is nothing, or the server may not say it.
 func (e *E2EE) readDirectToDevice(origin id.ServerName, content json.RawMessage) (store.ToDeviceRequest, bool) {
 	var edu federation.DirectToDevice
-	if json.Unmarshal(content, &edu) != nil || edu.MessageID == "" || edu.Type == "" || len(edu.Type) > maxNameBytes {
+	if exactjson.Unmarshal(content, &edu) != nil || edu.MessageID == "" || edu.Type == "" || len(edu.Type) > maxNameBytes {
 		return store.ToDeviceRequest{}, false
 	}
 	sender, err := id.ParseUserID(string(edu.Sender))

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -67,7 +68,7 @@ func (i *incoming) take() map[receiptKey]store.Receipt {
 // spec:server-server-api#receipts
 func (e *Ephemeral) receiveReceipts(ctx context.Context, origin id.ServerName, content json.RawMessage) error {
 	var edu federation.ReceiptEDU
-	if json.Unmarshal(content, &edu) != nil {
+	if exactjson.Unmarshal(content, &edu) != nil {
 		return nil
 	}
 	seen := 0

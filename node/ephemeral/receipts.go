@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -77,7 +78,7 @@ func (e *Ephemeral) SetFullyRead(ctx context.Context, room id.RoomID, user id.Us
 	var marker struct {
 		Event id.EventID `json:"event_id"`
 	}
-	if found && json.Unmarshal(old.Content, &marker) == nil && marker.Event != "" {
+	if found && exactjson.Unmarshal(old.Content, &marker) == nil && marker.Event != "" {
 		if further, err := e.further(ctx, marker.Event, event); err != nil || !further {
 			return err
 		}

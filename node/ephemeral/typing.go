@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -38,7 +39,7 @@ func (e *Ephemeral) SetTyping(ctx context.Context, room id.RoomID, user id.UserI
 // spec:server-server-api#typing-notifications
 func (e *Ephemeral) receiveTyping(ctx context.Context, origin id.ServerName, content json.RawMessage) error {
 	var edu federation.TypingEDU
-	if json.Unmarshal(content, &edu) != nil {
+	if exactjson.Unmarshal(content, &edu) != nil {
 		return nil
 	}
 	room, err := id.ParseRoomID(edu.RoomID)

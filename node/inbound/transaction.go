@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup" // the rooms of one transaction at a time
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/server"
 	"hanse/keys"
@@ -64,7 +65,7 @@ func (i *Inbound) handleStored(ctx context.Context, this flight, txn federation.
 		return nil, err
 	} else if ok {
 		var answer federation.SendResponse
-		if err := json.Unmarshal(stored, &answer); err != nil {
+		if err := exactjson.Unmarshal(stored, &answer); err != nil {
 			return nil, fmt.Errorf("inbound: stored answer: %w", err)
 		}
 		return answer.PDUs, nil

@@ -12,6 +12,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -135,7 +136,7 @@ func (rule Rule) forRoom(kind string, old, room id.RoomID) (Rule, bool) {
 	conditions := slices.Clone(rule.Conditions)
 	for i, raw := range conditions {
 		var c condition
-		if json.Unmarshal(raw, &c) != nil || c.Kind != "event_match" || c.check() != nil || *c.Key != "room_id" || *c.Pattern != string(old) {
+		if exactjson.Unmarshal(raw, &c) != nil || c.Kind != "event_match" || c.check() != nil || *c.Key != "room_id" || *c.Pattern != string(old) {
 			continue
 		}
 		conditions[i], _ = json.Marshal(match(*c.Key, string(room))) // texts always encode
@@ -300,7 +301,7 @@ func readConditions(raw json.RawMessage) ([]json.RawMessage, error) {
 	}
 	for _, one := range list {
 		var c condition
-		if !canonicaljson.IsObject(one) || json.Unmarshal(one, &c) != nil || c.Kind == "" {
+		if !canonicaljson.IsObject(one) || exactjson.Unmarshal(one, &c) != nil || c.Kind == "" {
 			return nil, federation.InvalidParam("a condition is an object with a kind; its other fields are texts")
 		}
 		if err := c.check(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -179,7 +180,7 @@ func outcome(actions []json.RawMessage) *Outcome {
 		switch {
 		case string(action) == notify:
 			o.Notify = true
-		case json.Unmarshal(action, &tweak) == nil && tweak.Name != nil:
+		case exactjson.Unmarshal(action, &tweak) == nil && tweak.Name != nil:
 			if tweak.Value == nil && *tweak.Name == "highlight" {
 				tweak.Value = json.RawMessage("true")
 			}
@@ -195,7 +196,7 @@ func outcome(actions []json.RawMessage) *Outcome {
 // spec:client-server-api/modules/push#conditions
 func compile(raw json.RawMessage) (holds test, dear bool) {
 	var c condition
-	if json.Unmarshal(raw, &c) != nil || c.check() != nil {
+	if exactjson.Unmarshal(raw, &c) != nil || c.check() != nil {
 		return nil, false
 	}
 	value, err := canonicaljson.Append(nil, c.Value, canonicaljson.Strict) // stored rules may have other escapes

@@ -10,6 +10,7 @@ import (
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/store"
@@ -55,7 +56,7 @@ func (p *Pushers) notify(ctx context.Context, s store.Pusher, n *Notification, u
 	var data struct {
 		Format string `json:"format"`
 	}
-	_ = json.Unmarshal(pusher.Data, &data) // "" is the full format
+	_ = exactjson.Unmarshal(pusher.Data, &data) // "" is the full format
 	device := gatewayDevice{
 		AppID: s.AppID, PushKey: s.PushKey, PushKeyTS: s.Updated.Unix(), Data: withoutURL(pusher.Data),
 	}
@@ -141,6 +142,6 @@ func (p *Pushers) post(ctx context.Context, address string, body notification) (
 	var said struct {
 		Rejected []string `json:"rejected"`
 	}
-	_ = json.Unmarshal(answer, &said)
+	_ = exactjson.Unmarshal(answer, &said)
 	return said.Rejected, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -95,7 +96,7 @@ func (p *Pushers) List(ctx context.Context, user id.UserID) ([]Pusher, error) {
 
 func readPusher(s store.Pusher) Pusher {
 	var pusher Pusher
-	_ = json.Unmarshal(s.Data, &pusher) // it was written by Set
+	_ = exactjson.Unmarshal(s.Data, &pusher) // it was written by Set
 	pusher.AppID, pusher.PushKey = s.AppID, s.PushKey
 	return pusher
 }
@@ -191,7 +192,7 @@ func gatewayURL(data json.RawMessage) (*url.URL, error) {
 		URL    string `json:"url"`
 		Format string `json:"format"`
 	}
-	if err := json.Unmarshal(data, &where); err != nil {
+	if err := exactjson.Unmarshal(data, &where); err != nil {
 		return nil, errors.New("data.url and data.format must be texts")
 	}
 	if where.URL == "" {

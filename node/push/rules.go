@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -184,7 +185,7 @@ func (r Ruleset) Rule(kind, ruleID string) (Rule, error) {
 func Read(user id.UserID, stored json.RawMessage) Ruleset {
 	rules := DefaultRules(user)
 	var content Content
-	if len(stored) == 0 || json.Unmarshal(stored, &content) != nil {
+	if len(stored) == 0 || exactjson.Unmarshal(stored, &content) != nil {
 		return rules
 	}
 	for _, kind := range kinds() {

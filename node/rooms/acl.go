@@ -8,6 +8,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 )
@@ -23,7 +24,7 @@ type acl struct {
 // parseACL reads the content. Values of a wrong kind count as absent: without allow nobody is allowed.
 func parseACL(content []byte) *acl {
 	var o map[string]json.RawMessage
-	_ = json.Unmarshal(content, &o) // of an event: an object
+	_ = exactjson.Unmarshal(content, &o) // of an event: an object
 	a := &acl{ipLiterals: true, allow: globs(o["allow"]), deny: globs(o["deny"])}
 	if literals, ok := o["allow_ip_literals"]; ok && string(literals) == "false" {
 		a.ipLiterals = false
@@ -33,11 +34,11 @@ func parseACL(content []byte) *acl {
 
 func globs(raw json.RawMessage) []string {
 	var list []json.RawMessage
-	_ = json.Unmarshal(raw, &list) // not a list: none
+	_ = exactjson.Unmarshal(raw, &list) // not a list: none
 	var out []string
 	for _, entry := range list {
 		var glob string
-		if json.Unmarshal(entry, &glob) == nil {
+		if exactjson.Unmarshal(entry, &glob) == nil {
 			out = append(out, strings.ToLower(glob))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/client"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -66,7 +67,7 @@ func sendersOf(stripped []json.RawMessage) []id.ServerName {
 		var e struct {
 			Sender string `json:"sender"`
 		}
-		if json.Unmarshal(raw, &e) != nil {
+		if exactjson.Unmarshal(raw, &e) != nil {
 			continue
 		}
 		if user, err := id.ParseUserID(e.Sender); err == nil {

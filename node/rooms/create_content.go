@@ -8,6 +8,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -41,7 +42,7 @@ func (c *creation) createContent() (json.RawMessage, error) {
 func (c *creation) additionalCreators(asked json.RawMessage) ([]id.UserID, error) {
 	var names []string
 	if len(asked) > 0 {
-		if err := json.Unmarshal(asked, &names); err != nil {
+		if err := exactjson.Unmarshal(asked, &names); err != nil {
 			return nil, federation.BadJSON("additional_creators is not a list of user IDs")
 		}
 	}

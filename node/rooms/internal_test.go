@@ -86,14 +86,55 @@ func FuzzACL(f *testing.F) {
 }
 
 func TestConditions(t *testing.T) {
-	rooms, restricted := conditions([]byte(`{"join_rule":"knock_restricted","allow":[7,{"type":"x","room_id":"!a:b"},
-		{"type":"m.room_membership","room_id":"nonsense"},{"type":"m.room_membership","room_id":"!a:b"}]}`))
+	rooms, restricted := conditions([]byte(`{"join_rule":"knock_restricted","allow":[7,{"type":"x","room_id":"!a:b"},` +
+		`{"type":"m.room_membership","room_id":"nonsense"},{"type":"m.room_membership","room_id":"!a:b"}]}`))
 	if !restricted || !slices.Equal(rooms, []id.RoomID{"!a:b"}) {
 		t.Error(rooms, restricted)
 	}
-	for _, content := range []string{`{"join_rule":"public"}`, `{}`, `{"join_rule":7}`} {
+	for _, content := range []string{`{"join_rule":"public"}`, `{}`, `{"join_rule":7}`, `{"JOIN_RULE":"restricted"}`} {
 		if _, restricted := conditions([]byte(content)); restricted {
 			t.Error(content)
+		}
+	}
+	// The authorisation rules look at the rule alone. Whatever allow is, the room is restricted: a list that can't be read lets nobody in.
+	for _, content := range []string{
+		`{"allow":7,"join_rule":"restricted"}`, `{"allow":{},"join_rule":"restricted"}`, `{"allow":null,"join_rule":"restricted"}`, `{"join_rule":"restricted"}`,
+		`{"Allow":7,"join_rule":"restricted"}`, `{"JOIN_RULE":7,"join_rule":"restricted"}`, `{"Allow":[{"room_id":"!a:b","type":"m.room_membership"}],"join_rule":"restricted"}`,
+		`{"allow":[{"Type":"m.room_membership","room_id":"!a:b"},{"Room_id":"!a:b","type":"m.room_membership"}],"join_rule":"restricted"}`,
+	} {
+		if rooms, restricted := conditions([]byte(content)); !restricted || len(rooms) > 0 {
+			t.Errorf("%s: %q, %v", content, rooms, restricted)
+		}
+	}
+}
+
+// The state that comes with an invite is read, and handed on, by exact names.
+func TestNamesInStrippedStateAreExact(t *testing.T) {
+	r := &Rooms{limits: Limits{StrippedState: 10}}
+	for text, want := range map[string]string{
+		`{"type":"a","state_key":"","sender":"@a:b","content":{"x":1}}`:                                                   `[{"content":{"x":1},"sender":"@a:b","state_key":"","type":"a"}]`,
+		`{"type":"a","Type":"b","state_key":"","STATE_KEY":"x","sender":"@a:b","ſender":"@c:d","content":{},"Content":7}`: `[{"content":{},"sender":"@a:b","state_key":"","type":"a"}]`,
+		`{"Type":"a","state_key":"","sender":"@a:b","content":{}}`:                                                        `null`,
+		`{"type":"a","State_key":"","sender":"@a:b","content":{}}`:                                                        `null`,
+		`{"type":"a","state_key":"","Sender":"@a:b","content":{}}`:                                                        `null`,
+		`{"type":"a","state_key":"","sender":"@a:b","CONTENT":{}}`:                                                        `null`,
+		"{\"type\":\"a\",\"state_key\":\"\",\"sender\":\"@a:b\",\"content\":{\"x\":\"\xff\"}}":                            `null`,
+	} {
+		if got, err := json.Marshal(r.prune([]json.RawMessage{json.RawMessage(text)})); err != nil || string(got) != want {
+			t.Errorf("%s: got %s, %v, want %s", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]bool{
+		`{"type":"m.room.create","content":{"m.federate":false}}`:                                    true,
+		`{"type":"m.room.create","content":{"m.federate":false,"M.federate":true}}`:                  true,
+		`{"type":"m.room.create","content":{"M.federate":true,"m.Federate":"x","m.federate":false}}`: true,
+		`{"type":"m.room.create","content":{"M.Federate":false}}`:                                    false,
+		`{"type":"m.room.create","content":{"m.federate":null}}`:                                     false,
+		`{"Type":"m.room.create","content":{"m.federate":false}}`:                                    false,
+		`{"type":"m.room.create","Content":{"m.federate":false}}`:                                    false,
+	} {
+		if got := staysHere([]json.RawMessage{json.RawMessage(text)}); got != want {
+			t.Errorf("%s: got %v", text, got)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/client"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
@@ -104,12 +105,12 @@ func (r *Rooms) inviteOnce(ctx context.Context, roomID id.RoomID, draft event.Dr
 func staysHere(state []json.RawMessage) bool {
 	return slices.ContainsFunc(state, func(raw json.RawMessage) bool {
 		var e struct {
-			Type    string
+			Type    string `json:"type"`
 			Content struct {
 				Federate *bool `json:"m.federate"`
-			}
+			} `json:"content"`
 		}
-		return json.Unmarshal(raw, &e) == nil && e.Type == typeCreate && e.Content.Federate != nil && !*e.Content.Federate
+		return exactjson.Unmarshal(raw, &e) == nil && e.Type == typeCreate && e.Content.Federate != nil && !*e.Content.Federate
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -79,7 +80,7 @@ func (r *Rooms) prune(state []json.RawMessage) []json.RawMessage {
 			Sender   string          `json:"sender"`
 			Content  json.RawMessage `json:"content"`
 		}
-		if json.Unmarshal(raw, &e) != nil || e.Type == "" || e.StateKey == nil || len(e.Content) == 0 || e.Content[0] != '{' {
+		if exactjson.Unmarshal(raw, &e) != nil || e.Type == "" || e.StateKey == nil || len(e.Content) == 0 || e.Content[0] != '{' {
 			continue
 		}
 		if _, err := id.ParseUserID(e.Sender); err != nil {

@@ -11,6 +11,7 @@ import (
 	"hanse/federation/authrules"
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
@@ -227,7 +228,7 @@ func checkReplacement(req SendRequest) error {
 	var tombstone struct {
 		Replacement id.RoomID `json:"replacement_room"`
 	}
-	if req.Type == typeTombstone && json.Unmarshal(req.Content, &tombstone) == nil && tombstone.Replacement == req.Room {
+	if req.Type == typeTombstone && exactjson.Unmarshal(req.Content, &tombstone) == nil && tombstone.Replacement == req.Room {
 		return federation.InvalidParam("a room can't be replaced by itself")
 	}
 	return nil
@@ -243,7 +244,7 @@ func checkPowerLevels(content object) error {
 	}
 	integer := func(raw json.RawMessage) bool {
 		var n int64
-		return json.Unmarshal(raw, &n) == nil && string(raw) != "null"
+		return exactjson.Unmarshal(raw, &n) == nil && string(raw) != "null"
 	}
 	for _, key := range []string{"users_default", "events_default", "state_default", "ban", "kick", "redact", "invite"} {
 		if raw, ok := content[key]; ok && !integer(raw) {

@@ -2,12 +2,13 @@ package rooms
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"hanse/federation"
 	"hanse/federation/authrules"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
@@ -19,14 +20,6 @@ type entrance struct {
 	via        id.UserID // a user of ours who may let them in
 }
 
-// joinRules is the content of m.room.join_rules, as far as it is of use.
-//
-// spec:client-server-api#mroomjoin_rules
-type joinRules struct {
-	Rule  string            `json:"join_rule"`
-	Allow []json.RawMessage `json:"allow"`
-}
-
 const (
 	ruleRestricted      = "restricted"
 	ruleKnockRestricted = "knock_restricted"
@@ -34,21 +27,27 @@ const (
 	maxConditions = 100
 )
 
-// conditions are the rooms whose members may join; false if the room isn't restricted.
+// conditions are the rooms whose members may join, by the content of m.room.join_rules; false if the room isn't restricted. As for
+// the authorisation rules, the rule alone says that it is: a list of conditions that can't be read is an empty one, by which nobody
+// may join.
 //
 // spec:client-server-api#conditions
 func conditions(content []byte) ([]id.RoomID, bool) {
-	var rules joinRules
-	if json.Unmarshal(content, &rules) != nil || rules.Rule != ruleRestricted && rules.Rule != ruleKnockRestricted {
+	if rule := field(content, "join_rule"); rule != ruleRestricted && rule != ruleKnockRestricted {
 		return nil, false
 	}
+	allow, _ := canonicaljson.Get(content, "allow")
 	var rooms []id.RoomID
-	for _, raw := range rules.Allow[:min(len(rules.Allow), maxConditions)] {
+	seen := 0
+	for raw := range canonicaljson.Elements(allow) {
+		if seen++; seen > maxConditions {
+			break
+		}
 		var condition struct {
 			Type   string `json:"type"`
 			RoomID string `json:"room_id"`
 		}
-		if json.Unmarshal(raw, &condition) != nil || condition.Type != "m.room_membership" {
+		if exactjson.Unmarshal(raw, &condition) != nil || condition.Type != "m.room_membership" {
 			continue // unknown conditions are not fulfilled
 		}
 		if roomID, err := id.ParseRoomID(condition.RoomID); err == nil {
@@ -61,7 +60,7 @@ func conditions(content []byte) ([]id.RoomID, bool) {
 // entrance finds out how a user may join a room we are in. For a restricted room without an invite:
 //
 //   - M_FORBIDDEN: the user fulfils no condition;
-//   - M_UNABLE_TO_AUTHORISE_JOIN: there are conditions that we can't judge, as we aren't in those rooms;
+//   - M_UNABLE_TO_AUTHORISE_JOIN: there are conditions that we can't judge, as we aren't in those rooms or lack their members;
 //   - M_UNABLE_TO_GRANT_JOIN: a condition is fulfilled, but no user of ours may invite.
 //
 // spec:server-server-api#restricted-rooms
@@ -113,9 +112,10 @@ func (r *Rooms) fulfils(ctx context.Context, user id.UserID, rooms []id.RoomID) 
 		if ok && m.Membership == join && !m.OutOfRoom {
 			return nil
 		}
+		blind = blind || !ok && info.Partial // the user may be among the members that are missing
 	}
 	if blind {
-		return federation.UnableToAuthoriseJoin("this server is not in the rooms whose members may join")
+		return federation.UnableToAuthoriseJoin("this server is not in the rooms whose members may join, or does not know their members yet")
 	}
 	return federation.Forbidden("you are not invited to this room and not in a room whose members may join it")
 }

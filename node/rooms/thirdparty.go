@@ -2,11 +2,11 @@ package rooms
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"hanse/federation"
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/node/store"
@@ -106,7 +106,7 @@ func (r *Rooms) thirdPartyName(ctx context.Context, invite federation.ThirdParty
 	var signed struct {
 		Token string `json:"token"`
 	}
-	if json.Unmarshal(invite.Signed, &signed) != nil || signed.Token == "" {
+	if exactjson.Unmarshal(invite.Signed, &signed) != nil || signed.Token == "" {
 		return "", federation.InvalidParam("signed has no token")
 	}
 	var asked *event.Event

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 )
 
 // The event types and memberships that this package makes or reads.
@@ -41,7 +42,7 @@ func parseObject(raw json.RawMessage) (object, error) {
 	if len(raw) == 0 {
 		return o, nil
 	}
-	if err := json.Unmarshal(raw, &o); err != nil {
+	if err := exactjson.Unmarshal(raw, &o); err != nil {
 		return nil, err
 	}
 	if o == nil { // null

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
 	"hanse/node/store"
@@ -119,7 +120,7 @@ func invalid(format string, args ...any) error { return &Invalid{fmt.Sprintf(for
 // Parse reads the body of a user's request. An error is an *Invalid.
 func Parse(body []byte, user id.UserID) (*Request, error) {
 	var form requestForm
-	if err := json.Unmarshal(body, &form); err != nil {
+	if err := exactjson.Unmarshal(body, &form); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && wrong.Field != "" {
 			return nil, invalid("%s has a value of a wrong kind, %s", wrong.Field, wrong.Value)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/clientsync"
@@ -393,7 +394,7 @@ func (a *roomAnswer) lazyLoad(d *stateDelta, wanted map[roomstate.Key]id.EventID
 func field(row clientsync.Decorated, name string) *string {
 	var content map[string]json.RawMessage
 	var t *string
-	if json.Unmarshal(row.Event.Content(), &content) != nil || json.Unmarshal(content[name], &t) != nil {
+	if exactjson.Unmarshal(row.Event.Content(), &content) != nil || exactjson.Unmarshal(content[name], &t) != nil {
 		return nil
 	}
 	return t

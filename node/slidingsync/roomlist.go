@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
 	"hanse/node/store"
@@ -175,13 +176,13 @@ func (u *userRooms) readData(ctx context.Context, s *Syncer, user id.UserID, now
 // spec:client-server-api/modules/dm#events
 func directRooms(content json.RawMessage) []id.RoomID {
 	var byUser map[string]json.RawMessage
-	if json.Unmarshal(content, &byUser) != nil {
+	if exactjson.Unmarshal(content, &byUser) != nil {
 		return nil
 	}
 	var all []id.RoomID
 	for _, raw := range byUser {
 		var rooms []id.RoomID
-		if json.Unmarshal(raw, &rooms) == nil && len(all)+len(rooms) <= maxDirect {
+		if exactjson.Unmarshal(raw, &rooms) == nil && len(all)+len(rooms) <= maxDirect {
 			all = append(all, rooms...)
 		}
 	}
@@ -195,7 +196,7 @@ func tagsOf(content json.RawMessage) []string {
 	var tags struct {
 		Tags map[string]json.RawMessage `json:"tags"`
 	}
-	if json.Unmarshal(content, &tags) != nil {
+	if exactjson.Unmarshal(content, &tags) != nil {
 		return nil
 	}
 	names := make([]string, 0, len(tags.Tags))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/clientsync"
@@ -117,7 +118,7 @@ func (t *traits) see(typ string, raw json.RawMessage) {
 		Type string `json:"type"`
 		Name string `json:"name"`
 	}
-	_ = json.Unmarshal(raw, &content) // of a wrong form: it says nothing
+	_ = exactjson.Unmarshal(raw, &content) // of a wrong form: it says nothing
 	switch typ {
 	case "m.room.create":
 		t.known, t.typ = true, content.Type
@@ -137,7 +138,7 @@ func strippedTraits(stripped []json.RawMessage) traits {
 			StateKey string          `json:"state_key"`
 			Content  json.RawMessage `json:"content"`
 		}
-		if json.Unmarshal(raw, &e) == nil && e.StateKey == "" {
+		if exactjson.Unmarshal(raw, &e) == nil && e.StateKey == "" {
 			t.see(e.Type, e.Content)
 		}
 	}
@@ -194,7 +195,7 @@ func readChildren(ctx context.Context, r *clientsync.Reader, state roomstate.Map
 			Via []string `json:"via"`
 		}
 		child, _ := row.Event.StateKey()
-		if json.Unmarshal(row.Event.Content(), &content) == nil && len(content.Via) > 0 {
+		if exactjson.Unmarshal(row.Event.Content(), &content) == nil && len(content.Via) > 0 {
 			children = append(children, id.RoomID(child))
 		}
 	}

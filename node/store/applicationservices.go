@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 )
@@ -192,7 +193,7 @@ func (s *Store) liveEvents(ctx context.Context, places []livePlace) ([]LiveEvent
 			e.Position = p.position
 		}
 		if len(p.stripped) > 0 {
-			if err := json.Unmarshal(p.stripped, &e.Stripped); err != nil {
+			if err := exactjson.Unmarshal(p.stripped, &e.Stripped); err != nil {
 				return nil, fmt.Errorf("a stored stripped state: %w", err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -20,7 +21,7 @@ func (s *Store) Backoff(ctx context.Context) (map[id.ServerName]federation.Backo
 			return err
 		}
 		var b federation.Backoff
-		if err := json.Unmarshal(content, &b); err != nil {
+		if err := exactjson.Unmarshal(content, &b); err != nil {
 			return fmt.Errorf("the stored back-off of %s: %w", server, err)
 		}
 		all[server] = b

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -286,7 +286,7 @@ func (s *Store) edus(ctx context.Context, format string, fixed []any, positions 
 				return err
 			}
 			var e federation.EDU
-			if err := json.Unmarshal(content, &e); err != nil {
+			if err := exactjson.Unmarshal(content, &e); err != nil {
 				return fmt.Errorf("a stored EDU: %w", err)
 			}
 			edus = append(edus, e)

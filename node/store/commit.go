@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"hanse/federation/authrules"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
@@ -446,7 +447,7 @@ func decodeVerdict(b []byte) (r *authrules.Rejection, reason string, deep bool, 
 		return nil, "", false, nil
 	}
 	var v verdict
-	if err := json.Unmarshal(b, &v); err != nil {
+	if err := exactjson.Unmarshal(b, &v); err != nil {
 		return nil, "", false, fmt.Errorf("store: a stored verdict: %w", err)
 	}
 	if v.Rule != "" {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -22,7 +23,7 @@ func publicKey(keys json.RawMessage) string {
 	var form struct {
 		Keys map[string]json.RawMessage `json:"keys"`
 	}
-	if json.Unmarshal(keys, &form) != nil {
+	if exactjson.Unmarshal(keys, &form) != nil {
 		return ""
 	}
 	for keyID := range form.Keys { // there is one
@@ -150,12 +151,12 @@ func AddSignatures(object json.RawMessage, signatures []KeySignature) (json.RawM
 		return object, nil
 	}
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(object, &members); err != nil {
+	if err := exactjson.Unmarshal(object, &members); err != nil {
 		return nil, err
 	}
 	all := map[id.UserID]map[string]json.RawMessage{}
 	if old, ok := members["signatures"]; ok {
-		if json.Unmarshal(old, &all) != nil || all == nil {
+		if exactjson.Unmarshal(old, &all) != nil || all == nil {
 			all = map[id.UserID]map[string]json.RawMessage{}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -46,7 +47,7 @@ func (s *Store) leap(ctx context.Context, now time.Time) error {
 	}
 	var leaps []leap
 	if err == nil {
-		err = json.Unmarshal([]byte(stored), &leaps)
+		err = exactjson.Unmarshal([]byte(stored), &leaps)
 	}
 	if err != nil {
 		return fmt.Errorf("store: the leaps of positions: %w", err)

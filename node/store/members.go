@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"hanse/federation/event"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 )
@@ -67,7 +68,7 @@ func (s *Store) eachMember(ctx context.Context, query string, args ...any) ([]Me
 		}
 		m.Forgotten, m.OutOfRoom = forgotten != 0, outOf != 0
 		if stripped != nil {
-			if err := json.Unmarshal(stripped, &m.Stripped); err != nil {
+			if err := exactjson.Unmarshal(stripped, &m.Stripped); err != nil {
 				return fmt.Errorf("a stored stripped state: %w", err)
 			}
 		}

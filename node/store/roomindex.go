@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
@@ -116,7 +117,7 @@ func encodeIDs[T ~string](ids []T) []byte {
 }
 
 func decodeIDs[T ~string](b []byte) (ids []T, err error) {
-	if err := json.Unmarshal(b, &ids); err != nil {
+	if err := exactjson.Unmarshal(b, &ids); err != nil {
 		return nil, fmt.Errorf("store: a stored list: %w", err)
 	}
 	return ids, nil

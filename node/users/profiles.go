@@ -12,6 +12,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -52,7 +53,7 @@ func (u *Users) Profile(ctx context.Context, user id.UserID) (displayName, avata
 // text reads a JSON string; anything else is "".
 func text(raw json.RawMessage) string {
 	s := ""
-	if json.Unmarshal(raw, &s) != nil {
+	if exactjson.Unmarshal(raw, &s) != nil {
 		return ""
 	}
 	return s

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hanse/federation/canonicaljson"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/store"
@@ -158,7 +159,7 @@ func (s *searching) others(ctx context.Context, user id.UserID) (Found, bool, er
 		DisplayName json.RawMessage `json:"displayname"`
 		AvatarURL   json.RawMessage `json:"avatar_url"`
 	}
-	if json.Unmarshal(row.Event.Content(), &content) != nil {
+	if exactjson.Unmarshal(row.Event.Content(), &content) != nil {
 		return Found{UserID: user}, true, nil
 	}
 	return Found{UserID: user, DisplayName: text(content.DisplayName), AvatarURL: text(content.AvatarURL)}, true, nil

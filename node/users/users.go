@@ -7,7 +7,6 @@ package users
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"hash/maphash"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -147,7 +147,7 @@ func (u *Users) AcceptsInvite(ctx context.Context, user, _ id.UserID) error {
 	var config struct {
 		DefaultAction any `json:"default_action"`
 	}
-	if json.Unmarshal(data.Content, &config) == nil && config.DefaultAction == "block" {
+	if exactjson.Unmarshal(data.Content, &config) == nil && config.DefaultAction == "block" {
 		return federation.NewError(403, federation.CodeInviteBlocked, "this user does not take invites")
 	}
 	return nil
