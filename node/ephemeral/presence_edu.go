@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"hanse/federation"
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 )
 
@@ -164,7 +165,7 @@ func (e *Ephemeral) receivePresence(ctx context.Context, origin id.ServerName, c
 		return nil
 	}
 	var edu federation.PresenceEDU
-	if json.Unmarshal(content, &edu) != nil {
+	if exactjson.Unmarshal(content, &edu) != nil {
 		return nil
 	}
 	now := time.Now()
