@@ -100,7 +100,7 @@ func parsePowerLevels(rules *roomversion.Rules, content []byte) (PowerLevels, le
 			}
 		default:
 			if i := namedIndex(name); i >= 0 && (rules.IntegerPowerLevels || string(value) != "null") {
-				v, err := parseLevel(rules, value)
+				v, err := ParseLevel(rules, value)
 				p.named[i] = level{value: v, set: err == nil}
 				first(&errs.named, propertyError(name, err))
 			}
@@ -149,7 +149,7 @@ func parseLevels[K ~string](rules *roomversion.Rules, object []byte, skipNull bo
 			first = firstError(first, fmt.Errorf("the key %q: %w", rawKey, err))
 			continue
 		}
-		v, err := parseLevel(rules, value)
+		v, err := ParseLevel(rules, value)
 		if err != nil {
 			first = firstError(first, fmt.Errorf("the level of %q: %w", rawKey, err))
 			continue
@@ -168,13 +168,14 @@ func firstError(a, b error) error {
 
 var errNotInteger = errors.New("is not an integer")
 
-// parseLevel reads one level. Beyond the range of int64 (possible in versions without strict canonical JSON) it
+// ParseLevel reads one level, canonical JSON, as a room version has them: an integer, in versions before 10 also one in a string, or a
+// float, of which what is behind the point counts for nothing. Beyond the range of int64 (possible in versions without strict canonical JSON) it
 // becomes the nearest int64.
 //
 // spec:rooms/v10#values-in-mroompower_levels-events-must-be-integers
 // spec:rooms/fragments/v1-stringy-power-levels#mroompower_levels-events-accept-values-as-strings
 // spec:rooms/fragments/v1-floaty-power-levels#mroompower_levels-events-accept-values-as-floats
-func parseLevel(rules *roomversion.Rules, value []byte) (int64, error) {
+func ParseLevel(rules *roomversion.Rules, value []byte) (int64, error) {
 	if len(value) > 0 && (value[0] == '-' || value[0] >= '0' && value[0] <= '9') {
 		if v, err := strconv.ParseInt(string(value), 10, 64); err == nil {
 			return v, nil

@@ -149,7 +149,7 @@ func TestParseLevel(t *testing.T) {
 			rules *roomversion.Rules
 			want  int64
 		}{{v1, c.old}, {v10, c.new}} {
-			got, err := parseLevel(v.rules, []byte(c.text))
+			got, err := ParseLevel(v.rules, []byte(c.text))
 			if err != nil {
 				got = bad
 			}

@@ -111,7 +111,7 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 			}
 		case e.Type() == "m.room.power_levels":
 			var err error
-			if levels, err = levelsFor(rules, user, creators, above(state), e.Content()); err != nil {
+			if levels, err = levelsFor(rules, user, creators, above(state), e); err != nil {
 				return "", err
 			}
 			create.PowerLevelOverride = levels.first
@@ -208,8 +208,8 @@ const highestLevel = 1<<53 - 1
 // listed, and an upgrade must need more than other state; elsewhere the one who makes the room needs the level for it. Those who
 // stood above all levels in the old room (above) have the highest in such a one, and others less, as by Synapse: who could do
 // everything would be nobody there.
-func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, above []id.UserID, content []byte) (newLevels, error) {
-	levels, err := parseLevels(content)
+func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, above []id.UserID, old *event.Event) (newLevels, error) {
+	levels, err := parseLevels(old)
 	if err != nil {
 		return newLevels{}, err
 	}
@@ -249,10 +249,34 @@ func levelsFor(rules *roomversion.Rules, user id.UserID, creators []string, abov
 // levelMap is the content of m.room.power_levels, or one of the maps in it.
 type levelMap map[string]json.RawMessage
 
-func parseLevels(content []byte) (levelMap, error) {
+// parseLevels reads an m.room.power_levels event. Levels that are integers for its room's version alone, as "50" before version 10, become
+// what they mean: the new room's version may not know them, and nobody is to send them any more.
+func parseLevels(e *event.Event) (levelMap, error) {
 	var levels levelMap
-	err := exactjson.Unmarshal(content, &levels)
-	return levels, err
+	if err := exactjson.Unmarshal(e.Content(), &levels); err != nil {
+		return nil, err
+	}
+	levels.makeIntegers(e.Rules(), "users_default", "events_default", "state_default", "ban", "kick", "redact", "invite")
+	for _, name := range []string{"users", "events", "notifications"} {
+		if part := levels.part(name); len(part) > 0 {
+			part.makeIntegers(e.Rules(), slices.Collect(maps.Keys(part))...)
+			raw, err := marshal(part)
+			if err != nil {
+				return nil, err
+			}
+			levels[name] = raw
+		}
+	}
+	return levels, nil
+}
+
+// makeIntegers makes integers of levels, as far as they can be read.
+func (l levelMap) makeIntegers(rules *roomversion.Rules, names ...string) {
+	for _, name := range names {
+		if n, err := authrules.ParseLevel(rules, l[name]); err == nil {
+			l[name] = json.RawMessage(strconv.FormatInt(min(max(n, -highestLevel), highestLevel), 10))
+		}
+	}
 }
 
 // part is one of the maps in the content; empty if it is not there.
@@ -313,7 +337,7 @@ func (a *API) entomb(ctx context.Context, user id.UserID, room, replacement id.R
 		send.Type = e.Type()
 		switch {
 		case e.Is("m.room.power_levels", ""):
-			if send.Content, err = mutedLevels(e.Content()); err != nil {
+			if send.Content, err = mutedLevels(e); err != nil {
 				continue
 			}
 		case e.Is(canonicalAlias, ""):
@@ -332,8 +356,8 @@ func (a *API) entomb(ctx context.Context, user id.UserID, room, replacement id.R
 }
 
 // mutedLevels raises what ordinary members need to talk and invite.
-func mutedLevels(content []byte) (json.RawMessage, error) {
-	levels, err := parseLevels(content)
+func mutedLevels(old *event.Event) (json.RawMessage, error) {
+	levels, err := parseLevels(old)
 	if err != nil {
 		return nil, err
 	}
