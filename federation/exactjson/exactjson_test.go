@@ -42,7 +42,6 @@ type outer struct {
 	Itselfs []*itself             `json:"itselfs"`
 	Dot     string                `json:"m.dot"`
 	Skipped string                `json:"-"`
-	hidden  string
 }
 
 // Each text is read as the other is by encoding/json.
