@@ -55,6 +55,8 @@ const (
 	requestBackoff = 10 * time.Second
 	// notaryPause is how long the notaries aren't asked again for a server of which they had nothing useful.
 	notaryPause = 5 * time.Minute
+	// unlistedPause is the least time between two warnings of events of ours with an unknown key.
+	unlistedPause = time.Hour
 	// giverPause is how long who gave us events isn't asked again for the keys of the same server.
 	giverPause = 10 * time.Second
 )

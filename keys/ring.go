@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -29,8 +30,9 @@ type Ring struct {
 	slots chan struct{} // a place for each fetch under way
 	ready *prepared     // keys that are used often
 
-	mu      sync.Mutex
-	servers map[id.ServerName]*entry // guarded by mu
+	mu       sync.Mutex
+	servers  map[id.ServerName]*entry // guarded by mu
+	unlisted time.Time                // guarded by mu; see noteUnlisted
 }
 
 // NewRing makes a ring; it starts nothing.
@@ -82,9 +84,33 @@ func (r *Ring) Verify(ctx context.Context, reqs []Request) []error {
 	for i := range reqs {
 		if !settled[i] {
 			errs[i] = verify(&reqs[i], found[reqs[i].Server], now, tried[i])
+			if reqs[i].Server == r.cfg.Self && !reqs[i].At.IsZero() {
+				r.noteUnlisted(errs[i])
+			}
 		}
 	}
 	return errs
+}
+
+// noteUnlisted warns, now and then, of events in our own name that are signed with a key which our file doesn't list: the server may have
+// been set up anew after all was lost, and can't join rooms of before. Anybody can make up such events, so no more is done.
+func (r *Ring) noteUnlisted(err error) {
+	failure, ok := errors.AsType[*Error](err)
+	if !ok || failure.Kind != NoSuchKey || failure.KeyID == "" {
+		return
+	}
+	now := time.Now()
+	r.mu.Lock()
+	again := now.Sub(r.unlisted) > unlistedPause
+	if again {
+		r.unlisted = now
+	}
+	r.mu.Unlock()
+	if again {
+		r.log.Warn("another server gives events of this server's own users, signed with a key that the signing key file doesn't list. If the server was "+
+			"set up anew after its key was lost, its users can't join rooms of before until the file lists the public half of the old key; "+
+			"see \"Everything is lost\" in doc/operating.md", "key", failure.KeyID)
+	}
 }
 
 // VerifyEvents checks that each event carries a good signature of every server that has to sign it, by the rules of

@@ -1,9 +1,12 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -488,6 +491,27 @@ func TestOnlyWhoAsksOtherServersPauses(t *testing.T) {
 			if pauses != want || paused != 0 {
 				t.Errorf("lookup %d: %d pauses, %d of them not ended", i+1, pauses, paused)
 			}
+		}
+	})
+}
+
+// An event of ours with a key that our file doesn't list is told of, as the key may have been lost; once in a while, as anybody can make
+// such events up.
+func TestEventsOfOursWithAnUnknownKeyAreToldOf(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		var told bytes.Buffer
+		w.ring.log = slog.New(slog.NewTextHandler(&told, nil))
+		lost := request(self, signingKey("lost", 50))
+		w.expect(t, "request", lost, NoSuchKey)
+		w.expect(t, "another server's event", request("a.test", signingKey("lost", 50)).at(time.Now()), NoSuchKey)
+		if told.Len() > 0 {
+			t.Errorf("told of what is no event of ours: %s", told.String())
+		}
+		for range 2 {
+			w.expect(t, "event", lost.at(time.Now()), NoSuchKey)
+		}
+		if got := told.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "key=ed25519:lost") {
+			t.Errorf("told: %s", got)
 		}
 	})
 }
