@@ -32,7 +32,7 @@ type sweptPlace struct {
 }
 
 // index moves a share of the tail to the indexes if it is long. Called at the beginning of each of the writer's transactions. What is moved
-// is twice what has come, so that the tail is cut long before it is long again.
+// is twice what has come, so that the tail is cut long before it is long again; but nothing until it is worth the pages.
 func (l *tail) index(t *writeTx) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -48,7 +48,11 @@ func (l *tail) index(t *writeTx) error {
 	}
 	s := l.sweep
 	came := len(l.ids) - s.events + l.passed - s.passed
-	return l.move(t, min(max(2*came, s.done)+more, s.events))
+	done := min(max(2*came, s.done)+more, s.events)
+	if more == 0 && done < s.events && done-s.done < l.long/sweepShares {
+		return nil
+	}
+	return l.move(t, done)
 }
 
 // begin is a sweep of all that the tail has.
