@@ -17,11 +17,11 @@ import (
 )
 
 var (
-	folder  = flag.String("spec", "", "a copy of the specification, to hold pinned.json against")
-	rewrite = flag.Bool("rewrite", false, "write pinned.json anew from -spec")
+	folder  = flag.String("spec", "", "a copy of the specification, to hold pinned.json and testdata/client.json against")
+	rewrite = flag.Bool("rewrite", false, "write them anew from -spec")
 )
 
-// TestPinned holds pinned.json against a copy of the specification, where one is given.
+// TestPinned holds pinned.json and testdata/client.json against a copy of the specification, where one is given.
 func TestPinned(t *testing.T) {
 	if *folder == "" {
 		t.Skip("-spec names no copy of the specification")
@@ -31,6 +31,18 @@ func TestPinned(t *testing.T) {
 	for _, api := range []string{"server-server", "client-server"} {
 		made.Operations = append(made.Operations, p.operations(t, api)...)
 	}
+	hold(t, "pinned.json", made)
+	strict := pinner{schemas: map[string]*Schema{}, folder: *folder, strict: true}
+	hold(t, clientForms, pinned{
+		Version: "1.19", Operations: strict.operations(t, "client-server"), Events: strict.events(), Schemas: strict.schemas,
+	})
+}
+
+const clientForms = "testdata/client.json"
+
+// hold compares a file with what it should be, or writes it.
+func hold(t *testing.T, file string, made pinned) {
+	t.Helper()
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
@@ -39,19 +51,20 @@ func TestPinned(t *testing.T) {
 	}
 	lines := []byte(strings.NewReplacer(`},{"anchor"`, "},\n{\"anchor\"").Replace(text.String()))
 	if *rewrite {
-		if err := os.WriteFile("pinned.json", lines, 0o644); err != nil {
+		if err := os.WriteFile(file, lines, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if !bytes.Equal(lines, pinnedText) {
-		t.Error("pinned.json is not what this copy of the specification gives: -rewrite")
+	if there, err := os.ReadFile(file); err != nil || !bytes.Equal(lines, there) {
+		t.Errorf("%s is not what this copy of the specification gives: -rewrite (%v)", file, err)
 	}
 }
 
 type pinner struct {
 	folder  string
 	schemas map[string]*Schema
+	strict  bool // with what Forms has and the suite doesn't
 }
 
 var (
@@ -144,12 +157,55 @@ func (p pinner) operations(t *testing.T, api string) []Operation {
 					text, _ := operation["description"].(string)
 					made.Musts = musts(text)
 				}
+				if p.strict {
+					made.Refusals = refusals(operation)
+				}
 				operations = append(operations, made)
 			}
 		}
 	}
-	slices.SortFunc(operations, func(a, b Operation) int { return strings.Compare(a.Anchor, b.Anchor) })
+	slices.SortFunc(operations, func(a, b Operation) int { return strings.Compare(a.Anchor+a.Path, b.Anchor+b.Path) })
 	return operations
+}
+
+var errorCode = regexp.MustCompile(`\bM_[A-Z_]+`)
+
+// refusals are the error codes that an operation's definition names in texts and examples, by status. Other statuses than
+// 200 have none.
+func refusals(operation map[string]any) map[string][]string {
+	found := map[string][]string{}
+	responses, _ := operation["responses"].(map[string]any)
+	for status, response := range responses {
+		if status == "200" {
+			continue
+		}
+		response := response.(map[string]any)
+		text, err := json.Marshal([]any{response["description"], response["content"]})
+		if err != nil {
+			panic(err)
+		}
+		codes := errorCode.FindAllString(string(text), -1)
+		slices.Sort(codes)
+		found[status] = slices.Compact(codes)
+	}
+	return found
+}
+
+// made are the types of the events that servers make.
+var made = []string{
+	"m.room.create", "m.room.member", "m.room.power_levels", "m.room.join_rules", "m.room.history_visibility", "m.room.guest_access",
+	"m.room.tombstone", "m.room.canonical_alias", "m.presence", "m.receipt", "m.typing", "m.push_rules", "m.tag", "m.fully_read",
+}
+
+// events reads the definitions of the contents of the events that servers make.
+func (p pinner) events() map[string]*Schema {
+	contents := map[string]*Schema{}
+	for _, kind := range made {
+		file := filepath.Join(p.folder, "data", "event-schemas", "schema", kind+".yaml")
+		properties, _ := p.load(file)["properties"].(map[string]any)
+		contents[kind] = p.sub(properties["content"], file)
+	}
+	return contents
 }
 
 func basePath(document map[string]any) string {
@@ -214,6 +270,12 @@ func (p pinner) schema(from map[string]any, file string) *Schema {
 		s.Required = append(s.Required, one.(string))
 	}
 	s.Enum, _ = from["enum"].([]any)
+	if p.strict {
+		s.Pattern, _ = from["pattern"].(string)
+		if strings.HasPrefix(s.Pattern, "^mxc:") {
+			s.Pattern += "|^$" // an avatar that isn't there: clients and servers know it as an empty text
+		}
+	}
 	s.Properties, s.Patterns = p.subs(from["properties"], file), p.subs(from["patternProperties"], file)
 	s.Others = p.sub(from["additionalProperties"], file)
 	s.All = p.list(from["allOf"], file)
@@ -347,6 +409,42 @@ func TestAnswersAreChecked(t *testing.T) {
 		{"what is not defined", "GET", "/_matrix/client/v3/nonsense", `[]`, true},
 	} {
 		if err := CheckAnswer(c.method, c.path, 200, []byte(c.body)); (err == nil) != c.good {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func TestForms(t *testing.T) {
+	text, err := os.ReadFile(clientForms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms, err := ReadForms(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const room = "/_matrix/client/v3/rooms/!a:b"
+	const member = `{"chunk":[{"type":"m.room.member","state_key":"@a:b","sender":"@a:b","event_id":"$x","room_id":"!a:b","origin_server_ts":1,"content":{"membership":%q}}]}`
+	for _, c := range []struct {
+		name, method, path string
+		status             int
+		body               string
+		good               bool
+	}{
+		{"an error of the operation", "POST", "/_matrix/client/v3/createRoom", 400, `{"errcode":"M_ROOM_IN_USE"}`, true},
+		{"one of another", "POST", "/_matrix/client/v3/createRoom", 400, `{"errcode":"M_BAD_ALIAS"}`, false},
+		{"a common error", "POST", room + "/join", 400, `{"errcode":"M_NOT_JSON"}`, true},
+		{"a code under a wrong status", "POST", room + "/join", 400, `{"errcode":"M_FORBIDDEN"}`, false},
+		{"an error without a code", "POST", room + "/join", 400, `{}`, false},
+		{"stages of authentication", "POST", "/_matrix/client/v3/account/password", 401, `{"flows":[]}`, true},
+		{"stages where there are none", "GET", "/_matrix/client/v3/sync", 401, `{"flows":[]}`, false},
+		{"a status that is not defined", "GET", "/_matrix/client/v3/sync", 201, `{"next_batch":"s1"}`, false},
+		{"a room ID", "POST", "/_matrix/client/v3/createRoom", 200, `{"room_id":"!a"}`, true},
+		{"no room ID", "POST", "/_matrix/client/v3/createRoom", 200, `{"room_id":"a"}`, false},
+		{"a member", "GET", room + "/members", 200, fmt.Sprintf(member, "join"), true},
+		{"a member of an unknown kind", "GET", room + "/members", 200, fmt.Sprintf(member, "visit"), false},
+	} {
+		if err := forms.Check(c.method, c.path, c.status, []byte(c.body)); (err == nil) != c.good {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 type Schema struct {
 	Ref        string             `json:"ref,omitempty"` // the name of another
 	Types      []string           `json:"types,omitempty"`
+	Pattern    string             `json:"pattern,omitempty"` // of a string; only in the forms of Forms
 	Required   []string           `json:"required,omitempty"`
 	Properties map[string]*Schema `json:"properties,omitempty"`
 	Patterns   map[string]*Schema `json:"patterns,omitempty"` // of members by the form of their names
@@ -30,12 +31,14 @@ type Schema struct {
 
 // Answer is the operation that a client's request is, and the schema of what comes with 200. The longest literal path
 // wins: /rooms/{roomId}/state before /rooms/{roomId}/{other}.
-func Answer(method, path string) (Operation, bool) {
+func Answer(method, path string) (Operation, bool) { return find(Operations(), method, path) }
+
+func find(operations []Operation, method, path string) (Operation, bool) {
 	path, _, _ = strings.Cut(path, "?")
 	parts := strings.Split(path, "/")
 	var best Operation
 	found, score := false, -1
-	for _, operation := range Operations() {
+	for _, operation := range operations {
 		if operation.Method != method {
 			continue
 		}
@@ -80,24 +83,25 @@ func CheckAnswer(method, path string, status int, body []byte) error {
 
 // Check holds a value (of encoding/json) against the schema. The error names the first member that is not as it should
 // be.
-func (s *Schema) Check(value any) error { return s.check(value, "", 0) }
+func (s *Schema) Check(value any) error { return s.check(read().Schemas, value, "", 0) }
 
 // maxNesting bounds schemas that contain themselves.
 const maxNesting = 64
 
-func (s *Schema) check(value any, at string, depth int) error {
+// check finds what is referred to among the named schemas.
+func (s *Schema) check(named map[string]*Schema, value any, at string, depth int) error {
 	if s == nil || depth > maxNesting {
 		return nil
 	}
 	if s.Ref != "" {
-		return read().Schemas[s.Ref].check(value, at, depth+1)
+		return named[s.Ref].check(named, value, at, depth+1)
 	}
 	for _, part := range s.All {
-		if err := part.check(value, at, depth+1); err != nil {
+		if err := part.check(named, value, at, depth+1); err != nil {
 			return err
 		}
 	}
-	if err := s.checkAny(value, at, depth); err != nil {
+	if err := s.checkAny(named, value, at, depth); err != nil {
 		return err
 	}
 	if len(s.Types) > 0 && !slices.ContainsFunc(s.Types, func(t string) bool { return is(value, t) }) {
@@ -107,11 +111,15 @@ func (s *Schema) check(value any, at string, depth int) error {
 		return fmt.Errorf("%s is %s, not one of %v", name(at), show(value), s.Enum)
 	}
 	switch value := value.(type) {
+	case string:
+		if s.Pattern != "" && !compiled(s.Pattern).MatchString(value) {
+			return fmt.Errorf("%s is %s, not of the form %s", name(at), show(value), s.Pattern)
+		}
 	case map[string]any:
-		return s.checkMembers(value, at, depth)
+		return s.checkMembers(named, value, at, depth)
 	case []any:
 		for i, item := range value {
-			if err := s.Items.check(item, at+"["+strconv.Itoa(i)+"]", depth+1); err != nil {
+			if err := s.Items.check(named, item, at+"["+strconv.Itoa(i)+"]", depth+1); err != nil {
 				return err
 			}
 		}
@@ -119,13 +127,13 @@ func (s *Schema) check(value any, at string, depth int) error {
 	return nil
 }
 
-func (s *Schema) checkAny(value any, at string, depth int) error {
+func (s *Schema) checkAny(named map[string]*Schema, value any, at string, depth int) error {
 	if len(s.Any) == 0 {
 		return nil
 	}
 	var failures []error
 	for _, part := range s.Any {
-		err := part.check(value, at, depth+1)
+		err := part.check(named, value, at, depth+1)
 		if err == nil {
 			return nil
 		}
@@ -134,7 +142,7 @@ func (s *Schema) checkAny(value any, at string, depth int) error {
 	return fmt.Errorf("%s has none of the forms that it may have: %w", name(at), errors.Join(failures...))
 }
 
-func (s *Schema) checkMembers(members map[string]any, at string, depth int) error {
+func (s *Schema) checkMembers(named map[string]*Schema, members map[string]any, at string, depth int) error {
 	for _, required := range s.Required {
 		if _, ok := members[required]; !ok {
 			return fmt.Errorf("%s lacks %q, which is required", name(at), required)
@@ -150,7 +158,7 @@ func (s *Schema) checkMembers(members map[string]any, at string, depth int) erro
 		if !ok {
 			schema = s.Others
 		}
-		if err := schema.check(value, at+"."+member, depth+1); err != nil {
+		if err := schema.check(named, value, at+"."+member, depth+1); err != nil {
 			return err
 		}
 	}

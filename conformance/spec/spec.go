@@ -31,13 +31,16 @@ type Operation struct {
 	Path   string   `json:"path"` // with {wildcards}
 	Musts  []string `json:"musts,omitempty"`
 	Answer *Schema  `json:"answer,omitempty"` // of the JSON that comes with 200; nil where that is no JSON
+	// Refusals are the error codes by status that the definition names; none where it leaves them open. Only in Forms.
+	Refusals map[string][]string `json:"refusals,omitempty"`
 }
 
 type pinned struct {
 	Version    string             `json:"version"`
 	Sections   []Section          `json:"sections"`
 	Operations []Operation        `json:"operations"`
-	Schemas    map[string]*Schema `json:"schemas"` // those that others refer to
+	Events     map[string]*Schema `json:"events,omitempty"` // of events' contents, by type; only in Forms
+	Schemas    map[string]*Schema `json:"schemas"`          // those that others refer to
 }
 
 var (
