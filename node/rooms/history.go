@@ -76,15 +76,13 @@ func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federatio
 	return r.giveState(req.RoomID, before, nil, nil), nil
 }
 
-// EventAuth answers /event_auth: the auth chain of an event.
+// EventAuth answers /event_auth: the auth chain of an event. It is known also while the state of the room isn't whole, and servers that are
+// sent an event need it.
 //
 // spec:server-server-api#retrieving-event-authorisation-information
 func (r *Rooms) EventAuth(ctx context.Context, origin id.ServerName, req federation.EventAuthRequest) (federation.EventAuthResponse, error) {
 	row, err := r.eventFor(ctx, origin, req.RoomID, req.EventID)
 	if err != nil {
-		return federation.EventAuthResponse{}, err
-	}
-	if err := r.whole(ctx, req.RoomID); err != nil {
 		return federation.EventAuthResponse{}, err
 	}
 	chain, err := r.authChainOf(ctx, []*event.Event{row.Event})
@@ -122,8 +120,7 @@ func (r *Rooms) ServerMissingEvents(ctx context.Context, origin id.ServerName, r
 	return wire(events), err
 }
 
-// whole refuses what can't be answered while the state of the room isn't whole: states, and auth chains that may hold other members than
-// those of the whole state.
+// whole refuses what can't be answered while the state of the room isn't whole: states.
 func (r *Rooms) whole(ctx context.Context, roomID id.RoomID) error {
 	info, _, err := r.store.Room(ctx, roomID)
 	if err == nil && info.Partial {

@@ -163,8 +163,12 @@ var _ = Describe("a room joined without its members", func() {
 		Expect(err).To(MatchError(ContainSubstring("M_NOT_FOUND")))
 		_, err = three.client.StateIDs(ctx, two.name, roomID, said)
 		Expect(err).To(MatchError(ContainSubstring("UNABLE_DUE_TO_PARTIAL_STATE")))
-		_, err = three.client.EventAuth(ctx, two.name, roomID, said)
-		Expect(err).To(MatchError(ContainSubstring("UNABLE_DUE_TO_PARTIAL_STATE")))
+		one.sees(said)
+		theirs, err := three.client.EventAuth(ctx, one.name, roomID, said)
+		Expect(err).NotTo(HaveOccurred())
+		chain, err := three.client.EventAuth(ctx, two.name, roomID, said)
+		Expect(err).NotTo(HaveOccurred(), "who is sent an event may lack what it stands on")
+		Expect(chain).To(ConsistOf(theirs))
 		four := w.start("four.test")
 		_, err = four.client.StateIDs(ctx, two.name, roomID, said)
 		Expect(err).To(MatchError(ContainSubstring("M_FORBIDDEN")), "which is all that servers outside are told")
@@ -177,6 +181,22 @@ var _ = Describe("a room joined without its members", func() {
 		two.completes(roomID)
 		_, err = three.client.StateIDs(ctx, two.name, roomID, said)
 		Expect(err).NotTo(HaveOccurred())
+	})
+
+	It("doesn't tell who of its members may come into another room before it knows them", func() {
+		make("10")
+		enter()
+		other := two.create(rooms.CreateRequest{Version: "10", InitialState: []rooms.StateEvent{{
+			Type: "m.room.join_rules", Content: json.RawMessage(fmt.Sprintf(`{"join_rule":"restricted","allow":[{"type":"m.room_membership","room_id":%q}]}`, roomID)),
+		}}})
+		_, err := one.client.MakeJoin(ctx, two.name, other, alice, []roomversion.Version{"10"})
+		Expect(err).To(MatchError(ContainSubstring("M_UNABLE_TO_AUTHORISE_JOIN")), "another server may know")
+		release()
+		two.completes(roomID)
+		_, err = one.client.MakeJoin(ctx, two.name, other, alice, []roomversion.Version{"10"})
+		Expect(err).NotTo(HaveOccurred())
+		_, err = one.client.MakeJoin(ctx, two.name, other, one.user("stranger"), []roomversion.Version{"10"})
+		Expect(err).To(MatchError(ContainSubstring("M_FORBIDDEN")))
 	})
 
 	It("hides what a banned user has said once the ban is known", func() {
