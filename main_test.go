@@ -45,7 +45,7 @@ func TestMistakesAreExplained(t *testing.T) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
-	for _, args := range [][]string{{"add", "alice", "--generate"}, {"password", "alice", "--generate"}} {
+	for _, args := range [][]string{{"add", "alice", "--generate"}, {"password", "alice", "--generate"}, {"deactivate", "alice", "--erase"}} {
 		if _, err := run(t, append([]string{"users", "--data-dir", folder}, args...)...); !errors.Is(err, admin.ErrNoNode) {
 			t.Errorf("%v: %v", args, err)
 		}
