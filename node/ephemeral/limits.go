@@ -61,6 +61,9 @@ const (
 	// maxPresent bounds of how many users of other servers presence is known, some 400 bytes each, and a half of it of how many who
 	// are offline. Those of ours are as many as there are accounts.
 	maxPresent = 100_000
+	// maxEarlyPresence bounds of how many users is kept what was told before they are known to be in a room: those who are there of some
+	// large rooms. It is some megabytes, and is kept for remotePresenceLife at most.
+	maxEarlyPresence = 10_000
 	// maxPresentDevices bounds how many devices of a user count, some 100 bytes each; the one seen longest ago gives way.
 	maxPresentDevices = 20
 	// maxPresenceTold bounds how many are told of at a time.

@@ -73,6 +73,8 @@ type presence struct {
 	unwritten map[id.UserID]string // guarded by mu: status messages of users of ours that aren't stored yet
 	audience  int                  // guarded by mu: how many servers were told last
 	swept     time.Time            // guarded by mu: when users of other servers were last looked through
+
+	early map[id.UserID]earlyPresence // guarded by mu: what was told of users of other servers before they were known to be in a room
 }
 
 type presenceChange struct {
@@ -108,7 +110,7 @@ func newPresence(e *Ephemeral) *presence {
 		e: e, in: mode == PresenceIn || mode == PresenceBoth, out: mode == PresenceOut || mode == PresenceBoth,
 		started: time.Now(), kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		users: map[id.UserID]*who{}, selves: map[id.UserID]bool{}, own: map[id.UserID]*who{}, untold: map[id.UserID]bool{}, unsent: map[id.UserID]bool{},
-		unwritten: map[id.UserID]string{}, told: toldPresence{since: e.typing.newest()},
+		unwritten: map[id.UserID]string{}, early: map[id.UserID]earlyPresence{}, told: toldPresence{since: e.typing.newest()},
 	}
 	if store := e.config.Store; store != nil {
 		p.roomsOf, p.serversOf, p.seenLast = store.RoomsWithUs, store.ServersSharing, store.SeenLast
@@ -298,6 +300,7 @@ func (p *presence) expire(now time.Time) {
 		return
 	}
 	p.swept = now
+	p.forgetEarly(now)
 	for user, w := range p.users {
 		switch {
 		case p.own[user] != nil:

@@ -182,6 +182,9 @@ func (e *Ephemeral) receivePresence(ctx context.Context, origin id.ServerName, c
 	if len(strangers) == 0 {
 		return nil
 	}
+	if err := p.keepEarly(ctx, origin, strangers, now); err != nil { // first: they may become known just now
+		return err
+	}
 	sharing, err := e.config.Store.SharingWithUs(ctx, sortedKeys(strangers))
 	if err != nil {
 		return err
@@ -197,6 +200,9 @@ func (e *Ephemeral) receivePresence(ctx context.Context, origin id.ServerName, c
 func (p *presence) hear(user id.UserID, update federation.UserPresence, sure bool, now time.Time) bool {
 	p.mu.Lock()
 	known := p.users[user] != nil
+	if known || sure {
+		delete(p.early, user)
+	}
 	p.mu.Unlock()
 	if !known && !sure {
 		return false

@@ -64,6 +64,13 @@ func (s *Store) ServersIn(ctx context.Context, r id.RoomID) (map[id.ServerName]i
 	return servers, err
 }
 
+// SaidToBeIn tells whether a server is said to be in a room that we take part in and whose state isn't whole.
+func (s *Store) SaidToBeIn(ctx context.Context, server id.ServerName) (bool, error) {
+	var one int64
+	return s.read.found(ctx, `SELECT 1 FROM partial_servers JOIN rooms ON rooms.room = partial_servers.room
+		WHERE server = $1 AND resident = 1 LIMIT 1`, []any{string(server)}, &one)
+}
+
 func (s *Store) toldServers(ctx context.Context, r id.RoomID) ([]id.ServerName, error) {
 	ref, err := s.rooms.find(ctx, r)
 	if err != nil || ref == nil {
