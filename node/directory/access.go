@@ -55,11 +55,11 @@ func (d *Directory) shownToServer(ctx context.Context, server id.ServerName, s f
 		return true, nil
 	}
 	for _, room := range append([]id.RoomID{s.RoomID}, rooms...) {
-		joined, err := d.store.JoinedServers(ctx, room)
+		servers, err := d.store.ServersIn(ctx, room)
 		if err != nil {
 			return false, err
 		}
-		if joined[server] > 0 {
+		if _, in := servers[server]; in {
 			return true, nil
 		}
 	}

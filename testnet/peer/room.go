@@ -231,6 +231,28 @@ func (r *Room) place(e *event.Event, before roomstate.Map) {
 	r.forward = append(r.forward, e.ID())
 }
 
+// AddRejected puts an event into the room's graph that changes nothing of its state, as one that the room rejects. It fails with ErrMissing
+// where prev events are not there.
+func (r *Room) AddRejected(e *event.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, err := r.stateAfter(e.PrevEvents())
+	if err != nil {
+		return err
+	}
+	r.place(e, before)
+	r.after[e.ID()] = before
+	return nil
+}
+
+// StateBefore is the state before an event; empty if the room doesn't have it.
+func (r *Room) StateBefore(eventID id.EventID) []id.EventID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state, _ := r.stateBefore(eventID)
+	return ids(state)
+}
+
 // addOutlier knows an event without its place in the graph. It needs mu.
 func (r *Room) addOutlier(e *event.Event) {
 	if r.events[e.ID()] == nil {
