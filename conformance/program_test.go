@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"testing"
 )
@@ -14,11 +15,18 @@ var programs string // the folder of what is built for the tests
 // built is this repository's hanse, built once for all tests of the package.
 var built = sync.OnceValues(func() (file string, err error) {
 	file = filepath.Join(programs, "hanse")
-	if output, err := exec.Command("go", "build", "-o", file, "hanse").CombinedOutput(); err != nil {
+	output, err := exec.Command("go", "build", "-ldflags=-dumpdep", "-o", file, "hanse").CombinedOutput()
+	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, output)
+	}
+	if keeper := anyMethod.Find(output); keeper != nil {
+		return "", fmt.Errorf("%s: it calls methods by names that the linker doesn't know, so every method of the program stays in the binary (3 MB). Gomega's HaveField does", keeper)
 	}
 	return file, nil
 })
+
+// anyMethod finds, in the linker's list of what needs what, a function that may call any method.
+var anyMethod = regexp.MustCompile(`\S+ <ReflectMethod>`)
 
 func program(t *testing.T) string {
 	t.Helper()

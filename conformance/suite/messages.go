@@ -90,8 +90,8 @@ var _ = Describe("Messages", Label("s2s:messages"), func() {
 			ours := m.fromAlice(ctx, "read this")
 			room := "/_matrix/client/v3/rooms/" + url.PathEscape(string(m.ID))
 			Expect(alice.Call(ctx, http.MethodPut, room+"/typing/"+url.PathEscape(alice.ID), nil, map[string]any{"typing": true, "timeout": 10000}, nil)).To(Succeed())
-			Eventually(func() []peer.ReceivedEDU { return m.peer.EDUs("m.typing") }).Should(ContainElement(
-				HaveField("Content", MatchJSON(`{"room_id":"`+string(m.ID)+`","user_id":"`+alice.ID+`","typing":true}`))))
+			Eventually(func() []peer.ReceivedEDU { return m.peer.EDUs("m.typing") }).Should(ContainElement(WithTransform(
+				func(edu peer.ReceivedEDU) []byte { return edu.Content }, MatchJSON(`{"room_id":"`+string(m.ID)+`","user_id":"`+alice.ID+`","typing":true}`))))
 
 			theirs := m.marker(ctx)
 			Expect(alice.Call(ctx, http.MethodPost, room+"/receipt/m.read/"+url.PathEscape(string(theirs.ID())), nil, map[string]any{}, nil)).To(Succeed())
