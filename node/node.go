@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -153,6 +154,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())
+	go debug.FreeOSMemory() // what only the start needed; a node at rest would keep it
 	serving, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {

@@ -5,9 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"reflect"
 	"regexp"
@@ -72,27 +69,25 @@ func walkFields(t reflect.Type, prefix string, index []int, visit func(path stri
 	}
 }
 
-// fieldDocs reads the comments of this package's configuration, by "Type.Field".
+// fieldDocs reads the comments of this package's configuration, by "Type.Field". Every start does: go/parser would leave more of
+// itself and of its tree in memory than this.
 func fieldDocs() map[string]string {
 	docs := map[string]string{}
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", configSource, parser.ParseComments|parser.SkipObjectResolution)
-	if err != nil {
-		return docs // it compiled, so it parses
+	var owner string
+	var doc []string
+	for line := range strings.Lines(configSource) {
+		words := strings.Fields(line)
+		switch {
+		case len(words) > 0 && words[0] == "//":
+			doc = append(doc, strings.Join(words[1:], " "))
+			continue
+		case len(words) > 1 && words[0] == "type":
+			owner = words[1]
+		case len(words) > 1:
+			docs[owner+"."+words[0]] = strings.Join(doc, "\n")
+		}
+		doc = nil
 	}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
-		}
-		if fields, ok := spec.Type.(*ast.StructType); ok {
-			for _, field := range fields.Fields.List {
-				for _, name := range field.Names {
-					docs[spec.Name.Name+"."+name.Name] = strings.TrimSpace(field.Doc.Text())
-				}
-			}
-		}
-		return false
-	})
 	return docs
 }
 

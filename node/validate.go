@@ -233,18 +233,19 @@ func checkCertificateError(wrong func(path, format string, args ...any), section
 	}
 }
 
-// trustedCAs is the system's pool of certificate authorities, with those of the configured file.
+// trustedCAs is the system's pool of certificate authorities, with those of the configured file. Without such a file it is nil, which
+// stands for the system's: they are read when the first certificate is checked, and not by every start.
 func (c Config) trustedCAs() (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // a machine without any: then only the configured ones count
-	}
 	if c.Federation.TrustedCAs == "" {
-		return pool, nil
+		return nil, nil
 	}
 	pem, err := os.ReadFile(c.Federation.TrustedCAs)
 	if err != nil {
 		return nil, err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a machine without any: then only the configured ones count
 	}
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("%s holds no PEM certificate", c.Federation.TrustedCAs)

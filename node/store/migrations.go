@@ -77,10 +77,14 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 			return fmt.Errorf("store: %w", err)
 		}
 	}
-	if err := checkTables(ctx, db, d, steps); err != nil {
+	have, err := checkTables(ctx, db, d, steps)
+	if err != nil {
 		return err
 	}
-	for _, step := range steps {
+	if have > len(steps) {
+		return &SchemaError{Stored: have, Known: len(steps)}
+	}
+	for _, step := range steps[have:] {
 		have, err := step.apply(ctx, db, d)
 		if err != nil {
 			return fmt.Errorf("store: migration to schema version %d: %w", step.version, err)
@@ -94,13 +98,13 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 
 // checkTables refuses a database that is to be brought up to date and has not what its schema version promises: builds from
 // before a release numbered their steps otherwise. To build on it would spoil it.
-func checkTables(ctx context.Context, db *sql.DB, d Dialect, steps []migration) error {
-	var have int
+// have is that version.
+func checkTables(ctx context.Context, db *sql.DB, d Dialect, steps []migration) (have int, err error) {
 	if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&have); err != nil {
-		return fmt.Errorf("store: reading the schema version: %w", err)
+		return 0, fmt.Errorf("store: reading the schema version: %w", err)
 	}
 	if have >= len(steps) {
-		return nil
+		return have, nil
 	}
 	for _, step := range steps[:have] {
 		for _, statement := range step.statements {
@@ -112,13 +116,13 @@ func checkTables(ctx context.Context, db *sql.DB, d Dialect, steps []migration) 
 			switch {
 			case err == nil:
 			case ctx.Err() != nil || d.Classify(err) != OtherError: // it tells nothing of the table: nobody is to restore a backup for it
-				return fmt.Errorf("store: looking for the table %s: %w", table[1], err)
+				return 0, fmt.Errorf("store: looking for the table %s: %w", table[1], err)
 			default:
-				return &UnfinishedSchemaError{Stored: have, Table: table[1], cause: err}
+				return 0, &UnfinishedSchemaError{Stored: have, Table: table[1], cause: err}
 			}
 		}
 	}
-	return nil
+	return have, nil
 }
 
 var createdTable = regexp.MustCompile(`^CREATE TABLE (\w+)`)
