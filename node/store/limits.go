@@ -53,7 +53,7 @@ const (
 	tailLength = 16384
 	sweepRows  = 1000
 	// sweepShares is into how many shares they are split at most, each some ms of work: a share writes the upper pages of the indexes, and the
-	// pages at its ends, once more. With a share in each transaction these were a third of a busy server's log.
+	// pages at its ends, once more. With a share in each transaction these were a sixth of a busy server's log.
 	sweepShares = 32
 	// citedOutliers is how many outliers a commit may have before they are left out of citations: the state of a room that
 	// was joined would be a third longer to write, for questions that may never be asked.
