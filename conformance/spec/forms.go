@@ -22,13 +22,13 @@ func ReadForms(text []byte) (*Forms, error) {
 	return &f, nil
 }
 
-// commonErrors are those that any operation may answer, also where its definition doesn't name them.
+// commonErrors are those that any operation may answer, or that stand in the text alone, not in the definition.
 //
 // spec:client-server-api#common-error-codes
 var commonErrors = map[int][]string{
 	http.StatusBadRequest:            {"M_NOT_JSON", "M_BAD_JSON", "M_MISSING_PARAM", "M_INVALID_PARAM", "M_UNKNOWN", "M_WEAK_PASSWORD"},
 	http.StatusUnauthorized:          {"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_LOCKED"},
-	http.StatusForbidden:             {"M_FORBIDDEN", "M_USER_SUSPENDED"},
+	http.StatusForbidden:             {"M_FORBIDDEN", "M_USER_SUSPENDED", "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"},
 	http.StatusNotFound:              {"M_NOT_FOUND", "M_UNRECOGNIZED"},
 	http.StatusMethodNotAllowed:      {"M_UNRECOGNIZED"},
 	http.StatusRequestEntityTooLarge: {"M_TOO_LARGE"},

@@ -64,7 +64,7 @@ func (a *API) setRoomAccountData(r *request) (any, error) {
 
 func (a *API) putAccountData(r *request, room id.RoomID) (any, error) {
 	typ := r.PathValue("type")
-	if room == "" && typ == "m.push_rules" || typ == "m.fully_read" {
+	if typ == "m.push_rules" || typ == "m.fully_read" {
 		return nil, &federation.Error{Status: http.StatusMethodNotAllowed, Code: "M_BAD_JSON",
 			Message: typ + " is the server's; it has an endpoint of its own"}
 	}

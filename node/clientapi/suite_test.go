@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	. "github.com/onsi/gomega"
 	"golang.org/x/crypto/ed25519"
 
+	"hanse/conformance/spec"
 	"hanse/federation"
 	"hanse/federation/client"
 	"hanse/federation/id"
@@ -292,9 +295,35 @@ func (p *person) do(method, path string, body any) answered {
 	if method != "OPTIONS" && method != "HEAD" {
 		Expect(response.Header.Get("Content-Type")).To(Equal("application/json"), a.raw)
 		Expect(json.Unmarshal(raw, &a.body)).To(Succeed(), a.raw)
+		if !slices.ContainsFunc(onPurpose, func(part string) bool { return strings.Contains(path, part) }) {
+			Expect(definitions().Check(method, path, a.status, raw)).To(Succeed(), a.raw)
+		}
 	}
 	return a
 }
+
+// onPurpose are parts of the requests whose answers have another form than the specification gives them.
+var onPurpose = []string{
+	"/voip/turnServer",             // {} where there is no TURN server
+	"/requestToken",                // M_THREEPID_MEDIUM_NOT_SUPPORTED, which only some of them are defined to answer: doc/client-api.md
+	"/room_keys/version",           // auth_data is whatever clients keep there
+	"org.matrix.msc4140.delay",     // a delay_id, as the event is not sent yet
+	"/events?",                     // has typing, receipts and presence among the events of rooms
+	"event_fields", "event_format", // the client asks for another form
+}
+
+// definitions are the specification's forms of answers, against which every answer of these tests is held.
+var definitions = sync.OnceValue(func() *spec.Forms {
+	text, err := os.ReadFile("../../conformance/spec/testdata/client.json")
+	if err != nil {
+		panic(err)
+	}
+	all, err := spec.ReadForms(text)
+	if err != nil {
+		panic(err)
+	}
+	return all
+})
 
 // refused expects an error of that status and code, with a message for people.
 func refused(a answered, status int, code string) {

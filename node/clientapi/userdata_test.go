@@ -120,6 +120,7 @@ var _ = Describe("account data", func() {
 		refused(alice.put(global, "x"), 400, "M_NOT_JSON")
 		refused(alice.put(global, obj{"x": strings.Repeat("x", 1<<20)}), 413, "M_TOO_LARGE")
 		refused(alice.put("/user/"+esc(alice.id)+"/account_data/m.push_rules", obj{}), 405, "M_BAD_JSON")
+		refused(alice.put("/user/"+esc(alice.id)+"/rooms/"+esc(room)+"/account_data/m.push_rules", obj{}), 405, "M_BAD_JSON")
 		refused(alice.put("/user/"+esc(alice.id)+"/rooms/"+esc(room)+"/account_data/m.fully_read", obj{}), 405, "M_BAD_JSON")
 		refused(alice.put("/user/"+esc(alice.id)+"/rooms/nonsense/account_data/x", obj{}), 400, "M_INVALID_PARAM")
 		fine(alice.get("/user/"+esc(alice.id)+"/account_data/m.push_rules"), "global")
