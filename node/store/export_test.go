@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"hanse/federation/id"
 )
@@ -70,3 +72,10 @@ const LoadTail = loadTail
 
 // LocalJoined is the statement that reads who of ours is in a room.
 const LocalJoined = localJoined
+
+// ReadingStatements are the texts of what readers have asked so far.
+func (s *Store) ReadingStatements() []string {
+	s.read.mu.RLock()
+	defer s.read.mu.RUnlock()
+	return slices.Collect(maps.Keys(s.read.stmts))
+}

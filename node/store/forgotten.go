@@ -162,17 +162,19 @@ func (s *Store) remind(ctx context.Context, server id.ServerName, users int) err
 	})
 }
 
+// unreminded goes through the devices, which only users of ours have: of their memberships there is no order without everybody's.
+const unreminded = `SELECT user_id, MIN(device_id) FROM devices AS d
+	WHERE user_id > (SELECT told FROM outbox_forgotten WHERE destination = $1)
+	AND EXISTS (SELECT 1 FROM members AS m JOIN room_servers ON room_servers.room = m.room
+		WHERE m.user_id = d.user_id AND membership = 'join' AND server = $1 AND joined > 0)
+	AND NOT EXISTS (SELECT 1 FROM outbox_kept WHERE destination = $1 AND subject = $2 || d.user_id)
+	GROUP BY user_id ORDER BY user_id LIMIT $3`
+
 // unreminded are the next users of whom a server is to be told, each with one of the devices: those who share a room with it,
 // and of whom nothing is kept for it anyway.
 func (t *writeTx) unreminded(server id.ServerName, limit int) (map[id.UserID]string, error) {
 	devices := map[id.UserID]string{}
-	err := t.each(`SELECT user_id, (SELECT device_id FROM devices WHERE devices.user_id = m.user_id ORDER BY device_id LIMIT 1) FROM members AS m
-		JOIN room_servers ON room_servers.room = m.room
-		WHERE local = 1 AND membership = 'join' AND server = $1 AND joined > 0
-		AND m.user_id > (SELECT told FROM outbox_forgotten WHERE destination = $1)
-		AND EXISTS (SELECT 1 FROM devices WHERE devices.user_id = m.user_id)
-		AND NOT EXISTS (SELECT 1 FROM outbox_kept WHERE destination = $1 AND subject = $2 || m.user_id)
-		GROUP BY m.user_id ORDER BY m.user_id LIMIT $3`, []any{string(server), deviceSubject(""), limit}, func(rows *sql.Rows) error {
+	err := t.each(unreminded, []any{string(server), deviceSubject(""), limit}, func(rows *sql.Rows) error {
 		var user id.UserID
 		var device []byte
 		err := rows.Scan(&user, &device)

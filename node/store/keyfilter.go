@@ -69,10 +69,11 @@ func (f *keyFilter) add(key twoHashes) {
 
 // read makes the filter from the tables. One with too many keys goes without.
 func (f *keyFilter) read(ctx context.Context) error {
-	rows := 0
+	rows := 0 // not counted further than they may be
 	for _, c := range f.columns {
 		var some int
-		if err := f.store.read.row(ctx, "SELECT COUNT(*) FROM "+c.table, nil, &some); err != nil {
+		query := fmt.Sprintf("SELECT COUNT(*) FROM (SELECT %[1]s FROM %[2]s WHERE %[1]s > $1 LIMIT $2) AS keys", c.column, c.table)
+		if err := f.store.read.row(ctx, query, []any{c.before, filterMost + 1 - rows}, &some); err != nil {
 			return err
 		}
 		rows += some

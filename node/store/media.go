@@ -117,7 +117,7 @@ func (s *Store) AddMedia(ctx context.Context, m Media, quota MediaQuota) error {
 func (s *Store) CreateMedia(ctx context.Context, m Media, quota MediaQuota) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
 		var waiting int
-		_, err := t.found("SELECT COUNT(*) FROM media WHERE user_id = $1 AND expires > $2", []any{string(m.User), millis(m.Created)}, &waiting)
+		_, err := t.found("SELECT COUNT(*) FROM media WHERE user_id = $1 AND expires > $2 AND expires > 0", []any{string(m.User), millis(m.Created)}, &waiting)
 		if err != nil {
 			return err
 		}

@@ -143,7 +143,8 @@ func (s *Store) Members(ctx context.Context, r id.RoomID, f MemberFilter) ([]Mem
 		where(" AND membership <> $%d", f.NotMembership)
 	}
 	if f.Local {
-		query += " AND local = 1"
+		// By the index: as a condition of its own SQLite goes through all members, as they are in order then.
+		query += " AND user_id IN (SELECT user_id FROM members WHERE room = $1 AND local = 1)"
 	}
 	query += " ORDER BY user_id"
 	if f.Limit > 0 {

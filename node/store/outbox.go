@@ -366,13 +366,15 @@ func (o *outbox) cut(upto Position) {
 	}
 }
 
+// forgetSets deletes the sets that no row of the log has. With NOT EXISTS SQLite would go through the log for each.
+const forgetSets = "DELETE FROM outbox_destinations WHERE destinations NOT IN (SELECT destinations FROM outbox_log)"
+
 // tidy deletes rows that went out everywhere, sets that no row has, and cursors that say nothing any more.
 func (o *outbox) tidy(t *writeTx) error {
 	if err := o.trim(t, 1); err != nil {
 		return err
 	}
-	_, err := t.exec(`DELETE FROM outbox_destinations WHERE NOT EXISTS (SELECT 1 FROM outbox_log
-		WHERE outbox_log.destinations = outbox_destinations.destinations)`)
+	_, err := t.exec(forgetSets)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"hanse/federation/id"
 )
@@ -75,7 +77,9 @@ func (s *Store) Receipts(ctx context.Context, r id.RoomID, after, upto Position)
 
 // UserReceipts reads one user's receipts in a room.
 func (s *Store) UserReceipts(ctx context.Context, r id.RoomID, user id.UserID) ([]Receipt, error) {
-	return s.eachReceipt(ctx, r, "user_id = $2 ORDER BY position", string(user))
+	all, err := s.eachReceipt(ctx, r, "user_id = $2", string(user)) // in this order SQLite would go through all of the room's
+	slices.SortFunc(all, func(a, b Receipt) int { return cmp.Compare(a.Position, b.Position) })
+	return all, err
 }
 
 // RoomsWithReceipts tells which of the rooms got receipts in (after, upto].

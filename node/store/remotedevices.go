@@ -374,10 +374,11 @@ func (s *Store) StaleDevices(ctx context.Context, now time.Time, after id.UserID
 // room with one of ours ever since the list was fetched, so that its server told of every change.
 func (s *Store) RemoteDevices(ctx context.Context, users []id.UserID) (map[id.UserID]*RemoteDevices, error) {
 	lists := map[id.UserID]*RemoteDevices{}
+	// The sum keeps SQLite from going by members_since, through others' members too.
 	err := list(`SELECT user_id, stream FROM remote_device_lists AS l WHERE stale = 0 AND user_id IN (%s) AND EXISTS (
 		SELECT 1 FROM members AS r JOIN members AS m ON m.room = r.room WHERE r.user_id = l.user_id
 		AND r.membership = 'join' AND r.since <= l.fetched
-		AND m.local = 1 AND m.membership = 'join' AND m.since <= l.fetched)`, nil, users, func(query string, args []any) error {
+		AND m.local = 1 AND m.membership = 'join' AND m.since + 0 <= l.fetched)`, nil, users, func(query string, args []any) error {
 		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 			d := &RemoteDevices{Devices: map[string]json.RawMessage{}}
 			err := rows.Scan(&d.User, &d.Stream)
@@ -466,8 +467,9 @@ func (s *Store) RoomsWithUs(ctx context.Context, users []id.UserID) (map[id.User
 // Sharing are those of the others who share a joined room with the user.
 func (s *Store) Sharing(ctx context.Context, user id.UserID, others []id.UserID) (map[id.UserID]bool, error) {
 	sharing := map[id.UserID]bool{}
-	return sharing, list(`SELECT DISTINCT a.user_id FROM members AS a JOIN members AS b ON b.room = a.room
-		WHERE b.user_id = $1 AND a.membership = 'join' AND b.membership = 'join' AND a.user_id IN (%s)`,
+	// Written as a join, SQLite looks for each of the others in each of the user's rooms.
+	return sharing, list(`SELECT a.user_id FROM members AS a WHERE a.membership = 'join' AND a.user_id IN (%s) AND EXISTS (
+		SELECT 1 FROM members AS b WHERE b.room = a.room AND b.user_id = $1 AND b.membership = 'join')`,
 		[]any{string(user)}, others, func(query string, args []any) error {
 			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 				var other id.UserID

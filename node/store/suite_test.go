@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +117,8 @@ func (f *fixture) plan(ctx context.Context, query string) (steps []string) {
 		Expect(conn.ExecContext(ctx, "SET enable_seqscan = off")).Error().NotTo(HaveOccurred()) // it is cheaper in a small table
 		explain, column = "EXPLAIN ", 0
 	}
-	rows := must(conn.QueryContext(ctx, explain+query))
+	nothing := make([]any, parameters(query))
+	rows := must(conn.QueryContext(ctx, explain+query, nothing...))
 	defer rows.Close() //nolint:errcheck // a test
 	for rows.Next() {
 		columns := make([]any, len(must(rows.Columns())))
@@ -127,6 +130,14 @@ func (f *fixture) plan(ctx context.Context, query string) (steps []string) {
 	}
 	Expect(rows.Err()).NotTo(HaveOccurred())
 	return steps
+}
+
+// parameters is how many values a statement takes.
+func parameters(query string) (count int) {
+	for _, name := range regexp.MustCompile(`\$\d+`).FindAllString(query, -1) {
+		count = max(count, must(strconv.Atoi(name[1:])))
+	}
+	return max(count, strings.Count(query, "?"))
 }
 
 // onEach puts the specs of body on each database.
@@ -171,6 +182,7 @@ func (f *fixture) stop() {
 	GinkgoHelper()
 	f.cancel()
 	Expect(<-f.ended).To(Succeed())
+	noteStatements(f.Store, f.dialect)
 	Expect(f.Close()).To(Succeed())
 }
 
