@@ -296,7 +296,7 @@ func (p *person) do(method, path string, body any) answered {
 		Expect(response.Header.Get("Content-Type")).To(Equal("application/json"), a.raw)
 		Expect(json.Unmarshal(raw, &a.body)).To(Succeed(), a.raw)
 		if !slices.ContainsFunc(onPurpose, func(part string) bool { return strings.Contains(path, part) }) {
-			Expect(definitions().Check(method, path, a.status, raw)).To(Succeed(), a.raw)
+			Expect(definitions().Check(method, r.URL.EscapedPath(), a.status, raw)).To(Succeed(), a.raw)
 		}
 	}
 	return a
