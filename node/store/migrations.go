@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"hanse/federation/id"
 )
@@ -64,8 +66,9 @@ func withoutComments(text string) string {
 	return b.String()
 }
 
-// migrate brings the database to the newest schema, each step in a transaction of its own.
-func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
+// migrate brings the database to the newest schema, each step in a transaction of its own. The log says so of one that isn't new: with
+// much in it that takes long.
+func migrate(ctx context.Context, db *sql.DB, d Dialect, log *slog.Logger) error {
 	steps, err := migrations(d)
 	if err != nil {
 		return err
@@ -84,6 +87,10 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 	if have > len(steps) {
 		return &SchemaError{Stored: have, Known: len(steps)}
 	}
+	began, upgrade := time.Now(), have > 0 && have < len(steps)
+	if upgrade {
+		log.Info("the database's schema is being brought up to date", "from", have, "to", len(steps))
+	}
 	for _, step := range steps[have:] {
 		have, err := step.apply(ctx, db, d)
 		if err != nil {
@@ -92,6 +99,9 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 		if have > len(steps) {
 			return &SchemaError{Stored: have, Known: len(steps)}
 		}
+	}
+	if upgrade {
+		log.Info("the database's schema is up to date", "took", time.Since(began))
 	}
 	return nil
 }

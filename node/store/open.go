@@ -55,7 +55,7 @@ func orDefault(n, standard int) int {
 
 // start makes the database ready and reads what is kept in memory.
 func (s *Store) start(ctx context.Context, leap bool) error {
-	if err := migrate(ctx, s.commit.db, s.dialect); err != nil {
+	if err := migrate(ctx, s.commit.db, s.dialect, s.log); err != nil {
 		return err
 	}
 	if err := checkServerName(ctx, s.commit.db, s.self); err != nil {

@@ -233,3 +233,29 @@ var _ = Describe("Migrations whose process is killed", func() {
 		})
 	}
 })
+
+var _ = Describe("The log of a start", func() {
+	for _, kind := range databases() {
+		It("tells of migrations before and after, and of none where there are none, on "+kind.name, func(ctx SpecContext) {
+			var log logged
+			db := &fixture{dialect: must(kind.fresh(ctx, GinkgoT().TempDir())), log: log.logger()}
+			db.start()
+			db.stop()
+			Expect(log.String()).NotTo(ContainSubstring("schema"), "the database is new")
+
+			db.dialect = must(kind.fresh(ctx, GinkgoT().TempDir()))
+			old := writerOf(ctx, db.dialect)
+			ofSchema(ctx, old, db.dialect, firstRelease)
+			Expect(old.Close()).To(Succeed())
+			for range 2 { // the second finds it up to date
+				db.start()
+				db.stop()
+				newest := len(must(filepath.Glob("migrations/*.sql")))
+				Expect(regexp.MustCompile(`the database's schema .*`).FindAllString(log.String(), -1)).To(HaveExactElements(
+					Equal(fmt.Sprintf(`the database's schema is being brought up to date" from=%d to=%d`, firstRelease, newest)),
+					MatchRegexp(`schema is up to date" took=\d`),
+				))
+			}
+		})
+	}
+})
