@@ -61,13 +61,13 @@ func (r *Rooms) ServerTimestampToEvent(ctx context.Context, origin id.ServerName
 		return federation.TimestampResponse{}, err
 	}
 	d := dating{r: r, req: req, pages: datePages, visible: func(ctx context.Context, rows []store.EventRow) ([]store.EventRow, error) {
-		shown, err := r.shownToServer(ctx, origin, rows)
+		hidden, err := r.hiddenFrom(ctx, origin, rows)
 		if err != nil {
 			return nil, err
 		}
 		var kept []store.EventRow
 		for i, row := range rows {
-			if !shown[i].IsRedacted() || row.RedactedBy != "" {
+			if !hidden[i] {
 				kept = append(kept, row)
 			}
 		}

@@ -189,24 +189,39 @@ func MaySee(e *event.Event, user id.UserID, visible, member *event.Event, joined
 	return false
 }
 
-// shownToServer gives the events of one room as a server in it may see them: redacted where none of its users was there
-// when only those who were there may see them, and what was said by who wants to be forgotten. A server that has seen that
-// before has it anyway. State comes whole: it is part of later states, as /state gives them to each server in the room, and a server
-// that has a part of it redacted, as Synapse gives it, has another state than we do: no access control list, no encryption.
+// shownToServer gives the events of one room as a server in it may have them: messages are redacted where hiddenFrom says so. State comes
+// whole. The specification says nothing of visibility between servers, and /state, /state_ids and the answer to a join give the same events
+// whole to each server in the room, whose users see by their own memberships what of it they may. Synapse redacts state here like messages;
+// who builds on that has another state than we do: no access control list, no encryption.
+//
+// spec:server-server-api#backfilling-and-retrieving-missing-events
 func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []store.EventRow) ([]*event.Event, error) {
-	known := make(map[roomstate.Hash]bool) // by state: events in a row often share it
-	told, err := r.saidToBeIn(ctx, server, rows)
+	hidden, err := r.hiddenFrom(ctx, server, rows)
 	if err != nil {
 		return nil, err
 	}
 	events := make([]*event.Event, len(rows))
 	for i, row := range rows {
 		events[i] = row.Event
-		if row.Event.IsState() {
-			continue
-		}
-		if _, erased := r.store.Erased(row.Event.Sender()); erased {
+		if hidden[i] && !row.Event.IsState() {
 			events[i] = row.Event.Redacted()
+		}
+	}
+	return events, nil
+}
+
+// hiddenFrom tells which events of one room the users of a server in it may not see: those made when none of them was there and only those
+// who were there may see them, and what was said by who wants to be forgotten. A server that has seen that before has it anyway.
+func (r *Rooms) hiddenFrom(ctx context.Context, server id.ServerName, rows []store.EventRow) ([]bool, error) {
+	known := make(map[roomstate.Hash]bool) // by state: events in a row often share it
+	told, err := r.saidToBeIn(ctx, server, rows)
+	if err != nil {
+		return nil, err
+	}
+	hidden := make([]bool, len(rows))
+	for i, row := range rows {
+		if _, erased := r.store.Erased(row.Event.Sender()); erased && !row.Event.IsState() {
+			hidden[i] = true
 			continue
 		}
 		state, ok, err := r.store.StateAfter(ctx, row.Event.ID())
@@ -214,7 +229,7 @@ func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []
 			return nil, err
 		}
 		if !ok {
-			events[i] = row.Event.Redacted()
+			hidden[i] = true
 			continue
 		}
 		sees, asked := known[state.Hash()]
@@ -224,11 +239,9 @@ func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []
 			}
 			known[state.Hash()] = sees
 		}
-		if !sees {
-			events[i] = row.Event.Redacted()
-		}
+		hidden[i] = !sees
 	}
-	return events, nil
+	return hidden, nil
 }
 
 // saidToBeIn tells whether a server is said to have been in the room of the events since before we were, whose state isn't whole yet: its users
