@@ -132,8 +132,10 @@ var _ = Describe("end-to-end encryption", func() {
 			maps.Copy(incomplete, part)
 			refused(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, incomplete), 400, "M_BAD_JSON")
 		}
-		wrong := alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version=9", session)
+		refused(alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version=9", session), 404, "M_NOT_FOUND")
+		newer := fine(alice.post("/room_keys/version", obj{"algorithm": "a", "auth_data": obj{}})).text("version")
+		wrong := alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, session)
 		refused(wrong, 403, "M_WRONG_ROOM_KEYS_VERSION")
-		Expect(wrong.text("current_version")).To(Equal(version))
+		Expect(wrong.text("current_version")).To(Equal(newer))
 	})
 })

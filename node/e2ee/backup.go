@@ -99,7 +99,7 @@ func (e *E2EE) BackedUp(ctx context.Context, user id.UserID, version, room, sess
 	return e.store.BackedUp(ctx, user, b.Version, room, session)
 }
 
-// BackUp stores keys in the newest version and returns it; M_WRONG_ROOM_KEYS_VERSION for an older one.
+// BackUp stores keys in the newest version and returns it; M_WRONG_ROOM_KEYS_VERSION for an older one, M_NOT_FOUND for one that isn't there.
 func (e *E2EE) BackUp(ctx context.Context, user id.UserID, version string, keys []BackedUp) (Backup, error) {
 	number, err := backupNumber(version)
 	if err != nil {
@@ -110,6 +110,9 @@ func (e *E2EE) BackUp(ctx context.Context, user id.UserID, version string, keys 
 		return Backup{}, err
 	}
 	if newest.Version != number {
+		if _, err := e.Backup(ctx, user, version); err != nil {
+			return Backup{}, err
+		}
 		refused := federation.NewError(403, "M_WRONG_ROOM_KEYS_VERSION", "this is not the newest backup")
 		refused.CurrentVersion = strconv.FormatInt(newest.Version, 10)
 		return Backup{}, refused
