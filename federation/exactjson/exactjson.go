@@ -33,72 +33,63 @@ func Unmarshal(data []byte, into any) error {
 		return json.Unmarshal(data, into) // which says what is wrong
 	}
 	r := reader{text: data}
-	r.value(t, 0)
+	if t = within(t); t != nil {
+		r.value(t, 0)
+	}
 	if r.deep {
 		return errors.New("the JSON is nested too deep")
 	}
-	if len(r.hidden) > 0 {
-		data = bytes.Clone(data)
-	}
-	for _, name := range r.hidden {
-		for i := name.start; i < name.end; i++ {
-			data[i] = ' ' // no field has such a name
-		}
-	}
-	return json.Unmarshal(data, into)
+	return json.Unmarshal(r.text, into)
 }
 
-// reader goes through a text beside the type that it is for, and finds the names of members that are not to be read. Text
+// reader goes through a text beside the type that it is for, and hides the names of members that are not to be read. Text
 // that is no JSON ends it somewhere: encoding/json will say so.
 type reader struct {
 	text   []byte
 	at     int
-	hidden []place // the names that must not be read
-	deep   bool    // something is nested deeper than maxNesting
+	copied bool // text is a copy, in which names are hidden
+	deep   bool // something is nested deeper than maxNesting
+
+	many    bool        // there may be many of a struct
+	structs []structure // then, those met: reflect is slow
+}
+
+// structure is a struct type and its fields.
+type structure struct {
+	typ    reflect.Type
+	fields []field
+}
+
+// field is a field of a struct, by its name in JSON; typ is [within] it.
+type field struct {
+	name string
+	typ  reflect.Type
 }
 
 // place is where a name stands in the text, without its quotes; 0, 0: nowhere.
 type place struct{ start, end int }
 
-// field is a field of a struct, by its name in JSON.
-type field struct {
-	name string
-	typ  reflect.Type
-	last place // where its name was last, in the object at hand
-}
-
 // usualFields is how many fields a struct may have for which the stack has room.
-const usualFields = 16
+const usualFields = 24
 
-// value passes over a value that is for a type; nil: for none of interest.
-func (r *reader) value(t reflect.Type, nesting int) {
-	r.space()
-	if r.at == len(r.text) {
-		return
-	}
-	opening := r.text[r.at]
-	if opening != '{' && opening != '[' {
-		r.scalar()
-		return
-	}
-	for t != nil && t.Kind() == reflect.Pointer && !readsItself(t) {
+// within is the type behind pointers in which there can be fields with names; nil if there are none, or if encoding/json leaves the
+// text to the type.
+func within(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer && !readsItself(t) {
 		t = t.Elem()
 	}
-	switch {
-	case t == nil || readsItself(reflect.PointerTo(t)):
-		r.nested()
-	case nesting == maxNesting:
-		r.deep, r.at = true, len(r.text)
-	case opening == '{' && t.Kind() == reflect.Struct:
-		var room [usualFields]field
-		r.object(collect(room[:0], t), nil, nesting+1)
-	case opening == '{' && t.Kind() == reflect.Map && holdsNames(t.Elem()):
-		r.object(nil, t.Elem(), nesting+1)
-	case opening == '[' && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && holdsNames(t.Elem()):
-		r.array(t.Elem(), nesting+1)
-	default:
-		r.nested()
+	if readsItself(reflect.PointerTo(t)) {
+		return nil
 	}
+	switch t.Kind() {
+	case reflect.Struct:
+		return t
+	case reflect.Map, reflect.Slice, reflect.Array:
+		if holdsNames(t.Elem()) {
+			return t
+		}
+	}
+	return nil
 }
 
 // readsItself tells whether encoding/json leaves a type's text to the type.
@@ -106,17 +97,50 @@ func readsItself(t reflect.Type) bool {
 	return t.Implements(reflect.TypeFor[json.Unmarshaler]()) || t.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// holdsNames tells whether there can be fields in a value of a type.
+// holdsNames tells whether there can be fields in an element, without looking at what it has for elements.
 func holdsNames(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Struct, reflect.Map, reflect.Slice, reflect.Array, reflect.Pointer:
-		return true
+		return !readsItself(reflect.PointerTo(t))
 	}
 	return false
 }
 
-// object passes over an object: for a struct of those fields or, if each is given, for a map of each.
+// value passes over a value that is for a type, as [within] gives it.
+func (r *reader) value(t reflect.Type, nesting int) {
+	r.space()
+	if r.at == len(r.text) {
+		return
+	}
+	opening := r.text[r.at]
+	switch {
+	case opening != '{' && opening != '[':
+		r.scalar()
+	case t == nil:
+		r.nested()
+	case nesting == maxNesting:
+		r.deep, r.at = true, len(r.text)
+	case opening == '{' && t.Kind() == reflect.Struct:
+		var room [usualFields]field
+		r.object(r.fieldsOf(t, room[:0]), nil, nesting+1)
+	case opening == '{' && t.Kind() == reflect.Map:
+		r.many = true
+		r.object(nil, within(t.Elem()), nesting+1)
+	case opening == '[' && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array):
+		r.many = true
+		r.array(within(t.Elem()), nesting+1)
+	default:
+		r.nested()
+	}
+}
+
+// object passes over an object: for a struct of those fields or, if there are none, with values for each.
 func (r *reader) object(fields []field, each reflect.Type, nesting int) {
+	var room [usualFields]place
+	last := room[:] // where the name of each field was last
+	if len(fields) > len(last) {
+		last = make([]place, len(fields))
+	}
 	for r.at++; r.next('}'); {
 		start := r.at + 1
 		if r.text[r.at] != '"' {
@@ -131,15 +155,16 @@ func (r *reader) object(fields []field, each reflect.Type, nesting int) {
 		}
 		r.at++
 		typ := each
-		if each == nil {
-			typ = r.member(fields, name)
+		if len(fields) > 0 {
+			typ = r.member(fields, last, name)
 		}
 		r.value(typ, nesting)
 	}
 }
 
-// member is the type of the field that a name is of; nil if it is of none.
-func (r *reader) member(fields []field, name place) reflect.Type {
+// member is the type of the field that a name is of, nil if it is of none. A name that is almost a field's is hidden, and so is the
+// last one of the same field.
+func (r *reader) member(fields []field, last []place, name place) reflect.Type {
 	key := r.text[name.start:name.end]
 	if bytes.IndexByte(key, '\\') >= 0 {
 		var text string
@@ -150,20 +175,46 @@ func (r *reader) member(fields []field, name place) reflect.Type {
 	}
 	for i := range fields {
 		if string(key) == fields[i].name {
-			if before := fields[i].last; before.end > 0 {
-				r.hidden = append(r.hidden, before)
+			if last[i].end > 0 {
+				r.hide(last[i])
+				r.many = true
 			}
-			fields[i].last = name
+			last[i] = name
 			return fields[i].typ
 		}
 	}
 	for i := range fields {
 		if strings.EqualFold(string(key), fields[i].name) {
-			r.hidden = append(r.hidden, name)
+			r.hide(name)
 			break
 		}
 	}
 	return nil
+}
+
+// hide makes a name one that no field has.
+func (r *reader) hide(name place) {
+	if !r.copied {
+		r.text, r.copied = bytes.Clone(r.text), true
+	}
+	for i := name.start; i < name.end; i++ {
+		r.text[i] = ' '
+	}
+}
+
+// fieldsOf are the fields of a struct; where there is one of it they are put into room, if they have room there.
+func (r *reader) fieldsOf(t reflect.Type, room []field) []field {
+	if !r.many {
+		return collect(room, t)
+	}
+	for i := range r.structs {
+		if r.structs[i].typ == t {
+			return r.structs[i].fields
+		}
+	}
+	fields := collect(nil, t)
+	r.structs = append(r.structs, structure{t, fields})
+	return fields
 }
 
 // collect appends the fields of a struct, then those of the structs embedded in it, which count if their names aren't there yet.
@@ -186,7 +237,7 @@ func collect(fields []field, t reflect.Type) []field {
 					name = f.Name
 				}
 				if !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
-					fields = append(fields, field{name: name, typ: f.Type})
+					fields = append(fields, field{name, within(f.Type)})
 				}
 			}
 		}
@@ -244,16 +295,23 @@ func (r *reader) scalar() {
 
 // string passes over a string.
 func (r *reader) string() {
-	for r.at++; r.at < len(r.text); r.at++ {
-		switch r.text[r.at] {
-		case '\\':
-			r.at++
-		case '"':
-			r.at++
+	for begin := r.at + 1; ; {
+		length := bytes.IndexByte(r.text[begin:], '"')
+		if length < 0 {
+			r.at = len(r.text)
+			return
+		}
+		end := begin + length
+		escapes := 0
+		for end-escapes > begin && r.text[end-escapes-1] == '\\' {
+			escapes++
+		}
+		begin = end + 1
+		if escapes%2 == 0 {
+			r.at = begin
 			return
 		}
 	}
-	r.at = len(r.text)
 }
 
 // nested passes over an object or an array in which nothing is of interest.

@@ -76,6 +76,11 @@ var same = []struct{ text, as string }{
 	{`{"ignored":{"kind":"x","Kind":[{}]},"also":"\"}","kind":"a"}`, `{"kind":"a"}`},
 	{`{"Hidden":"x","hidden":"y","Skipped":"z","-":"z"}`, `{}`},
 	{`{"":"x","kind":"a"}`, `{"kind":"a"}`},
+	{`{"ignored":"\\","Kind":"x","also":"\\\"","KIND":"x","kind":"\"\\"}`, `{"kind":"\"\\"}`},
+	// The same struct again and again, and in itself.
+	{`{"one":{"kind":"a"},"far":{"kind":"b","Kind":"c"},"list":[{"kind":"d"},{"kind":"e","KIND":1,"size":6}],"one":{"Size":7,"kind":"f"}}`,
+		`{"far":{"kind":"b"},"list":[{"kind":"d"},{"kind":"e","size":6}],"one":{"kind":"f"}}`},
+	{`{"deep":{"a":[[{"kind":"a"}],[{"kind":"b","kind":"c"}]],"a":[[{"Kind":"d","size":2}]]}}`, `{"deep":{"a":[[{"size":2}]]}}`},
 	{`null`, `null`},
 	// Of the wrong kind: as encoding/json.
 	{`[]`, `[]`}, {`"a"`, `"a"`}, {`{"one":[]}`, `{"one":[]}`}, {`{"list":{}}`, `{"list":{}}`}, {`{"size":1.0}`, `{"size":1.0}`},
