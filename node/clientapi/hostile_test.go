@@ -27,6 +27,7 @@ var _ = Describe("every route", func() {
 		w := newWorld(nil)
 		alice := w.register("alice")
 		alice.room(obj{"room_alias_name": "tea"})
+		alice.anyForm = true
 		for pattern, methods := range table(w.api.routes()) {
 			for method := range methods {
 				if strings.Contains(pattern, "/logout") {

@@ -231,6 +231,8 @@ type person struct {
 	id     string
 	token  string
 	device string
+
+	anyForm bool // the forms of answers aren't checked: nonsense that was stored comes back as it is
 }
 
 func (w *world) nobody() *person { return &person{w: w} }
@@ -295,7 +297,7 @@ func (p *person) do(method, path string, body any) answered {
 	if method != "OPTIONS" && method != "HEAD" {
 		Expect(response.Header.Get("Content-Type")).To(Equal("application/json"), a.raw)
 		Expect(json.Unmarshal(raw, &a.body)).To(Succeed(), a.raw)
-		if !slices.ContainsFunc(onPurpose, func(part string) bool { return strings.Contains(path, part) }) {
+		if !p.anyForm && !slices.ContainsFunc(onPurpose, func(part string) bool { return strings.Contains(path, part) }) {
 			Expect(definitions().Check(method, r.URL.EscapedPath(), a.status, raw)).To(Succeed(), a.raw)
 		}
 	}
