@@ -83,6 +83,11 @@ func (m *memory) apply(c room.Commit) {
 			}
 		}
 	}
+	for _, e := range c.Filled {
+		stored := m.events[e.ID()]
+		stored.Event = e
+		m.events[e.ID()] = stored
+	}
 	for _, lack := range c.Lacking {
 		m.above[lack.Event] = true
 	}

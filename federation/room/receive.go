@@ -92,10 +92,15 @@ const usualReferences = 6
 // keep everybody out.
 func (s *step) whole(e *event.Event) (*event.Event, error) {
 	stored, ok, err := s.stored(e.ID())
-	if err != nil || !ok || !stored.Outlier || stored.Event.ReferenceHash() != e.ReferenceHash() || e.ContentHashMatches() {
+	if err != nil || !ok || !stored.Outlier || !mends(stored.Event, e) {
 		return e, err
 	}
 	return stored.Event, nil
+}
+
+// mends tells whether an event is whole, and a copy of it came redacted.
+func mends(e, redacted *event.Event) bool {
+	return !redacted.ContentHashMatches() && e.ContentHashMatches() && e.ReferenceHash() == redacted.ReferenceHash()
 }
 
 // known gives the verdict for an event that needs no judging.
@@ -105,6 +110,9 @@ func (s *step) known(e *event.Event, how arrival) (bool, error) {
 		return true, nil
 	}
 	if w := s.m.waiting.byID[e.ID()]; w != nil {
+		if mends(e, w.event) {
+			w.event = e
+		}
 		if how.stage {
 			s.stage(w) // now it was acknowledged
 			w.outside = w.outside && s.fromOutside(e, how.origin)
@@ -117,6 +125,7 @@ func (s *step) known(e *event.Event, how arrival) (bool, error) {
 		return false, err
 	}
 	if ok && !stored.Outlier {
+		s.makeWhole(stored, e)
 		s.verdict(Verdict{EventID: e.ID(), Status: stored.Status, Duplicate: true})
 		if how.stage {
 			s.vouch(e, how.origin)
@@ -124,6 +133,31 @@ func (s *step) known(e *event.Event, how arrival) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// makeWhole has a whole event replace the copy that has its place, if that came redacted: any server in the room may send it so before its own
+// server does, and would take what was said, or an access control list, from others. Its verdict stays, and so must be one that doesn't rest
+// on what was missing.
+func (s *step) makeWhole(stored Stored, e *event.Event) {
+	if stored.Status != Accepted || readByRules(e.Type()) || !mends(e, stored.Event) {
+		return
+	}
+	if decided := s.batch[e.ID()]; decided != nil {
+		decided.Event = e
+		return
+	}
+	stored.Event = e
+	s.read[e.ID()] = stored
+	s.result.Commit.Filled = append(s.result.Commit.Filled, e)
+}
+
+// readByRules tells whether authorisation rules, or redactions, rest on the content of events of a type.
+func readByRules(typ string) bool {
+	switch typ {
+	case typeCreate, typeMember, "m.room.power_levels", "m.room.join_rules", "m.room.third_party_invite", "m.room.redaction":
+		return true
+	}
+	return false
 }
 
 // settle judges an event if all it needs is there, and then those that waited for it; otherwise it waits.

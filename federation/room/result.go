@@ -128,6 +128,7 @@ type Commit struct {
 	RoomID   id.RoomID
 	Rules    *roomversion.Rules
 	Events   []Committed           // parents first
+	Filled   []*event.Event        // whole events that are stored, or are in Events, with a place and redacted: to replace those copies, and nothing else
 	Lacking  []Lack                // what isn't there below refused events that accepted ones stand on
 	Forward  []id.EventID          // all forward extremities after this commit
 	Depth    int64                 // greatest depth among Forward
@@ -169,7 +170,7 @@ type StateChange struct {
 
 // Empty tells that there is nothing to write.
 func (c Commit) Empty() bool {
-	return len(c.Events) == 0 && len(c.Stage) == 0 && len(c.Unstage) == 0 && len(c.Changes) == 0 && !c.Whole
+	return len(c.Events) == 0 && len(c.Stage) == 0 && len(c.Unstage) == 0 && len(c.Changes) == 0 && len(c.Filled) == 0 && !c.Whole
 }
 
 // Committed is an event to be stored. An event may be stored already as an outlier; what is said here then replaces that: the copy

@@ -476,6 +476,9 @@ func (s *scene) show(r room.Result) {
 			s.print("stored %s %s", s.named(c.Event.ID()), strings.Join(marks, " "))
 		}
 	}
+	for _, e := range r.Commit.Filled {
+		s.print("filled %s", s.named(e.ID()))
+	}
 	for _, f := range r.Fetch {
 		switch f.Kind {
 		case room.FetchMissing:

@@ -155,7 +155,7 @@ func (s *step) unstage(e *waiting) {
 	}
 	e.staged = false
 	stage := s.result.Commit.Stage
-	if i := slices.Index(stage, e.event); i >= 0 { // staged in this very step
+	if i := slices.IndexFunc(stage, func(staged *event.Event) bool { return staged.ID() == e.event.ID() }); i >= 0 { // staged in this very step
 		s.result.Commit.Stage = slices.Delete(stage, i, i+1)
 		return
 	}

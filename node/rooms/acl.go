@@ -95,7 +95,13 @@ func matches(glob, name string) bool {
 // aclCache keeps parsed ACLs by their events: they may hold thousands of globs, and are asked for each transaction.
 type aclCache struct {
 	mu     sync.Mutex
-	parsed map[id.EventID]*acl // guarded by mu; at most maxACLs
+	parsed map[id.EventID]parsedACL // guarded by mu; at most maxACLs
+}
+
+// parsedACL is an ACL and how long the text was that it was read from: of an event that came redacted, the whole one may come later.
+type parsedACL struct {
+	*acl
+	size int
 }
 
 // maxACLs bounds the cache; when it is full it starts anew. A room has one ACL at a time.
@@ -104,14 +110,14 @@ const maxACLs = 1000
 func (c *aclCache) of(e *event.Event) *acl {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a := c.parsed[e.ID()]; a != nil {
-		return a
+	if a, known := c.parsed[e.ID()]; known && a.size >= len(e.Content()) {
+		return a.acl
 	}
 	if c.parsed == nil || len(c.parsed) >= maxACLs {
-		c.parsed = make(map[id.EventID]*acl)
+		c.parsed = make(map[id.EventID]parsedACL)
 	}
 	a := parseACL(e.Content())
-	c.parsed[e.ID()] = a
+	c.parsed[e.ID()] = parsedACL{a, len(e.Content())}
 	return a
 }
 

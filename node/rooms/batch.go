@@ -77,6 +77,7 @@ func (b *batch) add(t *task, result room.Result, opts store.CommitOptions) {
 		return
 	}
 	b.addEvents(c.Events)
+	b.commit.Filled = append(b.commit.Filled, c.Filled...)
 	b.commit.Lacking = append(b.commit.Lacking, c.Lacking...)
 	for _, lack := range c.Lacking {
 		b.referenced[lack.Event] = struct{}{}

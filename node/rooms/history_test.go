@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"hanse/federation"
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/node/rooms"
 	"hanse/node/store"
@@ -211,6 +212,29 @@ var _ = Describe("history", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(raw)).To(ContainSubstring("open"))
 		Expect(bodies(scroll(two, bob, roomID, 50))).To(Equal([]string{"open"}))
+	})
+
+	It("is made whole by its own server where another one gave it redacted before", func() {
+		roomID := one.create(rooms.CreateRequest{})
+		two.join(bob, roomID, one.name)
+		w.cut(two)
+		one.set(alice, roomID, "m.room.server_acl", "", `{"allow":["*"],"deny":["three.test"]}`)
+		list := one.current(roomID, "m.room.server_acl", "")
+		lets := func(server id.ServerName) bool {
+			GinkgoHelper()
+			yes, err := two.rooms.Allowed(ctx, roomID, server)
+			Expect(err).NotTo(HaveOccurred())
+			return yes
+		}
+		_, err := two.rooms.Submit(ctx, "three.test", roomID, []*event.Event{list.Redacted()})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(lets(one.name)).To(BeFalse(), "a list without content lets nobody in")
+		_, err = two.rooms.Submit(ctx, one.name, roomID, []*event.Event{list})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(lets(one.name)).To(BeTrue())
+		Expect(lets("three.test")).To(BeFalse())
+		two.restart()
+		Expect(lets(one.name)).To(BeTrue())
 	})
 
 	It("tells only servers in the room", func() {

@@ -79,7 +79,7 @@ func (w *roomWrite) write(t *writeTx) error {
 			return err
 		}
 	}
-	steps := []func(*writeTx) error{w.writeEvents, w.writePartial, w.writeRoom, w.writeMembers, w.writeStaged, w.writeOptions, w.writeOutbox}
+	steps := []func(*writeTx) error{w.writeEvents, w.writeFilled, w.writePartial, w.writeRoom, w.writeMembers, w.writeStaged, w.writeOptions, w.writeOutbox}
 	for _, step := range steps {
 		if err := step(t); err != nil {
 			return err
@@ -288,6 +288,35 @@ func (w *roomWrite) writePlace(t *writeTx, e room.Committed, entry tailEntry, ke
 		return t.insert(insertRedaction, string(target), string(e.Event.ID()))
 	}
 	return w.store.writeRelation(t, w.ref, e.Event, entry)
+}
+
+// writeFilled replaces copies of events that came redacted. What was found by their place is found by their content too.
+func (w *roomWrite) writeFilled(t *writeTx) error {
+	for _, e := range w.commit.Filled {
+		number, found, err := w.store.tail.numberInTx(t, e.ID())
+		if err != nil || !found {
+			return cmp.Or(err, fmt.Errorf("store: the event %s, which is to be whole, is not stored", e.ID()))
+		}
+		t.then(func() { w.store.events.rows.drop(e.ID()) })
+		if _, err := t.exec("UPDATE events SET json = $1 WHERE number = $2", e.JSON(), int64(number)); err != nil {
+			return err
+		}
+		if err := t.insert(insertSearchPending, int64(number)); err != nil {
+			return err
+		}
+		entry := tailEntry{number: number, eventID: e.ID(), depth: e.Depth()}
+		var place int64
+		shown, err := t.found("SELECT position FROM events WHERE number = $1 AND position <> 0 AND redacted_by IS NULL", []any{int64(number)}, &place)
+		if err != nil {
+			return err
+		}
+		if entry.position = Position(place); shown {
+			if err := w.store.writeRelation(t, w.ref, e, entry); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // writeRoom writes the room's row and, if the state has changed, its history.

@@ -64,4 +64,23 @@ var _ = onEach("what relates to an event", func(db *fixture) {
 			}
 		}
 	})
+
+	It("is found when the whole event comes after a redacted copy, and lasts", func(ctx SpecContext) {
+		say(event.Draft{Type: "m.room.member", StateKey: new(string(bob)), Sender: alice, Content: json.RawMessage(`{"membership":"invite"}`)})
+		a.receive(a.foreign(event.Draft{Type: "m.room.member", StateKey: new(string(bob)), Sender: bob, Content: json.RawMessage(`{"membership":"join"}`)}))
+		whole := a.foreign(relating(bob, store.RelationThread, root))
+		a.receive(whole.Redacted())
+		Expect(must(db.RelatedPage(ctx, a.id(), []id.EventID{root}, "", "", store.End(), store.Backward, 9))).To(BeEmpty())
+		for range 2 {
+			a.receive(whole)
+		}
+		for range 2 {
+			row, _, err := db.Event(ctx, whole.ID())
+			Expect(err).NotTo(HaveOccurred())
+			Expect(row.Event.JSON()).To(MatchJSON(whole.JSON()))
+			Expect(ids(must(db.RelatedPage(ctx, a.id(), []id.EventID{root}, "", "", store.End(), store.Backward, 9)))).To(Equal([]id.EventID{whole.ID()}))
+			Expect(must(db.Threads(ctx, a.id(), store.End(), 9))).To(HaveLen(1))
+			db.restart()
+		}
+	})
 })

@@ -101,6 +101,11 @@ func (s *store) apply(c room.Commit) {
 			}
 		}
 	}
+	for _, e := range c.Filled {
+		filled := s.events[e.ID()]
+		filled.Event = e
+		s.events[e.ID()] = filled
+	}
 	for _, lack := range c.Lacking {
 		s.lacking[lack.Event] = true
 	}
