@@ -25,6 +25,8 @@ const (
 	catchUpRooms = 20_000
 	// catchUpServers is how many servers of a room are asked until one answers.
 	catchUpServers = 3
+	// catchUpUsers is in how many users' names those are asked who refuse: after a restore from a backup some may have left since.
+	catchUpUsers = 4
 	// catchUpTime bounds the questions about one room.
 	catchUpTime = 30 * time.Second
 	// catchUpFailures is after how many failures a server isn't asked about other rooms: it is as likely down as we were.
@@ -139,7 +141,7 @@ func (a *asking) worthwhile(server id.ServerName) bool {
 	return a.failures[server] < catchUpFailures
 }
 
-// catchUpRoom asks the servers of one room in turn.
+// catchUpRoom asks the servers of one room in turn, and those that refuse again in the name of another user.
 func (r *Rooms) catchUpRoom(ctx context.Context, info store.RoomInfo, asked *asking) error {
 	joined, err := r.store.ServersIn(ctx, info.RoomID)
 	if err != nil {
@@ -151,20 +153,28 @@ func (r *Rooms) catchUpRoom(ctx context.Context, info store.RoomInfo, asked *ask
 		return err
 	}
 	last := fmt.Errorf("no server is left to ask")
-	tries := 0
-	for _, server := range byUsers(joined) {
-		if !asked.worthwhile(server) {
-			continue
+	servers := byUsers(joined)
+	for _, user := range users[:min(len(users), catchUpUsers)] {
+		var refused []id.ServerName
+		tries := 0
+		for _, server := range servers {
+			if !asked.worthwhile(server) {
+				continue
+			}
+			if tries++; tries > catchUpServers || ctx.Err() != nil {
+				break
+			}
+			err := r.catchUpFrom(ctx, info.RoomID, info.Rules, user, server)
+			asked.tried(server, err != nil && !refuses(err))
+			if err == nil {
+				return nil
+			}
+			if refuses(err) {
+				refused = append(refused, server)
+			}
+			last = err
 		}
-		if tries++; tries > catchUpServers || ctx.Err() != nil {
-			break
-		}
-		err := r.catchUpFrom(ctx, info.RoomID, info.Rules, users[0], server)
-		asked.tried(server, err != nil)
-		if err == nil {
-			return nil
-		}
-		last = err
+		servers = refused
 	}
 	return last
 }

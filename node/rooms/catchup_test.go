@@ -126,6 +126,36 @@ var _ = Describe("a database restored from a backup", func() {
 	}, Entry("version 1", roomversion.Version("1")), Entry("version 10", roomversion.Version("10")), Entry("version 12", roomversion.Version("12")))
 })
 
+var _ = Describe("a database restored from a backup of when others were in the room", func() {
+	It("is told what was missed in the name of who is still there", func() {
+		ctx := context.Background()
+		w := newWorld()
+		one, two, three := w.start("one.test"), w.start("two.test", eager), w.start("three.test")
+		alice, ann, bob := one.user("alice"), two.user("ann"), two.user("bob")
+		roomID := one.create(rooms.CreateRequest{})
+		two.join(ann, roomID, one.name)
+		two.join(bob, roomID, one.name)
+		three.join(three.user("carol"), roomID, one.name)
+		two.stop()
+		backup := GinkgoT().TempDir()
+		copyFiles(two.dir, backup)
+		two.boot()
+		Expect(two.rooms.Leave(ctx, ann, roomID, "")).To(Succeed())
+		for _, h := range []*host{one, three} {
+			Eventually(func() string { return h.membership(roomID, ann) }).Should(Equal("leave"))
+		}
+		said := one.say(alice, roomID, "is Ann gone?")
+		two.sees(said)
+		three.sees(said)
+		two.stop()
+		copyFiles(backup, two.dir)
+		two.boot()
+		two.sees(said)
+		agree(roomID, one, two, three)
+		Expect(two.membership(roomID, ann)).To(Equal("leave"))
+	})
+})
+
 // copyFiles makes the second folder hold what the first one does.
 func copyFiles(from, to string) {
 	GinkgoHelper()
