@@ -128,6 +128,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	n.registerLoads(clients)
 	n.registerServiceStats()
 	n.registerMediaStats()
+	n.registerSpace()
 	servers, err := n.servers(file, ring, aliases)
 	if err != nil {
 		return err

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// littleSpace and noSpace are how much free disk is worth a word, and a warning that nothing works soon; in bytes.
-	littleSpace, noSpace = 2 << 30, 200 << 20
+	// noSpace is how many free bytes of a disk are next to nothing.
+	noSpace = 200 << 20
 	// fewFiles is how many open files are few for a server that talks to many others: a connection each.
 	fewFiles = 4096
 	// certificateSoon is how long before its end a certificate is worth a word.
@@ -127,15 +127,21 @@ func (d *diagnosis) folder() {
 	if info.Mode().Perm()&0o077 != 0 {
 		d.warn("data", folder, fmt.Sprintf("other users may enter it (%s): it holds the signing key and the database", info.Mode().Perm()), "chmod 700 "+folder)
 	}
-	free, known := freeSpace(folder)
+	for _, s := range d.config.storages() {
+		d.disk(s.path)
+	}
+}
+
+func (d *diagnosis) disk(folder string) {
+	free, size, known := freeSpace(folder)
 	switch {
 	case !known:
-	case free < noSpace:
+	case free < min(noSpace, littleSpace(size)):
 		d.wrong("disk", folder, fmt.Sprintf("%d MiB are free", free>>20), "make room: without it nothing can be stored, and nothing is acknowledged")
-	case free < littleSpace:
+	case free < littleSpace(size):
 		d.warn("disk", folder, fmt.Sprintf("%d MiB are free", free>>20), "make room soon")
 	default:
-		d.fine("disk", folder, "%d GiB are free", free>>30)
+		d.fine("disk", folder, "%.1f GiB are free", float64(free)/(1<<30))
 	}
 }
 

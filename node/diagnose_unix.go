@@ -4,13 +4,13 @@ package node
 
 import "syscall"
 
-// freeSpace is how many bytes this user may still write in a folder.
-func freeSpace(folder string) (free int64, known bool) {
+// freeSpace is how many bytes this user may still write where a folder is, and of how many in all.
+func freeSpace(folder string) (free, size int64, known bool) {
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(folder, &stat); err != nil {
-		return 0, false
+		return 0, 0, false
 	}
-	return int64(stat.Bavail) * int64(stat.Bsize), true
+	return int64(stat.Bavail) * int64(stat.Bsize), int64(stat.Blocks) * int64(stat.Bsize), true
 }
 
 // openFilesLimit is how many files a process may have open.
