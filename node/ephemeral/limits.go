@@ -62,7 +62,7 @@ const (
 	// are offline. Those of ours are as many as there are accounts.
 	maxPresent = 100_000
 	// maxEarlyPresence bounds of how many users is kept what was told before they are known to be in a room: those who are there of some
-	// large rooms. It is some megabytes, and is kept for remotePresenceLife at most.
+	// large rooms. It is some megabytes, with status messages as long as may be some 15, and is kept for remotePresenceLife at most.
 	maxEarlyPresence = 10_000
 	// maxPresentDevices bounds how many devices of a user count, some 100 bytes each; the one seen longest ago gives way.
 	maxPresentDevices = 20

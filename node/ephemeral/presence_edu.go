@@ -208,6 +208,9 @@ func (p *presence) hear(user id.UserID, update federation.UserPresence, sure boo
 		return false
 	}
 	p.change(user, func(w *who, _ time.Time) {
+		if now.Before(w.heard) { // it was kept, see keepEarly, and more was told meanwhile
+			return
+		}
 		w.heard = now
 		w.shown = shown{state: update.Presence, currently: update.CurrentlyActive && update.Presence == Online}
 		if update.StatusMsg != nil { // else there is none: an empty one is left out, by deployed servers too

@@ -9,7 +9,8 @@ import (
 
 // followJoins tells other servers who of ours is there, as they begin to share a room with them, until ctx ends: when a user of ours
 // comes to a room, its servers are told of that user, and when the first users of a server come, it is told of all of ours in the room.
-// Who is offline isn't told of. Of others' users who come, what was told too early is taken (keepEarly). What is lost of it, where there are too many at a time, comes when all are told again (renewPresence).
+// Who is offline isn't told of. Of others' users who come, what was told too early is taken (keepEarly). What is lost of it, where there are
+// too many at a time, comes when all are told again (renewPresence).
 func (p *presence) followJoins(ctx context.Context) {
 	if p.e.config.Store == nil {
 		return

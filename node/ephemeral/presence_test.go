@@ -432,6 +432,19 @@ func TestPresenceOfOthers(t *testing.T) {
 	})
 }
 
+func TestWhatWasToldEarlierIsNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := presenceOnly(PresenceBoth)
+		runPresence(t, e)
+		early := time.Now()
+		later(time.Minute)
+		e.presence.hear(zoe, federation.UserPresence{Presence: Online}, true, time.Now())
+		e.presence.hear(zoe, federation.UserPresence{Presence: Unavailable}, true, early)
+		later(flushGap)
+		is(t, e, zoe, "what was kept comes after what was told later", Online, false)
+	})
+}
+
 func TestPresenceChangesHaveAnOrder(t *testing.T) {
 	e := presenceOnly(PresenceBoth)
 	tell := func(user id.UserID, status string) Serial {
