@@ -164,9 +164,9 @@ func (n *Node) acmeManager() (*autocert.Manager, error) {
 		},
 		Client: &acme.Client{
 			DirectoryURL: n.config.ACME.Directory, UserAgent: "Hanse/" + Version(),
-			HTTPClient: &http.Client{Timeout: acmeTimeout, Transport: &http.Transport{
+			HTTPClient: &http.Client{Timeout: acmeTimeout, Transport: acmeAnswers{log: n.log, next: &http.Transport{
 				Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			}},
+			}}},
 		},
 	}
 	n.log.Info("certificates are got by ACME when somebody first connects", "names", names, "directory", n.config.ACME.Directory)
