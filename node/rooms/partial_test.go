@@ -306,6 +306,24 @@ var _ = Describe("a room joined without its members", func() {
 		Expect(code(two.rooms.Join(ctx, rooms.JoinRequest{User: carol, Room: roomID}))).To(Equal(federation.CodeForbidden))
 	})
 
+	It("has its access control list, and takes invites of others for our users", func() {
+		make("10")
+		one.set(alice, roomID, "m.room.server_acl", "", `{"allow":["*"],"deny":["three.test"]}`)
+		enter()
+		lets, err := two.rooms.Allowed(ctx, roomID, three.name)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(lets).To(BeFalse())
+		carol := two.user("carol")
+		Expect(one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: alice, Target: carol})).To(Succeed())
+		Eventually(func() string { return two.membership(roomID, carol) }).Should(Equal("invite"))
+		Expect(two.isPartial(roomID)).To(BeTrue())
+		release()
+		two.completes(roomID)
+		Expect(two.membership(roomID, carol)).To(Equal("invite"))
+		two.join(carol, roomID)
+		Eventually(func() string { return one.membership(roomID, carol) }).Should(Equal("join"))
+	})
+
 	It("waits for its members where they are needed", func() {
 		make("10")
 		one.set(alice, roomID, "m.room.power_levels", "", fmt.Sprintf(`{"users":{%q:100,%q:100}}`, alice, bob))
