@@ -122,7 +122,7 @@ func deactivateCommand() *cobra.Command {
 	})
 	cmd.Long = "End an account for good; see lock for a way that can be taken back. Nobody can log in to it any more, its devices, their keys\n" +
 		"and its profile are gone, and it leaves its rooms. What the user said stays there, and nobody else gets the name.\n" +
-		"Where rooms could not be left, give the command again."
+		"Where rooms could not be left, give the command again; the server tries it too when it starts."
 	cmd.Flags().BoolVar(&erase, "erase", false, "also delete the account data, and show what the user said only to those who could see it when it was said; may be given later too")
 	return cmd
 }

@@ -191,17 +191,13 @@ func (a *Admin) deactivate(ctx context.Context, user id.UserID, erase bool) erro
 	if _, err := a.user(ctx, user); err != nil { // there is no such account
 		return err
 	}
-	left, err := a.Users.OpenRooms(ctx, user)
-	if err != nil {
-		return err
-	}
 	if err := a.Users.Deactivate(ctx, user, erase); err != nil {
 		return err
 	}
 	a.AccountGone(user)
-	a.Log.Info("an operator deactivated an account", "user", user, "erase", erase, "rooms", len(left))
-	if err := a.Rooms.LeaveAll(ctx, user, left); err != nil {
-		return fmt.Errorf("%s is deactivated, but is still in some rooms; do it again to leave these: %w", user, err)
+	a.Log.Info("an operator deactivated an account", "user", user, "erase", erase)
+	if err := a.Rooms.LeaveAll(ctx, user); err != nil {
+		return fmt.Errorf("%s is deactivated, but is still in some rooms; they are left when you do it again, or at the next start: %w", user, err)
 	}
 	return nil
 }

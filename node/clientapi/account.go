@@ -76,15 +76,11 @@ func (a *API) deactivate(r *request) (any, error) {
 	return a.withPasswordOrService(r, req.Auth, func() (any, error) {
 		ctx, cancel := r.detached()
 		defer cancel()
-		left, err := a.config.Users.OpenRooms(ctx, r.user)
-		if err != nil {
-			return nil, err
-		}
 		if err := a.config.Users.Deactivate(ctx, r.user, req.Erase); err != nil {
 			return nil, err
 		}
 		a.config.Ephemeral.AccountGone(r.user)
-		_ = a.config.Rooms.LeaveAll(ctx, r.user, left) // the account has ended all the same
+		_ = a.config.Rooms.LeaveAll(ctx, r.user) // the account has ended all the same; what is left is left at the next start
 		// Third-party identifiers would have been unbound: there are none.
 		return json.RawMessage(`{"id_server_unbind_result":"success"}`), nil
 	})

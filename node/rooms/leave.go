@@ -19,21 +19,45 @@ import (
 // room is gone for the user, whatever its servers think: they will learn when they next ask.
 const rejectionTime = 20 * time.Second
 
-// LeaveAll leaves rooms, rejects invites and takes back knocks, a few at a time. Those that can't be left don't keep it from the others;
-// the error is that of one of them.
-func (r *Rooms) LeaveAll(ctx context.Context, user id.UserID, rooms []id.RoomID) error {
+// LeaveAll leaves a user's rooms, rejects their invites and takes back their knocks, a few at a time. Those that can't be left don't keep
+// it from the others; the error is that of one of them.
+func (r *Rooms) LeaveAll(ctx context.Context, user id.UserID) error {
+	all, err := r.store.Memberships(ctx, user)
+	if err != nil {
+		return err
+	}
 	var group errgroup.Group
 	group.SetLimit(leaveParallel)
-	for _, roomID := range rooms {
+	for _, m := range all {
+		if m.Membership != join && m.Membership != invite && m.Membership != knock {
+			continue
+		}
 		group.Go(func() error {
-			if err := r.Leave(ctx, user, roomID, ""); err != nil {
-				r.log.Debug("a user could not leave a room", "user", user, "room", roomID, "error", err)
-				return fmt.Errorf("leaving the room %s: %w", roomID, err)
+			if err := r.Leave(ctx, user, m.RoomID, ""); err != nil {
+				r.log.Debug("a user could not leave a room", "user", user, "room", m.RoomID, "error", err)
+				return fmt.Errorf("leaving the room %s: %w", m.RoomID, err)
 			}
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// leaveForDeactivated leaves, after a start, the rooms that users who were deactivated are still in: the server stopped midway, they were
+// being joined at that time, or couldn't be left.
+func (r *Rooms) leaveForDeactivated(ctx context.Context) {
+	var users []id.UserID
+	if !r.untilRead(ctx, "can't read which users were deactivated and are still in rooms; they stay until it can be read", func() (err error) {
+		users, err = r.store.DeactivatedInRooms(ctx)
+		return err
+	}) {
+		return
+	}
+	for _, user := range users {
+		if err := r.LeaveAll(ctx, user); err != nil && ctx.Err() == nil {
+			r.log.Warn("a deactivated user is still in some rooms; it is tried again at the next start", "user", user, "err", err)
+		}
+	}
 }
 
 // leaveParallel is how many rooms one user leaves at once.

@@ -140,6 +140,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 	running.Go(func() {
 		r.getAllWhole(ctx)
 		r.resumeStaged(ctx)
+		running.Go(func() { r.leaveForDeactivated(ctx) })
 		r.catchUp(ctx)
 		r.catchUpAfterOutages(ctx)
 	})

@@ -67,8 +67,16 @@ func (s *Store) AddDevice(ctx context.Context, d Device) error {
 	return s.commit.write(ctx, func(t *writeTx) error { return s.setDevice(t, d, servers) })
 }
 
-// setDevice stores a device, and tells of it if it, or its name, is new.
+// setDevice stores a device, and tells of it if it, or its name, is new; [ErrNotFound] if the account has been deactivated, as it may be
+// while its user logs in.
 func (s *Store) setDevice(t *writeTx, d Device, servers []id.ServerName) error {
+	var deactivated int64
+	if _, err := t.found("SELECT deactivated FROM users WHERE user_id = $1", []any{string(d.User)}, &deactivated); err != nil {
+		return err
+	}
+	if deactivated != 0 {
+		return fmt.Errorf("the account of %s, which has been deactivated: %w", d.User, ErrNotFound)
+	}
 	var old []byte
 	known, err := t.found("SELECT display_name FROM devices WHERE user_id = $1 AND device_id = $2",
 		[]any{string(d.User), []byte(d.ID)}, &old)

@@ -92,9 +92,13 @@ func changeUser(t *writeTx, user id.UserID, query string, value any) error {
 }
 
 // Deactivate takes the password, devices with all they have, tokens, profile and delayed events from an account. Its name stays taken.
-// With erase the account data goes too, and the user is [Store.Erased] from then on. It may be done again, for what is left.
+// With erase the account data goes too, and the user is [Store.Erased] from then on. It may be done again, to erase.
 func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) error {
-	err := s.commit.write(ctx, func(t *writeTx) error {
+	servers, err := s.ServersSharing(ctx, user)
+	if err != nil {
+		return err
+	}
+	return s.commit.write(ctx, func(t *writeTx) error {
 		err := changeUser(t, user, "UPDATE users SET deactivated = $1, password_hash = '' WHERE user_id = $2", 1)
 		if err != nil {
 			return err
@@ -114,12 +118,24 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 				return err
 			}
 		}
-		return nil
+		var devices []string
+		err = t.each("SELECT device_id FROM devices WHERE user_id = $1", []any{string(user)}, func(rows *sql.Rows) error {
+			var device []byte
+			err := rows.Scan(&device)
+			devices = append(devices, string(device))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return s.endDevices(t, user, devices, servers)
 	})
-	if err != nil {
-		return err
-	}
-	return s.DeleteOtherDevices(ctx, user, "")
+}
+
+// DeactivatedInRooms are the users who were deactivated, but are still joined to rooms, invited or knocking.
+func (s *Store) DeactivatedInRooms(ctx context.Context) ([]id.UserID, error) {
+	return readAll[id.UserID](ctx, s, `SELECT user_id FROM users WHERE deactivated = 1 AND EXISTS (SELECT 1 FROM members
+		WHERE members.user_id = users.user_id AND membership IN ('join', 'invite', 'knock')) ORDER BY user_id`)
 }
 
 // Erased tells whether, and at which position, a user was deactivated with the wish that what they said is forgotten, as far

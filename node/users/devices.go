@@ -81,7 +81,10 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 	token := newToken()
 	now := time.Now()
 	device := store.Device{User: user, ID: d.ID, DisplayName: name, Created: now, LastSeen: now, LastSeenIP: d.Address, Service: d.Service}
-	if err := u.store.Login(ctx, device, store.HashToken(token)); err != nil {
+	switch err := u.store.Login(ctx, device, store.HashToken(token)); {
+	case errors.Is(err, store.ErrNotFound):
+		return Login{}, federation.NewError(http.StatusForbidden, "M_USER_DEACTIVATED", "this account has been deactivated")
+	case err != nil:
 		return Login{}, err
 	}
 	u.tokens.forgetDevice(user, d.ID)

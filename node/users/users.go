@@ -167,11 +167,6 @@ func (u *Users) MembershipIn(ctx context.Context, user id.UserID, room id.RoomID
 	return member.Membership, err
 }
 
-// OpenRooms are the rooms the user is joined to, invited to or knocking on.
-func (u *Users) OpenRooms(ctx context.Context, user id.UserID) ([]id.RoomID, error) {
-	return u.rooms(ctx, user, "join", "invite", "knock")
-}
-
 // JoinedRooms are the rooms the user is joined to.
 func (u *Users) JoinedRooms(ctx context.Context, user id.UserID) ([]id.RoomID, error) {
 	return u.rooms(ctx, user, "join")
