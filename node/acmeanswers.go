@@ -2,11 +2,12 @@ package node
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"strings"
+
+	"hanse/federation/exactjson"
 )
 
 // acmeAnswers tells the log what an ACME authority refuses, of certificates that are got as of those that are renewed: autocert says
@@ -34,14 +35,19 @@ func (a acmeAnswers) RoundTrip(q *http.Request) (*http.Response, error) {
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	// A problem (RFC 8555, 6.7), or an authorization with its challenges' problems (7.1.4, 8).
 	var said struct {
-		Type, Detail string
-		Identifier   struct{ Value string }
-		Challenges   []struct {
-			Type  string
-			Error struct{ Detail string }
-		}
+		Type       string `json:"type"`
+		Detail     string `json:"detail"`
+		Identifier struct {
+			Value string `json:"value"`
+		} `json:"identifier"`
+		Challenges []struct {
+			Type  string `json:"type"`
+			Error struct {
+				Detail string `json:"detail"`
+			} `json:"error"`
+		} `json:"challenges"`
 	}
-	_ = json.Unmarshal(body, &said) // certificates and others' error pages are none
+	_ = exactjson.Unmarshal(body, &said) // certificates and others' error pages are none
 	switch {
 	case response.StatusCode >= 400 && !strings.HasSuffix(said.Type, ":badNonce"): // that is asked again
 		a.log.Warn("the authority of acme.directory refuses a request for a certificate", "status", response.StatusCode, "answer", said.Detail)
