@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -78,4 +79,13 @@ func (s *Store) ReadingStatements() []string {
 	s.read.mu.RLock()
 	defer s.read.mu.RUnlock()
 	return slices.Collect(maps.Keys(s.read.stmts))
+}
+
+// WritingStatements are the texts of what the committer has run on its connection so far. It gives out no position.
+func (s *Store) WritingStatements() (texts []string) {
+	s.commit.write(context.Background(), func(t *writeTx) error { //nolint:errcheck // what it returns is there to have nothing written
+		texts = slices.Collect(maps.Keys(t.stmts))
+		return errors.New("nothing is to be written")
+	})
+	return texts
 }

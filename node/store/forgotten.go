@@ -162,13 +162,15 @@ func (s *Store) remind(ctx context.Context, server id.ServerName, users int) err
 	})
 }
 
-// unreminded goes through the devices, which only users of ours have: of their memberships there is no order without everybody's.
-const unreminded = `SELECT user_id, MIN(device_id) FROM devices AS d
+// unreminded goes through the devices, which only users of ours have, and takes the first of each: of their memberships there is no order
+// without everybody's.
+const unreminded = `SELECT user_id, device_id FROM devices AS d
 	WHERE user_id > (SELECT told FROM outbox_forgotten WHERE destination = $1)
+	AND NOT EXISTS (SELECT 1 FROM devices AS e WHERE e.user_id = d.user_id AND e.device_id < d.device_id)
 	AND EXISTS (SELECT 1 FROM members AS m JOIN room_servers ON room_servers.room = m.room
 		WHERE m.user_id = d.user_id AND membership = 'join' AND server = $1 AND joined > 0)
 	AND NOT EXISTS (SELECT 1 FROM outbox_kept WHERE destination = $1 AND subject = $2 || d.user_id)
-	GROUP BY user_id ORDER BY user_id LIMIT $3`
+	ORDER BY user_id LIMIT $3`
 
 // unreminded are the next users of whom a server is to be told, each with one of the devices: those who share a room with it,
 // and of whom nothing is kept for it anyway.

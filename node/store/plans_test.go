@@ -13,20 +13,21 @@ import (
 	"hanse/node/store/sqlite"
 )
 
-// asked are the reading statements of the suite's stores on SQLite, which decides by the indexes that there are how they are answered: an
+// asked are the statements of the suite's stores on SQLite, which decides by the indexes that there are how they are answered: an
 // empty database tells it of a large one.
 var asked = struct {
 	sync.Mutex
 	statements map[string]bool // guarded by the mutex
 }{statements: map[string]bool{}}
 
+// noteStatements is called before the store is stopped.
 func noteStatements(s *store.Store, d store.Dialect) {
 	if d.Name != "SQLite" {
 		return
 	}
 	asked.Lock()
 	defer asked.Unlock()
-	for _, text := range s.ReadingStatements() {
+	for _, text := range append(s.WritingStatements(), s.ReadingStatements()...) {
 		asked.statements[text] = true
 	}
 }
@@ -35,6 +36,13 @@ func noteStatements(s *store.Store, d store.Dialect) {
 var wholesale = map[string]string{
 	"FROM counters":                                             "one row",
 	"FROM search_state":                                         "one row",
+	"UPDATE counters":                                           "one row",
+	"UPDATE search_state":                                       "one row",
+	") AS oldest)":                                              "a batch of the oldest, in the order of an index",
+	"DELETE FROM login_tokens WHERE expires <":                  "those of two minutes",
+	"DELETE FROM media WHERE expires > 0":                       "by an index of those that were not uploaded",
+	"SET stale = 1 WHERE stale = 0":                             "when the database was put back",
+	"UPDATE device_changes SET position = $1":                   "when the database was put back",
 	"FROM search_pending":                                       "a batch of what waits",
 	"FROM moved":                                                "those of the tail",
 	"FROM partial_rooms":                                        "few; at the start",
@@ -102,7 +110,7 @@ func allowed(query string) bool {
 func grows(query, step string) bool {
 	if name, scan := strings.CutPrefix(step, "SCAN "); scan {
 		name, _, _ = strings.Cut(name, " ")
-		return regexp.MustCompile(`(FROM|JOIN) ` + name + `\b`).MatchString(query) // else it is a result that was limited before
+		return regexp.MustCompile(`(FROM|JOIN|UPDATE) ` + name + `\b`).MatchString(query) // else it is a result that was limited before
 	}
 	found := wide.FindStringSubmatch(step)
 	if found == nil {

@@ -180,9 +180,9 @@ func (f *fixture) start() {
 
 func (f *fixture) stop() {
 	GinkgoHelper()
+	noteStatements(f.Store, f.dialect)
 	f.cancel()
 	Expect(<-f.ended).To(Succeed())
-	noteStatements(f.Store, f.dialect)
 	Expect(f.Close()).To(Succeed())
 }
 
