@@ -41,7 +41,7 @@ type catchupRow struct {
 // collapse moves the destinations that hold the older half of the log to catch-up, and deletes that half.
 func (o *outbox) collapse(t *writeTx) error {
 	o.mu.Lock()
-	log, cursors := o.log, map[id.ServerName]Position{}
+	log, cursors, numbers := o.log, map[id.ServerName]Position{}, map[id.ServerName]int{}
 	cut, end := log[len(log)-outboxBehind].position, log[len(log)-1].position
 	newest := map[*destinations]map[int64]outboxRow{} // by room
 	kept := map[*destinations][]outboxRow{}
@@ -57,15 +57,15 @@ func (o *outbox) collapse(t *writeTx) error {
 		if row.position > cut {
 			continue
 		}
-		for _, server := range row.set.servers {
+		for number, server := range o.servers.of(row.set) {
 			if at := o.cursors[server]; at < row.position {
-				cursors[server] = at
+				cursors[server], numbers[server] = at, number
 			}
 		}
 	}
 	o.mu.Unlock()
 	for server, cursor := range cursors {
-		if err := moveToCatchup(t, server, cursor, newest, kept); err != nil {
+		if err := moveToCatchup(t, server, numbers[server], cursor, newest, kept); err != nil {
 			return err
 		}
 		if err := t.insert(insertCursor, string(server), int64(end)); err != nil {
@@ -104,11 +104,12 @@ func (o *outbox) caughtUp(server id.ServerName, behind uint64) bool {
 }
 
 // moveToCatchup writes a row for each room, and each EDU to be kept, that waits for a server beyond its cursor.
-func moveToCatchup(t *writeTx, server id.ServerName, cursor Position, newest map[*destinations]map[int64]outboxRow, kept map[*destinations][]outboxRow) error {
+func moveToCatchup(t *writeTx, server id.ServerName, serverNumber int, cursor Position, newest map[*destinations]map[int64]outboxRow,
+	kept map[*destinations][]outboxRow) error {
 	last := map[int64]outboxRow{}
 	var waiting []outboxRow
 	for set, rooms := range newest {
-		if !set.has(server) {
+		if !set.has(serverNumber) {
 			continue
 		}
 		for number, row := range rooms {
@@ -343,8 +344,8 @@ func (o *outbox) load(ctx context.Context) error {
 			return err
 		}
 		copy(d.hash[:], hash)
-		var err error
-		d.servers, err = decodeIDs[id.ServerName](servers)
+		names, err := decodeIDs[id.ServerName](servers)
+		d.servers = o.servers.set(names)
 		sets[d.number], o.byHash[d.hash] = &d, &d
 		return err
 	})

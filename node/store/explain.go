@@ -199,7 +199,7 @@ func (o *outbox) shipments(e id.EventID) (all []Shipment, room int64) {
 				continue
 			}
 			room = row.room
-			for _, server := range row.set.servers {
+			for _, server := range o.servers.of(row.set) {
 				all = append(all, Shipment{Server: server, Position: int64(row.position), Done: o.cursors[server] >= row.position})
 			}
 		}

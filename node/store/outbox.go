@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -28,6 +29,7 @@ type outbox struct {
 
 	mu          sync.Mutex
 	log         []outboxRow                         // guarded by mu: in order of position
+	servers     serverNumbers                       // guarded by mu: of the sets
 	byHash      map[[sha256.Size]byte]*destinations // guarded by mu: a cache of sets that are stored
 	cursors     map[id.ServerName]Position          // guarded by mu: up to where it went out
 	out         Position                            // guarded by mu: up to here the log went out everywhere
@@ -56,18 +58,6 @@ type outboxRow struct {
 	queued   time.Time // of what was there at the start: then
 }
 
-// destinations is a set of servers. Immutable.
-type destinations struct {
-	number  int64
-	hash    [sha256.Size]byte
-	servers []id.ServerName // in order
-}
-
-func (d *destinations) has(server id.ServerName) bool {
-	_, found := slices.BinarySearch(d.servers, server)
-	return found
-}
-
 // QueuedEDU is an EDU to be delivered over restarts.
 type QueuedEDU struct {
 	Type         string
@@ -83,7 +73,7 @@ type QueuedEDU struct {
 
 func newOutbox(s *Store) *outbox {
 	return &outbox{
-		store: s, byHash: map[[sha256.Size]byte]*destinations{},
+		store: s, servers: serverNumbers{numbers: map[id.ServerName]int{}}, byHash: map[[sha256.Size]byte]*destinations{},
 		cursors: map[id.ServerName]Position{}, behind: map[id.ServerName]uint64{}, outstanding: map[id.ServerName]*catchup{},
 		grown: map[id.ServerName]bool{}, forgotten: map[id.ServerName]bool{},
 		unsaved: map[id.ServerName]struct{}{}, news: make(chan struct{}, 1),
@@ -160,9 +150,12 @@ func (o *outbox) setOf(t *writeTx, servers []id.ServerName) (*destinations, erro
 	hash := sha256.Sum256(encoded)
 	o.mu.Lock()
 	set := o.byHash[hash]
+	stored := set != nil
+	if !stored {
+		set = &destinations{hash: hash, servers: o.servers.set(sorted)}
+	}
 	o.mu.Unlock()
-	if set == nil {
-		set = &destinations{hash: hash, servers: sorted}
+	if !stored {
 		found, err := t.found("SELECT destinations FROM outbox_destinations WHERE hash = $1", []any{hash[:]}, &set.number)
 		if err != nil {
 			return nil, err
@@ -191,23 +184,18 @@ func (o *outbox) waitedFor() []id.ServerName {
 	for _, row := range o.log {
 		newest[row.set] = row.position
 	}
-	waiting := map[id.ServerName]bool{}
-	for server := range o.behind {
-		waiting[server] = true
-	}
+	all := slices.Collect(maps.Keys(o.behind))
+	waiting := make([]bool, len(o.servers.names))
 	for set, position := range newest {
-		for _, server := range set.servers {
-			if o.cursors[server] < position {
-				waiting[server] = true
+		for number, server := range o.servers.of(set) {
+			if !waiting[number] && o.cursors[server] < position {
+				waiting[number] = true
+				all = append(all, server)
 			}
 		}
 	}
-	all := make([]id.ServerName, 0, len(waiting))
-	for server := range waiting {
-		all = append(all, server)
-	}
 	slices.Sort(all)
-	return all
+	return slices.Compact(all)
 }
 
 // Next gives the oldest of what waits for a server; see sender.Outbox.
@@ -238,13 +226,17 @@ func (o *outbox) waiting(server id.ServerName, maxPDUs, maxEDUs int) []outboxRow
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	cursor := o.cursors[server]
+	number, known := o.servers.numbers[server]
+	if !known {
+		return nil
+	}
 	start := sort.Search(len(o.log), func(i int) bool { return o.log[i].position > cursor })
 	var rows []outboxRow
 	var set *destinations // of the row before, most often that of the next one
 	for has := false; start < len(o.log); start++ {
 		row := o.log[start]
 		if row.set != set {
-			set, has = row.set, row.set.has(server)
+			set, has = row.set, row.set.has(number)
 		}
 		if !has {
 			continue
@@ -348,7 +340,7 @@ func (o *outbox) trim(t *writeTx, least int) error {
 // lowest is the lowest cursor of a set; mu is held.
 func (o *outbox) lowest(set *destinations) Position {
 	upto := Position(1 << 62)
-	for _, server := range set.servers {
+	for _, server := range o.servers.of(set) {
 		upto = min(upto, o.cursors[server])
 	}
 	return upto

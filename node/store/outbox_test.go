@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -67,6 +68,36 @@ var _ = onEach("The outbox", func(db *fixture) {
 		Expect(db.Clean(ctx, time.Now())).To(Succeed())
 		db.restart()
 		Expect(send(must(load(db.Store, a.id())), 1)).To(Equal(must(db.Next(ctx, there, 50, 10)).PDUs))
+	})
+
+	It("holds many large sets of servers in little memory, over restarts", func(ctx SpecContext) {
+		held := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.GC() // what was in pools
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		const sets, servers = 300, 2000
+		before := held()
+		var edus []store.QueuedEDU
+		for i := range sets {
+			var names []id.ServerName
+			for n := range servers {
+				if n != i {
+					names = append(names, id.ServerName(fmt.Sprintf("s%d.example", n)))
+				}
+			}
+			edus = append(edus, edu(fmt.Sprint(i), true, names...))
+		}
+		Expect(db.QueueEDUs(ctx, edus...)).To(Succeed())
+		first := edus[0].Destinations[3]
+		edus = nil
+		Expect(held()-before).To(BeNumerically("<", 5<<20), "bytes")
+		db.restart()
+		Expect(held()-before).To(BeNumerically("<", 5<<20), "bytes") // 10 and more with 16 bytes a server
+		Expect(must(db.Destinations(ctx))).To(HaveLen(servers))
+		Expect(must(db.Next(ctx, first, 50, sets)).EDUs).To(HaveLen(sets - 1))
 	})
 
 	It("knows where to send again what a cleaning has just found idle", func(ctx SpecContext) {
