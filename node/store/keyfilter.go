@@ -78,10 +78,7 @@ func (f *keyFilter) read(ctx context.Context) error {
 		}
 		rows += some
 	}
-	capacity := filterLeast
-	for capacity < 2*rows {
-		capacity *= 2
-	}
+	capacity := capacityFor(rows)
 	if rows > filterMost {
 		f.begin(nil, rows, capacity)
 		f.put(nil)
@@ -96,6 +93,15 @@ func (f *keyFilter) read(ctx context.Context) error {
 	}
 	f.put(next)
 	return nil
+}
+
+// capacityFor is for how many keys a filter is made that has so many at first.
+func capacityFor(keys int) int {
+	capacity := filterLeast
+	for capacity < 2*keys && capacity < filterLargest {
+		capacity *= 2
+	}
+	return capacity
 }
 
 func (f *keyFilter) readColumn(ctx context.Context, into bloom, c keyColumn) error {

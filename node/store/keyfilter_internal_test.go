@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -54,5 +55,35 @@ func TestTheFilterKnowsEveryKey(t *testing.T) {
 	}
 	if wrong == 0 || wrong > keys/100 {
 		t.Errorf("%d of %d keys that aren't there may be", wrong, keys)
+	}
+}
+
+// TestTheLargestFilterTakesMore: an old server's events, of which there are more than the largest filter is made for, are told from new ones.
+func TestTheLargestFilterTakesMore(t *testing.T) {
+	const fiveMillion, asked = 5_000_000, 100_000
+	random := rand.New(rand.NewPCG(1, 2))
+	hashes := func() twoHashes { return twoHashes{random.Uint64(), random.Uint64() | 1} }
+	b := make(bloom, capacityFor(fiveMillion)*bloomBits/64)
+	if len(b) != filterLargest*bloomBits/64 || len(b) != capacityFor(filterMost)*bloomBits/64 {
+		t.Fatalf("it has %d words", len(b))
+	}
+	for keys := 0; keys <= filterMost; keys++ {
+		most := 0
+		switch keys {
+		case fiveMillion:
+			most = asked / 180
+		case filterMost:
+			most = asked / 38
+		}
+		wrong := 0
+		for i := 0; most > 0 && i < asked; i++ {
+			if b.has(hashes()) {
+				wrong++
+			}
+		}
+		if wrong > most {
+			t.Errorf("with %d keys, %d of %d that aren't there may be, not %d", keys, wrong, asked, most)
+		}
+		b.add(hashes())
 	}
 }
