@@ -145,8 +145,12 @@ func pastHalf(doc ServerKeys, now time.Time) bool {
 }
 
 // documentsFor are those documents that have a key asked for which newer ones lack, the newest first; and the newest of all,
-// which comes last if it has none of the keys: there are servers that look at the first document alone.
+// which comes last if it has none of the keys: there are servers that look at the first document alone. Where no keys are named all are
+// asked for, and get all documents.
 func documentsFor(docs []ServerKeys, keys map[id.KeyID]Criteria) []ServerKeys {
+	if len(keys) == 0 {
+		return docs
+	}
 	var answer []ServerKeys
 	newest := false
 	for i, doc := range docs {

@@ -41,6 +41,30 @@ func TestOlderDocumentsAreBounded(t *testing.T) {
 	})
 }
 
+// Documents of a server that lists nearly as many keys as may be are large; the older ones are few then.
+func TestOlderDocumentsAreBoundedInSize(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		a := w.peers["a.test"]
+		a.old = map[id.KeyID]OldVerifyKey{}
+		for i := range maxDocumentKeys - 1 {
+			a.old[id.KeyID(fmt.Sprint("ed25519:", strings.Repeat("x", 100), i))] = OldVerifyKey{Key: a.keys[0].Public(), ExpiredTS: 1}
+		}
+		for i := range 2 * maxExtraDocuments {
+			a.keys = []SigningKey{signingKey(fmt.Sprint("k", i), byte(i+1))}
+			w.expect(t, "request", request("a.test", a.keys[0]), good)
+			time.Sleep(2 * minRefetch)
+		}
+		size := 0
+		docs := w.ring.servers["a.test"].docs
+		for _, doc := range docs[1:] {
+			size += len(doc.Raw)
+		}
+		if len(docs) < 2 || size > maxExtraSize {
+			t.Errorf("%d documents held, all but the newest of %d bytes", len(docs), size)
+		}
+	})
+}
+
 func TestADocumentSaysUntilWhen(t *testing.T) {
 	for _, until := range []int64{0, -1} {
 		raw := mustCanonical(document{ServerName: "a.test", ValidUntilTS: until,

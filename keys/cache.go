@@ -71,26 +71,34 @@ func (r *Ring) evict() {
 
 // add puts a document in front; of the older ones those stay that have a key which the newer ones lack.
 func (e *entry) add(doc ServerKeys) {
-	docs := []ServerKeys{doc}
-	for _, old := range e.docs {
-		if len(docs) <= maxExtraDocuments && addsKey(docs, old) {
-			docs = append(docs, old)
-		}
+	older := e.docs
+	e.docs = []ServerKeys{doc}
+	for _, old := range older {
+		e.addBehind(old)
 	}
-	e.docs = docs
+}
+
+// addBehind puts a document behind the others if it has a key that they lack, and there is room. It reports whether it did.
+func (e *entry) addBehind(doc ServerKeys) bool {
+	size := len(doc.Raw)
+	for _, extra := range e.docs[min(1, len(e.docs)):] {
+		size += len(extra.Raw)
+	}
+	if len(e.docs) > maxExtraDocuments || size > maxExtraSize || !addsKey(e.docs, doc) {
+		return false
+	}
+	e.docs = append(slices.Clone(e.docs), doc)
+	return true
 }
 
 // addSecondHand adds a notary's document: in front if it is newer than what we have, behind if it only has further
-// keys. It reports whether the document became the newest.
+// keys. It reports whether that changed anything.
 func (e *entry) addSecondHand(doc ServerKeys) bool {
 	if len(e.docs) == 0 || doc.ValidUntilTS > e.docs[0].ValidUntilTS {
 		e.add(doc)
 		return true
 	}
-	if len(e.docs) <= maxExtraDocuments && addsKey(e.docs, doc) {
-		e.docs = append(slices.Clone(e.docs), doc)
-	}
-	return false
+	return e.addBehind(doc)
 }
 
 // addsKey tells whether doc has a key that none of docs has.

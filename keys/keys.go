@@ -16,11 +16,12 @@ type SigningKey = signedjson.Key
 
 // Store keeps key documents over restarts. Both methods may be called concurrently.
 type Store interface {
-	// Keys returns the document stored of each of the servers (LoadServerKeys reads it); servers without one are
-	// left out. After an error the ring goes on without the store.
+	// Keys returns the documents stored of each of the servers (LoadServerKeys reads them), in the order in which they were saved; servers
+	// without one are left out. After an error the ring goes on without the store.
 	Keys(ctx context.Context, servers []id.ServerName) ([]ServerKeys, error)
-	// SaveKeys stores documents (Raw and FetchedTS), each in place of an older one of the same server. It returns
-	// once they are durable. After an error the ring goes on; the documents will be fetched again.
+	// SaveKeys stores documents (Raw and FetchedTS), in place of all of the same servers that were stored: of each server those that have
+	// a key which the ones before lack, the newest first, at most maxExtraDocuments more than one. It returns once they are durable. After
+	// an error the ring goes on; the documents will be fetched again, where their servers still list the keys.
 	SaveKeys(ctx context.Context, keys []ServerKeys) error
 }
 

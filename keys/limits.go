@@ -21,9 +21,10 @@ const (
 	// maxServers bounds the servers whose keys are held in memory; the least recently used go first. A document
 	// takes about 2 KiB here.
 	maxServers = 10_000
-	// maxExtraDocuments bounds the older documents held of one server, had from notaries for keys that the server
-	// doesn't publish any more.
-	maxExtraDocuments = 3
+	// maxExtraDocuments and maxExtraSize, in bytes of their text together, bound the older documents kept of one server, for keys that it
+	// doesn't list any more: a server that replaces its key each year, and has forgotten the old ones each time, is known for sixteen.
+	maxExtraDocuments = 15
+	maxExtraSize      = 64 << 10
 	// usesPrepared is after how many checks a key gets a table: it costs what four checks do, and saves two thirds of
 	// each one after it.
 	usesPrepared = 8

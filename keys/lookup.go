@@ -148,13 +148,18 @@ func (r *Ring) fromStore(ctx context.Context, open []want, got map[id.ServerName
 		return open
 	}
 	r.mu.Lock()
-	for _, server := range ask {
-		r.entry(server, now).stored = true
+	for _, doc := range stored { // of each server the newest first
+		if e := r.entry(doc.ServerName, now); e.stored {
+			e.addBehind(doc)
+		} else {
+			e.addSecondHand(doc)
+			e.stored = true
+		}
 	}
-	for _, doc := range stored {
-		e := r.entry(doc.ServerName, now)
-		e.addSecondHand(doc)
-		got[doc.ServerName] = found{docs: e.docs}
+	for _, server := range ask {
+		e := r.entry(server, now)
+		e.stored = true
+		got[server] = found{docs: e.docs}
 	}
 	r.mu.Unlock()
 	return remaining(open, got, now)
@@ -166,20 +171,24 @@ func (r *Ring) fromServers(ctx context.Context, open []want, got map[id.ServerNa
 		return nil
 	}
 	results := make([]found, len(open))
-	fresh := make([]*ServerKeys, len(open))
+	fresh := make([]bool, len(open))
 	spread(len(open), maxFetches, func(i int) {
 		results[i], fresh[i] = r.ask(ctx, open[i])
 	})
+	var changed []id.ServerName
 	for i, w := range open {
 		got[w.server] = results[i]
+		if fresh[i] {
+			changed = append(changed, w.server)
+		}
 	}
-	r.save(ctx, fresh)
+	r.save(ctx, changed)
 	return remaining(open, got, now)
 }
 
 // ask fetches the server's document, or waits for somebody else who does. It returns what we then know of the
-// server; and the new document, if it was us who got one.
-func (r *Ring) ask(ctx context.Context, w want) (found, *ServerKeys) {
+// server; and whether it was us who got a new document.
+func (r *Ring) ask(ctx context.Context, w want) (_ found, fresh bool) {
 	for waited := false; ; {
 		now := time.Now()
 		r.mu.Lock()
@@ -189,14 +198,14 @@ func (r *Ring) ask(ctx context.Context, w want) (found, *ServerKeys) {
 			select {
 			case <-f.done:
 			case <-ctx.Done():
-				return found{err: ctx.Err()}, nil
+				return found{err: ctx.Err()}, false
 			}
 			if f.abandoned && ctx.Err() == nil {
 				continue
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return found{docs: e.docs, err: e.err}, nil
+			return found{docs: e.docs, err: e.err}, false
 		}
 		wait, err := e.pause(now, w)
 		if wait == 0 {
@@ -208,19 +217,19 @@ func (r *Ring) ask(ctx context.Context, w want) (found, *ServerKeys) {
 		known := found{docs: e.docs, err: err}
 		r.mu.Unlock()
 		if !w.patient || waited || wait > minRefetch {
-			return known, nil
+			return known, false
 		}
 		waited = true
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return known, nil
+			return known, false
 		}
 	}
 }
 
 // fly is the fetch that ask has entered into e.
-func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *flight) (found, *ServerKeys) {
+func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *flight) (known found, fresh bool) {
 	began := time.Now()
 	doc, err := r.fetch(ctx, server)
 	now := time.Now()
@@ -231,14 +240,14 @@ func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *fligh
 	switch {
 	case err == nil:
 		e.succeed(now, doc)
-		return found{docs: e.docs}, &doc
+		return found{docs: e.docs}, true
 	case ctx.Err() != nil: // our caller has no time left: that says nothing about the server
 		f.abandoned = true
 	default:
 		e.fail(began, now, err)
 		r.log.Debug("signing keys can't be fetched", "server", server, "failures", e.failures, "error", err)
 	}
-	return found{docs: e.docs, err: err}, nil
+	return found{docs: e.docs, err: err}, false
 }
 
 // fetch gets and checks the server's document.
@@ -278,21 +287,21 @@ func (r *Ring) slot(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// save stores new documents; nil ones are left out.
-func (r *Ring) save(ctx context.Context, docs []*ServerKeys) {
-	if r.cfg.Store == nil {
+// save stores what is known of servers of which something new is. Of who was not found in the store because it can't be read, nothing is
+// saved: more may be there.
+func (r *Ring) save(ctx context.Context, servers []id.ServerName) {
+	if r.cfg.Store == nil || len(servers) == 0 {
 		return
 	}
-	var keys []ServerKeys
-	for _, doc := range docs {
-		if doc != nil {
-			keys = append(keys, *doc)
+	var docs []ServerKeys
+	r.mu.Lock()
+	for _, server := range servers {
+		if e := r.servers[server]; e != nil && e.stored {
+			docs = append(docs, e.docs...)
 		}
 	}
-	if len(keys) == 0 {
-		return
-	}
-	if err := r.cfg.Store.SaveKeys(ctx, keys); err != nil && ctx.Err() == nil {
+	r.mu.Unlock()
+	if err := r.cfg.Store.SaveKeys(ctx, docs); err != nil && ctx.Err() == nil {
 		r.log.Warn("signing keys can't be stored", "error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
@@ -126,16 +127,16 @@ func (r *Ring) takeIn(ctx context.Context, asked id.ServerName, q NotaryRequest,
 		r.log.Debug("a server doesn't help with others' signing keys", "asked", asked, "servers", len(q.ServerKeys), "error", err)
 		return
 	}
-	var newest []*ServerKeys
+	var changed []id.ServerName
 	now := time.Now()
 	r.mu.Lock()
-	for i, doc := range docs {
-		if r.entry(doc.ServerName, now).addSecondHand(doc) {
-			newest = append(newest, &docs[i])
+	for _, doc := range docs {
+		if r.entry(doc.ServerName, now).addSecondHand(doc) && !slices.Contains(changed, doc.ServerName) {
+			changed = append(changed, doc.ServerName)
 		}
 	}
 	r.mu.Unlock()
-	r.save(ctx, newest)
+	r.save(ctx, changed)
 }
 
 // criteria are the keys that the requests need, with the time at which each has to be valid.

@@ -133,6 +133,46 @@ func TestNewKeyIsFetched(t *testing.T) {
 	})
 }
 
+// What a server doesn't list any more is known after a restart too, from the server itself or from a notary: events that it signed stay.
+func TestForgottenKeysOutliveARestart(t *testing.T) {
+	for from, newWorld := range map[string]func() *world{"the server": plain, "a notary": withNotary} {
+		t.Run(from, func(t *testing.T) {
+			in(t, newWorld, func(t *testing.T, w *world) {
+				a, n := w.peers["a.test"], w.peers["n.test"]
+				first, then := a.keys[0], time.Now()
+				event := request("a.test", first).at(then)
+				if from == "a notary" {
+					n.notary["a.test"] = a.document("a.test")
+				} else {
+					w.expect(t, "first key", request("a.test", first), good)
+				}
+				a.keys = []SigningKey{signingKey("2", 3)}
+				time.Sleep(time.Hour)
+				w.expect(t, "second key", request("a.test", a.keys[0]), good)
+				w.expect(t, "event by the first key", event, good)
+				n.down = true
+				for range 2 { // what is read is kept when a newer document is stored
+					w.restart()
+					w.expect(t, "event by the first key after a restart", event, good)
+					w.expect(t, "event made when the first key was no more", event.at(then.Add(30*time.Hour)), Expired)
+					docs := w.answer(t, NotaryRequest{ServerKeys: map[id.ServerName]map[id.KeyID]Criteria{"a.test": {first.ID: {MinimumValidUntilTS: 1}}}})["a.test"]
+					if !listed(docs, first.ID) {
+						t.Errorf("as a notary we don't give the first key, in %d documents", len(docs))
+					}
+					if docs := w.answer(t, NotaryRequestFor("a.test", 1))["a.test"]; len(docs) != 2 || !docs[0].lists(a.keys[0].ID) || !docs[1].lists(first.ID) {
+						t.Errorf("as a notary, asked for all keys, we give %d documents, or not the newest first", len(docs))
+					}
+					time.Sleep(48 * time.Hour)
+				}
+				a.old = map[id.KeyID]OldVerifyKey{first.ID: {Key: first.Public(), ExpiredTS: then.UnixMilli() - 1}}
+				w.expect(t, "request, for which the server is asked again", request("a.test", a.keys[0]), good)
+				w.restart()
+				w.expect(t, "event by the first key, which the server now says was old", event, Expired)
+			})
+		})
+	}
+}
+
 func TestUnknownKeysDontFlood(t *testing.T) {
 	in(t, plain, func(t *testing.T, w *world) {
 		for i := range 50 {

@@ -109,7 +109,7 @@ func (n *fakeNet) NotaryQuery(ctx context.Context, name id.ServerName, q NotaryR
 // memory is a Store.
 type memory struct {
 	mu     sync.Mutex
-	docs   map[id.ServerName]ServerKeys
+	docs   map[id.ServerName][]ServerKeys
 	reads  int
 	broken bool
 }
@@ -123,7 +123,7 @@ func (m *memory) Keys(_ context.Context, servers []id.ServerName) ([]ServerKeys,
 	}
 	var found []ServerKeys
 	for _, s := range servers {
-		if doc, ok := m.docs[s]; ok {
+		for _, doc := range m.docs[s] {
 			loaded, err := LoadServerKeys(doc.Raw, doc.FetchedTS)
 			if err != nil {
 				return nil, err
@@ -141,7 +141,10 @@ func (m *memory) SaveKeys(_ context.Context, docs []ServerKeys) error {
 		return errors.New("disk is gone")
 	}
 	for _, doc := range docs {
-		m.docs[doc.ServerName] = doc
+		delete(m.docs, doc.ServerName)
+	}
+	for _, doc := range docs {
+		m.docs[doc.ServerName] = append(m.docs[doc.ServerName], doc)
 	}
 	return nil
 }
@@ -163,7 +166,7 @@ func newWorld(notaries ...id.ServerName) *world {
 			"b.test": {keys: []SigningKey{signingKey("1", 2)}, valid: 24 * time.Hour},
 			"n.test": {keys: []SigningKey{signingKey("n", 9)}, valid: 24 * time.Hour, cosign: true, notary: map[id.ServerName]json.RawMessage{}},
 		}},
-		store: &memory{docs: map[id.ServerName]ServerKeys{}},
+		store: &memory{docs: map[id.ServerName][]ServerKeys{}},
 	}
 	w.restart(notaries...)
 	return w

@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -262,16 +263,25 @@ var _ = onEach("What other servers said", func(db *fixture) {
 		Expect(found).To(BeFalse())
 	})
 
-	It("about their keys is kept, the newest", func(ctx SpecContext) {
+	It("about their keys is kept, as it was saved last", func(ctx SpecContext) {
 		var _ keys.Store = db.Store
 		file := must(keys.LoadOrCreate(filepath.Join(GinkgoT().TempDir(), "key")))
-		for hour := range 2 {
-			raw := must(file.ServerKeys(there, time.Now().Add(time.Duration(hour)*time.Hour)))
-			document := must(keys.ParseServerKeys(raw))
-			document.FetchedTS = int64(hour + 1)
-			Expect(db.SaveKeys(ctx, []keys.ServerKeys{document})).To(Succeed())
-			Expect(must(db.Keys(ctx, []id.ServerName{elsewhere, there}))).To(Equal([]keys.ServerKeys{document}))
+		document := func(server id.ServerName, fetched int64) keys.ServerKeys {
+			k := must(keys.ParseServerKeys(must(file.ServerKeys(server, time.UnixMilli(fetched+1)))))
+			k.FetchedTS = fetched
+			return k
 		}
+		first, second, third, other := document(there, 1), document(there, 2), document(there, 3), document(elsewhere, 2)
+		for _, all := range [][]keys.ServerKeys{{first}, {second}, {third, second, first}, {third, first}, {third}} {
+			Expect(db.SaveKeys(ctx, append([]keys.ServerKeys{other}, all...))).To(Succeed())
+			found := must(db.Keys(ctx, []id.ServerName{elsewhere, there}))
+			Expect(found).To(ContainElement(other))
+			Expect(slices.DeleteFunc(found, func(k keys.ServerKeys) bool { return k.ServerName == elsewhere })).To(Equal(all))
+		}
+		Expect(db.SaveKeys(ctx, []keys.ServerKeys{second})).To(Succeed())
+		Expect(must(db.Keys(ctx, []id.ServerName{elsewhere, there}))).To(ConsistOf(other, second), "only of the same server")
+		Expect(db.SaveKeys(ctx, []keys.ServerKeys{{ServerName: there, Raw: []byte("{}")}})).To(Succeed())
+		Expect(must(db.Keys(ctx, []id.ServerName{elsewhere, there}))).To(ConsistOf(other), "what can't be read doesn't keep the others from being read")
 		_, _, used, err := db.OwnKeyUsed(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(used).To(BeFalse())

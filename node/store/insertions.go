@@ -4,6 +4,7 @@ package store
 var (
 	removeGap    = &removal{from: "gaps", column: "missing", inserts: insertGap}
 	removeStaged = &removal{from: "staged", column: "event_id", inserts: insertStaged}
+	removeKeys   = &removal{from: "older_server_keys", column: "server", inserts: insertOlderKeys}
 )
 
 // The INSERTs whose rows are gathered over the operations of a transaction; see writeTx.insert. They are constants
@@ -92,6 +93,7 @@ var (
 		into: "server_keys (server, fetched, raw)", columns: 3, key: 1,
 		conflict: "ON CONFLICT (server) DO UPDATE SET fetched = excluded.fetched, raw = excluded.raw",
 	}
+	insertOlderKeys   = &insertion{into: "older_server_keys (server, place, fetched, raw)", columns: 4, key: 0}
 	insertTransaction = &insertion{
 		into: "inbound_transactions (origin, txn_id, response, received)", columns: 4, key: 2,
 		conflict: `ON CONFLICT (origin, txn_id) DO UPDATE SET response = excluded.response, received = excluded.received`,

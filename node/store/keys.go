@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"strings"
 
 	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
@@ -13,33 +12,50 @@ import (
 	"hanse/keys"
 )
 
-// Keys reads the newest key documents stored of servers; see keys.Store.
+// Keys reads the key documents stored of servers, of each the newest first; see keys.Store.
 func (s *Store) Keys(ctx context.Context, servers []id.ServerName) ([]keys.ServerKeys, error) {
 	var all []keys.ServerKeys
-	err := list("SELECT server, fetched, raw FROM server_keys WHERE server IN (%s)", nil, servers, func(query string, args []any) error {
+	read := func(query string, args []any) error {
 		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var server id.ServerName
 			var fetched int64
 			var raw []byte
-			if err := rows.Scan(&server, &fetched, &raw); err != nil {
+			if err := rows.Scan(&fetched, &raw); err != nil {
 				return err
 			}
-			k, err := keys.LoadServerKeys(raw, fetched)
-			if err != nil {
-				return fmt.Errorf("the stored keys of %s: %w", server, err)
+			if k, err := keys.LoadServerKeys(raw, fetched); err == nil { // else an older build knew what this one doesn't: it is fetched again
+				all = append(all, k)
 			}
-			all = append(all, k)
 			return nil
 		})
-	})
+	}
+	if err := list("SELECT fetched, raw FROM server_keys WHERE server IN (%s)", nil, servers, read); err != nil {
+		return nil, err
+	}
+	err := list("SELECT fetched, raw FROM older_server_keys WHERE server IN (%s) ORDER BY server, place", nil, servers, read)
 	return all, err
 }
 
-// SaveKeys stores key documents, each in place of an older one of its server; see keys.Store.
+// SaveKeys stores key documents in place of those of the same servers; see keys.Store.
 func (s *Store) SaveKeys(ctx context.Context, documents []keys.ServerKeys) error {
+	newest, older := map[id.ServerName]int{}, []keys.ServerKeys(nil)
+	for i, k := range documents {
+		if _, found := newest[k.ServerName]; found {
+			older = append(older, k)
+		} else {
+			newest[k.ServerName] = i
+		}
+	}
 	return s.commit.write(ctx, func(t *writeTx) error {
-		for _, k := range documents {
-			if err := t.insert(insertServerKeys, string(k.ServerName), k.FetchedTS, []byte(k.Raw)); err != nil {
+		for server, i := range newest {
+			if err := t.insert(insertServerKeys, string(server), documents[i].FetchedTS, []byte(documents[i].Raw)); err != nil {
+				return err
+			}
+			if err := t.remove(removeKeys, string(server)); err != nil {
+				return err
+			}
+		}
+		for place, k := range older {
+			if err := t.insert(insertOlderKeys, string(k.ServerName), int64(place), k.FetchedTS, []byte(k.Raw)); err != nil {
 				return err
 			}
 		}
