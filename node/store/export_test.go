@@ -23,8 +23,12 @@ func (s *Store) ReadUsedTxns(ctx context.Context) error { return s.usedTxns.read
 func (s *Store) MayBeUsed(c ClientTxn) bool { return s.usedTxns.mayHave(c.key().hashes()) }
 
 // NamedRead tells whether the filter of events' IDs has been read.
-func (s *Store) NamedRead() bool {
-	f := s.unheard.named
+func (s *Store) NamedRead() bool { return s.unheard.named.wasRead() }
+
+// FiltersRead tells whether what a start reads in the background has been read.
+func (s *Store) FiltersRead() bool { return s.NamedRead() && s.usedTxns.wasRead() }
+
+func (f *keyFilter) wasRead() bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.keys != nil

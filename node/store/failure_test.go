@@ -79,6 +79,7 @@ var _ = Describe("A database file that is taken away", func() {
 		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
 		db = &fixture{dialect: sqliteFile(folder), log: log.logger()}
 		db.start()
+		Eventually(db.FiltersRead, time.Minute, time.Millisecond).Should(BeTrue(), "by a connection that is there from now on")
 	})
 	refuses := func(ctx context.Context) {
 		GinkgoHelper()
