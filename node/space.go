@@ -13,7 +13,7 @@ import (
 // littleSpace is how many free bytes of a disk of so many are few: a warning is due.
 func littleSpace(size int64) int64 { return min(size/20, 1<<30) }
 
-// lookPause is how often the log's writer looks how much is free.
+// lookPause is how often a running node looks how much is free.
 const lookPause = time.Minute
 
 // storage is a folder that what users say and send goes to.

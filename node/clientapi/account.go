@@ -3,8 +3,6 @@ package clientapi
 import (
 	"encoding/json"
 	"net/http"
-
-	"hanse/federation/id"
 )
 
 func (a *API) accountRoutes() []route {
@@ -84,19 +82,4 @@ func (a *API) deactivate(r *request) (any, error) {
 		// Third-party identifiers would have been unbound: there are none.
 		return json.RawMessage(`{"id_server_unbind_result":"success"}`), nil
 	})
-}
-
-// each calls do for every room, a few at a time, and returns when all are done.
-func (a *API) each(rooms []id.RoomID, do func(id.RoomID)) {
-	slots := make(chan struct{}, profileParallel)
-	for _, room := range rooms {
-		slots <- struct{}{}
-		go func() {
-			defer func() { <-slots }()
-			do(room)
-		}()
-	}
-	for range cap(slots) {
-		slots <- struct{}{}
-	}
 }

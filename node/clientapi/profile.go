@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"golang.org/x/sync/errgroup" // a few rooms at a time
+
 	"hanse/federation/event"
 	"hanse/federation/exactjson"
 	"hanse/federation/id"
@@ -159,11 +161,17 @@ func (a *API) announceProfile(r *request, key string) {
 		a.log.Error("a changed profile could not be announced", "user", r.user, "error", err)
 		return
 	}
-	a.each(joined, func(room id.RoomID) {
-		if err := a.announceIn(ctx, room, r.user, name, avatar); err != nil {
-			a.log.Debug("a changed profile was not announced in a room", "user", r.user, "room", room, "error", err)
-		}
-	})
+	var group errgroup.Group
+	group.SetLimit(profileParallel)
+	for _, room := range joined {
+		group.Go(func() error {
+			if err := a.announceIn(ctx, room, r.user, name, avatar); err != nil {
+				a.log.Debug("a changed profile was not announced in a room", "user", r.user, "room", room, "error", err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none gives an error
 }
 
 func (a *API) announceIn(ctx context.Context, room id.RoomID, user id.UserID, name, avatar string) error {

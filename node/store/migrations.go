@@ -107,8 +107,7 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, log *slog.Logger) error
 }
 
 // checkTables refuses a database that is to be brought up to date and has not what its schema version promises: builds from
-// before a release numbered their steps otherwise. To build on it would spoil it.
-// have is that version.
+// before a release numbered their steps otherwise. To build on it would spoil it. It gives the version, 0 for a new database.
 func checkTables(ctx context.Context, db *sql.DB, d Dialect, steps []migration) (have int, err error) {
 	if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&have); err != nil {
 		return 0, fmt.Errorf("store: reading the schema version: %w", err)

@@ -169,20 +169,14 @@ func (u *Users) MembershipIn(ctx context.Context, user id.UserID, room id.RoomID
 
 // JoinedRooms are the rooms the user is joined to.
 func (u *Users) JoinedRooms(ctx context.Context, user id.UserID) ([]id.RoomID, error) {
-	return u.rooms(ctx, user, "join")
-}
-
-func (u *Users) rooms(ctx context.Context, user id.UserID, memberships ...string) ([]id.RoomID, error) {
 	all, err := u.store.Memberships(ctx, user)
 	if err != nil {
 		return nil, err
 	}
 	rooms := make([]id.RoomID, 0, len(all))
 	for _, m := range all {
-		for _, wanted := range memberships {
-			if m.Membership == wanted {
-				rooms = append(rooms, m.RoomID)
-			}
+		if m.Membership == "join" {
+			rooms = append(rooms, m.RoomID)
 		}
 	}
 	return rooms, nil
