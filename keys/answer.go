@@ -27,8 +27,9 @@ type NotaryRequest struct {
 
 // Criteria says how fresh a key has to be.
 type Criteria struct {
-	// MinimumValidUntilTS is in milliseconds since 1970; zero means now.
-	MinimumValidUntilTS int64 `json:"minimum_valid_until_ts,omitempty"`
+	// MinimumValidUntilTS is in milliseconds since 1970; zero means now. It is sent at any rate: Synapse (1.163) refuses a request
+	// in which a key has none.
+	MinimumValidUntilTS int64 `json:"minimum_valid_until_ts"`
 }
 
 // ErrTooManyServers is the error for a notary request that names more servers than we look up for one request.
