@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 
 	"hanse/federation/id"
@@ -19,11 +18,9 @@ type AccountData struct {
 // AccountData reads one entry; false when there is none, or it was deleted.
 func (s *Store) AccountData(ctx context.Context, user id.UserID, r id.RoomID, typ string) (AccountData, bool, error) {
 	entry := AccountData{Room: r, Type: typ}
-	var content []byte
 	found, err := s.read.found(ctx, `SELECT content, position FROM account_data
 		WHERE user_id = $1 AND room_id = $2 AND type = $3 AND deleted = 0`,
-		[]any{string(user), string(r), []byte(typ)}, &content, &entry.Position)
-	entry.Content = content
+		[]any{string(user), string(r), []byte(typ)}, &entry.Content, &entry.Position)
 	return entry, found, err
 }
 
@@ -35,16 +32,9 @@ func (s *Store) AccountDataChanges(ctx context.Context, user id.UserID, after, u
 	if after <= 0 {
 		query += " AND deleted = 0"
 	}
-	var all []AccountData
-	err := s.read.each(ctx, query+" ORDER BY position", []any{string(user), int64(after), int64(upto)}, func(rows *sql.Rows) error {
-		var entry AccountData
-		var typ, content []byte
-		err := rows.Scan(&entry.Room, &typ, &content, &entry.Position)
-		entry.Type, entry.Content = string(typ), content
-		all = append(all, entry)
-		return err
+	return readRows(ctx, s, query+" ORDER BY position", []any{string(user), int64(after), int64(upto)}, func(d *AccountData) []any {
+		return []any{&d.Room, &d.Type, &d.Content, &d.Position}
 	})
-	return all, err
 }
 
 // SetAccountData sets an entry; r "" for a global one.

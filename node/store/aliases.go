@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"hanse/federation/id"
@@ -55,12 +54,6 @@ func (s *Store) Alias(ctx context.Context, alias id.RoomAlias) (Alias, bool, err
 
 // Aliases lists a room's local aliases in order.
 func (s *Store) Aliases(ctx context.Context, r id.RoomID) ([]Alias, error) {
-	var all []Alias
-	err := s.read.each(ctx, "SELECT alias, creator FROM aliases WHERE room_id = $1 ORDER BY alias", []any{string(r)}, func(rows *sql.Rows) error {
-		a := Alias{RoomID: r}
-		err := rows.Scan(&a.Alias, &a.Creator)
-		all = append(all, a)
-		return err
-	})
-	return all, err
+	return readRows(ctx, s, "SELECT alias, room_id, creator FROM aliases WHERE room_id = $1 ORDER BY alias", []any{string(r)},
+		func(a *Alias) []any { return []any{&a.Alias, &a.RoomID, &a.Creator} })
 }

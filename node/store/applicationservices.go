@@ -104,14 +104,12 @@ type LiveEvent struct {
 // reached is the position up to which that is all. upto must not be beyond what is durable.
 func (s *Store) LiveEvents(ctx context.Context, after, upto Position, limit int) (events []LiveEvent, reached Position, err error) {
 	var places []livePlace
-	read := func(query string, place func(*livePlace) []any) error {
-		return s.read.each(ctx, query, []any{int64(after), int64(upto), limit}, func(rows *sql.Rows) error {
-			var p livePlace
-			err := rows.Scan(place(&p)...)
-			places = append(places, p)
-			return err
-		})
+	read := func(query string, columns func(*livePlace) []any) error {
+		some, err := readRows(ctx, s, query, []any{int64(after), int64(upto), limit}, columns)
+		places = append(places, some...)
+		return err
 	}
+	placed := func(p *livePlace) []any { return []any{&p.position, &p.eventID} }
 	// 1. Those that were stored before they got their place. Some of them may be refused: if there are more, the rest of what is read goes
 	// as far as these do.
 	var moved []Position
@@ -131,28 +129,22 @@ func (s *Store) LiveEvents(ctx context.Context, after, upto Position, limit int)
 		upto = last
 	}
 	err = listPositions("SELECT position, event_id FROM events WHERE status = 0 AND number IN (%s)", nil, moved, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var p livePlace
-			err := rows.Scan(&p.position, &p.eventID)
-			places = append(places, p)
-			return err
-		})
+		some, err := readRows(ctx, s, query, args, placed)
+		places = append(places, some...)
+		return err
 	})
 	if err != nil {
 		return nil, after, err
 	}
 	// 2. Those that got their place when they were stored.
 	err = read(`SELECT number, event_id FROM events WHERE number > $1 AND number <= $2 AND position = number AND status = 0
-		ORDER BY number LIMIT $3`, func(p *livePlace) []any { return []any{&p.position, &p.eventID} })
+		ORDER BY number LIMIT $3`, placed)
 	if err != nil {
 		return nil, after, err
 	}
 	// 3. Memberships in other servers' rooms.
-	err = read(`SELECT position, event_id, stripped FROM member_history WHERE position > $1 AND position <= $2 AND out_of_room = 1
-		ORDER BY position LIMIT $3`, func(p *livePlace) []any {
-		p.outOfRoom = true
-		return []any{&p.position, &p.eventID, &p.stripped}
-	})
+	err = read(`SELECT position, event_id, stripped, out_of_room FROM member_history WHERE position > $1 AND position <= $2 AND out_of_room = 1
+		ORDER BY position LIMIT $3`, func(p *livePlace) []any { return []any{&p.position, &p.eventID, &p.stripped, &p.outOfRoom} })
 	if err != nil {
 		return nil, after, err
 	}

@@ -196,13 +196,9 @@ func (s *Store) nextCatchup(ctx context.Context, server id.ServerName, maxPDUs, 
 // it lacks, or, if it has left the room, the last event that was to be sent to it.
 func (s *Store) makeCatchup(ctx context.Context, server id.ServerName, maxPDUs, maxEDUs int) (*catchup, error) {
 	c := &catchup{pdus: maxPDUs, edus: maxEDUs}
-	var rows []catchupRow
-	err := s.read.each(ctx, `SELECT room, event_id, position FROM outbox_catchup WHERE destination = $1
-		ORDER BY position LIMIT $2`, []any{string(server), maxPDUs}, func(r *sql.Rows) error {
-		var row catchupRow
-		err := r.Scan(&row.room, &row.eventID, &row.position)
-		rows = append(rows, row)
-		return err
+	rows, err := readRows(ctx, s, `SELECT room, event_id, position FROM outbox_catchup WHERE destination = $1
+		ORDER BY position LIMIT $2`, []any{string(server), maxPDUs}, func(row *catchupRow) []any {
+		return []any{&row.room, &row.eventID, &row.position}
 	})
 	if err != nil {
 		return nil, err
@@ -355,11 +351,11 @@ func (o *outbox) load(ctx context.Context) error {
 	err = s.read.each(ctx, "SELECT position, room, event_id, destinations, keep, subject FROM outbox_log ORDER BY position", nil,
 		func(rows *sql.Rows) error {
 			var row outboxRow
-			var number, keep int64
-			if err := rows.Scan(&row.position, &row.room, &row.eventID, &number, &keep, &row.subject); err != nil {
+			var number int64
+			if err := rows.Scan(&row.position, &row.room, &row.eventID, &number, &row.keep, &row.subject); err != nil {
 				return err
 			}
-			row.set, row.keep, row.queued = sets[number], keep != 0, started
+			row.set, row.queued = sets[number], started
 			if row.set == nil {
 				return fmt.Errorf("the outbox names the set of destinations %d, which is not stored", number)
 			}
@@ -369,14 +365,7 @@ func (o *outbox) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.read.each(ctx, "SELECT destination, position FROM outbox_cursors", nil, func(rows *sql.Rows) error {
-		var server id.ServerName
-		var position Position
-		err := rows.Scan(&server, &position)
-		o.cursors[server] = position
-		return err
-	})
-	if err != nil {
+	if o.cursors, err = readMap[id.ServerName, Position](ctx, s, "SELECT destination, position FROM outbox_cursors"); err != nil {
 		return err
 	}
 	behind, err := readAll[id.ServerName](ctx, s, "SELECT destination FROM outbox_catchup UNION SELECT destination FROM outbox_kept")

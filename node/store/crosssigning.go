@@ -43,19 +43,8 @@ type KeySignature struct {
 
 // CrossSigningKeys reads users' cross-signing keys, ours and others' that are known.
 func (s *Store) CrossSigningKeys(ctx context.Context, users []id.UserID) ([]CrossSigningKey, error) {
-	var all []CrossSigningKey
-	err := list("SELECT user_id, usage, keys FROM cross_signing_keys WHERE user_id IN (%s)", nil, users,
-		func(query string, args []any) error {
-			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-				var k CrossSigningKey
-				var keys []byte
-				err := rows.Scan(&k.User, &k.Usage, &keys)
-				k.Keys = keys
-				all = append(all, k)
-				return err
-			})
-		})
-	return all, err
+	return readList(ctx, s, "SELECT user_id, usage, keys FROM cross_signing_keys WHERE user_id IN (%s)", nil, users,
+		func(k *CrossSigningKey) []any { return []any{&k.User, &k.Usage, &k.Keys} })
 }
 
 // SaveCrossSigningKeys stores keys of a user of ours, each in place of the earlier one of its usage, whose signatures of the
@@ -109,25 +98,13 @@ func (t *writeTx) crossSigningKey(user id.UserID, k CrossSigningKey) (fresh bool
 
 const signatureColumns = "user_id, target, signer, key_id, signature"
 
-func scanSignature(rows *sql.Rows) (k KeySignature, err error) {
-	var target, key, signature []byte
-	err = rows.Scan(&k.User, &target, &k.Signer, &key, &signature)
-	k.Target, k.KeyID, k.Signature = string(target), string(key), string(signature)
-	return k, err
+func (k *KeySignature) columns() []any {
+	return []any{&k.User, &k.Target, &k.Signer, &k.KeyID, &k.Signature}
 }
 
 // KeySignatures reads the signatures that were made of users' keys.
 func (s *Store) KeySignatures(ctx context.Context, users []id.UserID) ([]KeySignature, error) {
-	var all []KeySignature
-	err := list("SELECT "+signatureColumns+" FROM key_signatures WHERE user_id IN (%s)", nil, users,
-		func(query string, args []any) error {
-			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-				k, err := scanSignature(rows)
-				all = append(all, k)
-				return err
-			})
-		})
-	return all, err
+	return readList(ctx, s, "SELECT "+signatureColumns+" FROM key_signatures WHERE user_id IN (%s)", nil, users, (*KeySignature).columns)
 }
 
 // withOwnSignatures adds to a key what its owner signed of it.
@@ -135,7 +112,8 @@ func (t *writeTx) withOwnSignatures(user id.UserID, target string, keys []byte) 
 	var all []KeySignature
 	err := t.each("SELECT "+signatureColumns+" FROM key_signatures WHERE user_id = $1 AND target = $2 AND signer = $1",
 		[]any{string(user), []byte(target)}, func(rows *sql.Rows) error {
-			k, err := scanSignature(rows)
+			var k KeySignature
+			err := rows.Scan(k.columns()...)
 			all = append(all, k)
 			return err
 		})

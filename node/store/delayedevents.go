@@ -35,12 +35,13 @@ func (s *Store) eachDelayedEvent(ctx context.Context, which string, args ...any)
 	query := "SELECT " + delayedColumns + ", CASE WHEN state_key IS NULL THEN 0 ELSE 1 END FROM delayed_events " + which
 	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 		var e DelayedEvent
-		var typ, stateKey, content []byte
-		var delay, since, at, isState int64
-		err := rows.Scan(&e.ID, &e.User, &e.Room, &typ, &stateKey, &content, &e.Redacts, &e.TS, &delay, &since, &at, &isState)
-		e.Type, e.Content, e.Delay = string(typ), content, time.Duration(delay)*time.Millisecond
-		e.RunningSince, e.SendAt = time.UnixMilli(since), time.UnixMilli(at)
-		if isState != 0 {
+		var stateKey []byte
+		var delay int64
+		var isState bool
+		err := rows.Scan(&e.ID, &e.User, &e.Room, &e.Type, &stateKey, &e.Content, &e.Redacts, &e.TS, &delay, timeColumn{&e.RunningSince},
+			timeColumn{&e.SendAt}, &isState)
+		e.Delay = time.Duration(delay) * time.Millisecond
+		if isState {
 			key := string(stateKey)
 			e.StateKey = &key
 		}
@@ -97,17 +98,8 @@ func (s *Store) DelayedEventsOf(ctx context.Context, user id.UserID) ([]DelayedE
 
 // NextDelayedEvents are the first that are sent, at most limit: their IDs and SendAt alone, since they are asked for often.
 func (s *Store) NextDelayedEvents(ctx context.Context, limit int) ([]DelayedEvent, error) {
-	var all []DelayedEvent
-	query := "SELECT delay_id, send_at FROM delayed_events ORDER BY send_at, delay_id LIMIT $1"
-	err := s.read.each(ctx, query, []any{limit}, func(rows *sql.Rows) error {
-		var e DelayedEvent
-		var at int64
-		err := rows.Scan(&e.ID, &at)
-		e.SendAt = time.UnixMilli(at)
-		all = append(all, e)
-		return err
-	})
-	return all, err
+	return readRows(ctx, s, "SELECT delay_id, send_at FROM delayed_events ORDER BY send_at, delay_id LIMIT $1", []any{limit},
+		func(e *DelayedEvent) []any { return []any{&e.ID, timeColumn{&e.SendAt}} })
 }
 
 // MoveDelayedEvent changes when one is sent, and since when it waits; [ErrNotFound] if there is none (any more).

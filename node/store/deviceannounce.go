@@ -61,15 +61,8 @@ func (t *writeTx) ownKeysChanged(user id.UserID) error {
 }
 
 func (t *writeTx) joinedRooms(user id.UserID) ([]id.RoomID, error) {
-	var rooms []id.RoomID
-	err := t.each(`SELECT room_id FROM members JOIN rooms ON rooms.room = members.room
-		WHERE user_id = $1 AND membership = 'join'`, []any{string(user)}, func(rows *sql.Rows) error {
-		var room id.RoomID
-		err := rows.Scan(&room)
-		rooms = append(rooms, room)
-		return err
-	})
-	return rooms, err
+	return readAllInTx[id.RoomID](t, `SELECT room_id FROM members JOIN rooms ON rooms.room = members.room
+		WHERE user_id = $1 AND membership = 'join'`, string(user))
 }
 
 // announcements makes the EDUs of a change; stream is the user's newest stream_id before and after it. Each names the one
@@ -177,13 +170,8 @@ func deviceSubject(user id.UserID) string {
 // meanwhile and still share another room with the user. It comes before the room's row and those of its servers.
 func (w *roomWrite) announceMissed(t *writeTx) error {
 	known := map[id.ServerName]bool{w.store.self: true}
-	err := t.each(`SELECT server FROM room_servers WHERE room = $1 AND joined > 0 UNION SELECT server FROM partial_servers WHERE room = $1`,
-		[]any{w.ref.number}, func(rows *sql.Rows) error {
-			var server id.ServerName
-			err := rows.Scan(&server)
-			known[server] = true
-			return err
-		})
+	err := t.each(`SELECT server, 1 FROM room_servers WHERE room = $1 AND joined > 0 UNION SELECT server, 1 FROM partial_servers WHERE room = $1`,
+		[]any{w.ref.number}, func(rows *sql.Rows) error { return scanPair(rows, known) })
 	if err != nil {
 		return err
 	}
@@ -201,16 +189,10 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 	if len(missed) == 0 {
 		return nil
 	}
-	devices := map[id.UserID]string{}
+	devices := map[id.UserID]string{} // of each user any one: it tells that the list has changed
 	err = t.each(`SELECT members.user_id, device_id FROM members JOIN device_changes ON device_changes.user_id = members.user_id
 		JOIN devices ON devices.user_id = members.user_id WHERE room = $1 AND local = 1 AND membership = 'join' AND stream > since
-		ORDER BY device_id`, []any{w.ref.number}, func(rows *sql.Rows) error {
-		var user id.UserID
-		var device []byte
-		err := rows.Scan(&user, &device)
-		devices[user] = string(device) // any one will do: it tells that the list has changed
-		return err
-	})
+		ORDER BY device_id`, []any{w.ref.number}, func(rows *sql.Rows) error { return scanPair(rows, devices) })
 	if err != nil {
 		return err
 	}
@@ -226,13 +208,8 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 func (w *roomWrite) announceMissedOf(t *writeTx, user id.UserID, device string, missed map[id.ServerName]bool) error {
 	shared := map[id.ServerName]bool{}
 	if slices.Contains(slices.Collect(maps.Values(missed)), false) {
-		err := t.each(`SELECT DISTINCT server FROM members JOIN room_servers ON room_servers.room = members.room
-			WHERE user_id = $1 AND membership = 'join' AND joined > 0`, []any{string(user)}, func(rows *sql.Rows) error {
-			var server id.ServerName
-			err := rows.Scan(&server)
-			shared[server] = true
-			return err
-		})
+		err := t.each(`SELECT DISTINCT server, 1 FROM members JOIN room_servers ON room_servers.room = members.room
+			WHERE user_id = $1 AND membership = 'join' AND joined > 0`, []any{string(user)}, func(rows *sql.Rows) error { return scanPair(rows, shared) })
 		if err != nil {
 			return err
 		}

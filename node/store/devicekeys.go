@@ -148,33 +148,18 @@ const countOneTimeKeys = `SELECT algorithm, COUNT(*) FROM one_time_keys WHERE us
 
 func (t *writeTx) countKeys(user id.UserID, device string) (map[string]int, error) {
 	counts := map[string]int{}
-	return counts, t.each(countOneTimeKeys, []any{string(user), []byte(device)}, func(rows *sql.Rows) error { return scanCount(rows, counts) })
-}
-
-func scanCount(rows *sql.Rows, counts map[string]int) error {
-	var algorithm []byte
-	var n int
-	err := rows.Scan(&algorithm, &n)
-	counts[string(algorithm)] = n
-	return err
+	return counts, t.each(countOneTimeKeys, []any{string(user), []byte(device)}, func(rows *sql.Rows) error { return scanPair(rows, counts) })
 }
 
 // KeyCounts are the numbers of a device's one-time keys by algorithm, and the algorithms of its unused fallback keys.
 func (s *Store) KeyCounts(ctx context.Context, user id.UserID, device string) (map[string]int, []string, error) {
-	counts, unused := map[string]int{}, []string{}
 	args := []any{string(user), []byte(device)}
-	err := s.read.each(ctx, countOneTimeKeys, args, func(rows *sql.Rows) error { return scanCount(rows, counts) })
+	counts, err := readMap[string, int](ctx, s, countOneTimeKeys, args...)
 	if err != nil {
 		return nil, nil, err
 	}
-	err = s.read.each(ctx, "SELECT algorithm FROM fallback_keys WHERE user_id = $1 AND device_id = $2 AND used = 0", args,
-		func(rows *sql.Rows) error {
-			var algorithm []byte
-			err := rows.Scan(&algorithm)
-			unused = append(unused, string(algorithm))
-			return err
-		})
-	return counts, unused, err
+	unused, err := readAll[string](ctx, s, "SELECT algorithm FROM fallback_keys WHERE user_id = $1 AND device_id = $2 AND used = 0", args...)
+	return counts, append([]string{}, unused...), err
 }
 
 // KeyClaim asks for a one-time key of a device.
@@ -237,20 +222,11 @@ type DeviceKeys struct {
 
 // DeviceKeys reads the devices of this server's users, also those without keys, in order.
 func (s *Store) DeviceKeys(ctx context.Context, users []id.UserID) ([]DeviceKeys, error) {
-	var all []DeviceKeys
-	err := list(`SELECT devices.user_id, devices.device_id, display_name, keys FROM devices LEFT JOIN device_keys
+	return readList(ctx, s, `SELECT devices.user_id, devices.device_id, display_name, keys FROM devices LEFT JOIN device_keys
 		ON device_keys.user_id = devices.user_id AND device_keys.device_id = devices.device_id
-		WHERE devices.user_id IN (%s) ORDER BY devices.user_id, devices.device_id`, nil, users, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var d DeviceKeys
-			var device, name, keys []byte
-			err := rows.Scan(&d.User, &device, &name, &keys)
-			d.Device, d.DisplayName, d.Keys = string(device), string(name), keys
-			all = append(all, d)
-			return err
-		})
+		WHERE devices.user_id IN (%s) ORDER BY devices.user_id, devices.device_id`, nil, users, func(d *DeviceKeys) []any {
+		return []any{&d.User, &d.Device, &d.DisplayName, (*[]byte)(&d.Keys)}
 	})
-	return all, err
 }
 
 // DeviceStream is the stream_id of a user's newest change, 0 if there was none.

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -97,65 +96,30 @@ func (s *Store) setDevice(t *writeTx, d Device, servers []id.ServerName) error {
 	return s.changed(t, d.User, deviceUpdate{devices: []string{d.ID}, servers: servers, visible: true})
 }
 
-// millis is a time in the database; 0 for the zero time.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// fromMillis is the opposite of millis.
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms)
-}
-
 // Access tells what a token stands for; false when it is not known (any more).
 func (s *Store) Access(ctx context.Context, token TokenHash) (Access, bool, error) {
-	var a Access
-	var device []byte
-	var admin, guest, deactivated, expires int64
-	found, err := s.read.found(ctx, `SELECT access_tokens.user_id, device_id, admin, guest, deactivated, COALESCE(expires, 0) FROM access_tokens
-		JOIN users ON users.user_id = access_tokens.user_id WHERE token_hash = $1`, []any{token[:]},
-		&a.User, &device, &admin, &guest, &deactivated, &expires)
-	a.Expires = fromMillis(expires)
-	a.Device, a.Admin, a.Guest, a.Deactivated = string(device), admin != 0, guest != 0, deactivated != 0
-	return a, found, err
+	return readRow(ctx, s, `SELECT access_tokens.user_id, device_id, admin, guest, deactivated, COALESCE(expires, 0) FROM access_tokens
+		JOIN users ON users.user_id = access_tokens.user_id WHERE token_hash = $1`, []any{token[:]}, func(a *Access) []any {
+		return []any{&a.User, &a.Device, &a.Admin, &a.Guest, &a.Deactivated, timeColumn{&a.Expires}}
+	})
 }
 
 const deviceColumns = "user_id, device_id, display_name, created, last_seen, last_ip, user_agent"
 
-func (s *Store) eachDevice(ctx context.Context, query string, args ...any) ([]Device, error) {
-	var all []Device
-	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-		var d Device
-		var device, name, ip, agent []byte
-		var created, seen int64
-		err := rows.Scan(&d.User, &device, &name, &created, &seen, &ip, &agent)
-		d.ID, d.DisplayName, d.LastSeenIP, d.UserAgent = string(device), string(name), string(ip), string(agent)
-		d.Created, d.LastSeen = time.UnixMilli(created), fromMillis(seen)
-		all = append(all, d)
-		return err
-	})
-	return all, err
+func (d *Device) columns() []any {
+	return []any{&d.User, &d.ID, &d.DisplayName, timeColumn{&d.Created}, timeColumn{&d.LastSeen}, &d.LastSeenIP, &d.UserAgent}
 }
 
 // Device reads a device; false when there is none.
 func (s *Store) Device(ctx context.Context, user id.UserID, device string) (Device, bool, error) {
-	all, err := s.eachDevice(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 AND device_id = $2",
-		string(user), []byte(device))
-	if err != nil || len(all) == 0 {
-		return Device{}, false, err
-	}
-	return all[0], true, nil
+	return readRow(ctx, s, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 AND device_id = $2",
+		[]any{string(user), []byte(device)}, (*Device).columns)
 }
 
 // Devices lists a user's devices in order of their IDs.
 func (s *Store) Devices(ctx context.Context, user id.UserID) ([]Device, error) {
-	return s.eachDevice(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 ORDER BY device_id", string(user))
+	return readRows(ctx, s, "SELECT "+deviceColumns+" FROM devices WHERE user_id = $1 ORDER BY device_id", []any{string(user)},
+		(*Device).columns)
 }
 
 // DeviceCount is how many devices a user has.

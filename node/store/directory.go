@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"hanse/federation/id"
@@ -47,14 +46,7 @@ func (s *Store) AllPublishedRooms(ctx context.Context) ([]PublishedRoom, error) 
 }
 
 func (s *Store) publishedRooms(ctx context.Context, from string, args ...any) ([]PublishedRoom, error) {
-	var all []PublishedRoom
-	err := s.read.each(ctx, `SELECT room_id, rooms.position, (SELECT COALESCE(SUM(joined), 0) FROM room_servers
+	return readRows(ctx, s, `SELECT room_id, rooms.position, (SELECT COALESCE(SUM(joined), 0) FROM room_servers
 		WHERE room_servers.room = rooms.room) AS members FROM `+from+` JOIN rooms ON rooms.room = directory.room
-		ORDER BY members DESC, room_id`, args, func(rows *sql.Rows) error {
-		var r PublishedRoom
-		err := rows.Scan(&r.RoomID, &r.Position, &r.Joined)
-		all = append(all, r)
-		return err
-	})
-	return all, err
+		ORDER BY members DESC, room_id`, args, func(r *PublishedRoom) []any { return []any{&r.RoomID, &r.Position, &r.Joined} })
 }

@@ -71,24 +71,12 @@ func (s *Store) Children(ctx context.Context, missing id.EventID, limit int) ([]
 
 // Undecided counts, by room, the events that were received and can't be judged yet.
 func (s *Store) Undecided(ctx context.Context) (map[id.RoomID]int, error) {
-	return s.countByRoom(ctx, "SELECT room_id, COUNT(*) FROM staged JOIN rooms ON rooms.room = staged.room GROUP BY room_id")
+	return readMap[id.RoomID, int](ctx, s, "SELECT room_id, COUNT(*) FROM staged JOIN rooms ON rooms.room = staged.room GROUP BY room_id")
 }
 
 // Gaps counts, by room, the events that we have heard of as parents and don't have.
 func (s *Store) Gaps(ctx context.Context) (map[id.RoomID]int, error) {
-	return s.countByRoom(ctx, "SELECT room_id, COUNT(DISTINCT missing) FROM gaps JOIN rooms ON rooms.room = gaps.room GROUP BY room_id")
-}
-
-func (s *Store) countByRoom(ctx context.Context, query string) (map[id.RoomID]int, error) {
-	all := map[id.RoomID]int{}
-	err := s.read.each(ctx, query, nil, func(rows *sql.Rows) error {
-		var r id.RoomID
-		var n int
-		err := rows.Scan(&r, &n)
-		all[r] = n
-		return err
-	})
-	return all, err
+	return readMap[id.RoomID, int](ctx, s, "SELECT room_id, COUNT(DISTINCT missing) FROM gaps JOIN rooms ON rooms.room = gaps.room GROUP BY room_id")
 }
 
 // RoomCounts are what an operator asks of a room.
@@ -241,17 +229,9 @@ func (s *Store) Backlog(ctx context.Context, server id.ServerName) (Backlog, err
 
 // SharedServers lists the other servers with which we share rooms, each with the number of rooms; most rooms first.
 func (s *Store) SharedServers(ctx context.Context, limit int) (map[id.ServerName]int, error) {
-	all := map[id.ServerName]int{}
-	err := s.read.each(ctx, `SELECT server, COUNT(*) AS shared FROM room_servers JOIN rooms ON rooms.room = room_servers.room
+	return readMap[id.ServerName, int](ctx, s, `SELECT server, COUNT(*) AS shared FROM room_servers JOIN rooms ON rooms.room = room_servers.room
 		WHERE joined > 0 AND resident = 1 AND server <> $1 GROUP BY server ORDER BY shared DESC, server LIMIT $2`,
-		[]any{string(s.self), limit}, func(rows *sql.Rows) error {
-			var server id.ServerName
-			var n int
-			err := rows.Scan(&server, &n)
-			all[server] = n
-			return err
-		})
-	return all, err
+		string(s.self), limit)
 }
 
 // RoomsWith lists the rooms that we take part in and in which a server has joined users.

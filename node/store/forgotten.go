@@ -176,14 +176,8 @@ const unreminded = `SELECT user_id, device_id FROM devices AS d
 // and of whom nothing is kept for it anyway.
 func (t *writeTx) unreminded(server id.ServerName, limit int) (map[id.UserID]string, error) {
 	devices := map[id.UserID]string{}
-	err := t.each(unreminded, []any{string(server), deviceSubject(""), limit}, func(rows *sql.Rows) error {
-		var user id.UserID
-		var device []byte
-		err := rows.Scan(&user, &device)
-		devices[user] = string(device)
-		return err
-	})
-	return devices, err
+	args := []any{string(server), deviceSubject(""), limit}
+	return devices, t.each(unreminded, args, func(rows *sql.Rows) error { return scanPair(rows, devices) })
 }
 
 func (t *writeTx) keepReminder(server id.ServerName, user id.UserID, device string) error {

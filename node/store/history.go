@@ -3,7 +3,7 @@ package store
 import (
 	"container/heap"
 	"context"
-	"database/sql"
+	"slices"
 
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -15,15 +15,8 @@ func (s *Store) BackwardExtremities(ctx context.Context, r id.RoomID, limit int)
 	if err != nil || ref == nil {
 		return nil, err
 	}
-	var gaps []Gap
-	err = s.read.each(ctx, "SELECT missing, child, depth FROM gaps WHERE room = $1 ORDER BY depth DESC, missing, child LIMIT $2",
-		[]any{ref.number, limit}, func(rows *sql.Rows) error {
-			var g Gap
-			err := rows.Scan(&g.Missing, &g.Child, &g.Depth)
-			gaps = append(gaps, g)
-			return err
-		})
-	return gaps, err
+	return readRows(ctx, s, "SELECT missing, child, depth FROM gaps WHERE room = $1 ORDER BY depth DESC, missing, child LIMIT $2",
+		[]any{ref.number, limit}, func(g *Gap) []any { return []any{&g.Missing, &g.Child, &g.Depth} })
 }
 
 // knownGaps tells which of the events are missing so far.
@@ -118,9 +111,7 @@ func (s *Store) MissingEvents(ctx context.Context, r id.RoomID, latest, earliest
 			return nil, err
 		}
 	}
-	for i, j := 0, len(events)-1; i < j; i, j = i+1, j-1 {
-		events[i], events[j] = events[j], events[i]
-	}
+	slices.Reverse(events)
 	return events, nil
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 
@@ -48,11 +47,9 @@ func (s *Store) KeyBackup(ctx context.Context, user id.UserID, version int64) (K
 	if version != 0 {
 		query, args = keyBackupQuery+" AND version = $2", append(args, version)
 	}
-	var b KeyBackup
-	var algorithm, auth []byte
-	found, err := s.read.found(ctx, query, args, &b.Version, &algorithm, &auth, &b.ETag, &b.Count)
-	b.Algorithm, b.AuthData = string(algorithm), auth
-	return b, found, err
+	return readRow(ctx, s, query, args, func(b *KeyBackup) []any {
+		return []any{&b.Version, &b.Algorithm, &b.AuthData, &b.ETag, &b.Count}
+	})
 }
 
 // UpdateKeyBackup replaces a version's auth_data; [ErrNotFound] without it.
@@ -85,21 +82,22 @@ func (s *Store) DeleteKeyBackup(ctx context.Context, user id.UserID, version int
 
 // BackedUp reads the keys of a version; room and session "" mean all.
 func (s *Store) BackedUp(ctx context.Context, user id.UserID, version int64, room, session string) ([]BackedUp, error) {
-	query, args := "SELECT room_id, session_id, session FROM key_backup_sessions WHERE user_id = $1 AND version = $2", []any{string(user), version}
+	which, args := backedUp(user, version, room, session)
+	return readRows(ctx, s, "SELECT room_id, session_id, session"+which, args, func(b *BackedUp) []any {
+		return []any{&b.Room, &b.Session, &b.Data}
+	})
+}
+
+// backedUp are the keys of a version; room and session "" mean all.
+func backedUp(user id.UserID, version int64, room, session string) (which string, args []any) {
+	which, args = " FROM key_backup_sessions WHERE user_id = $1 AND version = $2", []any{string(user), version}
 	if room != "" {
-		query, args = query+" AND room_id = $3", append(args, []byte(room))
+		which, args = which+" AND room_id = $3", append(args, []byte(room))
 		if session != "" {
-			query, args = query+" AND session_id = $4", append(args, []byte(session))
+			which, args = which+" AND session_id = $4", append(args, []byte(session))
 		}
 	}
-	var all []BackedUp
-	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-		var r, id, data []byte
-		err := rows.Scan(&r, &id, &data)
-		all = append(all, BackedUp{string(r), string(id), data})
-		return err
-	})
-	return all, err
+	return which, args
 }
 
 // BackUp stores keys in the newest version, which must be version ([ErrNotFound] otherwise). better tells whether a key is
@@ -131,14 +129,8 @@ func (s *Store) BackUp(ctx context.Context, user id.UserID, version int64, keys 
 // DeleteBackedUp deletes keys of a version; room and session "" mean all.
 func (s *Store) DeleteBackedUp(ctx context.Context, user id.UserID, version int64, room, session string) error {
 	return s.changeBackup(ctx, user, version, false, func(t *writeTx) (bool, error) {
-		query, args := "DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", []any{string(user), version}
-		if room != "" {
-			query, args = query+" AND room_id = $3", append(args, []byte(room))
-			if session != "" {
-				query, args = query+" AND session_id = $4", append(args, []byte(session))
-			}
-		}
-		n, err := t.exec(query, args...)
+		which, args := backedUp(user, version, room, session)
+		n, err := t.exec("DELETE"+which, args...)
 		return n > 0, err
 	})
 }

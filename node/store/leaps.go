@@ -155,13 +155,7 @@ func (s *Store) WasPutBack(ctx context.Context) error {
 }
 
 func (s *Store) forgetKeysOfBefore(t *writeTx) error {
-	var users []id.UserID
-	err := t.each("SELECT DISTINCT user_id FROM one_time_keys WHERE position <= $1", []any{int64(s.found)}, func(rows *sql.Rows) error {
-		var user id.UserID
-		err := rows.Scan(&user)
-		users = append(users, user)
-		return err
-	})
+	users, err := readAllInTx[id.UserID](t, "SELECT DISTINCT user_id FROM one_time_keys WHERE position <= $1", int64(s.found))
 	if err != nil || len(users) == 0 {
 		return err
 	}
@@ -177,14 +171,9 @@ func (s *Store) announceAll(t *writeTx) error {
 	if _, err := t.exec("UPDATE device_changes SET position = $1, stream = $1 WHERE stream > 0", int64(at)); err != nil {
 		return err
 	}
-	var servers []id.ServerName
-	err := t.each(`SELECT DISTINCT there.server FROM room_servers AS here JOIN room_servers AS there ON there.room = here.room
-		WHERE here.server = $1 AND here.joined > 0 AND there.joined > 0 AND there.server <> $1`, []any{string(s.self)}, func(rows *sql.Rows) error {
-		var server id.ServerName
-		err := rows.Scan(&server)
-		servers = append(servers, server)
-		return err
-	})
+	servers, err := readAllInTx[id.ServerName](t, `SELECT DISTINCT there.server FROM room_servers AS here
+		JOIN room_servers AS there ON there.room = here.room
+		WHERE here.server = $1 AND here.joined > 0 AND there.joined > 0 AND there.server <> $1`, string(s.self))
 	if err != nil {
 		return err
 	}

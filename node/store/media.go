@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -43,13 +42,9 @@ var (
 
 const mediaColumns = "server, media_id, file, user_id, content_type, filename, size, disk, created, used, expires"
 
-func (m *Media) scan(scan func(...any) error) error {
-	var contentType, filename []byte
-	var created, used, expires int64
-	err := scan(&m.Server, &m.ID, &m.File, &m.User, &contentType, &filename, &m.Size, &m.Disk, &created, &used, &expires)
-	m.ContentType, m.Filename = string(contentType), string(filename)
-	m.Created, m.Used, m.Expires = fromMillis(created), fromMillis(used), fromMillis(expires)
-	return err
+func (m *Media) columns() []any {
+	return []any{&m.Server, &m.ID, &m.File, &m.User, &m.ContentType, &m.Filename, &m.Size, &m.Disk, timeColumn{&m.Created},
+		timeColumn{&m.Used}, timeColumn{&m.Expires}}
 }
 
 func (m *Media) insert(t *writeTx) (bool, error) {
@@ -61,14 +56,8 @@ func (m *Media) insert(t *writeTx) (bool, error) {
 
 // Media reads a row; false when there is none.
 func (s *Store) Media(ctx context.Context, server id.ServerName, mediaID string) (Media, bool, error) {
-	var m Media
-	found := false
-	err := s.read.each(ctx, "SELECT "+mediaColumns+" FROM media WHERE server = $1 AND media_id = $2", []any{string(server), mediaID},
-		func(rows *sql.Rows) error {
-			found = true
-			return m.scan(rows.Scan)
-		})
-	return m, found, err
+	return readRow(ctx, s, "SELECT "+mediaColumns+" FROM media WHERE server = $1 AND media_id = $2", []any{string(server), mediaID},
+		(*Media).columns)
 }
 
 // MediaOfFile tells whether a row names a file as its own, with its bytes there.
@@ -176,14 +165,7 @@ func (s *Store) TouchMedia(ctx context.Context, server id.ServerName, mediaID st
 
 // OldestMedia lists others' media, what was not asked for the longest first.
 func (s *Store) OldestMedia(ctx context.Context, most int) ([]Media, error) {
-	var all []Media
-	err := s.read.each(ctx, "SELECT "+mediaColumns+" FROM media WHERE used > 0 ORDER BY used LIMIT $1", []any{most}, func(rows *sql.Rows) error {
-		var m Media
-		err := m.scan(rows.Scan)
-		all = append(all, m)
-		return err
-	})
-	return all, err
+	return readRows(ctx, s, "SELECT "+mediaColumns+" FROM media WHERE used > 0 ORDER BY used LIMIT $1", []any{most}, (*Media).columns)
 }
 
 // DeleteMedia removes the rows of others' media whose files are gone.

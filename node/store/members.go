@@ -56,17 +56,13 @@ func (s *Store) eachMember(ctx context.Context, query string, args ...any) ([]Me
 	var all []Membership
 	var numbers []int64
 	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-		var (
-			m                Membership
-			number           int64
-			forgotten, outOf int64
-			stripped         []byte
-		)
-		err := rows.Scan(&number, &m.User, &m.Membership, &m.EventID, &m.Sender, &m.Position, &forgotten, &outOf, &stripped, &m.Since)
+		var m Membership
+		var number int64
+		var stripped []byte
+		err := rows.Scan(&number, &m.User, &m.Membership, &m.EventID, &m.Sender, &m.Position, &m.Forgotten, &m.OutOfRoom, &stripped, &m.Since)
 		if err != nil {
 			return err
 		}
-		m.Forgotten, m.OutOfRoom = forgotten != 0, outOf != 0
 		if stripped != nil {
 			if err := exactjson.Unmarshal(stripped, &m.Stripped); err != nil {
 				return fmt.Errorf("a stored stripped state: %w", err)
@@ -156,20 +152,11 @@ func (s *Store) Members(ctx context.Context, r id.RoomID, f MemberFilter) ([]Mem
 
 // JoinedServers are the servers with joined users in a room, and how many.
 func (s *Store) JoinedServers(ctx context.Context, r id.RoomID) (map[id.ServerName]int, error) {
-	servers := map[id.ServerName]int{}
 	ref, err := s.rooms.find(ctx, r)
 	if err != nil || ref == nil {
-		return servers, err
+		return map[id.ServerName]int{}, err
 	}
-	err = s.read.each(ctx, "SELECT server, joined FROM room_servers WHERE room = $1 AND joined > 0", []any{ref.number},
-		func(rows *sql.Rows) error {
-			var name id.ServerName
-			var joined int
-			err := rows.Scan(&name, &joined)
-			servers[name] = joined
-			return err
-		})
-	return servers, err
+	return readMap[id.ServerName, int](ctx, s, "SELECT server, joined FROM room_servers WHERE room = $1 AND joined > 0", ref.number)
 }
 
 // LocalJoined are this server's users joined to a room.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"hanse/federation/id"
@@ -17,15 +16,8 @@ type PartialRoom struct {
 
 // PartialRooms lists the rooms that we take part in whose state isn't whole, in order of their IDs.
 func (s *Store) PartialRooms(ctx context.Context) ([]PartialRoom, error) {
-	var all []PartialRoom
-	err := s.read.each(ctx, `SELECT room_id, join_id FROM partial_rooms JOIN rooms ON rooms.room = partial_rooms.room
-		WHERE resident = 1 ORDER BY room_id`, nil, func(rows *sql.Rows) error {
-		var p PartialRoom
-		err := rows.Scan(&p.RoomID, &p.Join)
-		all = append(all, p)
-		return err
-	})
-	return all, err
+	return readRows(ctx, s, `SELECT room_id, join_id FROM partial_rooms JOIN rooms ON rooms.room = partial_rooms.room
+		WHERE resident = 1 ORDER BY room_id`, nil, func(p *PartialRoom) []any { return []any{&p.RoomID, &p.Join} })
 }
 
 // PartialRoom is one of [Store.PartialRooms]; false: the room isn't.
@@ -33,7 +25,7 @@ func (s *Store) PartialRoom(ctx context.Context, r id.RoomID) (PartialRoom, bool
 	p := PartialRoom{RoomID: r}
 	found, err := s.read.found(ctx, `SELECT join_id FROM partial_rooms JOIN rooms ON rooms.room = partial_rooms.room
 		WHERE room_id = $1 AND resident = 1`, []any{string(r)}, &p.Join)
-	return p, found && err == nil, err
+	return p, found, err
 }
 
 // Wholeness tells whether a room's state isn't whole, and where in the commit order it became so; 0: it always was, or never has been.
@@ -42,10 +34,9 @@ func (s *Store) Wholeness(ctx context.Context, r id.RoomID) (partial bool, since
 	if err != nil || ref == nil {
 		return false, 0, err
 	}
-	var count, position int64
-	_, err = s.read.found(ctx, `SELECT (SELECT COUNT(*) FROM partial_rooms WHERE room = $1),
-		(SELECT COALESCE(MAX(position), 0) FROM whole_rooms WHERE room = $1)`, []any{ref.number}, &count, &position)
-	return count != 0, Position(position), err
+	err = s.read.row(ctx, `SELECT (SELECT COUNT(*) FROM partial_rooms WHERE room = $1),
+		(SELECT COALESCE(MAX(position), 0) FROM whole_rooms WHERE room = $1)`, []any{ref.number}, &partial, &since)
+	return partial, since, err
 }
 
 // ServersIn are the servers in a room and how many joined users of each we know: [Store.JoinedServers], and while the room's state
@@ -89,15 +80,8 @@ func (s *Store) partial(ctx context.Context, ref *roomRef) (*room.PartialState, 
 	if p.Servers, err = s.toldServers(ctx, ref.roomID); err != nil {
 		return nil, err
 	}
-	err = s.read.each(ctx, "SELECT event_id, backfilled, given FROM unsure_events WHERE room = $1 ORDER BY ordinal", []any{ref.number},
-		func(rows *sql.Rows) error {
-			var u room.Unsure
-			var backfilled, given int64
-			err := rows.Scan(&u.Event, &backfilled, &given)
-			u.Backfilled, u.Given = backfilled != 0, given != 0
-			p.Unsure = append(p.Unsure, u)
-			return err
-		})
+	p.Unsure, err = readRows(ctx, s, "SELECT event_id, backfilled, given FROM unsure_events WHERE room = $1 ORDER BY ordinal",
+		[]any{ref.number}, func(u *room.Unsure) []any { return []any{&u.Event, &u.Backfilled, &u.Given} })
 	if err != nil {
 		return nil, err
 	}

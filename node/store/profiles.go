@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 
 	"hanse/federation/id"
@@ -10,14 +9,7 @@ import (
 
 // Profile reads the fields of a local user's profile (displayname, avatar_url, …), each a JSON value.
 func (s *Store) Profile(ctx context.Context, user id.UserID) (map[string]json.RawMessage, error) {
-	fields := map[string]json.RawMessage{}
-	err := s.read.each(ctx, "SELECT field, value FROM profiles WHERE user_id = $1", []any{string(user)}, func(rows *sql.Rows) error {
-		var field, value []byte
-		err := rows.Scan(&field, &value)
-		fields[string(field)] = value
-		return err
-	})
-	return fields, err
+	return readMap[string, json.RawMessage](ctx, s, "SELECT field, value FROM profiles WHERE user_id = $1", string(user))
 }
 
 // SetProfileField sets a field; nil removes it.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -23,17 +22,9 @@ type Pusher struct {
 const pusherColumns = "user_id, app_id, pushkey, device_id, pusher, updated, upto"
 
 func (s *Store) eachPusher(ctx context.Context, where string, args ...any) ([]Pusher, error) {
-	var all []Pusher
-	err := s.read.each(ctx, "SELECT "+pusherColumns+" FROM pushers "+where+" ORDER BY user_id, app_id, pushkey", args, func(rows *sql.Rows) error {
-		var p Pusher
-		var app, key, device, data []byte
-		var updated int64
-		err := rows.Scan(&p.User, &app, &key, &device, &data, &updated, &p.Upto)
-		p.AppID, p.PushKey, p.Device, p.Data, p.Updated = string(app), string(key), string(device), data, fromMillis(updated)
-		all = append(all, p)
-		return err
+	return readRows(ctx, s, "SELECT "+pusherColumns+" FROM pushers "+where+" ORDER BY user_id, app_id, pushkey", args, func(p *Pusher) []any {
+		return []any{&p.User, &p.AppID, &p.PushKey, &p.Device, &p.Data, timeColumn{&p.Updated}, &p.Upto}
 	})
-	return all, err
 }
 
 // Pushers lists a user's.
@@ -47,24 +38,18 @@ func (s *Store) AllPushers(ctx context.Context) ([]Pusher, error) { return s.eac
 // SetPusher stores a pusher in place of the user's of the same app and key. A new one begins at the newest position.
 // Unless it is to be one more, those of the same app and key of other users go: others are those users.
 func (s *Store) SetPusher(ctx context.Context, p Pusher, oneMore bool) (others []id.UserID, err error) {
-	err = s.commit.write(ctx, func(t *writeTx) error {
-		if others = nil; !oneMore {
+	err = s.commit.write(ctx, func(t *writeTx) (err error) {
+		if !oneMore {
 			const theirs = " FROM pushers WHERE app_id = $1 AND pushkey = $2 AND user_id <> $3"
 			args := []any{[]byte(p.AppID), []byte(p.PushKey), string(p.User)}
-			err := t.each("SELECT user_id"+theirs, args, func(rows *sql.Rows) error {
-				var other id.UserID
-				err := rows.Scan(&other)
-				others = append(others, other)
-				return err
-			})
-			if err != nil {
+			if others, err = readAllInTx[id.UserID](t, "SELECT user_id"+theirs, args...); err != nil {
 				return err
 			}
 			if _, err := t.exec("DELETE"+theirs, args...); err != nil {
 				return err
 			}
 		}
-		_, err := t.exec(`INSERT INTO pushers (user_id, app_id, pushkey, device_id, pusher, updated, upto)
+		_, err = t.exec(`INSERT INTO pushers (user_id, app_id, pushkey, device_id, pusher, updated, upto)
 			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET
 			device_id = excluded.device_id, pusher = excluded.pusher, updated = excluded.updated`,
 			string(p.User), []byte(p.AppID), []byte(p.PushKey), []byte(p.Device), []byte(p.Data), millis(p.Updated), int64(t.position))

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 
@@ -50,23 +49,18 @@ func (s *Store) SaveReceipts(ctx context.Context, receipts []Receipt) (Position,
 	return at, err
 }
 
-const receiptColumns = "type, user_id, thread, event_id, ts, position"
-
 func (s *Store) eachReceipt(ctx context.Context, r id.RoomID, where string, args ...any) ([]Receipt, error) {
 	ref, err := s.rooms.find(ctx, r)
 	if err != nil || ref == nil {
 		return nil, err
 	}
-	var all []Receipt
-	err = s.read.each(ctx, "SELECT "+receiptColumns+" FROM receipts WHERE room = $1 AND "+where, append([]any{ref.number}, args...),
-		func(rows *sql.Rows) error {
-			receipt := Receipt{Room: r}
-			var thread []byte
-			err := rows.Scan(&receipt.Type, &receipt.User, &thread, &receipt.Event, &receipt.TS, &receipt.Position)
-			receipt.Thread = string(thread)
-			all = append(all, receipt)
-			return err
+	all, err := readRows(ctx, s, "SELECT type, user_id, thread, event_id, ts, position FROM receipts WHERE room = $1 AND "+where,
+		append([]any{ref.number}, args...), func(r *Receipt) []any {
+			return []any{&r.Type, &r.User, &r.Thread, &r.Event, &r.TS, &r.Position}
 		})
+	for i := range all {
+		all[i].Room = r
+	}
 	return all, err
 }
 
@@ -91,20 +85,12 @@ func (s *Store) RoomsWithReceipts(ctx context.Context, rooms []id.RoomID, after,
 // OwnReceipts reads the receipts of a type that users of this server set after a position, in all rooms: the newest first, at
 // most so many.
 func (s *Store) OwnReceipts(ctx context.Context, typ string, after Position, most int) ([]Receipt, error) {
-	var all []Receipt
 	// No server name has a character that LIKE reads otherwise; it may find more than the server's own, in other case.
-	err := s.read.each(ctx, `SELECT rooms.room_id, user_id, thread, event_id, ts, receipts.position FROM rooms
+	all, err := readRows(ctx, s, `SELECT rooms.room_id, type, user_id, thread, event_id, ts, receipts.position FROM rooms
 		JOIN receipts ON receipts.room = rooms.room AND receipts.position > $1
 		WHERE type = $2 AND user_id LIKE $3 ORDER BY receipts.position DESC LIMIT $4`,
-		[]any{int64(after), typ, "%:" + string(s.self), most},
-		func(rows *sql.Rows) error {
-			receipt := Receipt{Type: typ}
-			var thread []byte
-			err := rows.Scan(&receipt.Room, &receipt.User, &thread, &receipt.Event, &receipt.TS, &receipt.Position)
-			if receipt.Thread = string(thread); receipt.User.Server() == s.self {
-				all = append(all, receipt)
-			}
-			return err
+		[]any{int64(after), typ, "%:" + string(s.self), most}, func(r *Receipt) []any {
+			return []any{&r.Room, &r.Type, &r.User, &r.Thread, &r.Event, &r.TS, &r.Position}
 		})
-	return all, err
+	return slices.DeleteFunc(all, func(r Receipt) bool { return r.User.Server() != s.self }), err
 }

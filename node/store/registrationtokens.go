@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 )
@@ -42,32 +41,19 @@ func (t RegistrationToken) Valid(now time.Time) bool {
 	return (t.Allowed == 0 || t.Uses < t.Allowed) && (t.Expires.IsZero() || t.Expires.After(now))
 }
 
-func (s *Store) eachRegistrationToken(ctx context.Context, query string, args ...any) ([]RegistrationToken, error) {
-	var all []RegistrationToken
-	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-		var t RegistrationToken
-		var token []byte
-		var expires int64
-		err := rows.Scan(&token, &t.Uses, &t.Allowed, &expires)
-		t.Token, t.Expires = string(token), fromMillis(expires)
-		all = append(all, t)
-		return err
-	})
-	return all, err
+func (t *RegistrationToken) columns() []any {
+	return []any{&t.Token, &t.Uses, &t.Allowed, timeColumn{&t.Expires}}
 }
 
 // RegistrationToken reads a token; false when there is none.
 func (s *Store) RegistrationToken(ctx context.Context, token string) (RegistrationToken, bool, error) {
-	all, err := s.eachRegistrationToken(ctx, "SELECT token, uses, allowed, expires FROM registration_tokens WHERE token = $1", []byte(token))
-	if err != nil || len(all) == 0 {
-		return RegistrationToken{}, false, err
-	}
-	return all[0], true, nil
+	return readRow(ctx, s, "SELECT token, uses, allowed, expires FROM registration_tokens WHERE token = $1", []any{[]byte(token)},
+		(*RegistrationToken).columns)
 }
 
 // RegistrationTokens lists all tokens in order.
 func (s *Store) RegistrationTokens(ctx context.Context) ([]RegistrationToken, error) {
-	return s.eachRegistrationToken(ctx, "SELECT token, uses, allowed, expires FROM registration_tokens ORDER BY token")
+	return readRows(ctx, s, "SELECT token, uses, allowed, expires FROM registration_tokens ORDER BY token", nil, (*RegistrationToken).columns)
 }
 
 // DeleteRegistrationToken removes a token; [ErrNotFound] if there is none.

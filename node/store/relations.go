@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 
@@ -122,21 +121,10 @@ func (s *Store) RelationCounts(ctx context.Context, r id.RoomID, targets []id.Ev
 	if err != nil || ref == nil {
 		return nil, err
 	}
-	var counts []RelationCount
-	err = list(`SELECT target, rel_type, sender, COUNT(*) FROM relations WHERE room = $1 AND rel_type IN ($2, $3, $4) AND target IN (%s)
+	return readList(ctx, s, `SELECT target, rel_type, sender, COUNT(*) FROM relations WHERE room = $1 AND rel_type IN ($2, $3, $4) AND target IN (%s)
 		GROUP BY target, rel_type, sender`,
 		[]any{ref.number, []byte(RelationThread), []byte(RelationReplace), []byte(RelationReference)}, targets,
-		func(query string, args []any) error {
-			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-				var c RelationCount
-				var relType []byte
-				err := rows.Scan(&c.Target, &relType, &c.Sender, &c.Count)
-				c.Type = string(relType)
-				counts = append(counts, c)
-				return err
-			})
-		})
-	return counts, err
+		func(c *RelationCount) []any { return []any{&c.Target, &c.Type, &c.Sender, &c.Count} })
 }
 
 // Related are the newest events, by their own times, of one sender that relate to an event in one way.
@@ -224,16 +212,11 @@ func (s *Store) RelatedBy(ctx context.Context, r id.RoomID, target id.EventID, s
 	if err != nil || ref == nil {
 		return false, err
 	}
-	found := false
-	err = s.read.each(ctx, "SELECT DISTINCT rel_type, sender FROM relations WHERE target = $1 AND room = $2", []any{string(target), ref.number},
-		func(rows *sql.Rows) error {
-			var relType []byte
-			var sender id.UserID
-			err := rows.Scan(&relType, &sender)
-			found = found || (senders == nil || slices.Contains(senders, sender)) && (relTypes == nil || slices.Contains(relTypes, string(relType)))
-			return err
-		})
-	return found, err
+	related, err := readRows(ctx, s, "SELECT DISTINCT rel_type, sender FROM relations WHERE target = $1 AND room = $2",
+		[]any{string(target), ref.number}, func(c *RelationCount) []any { return []any{&c.Type, &c.Sender} })
+	return slices.ContainsFunc(related, func(c RelationCount) bool {
+		return (senders == nil || slices.Contains(senders, c.Sender)) && (relTypes == nil || slices.Contains(relTypes, c.Type))
+	}), err
 }
 
 // Thread is a thread's root, with the place of its latest event.
@@ -248,13 +231,7 @@ func (s *Store) Threads(ctx context.Context, r id.RoomID, before Topological, li
 	if err != nil || ref == nil {
 		return nil, err
 	}
-	var threads []Thread
-	err = s.read.each(ctx, `SELECT root, depth, position FROM threads WHERE room = $1 AND (depth, position) < ($2, $3)
-		ORDER BY depth DESC, position DESC LIMIT $4`, []any{ref.number, before.Depth, int64(before.Position), limit}, func(rows *sql.Rows) error {
-		var t Thread
-		err := rows.Scan(&t.Root, &t.Latest.Depth, &t.Latest.Position)
-		threads = append(threads, t)
-		return err
-	})
-	return threads, err
+	return readRows(ctx, s, `SELECT root, depth, position FROM threads WHERE room = $1 AND (depth, position) < ($2, $3)
+		ORDER BY depth DESC, position DESC LIMIT $4`, []any{ref.number, before.Depth, int64(before.Position), limit},
+		func(t *Thread) []any { return []any{&t.Root, &t.Latest.Depth, &t.Latest.Position} })
 }

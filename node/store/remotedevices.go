@@ -124,12 +124,8 @@ func (s *Store) leave(t *writeTx, user id.UserID, err error) error {
 // replaceDevices writes what differs from what is stored of a user's devices.
 func (t *writeTx) replaceDevices(d RemoteDevices) (changed bool, err error) {
 	old := map[string][]byte{}
-	err = t.each("SELECT device_id, device FROM remote_devices WHERE user_id = $1", []any{string(d.User)}, func(rows *sql.Rows) error {
-		var device, content []byte
-		err := rows.Scan(&device, &content)
-		old[string(device)] = content
-		return err
-	})
+	err = t.each("SELECT device_id, device FROM remote_devices WHERE user_id = $1", []any{string(d.User)},
+		func(rows *sql.Rows) error { return scanPair(rows, old) })
 	if err != nil {
 		return false, err
 	}
@@ -303,15 +299,9 @@ var insertRemoteDevice = &insertion{
 // TrackDevices notes that the lists of users are to be fetched: those of users who share a room, and of whom none is kept.
 // missed says that somebody asked for them in vain: clients are told when they come.
 func (s *Store) TrackDevices(ctx context.Context, users []id.UserID, missed bool) error {
-	known := map[id.UserID]bool{} // nothing is to be written of them
-	err := list("SELECT user_id FROM remote_device_lists WHERE stale = 1 AND (fetched > 0 OR $1 = 0) AND user_id IN (%s)",
-		[]any{flag(missed)}, users, func(query string, args []any) error {
-			some, err := readAll[id.UserID](ctx, s, query, args...)
-			for _, user := range some {
-				known[user] = true
-			}
-			return err
-		})
+	// Of those that are known nothing is to be written.
+	known, err := mapOf[id.UserID, bool](ctx, s, "SELECT user_id, 1 FROM remote_device_lists WHERE stale = 1 AND (fetched > 0 OR $1 = 0) AND user_id IN (%s)",
+		[]any{flag(missed)}, users)
 	if err != nil || len(known) == len(users) {
 		return err
 	}
@@ -392,10 +382,11 @@ func (s *Store) RemoteDevices(ctx context.Context, users []id.UserID) (map[id.Us
 	return lists, list("SELECT user_id, device_id, device FROM remote_devices WHERE user_id IN (%s)", nil, users, func(query string, args []any) error {
 		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
 			var user id.UserID
-			var device, content []byte
+			var device string
+			var content []byte
 			err := rows.Scan(&user, &device, &content)
 			if d := lists[user]; d != nil {
-				d.Devices[string(device)] = content
+				d.Devices[device] = content
 			}
 			return err
 		})
@@ -428,17 +419,8 @@ func (s *Store) MembersMoved(ctx context.Context, rooms []id.RoomID, after, upto
 
 // SharingWithUs are those of other servers' users who are in a room with one of ours, as far as we know.
 func (s *Store) SharingWithUs(ctx context.Context, users []id.UserID) ([]id.UserID, error) {
-	var all []id.UserID
-	return all, list(`SELECT DISTINCT user_id FROM members JOIN room_servers ON room_servers.room = members.room
-		WHERE membership = 'join' AND server = $1 AND joined > 0 AND user_id IN (%s)`, []any{string(s.self)}, users,
-		func(query string, args []any) error {
-			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-				var user id.UserID
-				err := rows.Scan(&user)
-				all = append(all, user)
-				return err
-			})
-		})
+	return readList(ctx, s, `SELECT DISTINCT user_id FROM members JOIN room_servers ON room_servers.room = members.room
+		WHERE membership = 'join' AND server = $1 AND joined > 0 AND user_id IN (%s)`, []any{string(s.self)}, users, oneColumn[id.UserID])
 }
 
 // RoomsWithUs are the rooms to which users are joined, ours or of other servers, and in which this server has users; in order.
@@ -466,16 +448,8 @@ func (s *Store) RoomsWithUs(ctx context.Context, users []id.UserID) (map[id.User
 
 // Sharing are those of the others who share a joined room with the user.
 func (s *Store) Sharing(ctx context.Context, user id.UserID, others []id.UserID) (map[id.UserID]bool, error) {
-	sharing := map[id.UserID]bool{}
 	// Written as a join, SQLite looks for each of the others in each of the user's rooms.
-	return sharing, list(`SELECT a.user_id FROM members AS a WHERE a.membership = 'join' AND a.user_id IN (%s) AND EXISTS (
+	return mapOf[id.UserID, bool](ctx, s, `SELECT a.user_id, 1 FROM members AS a WHERE a.membership = 'join' AND a.user_id IN (%s) AND EXISTS (
 		SELECT 1 FROM members AS b WHERE b.room = a.room AND b.user_id = $1 AND b.membership = 'join')`,
-		[]any{string(user)}, others, func(query string, args []any) error {
-			return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-				var other id.UserID
-				err := rows.Scan(&other)
-				sharing[other] = true
-				return err
-			})
-		})
+		[]any{string(user)}, others)
 }

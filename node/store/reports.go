@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"hanse/federation/id"
@@ -36,16 +35,8 @@ func (s *Store) ReportsOf(ctx context.Context, reporter id.UserID, since time.Ti
 
 // Reports lists reports, the newest first, at most limit.
 func (s *Store) Reports(ctx context.Context, limit int) ([]Report, error) {
-	var all []Report
-	err := s.read.each(ctx, `SELECT received, reporter, room_id, event_id, user_id, reason FROM reports ORDER BY number DESC LIMIT $1`, []any{limit},
-		func(rows *sql.Rows) error {
-			var r Report
-			var received int64
-			var reason []byte
-			err := rows.Scan(&received, &r.Reporter, &r.RoomID, &r.EventID, &r.UserID, &reason)
-			r.Received, r.Reason = time.UnixMilli(received), string(reason)
-			all = append(all, r)
-			return err
+	return readRows(ctx, s, `SELECT received, reporter, room_id, event_id, user_id, reason FROM reports ORDER BY number DESC LIMIT $1`, []any{limit},
+		func(r *Report) []any {
+			return []any{timeColumn{&r.Received}, &r.Reporter, &r.RoomID, &r.EventID, &r.UserID, &r.Reason}
 		})
-	return all, err
 }

@@ -122,11 +122,3 @@ func decodeIDs[T ~string](b []byte) (ids []T, err error) {
 	}
 	return ids, nil
 }
-
-// flag is a bool in the database.
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
-}

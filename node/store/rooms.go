@@ -70,16 +70,12 @@ const roomColumns = `rooms.room, room_id, version, created, position, forward, d
 	(SELECT COUNT(*) FROM partial_rooms WHERE partial_rooms.room = rooms.room)`
 
 func (s *Store) scanRoom(rows *sql.Rows) (RoomInfo, error) {
-	var (
-		info              RoomInfo
-		number            int64
-		version           string
-		created, resident int64
-		forward           []byte
-		public, partial   int64
-	)
-	err := rows.Scan(&number, &info.RoomID, &version, &created, &info.Position, &forward, &info.Depth, &resident,
-		&info.Joined, &info.Local, &public, &partial)
+	var info RoomInfo
+	var number int64
+	var version string
+	var forward []byte
+	err := rows.Scan(&number, &info.RoomID, &version, &info.Created, &info.Position, &forward, &info.Depth, &info.Resident,
+		&info.Joined, &info.Local, &info.Public, &info.Partial)
 	if err != nil {
 		return info, err
 	}
@@ -87,8 +83,7 @@ func (s *Store) scanRoom(rows *sql.Rows) (RoomInfo, error) {
 	if err != nil {
 		return info, err
 	}
-	info.Rules, info.Created, info.Resident, info.Public = ref.rules, created != 0, resident != 0, public != 0
-	info.Partial = partial != 0
+	info.Rules = ref.rules
 	info.Forward, err = decodeIDs[id.EventID](forward)
 	return info, err
 }
@@ -109,11 +104,9 @@ func (s *Store) Rooms(ctx context.Context, after id.RoomID, limit int) ([]RoomIn
 // LoadRoom reads what a room's machine is made of; false when we don't have the room's state. While it is unknown whether a commit
 // counts it reads nothing: what it would read may change yet.
 func (s *Store) LoadRoom(ctx context.Context, r id.RoomID) (room.Snapshot, bool, error) {
-	var (
-		snap              room.Snapshot
-		forward, state    []byte
-		created, resident int64
-	)
+	var snap room.Snapshot
+	var forward, state []byte
+	var created bool
 	if err := s.commit.certain(ctx); err != nil {
 		return snap, false, err
 	}
@@ -122,11 +115,11 @@ func (s *Store) LoadRoom(ctx context.Context, r id.RoomID) (room.Snapshot, bool,
 		return snap, false, err
 	}
 	err = s.read.row(ctx, "SELECT created, forward, depth, state, resident FROM rooms WHERE room = $1", []any{ref.number},
-		&created, &forward, &snap.Depth, &state, &resident)
-	if err != nil || created == 0 {
+		&created, &forward, &snap.Depth, &state, &snap.Resident)
+	if err != nil || !created {
 		return snap, false, err
 	}
-	snap.RoomID, snap.Rules, snap.Resident = r, ref.rules, resident != 0
+	snap.RoomID, snap.Rules = r, ref.rules
 	if snap.Forward, err = decodeIDs[id.EventID](forward); err != nil {
 		return snap, false, err
 	}
@@ -165,16 +158,4 @@ func (s *Store) staged(ctx context.Context, ref *roomRef) ([]*event.Event, error
 // RoomsWithStaged lists rooms that have events received but undecided, for the start of a node.
 func (s *Store) RoomsWithStaged(ctx context.Context) ([]id.RoomID, error) {
 	return readAll[id.RoomID](ctx, s, "SELECT DISTINCT room_id FROM rooms JOIN staged ON staged.room = rooms.room ORDER BY room_id")
-}
-
-// readAll reads one column.
-func readAll[T any](ctx context.Context, s *Store, query string, args ...any) ([]T, error) {
-	var all []T
-	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-		var v T
-		err := rows.Scan(&v)
-		all = append(all, v)
-		return err
-	})
-	return all, err
 }

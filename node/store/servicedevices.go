@@ -104,12 +104,12 @@ func (s *Store) ServiceKeyCounts(ctx context.Context, service string, users []id
 	var all []DeviceKeyCounts
 	fixed := []any{[]byte(service)}
 	// at is the device of a row.
-	at := func(user id.UserID, device []byte) *DeviceKeyCounts {
-		i, _ := slices.BinarySearchFunc(all, DeviceKeyCounts{User: user, Device: string(device)}, compareDevices)
-		if i < len(all) && all[i].User == user && all[i].Device == string(device) {
-			return &all[i]
+	at := func(user id.UserID, device string) *DeviceKeyCounts {
+		i, found := slices.BinarySearchFunc(all, DeviceKeyCounts{User: user, Device: device}, compareDevices)
+		if !found {
+			return nil // it came between two statements
 		}
-		return nil // it came between two statements
+		return &all[i]
 	}
 	read := func(query string, row func(*sql.Rows) error) error {
 		return list(query, fixed, users, func(query string, args []any) error { return s.read.each(ctx, query, args, row) })
@@ -118,9 +118,7 @@ func (s *Store) ServiceKeyCounts(ctx context.Context, service string, users []id
 		JOIN device_keys ON device_keys.user_id = made.user_id AND device_keys.device_id = made.device_id
 		WHERE service = $1 AND made.user_id IN (%s)`, func(rows *sql.Rows) error {
 		d := DeviceKeyCounts{OneTime: map[string]int{}, Unused: []string{}}
-		var device []byte
-		err := rows.Scan(&d.User, &device)
-		d.Device = string(device)
+		err := rows.Scan(&d.User, &d.Device)
 		all = append(all, d)
 		return err
 	})
@@ -132,11 +130,11 @@ func (s *Store) ServiceKeyCounts(ctx context.Context, service string, users []id
 		JOIN one_time_keys ON one_time_keys.user_id = made.user_id AND one_time_keys.device_id = made.device_id
 		WHERE service = $1 AND made.user_id IN (%s) GROUP BY made.user_id, made.device_id, algorithm`, func(rows *sql.Rows) error {
 		var user id.UserID
-		var device, algorithm []byte
+		var device, algorithm string
 		var count int
 		err := rows.Scan(&user, &device, &algorithm, &count)
 		if d := at(user, device); d != nil {
-			d.OneTime[string(algorithm)] = count
+			d.OneTime[algorithm] = count
 		}
 		return err
 	})
@@ -147,10 +145,10 @@ func (s *Store) ServiceKeyCounts(ctx context.Context, service string, users []id
 		JOIN fallback_keys ON fallback_keys.user_id = made.user_id AND fallback_keys.device_id = made.device_id
 		WHERE service = $1 AND used = 0 AND made.user_id IN (%s) ORDER BY algorithm`, func(rows *sql.Rows) error {
 		var user id.UserID
-		var device, algorithm []byte
+		var device, algorithm string
 		err := rows.Scan(&user, &device, &algorithm)
 		if d := at(user, device); d != nil {
-			d.Unused = append(d.Unused, string(algorithm))
+			d.Unused = append(d.Unused, algorithm)
 		}
 		return err
 	})

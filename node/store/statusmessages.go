@@ -2,21 +2,13 @@ package store
 
 import (
 	"context"
-	"database/sql"
 
 	"hanse/federation/id"
 )
 
 // StatusMessages are the messages of this server's users that go with their presence, of those who have one.
 func (s *Store) StatusMessages(ctx context.Context) (map[id.UserID]string, error) {
-	messages := map[id.UserID]string{}
-	return messages, s.read.each(ctx, "SELECT user_id, message FROM status_messages", nil, func(rows *sql.Rows) error {
-		var user id.UserID
-		var message []byte
-		err := rows.Scan(&user, &message)
-		messages[user] = string(message)
-		return err
-	})
+	return readMap[id.UserID, string](ctx, s, "SELECT user_id, message FROM status_messages")
 }
 
 // SaveStatusMessages stores users' messages; "" removes one.

@@ -254,13 +254,7 @@ func (s *Store) numbers(ctx context.Context, ids []id.EventID) (map[id.EventID]P
 		}
 	}
 	err := list("SELECT event_id, number FROM event_ids WHERE event_id IN (%s)", nil, rest, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var e id.EventID
-			var number Position
-			err := rows.Scan(&e, &number)
-			found[e] = number
-			return err
-		})
+		return s.read.each(ctx, query, args, func(rows *sql.Rows) error { return scanPair(rows, found) })
 	})
 	return found, err
 }

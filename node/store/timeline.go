@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -213,14 +212,5 @@ func (s *Store) RoomsWithEvents(ctx context.Context, rooms []id.RoomID, after, u
 }
 
 func (s *Store) roomsWith(ctx context.Context, query string, rooms []id.RoomID, after, upto Position) ([]id.RoomID, error) {
-	var found []id.RoomID
-	err := list(query, []any{int64(after), int64(upto)}, rooms, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var r id.RoomID
-			err := rows.Scan(&r)
-			found = append(found, r)
-			return err
-		})
-	})
-	return found, err
+	return readList(ctx, s, query, []any{int64(after), int64(upto)}, rooms, oneColumn[id.RoomID])
 }

@@ -109,9 +109,9 @@ func (t *writeTx) devicesOf(requests []ToDeviceRequest) (map[id.UserID][]string,
 		func(query string, args []any) error {
 			return t.each(query, args, func(rows *sql.Rows) error {
 				var user id.UserID
-				var device []byte
+				var device string
 				err := rows.Scan(&user, &device)
-				devices[user] = append(devices[user], string(device))
+				devices[user] = append(devices[user], device)
 				return err
 			})
 		})
@@ -158,18 +158,11 @@ func (s *Store) deliver(t *writeTx, d ToDeviceRequest, devices map[id.UserID][]s
 
 // ToDevice reads the oldest messages for a device in (after, upto], at most limit.
 func (s *Store) ToDevice(ctx context.Context, user id.UserID, device string, after, upto Position, limit int) ([]ToDevice, error) {
-	var all []ToDevice
-	err := s.read.each(ctx, `SELECT position, message FROM to_device WHERE user_id = $1 AND device_id = $2
+	return readRows(ctx, s, `SELECT user_id, device_id, position, message FROM to_device WHERE user_id = $1 AND device_id = $2
 		AND position > $3 AND position <= $4 ORDER BY position LIMIT $5`,
-		[]any{string(user), []byte(device), int64(after), int64(upto), limit}, func(rows *sql.Rows) error {
-			m := ToDevice{User: user, Device: device}
-			var message []byte
-			err := rows.Scan(&m.Position, &message)
-			m.Message = message
-			all = append(all, m)
-			return err
+		[]any{string(user), []byte(device), int64(after), int64(upto), limit}, func(m *ToDevice) []any {
+			return []any{&m.User, &m.Device, &m.Position, &m.Message}
 		})
-	return all, err
 }
 
 // ToDeviceTaken deletes what a device has acknowledged: its messages up to a position.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 
 	"hanse/federation/id"
 )
@@ -32,18 +31,9 @@ func (s *Store) UserWords(ctx context.Context, prefix string, after UserWord, li
 		from = prefix
 	}
 	// No word has the byte 0xff: it is behind all that begin with the prefix.
-	var all []UserWord
-	err := s.read.each(ctx, `SELECT word, user_id FROM user_words WHERE (word, user_id) > ($1, $2) AND word >= $3 AND word < $4
+	return readRows(ctx, s, `SELECT word, user_id FROM user_words WHERE (word, user_id) > ($1, $2) AND word >= $3 AND word < $4
 		ORDER BY word, user_id LIMIT $5`, []any{[]byte(from), string(after.User), []byte(prefix), append([]byte(prefix), 0xff), limit},
-		func(rows *sql.Rows) error {
-			var word []byte
-			var w UserWord
-			err := rows.Scan(&word, &w.User)
-			w.Word = string(word)
-			all = append(all, w)
-			return err
-		})
-	return all, err
+		func(w *UserWord) []any { return []any{&w.Word, &w.User} })
 }
 
 // SharedRoom is a room to which both users are joined; false if there is none.

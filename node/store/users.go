@@ -23,18 +23,9 @@ type User struct {
 
 const userColumns = "user_id, password_hash, admin, guest, deactivated, created, locked, suspended"
 
-func (s *Store) eachUser(ctx context.Context, query string, args ...any) ([]User, error) {
-	var all []User
-	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-		var u User
-		var admin, guest, deactivated, created, locked, suspended int64
-		err := rows.Scan(&u.ID, &u.PasswordHash, &admin, &guest, &deactivated, &created, &locked, &suspended)
-		u.Locked, u.Suspended = fromMillis(locked), fromMillis(suspended)
-		u.Admin, u.Guest, u.Deactivated, u.Created = admin != 0, guest != 0, deactivated != 0, time.UnixMilli(created)
-		all = append(all, u)
-		return err
-	})
-	return all, err
+func (u *User) columns() []any {
+	return []any{&u.ID, &u.PasswordHash, &u.Admin, &u.Guest, &u.Deactivated, timeColumn{&u.Created}, timeColumn{&u.Locked},
+		timeColumn{&u.Suspended}}
 }
 
 // CreateUser makes an account; [ErrExists] if the name is taken, also by a deactivated one. With a registration token
@@ -57,16 +48,13 @@ func (s *Store) CreateUser(ctx context.Context, u User, registrationToken string
 
 // User reads an account; false when there is none.
 func (s *Store) User(ctx context.Context, user id.UserID) (User, bool, error) {
-	all, err := s.eachUser(ctx, "SELECT "+userColumns+" FROM users WHERE user_id = $1", string(user))
-	if err != nil || len(all) == 0 {
-		return User{}, false, err
-	}
-	return all[0], true, nil
+	return readRow(ctx, s, "SELECT "+userColumns+" FROM users WHERE user_id = $1", []any{string(user)}, (*User).columns)
 }
 
 // Users lists accounts in order of their IDs, those after the given one, at most limit.
 func (s *Store) Users(ctx context.Context, after id.UserID, limit int) ([]User, error) {
-	return s.eachUser(ctx, "SELECT "+userColumns+" FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2", string(after), limit)
+	return readRows(ctx, s, "SELECT "+userColumns+" FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2", []any{string(after), limit},
+		(*User).columns)
 }
 
 // SetPassword replaces a password's hash; [ErrNotFound] if there is no such user.
@@ -118,13 +106,7 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 				return err
 			}
 		}
-		var devices []string
-		err = t.each("SELECT device_id FROM devices WHERE user_id = $1", []any{string(user)}, func(rows *sql.Rows) error {
-			var device []byte
-			err := rows.Scan(&device)
-			devices = append(devices, string(device))
-			return err
-		})
+		devices, err := readAllInTx[string](t, "SELECT device_id FROM devices WHERE user_id = $1", string(user))
 		if err != nil {
 			return err
 		}
