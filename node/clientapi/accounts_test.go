@@ -116,7 +116,7 @@ var _ = Describe("registration", func() {
 		refused(register("root", "hush", false), 400, "M_USER_IN_USE")
 		refused(p.post("/_synapse/admin/v1/register", obj{"nonce": "x", "username": "a", "password": "b", "mac": "00"}), 400, "M_UNKNOWN")
 		refused(p.post("/_synapse/admin/v1/register", obj{"username": "a"}), 400, "M_MISSING_PARAM")
-		session, err := w.users.Authenticate(context.Background(), done.text("access_token"), netip.Addr{})
+		session, err := w.users.Authenticate(context.Background(), done.text("access_token"), netip.Addr{}, "")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(session.Admin).To(BeTrue())
 	})
@@ -134,7 +134,8 @@ var _ = Describe("administration", func() {
 			Expect(seen).To(HaveKeyWithValue("user_id", alice.id))
 			sessions := seen["devices"].(obj)[alice.device].(obj)["sessions"].([]any)
 			Expect(sessions).To(HaveLen(1))
-			Expect(sessions[0].(obj)["connections"]).To(ConsistOf(And(HaveKeyWithValue("ip", "127.0.0.1"), HaveKeyWithValue("last_seen", BeNumerically(">", 0)))))
+			Expect(sessions[0].(obj)["connections"]).To(ConsistOf(And(HaveKeyWithValue("ip", "127.0.0.1"), HaveKeyWithValue("last_seen", BeNumerically(">", 0)),
+				HaveKeyWithValue("user_agent", "Go-http-client/1.1"))))
 		}
 		refused(bob.get("/admin/whois/"+esc(alice.id)), 403, "M_FORBIDDEN")
 		refused(bob.get("/admin/whois/"+esc("@nobody:hanse.test")), 403, "M_FORBIDDEN")

@@ -24,11 +24,12 @@ type (
 	whoIsConnection struct {
 		IP       string `json:"ip"`
 		LastSeen int64  `json:"last_seen"` // ms since the epoch
+		Agent    string `json:"user_agent,omitempty"`
 	}
 )
 
 // whoIs tells users of themselves, and administrators of every user of this server. A device has one session, and of that the
-// last address is known.
+// last address is known, and as which the client called itself.
 //
 // spec:client-server-api#get_matrixclientv3adminwhoisuserid
 func (a *API) whoIs(r *request) (any, error) {
@@ -55,7 +56,7 @@ func (a *API) whoIs(r *request) (any, error) {
 	for _, device := range devices {
 		connections := []whoIsConnection{}
 		if device.LastSeenTS > 0 {
-			connections = append(connections, whoIsConnection{device.LastSeenIP, device.LastSeenTS})
+			connections = append(connections, whoIsConnection{device.LastSeenIP, device.LastSeenTS, device.UserAgent})
 		}
 		form.Devices[device.ID] = whoIsDevice{[]whoIsSession{{connections}}}
 	}

@@ -241,6 +241,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	if done, ok := body.(served); ok {
 		return done.status
 	}
+	if len(r.laters) > 0 {
+		return a.writeLater(w, r, body, lane)
+	}
 	if special, ok := body.(answer); ok {
 		return writeJSON(w, special.status, special.body)
 	}
@@ -266,7 +269,7 @@ func (a *API) admit(r *request, route route) error {
 	if service, ok := a.config.Services.ByToken(token); ok {
 		return a.admitService(r, route, service)
 	}
-	session, err := a.config.Users.Authenticate(r.Context(), token, address)
+	session, err := a.config.Users.Authenticate(r.Context(), token, address, r.UserAgent())
 	switch {
 	case (errors.Is(err, users.ErrUnknownToken) || errors.Is(err, users.ErrExpiredToken)) && route.auth == maybeUser:
 		return a.limiter.take(route.class, "", address)

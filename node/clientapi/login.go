@@ -135,7 +135,7 @@ func (a *API) byToken(ctx context.Context, req loginRequest) (id.UserID, error) 
 
 // logIn makes a device, with an access token that ends if the client can refresh it. It is the application service's that asks.
 func (a *API) logIn(r *request, user id.UserID, device, name string, refreshes bool) (any, error) {
-	d := users.LoginDevice{ID: device, Name: name, Address: a.address(r.Request).String()}
+	d := users.LoginDevice{ID: device, Name: name, Address: a.address(r.Request).String(), Agent: r.UserAgent()}
 	if r.service != nil {
 		d.Service = r.service.ID
 	}

@@ -119,7 +119,7 @@ func (a *API) registerBySecret(r *request) (any, error) {
 	if req.InhibitLogin {
 		return map[string]any{"user_id": user, "home_server": a.config.Self}, nil
 	}
-	login, err := a.config.Users.Login(r.Context(), user, users.LoginDevice{Address: a.address(r.Request).String()})
+	login, err := a.config.Users.Login(r.Context(), user, users.LoginDevice{Address: a.address(r.Request).String(), Agent: r.UserAgent()})
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ type Device struct {
 	DisplayName string    `json:"display_name"`
 	LastSeenIP  string    `json:"last_seen_ip"`
 	LastSeenTS  int64     `json:"last_seen_ts"` // ms since the epoch
+	UserAgent   string    `json:"-"`            // as which the client last called itself; "": unknown
 }
 
 // LoginDevice is the device of a login.
@@ -33,6 +34,7 @@ type LoginDevice struct {
 	ID      string // "" = a new one is made
 	Name    string // used if the device is new
 	Address string // where the client is
+	Agent   string // as which it calls itself
 	Service string // the application service that logs in, if it is one
 }
 
@@ -80,7 +82,8 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 	}
 	token := newToken()
 	now := time.Now()
-	device := store.Device{User: user, ID: d.ID, DisplayName: name, Created: now, LastSeen: now, LastSeenIP: d.Address, Service: d.Service}
+	device := store.Device{User: user, ID: d.ID, DisplayName: name, Created: now, LastSeen: now, LastSeenIP: d.Address, Service: d.Service,
+		UserAgent: clip(strings.ToValidUTF8(d.Agent, ""), maxAgentBytes)}
 	switch err := u.store.Login(ctx, device, store.HashToken(token)); {
 	case errors.Is(err, store.ErrNotFound):
 		return Login{}, federation.NewError(http.StatusForbidden, "M_USER_DEACTIVATED", "this account has been deactivated")
@@ -109,9 +112,9 @@ func randomToken(prefix string) string {
 	return prefix + base64.RawURLEncoding.EncodeToString(random)
 }
 
-// Authenticate finds whom an access token stands for; ErrUnknownToken if nobody, ErrExpiredToken if nobody any more. The address
-// is noted as the device's last one.
-func (u *Users) Authenticate(ctx context.Context, token string, address netip.Addr) (Session, error) {
+// Authenticate finds whom an access token stands for; ErrUnknownToken if nobody, ErrExpiredToken if nobody any more. The address,
+// and as which the client calls itself, are noted as the device's last ones.
+func (u *Users) Authenticate(ctx context.Context, token string, address netip.Addr, agent string) (Session, error) {
 	hash := store.HashToken(token)
 	session, fresh, known := u.tokens.find(hash)
 	if !known {
@@ -136,7 +139,8 @@ func (u *Users) Authenticate(ctx context.Context, token string, address netip.Ad
 	}
 	if fresh {
 		select {
-		case u.seen <- store.Device{User: session.User, ID: session.Device, LastSeen: time.Now(), LastSeenIP: address.String()}:
+		case u.seen <- store.Device{User: session.User, ID: session.Device, LastSeen: time.Now(), LastSeenIP: address.String(),
+			UserAgent: clip(strings.ToValidUTF8(agent, ""), maxAgentBytes)}:
 		default: // the next use will do
 		}
 	}
@@ -207,7 +211,8 @@ func (u *Users) Device(ctx context.Context, user id.UserID, device string) (Devi
 }
 
 func shown(d store.Device) Device {
-	return Device{User: d.User, ID: d.ID, DisplayName: d.DisplayName, LastSeenIP: d.LastSeenIP, LastSeenTS: nowMS(d.LastSeen)}
+	return Device{User: d.User, ID: d.ID, DisplayName: d.DisplayName, LastSeenIP: d.LastSeenIP, LastSeenTS: nowMS(d.LastSeen),
+		UserAgent: d.UserAgent}
 }
 
 // RenameDevice gives a device a new display name; M_NOT_FOUND if it is not there.

@@ -12,6 +12,7 @@ const (
 	// maxDeviceIDBytes and maxDisplayNameBytes keep rows and answers small; clients use tens of bytes.
 	maxDeviceIDBytes    = 255
 	maxDeviceNameBytes  = 256
+	maxAgentBytes       = 256     // browsers call themselves by some 150 bytes
 	maxProfileKeyBytes  = 255     // spec:client-server-api#profiles, M_KEY_TOO_LARGE
 	maxProfileBytes     = 1 << 16 // spec:client-server-api#profiles: a profile MUST be under 64 KiB
 	maxDisplayNameBytes = 1024    // a member event carries it, and those are at most 64 KiB whole

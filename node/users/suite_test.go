@@ -138,7 +138,7 @@ var _ = Describe("access tokens", func() {
 			l, err := u.Login(ctx, alice, LoginDevice{ID: device, Address: "192.0.2.1"})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(l.AccessToken).To(HavePrefix("hanse_"))
-			session, err := u.Authenticate(ctx, l.AccessToken, netip.MustParseAddr("192.0.2.1"))
+			session, err := u.Authenticate(ctx, l.AccessToken, netip.MustParseAddr("192.0.2.1"), "a client")
 			Expect(err).NotTo(HaveOccurred())
 			Expect(session).To(Equal(Session{User: alice, Device: l.Device}))
 			return l.AccessToken
@@ -156,7 +156,7 @@ var _ = Describe("access tokens", func() {
 			}
 			token := login("A")
 			Expect(end(token)).To(Succeed())
-			_, err := u.Authenticate(ctx, token, netip.Addr{})
+			_, err := u.Authenticate(ctx, token, netip.Addr{}, "")
 			Expect(err).To(MatchError(ErrUnknownToken), name)
 			_, known, err := s.Access(ctx, store.HashToken(token))
 			Expect(err).NotTo(HaveOccurred())
@@ -164,7 +164,7 @@ var _ = Describe("access tokens", func() {
 		}
 		token := login("A")
 		Expect(u.Deactivate(ctx, alice, false)).To(Succeed())
-		_, err := u.Authenticate(ctx, token, netip.Addr{})
+		_, err := u.Authenticate(ctx, token, netip.Addr{}, "")
 		Expect(err).To(MatchError(ErrUnknownToken))
 	})
 
@@ -174,16 +174,16 @@ var _ = Describe("access tokens", func() {
 		done := make(chan struct{})
 		go func() { defer close(done); _ = u.Run(running) }()
 		alice := register(u, "alice")
-		l, err := u.Login(ctx, alice, LoginDevice{Name: "phone", Address: "192.0.2.1"})
+		l, err := u.Login(ctx, alice, LoginDevice{Name: "phone", Address: "192.0.2.1", Agent: "old"})
 		Expect(err).NotTo(HaveOccurred())
-		_, err = u.Authenticate(ctx, l.AccessToken, netip.MustParseAddr("192.0.2.9"))
+		_, err = u.Authenticate(ctx, l.AccessToken, netip.MustParseAddr("192.0.2.9"), strings.Repeat("a", maxAgentBytes-1)+"é\xff")
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(func() string {
 			d, err := u.Device(ctx, alice, l.Device)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(d.LastSeenTS).To(BeNumerically("~", time.Now().UnixMilli(), 60_000))
-			return d.LastSeenIP
-		}).Should(Equal("192.0.2.9"))
+			return d.LastSeenIP + " " + d.UserAgent
+		}).Should(Equal("192.0.2.9 " + strings.Repeat("a", maxAgentBytes-1)))
 		stop()
 		<-done
 	})
