@@ -127,7 +127,7 @@ func suspendedMayNot(route route) bool {
 		"PUT /profile/{userId}/{keyName}", "DELETE /profile/{userId}/{keyName}",
 		"POST /upload", "PUT /upload/{serverName}/{mediaId}", "POST /create",
 		"PUT /directory/room/{roomAlias}", "DELETE /directory/room/{roomAlias}", "PUT /directory/list/room/{roomId}",
-		"PUT /directory/list/appservice/{networkId}/{roomId}",
+		"PUT /directory/list/appservice/{networkId}/{roomId}", "DELETE /directory/list/appservice/{networkId}/{roomId}",
 		"POST " + noticePath, "PUT " + noticePath + "/{txnId}":
 		return true
 	}

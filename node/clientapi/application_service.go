@@ -18,6 +18,7 @@ func (a *API) serviceRoutes() []route {
 	return []route{
 		{http.MethodPost, "/appservice/{appserviceId}/ping", v1Unstable, withUser, ordinary, a.pingService},
 		{http.MethodPut, "/directory/list/appservice/{networkId}/{roomId}", stable, withUser, ordinary, a.publishInNetwork},
+		{http.MethodDelete, "/directory/list/appservice/{networkId}/{roomId}", stable, withUser, ordinary, a.publishInNetwork}, // as with Synapse
 	}
 }
 
@@ -212,9 +213,11 @@ func (a *API) publishInNetwork(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	public, err := r.visibility("")
-	if err != nil {
-		return nil, err
+	public := false
+	if r.Method != http.MethodDelete {
+		if public, err = r.visibility(""); err != nil {
+			return nil, err
+		}
 	}
 	return nil, a.config.Directory.PublishInNetwork(r.Context(), r.service.ID, r.PathValue("networkId"), room, public)
 }
