@@ -241,9 +241,6 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	if done, ok := body.(served); ok {
 		return done.status
 	}
-	if len(r.laters) > 0 {
-		return a.writeLater(w, r, body, lane)
-	}
 	if special, ok := body.(answer); ok {
 		return writeJSON(w, special.status, special.body)
 	}
