@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"hanse/federation"
 )
@@ -59,6 +60,7 @@ func (a *api) stream(w http.ResponseWriter, name string, answer streamed, old bo
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	a.observe(name, http.StatusOK)
+	defer within(w, streamTime)()
 	to := bufio.NewWriterSize(w, 64<<10)
 	if old {
 		_, _ = to.WriteString("[200,") // the writer keeps the error
@@ -100,8 +102,18 @@ func (a *api) write(w http.ResponseWriter, name string, status int, body []byte)
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
+	if len(body) > largeAnswer {
+		defer within(w, answerTime(int64(len(body))))()
+	}
 	_, _ = w.Write(body) // the peer is gone: nothing to do
 	a.observe(name, status)
+}
+
+// within cuts a peer off that doesn't read its answer in time, until over is called.
+func within(w http.ResponseWriter, limit time.Duration) (over func()) {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(limit))         // not every ResponseWriter can, in tests
+	return func() { _ = control.SetWriteDeadline(time.Time{}) } // as above
 }
 
 func (a *api) observe(name string, status int) {

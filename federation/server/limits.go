@@ -89,7 +89,17 @@ const (
 	// defaultMediaWait is the specification's, maxMediaWait the longest a peer may have us wait for an upload.
 	defaultMediaWait = 20 * time.Second
 	maxMediaWait     = time.Minute
-	// mediaPatience and mediaPace bound how long sending media may take: a minute, and a second for each 16 KiB.
-	mediaPatience = time.Minute
-	mediaPace     = 16 << 10
+	// lists and listsPerOrigin bound the answers that are lists of up to a hundred events, states and statesPerOrigin those with a state or
+	// an auth chain: those that are made or read by the peer at a time. Deployed servers let one server have three. Who finds no
+	// place within lanePatience is told to come again.
+	lists, listsPerOrigin   = 64, 8
+	states, statesPerOrigin = 32, 4
+	lanePatience            = 10 * time.Second
+	// largeAnswer is from how many bytes on a peer that doesn't read is cut off: less than that is in the kernel's hands at once.
+	// answerPatience and answerPace bound how long reading an answer, or media, may take: a minute, and a second for each 16 KiB. An answer
+	// of which the size isn't known, a state, has streamTime: those who ask have given up after ten minutes.
+	largeAnswer    = 64 << 10
+	answerPatience = time.Minute
+	answerPace     = 16 << 10
+	streamTime     = 10 * time.Minute
 )

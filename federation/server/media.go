@@ -94,10 +94,7 @@ func (q *request) media() (federation.MediaRequest, error) {
 // sendMedia writes media as it is read: nothing of it is held. A peer that reads it too slowly is cut off.
 func (a *api) sendMedia(w http.ResponseWriter, r *http.Request, name string, content MediaContent) {
 	defer func() { _ = content.Body.Close() }() // it was only read
-	control := http.NewResponseController(w)
-	patience := mediaPatience + time.Duration(content.Size/mediaPace)*time.Second
-	_ = control.SetWriteDeadline(time.Now().Add(patience))       // not every ResponseWriter can, in tests
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // as above
+	defer within(w, answerTime(content.Size))()
 	boundary := rand.Text() + rand.Text()
 	header := w.Header()
 	header.Set("Content-Type", federation.MediaContentType(boundary))

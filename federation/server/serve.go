@@ -15,6 +15,7 @@ type request struct {
 	*http.Request
 	origin id.ServerName // who signed it; "" where no signature is asked for
 	claims id.ServerName // who says to have signed it
+	left   func()        // ends what lasts until the answer was read; nil: nothing does
 	body   []byte        // the JSON object that came, canonical if it was signed; nil where there is none
 }
 
@@ -33,6 +34,11 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, name string, e endpo
 		}
 	}()
 	q := &request{Request: r}
+	defer func() {
+		if q.left != nil {
+			q.left()
+		}
+	}()
 	answer, err := a.handle(w, q, e)
 	if err != nil {
 		wire := a.wireError(q, name, err)
@@ -87,7 +93,22 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 		defer turn.leave()
 		q.Request = q.WithContext(context.WithValue(q.ctx(), turnKey{}, turn))
 	}
+	if e.lane != nil && !a.enterLane(q, e.lane) {
+		return nil, federation.LimitExceeded(a.limit.RetryAfter)
+	}
 	return e.handle(q)
+}
+
+// enterLane waits for a place in a lane, which the request leaves once its answer was read. It isn't in flight meanwhile: those of a server
+// that has more of them than places must not keep others out.
+func (a *api) enterLane(q *request, l *lane) bool {
+	a.load.InFlight.Add(-1)
+	defer a.load.InFlight.Add(1)
+	if !l.enter(q.ctx(), q.origin) {
+		return false
+	}
+	q.left = func() { l.leave(q.origin) }
+	return true
 }
 
 // handleOpen is handle for endpoints that ask for no signature.

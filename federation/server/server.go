@@ -58,6 +58,8 @@ type api struct {
 
 	gate     *gate
 	admitted *admission
+	lists    *lane // of events
+	states   *lane
 	large    chan struct{} // a place for each large body that is put in canonical form
 	load     *Load
 }
@@ -76,6 +78,7 @@ func New(cfg Config) http.Handler {
 		a.load = &Load{}
 	}
 	a.gate, a.admitted = newGate(a.limit, &a.load.Unproven), newAdmission(a.limit)
+	a.lists, a.states = newLane(listsPerOrigin, lists), newLane(statesPerOrigin, states)
 	for path, endpoints := range a.routes() {
 		a.mux.Handle(path, a.dispatch(path, endpoints))
 	}
