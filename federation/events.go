@@ -19,13 +19,15 @@ type EventAuthRequest struct {
 // spec:server-server-api#retrieving-event-authorisation-information
 type EventAuthResponse struct {
 	AuthChain []json.RawMessage
+	// AuthChainStream is what it is of a SendJoinResponse.
+	AuthChainStream Stream
 }
 
 // EncodeJSON writes the answer; the events are written as they are.
 func (r *EventAuthResponse) EncodeJSON(to io.Writer) error {
 	w := writer{w: to}
 	w.text(`{"auth_chain":`)
-	w.list(r.AuthChain, nil)
+	w.list(r.AuthChain, r.AuthChainStream)
 	w.text(`}`)
 	return w.err
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"hanse/federation"
-	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/roomstate"
 	"hanse/node/store"
 )
 
@@ -85,8 +84,8 @@ func (r *Rooms) EventAuth(ctx context.Context, origin id.ServerName, req federat
 	if err != nil {
 		return federation.EventAuthResponse{}, err
 	}
-	chain, err := r.authChainOf(ctx, []*event.Event{row.Event})
-	return federation.EventAuthResponse{AuthChain: wire(chain)}, err
+	given := r.giveState(req.RoomID, roomstate.Map{}, row.Event, nil)
+	return federation.EventAuthResponse{AuthChainStream: given.authChain(ctx)}, nil
 }
 
 // ServerBackfill answers /backfill: events and those before them, newest first.
@@ -158,35 +157,6 @@ func (r *Rooms) eventFor(ctx context.Context, origin id.ServerName, roomID id.Ro
 		return store.EventRow{}, federation.NotFound(fmt.Sprintf("could not find event %s", eventID))
 	}
 	return row, nil
-}
-
-// authChainOf is the auth chain of stored events, in the form in which it may be shown, parents first.
-func (r *Rooms) authChainOf(ctx context.Context, of []*event.Event) ([]*event.Event, error) {
-	found, err := dag.AuthChain(idsOf(of), r.store.AuthSource(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("rooms: auth chain: %w", err)
-	}
-	chain := make([]*event.Event, 0, len(found))
-	for _, e := range found {
-		chain = append(chain, e)
-	}
-	return r.asShown(ctx, dag.SortTopologically(chain))
-}
-
-// asShown replaces events that were redacted by their redacted form.
-func (r *Rooms) asShown(ctx context.Context, events []*event.Event) ([]*event.Event, error) {
-	for chunk := range slices.Chunk(events, 1000) {
-		rows, err := r.store.Events(ctx, idsOf(chunk))
-		if err != nil {
-			return nil, err
-		}
-		for i, e := range chunk {
-			if row, ok := rows[e.ID()]; ok {
-				chunk[i] = row.Event
-			}
-		}
-	}
-	return events, nil
 }
 
 func idsOf(events []*event.Event) []id.EventID {

@@ -3,6 +3,7 @@ package rooms_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,6 +33,23 @@ func deliver(from, to *host, txnID string, events ...id.EventID) federation.PDUR
 	results, err := from.client.SendTransaction(context.Background(), to.name, txnID, txn)
 	Expect(err).NotTo(HaveOccurred())
 	return results
+}
+
+// membersOf are the events that EachMember gives, joinedMembers those of EachJoined.
+func membersOf(r *rooms.Rooms, req rooms.MembersRequest) (all []*event.Event, err error) {
+	err = r.EachMember(context.Background(), req, func(e *event.Event) error {
+		all = append(all, e)
+		return nil
+	})
+	return all, err
+}
+
+func joinedMembers(r *rooms.Rooms, user id.UserID, room id.RoomID) (all []*event.Event, err error) {
+	err = r.EachJoined(context.Background(), user, room, func(e *event.Event) error {
+		all = append(all, e)
+		return nil
+	})
+	return all, err
 }
 
 // bodies are the texts of the messages among some events.
@@ -235,6 +253,26 @@ var _ = Describe("history", func() {
 		Expect(lets("three.test")).To(BeFalse())
 		two.restart()
 		Expect(lets(one.name)).To(BeTrue())
+	})
+
+	It("has an auth chain that is given as it is read, not held as a whole: each event of a hostile room's may have 64 KiB", func() {
+		roomID := one.create(rooms.CreateRequest{Version: "11"})
+		two.join(bob, roomID, one.name)
+		said := two.say(bob, roomID, "here")
+		one.sees(said)
+		answer, err := one.rooms.EventAuth(ctx, two.name, federation.EventAuthRequest{RoomID: roomID, EventID: said})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(answer.AuthChain).To(BeEmpty())
+		enough := errors.New("enough")
+		var given []string
+		Expect(answer.AuthChainStream(func(raw json.RawMessage) error {
+			given = append(given, string(raw))
+			if len(given) == 2 {
+				return enough
+			}
+			return nil
+		})).To(MatchError(enough))
+		Expect(given).To(HaveExactElements(ContainSubstring("m.room.create"), ContainSubstring("m.room.member")), "parents first")
 	})
 
 	It("tells only servers in the room", func() {
