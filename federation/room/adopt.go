@@ -3,6 +3,7 @@ package room
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"hanse/federation/authrules"
 	"hanse/federation/canonicaljson"
@@ -11,6 +12,10 @@ import (
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 )
+
+// ReasonBehind is why a state without members isn't taken: it doesn't know yet how we left the room, so that it is to be resolved with the
+// state that we left, for which it must be whole.
+const ReasonBehind = "the server that let us in hasn't heard that we left the room, and gave its state without members"
 
 // adopt takes over a room as another server gave it with its answer to our join.
 //
@@ -37,6 +42,11 @@ func (s *step) adopt(in Adopt) error {
 		refuse(reason, nil)
 		return nil
 	}
+	behind, last, err := s.behind(in)
+	if err != nil {
+		return err
+	}
+	left := s.partial == nil // with a whole state
 	since := len(s.order)
 	if err := s.displace(); err != nil {
 		return err
@@ -58,16 +68,139 @@ func (s *step) adopt(in Adopt) error {
 		refuse("the state given has no valid create event", nil)
 		return nil
 	}
+	if in.Partial { // who authorised the join of a restricted room is among those left out
+		if state, err = s.withClaims(e, state); err != nil {
+			return err
+		}
+	}
 	// 3. Our event on top.
-	entered, err := s.enter(in, state, refuse)
+	if last != "" {
+		reason, err := s.outlasted(e, state, last)
+		if err != nil {
+			return err
+		}
+		if reason != nil {
+			refuse("the server that let us in hasn't heard that the user is out of the room, and when it does: "+reason.Error(), reason)
+			return nil
+		}
+	}
+	if behind && in.Partial && left {
+		undo()
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: ReasonBehind})
+		return nil
+	}
+	entered, err := s.enter(in, state, behind && left, refuse)
 	if err != nil || !entered {
 		return err
 	}
 	return s.wakeAll(since)
 }
 
+// behind tells whether the state given doesn't know how we left the room, so that others have yet to resolve the two: the memberships of a
+// user of ours, back from the one given, don't come to the last one that we know, as who gave the state hasn't heard of our leave, or of a
+// kick. last is that one of who joins, "" if their join stands on it, or on an invite that we don't know.
+func (s *step) behind(in Adopt) (behind bool, last id.EventID, err error) {
+	if s.m.resident || s.m.current.Len() == 0 {
+		return false, "", nil
+	}
+	given := make(map[id.EventID]*event.Event)
+	for _, e := range in.AuthChain {
+		if s.isOurs(e) {
+			given[e.ID()] = e
+		}
+	}
+	joiner, _ := in.Event.StateKey()
+	heads := []*event.Event{in.Event}
+	for _, e := range in.State {
+		if s.isOurs(e) {
+			given[e.ID()] = e
+			if !e.Is(typeMember, joiner) {
+				heads = append(heads, e)
+			}
+		}
+	}
+	for _, e := range heads {
+		user, _ := e.StateKey()
+		at, known := s.m.current.Get(typeMember, user)
+		if !known || at == e.ID() {
+			continue
+		}
+		before, err := s.memberships(e, given)
+		if err != nil {
+			return false, "", err
+		}
+		if len(before) > maxWalk || contains(before, at) {
+			continue
+		}
+		if e == in.Event {
+			last, err = s.uninvited(before, at)
+		}
+		return true, last, err
+	}
+	return false, "", nil
+}
+
+// uninvited is the last membership that we know of a user, "" if there is an invite among those given that isn't before it.
+func (s *step) uninvited(given []*event.Event, last id.EventID) (id.EventID, error) {
+	stored, ok, err := s.stored(last)
+	if err != nil || !ok {
+		return "", err
+	}
+	known, err := s.memberships(stored.Event, nil)
+	if slices.ContainsFunc(given, func(e *event.Event) bool { return e.Membership() == "invite" && !contains(known, e.ID()) }) {
+		last = ""
+	}
+	return last, err
+}
+
+func contains(events []*event.Event, e id.EventID) bool {
+	return slices.ContainsFunc(events, func(x *event.Event) bool { return x.ID() == e })
+}
+
+// memberships are a membership event and those before it of the same user, as each names the one that it follows: as far as they are given,
+// or stored, and one more than maxWalk at most.
+func (s *step) memberships(e *event.Event, given map[id.EventID]*event.Event) ([]*event.Event, error) {
+	user, _ := e.StateKey()
+	list := []*event.Event{e}
+	for at := 0; at < len(list) && len(list) <= maxWalk; at++ {
+		for _, a := range list[at].AuthEvents() {
+			before := given[a]
+			if before == nil {
+				stored, _, err := s.stored(a)
+				if err != nil {
+					return nil, err
+				}
+				before = stored.Event
+			}
+			if before != nil && before.Is(typeMember, user) && !contains(list, a) {
+				list = append(list, before)
+			}
+		}
+	}
+	return list, nil
+}
+
+// outlasted tells why the last membership that we know of who joins stands against the join; nil if it doesn't. When it comes to the others
+// they resolve their state with it: for them nobody of ours would be in the room, they would send us nothing any more, and we would never
+// learn that.
+func (s *step) outlasted(join *event.Event, state roomstate.Map, last id.EventID) (*authrules.Rejection, error) {
+	user, _ := join.StateKey()
+	err := s.checkAgainst(join, state.With(typeMember, user, last))
+	rejection, ok := errors.AsType[*authrules.Rejection](err)
+	if ok {
+		err = nil
+	}
+	return rejection, err
+}
+
+// isOurs tells whether an event is the membership of a user of ours.
+func (s *step) isOurs(e *event.Event) bool {
+	user, ok := e.StateKey()
+	return ok && e.Type() == typeMember && id.UserID(user).Server() == s.m.self
+}
+
 // enter puts our membership event into the room, with the state given before it.
-func (s *step) enter(in Adopt, state roomstate.Map, refuse func(string, *authrules.Rejection)) (bool, error) {
+func (s *step) enter(in Adopt, state roomstate.Map, keep bool, refuse func(string, *authrules.Rejection)) (bool, error) {
 	e := in.Event
 	if err := s.prefetch([]*event.Event{e}); err != nil {
 		return false, err
@@ -76,7 +209,7 @@ func (s *step) enter(in Adopt, state roomstate.Map, refuse func(string, *authrul
 	if err != nil {
 		return false, err
 	}
-	if ok && !stored.Outlier && s.m.resident {
+	if ok && !stored.Outlier {
 		s.verdict(Verdict{EventID: e.ID(), Status: stored.Status, Duplicate: true})
 		return false, nil
 	}
@@ -86,11 +219,6 @@ func (s *step) enter(in Adopt, state roomstate.Map, refuse func(string, *authrul
 		} else if !ok {
 			refuse(fmt.Sprintf("auth event %s of our event was not in the answer", a), nil)
 			return false, nil
-		}
-	}
-	if in.Partial { // who authorised the join of a restricted room is among those left out
-		if state, err = s.withClaims(e, state); err != nil {
-			return false, err
 		}
 	}
 	c := Committed{Event: e, Before: state, After: stateWith(state, e), Given: true}
@@ -112,8 +240,11 @@ func (s *step) enter(in Adopt, state roomstate.Map, refuse func(string, *authrul
 		}
 	}
 	if !s.m.resident {
-		// What we knew, if anything, is as old as our leaving: others have gone on from there. What is new follows from the state given.
-		s.forward = forward{}
+		// What we knew, if anything, is as old as our leaving: others have gone on from there. What is new follows from the state given;
+		// and from ours, if that isn't older than what was given.
+		if !keep {
+			s.forward = forward{}
+		}
 		s.stale = true
 		s.m.strays = nil
 	}

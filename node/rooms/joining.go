@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,30 +27,7 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 	return r.tryEach(ctx, "join", req.Room, candidates, func(ctx context.Context, server id.ServerName, turn turnTaker) error {
 		ctx, release := client.Hold(ctx)
 		defer release()
-		// 1. The template.
-		answer, err := r.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, versions())
-		if err != nil {
-			return err
-		}
-		rules, draft, err := readTemplate(answer, req.Room, req.User, join)
-		if err != nil {
-			return err
-		}
-		// 2. Our event.
-		extra, err := joinContent(req)
-		if err != nil {
-			return err
-		}
-		if via := field(draft.Content, authorisedVia); via != "" && rules.RestrictedJoins {
-			extra.set(authorisedVia, via)
-		}
-		draft.Content = r.memberContent(ctx, req.User, join, extra)
-		ours, err := r.sign(rules, draft)
-		if err != nil {
-			return err
-		}
-		// 3. It goes in, the state comes out, of a large room without its members. In a room that we are in already it must be whole.
-		info, _, err := r.store.Room(ctx, req.Room)
+		ours, err := r.templated(ctx, server, req)
 		if err != nil {
 			return err
 		}
@@ -57,21 +35,61 @@ func (r *Rooms) joinThrough(ctx context.Context, req JoinRequest) error {
 		if err != nil {
 			return err
 		}
-		omit := !info.Resident
-		state, authChain := newStreamed(rules, r.limits.StateEvents), newStreamed(rules, r.limits.StateEvents)
-		joined, err := r.cfg.Client.SendJoinEvents(handingIn, server, req.Room, ours.ID(), ours.JSON(), omit,
-			federation.StateEvents{State: state.take, AuthChain: authChain.take})
-		given := adopted{state.all(), authChain.all()}
+		// In a room that we are in already the state must be whole.
+		info, _, err := r.store.Room(ctx, req.Room)
 		if err != nil {
 			return err
 		}
-		if joined.MembersOmitted && !omit {
-			return fmt.Errorf("%s left out members though it was not asked to", server)
+		err = r.handIn(ctx, handingIn, server, ours, !info.Resident)
+		if !errors.Is(err, errBehind) {
+			return err
 		}
-		// 4. We are in.
-		return r.adopt(ctx, server, ours, joined, given)
+		if ours, err = r.templated(ctx, server, req); err != nil {
+			return err
+		}
+		return r.handIn(ctx, handingIn, server, ours, false)
 	})
 }
+
+// templated is our join, of the template that another server gives.
+func (r *Rooms) templated(ctx context.Context, server id.ServerName, req JoinRequest) (*event.Event, error) {
+	answer, err := r.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, versions())
+	if err != nil {
+		return nil, err
+	}
+	rules, draft, err := readTemplate(answer, req.Room, req.User, join)
+	if err != nil {
+		return nil, err
+	}
+	extra, err := joinContent(req)
+	if err != nil {
+		return nil, err
+	}
+	if via := field(draft.Content, authorisedVia); via != "" && rules.RestrictedJoins {
+		extra.set(authorisedVia, via)
+	}
+	draft.Content = r.memberContent(ctx, req.User, join, extra)
+	return r.sign(rules, draft)
+}
+
+// handIn gives our join to a server and takes the room from its answer, with omit without its members.
+func (r *Rooms) handIn(ctx, handingIn context.Context, server id.ServerName, ours *event.Event, omit bool) error {
+	rules := ours.Rules()
+	state, authChain := newStreamed(rules, r.limits.StateEvents), newStreamed(rules, r.limits.StateEvents)
+	joined, err := r.cfg.Client.SendJoinEvents(handingIn, server, ours.RoomID(), ours.ID(), ours.JSON(), omit,
+		federation.StateEvents{State: state.take, AuthChain: authChain.take})
+	given := adopted{state.all(), authChain.all()}
+	if err != nil {
+		return err
+	}
+	if joined.MembersOmitted && !omit {
+		return fmt.Errorf("%s left out members though it was not asked to", server)
+	}
+	return r.adopt(ctx, server, ours, joined, given)
+}
+
+// errBehind asks for another join, with a state that has its members: see [room.ReasonBehind].
+var errBehind = errors.New("rooms: " + room.ReasonBehind)
 
 // adopted are the events of a send_join answer; nil stands for what is no valid event.
 type adopted struct{ state, authChain []*event.Event }
@@ -93,6 +111,9 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, ours *event.Eve
 		return err
 	}
 	for _, v := range result.Verdicts {
+		if v.EventID == signed.ID() && v.Reason == room.ReasonBehind {
+			return errBehind
+		}
 		if v.EventID == signed.ID() && v.Status != room.Accepted {
 			err := fmt.Errorf("the room that %s gave can't be joined: %s", server, why(v))
 			if v.Rejection != nil { // the server should have said so
@@ -103,6 +124,13 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, ours *event.Eve
 		if v.Status != room.Accepted {
 			r.log.Debug("an event of a joined room's state is left out", "room", ours.RoomID(), "server", server, "event", v.EventID, "status", v.Status, "why", why(v))
 		}
+	}
+	m, _, err := r.store.Membership(ctx, ours.RoomID(), ours.Sender())
+	if err != nil {
+		return err
+	}
+	if m.Membership != join {
+		return federation.Forbidden(fmt.Sprintf("%s let you in without knowing that you are out of the room, which counts for more: ask to be invited", server))
 	}
 	if in.Partial {
 		r.getWhole(ours.RoomID(), server, 0)

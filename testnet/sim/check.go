@@ -21,6 +21,9 @@ func (n *network) check() error {
 		if s.leave != "" && first.membership(s.steward()) != "join" {
 			// State resolution took the leave for later than the join after it (a merge of branches with other power levels can do that),
 			// and the server doesn't know it is out.
+			if !s.blind && !n.standsOn(s.store.forward, s.leave) {
+				return n.failAt(s, "a server that came back has forgotten its leave, by which it is out", "%s at %s", s.leave, s.name)
+			}
 			n.report.Reset++
 			continue
 		}
@@ -37,6 +40,25 @@ func (n *network) check() error {
 	n.trace("all agree on %v", first.store.forward)
 	n.report.Subgraphs += n.subgraphs(first)
 	return nil
+}
+
+// standsOn tells whether one of some events is another, or has it as an ancestor, by all that any server has stored.
+func (n *network) standsOn(events []id.EventID, on id.EventID) bool {
+	seen := map[id.EventID]bool{}
+	for queue := slices.Clone(events); len(queue) > 0; queue = queue[1:] {
+		if queue[0] == on {
+			return true
+		}
+		for _, s := range n.servers {
+			for _, p := range s.prev(queue[0]) {
+				if !seen[p] {
+					seen[p] = true
+					queue = append(queue, p)
+				}
+			}
+		}
+	}
+	return false
 }
 
 // stranded tells whether nobody can give a server the whole state any more, nor take what it says: those who knew what its join stands on

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -176,6 +177,7 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 	if !n.reach(s, resident) || !resident.whole() {
 		return nil
 	}
+	n.now = n.now.Add(time.Millisecond) // a leave and the join after it that are of one time change places as chance has it
 	made, err := resident.m.Template(n.now.Add(resident.skew), member(user, user, "join", ""), n.key, resident.store)
 	if err != nil {
 		return n.fail("a machine fails", "%s: template: %v", resident.name, err)
@@ -196,24 +198,36 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 	if n.chance(n.cfg.Faults.Lost) {
 		return nil // the answer is lost: the others believe that we are in
 	}
-	state := stateIDs(result.Before)
-	in := room.Adopt{Event: e, State: resident.some(state), AuthChain: resident.authChain(append(state, e.ID()))}
+	state, servers := stateIDs(result.Before), resident.m.Servers()
+	whole := room.Adopt{Event: e, State: resident.some(state), AuthChain: resident.authChain(append(state, e.ID()))}
+	in, behind := whole, resident.lacks(s.leave)
 	if s.m == nil {
 		s.m = room.New(s.name, n.rules)
 	}
 	if !s.resident() && n.chance(n.cfg.Faults.Partial) {
 		part := withoutMembers(result.Before, user)
-		in = room.Adopt{Event: e, State: resident.some(part), AuthChain: resident.authChain(append(part, e.ID())), Partial: true, Servers: resident.m.Servers()}
+		in = room.Adopt{Event: e, State: resident.some(part), AuthChain: resident.authChain(append(part, e.ID())), Partial: true, Servers: servers}
 		n.report.PartialJoins++
 	}
+	blind := behind && s.store.partial != nil // what was left with a part of its state can't be resolved with what is given
 	result, durable, err = s.step(in)
+	if v, ok := result.Verdict(e.ID()); ok && durable && v.Reason == room.ReasonBehind {
+		result, durable, err = s.step(whole)
+	}
 	if err != nil || !durable {
 		return err
 	}
 	if v, ok := result.Verdict(e.ID()); !ok || v.Status != room.Accepted {
+		if behind {
+			n.report.Outlasted++
+			return nil
+		}
 		return n.failAt(s, "an honest answer to a join is refused", "%s: %+v", s.name, v)
 	}
 	n.report.Joins++
+	if s.blind = blind; behind {
+		n.report.Behind++
+	}
 	if s.leave != "" {
 		n.report.Rejoins++
 	}

@@ -74,7 +74,7 @@ func (n *network) completeShort() {
 
 // oneFault is one kind of fault, more often than on a bad day. Short runs have two of them: all pairs come up.
 func (n *network) oneFault() Faults {
-	switch n.rand.IntN(6) {
+	switch n.rand.IntN(7) {
 	case 0:
 		return Faults{Lost: 30, Fetch: 30}
 	case 1:
@@ -87,6 +87,8 @@ func (n *network) oneFault() Faults {
 		if slices.ContainsFunc(n.servers, func(s *server) bool { return s.m == nil }) {
 			return Faults{Partial: 90, Leave: 10}
 		}
+	case 5:
+		return Faults{Leave: 30, Partial: 30}
 	}
 	return Faults{Forge: 35}
 }

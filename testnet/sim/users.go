@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"hanse/federation/authrules"
 	"hanse/federation/canonicaljson"
@@ -84,7 +85,8 @@ func (n *network) found() error {
 	levels := state(founder, "m.room.power_levels", map[string]any{
 		"users": users, "events": map[string]int{"m.room.topic": 0}, "state_default": 50, "ban": 50, "kick": 50, "invite": 0,
 	})
-	drafts := []event.Draft{create, member(founder, founder, "join", ""), levels, state(founder, "m.room.join_rules", map[string]any{"join_rule": "public"})}
+	rule := []string{"public", "public", "public", "invite"}[n.rand.IntN(4)]
+	drafts := []event.Draft{create, member(founder, founder, "join", ""), levels, state(founder, "m.room.join_rules", map[string]any{"join_rule": rule})}
 	for _, other := range n.servers[1:] {
 		drafts = append(drafts, member(founder, other.steward(), "invite", ""))
 	}
@@ -106,7 +108,10 @@ func (n *network) act() error {
 		return n.enter(s)
 	}
 	if n.cfg.Faults.Leave > 0 && n.chance(n.cfg.Faults.Leave) {
-		return s.leaveAll()
+		if err := s.leaveAll(); err != nil || n.rand.IntN(2) == 0 || s.resident() {
+			return err
+		}
+		return n.enter(s) // at once, so that those it comes back by may not have heard of its leave
 	}
 	if n.chance(n.cfg.Faults.Forge) {
 		return n.forge(s)
@@ -132,10 +137,7 @@ func (n *network) enter(s *server) error {
 	if s.m != nil && n.chance(n.cfg.Faults.Forge) {
 		return n.outsider(s, resident)
 	}
-	if resident.lacks(s.leave) {
-		return nil // when the leave comes, it undoes a join that doesn't stand on it
-	}
-	if m := resident.membership(s.steward()); m == "invite" || m == "join" && s.leave == "" { // join: the answer was lost
+	if m := resident.membership(s.steward()); m == "invite" || m == "join" { // join: the answer was lost, or the leave hasn't come
 		return n.join(s, resident, s.steward())
 	}
 	founder := n.servers[0]
@@ -218,6 +220,7 @@ func (s *server) leaveAll() error {
 	if s == s.n.servers[0] {
 		return nil
 	}
+	s.n.now = s.n.now.Add(time.Millisecond) // see join
 	for _, user := range []id.UserID{s.users[1], s.users[2], s.users[0]} {
 		if s.m != nil && s.membership(user) == "join" {
 			if err := s.propose(member(user, user, "leave", "")); err != nil {
