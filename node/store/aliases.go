@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"hanse/federation/id"
 )
@@ -16,33 +15,18 @@ type Alias struct {
 
 // CreateAlias makes an alias; [ErrExists] if it is taken.
 func (s *Store) CreateAlias(ctx context.Context, a Alias) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec("INSERT INTO aliases (alias, room_id, creator) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-			string(a.Alias), string(a.RoomID), string(a.Creator))
-		if err == nil && n == 0 {
-			err = fmt.Errorf("the alias %s %w", a.Alias, ErrExists)
-		}
-		return err
-	})
+	return s.create(ctx, "the alias "+string(a.Alias), "INSERT INTO aliases (alias, room_id, creator) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+		string(a.Alias), string(a.RoomID), string(a.Creator))
 }
 
 // DeleteAlias removes an alias; [ErrNotFound] if there is none.
 func (s *Store) DeleteAlias(ctx context.Context, alias id.RoomAlias) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec("DELETE FROM aliases WHERE alias = $1", string(alias))
-		if err == nil && n == 0 {
-			err = fmt.Errorf("the alias %s: %w", alias, ErrNotFound)
-		}
-		return err
-	})
+	return s.change(ctx, "the alias "+string(alias), "DELETE FROM aliases WHERE alias = $1", string(alias))
 }
 
 // MoveAliases makes the aliases that lead to one room lead to another.
 func (s *Store) MoveAliases(ctx context.Context, from, to id.RoomID) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec("UPDATE aliases SET room_id = $1 WHERE room_id = $2", string(to), string(from))
-		return err
-	})
+	return s.exec(ctx, "UPDATE aliases SET room_id = $1 WHERE room_id = $2", string(to), string(from))
 }
 
 // Alias reads a local alias; false when there is none.

@@ -227,8 +227,5 @@ func (s *Store) PublishInNetwork(ctx context.Context, service, network string, r
 	if public {
 		query = "INSERT INTO application_service_rooms (service, network, room) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 	}
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec(query, []byte(service), []byte(network), ref.number)
-		return err
-	})
+	return s.exec(ctx, query, []byte(service), []byte(network), ref.number)
 }

@@ -96,19 +96,3 @@ func (w *roomWrite) writeTxns(t *writeTx) error {
 	}
 	return nil
 }
-
-// ClientTxnIDs tells which of the events this device sent, and under which transaction IDs: unsigned.transaction_id. Rows of
-// events tell it too.
-func (s *Store) ClientTxnIDs(ctx context.Context, user id.UserID, device string, events []id.EventID) (map[id.EventID]string, error) {
-	rows, err := s.stored(ctx, events)
-	if err != nil {
-		return nil, err
-	}
-	ids := map[id.EventID]string{}
-	for e, row := range rows {
-		if row.txnID != "" && row.txnDevice == device && row.event.Sender() == user {
-			ids[e] = row.txnID
-		}
-	}
-	return ids, nil
-}

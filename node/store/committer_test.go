@@ -124,7 +124,8 @@ var _ = onEach("The committer", func(db *fixture) {
 		_, found, err = db.ClientTxn(ctx, alice, "E", "send", "1")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeFalse())
-		Expect(must(db.ClientTxnIDs(ctx, alice, "D", []id.EventID{first, second}))).To(Equal(map[id.EventID]string{first: "1"}))
+		row := must(db.Events(ctx, []id.EventID{first}))[first]
+		Expect([]string{row.TxnDevice, row.TxnID}).To(Equal([]string{"D", "1"}))
 		Expect(db.Clean(ctx, time.Now().Add(365*24*time.Hour))).To(Succeed())
 		_, found, err = db.ClientTxn(ctx, alice, "D", "send", "1")
 		Expect(err).NotTo(HaveOccurred())
@@ -149,25 +150,30 @@ var _ = onEach("The committer", func(db *fixture) {
 	})
 
 	It("tells its feed in order, and the slow ones that they are", func(ctx SpecContext) {
-		quick, slow := db.Feed().Subscribe(100), db.Feed().Subscribe(1)
+		quick, slow := db.Follow(10), db.Follow(9)
 		defer quick.Close()
 		for i := range 10 {
 			must(db.SetAccountData(ctx, alice, "", fmt.Sprint(i), []byte(`{}`)))
 		}
+		Eventually(ctx, quick.Wake).Should(Receive())
+		notices, upto, lost := quick.Take()
+		Expect(lost).To(BeFalse())
+		Expect(upto).To(Equal(db.Position()))
+		Expect(notices).To(HaveLen(10))
 		last := store.Position(0)
-		for range 10 {
-			n := <-quick.C
+		for _, n := range notices {
 			Expect(n.Position).To(BeNumerically(">", last))
 			Expect(n.Users).To(Equal([]id.UserID{alice}))
 			last = n.Position
 		}
-		Expect(quick.Lagged()).To(BeFalse())
-		Expect(slow.Lagged()).To(BeTrue())
-		Expect(slow.Lagged()).To(BeFalse())
+		notices, upto, lost = slow.Take()
+		Expect(lost).To(BeTrue())
+		Expect(notices).To(BeEmpty())
+		Expect(upto).To(Equal(db.Position()))
+		_, _, lost = slow.Take()
+		Expect(lost).To(BeFalse())
 		slow.Close()
 		slow.Close()
-		<-slow.C
-		Expect(slow.C).To(BeClosed())
 	})
 })
 

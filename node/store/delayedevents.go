@@ -104,21 +104,11 @@ func (s *Store) NextDelayedEvents(ctx context.Context, limit int) ([]DelayedEven
 
 // MoveDelayedEvent changes when one is sent, and since when it waits; [ErrNotFound] if there is none (any more).
 func (s *Store) MoveDelayedEvent(ctx context.Context, delayID string, since, at time.Time) error {
-	return s.changeDelayedEvent(ctx, delayID, "UPDATE delayed_events SET running_since = $1, send_at = $2 WHERE delay_id = $3",
+	return s.change(ctx, "the delayed event "+delayID, "UPDATE delayed_events SET running_since = $1, send_at = $2 WHERE delay_id = $3",
 		since.UnixMilli(), at.UnixMilli(), delayID)
 }
 
 // DeleteDelayedEvent forgets one; [ErrNotFound] if there is none (any more).
 func (s *Store) DeleteDelayedEvent(ctx context.Context, delayID string) error {
-	return s.changeDelayedEvent(ctx, delayID, "DELETE FROM delayed_events WHERE delay_id = $1", delayID)
-}
-
-func (s *Store) changeDelayedEvent(ctx context.Context, delayID, query string, args ...any) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec(query, args...)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("the delayed event %s: %w", delayID, ErrNotFound)
-		}
-		return err
-	})
+	return s.change(ctx, "the delayed event "+delayID, "DELETE FROM delayed_events WHERE delay_id = $1", delayID)
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -171,7 +170,7 @@ func deviceSubject(user id.UserID) string {
 func (w *roomWrite) announceMissed(t *writeTx) error {
 	known := map[id.ServerName]bool{w.store.self: true}
 	err := t.each(`SELECT server, 1 FROM room_servers WHERE room = $1 AND joined > 0 UNION SELECT server, 1 FROM partial_servers WHERE room = $1`,
-		[]any{w.ref.number}, func(rows *sql.Rows) error { return scanPair(rows, known) })
+		[]any{w.ref.number}, pairs(known))
 	if err != nil {
 		return err
 	}
@@ -192,7 +191,7 @@ func (w *roomWrite) announceMissed(t *writeTx) error {
 	devices := map[id.UserID]string{} // of each user any one: it tells that the list has changed
 	err = t.each(`SELECT members.user_id, device_id FROM members JOIN device_changes ON device_changes.user_id = members.user_id
 		JOIN devices ON devices.user_id = members.user_id WHERE room = $1 AND local = 1 AND membership = 'join' AND stream > since
-		ORDER BY device_id`, []any{w.ref.number}, func(rows *sql.Rows) error { return scanPair(rows, devices) })
+		ORDER BY device_id`, []any{w.ref.number}, pairs(devices))
 	if err != nil {
 		return err
 	}
@@ -209,7 +208,7 @@ func (w *roomWrite) announceMissedOf(t *writeTx, user id.UserID, device string, 
 	shared := map[id.ServerName]bool{}
 	if slices.Contains(slices.Collect(maps.Values(missed)), false) {
 		err := t.each(`SELECT DISTINCT server, 1 FROM members JOIN room_servers ON room_servers.room = members.room
-			WHERE user_id = $1 AND membership = 'join' AND joined > 0`, []any{string(user)}, func(rows *sql.Rows) error { return scanPair(rows, shared) })
+			WHERE user_id = $1 AND membership = 'join' AND joined > 0`, []any{string(user)}, pairs(shared))
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 
@@ -148,7 +147,7 @@ const countOneTimeKeys = `SELECT algorithm, COUNT(*) FROM one_time_keys WHERE us
 
 func (t *writeTx) countKeys(user id.UserID, device string) (map[string]int, error) {
 	counts := map[string]int{}
-	return counts, t.each(countOneTimeKeys, []any{string(user), []byte(device)}, func(rows *sql.Rows) error { return scanPair(rows, counts) })
+	return counts, t.each(countOneTimeKeys, []any{string(user), []byte(device)}, pairs(counts))
 }
 
 // KeyCounts are the numbers of a device's one-time keys by algorithm, and the algorithms of its unused fallback keys.

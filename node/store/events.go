@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 
 	"hanse/federation/authrules"
@@ -181,20 +182,9 @@ func (s *Store) Known(ctx context.Context, ids []id.EventID) (map[id.EventID]boo
 			rest = append(rest, e)
 		}
 	}
-	err := s.readIDs(ctx, "SELECT event_id FROM event_ids WHERE event_id IN (%s)", rest, func(e id.EventID) { known[e] = true })
+	named, err := mapOf[id.EventID, bool](ctx, s, "SELECT event_id, 1 FROM event_ids WHERE event_id IN (%s)", nil, rest)
+	maps.Copy(known, named)
 	return known, err
-}
-
-// readIDs reads one column of IDs for a list of IDs.
-func (s *Store) readIDs(ctx context.Context, query string, ids []id.EventID, use func(id.EventID)) error {
-	return list(query, nil, ids, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var e id.EventID
-			err := rows.Scan(&e)
-			use(e)
-			return err
-		})
-	})
 }
 
 // eventRows reads whole rows. Those in the cache are not parsed again.
@@ -237,9 +227,7 @@ func (s source) StateAfter(e id.EventID) (roomstate.Map, bool, error) {
 // Referenced looks among the gaps only: it is asked about events that are not stored with their place, and a prev
 // event that isn't is a gap.
 func (s source) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
-	found := map[id.EventID]bool{}
-	err := s.store.readIDs(s.ctx, "SELECT missing FROM gaps WHERE missing IN (%s)", s.store.unheard.heard(ids), func(e id.EventID) { found[e] = true })
-	return found, err
+	return mapOf[id.EventID, bool](s.ctx, s.store, "SELECT missing, 1 FROM gaps WHERE missing IN (%s)", nil, s.store.unheard.heard(ids))
 }
 
 // authSource is a dag.Source.

@@ -9,6 +9,16 @@ import (
 	"hanse/federation/id"
 )
 
+// QueueEDUs makes EDUs durable for the servers they are for.
+func (s *Store) QueueEDUs(ctx context.Context, edus ...QueuedEDU) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return s.outbox.addEDUs(t, edus) })
+}
+
+// ApplyRedactions redacts events without a commit.
+func (s *Store) ApplyRedactions(ctx context.Context, redactions []Redaction) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return s.redact(t, redactions) })
+}
+
 // FillLate is a read of a room that ends after something else has happened.
 func FillLate(s *Store, read RoomInfo, meanwhile func()) {
 	version := s.events.version.Load()

@@ -2,7 +2,6 @@ package store
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"hanse/federation/id"
 )
@@ -43,12 +42,11 @@ type Notice struct {
 	Servers []id.ServerName
 }
 
-// Feed hands notices to subscribers, in commit order, each after its commit is durable. It never waits for a
-// subscriber: one that is slow loses notices, learns that it did, and reads the tables.
-type Feed struct {
+// feed hands notices to followers, in commit order, each after its commit is durable. It never waits for one that is slow: it loses
+// notices, learns that it did, and reads the tables. The zero value is ready.
+type feed struct {
 	mu        sync.Mutex
-	subs      map[*Subscription]struct{} // guarded by mu
-	followers map[*Follower]struct{}     // guarded by mu
+	followers map[*Follower]struct{} // guarded by mu
 }
 
 // Follower is a reader that takes what was published whenever it wants to, all at once: also just before it answers
@@ -57,7 +55,7 @@ type Follower struct {
 	// Wake has a value when there is something to take.
 	Wake <-chan struct{}
 	wake chan struct{}
-	feed *Feed
+	feed *feed
 
 	limit    int      // immutable
 	notices  []Notice // guarded by feed.mu
@@ -68,7 +66,7 @@ type Follower struct {
 // Follow gives a follower that begins now. When more than limit notices wait to be taken, they are lost.
 func (s *Store) Follow(limit int) *Follower {
 	c := make(chan struct{}, 1)
-	w := &Follower{Wake: c, wake: c, feed: s.feed, limit: limit}
+	w := &Follower{Wake: c, wake: c, feed: &s.feed, limit: limit}
 	s.feed.mu.Lock()
 	defer s.feed.mu.Unlock()
 	w.position = s.Position()
@@ -110,55 +108,10 @@ func (w *Follower) add(position Position, notices []Notice) {
 	}
 }
 
-// Subscription is one reader of the feed.
-type Subscription struct {
-	// C has the notices; it is closed by Close.
-	C      <-chan Notice
-	c      chan Notice
-	feed   *Feed
-	lagged atomic.Bool
-}
-
-// Subscribe gives a channel of the given buffer (at least 1).
-func (f *Feed) Subscribe(buffer int) *Subscription {
-	c := make(chan Notice, max(buffer, 1))
-	sub := &Subscription{C: c, c: c, feed: f}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.subs == nil {
-		f.subs = map[*Subscription]struct{}{}
-	}
-	f.subs[sub] = struct{}{}
-	return sub
-}
-
-// Lagged says whether notices were lost since the last call: then read as if there had been one about everything.
-// Ask it after each receive; a full buffer comes before a loss, so a reader that drains C always gets to ask.
-func (s *Subscription) Lagged() bool { return s.lagged.Swap(false) }
-
-// Close ends the subscription and closes C. It may be called more than once.
-func (s *Subscription) Close() {
-	s.feed.mu.Lock()
-	defer s.feed.mu.Unlock()
-	if _, open := s.feed.subs[s]; open {
-		delete(s.feed.subs, s)
-		close(s.c)
-	}
-}
-
-func (f *Feed) publish(position Position, notices []Notice) {
+func (f *feed) publish(position Position, notices []Notice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for w := range f.followers {
 		w.add(position, notices)
-	}
-	for sub := range f.subs {
-		for _, n := range notices {
-			select {
-			case sub.c <- n:
-			default:
-				sub.lagged.Store(true)
-			}
-		}
 	}
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -66,16 +65,10 @@ func (s *Store) forget(ctx context.Context, now time.Time) error {
 }
 
 func (s *Store) forgetOf(ctx context.Context, server id.ServerName, before int64) error {
-	var rows []keptRow
-	err := s.read.each(ctx, "SELECT position, subject, LENGTH(edu), since FROM outbox_kept WHERE destination = $1 ORDER BY position DESC",
-		[]any{string(server)}, func(r *sql.Rows) error {
-			var row keptRow
-			var subject string
-			err := r.Scan(&row.position, &subject, &row.bytes, &row.since)
-			row.message = subject == ""
-			rows = append(rows, row)
-			return err
-		})
+	rows, err := readRows(ctx, s, `SELECT position, CASE WHEN subject = '' THEN 1 ELSE 0 END, LENGTH(edu), since FROM outbox_kept
+		WHERE destination = $1 ORDER BY position DESC`, []any{string(server)}, func(row *keptRow) []any {
+		return []any{&row.position, &row.message, &row.bytes, &row.since}
+	})
 	messages, changes := forgettable(rows, before)
 	if err != nil || messages == 0 && !changes {
 		return err
@@ -177,7 +170,7 @@ const unreminded = `SELECT user_id, device_id FROM devices AS d
 func (t *writeTx) unreminded(server id.ServerName, limit int) (map[id.UserID]string, error) {
 	devices := map[id.UserID]string{}
 	args := []any{string(server), deviceSubject(""), limit}
-	return devices, t.each(unreminded, args, func(rows *sql.Rows) error { return scanPair(rows, devices) })
+	return devices, t.each(unreminded, args, pairs(devices))
 }
 
 func (t *writeTx) keepReminder(server id.ServerName, user id.UserID, device string) error {

@@ -3,6 +3,8 @@ package store
 import (
 	"container/heap"
 	"context"
+	"maps"
+	"math"
 	"slices"
 
 	"hanse/federation/id"
@@ -35,15 +37,8 @@ func (s *Store) knownGaps(ctx context.Context, r id.RoomID, ids []id.EventID) ([
 		s.gapless.put(r, struct{}{}) // the room's owner makes no other commit meanwhile
 		return nil, nil
 	}
-	var known []id.EventID
-	seen := map[id.EventID]bool{}
-	err = s.readIDs(ctx, "SELECT missing FROM gaps WHERE missing IN (%s)", ids, func(e id.EventID) {
-		if !seen[e] {
-			seen[e] = true
-			known = append(known, e)
-		}
-	})
-	return known, err
+	known, err := mapOf[id.EventID, bool](ctx, s, "SELECT missing, 1 FROM gaps WHERE missing IN (%s)", nil, ids)
+	return slices.Collect(maps.Keys(known)), err
 }
 
 // History walks along prev events from the given events, which are part of it: events of the room that are not rejected,
@@ -55,20 +50,7 @@ func (s *Store) History(ctx context.Context, r id.RoomID, from []id.EventID, lim
 	if err := w.add(ctx, from); err != nil {
 		return nil, err
 	}
-	var events []EventRow
-	for len(events) < limit {
-		e, ok := w.pop()
-		if !ok {
-			break
-		}
-		if e.status != room.Rejected {
-			events = append(events, e.row())
-		}
-		if err := w.add(ctx, e.event.PrevEvents()); err != nil {
-			return nil, err
-		}
-	}
-	return events, nil
+	return w.events(ctx, math.MinInt64, limit)
 }
 
 // MissingEvents walks along prev events from latest, which are no part of it, up to earliest, which are none either,
@@ -95,24 +77,9 @@ func (s *Store) MissingEvents(ctx context.Context, r id.RoomID, latest, earliest
 			}
 		}
 	}
-	var events []EventRow
-	for len(events) < limit {
-		e, ok := w.pop()
-		if !ok {
-			break
-		}
-		if e.event.Depth() < minDepth {
-			continue
-		}
-		if e.status != room.Rejected {
-			events = append(events, e.row())
-		}
-		if err := w.add(ctx, e.event.PrevEvents()); err != nil {
-			return nil, err
-		}
-	}
+	events, err := w.events(ctx, minDepth, limit)
 	slices.Reverse(events)
-	return events, nil
+	return events, err
 }
 
 // walk is a walk along prev events, deepest first.
@@ -145,11 +112,21 @@ func (w *walk) add(ctx context.Context, ids []id.EventID) error {
 	return nil
 }
 
-func (w *walk) pop() (*storedEvent, bool) {
-	if w.queue.Len() == 0 {
-		return nil, false
+// events goes on with the walk: at most limit events that are not rejected, none less deep than minDepth.
+func (w *walk) events(ctx context.Context, minDepth int64, limit int) (events []EventRow, err error) {
+	for len(events) < limit && w.queue.Len() > 0 {
+		e := heap.Pop(&w.queue).(*storedEvent)
+		if e.event.Depth() < minDepth {
+			continue
+		}
+		if e.status != room.Rejected {
+			events = append(events, e.row())
+		}
+		if err := w.add(ctx, e.event.PrevEvents()); err != nil {
+			return nil, err
+		}
 	}
-	return heap.Pop(&w.queue).(*storedEvent), true
+	return events, nil
 }
 
 // byDepth is a heap of events, the deepest first, then the newest.

@@ -54,26 +54,17 @@ func (s *Store) KeyBackup(ctx context.Context, user id.UserID, version int64) (K
 
 // UpdateKeyBackup replaces a version's auth_data; [ErrNotFound] without it.
 func (s *Store) UpdateKeyBackup(ctx context.Context, user id.UserID, version int64, authData json.RawMessage) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec("UPDATE key_backups SET auth_data = $1 WHERE user_id = $2 AND version = $3 AND deleted = 0",
-			[]byte(authData), string(user), version)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("the backup %d: %w", version, ErrNotFound)
-		}
-		return err
-	})
+	return s.change(ctx, fmt.Sprint("the backup ", version), "UPDATE key_backups SET auth_data = $1 WHERE user_id = $2 AND version = $3 AND deleted = 0",
+		[]byte(authData), string(user), version)
 }
 
 // DeleteKeyBackup deletes a version with its keys; its number is not used again. One that was deleted before stays so;
 // [ErrNotFound] if there has never been one.
 func (s *Store) DeleteKeyBackup(ctx context.Context, user id.UserID, version int64) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec("UPDATE key_backups SET deleted = 1 WHERE user_id = $1 AND version = $2", string(user), version)
+		err := t.change(fmt.Sprint("the backup ", version), "UPDATE key_backups SET deleted = 1 WHERE user_id = $1 AND version = $2", string(user), version)
 		if err != nil {
 			return err
-		}
-		if n == 0 {
-			return fmt.Errorf("the backup %d: %w", version, ErrNotFound)
 		}
 		_, err = t.exec("DELETE FROM key_backup_sessions WHERE user_id = $1 AND version = $2", string(user), version)
 		return err

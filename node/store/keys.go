@@ -77,9 +77,6 @@ func (s *Store) OwnKeyUsed(ctx context.Context) (key id.KeyID, public ed25519.Pu
 
 // SetOwnKeyUsed notes which signing key this server uses.
 func (s *Store) SetOwnKeyUsed(ctx context.Context, key id.KeyID, public ed25519.PublicKey) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec(`INSERT INTO meta (name, value) VALUES ('own_key', $1)
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(key)+" "+signedjson.EncodeBase64(public))
-		return err
-	})
+	return s.exec(ctx, `INSERT INTO meta (name, value) VALUES ('own_key', $1)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(key)+" "+signedjson.EncodeBase64(public))
 }

@@ -37,9 +37,9 @@ const (
 	slowTransaction = 2 * time.Second
 	slowInARow      = 3
 	sayPause        = time.Minute
-	// defaultEventCache and defaultStateCache bound the memory of a busy small node; both are empty at rest.
-	defaultEventCache = 16 << 20
-	defaultStateCache = 16 << 20
+	// eventCacheBytes and stateCacheBytes bound the memory for parsed events and for nodes of states; both caches are empty at rest.
+	eventCacheBytes = 16 << 20
+	stateCacheBytes = 16 << 20
 	// hoard is how many events are too many, read at once, to be kept in the cache: who reads so many reads a state of a large room, part by
 	// part, which would push out what is read again.
 	hoard = 1000

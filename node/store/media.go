@@ -47,12 +47,14 @@ func (m *Media) columns() []any {
 		timeColumn{&m.Used}, timeColumn{&m.Expires}}
 }
 
-func (m *Media) insert(t *writeTx) (bool, error) {
-	n, err := t.exec("INSERT INTO media ("+mediaColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+func (m *Media) insert(t *writeTx) error {
+	return t.create(m.String(), "INSERT INTO media ("+mediaColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
 		string(m.Server), m.ID, m.File, string(m.User), []byte(m.ContentType), []byte(m.Filename), m.Size, m.Disk,
 		millis(m.Created), millis(m.Used), millis(m.Expires))
-	return n > 0, err
 }
+
+// String is what errors call it.
+func (m *Media) String() string { return fmt.Sprintf("the media %s/%s", m.Server, m.ID) }
 
 // Media reads a row; false when there is none.
 func (s *Store) Media(ctx context.Context, server id.ServerName, mediaID string) (Media, bool, error) {
@@ -91,12 +93,8 @@ func (s *Store) MediaUsage(ctx context.Context, user id.UserID) (files, bytes in
 // [ErrMediaQuota] if the user may store no more.
 func (s *Store) AddMedia(ctx context.Context, m Media, quota MediaQuota) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
-		inserted, err := m.insert(t)
-		if err != nil {
+		if err := m.insert(t); err != nil {
 			return err
-		}
-		if !inserted {
-			return fmt.Errorf("the media %s/%s %w", m.Server, m.ID, ErrExists)
 		}
 		return use(t, m.User, 1, m.Disk, quota)
 	})
@@ -113,11 +111,7 @@ func (s *Store) CreateMedia(ctx context.Context, m Media, quota MediaQuota) erro
 		if quota.Pending > 0 && waiting >= quota.Pending {
 			return ErrMediaPending
 		}
-		inserted, err := m.insert(t)
-		if err == nil && !inserted {
-			err = fmt.Errorf("the media %s/%s %w", m.Server, m.ID, ErrExists)
-		}
-		return err
+		return m.insert(t)
 	})
 }
 
@@ -131,9 +125,9 @@ func (s *Store) FillMedia(ctx context.Context, m Media, quota MediaQuota) error 
 		case err != nil:
 			return err
 		case !found || expires != 0 && expires <= millis(m.Created):
-			return fmt.Errorf("the media %s/%s: %w", m.Server, m.ID, ErrNotFound)
+			return fmt.Errorf("%v: %w", &m, ErrNotFound)
 		case expires == 0:
-			return fmt.Errorf("the media %s/%s %w", m.Server, m.ID, ErrExists)
+			return fmt.Errorf("%v %w", &m, ErrExists)
 		}
 		_, err = t.exec(`UPDATE media SET file = $3, content_type = $4, filename = $5, size = $6, disk = $6, created = $7, expires = 0
 			WHERE server = $1 AND media_id = $2`, string(m.Server), m.ID, m.File, []byte(m.ContentType), []byte(m.Filename), m.Size, millis(m.Created))
@@ -157,10 +151,7 @@ func (s *Store) AddThumbnail(ctx context.Context, m Media, bytes int64) error {
 
 // TouchMedia notes that others' media was asked for.
 func (s *Store) TouchMedia(ctx context.Context, server id.ServerName, mediaID string, now time.Time) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec("UPDATE media SET used = $3 WHERE server = $1 AND media_id = $2 AND used > 0", string(server), mediaID, millis(now))
-		return err
-	})
+	return s.exec(ctx, "UPDATE media SET used = $3 WHERE server = $1 AND media_id = $2 AND used > 0", string(server), mediaID, millis(now))
 }
 
 // OldestMedia lists others' media, what was not asked for the longest first.
@@ -194,8 +185,5 @@ func (s *Store) DeleteMedia(ctx context.Context, media []Media) error {
 
 // DeleteExpiredMedia removes what was created and not uploaded in time.
 func (s *Store) DeleteExpiredMedia(ctx context.Context, now time.Time) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec("DELETE FROM media WHERE expires > 0 AND expires <= $1", millis(now))
-		return err
-	})
+	return s.exec(ctx, "DELETE FROM media WHERE expires > 0 AND expires <= $1", millis(now))
 }

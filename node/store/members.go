@@ -288,14 +288,10 @@ func (s *Store) Forget(ctx context.Context, user id.UserID, r id.RoomID) (Positi
 	}
 	var at Position
 	err = s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec(`UPDATE members SET forgotten = 1 WHERE room = $1 AND user_id = $2
-			AND membership IN ('leave', 'ban')`, ref.number, string(user))
-		if err == nil && n == 0 {
-			err = fmt.Errorf("store: a room that %s has left: %w", user, ErrNotFound)
-		}
 		at = t.next()
 		t.notify(Notice{Position: at, Kind: KindMembership, Room: r, Users: []id.UserID{user}})
-		return err
+		return t.change("store: a room that "+string(user)+" has left", `UPDATE members SET forgotten = 1 WHERE room = $1 AND user_id = $2
+			AND membership IN ('leave', 'ban')`, ref.number, string(user))
 	})
 	return at, err
 }

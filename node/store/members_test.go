@@ -129,10 +129,11 @@ var _ = onEach("Membership", func(db *fixture) {
 		draft.RoomID = "!elsewhere:there.example"
 		invite := must(draft.Sign(rules, bob.Server(), testKey()))
 		stripped := []json.RawMessage{[]byte(`{"type":"m.room.name"}`)}
-		sub := db.Feed().Subscribe(8)
-		defer sub.Close()
+		feed := db.Follow(8)
+		defer feed.Close()
 		at := must(db.SaveOutOfRoom(ctx, store.OutOfRoom{RoomID: draft.RoomID, Rules: rules, Event: invite, User: dora, Stripped: stripped}))
-		Expect(<-sub.C).To(Equal(store.Notice{Position: at, Kind: store.KindMembership, Room: draft.RoomID, Users: []id.UserID{dora}}))
+		notices, _, _ := feed.Take()
+		Expect(notices).To(Equal([]store.Notice{{Position: at, Kind: store.KindMembership, Room: draft.RoomID, Users: []id.UserID{dora}}}))
 		db.restart()
 		all := must(db.Memberships(ctx, dora))
 		Expect(all).To(HaveLen(1))

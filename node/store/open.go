@@ -23,7 +23,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the %s database: %w", dialect.Name, err)
 	}
-	s := &Store{dialect: dialect, log: opts.Log, self: opts.ServerName, feed: &Feed{}, usable: make(chan struct{}, 1)}
+	s := &Store{dialect: dialect, log: opts.Log, self: opts.ServerName, usable: make(chan struct{}, 1)}
 	s.read = newReader(dialect, opts.Log, read)
 	s.commit = newCommitter(dialect, opts.Log, write)
 	for _, a := range []*ailment{&s.read.ailing, &s.commit.ailing} {
@@ -35,8 +35,8 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.index, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)
 	s.present = newPresent()
-	s.events = newEventCache(orDefault(opts.EventCache, defaultEventCache))
-	s.state = newStateCache(orDefault(opts.StateCache, defaultStateCache))
+	s.events = newEventCache(eventCacheBytes)
+	s.state = newStateCache(stateCacheBytes)
 	s.gapless = newGenerations[id.RoomID, struct{}](roomCache, nil)
 	s.outbox = newOutbox(s)
 	if err := s.start(ctx, opts.Leap); err != nil {
@@ -44,13 +44,6 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-func orDefault(n, standard int) int {
-	if n == 0 {
-		return standard
-	}
-	return n
 }
 
 // start makes the database ready and reads what is kept in memory.

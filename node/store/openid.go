@@ -9,10 +9,7 @@ import (
 
 // AddOpenIDToken stores the hash of a token that tells others who a user is.
 func (s *Store) AddOpenIDToken(ctx context.Context, hash []byte, user id.UserID, expires time.Time) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec("INSERT INTO openid_tokens (token_hash, user_id, expires) VALUES ($1, $2, $3)", hash, string(user), millis(expires))
-		return err
-	})
+	return s.exec(ctx, "INSERT INTO openid_tokens (token_hash, user_id, expires) VALUES ($1, $2, $3)", hash, string(user), millis(expires))
 }
 
 // OpenIDToken reads whose a token is; false when it is unknown or has expired.
@@ -25,8 +22,5 @@ func (s *Store) OpenIDToken(ctx context.Context, hash []byte, now time.Time) (id
 
 // DeleteExpiredOpenIDTokens removes the tokens that have expired.
 func (s *Store) DeleteExpiredOpenIDTokens(ctx context.Context, now time.Time) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec("DELETE FROM openid_tokens WHERE expires <= $1", millis(now))
-		return err
-	})
+	return s.exec(ctx, "DELETE FROM openid_tokens WHERE expires <= $1", millis(now))
 }

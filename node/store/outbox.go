@@ -80,11 +80,6 @@ func newOutbox(s *Store) *outbox {
 	}
 }
 
-// QueueEDUs makes EDUs durable for the servers they are for. The feed does not tell of them: who queues wakes the sender.
-func (s *Store) QueueEDUs(ctx context.Context, edus ...QueuedEDU) error {
-	return s.commit.write(ctx, func(t *writeTx) error { return s.outbox.addEDUs(t, edus) })
-}
-
 func (o *outbox) addEDUs(t *writeTx, edus []QueuedEDU) error {
 	for _, e := range edus {
 		content, err := json.Marshal(federation.EDU{Type: e.Type, Content: e.Content})

@@ -14,13 +14,9 @@ func (s *Store) Profile(ctx context.Context, user id.UserID) (map[string]json.Ra
 
 // SetProfileField sets a field; nil removes it.
 func (s *Store) SetProfileField(ctx context.Context, user id.UserID, field string, value json.RawMessage) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		if value == nil {
-			_, err := t.exec("DELETE FROM profiles WHERE user_id = $1 AND field = $2", string(user), []byte(field))
-			return err
-		}
-		_, err := t.exec(`INSERT INTO profiles (user_id, field, value) VALUES ($1, $2, $3)
-			ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value`, string(user), []byte(field), []byte(value))
-		return err
-	})
+	if value == nil {
+		return s.exec(ctx, "DELETE FROM profiles WHERE user_id = $1 AND field = $2", string(user), []byte(field))
+	}
+	return s.exec(ctx, `INSERT INTO profiles (user_id, field, value) VALUES ($1, $2, $3)
+		ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value`, string(user), []byte(field), []byte(value))
 }

@@ -60,11 +60,7 @@ func (s *Store) SetPusher(ctx context.Context, p Pusher, oneMore bool) (others [
 
 // DeletePusher removes one of a user's, if it is there.
 func (s *Store) DeletePusher(ctx context.Context, user id.UserID, appID, pushKey string) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec("DELETE FROM pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3",
-			string(user), []byte(appID), []byte(pushKey))
-		return err
-	})
+	return s.exec(ctx, "DELETE FROM pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3", string(user), []byte(appID), []byte(pushKey))
 }
 
 // Pushed notes up to where pushers have done their work; those that are gone meanwhile are passed over.

@@ -76,12 +76,6 @@ func (s *Store) UserReceipts(ctx context.Context, r id.RoomID, user id.UserID) (
 	return all, err
 }
 
-// RoomsWithReceipts tells which of the rooms got receipts in (after, upto].
-func (s *Store) RoomsWithReceipts(ctx context.Context, rooms []id.RoomID, after, upto Position) ([]id.RoomID, error) {
-	return s.roomsWith(ctx, `SELECT room_id FROM rooms WHERE room_id IN (%s) AND EXISTS (
-		SELECT 1 FROM receipts WHERE receipts.room = rooms.room AND position > $1 AND position <= $2)`, rooms, after, upto)
-}
-
 // OwnReceipts reads the receipts of a type that users of this server set after a position, in all rooms: the newest first, at
 // most so many.
 func (s *Store) OwnReceipts(ctx context.Context, typ string, after Position, most int) ([]Receipt, error) {

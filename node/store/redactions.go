@@ -6,12 +6,8 @@ import (
 	"hanse/federation/id"
 )
 
-// ApplyRedactions marks events as redacted: reads give their redacted form from then on. The first redaction of an
-// event counts. Targets that are not stored are passed over; see [Store.PendingRedactions].
-func (s *Store) ApplyRedactions(ctx context.Context, redactions []Redaction) error {
-	return s.commit.write(ctx, func(t *writeTx) error { return s.redact(t, redactions) })
-}
-
+// redact marks events as redacted: reads give their redacted form from then on. The first redaction of an event counts. Targets that are
+// not stored are passed over; see [Store.PendingRedactions].
 func (s *Store) redact(t *writeTx, redactions []Redaction) error {
 	for _, r := range redactions {
 		number, found, err := s.tail.numberInTx(t, r.Target)

@@ -16,14 +16,9 @@ type RegistrationToken struct {
 
 // CreateRegistrationToken makes a token; [ErrExists] if there is one of that name.
 func (s *Store) CreateRegistrationToken(ctx context.Context, token RegistrationToken) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec("INSERT INTO registration_tokens (token, uses, allowed, expires) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-			[]byte(token.Token), token.Uses, token.Allowed, millis(token.Expires))
-		if err == nil && n == 0 {
-			err = fmt.Errorf("the registration token %q %w", token.Token, ErrExists)
-		}
-		return err
-	})
+	return s.create(ctx, fmt.Sprintf("the registration token %q", token.Token),
+		"INSERT INTO registration_tokens (token, uses, allowed, expires) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+		[]byte(token.Token), token.Uses, token.Allowed, millis(token.Expires))
 }
 
 // spend uses a token once, or fails.
@@ -54,15 +49,4 @@ func (s *Store) RegistrationToken(ctx context.Context, token string) (Registrati
 // RegistrationTokens lists all tokens in order.
 func (s *Store) RegistrationTokens(ctx context.Context) ([]RegistrationToken, error) {
 	return readRows(ctx, s, "SELECT token, uses, allowed, expires FROM registration_tokens ORDER BY token", nil, (*RegistrationToken).columns)
-}
-
-// DeleteRegistrationToken removes a token; [ErrNotFound] if there is none.
-func (s *Store) DeleteRegistrationToken(ctx context.Context, token string) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		n, err := t.exec("DELETE FROM registration_tokens WHERE token = $1", []byte(token))
-		if err == nil && n == 0 {
-			err = fmt.Errorf("the registration token %q: %w", token, ErrNotFound)
-		}
-		return err
-	})
 }

@@ -125,7 +125,7 @@ func (s *Store) leave(t *writeTx, user id.UserID, err error) error {
 func (t *writeTx) replaceDevices(d RemoteDevices) (changed bool, err error) {
 	old := map[string][]byte{}
 	err = t.each("SELECT device_id, device FROM remote_devices WHERE user_id = $1", []any{string(d.User)},
-		func(rows *sql.Rows) error { return scanPair(rows, old) })
+		pairs(old))
 	if err != nil {
 		return false, err
 	}

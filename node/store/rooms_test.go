@@ -96,8 +96,6 @@ var _ = onEach("A room", func(db *fixture) {
 		rows, _, err = db.Timeline(ctx, a.id(), rows[0].Position, now, 20, false)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(ids(rows)).To(Equal(sent[8:]))
-		Expect(must(db.RoomsWithEvents(ctx, []id.RoomID{a.id(), "!other:x"}, since, now))).To(Equal([]id.RoomID{a.id()}))
-		Expect(must(db.RoomsWithEvents(ctx, []id.RoomID{a.id()}, now, now+100))).To(BeEmpty())
 	})
 
 	It("pages in order of depth, to the very ends", func(ctx SpecContext) {
@@ -121,10 +119,6 @@ var _ = onEach("A room", func(db *fixture) {
 		rows, _, err := db.Page(ctx, a.id(), store.End(), store.Backward, 5, all[20].Topological())
 		Expect(err).NotTo(HaveOccurred())
 		Expect(ids(rows)).To(Equal([]id.EventID{all[22].Event.ID(), all[21].Event.ID(), all[20].Event.ID()}))
-		at := must(db.TopologicalAt(ctx, a.id(), all[10].Position))
-		rows, _, err = db.Page(ctx, a.id(), at, store.Backward, 1, store.Topological{})
-		Expect(err).NotTo(HaveOccurred())
-		Expect(ids(rows)).To(Equal([]id.EventID{all[10].Event.ID()}))
 	})
 
 	It("remembers what its current state was", func(ctx SpecContext) {

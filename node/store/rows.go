@@ -50,24 +50,26 @@ func oneColumn[T any](v *T) []any { return []any{v} }
 // readMap reads two columns: the first finds the second.
 func readMap[K comparable, V any](ctx context.Context, s *Store, query string, args ...any) (map[K]V, error) {
 	all := map[K]V{}
-	err := s.read.each(ctx, query, args, func(rows *sql.Rows) error { return scanPair(rows, all) })
-	return all, err
+	return all, s.read.each(ctx, query, args, pairs(all))
 }
 
 // mapOf is readMap for a list of values; see list.
 func mapOf[K comparable, V any, L ~string](ctx context.Context, s *Store, format string, fixed []any, values []L) (map[K]V, error) {
 	all := map[K]V{}
 	return all, list(format, fixed, values, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error { return scanPair(rows, all) })
+		return s.read.each(ctx, query, args, pairs(all))
 	})
 }
 
-func scanPair[K comparable, V any](rows *sql.Rows, into map[K]V) error {
+// pairs puts rows of two columns into a map.
+func pairs[K comparable, V any](into map[K]V) func(*sql.Rows) error {
 	var key K
 	var value V
-	err := rows.Scan(&key, &value)
-	into[key] = value
-	return err
+	return func(rows *sql.Rows) error {
+		err := rows.Scan(&key, &value)
+		into[key] = value
+		return err
+	}
 }
 
 // readAllInTx is readAll in a transaction, which sees what it wrote.

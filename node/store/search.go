@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 
 	"hanse/federation/event"
@@ -200,20 +201,13 @@ func findWords(room int64, words []string, upto, above Position, limit int) (que
 // numbered reads events by their numbers, in that order.
 func (s *Store) numbered(ctx context.Context, numbers []Position) ([]Found, error) {
 	names := map[Position]id.EventID{}
-	var ids []id.EventID
 	err := listPositions("SELECT number, event_id FROM events WHERE number IN (%s)", nil, numbers, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var number Position
-			var e id.EventID
-			err := rows.Scan(&number, &e)
-			names[number], ids = e, append(ids, e)
-			return err
-		})
+		return s.read.each(ctx, query, args, pairs(names))
 	})
 	if err != nil {
 		return nil, err
 	}
-	stored, err := s.stored(ctx, ids)
+	stored, err := s.stored(ctx, slices.Collect(maps.Values(names)))
 	if err != nil {
 		return nil, err
 	}

@@ -29,10 +29,6 @@ type Position int64
 type Options struct {
 	// ServerName is written to a new database and compared with an old one's; empty skips the check (tests).
 	ServerName id.ServerName
-	// EventCache bounds the memory for parsed events, in bytes of JSON. 0 means 16 MiB.
-	EventCache int
-	// StateCache bounds the memory for nodes of room state, in bytes. 0 means 16 MiB.
-	StateCache int
 	// Leap has positions go on, at this start, at a number made of the clock, so that a database that was put back from an older copy of
 	// itself gives out nothing twice.
 	Leap bool
@@ -55,7 +51,7 @@ type Store struct {
 	found  Position    // set at the start
 	forgot atomic.Bool // see WasPutBack
 
-	feed   *Feed
+	feed   feed
 	rooms  *roomIndex
 	events *eventCache
 	tail   *tail
@@ -78,9 +74,6 @@ type Store struct {
 
 // Position is the newest durable position: everything at or below it can be read.
 func (s *Store) Position() Position { return Position(s.position.Load()) }
-
-// Feed tells of new commits.
-func (s *Store) Feed() *Feed { return s.feed }
 
 // Usable gets a value when the database can be used again after it couldn't: what came from other servers meanwhile was refused. It holds
 // one value, and is for one reader.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -71,13 +70,6 @@ func (l *tail) upto() Position {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.indexed
-}
-
-// has tells whether a room has entries in (after, upto].
-func (l *tail) has(room int64, after, upto Position) bool {
-	entries, _ := l.entries(room)
-	i, _ := slices.BinarySearchFunc(entries, after+1, func(e tailEntry, p Position) int { return cmp.Compare(e.position, p) })
-	return i < len(entries) && entries[i].position <= upto
 }
 
 // txn finds a client's transaction.
@@ -254,7 +246,7 @@ func (s *Store) numbers(ctx context.Context, ids []id.EventID) (map[id.EventID]P
 		}
 	}
 	err := list("SELECT event_id, number FROM event_ids WHERE event_id IN (%s)", nil, rest, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error { return scanPair(rows, found) })
+		return s.read.each(ctx, query, args, pairs(found))
 	})
 	return found, err
 }

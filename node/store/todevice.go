@@ -173,9 +173,5 @@ func (s *Store) ToDeviceTaken(ctx context.Context, user id.UserID, device string
 	if err != nil || !found {
 		return err
 	}
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec("DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND position <= $3",
-			string(user), []byte(device), int64(upto))
-		return err
-	})
+	return s.exec(ctx, "DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND position <= $3", string(user), []byte(device), int64(upto))
 }

@@ -257,12 +257,46 @@ func (t *writeTx) run(query string, args ...any) (int64, error) {
 	return n, nil
 }
 
+// exec, change and create are those of writeTx, in the writer's next transaction.
+func (s *Store) exec(ctx context.Context, query string, args ...any) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		_, err := t.exec(query, args...)
+		return err
+	})
+}
+
+func (s *Store) change(ctx context.Context, what, query string, args ...any) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return t.change(what, query, args...) })
+}
+
+func (s *Store) create(ctx context.Context, what, query string, args ...any) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return t.create(what, query, args...) })
+}
+
 // exec runs a statement after all gathered rows; it returns how many rows it touched.
 func (t *writeTx) exec(query string, args ...any) (int64, error) {
 	if err := t.flush(); err != nil {
 		return 0, err
 	}
 	return t.run(query, args...)
+}
+
+// change is exec for a statement that changes something: [ErrNotFound] of what if it doesn't.
+func (t *writeTx) change(what, query string, args ...any) error {
+	n, err := t.exec(query, args...)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%s: %w", what, ErrNotFound)
+	}
+	return err
+}
+
+// create is exec for an INSERT … ON CONFLICT DO NOTHING: [ErrExists] of what if it does nothing.
+func (t *writeTx) create(what, query string, args ...any) error {
+	n, err := t.exec(query, args...)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%s %w", what, ErrExists)
+	}
+	return err
 }
 
 // each calls scan for every row, after all gathered rows were written. scan must not use the transaction.

@@ -103,10 +103,9 @@ func (s *Store) Expect(ctx context.Context, ids []id.EventID) error {
 			unnamed = append(unnamed, e)
 		}
 	}
-	named := map[id.EventID]bool{}
-	err := s.readIDs(ctx, `SELECT event_id FROM event_ids WHERE event_id IN (%[1]s)
-		UNION ALL SELECT missing FROM gaps WHERE missing IN (%[1]s)
-		UNION ALL SELECT target FROM redactions WHERE target IN (%[1]s)`, wanted, func(e id.EventID) { named[e] = true })
+	named, err := mapOf[id.EventID, bool](ctx, s, `SELECT event_id, 1 FROM event_ids WHERE event_id IN (%[1]s)
+		UNION ALL SELECT missing, 1 FROM gaps WHERE missing IN (%[1]s)
+		UNION ALL SELECT target, 1 FROM redactions WHERE target IN (%[1]s)`, nil, wanted)
 	if err != nil {
 		return err
 	}

@@ -55,8 +55,5 @@ func (s *Store) UserWordsDone(ctx context.Context) (bool, error) {
 
 // SetUserWordsDone notes that they were.
 func (s *Store) SetUserWordsDone(ctx context.Context) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		_, err := t.exec("INSERT INTO meta (name, value) VALUES ($1, '1') ON CONFLICT DO NOTHING", userWordsDone)
-		return err
-	})
+	return s.exec(ctx, "INSERT INTO meta (name, value) VALUES ($1, '1') ON CONFLICT DO NOTHING", userWordsDone)
 }

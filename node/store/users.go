@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"time"
 
 	"hanse/federation/id"
@@ -37,12 +36,8 @@ func (s *Store) CreateUser(ctx context.Context, u User, registrationToken string
 				return err
 			}
 		}
-		n, err := t.exec("INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+		return t.create("the user "+string(u.ID), "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
 			string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli(), millis(u.Locked), millis(u.Suspended))
-		if err == nil && n == 0 {
-			err = fmt.Errorf("the user %s %w", u.ID, ErrExists)
-		}
-		return err
 	})
 }
 
@@ -59,24 +54,11 @@ func (s *Store) Users(ctx context.Context, after id.UserID, limit int) ([]User, 
 
 // SetPassword replaces a password's hash; [ErrNotFound] if there is no such user.
 func (s *Store) SetPassword(ctx context.Context, user id.UserID, hash string) error {
-	return s.changeUser(ctx, user, "UPDATE users SET password_hash = $1 WHERE user_id = $2", hash)
-}
-
-// SetAdmin makes a user an administrator or none; [ErrNotFound] if there is no such user.
-func (s *Store) SetAdmin(ctx context.Context, user id.UserID, admin bool) error {
-	return s.changeUser(ctx, user, "UPDATE users SET admin = $1 WHERE user_id = $2", flag(admin))
-}
-
-func (s *Store) changeUser(ctx context.Context, user id.UserID, query string, value any) error {
-	return s.commit.write(ctx, func(t *writeTx) error { return changeUser(t, user, query, value) })
+	return s.change(ctx, "the user "+string(user), "UPDATE users SET password_hash = $1 WHERE user_id = $2", hash, string(user))
 }
 
 func changeUser(t *writeTx, user id.UserID, query string, value any) error {
-	n, err := t.exec(query, value, string(user))
-	if err == nil && n == 0 {
-		err = fmt.Errorf("the user %s: %w", user, ErrNotFound)
-	}
-	return err
+	return t.change("the user "+string(user), query, value, string(user))
 }
 
 // Deactivate takes the password, devices with all they have, tokens, profile and delayed events from an account. Its name stays taken.
