@@ -173,7 +173,7 @@ var _ = Describe("account moderation", func() {
 				refused(alice.do(route.method, route.in[0]+wildcard.ReplaceAllString(wildcards.Replace(route.path), "x"), obj{}), 403, "M_USER_SUSPENDED")
 			}
 		}
-		Expect(kept).To(Equal(20 - 3)) // all that suspendedMayNot names; this node has no files
+		Expect(kept).To(Equal(21 - 3)) // all that suspendedMayNot names; this node has no files
 		in := "/rooms/" + esc(room)
 		for path, body := range map[string]obj{
 			in + "/send/m.room.message/2":                       {"msgtype": "m.text", "body": "hi"},
