@@ -138,6 +138,16 @@ func (c *encrypting) say(ctx context.Context, room, text string, others ...*encr
 	}
 }
 
+// reach says something encrypted again and again until another can read that: until the speaker's server knows of its device (Synapse tells
+// of it some time after the events), what is said is not for it.
+func (c *encrypting) reach(ctx context.Context, room string, other *encrypting) {
+	GinkgoHelper()
+	Eventually(func() []string {
+		c.order(ctx, map[string]string{"do": "send", "room": room, "body": other.user.ID + ", can you read that?"})
+		return other.reads(room)()
+	}).WithTimeout(2 * patience).WithPolling(500 * time.Millisecond).ShouldNot(BeEmpty())
+}
+
 // compare has two compare emoji, by messages to devices, and sign each other's keys.
 func (c *encrypting) compare(ctx context.Context, other *encrypting) {
 	GinkgoHelper()
@@ -166,6 +176,7 @@ var _ = Describe("an encrypted conversation by sliding sync of users of Hanse an
 				}
 				clients = append(clients, newClient(ctx, u, password, sliding))
 			}
+			clients[0].reach(ctx, c.room, clients[1])
 			for i := range 3 {
 				clients[0].say(ctx, c.room, fmt.Sprintf("psst %d", i), clients[1])
 				clients[1].say(ctx, c.room, fmt.Sprintf("what %d?", i), clients[0])
@@ -186,6 +197,7 @@ func conversation(ctx context.Context, d direction) {
 		"type": "m.room.encryption", "state_key": "", "content": map[string]any{"algorithm": "m.megolm.v1.aes-sha2"},
 	}}})
 	alice, bob := newEncrypting(ctx, c.alice, password), newEncrypting(ctx, c.bob, password)
+	alice.reach(ctx, c.room, bob)
 	for i := range 3 {
 		alice.say(ctx, c.room, fmt.Sprintf("psst %d", i), bob)
 		bob.say(ctx, c.room, fmt.Sprintf("what %d?", i), alice)
@@ -207,11 +219,7 @@ func conversation(ctx context.Context, d direction) {
 		_, err := turn.owner.Say(ctx, c.room, "I have another device") // the server hears from us, and so tries again
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(bodies(ctx, turn.speaker.user, c.room)).WithTimeout(patience).Should(ContainElement("I have another device"))
-		// Until the speaker's server knows of the device (Synapse tells of it some time after the events), what is said is not for it.
-		Eventually(func() []string {
-			turn.speaker.say(ctx, c.room, turn.owner.ID+", can you read that?")
-			return second.reads(c.room)()
-		}).WithTimeout(2 * patience).WithPolling(500 * time.Millisecond).ShouldNot(BeEmpty())
+		turn.speaker.reach(ctx, c.room, second)
 		second.say(ctx, c.room, "I can, says "+fresh.DeviceID, turn.speaker)
 	}
 	alice.say(ctx, c.room, "that was all", bob)

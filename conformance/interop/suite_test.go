@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"os"
@@ -43,6 +44,8 @@ type server struct {
 
 var (
 	hanse, peer *server
+	anew        *server // another Hanse, which a spec starts and ends
+	roots       *x509.CertPool
 	users       int
 )
 
@@ -79,17 +82,20 @@ var _ = BeforeSuite(func() {
 	folder := GinkgoT().TempDir()
 	ca, err := fabric.LoadOrCreateCA(folder)
 	Expect(err).NotTo(HaveOccurred())
-	Expect(ca.Pool()).NotTo(BeNil())
-	places, err := fabric.Places(2)
+	roots = ca.Pool()
+	Expect(roots).NotTo(BeNil())
+	places, err := fabric.Places(3)
 	Expect(err).NotTo(HaveOccurred())
-	hanse = newServer("hanse", folder, "hanse", netip.AddrPortFrom(places[0].IP, adapter.FederationPort), "HANSE_BIN="+program(folder))
+	built := "HANSE_BIN=" + program(folder)
+	hanse = newServer("hanse", folder, "hanse", netip.AddrPortFrom(places[0].IP, adapter.FederationPort), built)
+	anew = newServer("hanse", folder, "anew", netip.AddrPortFrom(places[2].IP, adapter.FederationPort), built)
 	peer = newServer(peerKind, folder, peerKind, netip.AddrPortFrom(places[1].IP, adapter.FederationPort))
 	hanse.start()
 	peer.start()
 })
 
 var _ = AfterSuite(func() {
-	for _, s := range []*server{hanse, peer} {
+	for _, s := range []*server{hanse, peer, anew} {
 		if s != nil && s.process != nil {
 			s.process.Kill()
 		}
@@ -98,7 +104,10 @@ var _ = AfterSuite(func() {
 
 var _ = AfterEach(func() {
 	if CurrentSpecReport().Failed() {
-		for _, s := range []*server{hanse, peer} {
+		for _, s := range []*server{hanse, peer, anew} {
+			if s.process == nil {
+				continue
+			}
 			GinkgoWriter.Printf("the log of %s ends with:\n%s\n", s.kind, adapter.LogTail(s.process.LogFile(), 0, 20_000))
 		}
 	}
