@@ -1,8 +1,6 @@
 package clientapi
 
 import (
-	"cmp"
-	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"net/http"
@@ -32,31 +30,14 @@ func (c Registration) validToken(token string) bool {
 }
 
 // registrationFlows are what a registration asks for; none: it is closed.
-func (a *API) registrationFlows(ctx context.Context) ([]uiaFlow, error) {
-	if a.config.Registration.Open {
-		return []uiaFlow{{Stages: []string{stageDummy}}}, nil
+func (a *API) registrationFlows() []uiaFlow {
+	switch {
+	case a.config.Registration.Open:
+		return []uiaFlow{{Stages: []string{stageDummy}}}
+	case len(a.config.Registration.Tokens) > 0:
+		return []uiaFlow{{Stages: []string{stageRegistrationToken}}}
 	}
-	tokens, err := a.hasTokens(ctx)
-	if err != nil || !tokens {
-		return nil, err
-	}
-	return []uiaFlow{{Stages: []string{stageRegistrationToken}}}, nil
-}
-
-// hasTokens tells whether there are registration tokens: in the configuration or in the database.
-func (a *API) hasTokens(ctx context.Context) (bool, error) {
-	if len(a.config.Registration.Tokens) > 0 {
-		return true, nil
-	}
-	return a.config.Users.HasRegistrationTokens(ctx)
-}
-
-// tokenValid tells whether a registration token is good now.
-func (a *API) tokenValid(ctx context.Context, token string) (valid bool, err error) {
-	if a.config.Registration.validToken(token) {
-		return true, nil
-	}
-	return a.config.Users.RegistrationTokenValid(ctx, token)
+	return nil
 }
 
 func (c Registration) closed() *federation.Error {
@@ -102,10 +83,7 @@ func (a *API) register(r *request) (any, error) {
 	if req.Type == serviceLogin {
 		return a.registerForService(r, req)
 	}
-	flows, err := a.registrationFlows(r.Context())
-	if err != nil {
-		return nil, err
-	}
+	flows := a.registrationFlows()
 	if flows == nil {
 		return nil, a.config.Registration.closed()
 	}
@@ -125,11 +103,7 @@ func (a *API) register(r *request) (any, error) {
 	if req.Password == "" {
 		return nil, missingParam("password")
 	}
-	account := users.Registration{Username: req.Username, Password: req.Password}
-	if token := session.values[stageRegistrationToken]; token != "" && !a.config.Registration.validToken(token) {
-		account.Token = token
-	}
-	user, err := a.config.Users.Register(r.Context(), account)
+	user, err := a.config.Users.Register(r.Context(), users.Registration{Username: req.Username, Password: req.Password})
 	if err != nil {
 		return nil, err
 	}
@@ -146,10 +120,7 @@ func (a *API) usernameAvailable(r *request) (any, error) {
 	if username == "" {
 		return nil, missingParam("username")
 	}
-	flows, err := a.registrationFlows(r.Context())
-	if err != nil {
-		return nil, err
-	}
+	flows := a.registrationFlows()
 	if flows == nil {
 		return nil, a.config.Registration.closed()
 	}
@@ -164,9 +135,8 @@ func (a *API) registrationTokenValid(r *request) (any, error) {
 	if !r.URL.Query().Has("token") {
 		return nil, missingParam("token")
 	}
-	if tokens, err := a.hasTokens(r.Context()); err != nil || !tokens {
-		return nil, cmp.Or(err, error(forbidden("this server has no registration tokens")))
+	if len(a.config.Registration.Tokens) == 0 {
+		return nil, forbidden("this server has no registration tokens")
 	}
-	valid, err := a.tokenValid(r.Context(), r.URL.Query().Get("token"))
-	return map[string]bool{"valid": valid}, err
+	return map[string]bool{"valid": a.config.Registration.validToken(r.URL.Query().Get("token"))}, nil
 }

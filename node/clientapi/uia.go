@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -45,8 +44,7 @@ type uiaSession struct {
 	purpose   uiaPurpose
 	expires   time.Time
 	completed []string
-	values    map[string]string // by stage: what it proved
-	order     uint64            // greater: made later
+	order     uint64 // greater: made later
 }
 
 // uiaPurpose is the hash of what a session is for: it can't be carried to another endpoint, device or account.
@@ -105,23 +103,17 @@ func (s *uiaSessions) find(key string) (uiaSession, bool) {
 		return uiaSession{}, false
 	}
 	copied := *session
-	copied.completed, copied.values = slices.Clone(session.completed), maps.Clone(session.values)
+	copied.completed = slices.Clone(session.completed)
 	return copied, true
 }
 
 // complete notes a completed stage.
-func (s *uiaSessions) complete(key, stage, value string) {
+func (s *uiaSessions) complete(key, stage string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	session, ok := s.sessions[key]
-	if !ok || slices.Contains(session.completed, stage) {
-		return
+	if session, ok := s.sessions[key]; ok && !slices.Contains(session.completed, stage) {
+		session.completed = append(session.completed, stage)
 	}
-	session.completed = append(session.completed, stage)
-	if session.values == nil {
-		session.values = make(map[string]string)
-	}
-	session.values[stage] = value
 }
 
 // close ends a session.
@@ -157,14 +149,14 @@ func (a *API) interactively(r *request, raw json.RawMessage, flows ...uiaFlow) (
 		session = a.uia.open(purpose) // one-step authentication without a session, as some tools do
 	}
 	if auth.Type != "" && !slices.Contains(session.completed, auth.Type) {
-		value, refusal, err := a.tryStage(r, auth, session, flows)
+		refusal, err := a.tryStage(r, auth, session, flows)
 		if err != nil {
 			return nil, nil, err
 		}
 		if refusal != nil {
 			return nil, session.ask(flows, refusal), nil
 		}
-		a.uia.complete(session.id, auth.Type, value)
+		a.uia.complete(session.id, auth.Type)
 		session, ok = a.uia.find(session.id)
 		if !ok {
 			session = a.uia.open(purpose)
@@ -239,43 +231,39 @@ func (s uiaSession) ask(flows []uiaFlow, refusal *federation.Error) *answer {
 	return &answer{status: http.StatusUnauthorized, body: body}
 }
 
-// tryStage tries one stage: its value if it was good, a refusal if the client may try again.
-func (a *API) tryStage(r *request, auth uiaAuth, session uiaSession, flows []uiaFlow) (string, *federation.Error, error) {
+// tryStage tries one stage: a refusal if it was not good and the client may try again.
+func (a *API) tryStage(r *request, auth uiaAuth, session uiaSession, flows []uiaFlow) (*federation.Error, error) {
 	expected := slices.ContainsFunc(flows, func(f uiaFlow) bool {
 		done := len(session.completed)
 		return len(f.Stages) > done && slices.Equal(f.Stages[:done], session.completed) && f.Stages[done] == auth.Type
 	})
 	if !expected {
-		return "", forbidden("%q is not the next stage of any flow", auth.Type), nil
+		return forbidden("%q is not the next stage of any flow", auth.Type), nil
 	}
 	switch auth.Type {
 	case stageDummy:
-		return "", nil, nil
+		return nil, nil
 	case stageRegistrationToken:
-		valid, err := a.tokenValid(r.Context(), auth.Token)
-		if err != nil {
-			return "", nil, err
+		if !a.config.Registration.validToken(auth.Token) {
+			return &federation.Error{Code: "M_UNAUTHORIZED", Message: "this registration token is not valid"}, nil
 		}
-		if !valid {
-			return "", &federation.Error{Code: "M_UNAUTHORIZED", Message: "this registration token is not valid"}, nil
-		}
-		return auth.Token, nil, nil
+		return nil, nil
 	case stagePassword:
 		return a.tryPassword(r, auth)
 	}
-	return "", forbidden("unknown stage"), nil
+	return forbidden("unknown stage"), nil
 }
 
 // tryPassword checks the password of the user who asks. To be another user is refused once and for all, whatever the
 // password is.
-func (a *API) tryPassword(r *request, auth uiaAuth) (string, *federation.Error, error) {
+func (a *API) tryPassword(r *request, auth uiaAuth) (*federation.Error, error) {
 	name := cmp.Or(auth.Identifier.User, auth.User)
 	if name != "" && a.loginUser(name) != r.user {
-		return "", nil, forbidden("this must be confirmed by %s, whose it is", r.user)
+		return nil, forbidden("this must be confirmed by %s, whose it is", r.user)
 	}
 	ok, err := a.checkPassword(r.Context(), r.user, auth.Password)
 	if err == nil && !ok {
-		return "", forbidden("wrong password"), nil
+		return forbidden("wrong password"), nil
 	}
-	return "", nil, err
+	return nil, err
 }

@@ -207,7 +207,7 @@ func TestEventsOfRestrictedUsers(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		for _, user := range []id.UserID{alice, bob} {
-			if err := w.store.CreateUser(ctx, store.User{ID: user, Created: time.Now()}, ""); err != nil {
+			if err := w.store.CreateUser(ctx, store.User{ID: user, Created: time.Now()}); err != nil {
 				t.Fatal(err)
 			}
 			w.schedule(user, string(user), time.Minute)
@@ -224,7 +224,7 @@ func TestEventsOfRestrictedUsers(t *testing.T) {
 func TestEventsOfDeactivatedUsers(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		if err := w.store.CreateUser(ctx, store.User{ID: alice, Created: time.Now()}, ""); err != nil {
+		if err := w.store.CreateUser(ctx, store.User{ID: alice, Created: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		before := w.schedule(alice, "before", time.Minute)

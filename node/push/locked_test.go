@@ -42,7 +42,7 @@ func TestGatewaysOfLockedUsers(t *testing.T) {
 			time.Sleep(time.Minute)
 			return event
 		}
-		if err := s.CreateUser(ctx, store.User{ID: alice, Created: time.Now()}, ""); err != nil {
+		if err := s.CreateUser(ctx, store.User{ID: alice, Created: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		pusher := Pusher{AppID: "app", PushKey: "key", Kind: "http", Data: json.RawMessage(`{"url":"https://push.example.org/_matrix/push/v1/notify"}`)}

@@ -19,7 +19,7 @@ var _ = Describe("A user who was deactivated", func() {
 		roomID, err := one.rooms.Create(ctx, rooms.CreateRequest{Creator: ended, Preset: "public_chat", Version: "12"})
 		Expect(err).NotTo(HaveOccurred())
 		for _, user := range []id.UserID{ended, other} {
-			Expect(one.store.CreateUser(ctx, store.User{ID: user, Created: time.Now()}, "")).To(Succeed())
+			Expect(one.store.CreateUser(ctx, store.User{ID: user, Created: time.Now()})).To(Succeed())
 		}
 		otherRoom, err := one.rooms.Create(ctx, rooms.CreateRequest{Creator: other, Preset: "public_chat", Version: "12"})
 		Expect(err).NotTo(HaveOccurred())

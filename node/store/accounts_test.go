@@ -23,8 +23,8 @@ var _ = onEach("Accounts", func(db *fixture) {
 
 	It("are made once", func(ctx SpecContext) {
 		user := store.User{ID: alice, PasswordHash: "hash", Admin: true, Created: now}
-		Expect(db.CreateUser(ctx, user, "")).To(Succeed())
-		Expect(db.CreateUser(ctx, user, "")).To(MatchError(store.ErrExists))
+		Expect(db.CreateUser(ctx, user)).To(Succeed())
+		Expect(db.CreateUser(ctx, user)).To(MatchError(store.ErrExists))
 		got, found, err := db.User(ctx, alice)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeTrue())
@@ -38,24 +38,8 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(must(db.Users(ctx, alice, 10))).To(BeEmpty())
 	})
 
-	It("need a registration token that is good", func(ctx SpecContext) {
-		token := store.RegistrationToken{Token: strange, Allowed: 1, Expires: now.Add(time.Hour)}
-		Expect(db.CreateRegistrationToken(ctx, token)).To(Succeed())
-		Expect(db.CreateRegistrationToken(ctx, token)).To(MatchError(store.ErrExists))
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, "none")).To(MatchError(store.ErrTokenSpent))
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now.Add(2 * time.Hour)}, strange)).To(MatchError(store.ErrTokenSpent))
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, strange)).To(Succeed())
-		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now}, strange)).To(MatchError(store.ErrTokenSpent))
-		got, found, err := db.RegistrationToken(ctx, strange)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(found).To(BeTrue())
-		Expect(got.Uses).To(Equal(1))
-		Expect(got.Valid(now)).To(BeFalse())
-		Expect(must(db.RegistrationTokens(ctx))).To(Equal([]store.RegistrationToken{got}))
-	})
-
 	It("have devices with a token each", func(ctx SpecContext) {
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Admin: true, Created: now}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Admin: true, Created: now})).To(Succeed())
 		one, two := store.HashToken("one"), store.HashToken("two")
 		device := store.Device{User: alice, ID: strange, DisplayName: "phone", Created: now}
 		Expect(db.Login(ctx, device, one)).To(Succeed())
@@ -73,7 +57,7 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeTrue())
 		Expect(got).To(Equal(device))
-		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now})).To(Succeed())
 		earlier := store.Device{User: dora, ID: "E", Created: now, LastSeen: now.Add(-time.Minute)}
 		Expect(db.Login(ctx, earlier, store.HashToken("earlier"))).To(Succeed())
 		Expect(db.Login(ctx, store.Device{User: dora, ID: "never", Created: now}, store.HashToken("never"))).To(Succeed())
@@ -95,8 +79,8 @@ var _ = onEach("Accounts", func(db *fixture) {
 	})
 
 	It("are locked and suspended since a time, also after a restart", func(ctx SpecContext) {
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, "")).To(Succeed())
-		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now})).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now})).To(Succeed())
 		Expect(db.SetLocked(ctx, alice, now)).To(Succeed())
 		Expect(db.SetSuspended(ctx, alice, now.Add(time.Second))).To(Succeed())
 		Expect(db.SetSuspended(ctx, dora, now)).To(Succeed())
@@ -118,7 +102,7 @@ var _ = onEach("Accounts", func(db *fixture) {
 	})
 
 	It("lose all but their name when deactivated", func(ctx SpecContext) {
-		Expect(db.CreateUser(ctx, store.User{ID: alice, PasswordHash: "x", Created: now}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: alice, PasswordHash: "x", Created: now})).To(Succeed())
 		Expect(db.Login(ctx, store.Device{User: alice, ID: "A", Created: now}, store.HashToken("t"))).To(Succeed())
 		Expect(db.SetProfileField(ctx, alice, "displayname", []byte(`"A"`))).To(Succeed())
 		must(db.UploadKeys(ctx, store.KeyUpload{User: alice, Device: "A", DeviceKeys: []byte(`{"algorithms":[]}`)}))
@@ -143,7 +127,7 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeFalse())
 		Expect(must(db.Profile(ctx, alice))).To(BeEmpty())
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, "")).To(MatchError(store.ErrExists))
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now})).To(MatchError(store.ErrExists))
 	})
 
 	It("have a profile", func(ctx SpecContext) {

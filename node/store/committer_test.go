@@ -21,7 +21,7 @@ import (
 
 var _ = onEach("The committer", func(db *fixture) {
 	It("writes many at once, and fails only those that fail", func(ctx SpecContext) {
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: time.Now()}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: time.Now()})).To(Succeed())
 		const n = 200
 		errs := make([]error, n)
 		var wait sync.WaitGroup
@@ -31,7 +31,7 @@ var _ = onEach("The committer", func(db *fixture) {
 				if i%10 == 0 {
 					user = alice
 				}
-				errs[i] = db.CreateUser(ctx, store.User{ID: user, Created: time.Now()}, "")
+				errs[i] = db.CreateUser(ctx, store.User{ID: user, Created: time.Now()})
 			})
 		}
 		wait.Wait()
@@ -73,7 +73,7 @@ var _ = onEach("The committer", func(db *fixture) {
 	It("writes nothing for one who gave up before, and takes nothing after the end", func(ctx SpecContext) {
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
-		err := db.CreateUser(gone, store.User{ID: alice, Created: time.Now()}, "")
+		err := db.CreateUser(gone, store.User{ID: alice, Created: time.Now()})
 		if err != nil { // the committer may have been quicker
 			Expect(err).To(MatchError(context.Canceled))
 			_, found, err := db.User(ctx, alice)
@@ -83,7 +83,7 @@ var _ = onEach("The committer", func(db *fixture) {
 		db.cancel()
 		Expect(<-db.ended).To(Succeed())
 		db.ended <- nil // for stop
-		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: time.Now()}, "")).To(MatchError(store.ErrClosed))
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: time.Now()})).To(MatchError(store.ErrClosed))
 	})
 
 	It("stops when another process writes to its database", func(ctx SpecContext) {

@@ -12,7 +12,7 @@ import (
 var _ = onEach("An account that is deactivated", func(db *fixture) {
 	It("gets no device from who was about to log in", func(ctx SpecContext) {
 		device := store.Device{User: alice, ID: "A", Created: time.Now()}
-		Expect(db.CreateUser(ctx, store.User{ID: alice, PasswordHash: "x", Created: time.Now()}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: alice, PasswordHash: "x", Created: time.Now()})).To(Succeed())
 		Expect(db.Login(ctx, device, store.HashToken("t"))).To(Succeed())
 		Expect(db.Deactivate(ctx, alice, false)).To(Succeed())
 		Expect(must(db.Devices(ctx, alice))).To(BeEmpty())

@@ -72,7 +72,7 @@ var _ = onEach("Delayed events", func(db *fixture) {
 			e.User = user
 			Expect(add(ctx, e, "1")).To(Equal(e.ID))
 		}
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: now})).To(Succeed())
 		Expect(db.Deactivate(ctx, alice, false)).To(Succeed())
 		Expect(must(db.DelayedEventsOf(ctx, alice))).To(BeEmpty())
 		Expect(must(db.DelayedEventsOf(ctx, dora))).To(HaveLen(1))

@@ -11,15 +11,13 @@ import (
 )
 
 var (
-	// ErrExists says that what was to be created is there already (user, alias, registration token).
+	// ErrExists says that what was to be created is there already (user, alias, media).
 	ErrExists = errors.New("exists already")
 	// ErrNotFound says that what was to be changed is not there.
 	ErrNotFound = errors.New("not found")
 	// ErrClientTxnUsed says that this client transaction has already made an event: nothing of the commit was
 	// written; [Store.ClientTxn] tells which event it was.
 	ErrClientTxnUsed = errors.New("client transaction ID already used")
-	// ErrTokenSpent says that a registration token does not exist, has expired or has no uses left.
-	ErrTokenSpent = errors.New("registration token is not valid")
 	// ErrFull says that a user has as many of something as there may be.
 	ErrFull = errors.New("there may be no more")
 	// ErrOtherWriter says that another process has written to the database. Nothing is written any more: what this one

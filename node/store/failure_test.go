@@ -140,7 +140,7 @@ func TestAnotherDatabaseIsNotRead(t *testing.T) {
 		db := &fixture{dialect: sqliteFile(folder)}
 		db.start()
 		defer func() { db.stop() }()
-		Expect(db.CreateUser(t.Context(), store.User{ID: alice, Created: time.Now()}, "")).To(Succeed())
+		Expect(db.CreateUser(t.Context(), store.User{ID: alice, Created: time.Now()})).To(Succeed())
 		Expect(os.Rename(folder, folder+"-away")).To(Succeed())
 		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
 		other := &fixture{dialect: sqliteFile(folder)}
@@ -203,7 +203,7 @@ var _ = onEach("A connection that is lost", func(db *fixture) {
 				defer GinkgoRecover()
 				for j := range 25 {
 					user := id.UserID(fmt.Sprintf("@u%d-%d:here.example", i, j))
-					Expect(db.CreateUser(ctx, store.User{ID: user, Created: time.Now()}, "")).To(Succeed())
+					Expect(db.CreateUser(ctx, store.User{ID: user, Created: time.Now()})).To(Succeed())
 					made.Add(1)
 				}
 			})
@@ -403,7 +403,7 @@ var _ = Describe("A PostgreSQL that is stopped and started", func() {
 				defer GinkgoRecover()
 				for n := 0; working.Err() == nil; n++ {
 					user := id.UserID(fmt.Sprintf("@u%d-%d:here.example", i, n))
-					err := db.CreateUser(ctx, store.User{ID: user, Created: time.Now()}, "")
+					err := db.CreateUser(ctx, store.User{ID: user, Created: time.Now()})
 					if store.Unavailable(err) {
 						refused.Add(1)
 						continue

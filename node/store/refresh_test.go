@@ -31,7 +31,7 @@ var _ = onEach("tokens that end", func(db *fixture) {
 		return ok
 	}
 	BeforeEach(func(ctx SpecContext) {
-		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: time.UnixMilli(1)}, "")).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: time.UnixMilli(1)})).To(Succeed())
 		Expect(db.Login(ctx, store.Device{User: alice, ID: "D", Created: time.UnixMilli(1)}, hash("access 1"))).To(Succeed())
 		Expect(db.SetRefreshable(ctx, alice, "D", tokens("1", time.UnixMilli(1000)))).To(Succeed())
 	})

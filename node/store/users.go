@@ -27,18 +27,10 @@ func (u *User) columns() []any {
 		timeColumn{&u.Suspended}}
 }
 
-// CreateUser makes an account; [ErrExists] if the name is taken, also by a deactivated one. With a registration token
-// one of its uses is spent, or it fails with [ErrTokenSpent].
-func (s *Store) CreateUser(ctx context.Context, u User, registrationToken string) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		if registrationToken != "" {
-			if err := spend(t, registrationToken, u.Created); err != nil {
-				return err
-			}
-		}
-		return t.create("the user "+string(u.ID), "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-			string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli(), millis(u.Locked), millis(u.Suspended))
-	})
+// CreateUser makes an account; [ErrExists] if the name is taken, also by a deactivated one.
+func (s *Store) CreateUser(ctx context.Context, u User) error {
+	return s.create(ctx, "the user "+string(u.ID), "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+		string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli(), millis(u.Locked), millis(u.Suspended))
 }
 
 // User reads an account; false when there is none.

@@ -21,8 +21,6 @@ type Registration struct {
 	Password    string // "" = none: nobody can log in by password
 	Admin       bool
 	DisplayName string // "" = the local part
-	// Token is a registration token of the database to use up; "" = none.
-	Token string
 }
 
 // Available says which user ID a wished-for name would give, or why it can't be had: M_INVALID_USERNAME,
@@ -90,12 +88,10 @@ func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error)
 	if err := u.findable(ctx, user, r.DisplayName); err != nil {
 		return "", err
 	}
-	err = u.store.CreateUser(ctx, store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Created: time.Now()}, r.Token)
+	err = u.store.CreateUser(ctx, store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Created: time.Now()})
 	switch {
 	case errors.Is(err, store.ErrExists):
 		return "", inUse()
-	case errors.Is(err, store.ErrTokenSpent):
-		return "", federation.NewError(http.StatusForbidden, federation.CodeForbidden, "this registration token is not valid any more")
 	case err != nil:
 		return "", err
 	}
@@ -202,19 +198,4 @@ func (u *Users) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 	err := u.store.Deactivate(ctx, user, erase)
 	u.tokens.forgetUser(user)
 	return err
-}
-
-// HasRegistrationTokens tells whether the database holds registration tokens.
-func (u *Users) HasRegistrationTokens(ctx context.Context) (bool, error) {
-	tokens, err := u.store.RegistrationTokens(ctx)
-	return len(tokens) > 0, err
-}
-
-// RegistrationTokenValid tells whether the database holds the token and it can still be used.
-func (u *Users) RegistrationTokenValid(ctx context.Context, token string) (bool, error) {
-	t, ok, err := u.store.RegistrationToken(ctx, token)
-	if err != nil || !ok {
-		return false, err
-	}
-	return (t.Allowed == 0 || t.Uses < t.Allowed) && (t.Expires.IsZero() || time.Now().Before(t.Expires)), nil
 }

@@ -49,7 +49,7 @@ func (u *Users) RegisterFor(ctx context.Context, user id.UserID) error {
 	if err := u.findable(ctx, user, ""); err != nil {
 		return err
 	}
-	err := u.store.CreateUser(ctx, store.User{ID: user, Created: time.Now()}, "")
+	err := u.store.CreateUser(ctx, store.User{ID: user, Created: time.Now()})
 	if errors.Is(err, store.ErrExists) {
 		return inUse()
 	}
