@@ -133,7 +133,11 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.bind(&proxyWatch{next: clients, trusts: clients.TrustsProxy, log: n.log}, servers)
+	if err := n.bind(&proxyWatch{next: clients, trusts: clients.TrustsProxy, log: n.log}, servers); err != nil {
+		return err
+	}
+	n.registerCertificates()
+	return nil
 }
 
 // servers is the server-server API.

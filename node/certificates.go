@@ -9,8 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,9 +153,10 @@ func (n *Node) acmeManager() (*autocert.Manager, error) {
 		return nil, fmt.Errorf("federation.trusted_cas: %w", err)
 	}
 	names := n.config.acmeNames()
+	n.acmeStore = newACMEStore(n.config.DataDir, n.log)
 	n.acme = &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Email: n.config.ACME.Email,
-		Cache: autocert.DirCache(filepath.Join(n.config.DataDir, "acme")),
+		Cache: n.acmeStore,
 		HostPolicy: func(_ context.Context, host string) error {
 			if slices.Contains(names, host) {
 				return nil
@@ -170,6 +171,7 @@ func (n *Node) acmeManager() (*autocert.Manager, error) {
 		},
 	}
 	n.log.Info("certificates are got by ACME when somebody first connects", "names", names, "directory", n.config.ACME.Directory)
+	n.acmeStore.load(n.acme, names)
 	return n.acme, nil
 }
 
@@ -181,6 +183,7 @@ const acmeTimeout = time.Minute
 func (c Config) acmeNames() []string {
 	var names []string
 	add := func(host string) {
+		host = strings.ToLower(host) // as it is asked for
 		if host != "" && net.ParseIP(host) == nil && !slices.Contains(names, host) {
 			names = append(names, host)
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"log/slog"
 	"math/big"
@@ -16,26 +17,36 @@ import (
 	"time"
 )
 
-// TestCertificatesThatNobodyBelieves: who starts the server is told, and not only who connects.
-func TestCertificatesThatNobodyBelieves(t *testing.T) {
+// selfSigned is a certificate for a name, from and until so long from now, and its key, as PEM.
+func selfSigned(t *testing.T, name string, from, until time.Duration) (certificate, secret []byte) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
+	secret = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nobody's authority"}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if der, err = x509.CreateCertificate(rand.Reader, template, template, key.Public(), key); err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), secret
+}
+
+// TestCertificatesThatNobodyBelieves: who starts the server is told, and not only who connects.
+func TestCertificatesThatNobodyBelieves(t *testing.T) {
 	paths := [2]string{filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")}
 	write := func(from, until time.Duration) {
 		t.Helper()
-		template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"example.test"}, NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until)}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: der}, {Type: "PRIVATE KEY", Bytes: secret}} {
-			if err := os.WriteFile(paths[i], pem.EncodeToMemory(block), 0o600); err != nil {
+		certificate, secret := selfSigned(t, "example.test", from, until)
+		for i, data := range [][]byte{certificate, secret} {
+			if err := os.WriteFile(paths[i], data, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

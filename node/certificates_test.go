@@ -262,8 +262,12 @@ func TestACME(t *testing.T) {
 			if err := stop(); err != nil {
 				t.Fatal(err)
 			}
-			// They are kept over a restart.
-			_, stop = start(t, config)
+			// They are kept over a restart, and watched from then on, before anybody connects.
+			n, stop := start(t, config)
+			_, metrics := fetch(t, "http://"+n.address("monitor.listen")+"/metrics")
+			if !strings.Contains(metrics, `hanse_certificate_valid_until_seconds{certificate="more.test"} 1.`) {
+				t.Error("no metric says until when what ACME got is valid")
+			}
 			if _, err := handshake(t, config.Federation.Listen[0], "example.test", roots); err != nil || a.orders != made {
 				t.Errorf("after a restart: %d orders, %v", a.orders, err)
 			}
@@ -274,6 +278,44 @@ func TestACME(t *testing.T) {
 	}
 }
 
+// TestACMERenewsThoughNobodyConnects: a certificate that is to be renewed at the start is.
+func TestACMERenewsThoughNobodyConnects(t *testing.T) {
+	a := newAuthority(t)
+	config := testConfig(t)
+	places, err := fabric.Places(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Federation.Certificate, config.Federation.Key = "", ""
+	config.ACME = ACMEConfig{AcceptTerms: true, Directory: a.url("/directory")}
+	config.Federation.TrustedCAs = filepath.Join(t.TempDir(), "ca.crt")
+	config.Client.Listen, config.Federation.Listen = []string{places[0].Client()}, []string{places[0].Federation()}
+	a.tls = config.Federation.Listen[0]
+	file := filepath.Join(acmeFolder(config.DataDir), "example.test")
+	old := gotFor(t, "example.test", -80*day, 10*day)
+	for _, err := range []error{os.WriteFile(config.Federation.TrustedCAs, a.pem, 0o600), os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, old, 0o600)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, stop := start(t, config)
+	for limit := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaf := certificateIn(data); leaf != nil && time.Until(leaf.NotAfter) > 80*day {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatal("it isn't renewed")
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSettingsOfACME(t *testing.T) {
 	good := Config{ServerName: "example.org", ACME: ACMEConfig{AcceptTerms: true}}.withDefaults()
 	if err := good.Validate(); err != nil {
@@ -281,6 +323,10 @@ func TestSettingsOfACME(t *testing.T) {
 	}
 	if fmt.Sprint(good.Client.Listen, good.Federation.Listen, good.acmeNames()) != "[:443] [:8448] [example.org]" {
 		t.Error(good.Client.Listen, good.Federation.Listen, good.acmeNames())
+	}
+	good.Client.PublicURL = "https://Matrix.Example.org" // is asked for in lower case
+	if fmt.Sprint(good.acmeNames()) != "[example.org matrix.example.org]" {
+		t.Error(good.acmeNames())
 	}
 	bad := Config{ServerName: "127.0.0.1", ACME: ACMEConfig{AcceptTerms: true, Directory: "http://x"}}
 	if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), "acme.directory") || !strings.Contains(err.Error(), "no name to get") {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,8 +26,6 @@ const (
 	noSpace = 200 << 20
 	// fewFiles is how many open files are few for a server that talks to many others: a connection each.
 	fewFiles = 4096
-	// certificateSoon is how long before its end a certificate is worth a word.
-	certificateSoon = 20 * 24 * time.Hour
 	// databasePatience is how long the database may take to answer.
 	databasePatience = 5 * time.Second
 )
@@ -167,7 +166,11 @@ func (d *diagnosis) database(ctx context.Context) {
 	if d.config.Database.URL == "" {
 		path := filepath.Join(d.config.DataDir, "hanse.db")
 		if info, err := os.Stat(path); err == nil {
-			d.fine("database", path, "SQLite, %.1f MiB", float64(info.Size())/(1<<20))
+			size := info.Size()
+			if log, err := os.Stat(path + "-wal"); err == nil { // what isn't in the file yet
+				size += log.Size()
+			}
+			d.fine("database", path, "SQLite, %.1f MiB", float64(size)/(1<<20))
 		}
 		return
 	}
@@ -214,16 +217,52 @@ func (d *diagnosis) certificates() {
 		if f.certificate == "" || err != nil || pair.Leaf == nil {
 			continue // Validate has said what is wrong
 		}
-		left := time.Until(pair.Leaf.NotAfter)
-		switch {
-		case left < 0:
-			d.wrong("TLS", f.setting, "the certificate in "+f.certificate+" has expired", "renew it; hanse loads it when the file changes")
-		case left < certificateSoon:
-			d.warn("TLS", f.setting, fmt.Sprintf("the certificate in %s ends in %d days", f.certificate, int(left.Hours()/24)), "renew it; hanse loads it when the file changes")
-		default:
-			d.fine("TLS", f.setting, "%s is valid until %s", f.certificate, pair.Leaf.NotAfter.UTC().Format(time.DateOnly))
+		d.expiry(f.setting, f.certificate, pair.Leaf, "renew it; hanse loads it when the file changes")
+	}
+	if d.config.ACME.AcceptTerms {
+		for _, name := range d.config.acmeNames() {
+			d.acmeCertificate(name)
 		}
 	}
+}
+
+// expiry tells how long a file's certificate is still good for.
+func (d *diagnosis) expiry(where, path string, leaf *x509.Certificate, mend string) {
+	until := leaf.NotAfter.UTC().Format(time.DateOnly)
+	switch now := time.Now(); {
+	case now.After(leaf.NotAfter):
+		d.wrong("TLS", where, "the certificate in "+path+" has expired on "+until, mend)
+	case now.Before(leaf.NotBefore):
+		d.wrong("TLS", where, "the certificate in "+path+" is not valid yet", "set the clock of this machine right")
+	case !now.Before(renewalDue(leaf)):
+		d.warn("TLS", where, "the certificate in "+path+" should have been renewed: it ends on "+until, mend)
+	default:
+		d.fine("TLS", where, "%s is valid until %s", path, until)
+	}
+}
+
+// acmeCertificate looks at what ACME has got for a name.
+func (d *diagnosis) acmeCertificate(name string) {
+	path := filepath.Join(acmeFolder(d.config.DataDir), name)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		d.note("TLS", "acme", "there is no certificate for "+name+" yet", "it is got when somebody first connects by that name to hanse")
+		return
+	}
+	if err != nil {
+		d.wrong("TLS", "acme", err.Error(), "let the user that hanse runs as read the folder "+acmeFolder(d.config.DataDir)+" and its files")
+		return
+	}
+	leaf := certificateIn(data)
+	if leaf == nil {
+		d.warn("TLS", "acme", "there is no certificate in "+path+", or not its key", "remove the file; one is got when somebody next connects by that name")
+		return
+	}
+	if err := leaf.VerifyHostname(name); err != nil {
+		d.wrong("TLS", "acme", "the certificate in "+path+" is not for that name: "+err.Error(), "remove the file; one is got when somebody next connects by that name")
+		return
+	}
+	d.expiry("acme", path, leaf, "see what the log of hanse says of acme.directory: port 443 of the name, or 80 with acme.listen, must lead to hanse itself")
 }
 
 // ports tells whether the addresses to listen on can be had.

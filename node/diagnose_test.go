@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"hanse/node/doctor"
 )
@@ -70,6 +72,58 @@ func TestTheDoctorKnowsThatACMEIsHTTPS(t *testing.T) {
 	config.ACME.AcceptTerms, config.ACME.Names = true, []string{"example.org"}
 	if _, text := diagnosed(t, config); strings.Contains(text, "plain HTTP") {
 		t.Errorf("HTTPS is taken for plain HTTP:\n%s", text)
+	}
+}
+
+// TestTheDoctorLooksAtWhatACMEGot: each name's certificate.
+func TestTheDoctorLooksAtWhatACMEGot(t *testing.T) {
+	config := testConfig(t)
+	config.Federation.Certificate, config.Federation.Key, config.Federation.WellKnown, config.Client.PublicURL = "", "", "", ""
+	config.ACME.AcceptTerms = true
+	if err := os.MkdirAll(acmeFolder(config.DataDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"good.test": gotFor(t, "good.test", -day, 80*day), "old.test": gotFor(t, "old.test", -80*day, 10*day), "over.test": gotFor(t, "over.test", -90*day, -time.Minute),
+		"wrong.test": gotFor(t, "other.test", -day, 80*day), "future.test": gotFor(t, "future.test", day, 80*day), "broken.test": []byte("half a certifi"), "none.test": nil,
+	} {
+		config.ACME.Names = append(config.ACME.Names, name)
+		if data == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(acmeFolder(config.DataDir), name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, text := diagnosed(t, config)
+	for want, level := range map[string]doctor.Level{
+		"good.test is valid until": doctor.Fine, "old.test should have been renewed": doctor.Warning, "over.test has expired": doctor.Problem,
+		"wrong.test is not for that name": doctor.Problem, "future.test is not valid yet": doctor.Problem, "no certificate in": doctor.Warning,
+		"no certificate for none.test yet": doctor.Note,
+	} {
+		found := false
+		for _, f := range report.Findings {
+			found = found || f.Level == level && f.Area == "TLS" && strings.Contains(f.What, want)
+		}
+		if !found {
+			t.Errorf("nothing says %q, as %s:\n%s", want, level, text)
+		}
+	}
+}
+
+// TestTheDoctorCountsTheWholeDatabase: what SQLite hasn't moved into the file yet is of it too.
+func TestTheDoctorCountsTheWholeDatabase(t *testing.T) {
+	config := testConfig(t)
+	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string]int{"hanse.db": 1 << 20, "hanse.db-wal": 2 << 20} {
+		if err := os.WriteFile(filepath.Join(config.DataDir, name), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, text := diagnosed(t, config); !strings.Contains(text, "SQLite, 3.0 MiB") {
+		t.Error(text)
 	}
 }
 
