@@ -46,7 +46,7 @@ func (s *step) adopt(in Adopt) error {
 	if err != nil {
 		return err
 	}
-	left := s.partial == nil // with a whole state
+	left := s.partial == nil // with its whole state, if at all
 	since := len(s.order)
 	if err := s.displace(); err != nil {
 		return err
@@ -74,7 +74,12 @@ func (s *step) adopt(in Adopt) error {
 		}
 	}
 	// 3. Our event on top.
-	if last != "" {
+	if behind && in.Partial && left {
+		undo()
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: ReasonBehind})
+		return nil
+	}
+	if last != "" && !left {
 		reason, err := s.outlasted(e, state, last)
 		if err != nil {
 			return err
@@ -83,11 +88,6 @@ func (s *step) adopt(in Adopt) error {
 			refuse("the server that let us in hasn't heard that the user is out of the room, and when it does: "+reason.Error(), reason)
 			return nil
 		}
-	}
-	if behind && in.Partial && left {
-		undo()
-		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: ReasonBehind})
-		return nil
 	}
 	entered, err := s.enter(in, state, behind && left, refuse)
 	if err != nil || !entered {
@@ -180,8 +180,8 @@ func (s *step) memberships(e *event.Event, given map[id.EventID]*event.Event) ([
 	return list, nil
 }
 
-// outlasted tells why the last membership that we know of who joins stands against the join; nil if it doesn't. When it comes to the others
-// they resolve their state with it: for them nobody of ours would be in the room, they would send us nothing any more, and we would never
+// outlasted tells why the last membership that we know of who joins stands against the join; nil if it doesn't. Where the two can't be resolved
+// here, that is what is known best of how others will: if for them nobody of ours is in the room, they send us nothing any more, and we never
 // learn that.
 func (s *step) outlasted(join *event.Event, state roomstate.Map, last id.EventID) (*authrules.Rejection, error) {
 	user, _ := join.StateKey()

@@ -53,8 +53,9 @@ type Accept struct {
 //   - In a room we aren't in (new, or left before) the given state replaces what we had: Event is the only forward extremity.
 //     If its state was not whole when it was left, the events since the join of then lose their places.
 //   - But if the given state doesn't know how we left the room, our old forward extremities stay beside Event, as they will for others, and
-//     the current state is resolved of both: Event may be Accepted, and the user be out all the same. It is refused if it wouldn't be
-//     allowed after the user's last membership that we know; and for [ReasonBehind].
+//     the current state is resolved of both: Event may be Accepted, and the user be out all the same. Without members it is refused for
+//     [ReasonBehind]. In a room that was left before its state was whole there is nothing to resolve: Event is refused if it wouldn't be
+//     allowed after the user's last membership that we know.
 //   - In a room we are in (another server had to authorise the join of a restricted room) Event is merged like a received one.
 //
 // Unverifiable events have been left out by the caller. Events that fail the rules are left out here, with a verdict each. If

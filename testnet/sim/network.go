@@ -209,7 +209,7 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 		in = room.Adopt{Event: e, State: resident.some(part), AuthChain: resident.authChain(append(part, e.ID())), Partial: true, Servers: servers}
 		n.report.PartialJoins++
 	}
-	blind := behind && s.store.partial != nil // what was left with a part of its state can't be resolved with what is given
+	left := s.store.partial != nil // it was left with a part of its state, which can't be resolved with what is given
 	result, durable, err = s.step(in)
 	if v, ok := result.Verdict(e.ID()); ok && durable && v.Reason == room.ReasonBehind {
 		result, durable, err = s.step(whole)
@@ -218,15 +218,18 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 		return err
 	}
 	if v, ok := result.Verdict(e.ID()); !ok || v.Status != room.Accepted {
-		if behind {
+		if left {
 			n.report.Outlasted++
 			return nil
 		}
 		return n.failAt(s, "an honest answer to a join is refused", "%s: %+v", s.name, v)
 	}
 	n.report.Joins++
-	if s.blind = blind; behind {
+	if s.blind = left && behind; behind {
 		n.report.Behind++
+	}
+	if s.membership(user) != "join" {
+		n.report.Outlasted++
 	}
 	if s.leave != "" {
 		n.report.Rejoins++

@@ -69,7 +69,7 @@ type Report struct {
 	Merges, StateOnly                                                   int // forward extremities merged; state changed by an event that isn't its own
 	Gaps                                                                int // events below which history has a hole
 	Crashes, Restaged, Partitions, Joins, Rejoins, Backfills            int
-	Behind, Outlasted                                                   int // joins by servers that hadn't heard of the leave before; refused since it holds
+	Behind, Outlasted                                                   int // joins by servers that hadn't heard of the leave; of which nothing came
 	Lies, Mended                                                        int // redacted copies given; rejected events that became valid by a whole copy
 	PartialJoins, Completed, Rejudged                                   int // states that were whole later; verdicts that this changed
 	Displaced                                                           int // events of rooms left in partial state and joined again
