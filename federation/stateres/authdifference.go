@@ -1,5 +1,7 @@
 package stateres
 
+import "math/bits"
+
 // authDifference returns the auth difference, leaving out events of the conflicted state set, which are in the full
 // conflicted set anyway. The auth chains of the conflicted state set have been walked; the graph grows.
 //
@@ -9,16 +11,7 @@ package stateres
 //
 // spec:rooms/v2#definitions
 func (r *resolution) authDifference() ([]int, error) {
-	for i := range r.conflict.states {
-		r.pool.descend(r.conflict.of(i), func(at *vertex) bool {
-			if at.last == i+1 {
-				return false
-			}
-			at.last = i + 1
-			at.chains++
-			return true
-		})
-	}
+	r.countChains()
 	var candidates []int
 	for v := range r.pool.vertices {
 		if at := &r.pool.vertices[v]; at.chains > 0 && at.chains < len(r.conflict.states) && !at.conflicted {
@@ -26,4 +19,40 @@ func (r *resolution) authDifference() ([]int, error) {
 		}
 	}
 	return (&unconflictedChain{resolution: r}).outside(candidates)
+}
+
+// statesAtOnce is for how many states the graph is walked together: the bits of a number.
+const statesAtOnce = 64
+
+// countChains notes of each event that was walked in how many states' chains of conflicted events it is.
+func (r *resolution) countChains() {
+	sorted, circles := r.pool.downwards()
+	vertices := r.pool.vertices
+	seen := make([]int, len(r.conflict.keys)) // how many of a key's others were gone through
+	for from := 0; from < len(r.conflict.states); from += statesAtOnce {
+		all := ^uint64(0) >> (statesAtOnce - min(statesAtOnce, len(r.conflict.states)-from))
+		for i, k := range r.conflict.keys {
+			first := all
+			for ; seen[i] < len(k.others) && k.others[seen[i]].state < from+statesAtOnce; seen[i]++ {
+				other := k.others[seen[i]]
+				bit := uint64(1) << (other.state - from)
+				first &^= bit
+				if other.value != nothing {
+					vertices[other.value].in |= bit
+				}
+			}
+			if k.first != nothing {
+				vertices[k.first].in |= first
+			}
+		}
+		r.pool.passDown(sorted)
+		for r.pool.passDown(circles) {
+		}
+		for _, list := range [2][]int{sorted, circles} {
+			for _, v := range list {
+				vertices[v].chains += bits.OnesCount64(vertices[v].in)
+				vertices[v].in = 0
+			}
+		}
+	}
 }

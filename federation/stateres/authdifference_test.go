@@ -40,7 +40,11 @@ func tangle(t *testing.T, r *rand.Rand) (*world, []roomstate.Map) {
 		}
 	}
 	var states []roomstate.Map
-	for range 2 + r.IntN(3) {
+	branches := 2 + r.IntN(3)
+	if r.IntN(20) == 0 {
+		branches = statesAtOnce - 2 + r.IntN(70)
+	}
+	for range branches {
 		state := common
 		for range r.IntN(4) {
 			e := w.order[r.IntN(len(w.order))]

@@ -18,9 +18,13 @@ type conflict struct {
 // disputed is a key that doesn't have the same value in every state.
 type disputed struct {
 	key    roomstate.Key
-	values []int // per state: the number of its event, or nothing
-	events []int // the same without nothing, each once
+	first  int       // the number of the first state's event, or nothing
+	others []differs // the states that have another one: of many states most have the first one's at most keys
+	events []int     // all of these without nothing, each once
 }
+
+// differs is a state that doesn't have the same value as the first one.
+type differs struct{ state, value int }
 
 // nothing stands for the event of a state that has none.
 const nothing = -1
@@ -34,28 +38,25 @@ const fewKeys = 8
 // spec:rooms/v2#definitions
 func findConflict(states []roomstate.Map, p *pool) *conflict {
 	c := &conflict{states: states, keys: make([]disputed, 0, fewKeys)}
-	numbered := func(e id.EventID) int {
+	numbered := func(at int, e id.EventID) int { // an event has one key, so that it is new where it wasn't conflicted yet
 		if e == "" {
 			return nothing
 		}
 		v := p.number(e)
-		p.vertices[v].conflicted = true
+		if !p.vertices[v].conflicted {
+			p.vertices[v].conflicted = true
+			c.keys[at].events = append(c.keys[at].events, v)
+		}
 		return v
 	}
 	for i, s := range states[1:] {
 		for change := range states[0].Diff(s) {
 			at := c.find(change.Key)
 			if at < 0 {
-				at = c.add(change.Key, numbered(change.Old))
+				at = c.add(change.Key)
+				c.keys[at].first = numbered(at, change.Old)
 			}
-			c.keys[at].values[i+1] = numbered(change.New)
-		}
-	}
-	for i := range c.keys {
-		for _, v := range c.keys[i].values {
-			if v != nothing && !slices.Contains(c.keys[i].events, v) {
-				c.keys[i].events = append(c.keys[i].events, v)
-			}
+			c.keys[at].others = append(c.keys[at].others, differs{i + 1, numbered(at, change.New)})
 		}
 	}
 	return c
@@ -72,14 +73,10 @@ func (c *conflict) find(key roomstate.Key) int {
 	return -1
 }
 
-// add adds a key, which has the value of the first state in all states until more is known, and returns where it stands.
-func (c *conflict) add(key roomstate.Key, first int) int {
-	values := make([]int, len(c.states), 2*len(c.states)) // room for events
-	for i := range values {
-		values[i] = first
-	}
+// add adds a key, and returns where it stands.
+func (c *conflict) add(key roomstate.Key) int {
 	at := len(c.keys)
-	c.keys = append(c.keys, disputed{key: key, values: values, events: values[len(values):]})
+	c.keys = append(c.keys, disputed{key: key})
 	if c.index != nil {
 		c.index[key] = at
 	} else if len(c.keys) > fewKeys {
@@ -118,31 +115,23 @@ func (c *conflict) conflicted() []int {
 	return events
 }
 
-// of returns the conflicted events of one state.
-func (c *conflict) of(state int) []int {
-	events := make([]int, 0, len(c.keys))
-	for _, k := range c.keys {
-		if v := k.values[state]; v != nothing {
-			events = append(events, v)
-		}
-	}
-	return events
-}
-
 // result returns the unconflicted state map with values for the conflicted keys; nothing is an empty ID. It begins with the state that has
 // most of them, so that little is made that isn't there already.
 func (c *conflict) result(value func(roomstate.Key) id.EventID, number func(id.EventID) int) roomstate.Map {
 	values := make([]id.EventID, len(c.keys))
-	agree := make([]int, len(c.states))
+	agree := make([]int, len(c.states)) // at how many keys more than those at which the first state does, or less
 	for i, k := range c.keys {
 		values[i] = value(k.key)
 		v := nothing
 		if values[i] != "" {
 			v = number(values[i])
 		}
-		for s := range agree {
-			if k.values[s] == v {
-				agree[s]++
+		for _, other := range k.others {
+			switch v {
+			case k.first:
+				agree[other.state]--
+			case other.value:
+				agree[other.state]++
 			}
 		}
 	}

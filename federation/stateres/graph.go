@@ -52,3 +52,52 @@ func (p *pool) descend(from []int, visit func(*vertex) bool) {
 		}
 	}
 }
+
+// downwards returns the events of the graph that are there, each before its auth events; and those apart that are in circles, or below one.
+func (p *pool) downwards() (sorted, circles []int) {
+	there := 0
+	for v := range p.vertices {
+		if at := &p.vertices[v]; at.walked && at.event != nil {
+			there++
+			for _, a := range at.auth {
+				p.vertices[a].waits++
+			}
+		}
+	}
+	sorted = make([]int, 0, there)
+	add := func(v int) {
+		if at := &p.vertices[v]; at.waits == 0 && at.walked && at.event != nil {
+			sorted = append(sorted, v)
+		}
+	}
+	for v := range p.vertices {
+		add(v)
+	}
+	for next := 0; next < len(sorted); next++ {
+		for _, a := range p.vertices[sorted[next]].auth {
+			p.vertices[a].waits--
+			add(a)
+		}
+	}
+	for v := range p.vertices {
+		if at := &p.vertices[v]; at.waits > 0 {
+			at.waits = 0
+			if at.walked && at.event != nil {
+				circles = append(circles, v)
+			}
+		}
+	}
+	return sorted, circles
+}
+
+// passDown has the auth events of some events be in what these are in, and tells whether that was news.
+func (p *pool) passDown(events []int) (news bool) {
+	for _, v := range events {
+		for _, a := range p.vertices[v].auth {
+			if in := p.vertices[a].in | p.vertices[v].in; in != p.vertices[a].in {
+				p.vertices[a].in, news = in, true
+			}
+		}
+	}
+	return news
+}

@@ -25,14 +25,15 @@ type vertex struct {
 	asked bool
 	auth  []int // the event's auth events, see pool.auth
 	// What the steps note:
-	walked     bool // it is in the graph, if it is there: see grow
-	conflicted bool // it is in the conflicted state set
-	cited      bool // it is in the auth chain of an unconflicted event; then all of its own is too
-	full       bool // it is in the full conflicted set
-	power      bool // it is in the set X of power events
-	chains     int  // of how many states it is in the conflicted events' auth chain
-	last       int  // the last of those states, from 1
-	place      int  // in the list that is being sorted, from 1
+	walked     bool   // it is in the graph, if it is there: see grow
+	conflicted bool   // it is in the conflicted state set
+	cited      bool   // it is in the auth chain of an unconflicted event; then all of its own is too
+	full       bool   // it is in the full conflicted set
+	power      bool   // it is in the set X of power events
+	chains     int    // of how many states it is in the conflicted events' auth chain
+	place      int    // in the list that is being sorted, from 1
+	waits      int    // how many events cite it that aren't sorted yet, see downwards
+	in         uint64 // of which of some states it is in that chain, see countChains
 }
 
 func newPool(src Source) *pool {

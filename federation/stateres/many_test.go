@@ -1,0 +1,43 @@
+package stateres
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
+)
+
+// Whoever may set state can fork a room as often as they like, each time with a state of its own. The memory of a resolution is by the
+// number of the branches, not by its square.
+func TestManyBranchesTakeMemoryByTheirNumber(t *testing.T) {
+	for _, version := range []roomversion.Version{roomversion.V1, roomversion.V11, roomversion.V12} {
+		rules, _ := roomversion.Lookup(version)
+		w := newWorld(t, rules)
+		fork := w.crowd(10)
+		var tips []id.EventID
+		for i := range 800 {
+			tips = append(tips, w.branch(fork, step{sender: "@alice:a", typ: "org.example.x", stateKey: fmt.Sprint(i)}))
+		}
+		states, src := w.states(tips), w.withCitations()
+		few, many := allocated(t, w, states[:200], src), allocated(t, w, states, src)
+		t.Logf("version %s: %d bytes for 200 branches, %d for 800", version, few, many)
+		if many > 6*few {
+			t.Errorf("version %s: four times the branches take %.1f times the memory", version, float64(many)/float64(few))
+		}
+	}
+}
+
+// allocated is how much memory the resolution of some states takes in all, in bytes.
+func allocated(t *testing.T, w *world, states []roomstate.Map, src Source) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	resolved, err := Resolve(w.rules, states, src)
+	runtime.ReadMemStats(&after)
+	if err != nil || resolved.Len() != states[0].Len()-1+len(states) {
+		t.Fatalf("%d events in the resolution, %v", resolved.Len(), err)
+	}
+	return after.TotalAlloc - before.TotalAlloc
+}
