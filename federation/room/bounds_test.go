@@ -149,3 +149,46 @@ func TestStrayAnswers(t *testing.T) {
 		t.Errorf("%+v", result.Commit)
 	}
 }
+
+// A server may fork the room as often as it likes, and each branch costs every resolution of the state. What goes beyond the bound is of the
+// server with the most branches: what others have set stays.
+func TestForwardExtremitiesAreBounded(t *testing.T) {
+	m, store := founded(t, roomversion.V10)
+	w := others(t, store, roomversion.V10)
+	joined(t, m, store, w, "@bob:b", "@carol:c")
+	d, _ := w.draft("@alice:a", "power", `{"users":{"@alice:a":100,"@bob:b":50,"@carol:c":50}}`)
+	d.PrevEvents = m.Forward()
+	step(t, m, store, room.Receive{Origin: "a", Events: []*event.Event{w.make(d)}})
+	on := m.Forward()
+	fork := func(sender id.UserID, key string, depth int64) *event.Event {
+		e := w.make(event.Draft{Sender: sender, Type: "org.example.x", StateKey: &key, Content: []byte(`{}`), PrevEvents: on, Depth: depth})
+		v := step(t, m, store, room.Receive{Origin: sender.Server(), Events: []*event.Event{e}}).Verdicts[0]
+		if v.Status != room.Accepted {
+			t.Fatalf("%+v", v)
+		}
+		return e
+	}
+	first, lowest := fork("@carol:c", "first", 0), fork("@carol:c", "second", 1)
+	var bobs []*event.Event
+	for i := range 230 {
+		bobs = append(bobs, fork("@bob:b", fmt.Sprint(i), 100+int64(i)))
+	}
+	if n := len(m.Forward()); n != 200 {
+		t.Errorf("%d forward extremities", n)
+	}
+	for _, e := range []*event.Event{first, lowest, bobs[len(bobs)-1]} {
+		if !slices.Contains(m.Forward(), e.ID()) {
+			t.Errorf("%s of depth %d is no forward extremity", e.Sender(), e.Depth())
+		}
+	}
+	if _, ok := m.Current().Get("org.example.x", "first"); !ok {
+		t.Error("what another server has set is gone")
+	}
+	// Who goes on from a branch that was let go of has it in the room again.
+	late := message("@bob:b", "merge")
+	late.PrevEvents = []id.EventID{bobs[0].ID(), bobs[len(bobs)-1].ID()}
+	step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{w.make(late)}})
+	if _, ok := m.Current().Get("org.example.x", "0"); !ok {
+		t.Error("a merge doesn't bring a branch back")
+	}
+}

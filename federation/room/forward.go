@@ -1,6 +1,7 @@
 package room
 
 import (
+	"cmp"
 	"slices"
 
 	"hanse/federation/event"
@@ -69,6 +70,11 @@ func (s *step) extend(e *event.Event, status Status, history bool) error {
 	if !above {
 		next = next.with(e.ID())
 	}
+	for len(next.list) > maxForward {
+		if next, err = s.fewer(next); err != nil {
+			return err
+		}
+	}
 	switch {
 	case slices.Equal(next.list, s.forward.list):
 		return nil
@@ -81,6 +87,32 @@ func (s *step) extend(e *event.Event, status Status, history bool) error {
 	}
 	s.forward, s.stale = next, true
 	return nil
+}
+
+// fewer lets go of one extremity: the one of the least depth of the server whose users made the most of them. So a server that forks the room
+// without end can't have what others have set forgotten. An event that goes on from it brings it back.
+func (s *step) fewer(f forward) (forward, error) {
+	if err := s.load(f.list); err != nil {
+		return f, err
+	}
+	of := make(map[id.ServerName]int)
+	events := make([]*event.Event, 0, len(f.list))
+	for _, e := range f.list {
+		stored, ok, err := s.stored(e)
+		if err != nil {
+			return f, err
+		}
+		if !ok {
+			return f.without(map[id.EventID]bool{e: true}), nil
+		}
+		events = append(events, stored.Event)
+		of[stored.Event.Sender().Server()]++
+	}
+	gone := slices.MinFunc(events, func(a, b *event.Event) int {
+		x, y := a.Sender().Server(), b.Sender().Server()
+		return cmp.Or(cmp.Compare(of[y], of[x]), cmp.Compare(x, y), cmp.Compare(a.Depth(), b.Depth()), cmp.Compare(a.ID(), b.ID()))
+	})
+	return f.without(map[id.EventID]bool{gone.ID(): true}), nil
 }
 
 // isBelow tells whether e, which gets its place, is known to be an ancestor of an accepted event: one names it, or it is in the state that

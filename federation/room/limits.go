@@ -8,6 +8,10 @@ const (
 	// servers use 10, and servers that see more than that begin to merge. Those left over are merged by the next events.
 	MaxPrevEvents = 10
 
+	// maxForward bounds the forward extremities. Each costs every resolution of the state, and events of ours merge what is more than ten,
+	// unless nobody of ours may speak. The rooms that forked most, of hundreds of servers after an outage, had some dozens.
+	maxForward = 200
+
 	// maxWaiting bounds the events of a room that wait, so that a peer can't fill our memory with events that hang in the air.
 	// Each is at most 64 KiB; 1,000 usual events are about 1 MB.
 	maxWaiting = 1000
