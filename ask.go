@@ -96,33 +96,25 @@ func explainCommand() *cobra.Command {
 }
 
 func peersCommand() *cobra.Command {
-	var a asking
-	cmd := &cobra.Command{
-		Use:   "peers [SERVER_NAME]",
-		Short: "How it stands with other servers: reachable or not and why, what waits, what is refused",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				return ask(cmd, &a, "/peers", url.Values{"name": args}, admin.Text.Peer)
-			}
-			return ask(cmd, &a, "/peers", nil, admin.Text.Peers)
-		},
-	}
-	a.flags(cmd)
-	return cmd
+	return listing("peers [SERVER_NAME]", "How it stands with other servers: reachable or not and why, what waits, what is refused",
+		"/peers", "name", admin.Text.Peers, admin.Text.Peer)
 }
 
 func roomsCommand() *cobra.Command {
+	return listing("rooms [ROOM_ID]", "How it stands with rooms: members, extremities, gaps, what waits, state resets",
+		"/rooms", "id", admin.Text.Rooms, admin.Text.Room)
+}
+
+// listing is a command that asks for all of something or, if one is named, for that.
+func listing[All, One any](use, short, path, name string, all func(admin.Text, All), one func(admin.Text, One)) *cobra.Command {
 	var a asking
 	cmd := &cobra.Command{
-		Use:   "rooms [ROOM_ID]",
-		Short: "How it stands with rooms: members, extremities, gaps, what waits, state resets",
-		Args:  cobra.MaximumNArgs(1),
+		Use: use, Short: short, Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return ask(cmd, &a, "/rooms", url.Values{"id": args}, admin.Text.Room)
+				return ask(cmd, &a, path, url.Values{name: args}, one)
 			}
-			return ask(cmd, &a, "/rooms", nil, admin.Text.Rooms)
+			return ask(cmd, &a, path, nil, all)
 		},
 	}
 	a.flags(cmd)

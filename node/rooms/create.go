@@ -254,8 +254,7 @@ func (c *creation) drafts(ctx context.Context) ([]event.Draft, error) {
 }
 
 func (c *creation) state(typ, stateKey string, content json.RawMessage) event.Draft {
-	d := event.Draft{RoomID: c.roomID, Type: typ, StateKey: &stateKey, Sender: c.req.Creator, Content: content}
-	return d
+	return event.Draft{RoomID: c.roomID, Type: typ, StateKey: &stateKey, Sender: c.req.Creator, Content: content}
 }
 
 // inviteRemote invites the users of other servers.

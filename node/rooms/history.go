@@ -34,7 +34,7 @@ func (r *Rooms) PDU(ctx context.Context, origin id.ServerName, eventID id.EventI
 	return events[0].JSON(), nil
 }
 
-// State answers /state: the state before an event and the auth chain of that state.
+// ServerState answers /state: the state before an event and the auth chain of that state.
 //
 // spec:server-server-api#retrieving-events
 func (r *Rooms) ServerState(ctx context.Context, origin id.ServerName, req federation.StateRequest) (federation.StateResponse, error) {

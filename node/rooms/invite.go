@@ -92,10 +92,8 @@ func (r *Rooms) inviteOnce(ctx context.Context, roomID id.RoomID, draft event.Dr
 	if err != nil {
 		return "", false, err
 	}
-	for _, v := range result.Verdicts {
-		if v.EventID == signed.ID() && v.Status != room.Accepted {
-			return "", true, refusal(v)
-		}
+	if v, ok := result.Verdict(signed.ID()); ok && v.Status != room.Accepted {
+		return "", true, refusal(v)
 	}
 	return signed.ID(), false, nil
 }
@@ -162,6 +160,15 @@ func shownState(m *room.Machine, src room.Source) ([]json.RawMessage, error) {
 
 // coSigned reads what the invited server made of our event: the same event, with its signature.
 func (r *Rooms) coSigned(ctx context.Context, ours *event.Event, server id.ServerName, raw json.RawMessage) (*event.Event, error) {
+	signed, err := r.returned(ctx, ours, raw)
+	if err != nil {
+		return nil, err
+	}
+	return signed, r.signedBy(ctx, signed, server)
+}
+
+// returned reads our event as another server gave it back: the same one, with all signatures that its room needs.
+func (r *Rooms) returned(ctx context.Context, ours *event.Event, raw json.RawMessage) (*event.Event, error) {
 	signed, err := event.Parse(ours.Rules(), raw)
 	if err != nil {
 		return nil, err
@@ -169,14 +176,7 @@ func (r *Rooms) coSigned(ctx context.Context, ours *event.Event, server id.Serve
 	if signed.ID() != ours.ID() || !signed.ContentHashMatches() {
 		return nil, errors.New("it changed the event")
 	}
-	if err := r.signedBy(ctx, signed, server); err != nil {
-		return nil, err
-	}
-	// Our own signature must have survived.
-	if err := r.cfg.Ring.VerifyEvents(ctx, []*event.Event{signed})[0]; err != nil {
-		return nil, err
-	}
-	return signed, nil
+	return signed, r.cfg.Ring.VerifyEvents(ctx, []*event.Event{signed})[0]
 }
 
 // inviteError is what the inviting user is told.

@@ -97,9 +97,9 @@ type adopted struct{ state, authChain []*event.Event }
 // adopt verifies a send_join answer and makes the room ours.
 func (r *Rooms) adopt(ctx context.Context, server id.ServerName, ours *event.Event, answer federation.SendJoinResponse, given adopted) error {
 	rules := ours.Rules()
-	signed, err := r.withCoSignature(ctx, rules, ours, answer.Event)
+	signed, err := r.withCoSignature(ctx, ours, answer.Event)
 	if err != nil {
-		return err
+		return fmt.Errorf("our event, as %s gave it back: %w", server, err)
 	}
 	in := room.Adopt{Event: signed, Partial: answer.MembersOmitted}
 	if in.Partial {
@@ -140,28 +140,12 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, ours *event.Eve
 
 // withCoSignature is our event with the signatures that it got: the resident server's where the room needs one, a policy
 // server's where the resident asked for it.
-func (r *Rooms) withCoSignature(ctx context.Context, rules *roomversion.Rules, ours *event.Event, raw json.RawMessage) (*event.Event, error) {
-	if len(ours.RequiredSigners()) <= 1 {
-		if e, err := event.Parse(rules, raw); err == nil && e.ID() == ours.ID() && e.ContentHashMatches() &&
-			len(e.Signatures()[r.self]) > 0 && r.cfg.Ring.VerifyEvents(ctx, []*event.Event{e})[0] == nil {
-			return e, nil
-		}
+func (r *Rooms) withCoSignature(ctx context.Context, ours *event.Event, raw json.RawMessage) (*event.Event, error) {
+	signed, err := r.returned(ctx, ours, raw)
+	if err != nil && len(ours.RequiredSigners()) <= 1 {
 		return ours, nil // what came back is of no use
 	}
-	if len(raw) == 0 {
-		return nil, fmt.Errorf("the answer lacks our event with the resident server's signature")
-	}
-	signed, err := event.Parse(rules, raw)
-	if err != nil {
-		return nil, err
-	}
-	if signed.ID() != ours.ID() || !signed.ContentHashMatches() {
-		return nil, fmt.Errorf("the answer holds another event than ours")
-	}
-	if err := r.cfg.Ring.VerifyEvents(ctx, []*event.Event{signed})[0]; err != nil {
-		return nil, err
-	}
-	return signed, nil
+	return signed, err
 }
 
 // readTemplate reads the answer of make_join, make_leave or make_knock and checks that it is what was asked for.

@@ -15,9 +15,12 @@ import (
 	"hanse/node/store"
 )
 
-// rejection bounds how long a user who rejects an invite or takes back a knock waits for other servers. After that the
+// rejectionTime bounds how long a user who rejects an invite or takes back a knock waits for other servers. After that the
 // room is gone for the user, whatever its servers think: they will learn when they next ask.
 const rejectionTime = 20 * time.Second
+
+// leaveParallel is how many rooms one user leaves at once.
+const leaveParallel = 8
 
 // LeaveAll leaves a user's rooms, rejects their invites and takes back their knocks, a few at a time. Those that can't be left don't keep
 // it from the others; the error is that of one of them.
@@ -59,9 +62,6 @@ func (r *Rooms) leaveForDeactivated(ctx context.Context) {
 		}
 	}
 }
-
-// leaveParallel is how many rooms one user leaves at once.
-const leaveParallel = 8
 
 // Leave leaves a room, rejects an invite or takes back a knock. Who has left already stays so.
 //

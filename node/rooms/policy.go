@@ -76,10 +76,8 @@ func (r *Rooms) proposePoliced(ctx context.Context, roomID id.RoomID, opts store
 		if err != nil {
 			return all, err
 		}
-		for _, v := range result.Verdicts {
-			if v.Status != room.Accepted && v.EventID == e.ID() {
-				return all, refusal(v)
-			}
+		if v, ok := result.Verdict(e.ID()); ok && v.Status != room.Accepted {
+			return all, refusal(v)
 		}
 		all.Verdicts = append(all.Verdicts, result.Verdicts...)
 		all.Commit.Events = append(all.Commit.Events, result.Commit.Events...)

@@ -2,7 +2,6 @@ package rooms
 
 import (
 	"cmp"
-	"container/list"
 	"context"
 	"fmt"
 	"sync"
@@ -13,9 +12,6 @@ import (
 	"hanse/federation/room"
 	"hanse/node/store"
 )
-
-// quietList holds the loaded rooms, the one used longest ago at the front.
-type quietList = list.List
 
 // step has the room's machine take an input and returns what it decided, once that is on disk.
 func (r *Rooms) step(ctx context.Context, roomID id.RoomID, in room.Input, opts store.CommitOptions) (room.Result, error) {

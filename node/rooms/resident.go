@@ -263,10 +263,8 @@ func (r *Rooms) enter(ctx context.Context, origin id.ServerName, req federation.
 	if err != nil {
 		return nil, result, err
 	}
-	for _, v := range result.Verdicts {
-		if v.EventID == e.ID() && v.Status != room.Accepted {
-			return nil, result, refusal(v)
-		}
+	if v, ok := result.Verdict(e.ID()); ok && v.Status != room.Accepted {
+		return nil, result, refusal(v)
 	}
 	return e, result, nil
 }

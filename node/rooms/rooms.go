@@ -11,6 +11,7 @@
 package rooms
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
@@ -97,7 +98,7 @@ type Rooms struct {
 	mu      sync.Mutex
 	actors  map[id.RoomID]*actor        // guarded by mu
 	partial map[id.RoomID]*gettingWhole // guarded by mu: rooms that get their whole state
-	quiet   quietList                   // guarded by mu: loaded rooms, the one used longest ago first
+	quiet   list.List                   // guarded by mu: loaded rooms, the one used longest ago first
 	starts  []func(context.Context)
 	stopped bool          // guarded by mu: Run has ended
 	wake    chan struct{} // capacity 1: starts has grown

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"maps"
 
 	"hanse/federation/authrules"
 	"hanse/federation/event"
@@ -49,9 +50,7 @@ func (s source) Events(ids []id.EventID) (map[id.EventID]room.Stored, error) {
 		return found, nil
 	}
 	stored, err := s.stored.Events(rest)
-	for eventID, e := range stored {
-		found[eventID] = e
-	}
+	maps.Copy(found, stored)
 	return found, err
 }
 
@@ -81,9 +80,7 @@ func (s source) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 		return found, nil
 	}
 	stored, err := s.stored.Referenced(rest)
-	for eventID, yes := range stored {
-		found[eventID] = yes
-	}
+	maps.Copy(found, stored)
 	return found, err
 }
 
