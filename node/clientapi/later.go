@@ -1,0 +1,176 @@
+package clientapi
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net/http"
+	"strconv"
+	"time"
+
+	"hanse/federation/canonicaljson"
+	"hanse/federation/event"
+	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/node/clientsync"
+)
+
+// later is a list or an object in an answer that is written while what is in it is read: the state of a large room is never in memory at
+// once, and the client reads the first events while the server reads the next. Made by request.later.
+type later struct {
+	mark       string // stands for it in the encoded answer
+	begin, end byte
+	count      int
+	each       func(add addLater) error
+}
+
+// addLater adds to an answer what encode appends: an element of a list, or a member of an object. The error is that of encode, or of
+// writing, after which nobody waits for the rest.
+type addLater func(encode func(dst []byte) ([]byte, error)) error
+
+// MarshalJSON puts the mark into the answer.
+func (l *later) MarshalJSON() ([]byte, error) { return strconv.AppendQuote(nil, l.mark), nil }
+
+// later takes a part of the answer that each adds to when everything else of the answer is there: a list, or, with begin '{', an object. count
+// is about how much that is.
+func (r *request) later(begin byte, count int, each func(add addLater) error) *later {
+	if r.laterMark == "" {
+		r.laterMark = "later:" + rand.Text() + ":" // nobody else's text has it in it
+	}
+	l := &later{mark: r.laterMark + strconv.Itoa(len(r.laters)), begin: begin, end: begin + 2, count: count, each: each} // ']' and '}' are two further in ASCII
+	r.laters = append(r.laters, l)
+	return l
+}
+
+// laterEvents is a list of events of a room, without what is told beside them.
+func (r *request) laterEvents(room id.RoomID, ids []id.EventID) *later {
+	now := time.Now()
+	return r.later('[', len(ids), func(add addLater) error {
+		return r.api.config.Rooms.EachEvent(r.Context(), room, ids, func(row clientsync.EventRow) error {
+			return add(func(dst []byte) ([]byte, error) { return appendPlain(dst, row.Event, now) })
+		})
+	})
+}
+
+// laterState is laterEvents of a whole state.
+func (r *request) laterState(room id.RoomID, state roomstate.Map) *later {
+	ids := make([]id.EventID, 0, state.Len())
+	for _, eventID := range state.All() {
+		ids = append(ids, eventID)
+	}
+	return r.laterEvents(room, ids)
+}
+
+// writeLater writes an answer with what comes later. An error that comes once the answer has begun breaks it off: the client must not take it
+// for a whole one.
+func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane) int {
+	encoded, err := marshal(body)
+	if err != nil {
+		return a.writeError(w, r, err)
+	}
+	large := 0
+	for _, l := range r.laters {
+		large = max(large, l.count)
+	}
+	if large > largeState && held != a.lanes.large {
+		if err := a.lanes.large.enter(r.Context()); err != nil {
+			return a.writeError(w, r, err)
+		}
+		defer a.lanes.large.leave()
+		w = &patientWriter{w, a.lanes.large}
+	}
+	out := &laterWriter{w: w}
+	for more := true; more && err == nil; {
+		var text []byte
+		text, encoded, more = bytes.Cut(encoded, []byte(`"`+r.laterMark))
+		if err = out.add(text); err != nil || !more {
+			break
+		}
+		var number []byte
+		number, encoded, _ = bytes.Cut(encoded, []byte(`"`))
+		n, _ := strconv.Atoi(string(number)) // as later wrote it
+		err = out.list(r.laters[n])
+	}
+	if err != nil && !out.written {
+		return a.writeError(w, r, err)
+	}
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if !out.written {
+		w.Header().Set("Content-Length", strconv.Itoa(len(out.text)))
+	}
+	_ = out.write() // the client is gone: nothing to do
+	return http.StatusOK
+}
+
+// laterWriter writes an answer by and by.
+type laterWriter struct {
+	w       http.ResponseWriter
+	text    []byte // not written yet
+	written bool   // the answer has begun
+}
+
+// laterPart is about how many bytes are written at a time. An answer that fits in is written as a whole.
+const laterPart = largeAnswer
+
+func (o *laterWriter) add(text []byte) error {
+	o.text = append(o.text, text...)
+	if len(o.text) < laterPart {
+		return nil
+	}
+	return o.write()
+}
+
+func (o *laterWriter) list(l *later) error {
+	o.text = append(o.text, l.begin)
+	some := false
+	err := l.each(func(encode func(dst []byte) ([]byte, error)) error {
+		if some {
+			o.text = append(o.text, ',')
+		}
+		some = true
+		var err error
+		if o.text, err = encode(o.text); err != nil || len(o.text) < laterPart {
+			return err
+		}
+		return o.write()
+	})
+	o.text = append(o.text, l.end)
+	return err
+}
+
+func (o *laterWriter) write() error {
+	if !o.written {
+		o.written = true
+		o.w.Header()["Content-Type"] = jsonType
+		o.w.WriteHeader(http.StatusOK)
+	}
+	control := http.NewResponseController(o.w)
+	_ = control.SetWriteDeadline(time.Now().Add(fileStall)) // not every connection has them, in tests
+	_, err := o.w.Write(o.text)
+	_ = control.SetWriteDeadline(time.Time{}) // as above
+	o.text = o.text[:0]
+	return err
+}
+
+// appendPlain encodes plainEvent.
+func appendPlain(dst []byte, e *event.Event, now time.Time) ([]byte, error) {
+	if _, redacts := e.Redacts(); redacts {
+		raw, err := marshal(plainEvent(e, now))
+		return append(dst, raw...), err
+	}
+	text := func(name, value string) {
+		dst = canonicaljson.AppendString(append(dst, name...), value)
+	}
+	dst = append(append(dst, `{"content":`...), e.Content()...)
+	text(`,"event_id":`, string(e.ID()))
+	dst = strconv.AppendInt(append(dst, `,"origin_server_ts":`...), e.OriginServerTS(), 10)
+	text(`,"room_id":`, string(e.RoomID()))
+	text(`,"sender":`, string(e.Sender()))
+	if stateKey, isState := e.StateKey(); isState {
+		text(`,"state_key":`, stateKey)
+	}
+	text(`,"type":`, e.Type())
+	dst = strconv.AppendInt(append(dst, `,"unsigned":{"age":`...), now.UnixMilli()-e.OriginServerTS(), 10)
+	return append(dst, "}}"...), nil
+}
