@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"io"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ type lane struct {
 	slots   chan struct{} // holds a value for each request being worked on
 	most    int64         // requests that may wait
 	waiting atomic.Int64
+	lent    atomic.Int64 // slots whose requests wait for clients that read slowly
 }
 
 func newLane(slots, most int) *lane {
@@ -50,6 +52,42 @@ func (l *lane) enter(ctx context.Context) error {
 }
 
 func (l *lane) leave() { <-l.slots }
+
+// lend gives a slot away for a while, unless too many are lent; takeBack must follow if it says so.
+func (l *lane) lend() bool {
+	if l.lent.Add(1) > maxLent {
+		l.lent.Add(-1)
+		return false
+	}
+	l.leave()
+	return true
+}
+
+// takeBack waits for a slot after lend.
+func (l *lane) takeBack() {
+	l.slots <- struct{}{}
+	l.lent.Add(-1)
+}
+
+// patientWriter is the writer of a request that has a slot in a lane, which others have while the client doesn't read: a few slow clients
+// with large answers would keep everybody out.
+type patientWriter struct {
+	http.ResponseWriter
+	lane *lane
+}
+
+func (w *patientWriter) Write(text []byte) (int, error) {
+	lent := make(chan bool, 1)
+	wait := time.AfterFunc(lendAfter, func() { lent <- w.lane.lend() })
+	n, err := w.ResponseWriter.Write(text)
+	if !wait.Stop() && <-lent {
+		w.lane.takeBack()
+	}
+	return n, err
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // lanes are the kinds of work. None can take what another needs.
 type lanes struct {

@@ -147,3 +147,45 @@ func TestBodiesAreBoundedTogether(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// stuckWriter is a connection whose client doesn't read until it is let go.
+type stuckWriter struct {
+	http.ResponseWriter
+	read chan struct{}
+}
+
+func (w stuckWriter) Write(text []byte) (int, error) {
+	<-w.read
+	return len(text), nil
+}
+
+// Who doesn't read a large answer keeps nobody from theirs; but so many don't that they hold too much memory.
+func TestSlowReadersLendTheirPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, read, wrote := newLane(1, maxLent+1), make(chan struct{}), make(chan struct{})
+		for range maxLent + 1 {
+			if err := l.enter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				w := &patientWriter{stuckWriter{httptest.NewRecorder(), read}, l}
+				if n, err := w.Write([]byte("large")); n != len("large") || err != nil {
+					t.Error(n, err)
+				}
+				l.leave()
+				wrote <- struct{}{}
+			}()
+		}
+		time.Sleep(2 * lendAfter)
+		if err := l.enter(t.Context()); err == nil {
+			t.Error("the last one too gave its place away")
+		}
+		close(read)
+		for range maxLent + 1 {
+			<-wrote
+		}
+		if len(l.slots) != 0 || l.lent.Load() != 0 {
+			t.Errorf("%d places are taken, %d lent, and nobody is there", len(l.slots), l.lent.Load())
+		}
+	})
+}

@@ -51,12 +51,13 @@ var _ = Describe("a large answer to a client that doesn't read it", func() {
 		e, err := event.Parse(rules, []byte(`{"type":"m.room.member","state_key":"@a:b","sender":"@a:b","room_id":"!r:b","content":{"membership":"join"},`+
 			`"depth":1,"origin_server_ts":1,"prev_events":[],"auth_events":[],"hashes":{"sha256":""},"signatures":{}}`))
 		Expect(err).NotTo(HaveOccurred())
-		list := newWrittenList(w)
-		for range 3 * listPart / 100 {
-			Expect(list.add(e)).To(Succeed())
-		}
-		_, err = list.end(nil)
-		Expect(err).NotTo(HaveOccurred())
+		out := &laterWriter{w: w}
+		Expect(out.list(&later{begin: '[', end: ']', each: func(add addLater) error {
+			for range 3 * laterPart / 100 {
+				Expect(add(func(dst []byte) ([]byte, error) { return appendPlain(dst, e, time.Now()) })).To(Succeed())
+			}
+			return nil
+		}})).To(Succeed())
 		Expect(len(w.had)).To(BeNumerically(">", 2))
 		Expect(w.had).To(HaveEach(And(BeNumerically(">", 0), BeNumerically("<=", fileStall))))
 		Expect(w.until.IsZero()).To(BeTrue())

@@ -74,9 +74,15 @@ func (a *API) listen(r *request) (any, error) {
 	}
 	l := listened{now: time.Now(), since: req.Since}
 	for room, joined := range answer.Joined {
+		if err := l.rest(r, joined.Rest); err != nil {
+			return nil, err
+		}
 		l.joined(room, joined)
 	}
 	for _, left := range answer.Left {
+		if err := l.rest(r, left.Rest); err != nil {
+			return nil, err
+		}
 		l.rows(left.State, left.Timeline.Events)
 	}
 	for room, shown := range answer.Invited {
@@ -142,6 +148,16 @@ func (l *listened) rows(lists ...[]clientsync.Decorated) {
 			}
 		}
 	}
+}
+
+// rest adds what of a large state has come since.
+func (l *listened) rest(r *request, rest *clientsync.Rest) error {
+	if rest == nil {
+		return nil
+	}
+	since, err := rest.Since(r.Context(), l.since.Position)
+	l.rows(since)
+	return err
 }
 
 func (l *listened) joined(room id.RoomID, news *clientsync.JoinedRoom) {

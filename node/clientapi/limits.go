@@ -17,6 +17,10 @@ const (
 	maxQueue     = 4096
 	maxQueueWait = time.Second
 	busyRetry    = 2 * time.Second
+	// lendAfter is after how long a large answer that the client doesn't read gives its place to others, maxLent how many may: each holds
+	// the IDs of a room's state, some 30 MB where the room has 300,000.
+	lendAfter = 200 * time.Millisecond
+	maxLent   = 32
 	// maxSends is how many sends are worked on at once: several commits' worth, so that groups are full.
 	maxSends = 256
 	// maxOrdinary is how many other requests are: most take a millisecond, some wait for a disk or another server.
@@ -43,6 +47,8 @@ const (
 	filePace     = 16 << 10
 	fileStall    = 30 * time.Second
 	largeAnswer  = 64 << 10
+	// largeState is of how many events on an answer with them is the work of a large room, whatever was asked for.
+	largeState = 1000
 	// plainAnswer is up to how many bytes of an answer net/http counts by itself: that header then needs no room in the map.
 	plainAnswer = 2048
 	// fileChunk is what is handed on at once of a file that is still coming.

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"net/http"
 
+	"hanse/federation/id"
 	"hanse/node/clientsync"
 	"hanse/node/rooms"
 	"hanse/node/stream"
@@ -161,22 +162,18 @@ func (a *API) context(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := around.State
-	if filter.LazyLoadMembers {
-		senders := map[string]bool{string(around.Event.Event.Sender()): true}
-		for _, row := range append(around.Before, around.After...) {
-			senders[string(row.Event.Sender())] = true
+	senders := map[string]bool{string(around.Event.Event.Sender()): true}
+	for _, row := range append(around.Before, around.After...) {
+		senders[string(row.Event.Sender())] = true
+	}
+	var state []id.EventID
+	for key, eventID := range around.State.All() {
+		if !filter.LazyLoadMembers || key.Type != "m.room.member" || senders[key.StateKey] {
+			state = append(state, eventID)
 		}
-		kept := state[:0:0]
-		for _, e := range state {
-			if stateKey, _ := e.StateKey(); e.Type() != "m.room.member" || senders[stateKey] {
-				kept = append(kept, e)
-			}
-		}
-		state = kept
 	}
 	return map[string]any{
-		"event": middle[0], "events_before": before, "events_after": after, "state": plainEvents(state),
+		"event": middle[0], "events_before": before, "events_after": after, "state": r.laterEvents(room, state),
 		"start": formatPoint(around.Start), "end": formatPoint(around.End),
 	}, nil
 }

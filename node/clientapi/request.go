@@ -33,6 +33,9 @@ type request struct {
 	service *appservice.Service
 
 	read []byte // the body, once read
+
+	laters    []*later // of the answer
+	laterMark string   // what the marks of laters begin with; "" if there is none
 }
 
 // detached is a context for work that goes on when the client has given up.

@@ -1,11 +1,11 @@
 package clientapi
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
 
-	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/node/clientsync"
 	"hanse/node/rooms"
@@ -21,14 +21,14 @@ func (a *API) initialSyncRoutes() []route {
 // What of these forms is not in the specification is told by deployed servers, and old clients look for it.
 type (
 	roomInfo struct {
-		RoomID      id.RoomID      `json:"room_id"`
-		Membership  string         `json:"membership,omitempty"`
-		Visibility  string         `json:"visibility"`
-		Inviter     id.UserID      `json:"inviter,omitempty"` // not in the specification
-		Invite      *clientEvent   `json:"invite,omitempty"`
-		Messages    *messagesForm  `json:"messages,omitempty"`
-		State       []*clientEvent `json:"state,omitempty"`
-		AccountData []any          `json:"account_data"`
+		RoomID      id.RoomID     `json:"room_id"`
+		Membership  string        `json:"membership,omitempty"`
+		Visibility  string        `json:"visibility"`
+		Inviter     id.UserID     `json:"inviter,omitempty"` // not in the specification
+		Invite      *clientEvent  `json:"invite,omitempty"`
+		Messages    *messagesForm `json:"messages,omitempty"`
+		State       any           `json:"state,omitempty"` // of *clientEvent, or later
+		AccountData []any         `json:"account_data"`
 	}
 	// roomLook is the room's with what else is told of it.
 	roomLook struct {
@@ -71,17 +71,17 @@ func (a *API) initialSync(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &syncFormatter{request: req, now: time.Now()}
+	f := &syncFormatter{from: r, request: req, now: time.Now()}
 	end := answer.Next.String()
 	all, receipts, presence := []roomInfo{}, []any{}, []any{}
 	for room, joined := range answer.Joined {
 		info := roomInfo{RoomID: room, Membership: "join", AccountData: f.accountData(joined.AccountData).Events}
-		info.Messages, info.State = messagesOf(joined.Timeline, end, f.now), decoratedEvents(joined.State, f.now)
+		info.Messages, info.State = messagesOf(joined.Timeline, end, f.now), f.plainState(joined.State, joined.Rest)
 		all, receipts = append(all, info), append(receipts, receiptEvents(room, joined.Receipts)...)
 	}
 	for room, left := range answer.Left {
 		info := roomInfo{RoomID: room, AccountData: f.accountData(left.AccountData).Events}
-		info.Messages, info.State = messagesOf(left.Timeline, end, f.now), decoratedEvents(left.State, f.now)
+		info.Messages, info.State = messagesOf(left.Timeline, end, f.now), f.plainState(left.State, left.Rest)
 		if info.Membership, err = a.config.Users.MembershipIn(r.Context(), r.user, room); err != nil {
 			return nil, err
 		}
@@ -115,6 +115,14 @@ func (a *API) initialSync(r *request) (any, error) {
 	}, f.err
 }
 
+// plainState is a state as deployed servers tell it here.
+func (f *syncFormatter) plainState(rows []clientsync.Decorated, rest *clientsync.Rest) any {
+	if len(rows)+rest.Len() == 0 {
+		return nil
+	}
+	return f.stateEvents(rows, rest, func(d clientsync.Decorated) (json.RawMessage, error) { return marshal(decoratedEvent(d, f.now)) })
+}
+
 func messagesOf(t clientsync.Timeline, end string, now time.Time) *messagesForm {
 	return &messagesForm{Chunk: decoratedEvents(t.Events, now), Start: t.PrevBatch.String(), End: end}
 }
@@ -132,12 +140,12 @@ func (a *API) roomInitialSync(r *request) (any, error) {
 		return nil, err
 	}
 	end := a.config.Sync.Now() // what comes from now on is told by /events, some of it perhaps here too
-	state, err := a.config.Rooms.State(r.Context(), r.user, room)
+	state, err := a.config.Rooms.StateMap(r.Context(), r.user, room)
 	if err != nil {
 		return nil, err
 	}
 	info := roomLook{roomInfo: roomInfo{
-		RoomID: room, State: plainEvents(state), Messages: &messagesForm{Chunk: []*clientEvent{}, Start: end.String(), End: end.String()},
+		RoomID: room, State: r.laterState(room, state), Messages: &messagesForm{Chunk: []*clientEvent{}, Start: end.String(), End: end.String()},
 	}}
 	if limit > 0 {
 		page, err := a.config.Rooms.Messages(r.Context(), rooms.MessagesRequest{User: r.user, Room: room, Backwards: true, Limit: limit})
@@ -156,12 +164,12 @@ func (a *API) roomInitialSync(r *request) (any, error) {
 	if info.Membership, err = a.config.Users.MembershipIn(r.Context(), r.user, room); err != nil {
 		return nil, err
 	}
-	err = a.beside(r, &info, state)
+	err = a.beside(r, &info)
 	return info, err
 }
 
 // beside adds what those who are in a room are told of it beside its events: others find empty lists.
-func (a *API) beside(r *request, info *roomLook, state []*event.Event) error {
+func (a *API) beside(r *request, info *roomLook) error {
 	info.AccountData, info.Receipts, info.Presence = []any{}, []any{}, []any{}
 	if info.Membership != "join" {
 		return nil
@@ -178,14 +186,12 @@ func (a *API) beside(r *request, info *roomLook, state []*event.Event) error {
 		info.AccountData = f.accountData(joined.AccountData).Events
 		info.Receipts = append(info.Receipts, receiptEvents(info.RoomID, joined.Receipts)...)
 	}
-	members := map[string]bool{}
-	for _, e := range state {
-		if key, isState := e.StateKey(); isState && e.Membership() == "join" {
-			members[key] = true
-		}
-	}
 	for _, p := range answer.Presence {
-		if members[string(p.User)] {
+		membership, err := a.config.Users.MembershipIn(r.Context(), p.User, info.RoomID)
+		if err != nil {
+			return err
+		}
+		if membership == "join" {
 			info.Presence = append(info.Presence, presenceEvent(p))
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"time"
 
-	"hanse/federation/id"
+	"hanse/federation/canonicaljson"
+	"hanse/federation/event"
 	"hanse/node/clientsync"
 	"hanse/node/rooms"
 )
@@ -55,8 +57,11 @@ func (a *API) state(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := a.config.Rooms.State(r.Context(), r.user, room)
-	return plainEvents(state), err
+	state, err := a.config.Rooms.StateMap(r.Context(), r.user, room)
+	if err != nil {
+		return nil, err
+	}
+	return r.laterState(room, state), nil
 }
 
 // spec:client-server-api#get_matrixclientv3roomsroomidstateeventtypestatekey
@@ -99,8 +104,12 @@ func (a *API) members(r *request) (any, error) {
 	if req.At, err = point("at", query.Get("at")); err != nil {
 		return nil, err
 	}
-	list := newWrittenList(r.writer)
-	return list.end(a.config.Rooms.EachMember(r.Context(), req, list.add))
+	now := time.Now()
+	return map[string]any{"chunk": r.later('[', 0, func(add addLater) error {
+		return a.config.Rooms.EachMember(r.Context(), req, func(e *event.Event) error {
+			return add(func(dst []byte) ([]byte, error) { return appendPlain(dst, e, now) })
+		})
+	})}, nil
 }
 
 // spec:client-server-api#get_matrixclientv3roomsroomidjoined_members
@@ -109,18 +118,17 @@ func (a *API) joinedMembers(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	members, err := a.config.Rooms.JoinedMembers(r.Context(), r.user, room)
-	if err != nil {
-		return nil, err
-	}
 	type profile struct {
 		DisplayName string `json:"display_name,omitempty"`
 		AvatarURL   string `json:"avatar_url"` // "" where there is none: many clients expect the member
 	}
-	joined := make(map[id.UserID]profile, len(members))
-	for _, member := range members {
-		stateKey, _ := member.StateKey()
-		joined[id.UserID(stateKey)] = profile{contentText(member, "displayname"), contentText(member, "avatar_url")}
-	}
-	return map[string]any{"joined": joined}, nil
+	return map[string]any{"joined": r.later('{', 0, func(add addLater) error {
+		return a.config.Rooms.EachJoined(r.Context(), r.user, room, func(member *event.Event) error {
+			return add(func(dst []byte) ([]byte, error) {
+				user, _ := member.StateKey()
+				shown, err := marshal(profile{contentText(member, "displayname"), contentText(member, "avatar_url")})
+				return append(append(canonicaljson.AppendString(dst, user), ':'), shown...), err
+			})
+		})
+	})}, nil
 }

@@ -164,7 +164,7 @@ func (r *request) searchAnswer(form *searchForm, found search.Results, token sea
 		groups[by.Key] = map[string]*group{}
 	}
 	results := make([]map[string]any, 0, len(found.Hits))
-	states := map[id.RoomID][]*clientEvent{}
+	states := map[id.RoomID]*later{}
 	for i, hit := range found.Hits {
 		formatted, err := r.decorated([]clientsync.EventRow{hit.EventRow})
 		if err != nil {
@@ -179,11 +179,11 @@ func (r *request) searchAnswer(form *searchForm, found search.Results, token sea
 		}
 		results = append(results, result)
 		if _, have := states[hit.RoomID]; form.IncludeState && !have {
-			state, err := r.api.config.Rooms.State(r.Context(), r.user, hit.RoomID)
+			state, err := r.api.config.Rooms.StateMap(r.Context(), r.user, hit.RoomID)
 			if err != nil {
 				return nil, err
 			}
-			states[hit.RoomID] = plainEvents(state)
+			states[hit.RoomID] = r.laterState(hit.RoomID, state)
 		}
 		for key, value := range map[string]string{"room_id": string(hit.RoomID), "sender": string(hit.Event.Sender())} {
 			in, wanted := groups[key]

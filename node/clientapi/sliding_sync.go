@@ -62,7 +62,7 @@ func (a *API) slidingSync(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &syncFormatter{request: clientsync.Request{User: r.user}, now: time.Now()}
+	f := &syncFormatter{from: r, request: clientsync.Request{User: r.user}, now: time.Now()}
 	form := slidingForm{Pos: answer.Pos, Lists: slidingLists(answer.Lists), Rooms: make(map[id.RoomID]slidingRoom, len(answer.Rooms))}
 	for room, news := range answer.Rooms {
 		form.Rooms[room] = f.slidingRoom(news)
@@ -96,7 +96,7 @@ type (
 		Avatar            json.RawMessage   `json:"avatar,omitempty"`
 		Heroes            []slidingHero     `json:"heroes,omitempty"`
 		IsDM              *bool             `json:"is_dm,omitempty"`
-		RequiredState     []json.RawMessage `json:"required_state,omitempty"`
+		RequiredState     any               `json:"required_state,omitempty"` // of json.RawMessage, or later
 		Timeline          []json.RawMessage `json:"timeline,omitempty"`
 		PrevBatch         string            `json:"prev_batch,omitempty"`
 		Limited           *bool             `json:"limited,omitempty"`
@@ -130,9 +130,12 @@ func slidingLists(lists map[string]slidingsync.List) map[string]slidingList {
 func (f *syncFormatter) slidingRoom(room *slidingsync.Room) slidingRoom {
 	form := slidingRoom{
 		Initial: room.Initial, Expanded: room.Expanded, UnstableExpanded: room.Expanded, Membership: room.Membership,
-		Name: f.text(room.Name), Avatar: f.text(room.Avatar), IsDM: room.Direct, RequiredState: f.events(room.State),
+		Name: f.text(room.Name), Avatar: f.text(room.Avatar), IsDM: room.Direct,
 		NotificationCount: room.Unread.Notifications, HighlightCount: room.Unread.Highlights,
 		BumpStamp: int64(room.Bump), InviteState: room.Stripped,
+	}
+	if len(room.State)+room.Rest.Len() > 0 {
+		form.RequiredState = f.stateEvents(room.State, room.Rest, f.event)
 	}
 	for _, hero := range room.Heroes {
 		form.Heroes = append(form.Heroes, slidingHero{hero.User, hero.DisplayName, hero.Avatar})

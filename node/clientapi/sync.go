@@ -58,7 +58,7 @@ func (a *API) sync(r *request) (any, error) {
 	if err := whileUnlocked(ctx, err); err != nil {
 		return nil, err
 	}
-	return formatSync(req, answer, time.Now())
+	return formatSync(r, req, answer, time.Now())
 }
 
 // syncFilter reads the filter parameter: a filter itself, or the ID of a stored one.
@@ -133,7 +133,7 @@ type (
 		Events []any `json:"events"`
 	}
 	eventList struct {
-		Events []json.RawMessage `json:"events"`
+		Events any `json:"events"` // of json.RawMessage, or later
 	}
 )
 
@@ -141,6 +141,7 @@ func newEvents() events { return events{Events: []any{}} }
 
 // syncFormatter gives an answer the form of the API.
 type syncFormatter struct {
+	from    *request
 	request clientsync.Request
 	now     time.Time
 	fields  [][]string // nil: all
@@ -149,8 +150,8 @@ type syncFormatter struct {
 	rulesTold bool // the push rules are in the account data
 }
 
-func formatSync(req clientsync.Request, answer *clientsync.Answer, now time.Time) (syncForm, error) {
-	f := &syncFormatter{request: req, now: now}
+func formatSync(r *request, req clientsync.Request, answer *clientsync.Answer, now time.Time) (syncForm, error) {
+	f := &syncFormatter{from: r, request: req, now: now}
 	if req.Filter.EventFields != nil {
 		f.fields = fieldPaths(req.Filter.EventFields)
 	}
@@ -209,7 +210,7 @@ func (f *syncFormatter) joined(room *clientsync.JoinedRoom) joinedForm {
 		Summary: map[string]any{}, Timeline: f.timeline(room.Timeline),
 		Ephemeral: newEvents(), AccountData: f.accountData(room.AccountData),
 	}
-	form.State, form.StateAfter = f.state(room.State)
+	form.State, form.StateAfter = f.state(room.State, room.Rest)
 	if s := room.Summary; s != nil {
 		form.Summary["m.joined_member_count"] = s.Joined
 		form.Summary["m.invited_member_count"] = s.Invited
@@ -250,13 +251,13 @@ func (f *syncFormatter) unread(counts map[string]clientsync.Unread) (whole unrea
 
 func (f *syncFormatter) left(room *clientsync.LeftRoom) leftForm {
 	form := leftForm{Timeline: f.timeline(room.Timeline), AccountData: f.accountData(room.AccountData)}
-	form.State, form.StateAfter = f.state(room.State)
+	form.State, form.StateAfter = f.state(room.State, room.Rest)
 	return form
 }
 
 // state goes under one of two names: as the client asked.
-func (f *syncFormatter) state(rows []clientsync.Decorated) (before, after *eventList) {
-	all := &eventList{Events: f.events(rows)}
+func (f *syncFormatter) state(rows []clientsync.Decorated, rest *clientsync.Rest) (before, after *eventList) {
+	all := &eventList{Events: f.stateEvents(rows, rest, f.event)}
 	if f.request.StateAfter {
 		return nil, all
 	}
@@ -269,23 +270,46 @@ func (f *syncFormatter) timeline(t clientsync.Timeline) timelineForm {
 
 // events are events in the format that the filter asks for.
 func (f *syncFormatter) events(rows []clientsync.Decorated) []json.RawMessage {
+	return f.formatted(rows, f.event)
+}
+
+func (f *syncFormatter) formatted(rows []clientsync.Decorated, format func(clientsync.Decorated) (json.RawMessage, error)) []json.RawMessage {
 	list := make([]json.RawMessage, 0, len(rows))
 	for _, d := range rows {
-		if f.request.Filter.EventFormat == "federation" {
-			list = append(list, withEventID(d.Event))
-			continue
-		}
-		raw, err := syncEvent(d, f.now)
-		if err == nil && f.fields != nil {
-			raw, err = selectFields(raw, f.fields)
-		}
+		raw, err := format(d)
 		if err != nil {
 			f.err = err
-			return list
+			break
 		}
 		list = append(list, raw)
 	}
 	return list
+}
+
+func (f *syncFormatter) event(d clientsync.Decorated) (json.RawMessage, error) {
+	if f.request.Filter.EventFormat == "federation" {
+		return withEventID(d.Event), nil
+	}
+	raw, err := syncEvent(d, f.now)
+	if err == nil && f.fields != nil {
+		raw, err = selectFields(raw, f.fields)
+	}
+	return raw, err
+}
+
+// stateEvents are the events of a state, each as format has it, which come later if they are many.
+func (f *syncFormatter) stateEvents(rows []clientsync.Decorated, rest *clientsync.Rest, format func(clientsync.Decorated) (json.RawMessage, error)) any {
+	if rest != nil {
+		return f.from.later('[', rest.Len(), func(add addLater) error {
+			return rest.Each(f.from.Context(), func(d clientsync.Decorated) error {
+				return add(func(dst []byte) ([]byte, error) {
+					raw, err := format(d)
+					return append(dst, raw...), err
+				})
+			})
+		})
+	}
+	return f.formatted(rows, format)
 }
 
 // withEventID is an event as it goes between servers, which leave out its ID where it is a hash; clients get it all the

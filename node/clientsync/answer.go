@@ -32,6 +32,7 @@ func (a *Answer) emptyButPresence() bool {
 type JoinedRoom struct {
 	Timeline    Timeline
 	State       []Decorated // before the timeline, or after it if that was asked for
+	Rest        *Rest       // of the state; nil: nothing
 	Summary     *Summary    // nil: unchanged
 	Typing      []id.UserID
 	HasTyping   bool // Typing has changed; it may have become empty
@@ -42,13 +43,14 @@ type JoinedRoom struct {
 
 // empty tells that nothing is new. What is new may all be before the timeline, which is limited then.
 func (r *JoinedRoom) empty() bool {
-	return len(r.Timeline.Events)+len(r.State)+len(r.Receipts)+len(r.AccountData) == 0 && !r.Timeline.Limited && r.Summary == nil && !r.HasTyping
+	return len(r.Timeline.Events)+len(r.State)+r.Rest.Len()+len(r.Receipts)+len(r.AccountData) == 0 && !r.Timeline.Limited && r.Summary == nil && !r.HasTyping
 }
 
 // LeftRoom is what happened in a room until the user left it.
 type LeftRoom struct {
 	Timeline    Timeline
 	State       []Decorated
+	Rest        *Rest // of the state; nil: nothing
 	AccountData []store.AccountData
 }
 

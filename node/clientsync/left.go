@@ -56,7 +56,7 @@ func (b *builder) leftRoom(ctx context.Context, m store.Membership) (*LeftRoom, 
 	if !whole {
 		d.known = d.has
 	}
-	room.State, err = b.state(ctx, d)
+	room.State, room.Rest, err = b.state(ctx, d)
 	return room, err
 }
 

@@ -35,6 +35,8 @@ const (
 	// maxPresenceTold is of how many users a client is told at a time who is there, beyond those whose telling it waited for, and
 	// of how many the store is asked at a time.
 	maxPresenceTold = 2000
+	// MaxStateRows is how many events of a state are read before they are told, some megabytes at most: more are read meanwhile.
+	MaxStateRows = 500
 	// maxStates is of how many recent places of a room the state is known without asking.
 	maxStates = 64
 	// maxUnread bounds how many unread notifications of a room are counted for a user: clients show "99+" long before.

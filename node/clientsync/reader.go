@@ -87,6 +87,11 @@ func (r *Reader) Events(ctx context.Context, ids []id.EventID) ([]Decorated, err
 	return r.b.stateRows(ctx, ids)
 }
 
+// Rest is events of a room's state that are read when they are told, in place of Events, which has a bound of how many that's for.
+func (r *Reader) Rest(room id.RoomID, ids []id.EventID) *Rest {
+	return &Rest{syncer: r.b.Syncer, room: room, ids: ids}
+}
+
 // Summary is given where members or the name differ between two states of a room that the user is in; else nil.
 func (r *Reader) Summary(ctx context.Context, room id.RoomID, known, current roomstate.Map) (*Summary, error) {
 	return r.b.summary(ctx, room, known, current)

@@ -68,7 +68,7 @@ func (b *builder) happened(ctx context.Context, room *JoinedRoom, roomID id.Room
 	if room.Summary != nil {
 		d.heroes = room.Summary.Heroes
 	}
-	room.State, err = b.state(ctx, d)
+	room.State, room.Rest, err = b.state(ctx, d)
 	return err
 }
 

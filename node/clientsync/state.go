@@ -21,11 +21,11 @@ type stateDelta struct {
 
 // state is what a client must be told besides the timeline, so that it arrives at the final state: it knows `known`,
 // then applies the answer's state, then the timeline's state events in their order. With StateAfter it applies the
-// answer's state alone.
-func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, error) {
+// answer's state alone. Of a large state all is in the rest.
+func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, error) {
 	filter := b.request.Filter.Room.State
 	if !filter.MatchRoom(d.room) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	start := d.final // the state before the timeline
 	told := map[roomstate.Key]bool{}
@@ -55,7 +55,7 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, error) 
 	if filter.LazyLoadMembers {
 		came, err := b.membersCame(ctx, d.room, b.since())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		b.lazyLoad(d, came, wanted, told, start)
 	}
@@ -63,15 +63,13 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, error) 
 	for _, eventID := range wanted {
 		ids = append(ids, eventID)
 	}
+	if len(ids) > MaxStateRows {
+		return nil, &Rest{b.Syncer, d.room, ids, filter.MatchEvent}, nil
+	}
 	rows, err := b.stateRows(ctx, ids)
 	rows = slices.DeleteFunc(rows, func(row Decorated) bool { return !filter.MatchEvent(row.Event) })
-	slices.SortFunc(rows, func(x, y Decorated) int {
-		if x.Topological().Before(y.Topological()) {
-			return -1
-		}
-		return 1
-	})
-	return rows, err
+	sortRows(rows)
+	return rows, nil, err
 }
 
 // lazyLoad leaves only those members in the wanted state whom the client needs to show the timeline and the room's name,

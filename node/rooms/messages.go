@@ -306,10 +306,6 @@ func (r *Rooms) Around(ctx context.Context, user id.UserID, roomID id.RoomID, ev
 		Event: row, Before: before.events, After: after.events,
 		Start: before.at.point(), End: after.at.point(),
 	}
-	state, ok, err := r.store.StateAfter(ctx, last.Event.ID())
-	if err != nil || !ok {
-		return c, err
-	}
-	c.State, err = r.store.StateEvents(ctx, state)
+	c.State, _, err = r.store.StateAfter(ctx, last.Event.ID())
 	return c, err
 }

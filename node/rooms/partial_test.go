@@ -146,7 +146,7 @@ var _ = Describe("a room joined without its members", func() {
 		agree(roomID, one, two, three)
 		Expect(two.bodies(bob, roomID)).To(ContainElements("hello", "welcome", "me too"))
 		for _, at := range []rooms.Point{{}, {Stream: before}} {
-			members, err := two.rooms.Members(ctx, rooms.MembersRequest{User: bob, Room: roomID, At: at})
+			members, err := membersOf(two.rooms, rooms.MembersRequest{User: bob, Room: roomID, At: at})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(members).To(HaveLen(63))
 		}
@@ -331,7 +331,7 @@ var _ = Describe("a room joined without its members", func() {
 		var all sync.WaitGroup
 		all.Go(func() {
 			defer GinkgoRecover()
-			members, err := two.rooms.JoinedMembers(ctx, bob, roomID)
+			members, err := joinedMembers(two.rooms, bob, roomID)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(len(members)).To(BeNumerically(">=", 2))
 		})

@@ -52,18 +52,52 @@ func (r *Rooms) EventByID(ctx context.Context, user id.UserID, eventID id.EventI
 }
 
 // State returns the room's state as the user may see it: now if they are joined or the room is world readable, when
-// they left otherwise.
+// they left otherwise. All of it is in memory then; of large rooms StateMap and EachEvent give a part at a time.
 //
 // spec:client-server-api#get_matrixclientv3roomsroomidstate
 func (r *Rooms) State(ctx context.Context, user id.UserID, roomID id.RoomID) ([]*event.Event, error) {
-	if err := r.withMembers(ctx, roomID); err != nil {
-		return nil, err
-	}
-	state, err := r.stateFor(ctx, user, roomID)
+	state, err := r.StateMap(ctx, user, roomID)
 	if err != nil {
 		return nil, err
 	}
 	return r.store.StateEvents(ctx, state)
+}
+
+// StateMap is State without the events.
+func (r *Rooms) StateMap(ctx context.Context, user id.UserID, roomID id.RoomID) (roomstate.Map, error) {
+	if err := r.withMembers(ctx, roomID); err != nil {
+		return roomstate.Map{}, err
+	}
+	return r.stateFor(ctx, user, roomID)
+}
+
+// EachEvent gives use events of a room's state, in no particular order: those of a large room while more of them are read, a part of
+// them in memory at a time, until it returns an error. Of those no more of the row is given than the event, its room and its redaction.
+func (r *Rooms) EachEvent(ctx context.Context, roomID id.RoomID, ids []id.EventID, use func(store.EventRow) error) error {
+	given := 0
+	if len(ids) <= stateAtOnce {
+		rows, err := r.store.Events(ctx, ids)
+		for _, eventID := range ids {
+			if row, ok := rows[eventID]; ok && err == nil {
+				given++
+				err = use(row)
+			}
+		}
+		return allGiven(given, ids, err)
+	}
+	info, _, err := r.store.Room(ctx, roomID)
+	if err != nil {
+		return err
+	}
+	err = r.store.EachEvent(ctx, roomID, ids, func(served store.ServedEvent) error {
+		given++
+		e, err := event.Load(info.Rules, served.ID, slices.Clone(served.JSON))
+		if err != nil {
+			return fmt.Errorf("rooms: the stored event %s: %w", served.ID, err)
+		}
+		return use(store.EventRow{Event: e, RoomID: roomID, RedactedBy: served.RedactedBy})
+	})
+	return allGiven(given, ids, err)
 }
 
 // StateEvent returns one event of what State returns; M_NOT_FOUND if there is none.
@@ -123,19 +157,9 @@ func (r *Rooms) stateFor(ctx context.Context, user id.UserID, roomID id.RoomID) 
 
 func notJoined() error { return federation.Forbidden("you are not in this room") }
 
-// Members returns the membership events of the state that the user may see, now or at a point in the past.
+// EachMember gives use the membership events of the state that the user may see, now or at a point in the past, as EachEvent does.
 //
 // spec:client-server-api#get_matrixclientv3roomsroomidmembers
-func (r *Rooms) Members(ctx context.Context, req MembersRequest) ([]*event.Event, error) {
-	var all []*event.Event
-	err := r.EachMember(ctx, req, func(e *event.Event) error {
-		all = append(all, e)
-		return nil
-	})
-	return all, err
-}
-
-// EachMember is Members that gives the events to use as they are read, a part of them in memory at a time, until it returns an error.
 func (r *Rooms) EachMember(ctx context.Context, req MembersRequest, use func(*event.Event) error) error {
 	if err := r.withMembers(ctx, req.Room); err != nil {
 		return err
@@ -144,10 +168,14 @@ func (r *Rooms) EachMember(ctx context.Context, req MembersRequest, use func(*ev
 	if err != nil {
 		return err
 	}
-	return r.eachMemberEvent(ctx, req.Room, state, func(e *event.Event) error {
-		m := e.Membership()
+	var ids []id.EventID
+	for _, eventID := range state.ByType(typeMember) {
+		ids = append(ids, eventID)
+	}
+	return r.EachEvent(ctx, req.Room, ids, func(row store.EventRow) error {
+		m := row.Event.Membership()
 		if (req.Membership == "" || m == req.Membership) && (req.NotMembership == "" || m != req.NotMembership) {
-			return use(e)
+			return use(row.Event)
 		}
 		return nil
 	})
@@ -203,40 +231,9 @@ func (r *Rooms) stateAtPoint(ctx context.Context, roomID id.RoomID, at Point) (r
 	return r.store.StateAfter(ctx, rows[0].Event.ID())
 }
 
-// membersAtOnce is up to how many member events are read at once, and kept in the cache: of more they would push out what is read more often.
-const membersAtOnce = 100
-
-// eachMemberEvent gives use the membership events of a state, those of a large room while more of them are read.
-func (r *Rooms) eachMemberEvent(ctx context.Context, roomID id.RoomID, state roomstate.Map, use func(*event.Event) error) error {
-	var ids []id.EventID
-	for _, eventID := range state.ByType(typeMember) {
-		ids = append(ids, eventID)
-	}
-	given := 0
-	if len(ids) <= membersAtOnce {
-		rows, err := r.store.Events(ctx, ids)
-		for _, eventID := range ids {
-			if row, ok := rows[eventID]; ok && err == nil {
-				given++
-				err = use(row.Event)
-			}
-		}
-		return allGiven(given, ids, err)
-	}
-	info, _, err := r.store.Room(ctx, roomID)
-	if err != nil {
-		return err
-	}
-	err = r.store.EachEvent(ctx, roomID, ids, func(served store.ServedEvent) error {
-		given++
-		e, err := event.Load(info.Rules, served.ID, slices.Clone(served.JSON))
-		if err != nil {
-			return fmt.Errorf("rooms: the stored event %s: %w", served.ID, err)
-		}
-		return use(e)
-	})
-	return allGiven(given, ids, err)
-}
+// stateAtOnce is up to how many events of a state are read at once, and kept in the cache: of more they would push out what is read more
+// often.
+const stateAtOnce = 100
 
 // allGiven is err, or that some of a state's events were not stored.
 func allGiven(given int, ids []id.EventID, err error) error {
@@ -246,18 +243,18 @@ func allGiven(given int, ids []id.EventID, err error) error {
 	return err
 }
 
-// JoinedMembers returns the membership events of who is joined; the user must be joined.
+// EachJoined gives use the membership events of who is joined, as EachMember does; the user must be joined.
 //
 // spec:client-server-api#get_matrixclientv3roomsroomidjoined_members
-func (r *Rooms) JoinedMembers(ctx context.Context, user id.UserID, roomID id.RoomID) ([]*event.Event, error) {
+func (r *Rooms) EachJoined(ctx context.Context, user id.UserID, roomID id.RoomID, use func(*event.Event) error) error {
 	s, err := r.sightOf(ctx, user, roomID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !s.joined {
-		return nil, notJoined()
+		return notJoined()
 	}
-	return r.Members(ctx, MembersRequest{User: user, Room: roomID, Membership: join})
+	return r.EachMember(ctx, MembersRequest{User: user, Room: roomID, Membership: join}, use)
 }
 
 // Senders returns the membership events of the senders of the events, all of one room, in the state of the last of

@@ -3,8 +3,8 @@ package rooms
 import (
 	"encoding/json"
 
-	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
 )
@@ -111,7 +111,7 @@ type Context struct {
 	Event         store.EventRow
 	Before, After []store.EventRow // Before: newest first
 	Start, End    Point            // tokens to page on from: backwards from Start, forwards from End
-	State         []*event.Event   // the state after the last event returned
+	State         roomstate.Map    // the state after the last event returned
 }
 
 // MembersRequest asks for the membership events of a room.

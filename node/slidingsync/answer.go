@@ -43,6 +43,7 @@ type Room struct {
 	Heroes     []Hero  // nil: unchanged, or there is a name
 	Direct     *bool   // nil: it isn't a direct chat, and wasn't one
 	State      []clientsync.Decorated
+	Rest       *clientsync.Rest     // of the state; nil: nothing
 	Timeline   *clientsync.Timeline // nil: not asked for
 	Live       int                  // how many of the timeline's last events have come since the answer that this one follows on
 	Members    *clientsync.Summary  // nil: unchanged

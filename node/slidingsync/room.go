@@ -3,6 +3,7 @@ package slidingsync
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"hanse/federation/exactjson"
@@ -158,7 +159,7 @@ func (a *roomAnswer) finish(ctx context.Context, m store.Membership) (news bool,
 		a.news.leaving[a.id] = false // and has come back
 	}
 	r := a.room
-	return r.Initial || r.Expanded || len(r.State)+len(r.Heroes) > 0 || r.Timeline != nil && len(r.Timeline.Events) > 0 || r.Members != nil ||
+	return r.Initial || r.Expanded || len(r.State)+r.Rest.Len()+len(r.Heroes) > 0 || r.Timeline != nil && len(r.Timeline.Events) > 0 || r.Members != nil ||
 		r.Bump != 0 || r.Name != nil || r.Avatar != nil || r.Unread != a.known.unread || a.wanted.direct != a.known.direct, nil
 }
 
@@ -256,6 +257,10 @@ func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) 
 		if member, there := d.final.Get(memberType, string(hero)); there {
 			heroes = append(heroes, member)
 		}
+	}
+	if len(told) > clientsync.MaxStateRows {
+		a.room.Rest = a.reader.Rest(a.id, slices.Collect(maps.Keys(told)))
+		clear(told)
 	}
 	rows, err := a.read(ctx, told, append(heroes, name, avatar))
 	if err != nil {

@@ -23,6 +23,8 @@ type ServedEvent struct {
 	// Auth is shared with other events and must not be changed.
 	Auth  []id.EventID
 	Depth int64
+	// RedactedBy is the redaction of a redacted event; "" of others.
+	RedactedBy id.EventID
 }
 
 // EachEvent reads many events of a room a few hundred at a time, mostly in the order in which they were stored and without keeping them in
@@ -233,12 +235,12 @@ func (r *servedReader) fill(ctx context.Context, batch *servedBatch, at place) e
 		if err != nil {
 			return fmt.Errorf("store: reading: the stored event %s: %w", row.eventID, err)
 		}
-		batch.events = append(batch.events, ServedEvent{row.eventID, text, auth, depth})
+		batch.events = append(batch.events, ServedEvent{ID: row.eventID, JSON: text, Auth: auth, Depth: depth})
 	}
 	rows, err := r.store.stored(ctx, redacted)
 	for eventID, row := range rows {
 		served := row.served()
-		batch.events = append(batch.events, ServedEvent{eventID, served.JSON(), served.AuthEvents(), served.Depth()})
+		batch.events = append(batch.events, ServedEvent{eventID, served.JSON(), served.AuthEvents(), served.Depth(), row.redactedBy})
 	}
 	return err
 }
