@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	. "github.com/onsi/gomega"
+
 	"hanse/testnet/user"
 )
 
@@ -216,6 +218,41 @@ func upload(ctx context.Context, u *user.User, number int) error {
 func (p *person) afresh(ctx context.Context) (answer user.SyncAnswer, err error) {
 	query := url.Values{"filter": {`{"room":{"timeline":{"limit":1}}}`}}
 	return answer, p.Call(ctx, "GET", "/_matrix/client/v3/sync", query, nil, &answer)
+}
+
+// slidRoom is a room as sliding sync shows it to a client that begins now.
+type slidRoom struct {
+	Membership    string       `json:"membership"`
+	State         []user.Event `json:"required_state"`
+	Joined        int          `json:"joined_count"`
+	Invited       int          `json:"invited_count"`
+	Notifications int          `json:"notification_count"`
+	Highlights    int          `json:"highlight_count"`
+}
+
+// slides is what a client gets by sliding sync that begins now, by room.
+func (p *person) slides(ctx context.Context) (map[string]slidRoom, error) {
+	var answer struct{ Rooms map[string]slidRoom }
+	body := map[string]any{"conn_id": "chaos", "lists": map[string]any{"all": map[string]any{
+		"ranges": [][]int{{0, 99}}, "timeline_limit": 1, "required_state": [][]string{{"*", "*"}},
+	}}}
+	err := p.Call(ctx, "POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", url.Values{"timeout": {"0"}}, body, &answer)
+	return answer.Rooms, err
+}
+
+// is checks what is shown of a room against its state and what is unread in it.
+func (s slidRoom) is(g Gomega, notifications, highlights int, state []user.Event) {
+	g.Expect(byKey(s.State)).To(Equal(byKey(state)), "the state by sliding sync")
+	count := map[string]int{}
+	for _, e := range state {
+		if e.Type == "m.room.member" {
+			count[membership(e)]++
+		}
+	}
+	g.Expect(s.Joined).To(Equal(count["join"]), "the members by sliding sync")
+	g.Expect(s.Invited).To(Equal(count["invite"]), "the invited by sliding sync")
+	g.Expect(s.Notifications).To(Equal(notifications), "notifications by sliding sync")
+	g.Expect(s.Highlights).To(Equal(highlights), "highlights by sliding sync")
 }
 
 // in are the rooms that the person is in, as far as syncs told.

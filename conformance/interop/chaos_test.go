@@ -556,7 +556,7 @@ func (c *chaos) soon(what string, check func(g Gomega, p *person)) {
 	}
 }
 
-// told checks that what Hanse's users were told of a room is what one is told who begins now, and that those of one server
+// told checks that what Hanse's users were told of a room is what one is told who begins now, by either kind of sync, and that those of one server
 // were told the same since all agreed before: what was said beside a join may be hidden from who joined. Of several memberships
 // of a user that are the same, any may have been told last (node/clientsync says why).
 func (c *chaos) told(r *chaosRoom) {
@@ -579,6 +579,8 @@ func (c *chaos) told(r *chaosRoom) {
 					g.Expect(joined).To(Equal(all[p.ID] == "join"), "is %q, as %s sees it", all[p.ID], inside.ID)
 					g.Expect(invited).To(Equal(all[p.ID] == "invite"), "is %q, as %s sees it", all[p.ID], inside.ID)
 				}
+				slid, err := p.slides(c.t.Context())
+				g.Expect(err).NotTo(HaveOccurred())
 				var state []user.Event
 				if joined {
 					state, err = p.State(c.t.Context(), r.ID)
@@ -589,9 +591,11 @@ func (c *chaos) told(r *chaosRoom) {
 				was := p.rooms[r.ID]
 				g.Expect(was != nil).To(Equal(joined), "is in the room")
 				g.Expect(p.invites[r.ID]).To(Equal(invited), "is invited")
+				g.Expect(slid[r.ID].Membership == "join").To(Equal(joined), "is in the room by sliding sync")
 				if !joined {
 					return
 				}
+				slid[r.ID].is(g, room.Unread.Notifications, room.Unread.Highlights, state)
 				g.Expect(was.notifications).To(Equal(room.Unread.Notifications), "notifications")
 				g.Expect(was.highlights).To(Equal(room.Unread.Highlights), "highlights")
 				for _, e := range state {
