@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hanse/federation/id"
@@ -61,6 +63,41 @@ func TestOlderDocumentsAreBoundedInSize(t *testing.T) {
 		}
 		if len(docs) < 2 || size > maxExtraSize {
 			t.Errorf("%d documents held, all but the newest of %d bytes", len(docs), size)
+		}
+	})
+}
+
+// A server that gives events of very many servers, whose keys don't come, holds up neither those who ask us something nor others' events.
+func TestSlowServersHoldUpWhoNamesThem(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		const transactions, servers = 16, 50
+		for i := range transactions * servers {
+			w.peers[id.ServerName(fmt.Sprintf("slow%d.test", i))] = &peer{keys: []SigningKey{signingKey("1", 1)}, valid: time.Hour, slow: time.Hour}
+		}
+		var all sync.WaitGroup
+		for n := range transactions {
+			var reqs []Request
+			for i := range servers {
+				name := id.ServerName(fmt.Sprintf("slow%d.test", servers*n+i))
+				reqs = append(reqs, request(name, w.peers[name].keys[0]).at(time.Now()))
+			}
+			all.Go(func() { w.ring.Verify(GivenBy(t.Context(), "evil.test"), reqs) })
+		}
+		synctest.Wait()
+		began := time.Now()
+		a, b := w.peers["a.test"], w.peers["b.test"]
+		w.expect(t, "request", request("a.test", a.keys[0]), good)
+		for _, err := range w.ring.Verify(GivenBy(t.Context(), "c.test"), []Request{request("b.test", b.keys[0]).at(time.Now())}) {
+			if err != nil {
+				t.Errorf("another server's event: %v", err)
+			}
+		}
+		if waited := time.Since(began); waited > 0 { // in virtual time: nobody else's fetch has ended
+			t.Errorf("they waited for %v", waited)
+		}
+		all.Wait()
+		if n := len(w.ring.slots.givers); n != 0 {
+			t.Errorf("%d servers are counted at the end", n)
 		}
 	})
 }

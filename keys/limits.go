@@ -36,8 +36,10 @@ const (
 	groupSize = 16
 	// minGroup is how many are not taken apart for the sake of another core.
 	minGroup = 4
-	// maxFetches bounds the requests for keys under way at once.
-	maxFetches = 64
+	// maxFetches bounds the requests for keys under way at once, those of the servers that ask us something, and those for events that one
+	// server gave us; maxFetchesForOthers bounds the latter of all servers.
+	maxFetches          = 64
+	maxFetchesForOthers = 4 * maxFetches
 
 	// validityCap is how far ahead a document counts as valid, however long its server says.
 	//

@@ -212,7 +212,7 @@ func (r *Ring) ask(ctx context.Context, w want) (_ found, fresh bool) {
 			f := &flight{done: make(chan struct{})}
 			e.fetch = f
 			r.mu.Unlock()
-			return r.fly(ctx, w.server, e, f)
+			return r.fly(ctx, w, e, f)
 		}
 		known := found{docs: e.docs, err: err}
 		r.mu.Unlock()
@@ -229,9 +229,9 @@ func (r *Ring) ask(ctx context.Context, w want) (_ found, fresh bool) {
 }
 
 // fly is the fetch that ask has entered into e.
-func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *flight) (known found, fresh bool) {
+func (r *Ring) fly(ctx context.Context, w want, e *entry, f *flight) (known found, fresh bool) {
 	began := time.Now()
-	doc, err := r.fetch(ctx, server)
+	doc, err := r.fetch(ctx, w)
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -245,24 +245,24 @@ func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *fligh
 		f.abandoned = true
 	default:
 		e.fail(began, now, err)
-		r.log.Debug("signing keys can't be fetched", "server", server, "failures", e.failures, "error", err)
+		r.log.Debug("signing keys can't be fetched", "server", w.server, "failures", e.failures, "error", err)
 	}
 	return found{docs: e.docs, err: err}, false
 }
 
 // fetch gets and checks the server's document.
-func (r *Ring) fetch(ctx context.Context, server id.ServerName) (ServerKeys, error) {
+func (r *Ring) fetch(ctx context.Context, w want) (ServerKeys, error) {
 	if r.cfg.Fetcher == nil {
 		return ServerKeys{}, errNoFetcher
 	}
-	release, err := r.slot(ctx)
+	release, err := r.slots.take(ctx, w.itAsks())
 	if err != nil {
 		return ServerKeys{}, err
 	}
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	raw, err := r.cfg.Fetcher.ServerKeys(ctx, server)
+	raw, err := r.cfg.Fetcher.ServerKeys(ctx, w.server)
 	if err != nil {
 		return ServerKeys{}, err
 	}
@@ -270,21 +270,11 @@ func (r *Ring) fetch(ctx context.Context, server id.ServerName) (ServerKeys, err
 	if err != nil {
 		return ServerKeys{}, err
 	}
-	if doc.ServerName != server {
+	if doc.ServerName != w.server {
 		return ServerKeys{}, fmt.Errorf("it answers with the keys of %s", doc.ServerName)
 	}
 	doc.FetchedTS = time.Now().UnixMilli()
 	return doc, nil
-}
-
-// slot waits for a place among the fetches under way.
-func (r *Ring) slot(ctx context.Context) (release func(), err error) {
-	select {
-	case r.slots <- struct{}{}:
-		return func() { <-r.slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // save stores what is known of servers of which something new is. Of who was not found in the store because it can't be read, nothing is

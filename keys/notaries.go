@@ -164,7 +164,7 @@ func (r *Ring) query(ctx context.Context, asked id.ServerName, q NotaryRequest, 
 	if err != nil {
 		return nil, err
 	}
-	release, err := r.slot(ctx)
+	release, err := r.slots.take(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -27,8 +27,8 @@ type RingConfig struct {
 type Ring struct {
 	cfg   RingConfig
 	log   *slog.Logger
-	slots chan struct{} // a place for each fetch under way
-	ready *prepared     // keys that are used often
+	slots *places   // of fetches under way
+	ready *prepared // keys that are used often
 
 	mu       sync.Mutex
 	servers  map[id.ServerName]*entry // guarded by mu
@@ -41,7 +41,7 @@ func NewRing(cfg RingConfig) *Ring {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Ring{cfg: cfg, log: log, slots: make(chan struct{}, maxFetches), ready: newPrepared(), servers: map[id.ServerName]*entry{}}
+	return &Ring{cfg: cfg, log: log, slots: newPlaces(), ready: newPrepared(), servers: map[id.ServerName]*entry{}}
 }
 
 // Request asks for one signature check: has Server signed Message?
