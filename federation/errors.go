@@ -32,6 +32,7 @@ const (
 	CodeInviteBlocked           = "M_INVITE_BLOCKED"
 	CodeUserLocked              = "M_USER_LOCKED"
 	CodeUserSuspended           = "M_USER_SUSPENDED"
+	CodeGuestAccessForbidden    = "M_GUEST_ACCESS_FORBIDDEN"
 	CodePartialState            = "ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE" // the specification has none yet
 	CodeNotYetUploaded          = "M_NOT_YET_UPLOADED"
 	CodeCannotOverwriteMedia    = "M_CANNOT_OVERWRITE_MEDIA"

@@ -112,7 +112,7 @@ func (n *Node) assemble(ctx context.Context) error {
 		Media: n.media, MediaFrozen: frozen, Services: n.services,
 		Sync: n.syncer, SlidingSync: slidingsync.New(n.name, n.store, n.stream, n.ephemeral, n.syncer), Pushers: n.pushers, Delayed: n.delayed, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
-			Open: n.config.Registration.Open, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
+			Open: n.config.Registration.Open, Guests: n.config.Registration.Guests, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},
 		DefaultRoomVersion: roomversion.Version(n.config.Rooms.DefaultVersion),
 		Turn: clientapi.Turn{

@@ -115,6 +115,8 @@ type ACMEConfig struct {
 type RegistrationConfig struct {
 	// Let anybody make an account. Default: false
 	Open bool `yaml:"open" example:"true"`
+	// Let anybody in as a guest: without a password, to read rooms that all may read, and to join those that let guests in. Default: false
+	Guests bool `yaml:"guests" example:"true"`
 	// Let those make an account who know one of these tokens.
 	Tokens []string `yaml:"tokens" example:"a-long-secret-word"`
 	// The secret of /_synapse/admin/v1/register, by which tools make accounts. Default: that way is closed.

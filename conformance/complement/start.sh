@@ -18,7 +18,7 @@ export HANSE_FEDERATION_ALLOW_ADDRESSES="$private" HANSE_PUSH_ALLOW_ADDRESSES="$
 export HANSE_MEDIA_URL_PREVIEWS=true HANSE_MEDIA_URL_PREVIEW_ADDRESSES="$private"
 # A test registers its users first, many tests at once: cheap passwords.
 export HANSE_PASSWORDS_ALGORITHM=bcrypt HANSE_PASSWORDS_BCRYPT_COST=4
-export HANSE_REGISTRATION_OPEN=true HANSE_REGISTRATION_SHARED_SECRET=complement HANSE_RATE_LIMITS_DISABLED=true HANSE_LOG_LEVEL=debug
+export HANSE_REGISTRATION_OPEN=true HANSE_REGISTRATION_GUESTS=true HANSE_REGISTRATION_SHARED_SECRET=complement HANSE_RATE_LIMITS_DISABLED=true HANSE_LOG_LEVEL=debug
 # Its tests were written for rooms whose creator is among the users of the power levels, and ask for files without a token.
 export HANSE_ROOMS_DEFAULT_VERSION="${HANSE_ROOMS_DEFAULT_VERSION:-10}" HANSE_MEDIA_UNAUTHENTICATED_UNTIL=9999-12-31
 registrations=

@@ -28,7 +28,7 @@ func ReadForms(text []byte) (*Forms, error) {
 var commonErrors = map[int][]string{
 	http.StatusBadRequest:            {"M_NOT_JSON", "M_BAD_JSON", "M_MISSING_PARAM", "M_INVALID_PARAM", "M_UNKNOWN", "M_WEAK_PASSWORD", "M_KEY_TOO_LARGE"},
 	http.StatusUnauthorized:          {"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_LOCKED"},
-	http.StatusForbidden:             {"M_FORBIDDEN", "M_USER_SUSPENDED", "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"},
+	http.StatusForbidden:             {"M_FORBIDDEN", "M_USER_SUSPENDED", "M_GUEST_ACCESS_FORBIDDEN", "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"},
 	http.StatusNotFound:              {"M_NOT_FOUND", "M_UNRECOGNIZED"},
 	http.StatusMethodNotAllowed:      {"M_UNRECOGNIZED"},
 	http.StatusRequestEntityTooLarge: {"M_TOO_LARGE"},

@@ -16,7 +16,7 @@ func (a *API) accountRoutes() []route {
 
 // spec:client-server-api#get_matrixclientv3accountwhoami
 func (a *API) whoami(r *request) (any, error) {
-	body := map[string]any{"user_id": r.user, "is_guest": false}
+	body := map[string]any{"user_id": r.user, "is_guest": a.config.Users.Restrictions(r.user).Guest}
 	if r.device != "" {
 		body["device_id"] = r.device
 	}

@@ -90,13 +90,15 @@ func (a *API) moderate(r *request, member string, set func(context.Context, id.U
 	return map[string]bool{member: on}, set(r.Context(), user, on)
 }
 
-// unrestricted is nil if the account is not locked or suspended, or what is asked is allowed all the same.
-func (a *API) unrestricted(user id.UserID, route route) error {
-	switch now := a.config.Users.Restrictions(user); {
+// unrestricted is nil if the account is not locked, suspended or a guest's, or what is asked is allowed all the same.
+func (a *API) unrestricted(r *request, route route) error {
+	switch now := a.config.Users.Restrictions(r.user); {
 	case now.Locked && !lockedMay(route):
 		return users.ErrLocked
 	case now.Suspended && suspendedMayNot(route):
 		return suspended("this can't be done while the account is suspended")
+	case now.Guest && !guestMay(r, route):
+		return guestsMayNot()
 	}
 	return nil
 }

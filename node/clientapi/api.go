@@ -287,5 +287,5 @@ func (a *API) admit(r *request, route route) error {
 	if err := a.limiter.take(route.class, session.User, address); err != nil {
 		return err
 	}
-	return a.unrestricted(r.user, route)
+	return a.unrestricted(r, route)
 }

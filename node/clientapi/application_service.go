@@ -83,7 +83,7 @@ func (a *API) admitService(r *request, route route, service *appservice.Service)
 			return err
 		}
 	}
-	return a.unrestricted(user, route)
+	return a.unrestricted(r, route)
 }
 
 // txnDevice is within what a client's transaction IDs are its own: the device or, without one, the application service.

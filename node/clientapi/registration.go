@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"hanse/federation"
+	"hanse/federation/id"
 	"hanse/node/users"
 )
 
@@ -13,6 +14,8 @@ import (
 type Registration struct {
 	// Open lets anybody register.
 	Open bool
+	// Guests lets anybody in as a guest, who needs no password and may do little.
+	Guests bool
 	// Tokens let those register who know one of them (m.login.registration_token), whether Open or not.
 	Tokens []string
 	// SharedSecret is the key of /_synapse/admin/v1/register; "" closes that way.
@@ -65,6 +68,7 @@ type registerRequest struct {
 	InhibitLogin bool            `json:"inhibit_login"`
 	Refresh      bool            `json:"refresh_token"`
 	Type         string          `json:"type"`
+	GuestToken   string          `json:"guest_access_token"`
 }
 
 // spec:client-server-api#post_matrixclientv3register
@@ -72,7 +76,7 @@ func (a *API) register(r *request) (any, error) {
 	switch kind := r.URL.Query().Get("kind"); kind {
 	case "", "user":
 	case "guest":
-		return nil, forbidden("this server has no guest accounts; register with kind=user")
+		return a.registerGuest(r)
 	default:
 		return nil, invalidParam("kind must be user or guest, not %q", kind)
 	}
@@ -88,10 +92,16 @@ func (a *API) register(r *request) (any, error) {
 		return nil, a.config.Registration.closed()
 	}
 	// What can be refused is refused before the client goes through the stages.
-	if req.Username != "" {
-		if _, err := a.config.Users.Available(r.Context(), req.Username); err != nil {
-			return nil, err
-		}
+	var guest id.UserID
+	var err error
+	switch {
+	case req.GuestToken != "":
+		guest, err = a.upgrading(r, req)
+	case req.Username != "":
+		_, err = a.config.Users.Available(r.Context(), req.Username)
+	}
+	if err != nil {
+		return nil, err
 	}
 	session, ask, err := a.interactively(r, req.Auth, flows...)
 	if err != nil {
@@ -103,7 +113,12 @@ func (a *API) register(r *request) (any, error) {
 	if req.Password == "" {
 		return nil, missingParam("password")
 	}
-	user, err := a.config.Users.Register(r.Context(), users.Registration{Username: req.Username, Password: req.Password})
+	user := guest
+	if guest != "" {
+		err = a.config.Users.Upgrade(r.Context(), guest, req.Password)
+	} else {
+		user, err = a.config.Users.Register(r.Context(), users.Registration{Username: req.Username, Password: req.Password})
+	}
 	if err != nil {
 		return nil, err
 	}

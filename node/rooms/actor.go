@@ -277,6 +277,9 @@ func (a *actor) committed(err error) {
 		a.filling, a.spare = newBatch(), newBatch()
 	} else {
 		a.r.cfg.Committed(b.commit)
+		if changesGuests(b.commit) {
+			a.r.start(func(ctx context.Context) { a.r.tryGuestsLeave(ctx, a.room) })
+		}
 		a.bound(b.commit)
 	}
 	for _, w := range b.waiting {

@@ -25,8 +25,11 @@ func (r *Rooms) Join(ctx context.Context, req JoinRequest) error {
 // joinWith is Join; the event's ID is known only if the join was made here.
 func (r *Rooms) joinWith(ctx context.Context, req JoinRequest) (id.EventID, error) {
 	eventID, err := r.joinHere(ctx, req)
-	if !goesElsewhere(err) {
+	switch {
+	case !goesElsewhere(err):
 		return eventID, err
+	case r.isGuest(req.User): // whether the room lets guests in isn't known
+		return "", noGuests("guests can join rooms only that users of this server are in and can let them into")
 	}
 	return "", r.detached(ctx, fmt.Sprintf("join %s %s", req.Room, req.User), func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, r.limits.Handshake)
@@ -97,7 +100,11 @@ func (r *Rooms) joinHere(ctx context.Context, req JoinRequest) (id.EventID, erro
 	if way.restricted {
 		extra.set(authorisedVia, way.via)
 	}
-	result, err := r.propose(ctx, req.Room, store.CommitOptions{}, nil, memberDraft(req.User, req.User, r.memberContent(ctx, req.User, join, extra)))
+	var mayEnter func(*room.Machine, room.Source) error
+	if r.isGuest(req.User) {
+		mayEnter = letsGuestsIn
+	}
+	result, err := r.propose(ctx, req.Room, store.CommitOptions{}, mayEnter, memberDraft(req.User, req.User, r.memberContent(ctx, req.User, join, extra)))
 	if err != nil {
 		return "", err
 	}

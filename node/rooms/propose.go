@@ -118,6 +118,9 @@ func (r *Rooms) Send(ctx context.Context, req SendRequest) (id.EventID, error) {
 	case err != nil:
 		return "", r.asOutsider(ctx, req.Room, err)
 	}
+	if req.Type == typeGuestAccess && req.StateKey != nil { // as with Synapse guests are gone when the answer comes
+		r.tryGuestsLeave(ctx, req.Room)
+	}
 	return lastAccepted(result), nil
 }
 

@@ -87,6 +87,7 @@ type Rooms struct {
 	log     *slog.Logger
 	flights singleflight.Group // handshakes, by kind, room and user
 	entry   keyedLock          // one remote join of a room at a time
+	guests  keyedLock          // the guests of a room leave it once
 	fetches chan struct{}      // a slot a running fetch
 	wholes  chan struct{}      // a slot a server that is asked for the whole state of a room
 	bound   chan struct{}      // a slot a notice of an identity server that is worked on
@@ -142,6 +143,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 		r.getAllWhole(ctx)
 		r.resumeStaged(ctx)
 		running.Go(func() { r.leaveForDeactivated(ctx) })
+		running.Go(func() { r.allGuestsLeave(ctx) })
 		r.catchUp(ctx)
 		r.catchUpAfterOutages(ctx)
 	})

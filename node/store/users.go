@@ -29,8 +29,26 @@ func (u *User) columns() []any {
 
 // CreateUser makes an account; [ErrExists] if the name is taken, also by a deactivated one.
 func (s *Store) CreateUser(ctx context.Context, u User) error {
-	return s.create(ctx, "the user "+string(u.ID), "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-		string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli(), millis(u.Locked), millis(u.Suspended))
+	return s.commit.write(ctx, func(t *writeTx) error {
+		err := t.create("the user "+string(u.ID), "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+			string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli(), millis(u.Locked), millis(u.Suspended))
+		if err == nil && u.Guest {
+			t.then(func() { s.setRestrictions(u.ID, Restrictions{Guest: true}) })
+		}
+		return err
+	})
+}
+
+// UpgradeGuest makes a guest an ordinary user with a password, given by its hash; [ErrNotFound] if there is no such guest.
+func (s *Store) UpgradeGuest(ctx context.Context, guest id.UserID, hash string) error {
+	return s.restrict(ctx, guest, "UPDATE users SET guest = 0, password_hash = $1 WHERE user_id = $2 AND guest = 1 AND deactivated = 0", hash,
+		func(r *Restrictions) { r.Guest = false })
+}
+
+// GuestRooms are the rooms that guests are joined to, in order.
+func (s *Store) GuestRooms(ctx context.Context) ([]id.RoomID, error) {
+	return readAll[id.RoomID](ctx, s, `SELECT DISTINCT room_id FROM users JOIN members ON members.user_id = users.user_id
+		JOIN rooms ON rooms.room = members.room WHERE guest = 1 AND membership = 'join' ORDER BY room_id`)
 }
 
 // User reads an account; false when there is none.

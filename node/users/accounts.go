@@ -21,6 +21,7 @@ type Registration struct {
 	Password    string // "" = none: nobody can log in by password
 	Admin       bool
 	DisplayName string // "" = the local part
+	Guest       bool   // it may do what guests may
 }
 
 // Available says which user ID a wished-for name would give, or why it can't be had: M_INVALID_USERNAME,
@@ -88,7 +89,7 @@ func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error)
 	if err := u.findable(ctx, user, r.DisplayName); err != nil {
 		return "", err
 	}
-	err = u.store.CreateUser(ctx, store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Created: time.Now()})
+	err = u.store.CreateUser(ctx, store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Guest: r.Guest, Created: time.Now()})
 	switch {
 	case errors.Is(err, store.ErrExists):
 		return "", inUse()
@@ -109,6 +110,21 @@ func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error)
 		}
 	}
 	return user, nil
+}
+
+// Upgrade makes a guest an ordinary user with a password. M_WEAK_PASSWORD as by Register; M_FORBIDDEN if there is no such guest any more.
+//
+// spec:client-server-api#guest-access
+func (u *Users) Upgrade(ctx context.Context, guest id.UserID, password string) error {
+	hash, err := u.newHash(ctx, password)
+	if err != nil {
+		return err
+	}
+	err = u.store.UpgradeGuest(ctx, guest, hash)
+	if errors.Is(err, store.ErrNotFound) {
+		return federation.Forbidden("this is no guest any more")
+	}
+	return err
 }
 
 // newHash hashes a password that is to be stored.

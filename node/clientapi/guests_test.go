@@ -1,0 +1,111 @@
+package clientapi
+
+import (
+	"net/http"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+// guest registers a guest.
+func (w *world) guest() *person {
+	GinkgoHelper()
+	done := fine(w.nobody().post("/register?kind=guest", obj{"initial_device_display_name": "phone"}), "user_id", "access_token", "device_id")
+	return &person{w: w, id: done.text("user_id"), token: done.text("access_token"), device: done.text("device_id")}
+}
+
+// guests lets guests into a room, or not any more.
+func guests(by *person, room, access string) {
+	GinkgoHelper()
+	fine(by.put("/rooms/"+esc(room)+"/state/m.room.guest_access/", obj{"guest_access": access}))
+}
+
+func membershipOf(by *person, room, user string) string {
+	GinkgoHelper()
+	return fine(by.get("/rooms/" + esc(room) + "/state/m.room.member/" + esc(user))).text("membership")
+}
+
+var _ = Describe("guests", func() {
+	withGuests := func(c *Config) { c.Registration.Guests = true }
+
+	It("are there only where the configuration has them, and have no password and no name", func() {
+		refused(newWorld(nil).nobody().post("/register?kind=guest", obj{}), 403, "M_FORBIDDEN")
+		w := newWorld(withGuests)
+		guest := w.guest()
+		Expect(fine(guest.get("/account/whoami")).body).To(Equal(obj{"user_id": guest.id, "device_id": guest.device, "is_guest": true}))
+		Expect(fine(guest.get("/devices/" + guest.device)).body).To(HaveKeyWithValue("display_name", "phone"))
+		Expect(fine(guest.get("/profile/" + esc(guest.id))).body).To(BeEmpty())
+		refused(w.nobody().post("/login", obj{"type": "m.login.password", "user": guest.id, "password": ""}), 403, "M_FORBIDDEN")
+		Expect(w.guest().id).NotTo(Equal(guest.id))
+		fine(guest.post("/logout", nil))
+		refused(guest.get("/account/whoami"), 401, "M_UNKNOWN_TOKEN")
+	})
+
+	It("may do what the specification lists, and nothing else", func() {
+		w := newWorld(withGuests)
+		alice, guest := w.register("alice"), w.guest()
+		for _, path := range []string{"/createRoom", "/knock/!a:hanse.test", "/account/password", "/account/deactivate", "/user_directory/search", "/publicRooms"} {
+			refused(guest.post(path, obj{}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+		}
+		refused(guest.get("/events?timeout=0"), 403, "M_GUEST_ACCESS_FORBIDDEN") // of one room only
+		refused(guest.put("/profile/"+esc(guest.id)+"/avatar_url", obj{"avatar_url": "mxc://hanse.test/a"}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+		fine(guest.put("/profile/"+esc(guest.id)+"/displayname", obj{"displayname": "creeper"}))
+		Expect(fine(alice.get("/profile/" + esc(guest.id))).body).To(Equal(obj{"displayname": "creeper"}))
+		fine(guest.get("/sync"))
+		fine(guest.post("/keys/query", obj{"device_keys": obj{alice.id: []string{}}}))
+		room := alice.room(obj{"preset": "public_chat", "initial_state": []obj{
+			{"type": "m.room.history_visibility", "state_key": "", "content": obj{"history_visibility": "world_readable"}}}})
+		fine(guest.get("/rooms/" + esc(room) + "/messages?dir=b"))
+		fine(guest.get("/rooms/" + esc(room) + "/initialSync"))
+		fine(guest.get("/events?timeout=0&room_id=" + esc(room)))
+		// The specification's list is that of the API.
+		for _, route := range w.api.routes() {
+			if _, listed := guestsMay[route.method+" "+route.path]; listed {
+				Expect(route.auth).To(Equal(withUser), route.path)
+			}
+		}
+	})
+
+	It("are in rooms that let them in, as long as they do", func() {
+		w := newWorld(withGuests)
+		alice, guest := w.register("alice"), w.guest()
+		room := alice.room(obj{"preset": "public_chat"})
+		path := "/rooms/" + esc(room)
+		refused(guest.post(path+"/join", obj{}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+		refused(guest.post("/join/"+esc("!far:elsewhere.test")+"?via=elsewhere.test", obj{}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+		guests(alice, room, "can_join")
+		refused(guest.put(path+"/send/m.room.message/1", obj{"body": "sup", "msgtype": "m.text"}), 403, "M_FORBIDDEN")
+		fine(guest.post("/join/"+esc(room), obj{}))
+		fine(guest.put(path+"/send/m.room.message/2", obj{"body": "sup", "msgtype": "m.text"}))
+		Expect(membershipOf(alice, room, guest.id)).To(Equal("join"))
+		guests(alice, room, "forbidden")
+		Expect(membershipOf(alice, room, guest.id)).To(Equal("leave"))
+		Expect(membershipOf(alice, room, alice.id)).To(Equal("join"))
+		refused(guest.post("/join/"+esc(room), obj{}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+		refused(guest.put(path+"/state/m.room.member/"+esc(guest.id), obj{"membership": "join"}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+	})
+
+	It("become users with a password, if it is they who ask", func() {
+		w := newWorld(withGuests)
+		alice, guest, other := w.register("alice"), w.guest(), w.guest()
+		name := strings.TrimPrefix(strings.TrimSuffix(guest.id, ":hanse.test"), "@")
+		upgrade := func(name, token string) answered {
+			return w.nobody().post("/register", obj{"username": name, "password": "SIR_Arthur_David", "guest_access_token": token, "auth": obj{"type": "m.login.dummy"}})
+		}
+		refused(w.nobody().post("/register", obj{"username": name}), 400, "M_USER_IN_USE")
+		for _, token := range []string{other.token, alice.token, "nonsense"} {
+			refused(upgrade(name, token), 403, "M_FORBIDDEN")
+		}
+		refused(upgrade("alice", alice.token), 403, "M_FORBIDDEN")
+		refused(upgrade("", guest.token), 400, "M_MISSING_PARAM")
+		Expect(w.nobody().post("/register", obj{"username": name, "guest_access_token": guest.token}).status).To(Equal(http.StatusUnauthorized))
+		done := fine(upgrade(name, guest.token), "access_token")
+		Expect(done.text("user_id")).To(Equal(guest.id))
+		guest.token = done.text("access_token")
+		Expect(fine(guest.get("/account/whoami")).body).To(HaveKeyWithValue("is_guest", false))
+		guest.room(obj{})
+		fine(w.nobody().post("/login", obj{"type": "m.login.password", "user": guest.id, "password": "SIR_Arthur_David"}))
+		refused(upgrade(name, guest.token), 403, "M_FORBIDDEN")
+	})
+})
