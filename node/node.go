@@ -122,7 +122,7 @@ func openStore(ctx context.Context, config Config, log *slog.Logger) (*store.Sto
 		path := filepath.Join(config.DataDir, "hanse.db")
 		s, err := store.Open(ctx, sqlite.Open(path), options)
 		if err != nil {
-			return nil, fmt.Errorf("open the database %s: %w", path, err)
+			return nil, fmt.Errorf("open the database %s: %w", path, withoutSpace(err, config.DataDir, freeSpace))
 		}
 		return s, nil
 	}

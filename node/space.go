@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"path/filepath"
@@ -12,6 +13,14 @@ import (
 
 // littleSpace is how many free bytes of a disk of so many are few: a warning is due.
 func littleSpace(size int64) int64 { return min(size/20, 1<<30) }
+
+// withoutSpace says of an error that nearly nothing is free where a folder is, if so: SQLite's own words may not.
+func withoutSpace(err error, folder string, freeSpace func(folder string) (free, size int64, known bool)) error {
+	if free, size, known := freeSpace(folder); known && free < min(noSpace, littleSpace(size)) {
+		return fmt.Errorf("%w; %d MiB are free in %s: make room", err, free>>20, folder)
+	}
+	return err
+}
 
 // lookPause is how often a running node looks how much is free.
 const lookPause = time.Minute

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -44,6 +45,17 @@ func TestADiskThatFills(t *testing.T) {
 				t.Errorf("%s: %s, not %s", what, got, c.wants)
 			}
 		})
+	}
+}
+
+// TestAnErrorOnAFullDisk: SQLite says "disk I/O error" at a start on one.
+func TestAnErrorOnAFullDisk(t *testing.T) {
+	failure := errors.New("disk I/O error (4874)")
+	for free, want := range map[int64]string{0: "disk I/O error (4874); 0 MiB are free in here: make room", 1 << 30: "disk I/O error (4874)", -1: "disk I/O error (4874)"} {
+		err := withoutSpace(failure, "here", func(string) (int64, int64, bool) { return free, 100 << 30, free >= 0 })
+		if err.Error() != want || !errors.Is(err, failure) {
+			t.Errorf("%d bytes are free: %v", free, err)
+		}
 	}
 }
 
