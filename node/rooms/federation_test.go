@@ -107,6 +107,27 @@ var _ = Describe("two servers", func() {
 		Expect(one.current(roomID, "m.room.member", string(two.user("nobody")))).To(BeNil())
 	})
 
+	It("has no user with invites without end, whoever makes them", func() {
+		two.limits.Invited, two.limits.InvitedBy = 3, 2
+		two.restart()
+		three := w.start("three.test")
+		invites := func(h *host, target id.UserID) string {
+			roomID := h.create(rooms.CreateRequest{})
+			err := h.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: h.user("alice"), Target: target})
+			if err != nil {
+				return code(err)
+			}
+			Expect(two.membership(roomID, target)).To(Equal("invite"))
+			return ""
+		}
+		Expect(invites(one, bob)).To(BeEmpty())
+		Expect(invites(one, bob)).To(BeEmpty())
+		Expect(invites(one, bob)).To(Equal("M_LIMIT_EXCEEDED"), "more of one server")
+		Expect(invites(three, bob)).To(BeEmpty())
+		Expect(invites(three, bob)).To(Equal("M_LIMIT_EXCEEDED"), "more of all servers")
+		Expect(invites(one, two.user("carol"))).To(BeEmpty(), "another user")
+	})
+
 	It("invites nobody of another server to a room that isn't federated", func() {
 		roomID := one.create(rooms.CreateRequest{CreationContent: json.RawMessage(`{"m.federate":false}`)})
 		err := one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: alice, Target: bob})

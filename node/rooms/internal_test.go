@@ -110,7 +110,7 @@ func TestConditions(t *testing.T) {
 
 // The state that comes with an invite is read, and handed on, by exact names.
 func TestNamesInStrippedStateAreExact(t *testing.T) {
-	r := &Rooms{limits: Limits{StrippedState: 10}}
+	r := &Rooms{limits: Limits{StrippedState: 10}.withDefaults()}
 	for text, want := range map[string]string{
 		`{"type":"a","state_key":"","sender":"@a:b","content":{"x":1}}`:                                                   `[{"content":{"x":1},"sender":"@a:b","state_key":"","type":"a"}]`,
 		`{"type":"a","Type":"b","state_key":"","STATE_KEY":"x","sender":"@a:b","ſender":"@c:d","content":{},"Content":7}`: `[{"content":{},"sender":"@a:b","state_key":"","type":"a"}]`,
@@ -227,13 +227,25 @@ func TestReadTemplate(t *testing.T) {
 }
 
 func TestPruneKeepsStrippedStateOnly(t *testing.T) {
-	r := &Rooms{limits: Limits{StrippedState: 2}}
+	r := &Rooms{limits: Limits{StrippedState: 2}.withDefaults()}
 	got := r.prune([]json.RawMessage{
 		json.RawMessage(`{"type":"m.room.name","state_key":"","sender":"@a:b","content":{"name":"x"},"event_id":"$x","unsigned":{}}`),
 		json.RawMessage(`{"type":"m.room.topic","sender":"@a:b","content":{}}`),
 		json.RawMessage(`{"type":"m.room.name","state_key":"","sender":"@a:b","content":{}}`),
 	})
 	if len(got) != 1 || string(got[0]) != `{"content":{"name":"x"},"sender":"@a:b","state_key":"","type":"m.room.name"}` {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestPruneBoundsItsBytes(t *testing.T) {
+	r := &Rooms{limits: Limits{StrippedBytes: 300}.withDefaults()}
+	stripped := func(typ, text string) json.RawMessage {
+		return json.RawMessage(`{"content":{"x":"` + text + `"},"sender":"@a:b","state_key":"","type":"` + typ + `"}`)
+	}
+	name, avatar := stripped("m.room.name", "x"), stripped("m.room.avatar", "y")
+	got := r.prune([]json.RawMessage{name, stripped("m.room.topic", strings.Repeat("z", 300)), avatar, avatar, avatar, avatar})
+	if len(got) != 4 || string(got[0]) != string(name) || string(got[1]) != string(avatar) {
 		t.Errorf("%s", got)
 	}
 }

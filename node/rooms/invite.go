@@ -243,10 +243,31 @@ func (r *Rooms) ReceiveInvite(ctx context.Context, origin id.ServerName, req fed
 	if ok && info.Resident {
 		return signed, nil // it comes to us through the room as well
 	}
+	if err := r.invitable(ctx, user, origin); err != nil {
+		return nil, err
+	}
 	_, err = r.store.SaveOutOfRoom(ctx, store.OutOfRoom{
 		RoomID: req.RoomID, Rules: rules, Event: signed, User: user, Stripped: r.prune(req.InviteRoomState),
 	})
 	return signed, err
+}
+
+// invitable tells whether so few invites from outside wait for an answer of a user that one more may.
+func (r *Rooms) invitable(ctx context.Context, user id.UserID, by id.ServerName) error {
+	inviters, err := r.store.OutsideInviters(ctx, user)
+	if err != nil {
+		return err
+	}
+	theirs := 0
+	for _, inviter := range inviters {
+		if inviter.Server() == by {
+			theirs++
+		}
+	}
+	if len(inviters) >= r.limits.Invited || theirs >= r.limits.InvitedBy {
+		return federation.NewError(429, federation.CodeLimitExceeded, fmt.Sprintf("%s has too many invites that wait for an answer", user))
+	}
+	return nil
 }
 
 // checkInviteState validates invite_room_state where the room version's events prove the room's ID: there it must hold

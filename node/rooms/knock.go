@@ -68,11 +68,13 @@ func (r *Rooms) knockThrough(ctx context.Context, req KnockRequest) error {
 }
 
 // prune brings the state that came with an invite or knock into the form of stripped state: what other servers put in
-// besides must not reach clients. Entries that don't fit are left out.
+// besides must not reach clients. Entries that aren't of it, or
+// for which there is no room, are left out.
 //
 // spec:client-server-api#stripped-state
 func (r *Rooms) prune(state []json.RawMessage) []json.RawMessage {
 	var pruned []json.RawMessage
+	size := 0
 	for _, raw := range state[:min(len(state), r.limits.StrippedState)] {
 		var e struct {
 			Type     string          `json:"type"`
@@ -90,7 +92,12 @@ func (r *Rooms) prune(state []json.RawMessage) []json.RawMessage {
 		stripped.set("type", e.Type)
 		stripped.set("state_key", *e.StateKey)
 		stripped.set("sender", e.Sender)
-		pruned = append(pruned, stripped.raw())
+		text := stripped.raw()
+		if size+len(text) > r.limits.StrippedBytes {
+			continue
+		}
+		size += len(text)
+		pruned = append(pruned, text)
 	}
 	return pruned
 }

@@ -45,6 +45,12 @@ type Limits struct {
 	StateChunk int
 	// StrippedState is how many events of invite_room_state and knock_room_state are taken (default 50).
 	StrippedState int
+	// StrippedBytes bounds what is kept of it, in bytes (default 64 KiB): ten usual events have some 5 KiB, and each /sync of a new client has
+	// that of all invites.
+	StrippedBytes int
+	// Invited is how many invites to rooms of other servers a user may have that wait for an answer (default 1000), InvitedBy how many of them
+	// from one server (default 300): people have a few, a bot that is out may have some hundred.
+	Invited, InvitedBy int
 	// Invites is how many users one /createRoom may invite (default 100): each on another server is a handshake.
 	Invites int
 	// CatchUpAfter is how long after its start this server asks others for what it missed (default 2 s): they may ask for
@@ -71,6 +77,9 @@ func (l Limits) withDefaults() Limits {
 	def(&l.StateEvents, 500_000)
 	def(&l.StateChunk, 1000)
 	def(&l.StrippedState, 50)
+	def(&l.StrippedBytes, 64<<10)
+	def(&l.Invited, 1000)
+	def(&l.InvitedBy, 300)
 	def(&l.Invites, 100)
 	def(&l.CatchUpAfter, 2*time.Second)
 	def(&l.InitialState, 200)

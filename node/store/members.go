@@ -90,6 +90,11 @@ func (s *Store) Memberships(ctx context.Context, user id.UserID) ([]Membership, 
 	return s.eachMember(ctx, "SELECT "+memberColumns+" FROM members WHERE user_id = $1", string(user))
 }
 
+// OutsideInviters are the senders of a local user's invites to rooms that this server takes no part in, one an invite.
+func (s *Store) OutsideInviters(ctx context.Context, user id.UserID) ([]id.UserID, error) {
+	return readAll[id.UserID](ctx, s, "SELECT sender FROM members WHERE user_id = $1 AND membership = 'invite' AND out_of_room = 1", string(user))
+}
+
 // Membership is a user's in one room; false when the user never had one.
 func (s *Store) Membership(ctx context.Context, r id.RoomID, user id.UserID) (Membership, bool, error) {
 	ref, err := s.rooms.find(ctx, r)
