@@ -394,9 +394,6 @@ var _ = Describe("one server", func() {
 			})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(even.Events).To(HaveLen(3))
-			senders, err := one.rooms.Senders(ctx, even.Events)
-			Expect(err).NotTo(HaveOccurred())
-			Expect(senders).To(HaveLen(1))
 		})
 	})
 

@@ -256,26 +256,3 @@ func (r *Rooms) EachJoined(ctx context.Context, user id.UserID, roomID id.RoomID
 	}
 	return r.EachMember(ctx, MembersRequest{User: user, Room: roomID, Membership: join}, use)
 }
-
-// Senders returns the membership events of the senders of the events, all of one room, in the state of the last of
-// them: what lazily loading clients get beside a page.
-//
-// spec:client-server-api#lazy-loading-room-members
-func (r *Rooms) Senders(ctx context.Context, events []store.EventRow) ([]*event.Event, error) {
-	if len(events) == 0 {
-		return nil, nil
-	}
-	state, ok, err := r.store.StateAfter(ctx, events[len(events)-1].Event.ID())
-	if err != nil || !ok {
-		return nil, err
-	}
-	seen := make(map[id.UserID]bool)
-	var keys []roomstate.Key
-	for _, row := range events {
-		if sender := row.Event.Sender(); !seen[sender] {
-			seen[sender] = true
-			keys = append(keys, roomstate.Key{Type: typeMember, StateKey: string(sender)})
-		}
-	}
-	return r.store.StateEvents(ctx, state, keys...)
-}

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"hanse/federation/authrules"
-	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
@@ -228,24 +227,4 @@ func (s source) StateAfter(e id.EventID) (roomstate.Map, bool, error) {
 // event that isn't is a gap.
 func (s source) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 	return mapOf[id.EventID, bool](s.ctx, s.store, "SELECT missing, 1 FROM gaps WHERE missing IN (%s)", nil, s.store.unheard.heard(ids))
-}
-
-// authSource is a dag.Source.
-type authSource struct{ source }
-
-// AuthSource answers walks along auth events: it has accepted, soft-failed and rejected events and outliers.
-func (s *Store) AuthSource(ctx context.Context) dag.Source {
-	return authSource{source{s, ctx}}
-}
-
-func (s authSource) Events(ids []id.EventID) (map[id.EventID]*event.Event, error) {
-	rows, err := s.store.stored(s.ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[id.EventID]*event.Event, len(rows))
-	for e, row := range rows {
-		out[e] = row.event
-	}
-	return out, nil
 }
