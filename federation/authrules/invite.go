@@ -76,7 +76,11 @@ func (c *check) redeemedInvite(target, membership string, invite []byte) (verdic
 		return next, c.reject("member.invite.third_party.other_sender", "the invite came from %s, not from %s", sent.Sender(), c.e.Sender())
 	}
 	// spec:rooms/v12#authorisation-rules 5.4.1.7
-	if signedByAny(signed, inviteKeys(sent)) {
+	good := signedByAny
+	if memo, ok := c.state.(*Memo); ok {
+		good = memo.signedByAny
+	}
+	if good(signed, inviteKeys(sent)) {
 		return allow, nil
 	}
 	// spec:rooms/v12#authorisation-rules 5.4.1.8

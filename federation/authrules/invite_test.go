@@ -102,3 +102,52 @@ func TestRedeemedInviteNeedsNoMember(t *testing.T) {
 		}
 	}
 }
+
+// A resolution of branches that differ in thousands of redeemed invites asks for the same signatures as the one before.
+func TestAMemoChecksSignaturesOfInvitesOnce(t *testing.T) {
+	m := NewMemo(nil)
+	right, wrong := testKey(7), testKey(8)
+	signed, err := signedjson.Sign([]byte(`{"mxid":"@a:b","token":"tok"}`), "identity.test", right)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(k signedjson.Key) []ed25519.PublicKey {
+		return []ed25519.PublicKey{k.Private.Public().(ed25519.PublicKey)}
+	}
+	for range 2 {
+		if !m.signedByAny(signed, of(right)) || m.signedByAny(signed, of(wrong)) {
+			t.Fatal("a wrong verdict")
+		}
+	}
+	if len(m.redeemed) != 2 {
+		t.Errorf("%d verdicts are remembered", len(m.redeemed))
+	}
+	for asked, good := range m.redeemed {
+		m.redeemed[asked] = !good
+	}
+	if m.signedByAny(signed, of(right)) || !m.signedByAny(signed, of(wrong)) {
+		t.Error("what is remembered is checked again")
+	}
+	for i := range maxRedeemed {
+		m.redeemed[[32]byte{byte(i), byte(i >> 8)}] = true
+	}
+	if m.signedByAny(signed, of(testKey(9))); len(m.redeemed) > maxRedeemed {
+		t.Errorf("%d verdicts are remembered", len(m.redeemed))
+	}
+}
+
+// It is the memo of a check that is asked.
+func TestChecksRememberRedeemedInvites(t *testing.T) {
+	rules, _ := roomversion.Lookup(roomversion.V11)
+	w := newWorld(t, rules)
+	w.set(w.event(user, typeThirdPartyInvite, key("tok"), `{"public_key":"`+signedjson.EncodeBase64(testKey(7).Private.Public().(ed25519.PublicKey))+`"}`, nil))
+	signed, err := signedjson.Sign([]byte(`{"mxid":"`+stranger+`","token":"tok"}`), "identity.test", testKey(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	invite := w.event(user, typeMember, key(stranger), `{"membership":"invite","third_party_invite":{"display_name":"x","signed":`+string(signed)+`}}`, nil)
+	memo := NewMemo(w)
+	if err := Check(invite, memo); err != nil || len(memo.redeemed) != 1 {
+		t.Errorf("%v; %d verdicts are remembered", err, len(memo.redeemed))
+	}
+}

@@ -1,7 +1,11 @@
 package authrules
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"slices"
+
+	"golang.org/x/crypto/ed25519" // the algorithm of every Matrix signature; the house uses this import throughout
 
 	"hanse/federation/event"
 )
@@ -34,6 +38,8 @@ type Memo struct {
 	state State
 	known []remembered // at most memoSize
 	next  int          // the one that gives way next
+
+	redeemed map[[sha256.Size]byte]bool // at most maxRedeemed: whether what a third-party invite is redeemed by is signed
 }
 
 // remembered are levels, and what they were made from.
@@ -57,6 +63,30 @@ func (m *Memo) levelsOf(create, power *event.Event) Levels {
 		m.next = (m.next + 1) % memoSize
 	}
 	return made.levels
+}
+
+// signedByAny is signedByAny, once for the same object and keys.
+func (m *Memo) signedByAny(signed []byte, keys []ed25519.PublicKey) bool {
+	hash := sha256.New()
+	_, _ = fmt.Fprint(hash, len(keys), " ") // a hash never fails
+	for _, key := range keys {              // of one length
+		_, _ = hash.Write(key) // as above
+	}
+	_, _ = hash.Write(signed) // as above
+	var asked [sha256.Size]byte
+	hash.Sum(asked[:0])
+	good, known := m.redeemed[asked]
+	if !known {
+		if len(m.redeemed) >= maxRedeemed {
+			clear(m.redeemed)
+		}
+		if m.redeemed == nil {
+			m.redeemed = make(map[[sha256.Size]byte]bool)
+		}
+		good = signedByAny(signed, keys)
+		m.redeemed[asked] = good
+	}
+	return good
 }
 
 // NewMemo wraps a state; a Memo is returned as it is.
