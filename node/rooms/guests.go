@@ -70,14 +70,20 @@ func (r *Rooms) tryGuestsLeave(ctx context.Context, roomID id.RoomID) {
 
 // allGuestsLeave does it, after a start, for all rooms with guests: the server may have stopped midway.
 func (r *Rooms) allGuestsLeave(ctx context.Context) {
-	var rooms []id.RoomID
-	if !r.untilRead(ctx, "can't read which rooms have guests; those who may not be there any more stay until it can be read", func() (err error) {
-		rooms, err = r.store.GuestRooms(ctx)
-		return err
-	}) {
-		return
-	}
-	for _, roomID := range rooms {
-		r.tryGuestsLeave(ctx, roomID)
+	seen := map[id.RoomID]bool{}
+	for _, guest := range r.store.Guests() {
+		var joined []id.RoomID
+		if !r.untilRead(ctx, "can't read which rooms guests are in; those who may not be there any more stay until it can be read", func() (err error) {
+			joined, err = r.store.JoinedRooms(ctx, guest)
+			return err
+		}) {
+			return
+		}
+		for _, roomID := range joined {
+			if !seen[roomID] {
+				seen[roomID] = true
+				r.tryGuestsLeave(ctx, roomID)
+			}
+		}
 	}
 }

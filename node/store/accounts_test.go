@@ -101,6 +101,26 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(db.Restrictions(dora)).To(BeZero())
 	})
 
+	It("are guests, also after a restart, until they have a password", func(ctx SpecContext) {
+		Expect(db.CreateUser(ctx, store.User{ID: alice, Guest: true, Created: now})).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: now})).To(Succeed())
+		Expect(db.CreateUser(ctx, store.User{ID: dora, Guest: true, Created: now})).To(MatchError(store.ErrExists))
+		for range 2 {
+			Expect(db.Restrictions(alice)).To(Equal(store.Restrictions{Guest: true}))
+			Expect(db.Restrictions(dora)).To(BeZero())
+			Expect(db.Guests()).To(Equal([]id.UserID{alice}))
+			db.restart()
+		}
+		Expect(db.UpgradeGuest(ctx, dora, "hash")).To(MatchError(store.ErrNotFound))
+		Expect(db.UpgradeGuest(ctx, alice, "hash")).To(Succeed())
+		Expect(db.UpgradeGuest(ctx, alice, "another")).To(MatchError(store.ErrNotFound))
+		got, _, err := db.User(ctx, alice)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(got).To(Equal(store.User{ID: alice, PasswordHash: "hash", Created: now}))
+		Expect(db.Restrictions(alice)).To(BeZero())
+		Expect(db.Guests()).To(BeEmpty())
+	})
+
 	It("lose all but their name when deactivated", func(ctx SpecContext) {
 		Expect(db.CreateUser(ctx, store.User{ID: alice, PasswordHash: "x", Created: now})).To(Succeed())
 		Expect(db.Login(ctx, store.Device{User: alice, ID: "A", Created: now}, store.HashToken("t"))).To(Succeed())

@@ -52,6 +52,18 @@ func (s *Store) Restrictions(user id.UserID) Restrictions {
 	return r
 }
 
+// Guests are this server's guests, in no order.
+func (s *Store) Guests() []id.UserID {
+	var guests []id.UserID
+	s.restricted.Range(func(user, r any) bool {
+		if r.(Restrictions).Guest {
+			guests = append(guests, user.(id.UserID))
+		}
+		return true
+	})
+	return guests
+}
+
 func (s *Store) setRestrictions(user id.UserID, r Restrictions) {
 	if r == (Restrictions{}) {
 		s.restricted.Delete(user)

@@ -45,12 +45,6 @@ func (s *Store) UpgradeGuest(ctx context.Context, guest id.UserID, hash string) 
 		func(r *Restrictions) { r.Guest = false })
 }
 
-// GuestRooms are the rooms that guests are joined to, in order.
-func (s *Store) GuestRooms(ctx context.Context) ([]id.RoomID, error) {
-	return readAll[id.RoomID](ctx, s, `SELECT DISTINCT room_id FROM users JOIN members ON members.user_id = users.user_id
-		JOIN rooms ON rooms.room = members.room WHERE guest = 1 AND membership = 'join' ORDER BY room_id`)
-}
-
 // User reads an account; false when there is none.
 func (s *Store) User(ctx context.Context, user id.UserID) (User, bool, error) {
 	return readRow(ctx, s, "SELECT "+userColumns+" FROM users WHERE user_id = $1", []any{string(user)}, (*User).columns)
