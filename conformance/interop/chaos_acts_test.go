@@ -99,6 +99,9 @@ var acts = map[string]func(context.Context, deed) (string, error){
 	},
 	"history": func(ctx context.Context, d deed) (string, error) {
 		visibility := []string{"shared", "world_readable", "invited", "joined"}[d.number%4]
+		if d.number%4 > 1 {
+			d.room.hides.Store(true)
+		}
 		return d.set(ctx, "m.room.history_visibility", map[string]any{"history_visibility": visibility})
 	},
 	"door": func(ctx context.Context, d deed) (string, error) {

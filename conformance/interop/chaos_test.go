@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,6 +92,7 @@ type chaosRoom struct {
 	ID, version string
 	creators    []*person        // of version 12: above all levels
 	mute        map[*server]bool // of which nobody could speak when asked last
+	hides       atomic.Bool      // somebody may not see what was said before they came
 	heard       string           // an event above which nothing was apart; "" if there is none yet
 
 	mu     sync.Mutex
@@ -380,6 +382,7 @@ func (c *chaos) agree() {
 		}).WithTimeout(agreeWithin).WithPolling(300 * time.Millisecond).Should(Succeed())
 		c.listed(r)
 		c.remembered(r)
+		c.threaded(r)
 	}
 	for _, r := range c.rooms {
 		c.told(r)
@@ -390,12 +393,12 @@ func (c *chaos) agree() {
 // listed checks that a server's lists of members are what it says of the state.
 func (c *chaos) listed(r *chaosRoom) {
 	for _, s := range c.servers {
-		p, err := c.inside(r, s)
-		Expect(err).NotTo(HaveOccurred())
-		if p == nil {
-			continue
-		}
 		Eventually(func(g Gomega) {
+			p, err := c.inside(r, s) // who may leave yet: a request that nobody waits for any more may take effect late
+			g.Expect(err).NotTo(HaveOccurred())
+			if p == nil {
+				return
+			}
 			want, err := members(c.t.Context(), p.User, r.ID)()
 			g.Expect(err).NotTo(HaveOccurred())
 			var all struct{ Chunk []user.Event }
@@ -412,7 +415,7 @@ func (c *chaos) listed(r *chaosRoom) {
 			for name := range want {
 				g.Expect(now.Joined).To(HaveKey(name))
 			}
-		}).WithTimeout(patience).Should(Succeed(), "%s: the members of %s for %s", c.round, r.ID, p.ID)
+		}).WithTimeout(patience).Should(Succeed(), "%s: the members of %s on %s", c.round, r.ID, s.orders.ServerName)
 	}
 }
 
@@ -436,6 +439,46 @@ func (c *chaos) remembered(r *chaosRoom) {
 			}
 			Expect(got).To(Equal(want), "%s: at %s of %s, version %s, for %s and %s", c.round, eventID, r.ID, r.version, s.orders.ServerName, first)
 		}
+	}
+}
+
+// threaded checks that Hanse counts in each thread of a room what it lists of it, where nobody is kept from seeing some.
+func (c *chaos) threaded(r *chaosRoom) {
+	for _, s := range c.servers {
+		p, err := c.inside(r, s)
+		Expect(err).NotTo(HaveOccurred())
+		if p == nil || s.kind != "hanse" || r.hides.Load() {
+			continue
+		}
+		var threads struct {
+			Chunk []struct {
+				ID       string  `json:"event_id"`
+				StateKey *string `json:"state_key"`
+				Unsigned struct {
+					Relations struct {
+						Thread struct {
+							Count  int
+							Latest user.Event `json:"latest_event"`
+						} `json:"m.thread"`
+					} `json:"m.relations"`
+				}
+			}
+		}
+		path := "/_matrix/client/v1/rooms/" + r.ID
+		Eventually(func(g Gomega) { // what servers tell each other of may still come
+			g.Expect(p.Call(c.t.Context(), "GET", path+"/threads", url.Values{"limit": {"50"}}, nil, &threads)).To(Succeed())
+			for _, root := range threads.Chunk {
+				if root.StateKey != nil {
+					continue // spec:client-server-api#aggregations-of-child-events no counts
+				}
+				var said struct{ Chunk []user.Event }
+				query := url.Values{"limit": {"100"}}
+				g.Expect(p.Call(c.t.Context(), "GET", path+"/relations/"+url.PathEscape(root.ID)+"/m.thread", query, nil, &said)).To(Succeed())
+				thread := root.Unsigned.Relations.Thread
+				g.Expect(said.Chunk).To(HaveLen(thread.Count), "the thread of %s", root.ID)
+				g.Expect(said.Chunk).To(ContainElement(HaveField("ID", thread.Latest.ID)), "the thread of %s", root.ID)
+			}
+		}).WithTimeout(patience).Should(Succeed(), "%s: threads of %s for %s", c.round, r.ID, p.ID)
 	}
 }
 
