@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"hanse/federation/id"
 )
@@ -16,8 +17,13 @@ type ClientTxn struct {
 	EventID  id.EventID
 }
 
-// findTxn is where a client's transaction is found that the tail doesn't have.
-const findTxn = "SELECT event_id FROM client_txns WHERE txn_key = $1"
+// findTxn is where a client's transaction is found that the tail doesn't have: in any batch, as its key doesn't tell when it was. That is
+// asked seldom, since a filter knows nearly all that are new.
+const findTxn = "SELECT event_id FROM client_txns WHERE batch IN (SELECT batch FROM client_txn_batches) AND txn_key = $1"
+
+// txnBatch is in which batch a client's transaction is, by the position of its event, or that at which it was written. Keys are random,
+// so that in a table of all an entry would change a page of its own, which is written to the log and copied to its place.
+func txnBatch(at Position) int64 { return int64(at) >> txnBatchBits }
 
 // ClientTxn tells which event a client's transaction made; false when the transaction is not known.
 //
@@ -68,7 +74,7 @@ func (w *roomWrite) txnsStillUnused(t *writeTx) error {
 		if !used {
 			_, used = w.store.tail.txn(key)
 		}
-		if !used && w.store.tail.upto() != w.indexed && w.store.usedTxns.mayHave(key.hashes()) { // it may have been in the tail and have left it
+		if !used && w.store.usedTxns.mayHave(key.hashes()) { // it may have been in the tail and have left it
 			var e id.EventID
 			var err error
 			if used, err = t.found(findTxn, []any{key[:]}, &e); err != nil {
@@ -83,13 +89,40 @@ func (w *roomWrite) txnsStillUnused(t *writeTx) error {
 	return nil
 }
 
+// cleanTxns deletes the batches of client transactions that are all of before a time.
+func (s *Store) cleanTxns(ctx context.Context, before time.Time) error {
+	for more := true; more; {
+		err := s.commit.write(ctx, func(t *writeTx) (err error) {
+			var batch int64
+			more, err = t.found("SELECT batch FROM client_txn_batches WHERE newest < $1 ORDER BY batch LIMIT 1", []any{before.UnixMilli()}, &batch)
+			if err != nil || !more {
+				return err
+			}
+			n, err := t.exec(`DELETE FROM client_txns WHERE batch = $1 AND txn_key IN
+				(SELECT txn_key FROM client_txns WHERE batch = $1 ORDER BY txn_key LIMIT $2)`, batch, cleaningRows)
+			if err == nil && n == 0 {
+				_, err = t.exec("DELETE FROM client_txn_batches WHERE batch = $1", batch)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeTxns writes the client transactions that are in no row of an event of the tail.
 func (w *roomWrite) writeTxns(t *writeTx) error {
 	for i, c := range w.opts.ClientTxns {
 		if w.inRow[i] {
 			continue
 		}
-		if err := t.insert(insertClientTxn, w.txnKeys[i][:], string(c.EventID), w.now.UnixMilli()); err != nil {
+		batch := txnBatch(t.position)
+		if err := t.insert(insertTxnBatch, batch, w.now.UnixMilli()); err != nil {
+			return err
+		}
+		if err := t.insert(insertClientTxn, batch, w.txnKeys[i][:], string(c.EventID)); err != nil {
 			return err
 		}
 		t.then(func() { w.store.usedTxns.add(w.txnKeys[i].hashes()) })

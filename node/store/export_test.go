@@ -29,6 +29,14 @@ func FillLate(s *Store, read RoomInfo, meanwhile func()) {
 // ReadUsedTxns reads the filter of client transactions from the table, which a start does when it comes to it.
 func (s *Store) ReadUsedTxns(ctx context.Context) error { return s.usedTxns.read(ctx) }
 
+// PassBatch has the client transactions that follow be of another batch.
+func (s *Store) PassBatch(ctx context.Context) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		t.position += 1 << txnBatchBits
+		return nil
+	})
+}
+
 // MayBeUsed tells what the filter says.
 func (s *Store) MayBeUsed(c ClientTxn) bool { return s.usedTxns.mayHave(c.key().hashes()) }
 

@@ -76,13 +76,15 @@ func grow(b *testing.B, dialect store.Dialect, events int) {
 	defer write.Close() //nolint:errcheck // a benchmark
 	defer read.Close()  //nolint:errcheck // a benchmark
 	const some = 10_000
+	const letter = "SUBSTR('-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz', 1 + ABS(RANDOM() % 64), 1)"
 	for from := 0; from < events; from += some {
 		numbers := fmt.Sprintf("WITH RECURSIVE n (n) AS (SELECT %d UNION ALL SELECT n + 1 FROM n WHERE n < %d) ", from+1, from+some)
 		for _, statement := range []string{
-			"INSERT INTO event_ids (event_id, number) SELECT '$' || SUBSTR(HEX(RANDOMBLOB(22)), 1, 43), -n FROM n ORDER BY 1",
+			// The first letters are any of those that IDs have, so that new ones are anywhere among these.
+			"INSERT INTO event_ids (event_id, number) SELECT '$' || " + strings.Repeat(letter+" || ", 3) + "SUBSTR(HEX(RANDOMBLOB(20)), 1, 40), -n FROM n ORDER BY 1",
 			"INSERT INTO timeline (room, position, depth, number) SELECT n % 64, -n, n, -n FROM n ORDER BY 1, 2",
-			fmt.Sprintf("INSERT INTO client_txns (txn_key, event_id, created) SELECT RANDOMBLOB(16), SUBSTR(HEX(RANDOMBLOB(22)), 1, 44), %d + n FROM n ORDER BY 1",
-				time.Now().UnixMilli()),
+			fmt.Sprintf("INSERT INTO client_txns (batch, txn_key, event_id) SELECT %d, RANDOMBLOB(16), SUBSTR(HEX(RANDOMBLOB(22)), 1, 44) FROM n ORDER BY 2", -1-from>>17),
+			fmt.Sprintf("INSERT INTO client_txn_batches (batch, newest) VALUES (%d, %d) ON CONFLICT DO NOTHING", -1-from>>17, time.Now().UnixMilli()),
 		} {
 			if _, err := write.ExecContext(ctx, strings.Replace(statement, "SELECT", numbers+"SELECT", 1)); err != nil {
 				b.Fatal(err)

@@ -78,10 +78,14 @@ var (
 	insertUnsure        = &insertion{into: "unsure_events (room, ordinal, event_id, backfilled, given)", columns: 5, key: 0}
 	insertAlias         = &insertion{into: "aliases (alias, room_id, creator)", columns: 3, key: 0}
 	insertClientTxn     = &insertion{
-		into: "client_txns (txn_key, event_id, created)", columns: 3, key: 0,
+		into: "client_txns (batch, txn_key, event_id)", columns: 3, key: 0,
+	}
+	insertTxnBatch = &insertion{
+		into: "client_txn_batches (batch, newest)", columns: 2, key: 1,
+		conflict: "ON CONFLICT (batch) DO UPDATE SET newest = excluded.newest",
 	}
 	insertSweptTxn = &insertion{
-		into: "client_txns (txn_key, event_id, created)", columns: 3, key: 0,
+		into: "client_txns (batch, txn_key, event_id)", columns: 3, key: 0,
 		conflict: "ON CONFLICT DO NOTHING", // a sweep that came to no end may have been here before
 	}
 	insertReceipt = &insertion{

@@ -13,9 +13,9 @@ import (
 // too small; what it doesn't exclude is looked for in the tables. Whoever writes a key tells it. Safe for concurrent use.
 type keyFilter struct {
 	store   *Store
-	columns []keyColumn             // immutable
-	hash    func(key any) twoHashes // immutable; of a key as it is in the database
-	full    chan struct{}           // capacity 1: it is to be read from the tables (again)
+	columns func(context.Context) ([]keyColumn, error) // immutable
+	hash    func(key any) twoHashes                    // immutable; of a key as it is in the database
+	full    chan struct{}                              // capacity 1: it is to be read from the tables (again)
 
 	mu       sync.RWMutex
 	keys     bloom // guarded by mu: of the tables; nil: not read yet, or too many
@@ -27,7 +27,9 @@ type keyFilter struct {
 // keyColumn is where keys stand.
 type keyColumn struct {
 	table, column string
-	before        any // less than all keys, of their type
+	before        any    // less than all keys, of their type
+	where         string // a condition before that of the key, and " AND"; "" if there is none
+	args          []any  // what $3 and so on are in it
 }
 
 // newUsedTxns is of the client transactions that the table has.
@@ -37,10 +39,16 @@ func newUsedTxns(s *Store) *keyFilter {
 			hashes = txnKey(k).hashes()
 		}
 		return hashes
-	}, keyColumn{"client_txns", "txn_key", []byte{}})
+	}, func(ctx context.Context) (batches []keyColumn, err error) {
+		numbers, err := readAll[int64](ctx, s, "SELECT batch FROM client_txn_batches ORDER BY batch")
+		for _, batch := range numbers {
+			batches = append(batches, keyColumn{"client_txns", "txn_key", []byte{}, "batch = $3 AND", []any{batch}})
+		}
+		return batches, err
+	})
 }
 
-func newKeyFilter(s *Store, hash func(key any) twoHashes, columns ...keyColumn) *keyFilter {
+func newKeyFilter(s *Store, hash func(key any) twoHashes, columns func(context.Context) ([]keyColumn, error)) *keyFilter {
 	f := &keyFilter{store: s, columns: columns, hash: hash, full: make(chan struct{}, 1)}
 	f.full <- struct{}{}
 	return f
@@ -69,11 +77,15 @@ func (f *keyFilter) add(key twoHashes) {
 
 // read makes the filter from the tables. One with too many keys goes without.
 func (f *keyFilter) read(ctx context.Context) error {
+	columns, err := f.columns(ctx)
+	if err != nil {
+		return err
+	}
 	rows := 0 // not counted further than they may be
-	for _, c := range f.columns {
+	for _, c := range columns {
 		var some int
-		query := fmt.Sprintf("SELECT COUNT(*) FROM (SELECT %[1]s FROM %[2]s WHERE %[1]s > $1 LIMIT $2) AS keys", c.column, c.table)
-		if err := f.store.read.row(ctx, query, []any{c.before, filterMost + 1 - rows}, &some); err != nil {
+		query := fmt.Sprintf("SELECT COUNT(*) FROM (SELECT %[1]s FROM %[2]s WHERE %[3]s %[1]s > $1 LIMIT $2) AS keys", c.column, c.table, c.where)
+		if err := f.store.read.row(ctx, query, append([]any{c.before, filterMost + 1 - rows}, c.args...), &some); err != nil {
 			return err
 		}
 		rows += some
@@ -85,8 +97,11 @@ func (f *keyFilter) read(ctx context.Context) error {
 		return nil
 	}
 	next := make(bloom, capacity*bloomBits/64)
-	f.begin(next, rows, capacity) // from here on it also gets what is written
-	for _, c := range f.columns {
+	f.begin(next, rows, capacity)                  // from here on it also gets what is written
+	if columns, err = f.columns(ctx); err != nil { // what is new since is in next already, but not what came while the rows were counted
+		return err
+	}
+	for _, c := range columns {
 		if err := f.readColumn(ctx, next, c); err != nil {
 			return err
 		}
@@ -105,10 +120,10 @@ func capacityFor(keys int) int {
 }
 
 func (f *keyFilter) readColumn(ctx context.Context, into bloom, c keyColumn) error {
-	query := fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[1]s > $1 ORDER BY %[1]s LIMIT $2", c.column, c.table)
+	query := fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[3]s %[1]s > $1 ORDER BY %[1]s LIMIT $2", c.column, c.table, c.where)
 	for last, more := c.before, true; more; {
 		more = false
-		err := f.store.read.each(ctx, query, []any{last, filterChunk}, func(rows *sql.Rows) error {
+		err := f.store.read.each(ctx, query, append([]any{last, filterChunk}, c.args...), func(rows *sql.Rows) error {
 			if err := rows.Scan(&last); err != nil {
 				return err
 			}

@@ -210,8 +210,6 @@ func (s *Store) Clean(ctx context.Context, now time.Time) error {
 	}{
 		{`DELETE FROM inbound_transactions WHERE received < $1 AND received <= (SELECT MAX(received) FROM
 			(SELECT received FROM inbound_transactions ORDER BY received LIMIT $2) AS oldest)`, now.Add(-keepTransactions)},
-		{`DELETE FROM client_txns WHERE created < $1 AND created <= (SELECT MAX(created) FROM
-			(SELECT created FROM client_txns ORDER BY created LIMIT $2) AS oldest)`, now.Add(-keepClientTxns)},
 		{`DELETE FROM to_device_seen WHERE received < $1 AND received <= (SELECT MAX(received) FROM
 			(SELECT received FROM to_device_seen ORDER BY received LIMIT $2) AS oldest)`, now.Add(-keepClientTxns)},
 	}
@@ -225,6 +223,9 @@ func (s *Store) Clean(ctx context.Context, now time.Time) error {
 				return err
 			}
 		}
+	}
+	if err := s.cleanTxns(ctx, now.Add(-keepClientTxns)); err != nil {
+		return err
 	}
 	if err := s.cleanRemoteDevices(ctx); err != nil {
 		return err

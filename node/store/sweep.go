@@ -63,7 +63,9 @@ func (l *tail) begin(upto Position) *sweep {
 			s.places = append(s.places, sweptPlace{room, e.position})
 		}
 	}
-	s.txns = sortedKeys(l.txns, func(a, b txnKey) int { return slices.Compare(a[:], b[:]) })
+	s.txns = sortedKeys(l.txns, func(a, b txnKey) int {
+		return cmp.Or(cmp.Compare(txnBatch(l.txns[a].number), txnBatch(l.txns[b].number)), slices.Compare(a[:], b[:]))
+	})
 	return s
 }
 
@@ -86,9 +88,16 @@ func (l *tail) move(t *writeTx, done int) error {
 		}
 	}
 	t.then(func() { l.store.unheard.written(ids) }) // long before the tail is cut
-	now := time.Now().UnixMilli()
+	batch := int64(-1)
 	for _, key := range share(s, s.txns, done) {
-		if err := t.insert(insertSweptTxn, key[:], string(l.txns[key].eventID), now); err != nil {
+		txn := l.txns[key]
+		if its := txnBatch(txn.number); its != batch {
+			batch = its
+			if err := t.insert(insertTxnBatch, batch, time.Now().UnixMilli()); err != nil {
+				return err
+			}
+		}
+		if err := t.insert(insertSweptTxn, batch, key[:], string(txn.eventID)); err != nil {
 			return err
 		}
 	}

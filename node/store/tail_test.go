@@ -90,6 +90,7 @@ var _ = onEach("The tail", func(db *fixture) {
 		restart := func() {
 			db.restart()
 			Expect(db.ShortenTail(ctx, 4, 1)).To(Succeed())
+			Expect(db.PassBatch(ctx)).To(Succeed())
 		}
 		made := map[string]id.EventID{}
 		for _, step := range []func(){
@@ -113,6 +114,19 @@ var _ = onEach("The tail", func(db *fixture) {
 		Expect(db.ReadUsedTxns(ctx)).To(Succeed())
 		Expect(db.MayBeUsed(store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: "0"})).To(BeTrue())
 		Expect(db.MayBeUsed(store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: "new"})).To(BeFalse())
+		Expect(db.Clean(ctx, time.Now().Add(13*24*time.Hour))).To(Succeed())
+		_, found, err := db.ClientTxn(ctx, alice, "D", "send", "0")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(found).To(BeTrue())
+		Expect(db.Clean(ctx, time.Now().Add(15*24*time.Hour))).To(Succeed())
+		for txnID := range made {
+			_, found, err = db.ClientTxn(ctx, alice, "D", "send", txnID)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(found).To(BeFalse())
+		}
+		var left int
+		Expect(beside(ctx, db.dialect).QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM client_txns) + (SELECT COUNT(*) FROM client_txn_batches)").Scan(&left)).To(Succeed())
+		Expect(left).To(BeZero())
 	})
 
 	It("is read without all the other events", func(ctx SpecContext) {

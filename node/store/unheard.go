@@ -27,7 +27,12 @@ func newUnheard(s *Store) *unheard {
 	u.named = newKeyFilter(s, func(key any) twoHashes {
 		e, _ := key.(string)
 		return u.hashes(id.EventID(e))
-	}, keyColumn{"event_ids", "event_id", ""}, keyColumn{"gaps", "missing", ""}, keyColumn{"redactions", "target", ""})
+	}, func(context.Context) ([]keyColumn, error) {
+		return []keyColumn{
+			{table: "event_ids", column: "event_id", before: ""}, {table: "gaps", column: "missing", before: ""},
+			{table: "redactions", column: "target", before: ""},
+		}, nil
+	})
 	return u
 }
 
