@@ -14,6 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"hanse/federation/id"
+	"hanse/federation/room"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
 	"hanse/node/store/sqlite"
@@ -130,6 +131,27 @@ var _ = onEach("The committer", func(db *fixture) {
 		_, found, err = db.ClientTxn(ctx, alice, "D", "send", "1")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeFalse())
+	})
+
+	It("takes a client's transaction once, of two rooms' commits in one transaction too", func(ctx SpecContext) {
+		commits := map[id.EventID]room.Commit{}
+		for range 2 {
+			a := must(create(db.Store, roomversion.V10))
+			c := commitOf(a, a.foreign(message(alice, "once")))
+			commits[c.Events[0].Event.ID()] = c
+		}
+		release := db.HoldWriter()
+		errs := make(chan error, len(commits))
+		for e, c := range commits {
+			txn := store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: "once", EventID: e}
+			go func() {
+				_, err := db.Commit(ctx, c, store.CommitOptions{ClientTxns: []store.ClientTxn{txn}})
+				errs <- err
+			}()
+		}
+		Eventually(ctx, db.Queued).Should(Equal(len(commits)))
+		release()
+		Expect([]error{<-errs, <-errs}).To(ConsistOf(BeNil(), MatchError(store.ErrClientTxnUsed)))
 	})
 
 	It("creates a room's alias and listing with it, or nothing", func(ctx SpecContext) {
