@@ -280,6 +280,14 @@ var _ = onEach("What other servers said", func(db *fixture) {
 		}
 		Expect(db.SaveKeys(ctx, []keys.ServerKeys{second})).To(Succeed())
 		Expect(must(db.Keys(ctx, []id.ServerName{elsewhere, there}))).To(ConsistOf(other, second), "only of the same server")
+		release, saved := db.HoldWriter(), make(chan error, 2)
+		for i, all := range [][]keys.ServerKeys{{third, first}, {third}} {
+			go func() { saved <- db.SaveKeys(ctx, all) }()
+			Eventually(ctx, db.Queued).Should(Equal(i + 1))
+		}
+		release()
+		Expect([]error{<-saved, <-saved}).To(HaveEach(BeNil()))
+		Expect(must(db.Keys(ctx, []id.ServerName{there}))).To(ConsistOf(third), "of two in one transaction the later counts")
 		Expect(db.SaveKeys(ctx, []keys.ServerKeys{{ServerName: there, Raw: []byte("{}")}})).To(Succeed())
 		Expect(must(db.Keys(ctx, []id.ServerName{elsewhere, there}))).To(ConsistOf(other), "what can't be read doesn't keep the others from being read")
 		_, _, used, err := db.OwnKeyUsed(ctx)
