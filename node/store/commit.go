@@ -449,11 +449,11 @@ func (w *roomWrite) remember() {
 	var last roomstate.Hash
 	for _, e := range w.commit.Events {
 		if h := e.After.Hash(); !e.Outlier && h != last {
-			w.store.state.maps.put(h, e.After)
+			w.store.state.maps.put(h, recentState{state: e.After})
 			last = h
 		}
 	}
-	w.store.state.maps.put(w.commit.Current.Hash(), w.commit.Current)
+	w.store.state.maps.put(w.commit.Current.Hash(), recentState{state: w.commit.Current})
 	if len(w.gaps) > 0 {
 		w.store.gapless.drop(w.commit.RoomID)
 	}

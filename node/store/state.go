@@ -16,20 +16,33 @@ import (
 
 // stateCache keeps states and their nodes, so that equal parts of states are read once and shared in memory.
 type stateCache struct {
-	maps  *generations[roomstate.Hash, roomstate.Map]
+	maps  *generations[roomstate.Hash, recentState]
 	nodes *lockedNodes
 	known *generations[roomstate.Hash, struct{}] // nodes that are stored
 }
 
-// recentStates is how many whole states are found by their hash alone. They share nodes with one another.
-const recentStates = 1024
+// recentStates is how many whole states are found by their hash alone, at most; those that were made here share nearly all nodes with one
+// another. recentNodes bounds the nodes that were read for them, some 200 MB where rooms are so large: one of a room's past states that
+// is read shares few.
+const (
+	recentStates = 1024
+	recentNodes  = 1 << 17
+)
+
+// recentState is a state, and how many nodes were read for it.
+type recentState struct {
+	state roomstate.Map
+	read  int
+}
+
+func (r recentState) nodes() int { return max(r.read, recentNodes/recentStates) }
 
 // nodeBytes is about what a node of the store takes in memory: six entries and their texts.
 const nodeBytes = 1500
 
 func newStateCache(bytes int) *stateCache {
 	return &stateCache{
-		maps:  newGenerations[roomstate.Hash, roomstate.Map](recentStates, nil),
+		maps:  newGenerations[roomstate.Hash](recentNodes, recentState.nodes),
 		nodes: &lockedNodes{nodes: roomstate.NewGenerations(bytes / nodeBytes)},
 		known: newGenerations[roomstate.Hash, struct{}](knownNodes, nil),
 	}
@@ -92,16 +105,18 @@ func (s *Store) storedState(ctx context.Context, stored []byte) (roomstate.Map, 
 
 // stateOf reads the state with a hash.
 func (s *Store) stateOf(ctx context.Context, root roomstate.Hash) (roomstate.Map, error) {
-	if m, ok := s.state.maps.get(root); ok {
-		return m, nil
+	if recent, ok := s.state.maps.get(root); ok {
+		return recent.state, nil
 	}
+	read := 0
 	m, err := roomstate.ReadBatches(root, func(hashes []roomstate.Hash) (map[roomstate.Hash][]byte, error) {
+		read += len(hashes)
 		return s.readNodes(ctx, hashes)
 	}, s.state.nodes)
 	if err != nil {
 		return roomstate.Map{}, fmt.Errorf("store: reading state %v: %w", root, err)
 	}
-	s.state.maps.put(root, m)
+	s.state.maps.put(root, recentState{m, read})
 	return m, nil
 }
 
