@@ -60,8 +60,8 @@ func (a *api) stream(w http.ResponseWriter, name string, answer streamed, old bo
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	a.observe(name, http.StatusOK)
-	defer within(w, streamTime)()
-	to := bufio.NewWriterSize(w, 64<<10)
+	paced := &pacedWriter{ResponseWriter: w, control: http.NewResponseController(w), until: time.Now().Add(answerPatience)}
+	to := bufio.NewWriterSize(paced, 64<<10)
 	if old {
 		_, _ = to.WriteString("[200,") // the writer keeps the error
 	}
@@ -76,6 +76,23 @@ func (a *api) stream(w http.ResponseWriter, name string, answer streamed, old bo
 		a.log.Debug("an answer broke off", "endpoint", name, "reason", err)
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// pacedWriter cuts a peer off that doesn't read, or too slowly, an answer of which the size isn't known.
+type pacedWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	until   time.Time // when what was written so far must be read
+}
+
+func (p *pacedWriter) Write(data []byte) (int, error) {
+	p.until = p.until.Add(time.Duration(len(data)) * time.Second / streamPace)
+	deadline := time.Now().Add(answerPatience)
+	if p.until.Before(deadline) {
+		deadline = p.until
+	}
+	_ = p.control.SetWriteDeadline(deadline) // as in within
+	return p.ResponseWriter.Write(data)
 }
 
 // answerError writes the standard error.
@@ -103,17 +120,16 @@ func (a *api) write(w http.ResponseWriter, name string, status int, body []byte)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if len(body) > largeAnswer {
-		defer within(w, answerTime(int64(len(body))))()
+		within(w, answerTime(int64(len(body))))
 	}
 	_, _ = w.Write(body) // the peer is gone: nothing to do
 	a.observe(name, status)
 }
 
-// within cuts a peer off that doesn't read its answer in time, until over is called.
-func within(w http.ResponseWriter, limit time.Duration) (over func()) {
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(limit))         // not every ResponseWriter can, in tests
-	return func() { _ = control.SetWriteDeadline(time.Time{}) } // as above
+// within cuts a peer off that doesn't read its answer in time. It ends with the answer: the connection's next one has no limit, and over HTTP/2
+// the others at the same time haven't.
+func within(w http.ResponseWriter, limit time.Duration) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit)) // not every ResponseWriter can, in tests
 }
 
 func (a *api) observe(name string, status int) {

@@ -94,7 +94,7 @@ func (q *request) media() (federation.MediaRequest, error) {
 // sendMedia writes media as it is read: nothing of it is held. A peer that reads it too slowly is cut off.
 func (a *api) sendMedia(w http.ResponseWriter, r *http.Request, name string, content MediaContent) {
 	defer func() { _ = content.Body.Close() }() // it was only read
-	defer within(w, answerTime(content.Size))()
+	within(w, answerTime(content.Size))
 	boundary := rand.Text() + rand.Text()
 	header := w.Header()
 	header.Set("Content-Type", federation.MediaContentType(boundary))
