@@ -140,20 +140,24 @@ func suspended(message string) *federation.Error {
 	return &federation.Error{Status: http.StatusForbidden, Code: federation.CodeUserSuspended, Message: message}
 }
 
-// maySend is nil unless the sender is suspended, and for what a suspended user may send: that they leave, and redactions of what
-// they said. Who leaves by it must be one who may.
+// maySend is nil unless the sender is suspended or a guest, and for what such may send. A suspended user may say that they leave, and
+// redact what they said; who leaves by it must be one who may. A guest may not invite, kick, ban or knock by state, as the endpoints for
+// these are not among those for guests.
 //
 // spec:client-server-api#account-suspension
+// spec:client-server-api#guest-access
 func (a *API) maySend(ctx context.Context, req rooms.SendRequest) error {
-	leaves := false
+	now, own := a.config.Users.Restrictions(req.Sender), ""
 	if req.Type == "m.room.member" && req.StateKey != nil && *req.StateKey == string(req.Sender) {
 		value, _ := canonicaljson.Get(req.Content, "membership")
-		leaves = string(value) == `"leave"`
+		own, _ = canonicaljson.String(value)
 	}
 	switch {
-	case leaves:
+	case own == "leave":
 		return a.mayLeave(ctx, req.Sender, req.Room)
-	case !a.config.Users.Restrictions(req.Sender).Suspended:
+	case now.Guest && req.StateKey != nil && (req.Type == "m.room.member" && own != "join" || req.Type == "m.room.third_party_invite"):
+		return guestsMayNot()
+	case !now.Suspended:
 		return nil
 	case req.Type == "m.room.redaction" && req.StateKey == nil:
 		target, err := a.config.Rooms.Event(ctx, req.Sender, req.Room, req.Redacts)

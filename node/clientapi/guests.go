@@ -11,7 +11,7 @@ import (
 )
 
 // guestsMay are what guests may ask with their access token. Beside the specification's list: the older forms of what is in it, to join
-// by an alias, to store filters, and to log out.
+// by an alias, and to log out.
 //
 // spec:client-server-api#guest-access
 var guestsMay = map[string]struct{}{
@@ -19,7 +19,6 @@ var guestsMay = map[string]struct{}{
 	"GET /rooms/{roomId}/state/{eventType}/{stateKey}": {}, "GET /rooms/{roomId}/context/{eventId}": {},
 	"GET /rooms/{roomId}/event/{eventId}": {}, "GET /rooms/{roomId}/messages": {}, "GET /rooms/{roomId}/members": {},
 	"GET /rooms/{roomId}/initialSync": {}, "GET /sync": {}, "GET /events": {},
-	"POST /user/{userId}/filter": {}, "GET /user/{userId}/filter/{filterId}": {},
 	"GET /media/download/{serverName}/{mediaId}": {}, "GET /media/download/{serverName}/{mediaId}/{fileName}": {},
 	"GET /media/thumbnail/{serverName}/{mediaId}": {},
 	"POST /join/{roomIdOrAlias}":                  {}, "POST /rooms/{roomId}/join": {}, "POST /rooms/{roomId}/leave": {},

@@ -2,10 +2,13 @@ package clientapi
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"hanse/node/media"
 )
 
 // guest registers a guest.
@@ -59,12 +62,55 @@ var _ = Describe("guests", func() {
 		fine(guest.get("/rooms/" + esc(room) + "/messages?dir=b"))
 		fine(guest.get("/rooms/" + esc(room) + "/initialSync"))
 		fine(guest.get("/events?timeout=0&room_id=" + esc(room)))
-		// The specification's list is that of the API.
+	})
+
+	It("have this server ask others no more often than who is not logged in", func() {
+		w := newWorld(func(c *Config) {
+			withGuests(c)
+			c.RateLimits = RateLimits{Joins: Limit{PerSecond: 0.01, Burst: 2}}
+		})
+		first, second := w.guest(), w.guest()
+		for _, guest := range []*person{first, second} {
+			refused(guest.get("/directory/room/"+esc("#a:elsewhere.test")), 502, "M_UNKNOWN")
+		}
+		refused(first.get("/profile/@a:elsewhere.test"), 429, "M_LIMIT_EXCEEDED")
+	})
+
+	It("may do nothing else by any path", func() {
+		w := newMediaWorld(nil, func(_ *media.Config, c *Config) { withGuests(c) })
+		guest := w.guest()
+		listed, parameter := 0, regexp.MustCompile(`{[^}]*}`)
 		for _, route := range w.api.routes() {
-			if _, listed := guestsMay[route.method+" "+route.path]; listed {
+			if _, may := guestsMay[route.method+" "+route.path]; may {
 				Expect(route.auth).To(Equal(withUser), route.path)
+				listed++
+			} else if route.auth == withUser {
+				for _, prefix := range route.in {
+					path := prefix + parameter.ReplaceAllStringFunc(route.path, func(name string) string { return strings.Trim(name[:2], "{$") })
+					refused(guest.do(route.method, path, "{}"), 403, "M_GUEST_ACCESS_FORBIDDEN")
+				}
 			}
 		}
+		Expect(listed).To(Equal(len(guestsMay)), "each is a route")
+	})
+
+	It("change nobody's membership but their own, and don't knock, by state either", func() {
+		w := newWorld(withGuests)
+		alice, bob, guest := w.register("alice"), w.register("bob"), w.guest()
+		room := alice.room(obj{"preset": "public_chat", "power_level_content_override": obj{"users_default": 60, "events_default": 0}})
+		guests(alice, room, "can_join")
+		fine(guest.post("/join/"+esc(room), obj{}))
+		state := "/rooms/" + esc(room) + "/state/"
+		for _, membership := range []string{"invite", "ban", "leave"} {
+			refused(guest.put(state+"m.room.member/"+esc(bob.id), obj{"membership": membership}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+		}
+		refused(guest.put(state+"m.room.third_party_invite/a", obj{"display_name": "b", "key_validity_url": "https://a.test", "public_key": "a"}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+		fine(guest.put(state+"m.room.topic/", obj{"topic": "guests speak"}))
+		fine(guest.put(state+"m.room.member/"+esc(guest.id), obj{"membership": "leave"}))
+		knocking := alice.room(obj{"preset": "public_chat", "initial_state": []obj{
+			{"type": "m.room.guest_access", "state_key": "", "content": obj{"guest_access": "can_join"}},
+			{"type": "m.room.join_rules", "state_key": "", "content": obj{"join_rule": "knock"}}}})
+		refused(guest.put("/rooms/"+esc(knocking)+"/state/m.room.member/"+esc(guest.id), obj{"membership": "knock"}), 403, "M_GUEST_ACCESS_FORBIDDEN")
 	})
 
 	It("are in rooms that let them in, as long as they do", func() {
@@ -84,6 +130,21 @@ var _ = Describe("guests", func() {
 		Expect(membershipOf(alice, room, alice.id)).To(Equal("join"))
 		refused(guest.post("/join/"+esc(room), obj{}), 403, "M_GUEST_ACCESS_FORBIDDEN")
 		refused(guest.put(path+"/state/m.room.member/"+esc(guest.id), obj{"membership": "join"}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+	})
+
+	It("don't become users where registration is closed, but by a token", func() {
+		body := func(guest *person, auth obj) obj {
+			return obj{"username": guest.id, "password": "SIR_Arthur_David", "guest_access_token": guest.token, "auth": auth}
+		}
+		w := newWorld(func(c *Config) { c.Registration = Registration{Guests: true} })
+		refused(w.nobody().post("/register", body(w.guest(), obj{"type": "m.login.dummy"})), 403, "M_FORBIDDEN")
+		w = newWorld(func(c *Config) { c.Registration = Registration{Guests: true, Tokens: []string{"good"}} })
+		guest := w.guest()
+		for _, auth := range []obj{{"type": "m.login.dummy"}, {"type": "m.login.registration_token", "token": "bad"}} {
+			Expect(w.nobody().post("/register", body(guest, auth)).status).To(Equal(http.StatusUnauthorized))
+		}
+		Expect(fine(guest.get("/account/whoami")).body).To(HaveKeyWithValue("is_guest", true))
+		fine(w.nobody().post("/register", body(guest, obj{"type": "m.login.registration_token", "token": "good"})))
 	})
 
 	It("become users with a password, if it is they who ask", func() {

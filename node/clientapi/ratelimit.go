@@ -105,9 +105,9 @@ func (l *limiter) take(class limitClass, user id.UserID, addr netip.Addr) error 
 	return l.takeFor(class, "ip "+limitedPrefix(addr))
 }
 
-// limitStranger lets somebody who is not logged in make us ask another server, but not often.
+// limitStranger lets somebody who is not logged in, or only a guest, make us ask another server, but not often.
 func (a *API) limitStranger(r *request) error {
-	if r.user != "" {
+	if r.user != "" && !a.config.Users.Restrictions(r.user).Guest {
 		return nil
 	}
 	return a.limiter.take(joins, "", a.address(r.Request))

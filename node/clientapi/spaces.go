@@ -54,10 +54,8 @@ func (a *API) hierarchy(r *request) (any, error) {
 func (a *API) roomSummary(r *request) (any, error) {
 	text := r.PathValue("roomIdOrAlias")
 	via := servers(r.URL.Query()["via"]...)
-	if r.user == "" {
-		if err := a.limitStranger(r); err != nil {
-			return nil, err
-		}
+	if err := a.limitStranger(r); err != nil {
+		return nil, err
 	}
 	room, err := id.ParseRoomID(text)
 	if strings.HasPrefix(text, "#") {
