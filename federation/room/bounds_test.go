@@ -150,45 +150,64 @@ func TestStrayAnswers(t *testing.T) {
 	}
 }
 
-// A server may fork the room as often as it likes, and each branch costs every resolution of the state. What goes beyond the bound is of the
-// server with the most branches: what others have set stays.
-func TestForwardExtremitiesAreBounded(t *testing.T) {
+// A server may fork the room as often as it likes, and each branch costs every resolution of the state. What goes beyond the bound isn't
+// merged, and takes nothing with it that others have set, even where it stands on that.
+func TestForwardExtremitiesOfAServerAreBounded(t *testing.T) {
+	const bound = 2000
 	m, store := founded(t, roomversion.V10)
 	w := others(t, store, roomversion.V10)
 	joined(t, m, store, w, "@bob:b", "@carol:c")
 	d, _ := w.draft("@alice:a", "power", `{"users":{"@alice:a":100,"@bob:b":50,"@carol:c":50}}`)
 	d.PrevEvents = m.Forward()
 	step(t, m, store, room.Receive{Origin: "a", Events: []*event.Event{w.make(d)}})
-	on := m.Forward()
-	fork := func(sender id.UserID, key string, depth int64) *event.Event {
-		e := w.make(event.Draft{Sender: sender, Type: "org.example.x", StateKey: &key, Content: []byte(`{}`), PrevEvents: on, Depth: depth})
-		v := step(t, m, store, room.Receive{Origin: sender.Server(), Events: []*event.Event{e}}).Verdicts[0]
-		if v.Status != room.Accepted {
-			t.Fatalf("%+v", v)
+	base := m.Forward()[0]
+	receive := func(events ...*event.Event) {
+		for _, v := range step(t, m, store, room.Receive{Origin: events[0].Sender().Server(), Events: events}).Verdicts {
+			if v.Status != room.Accepted {
+				t.Fatalf("%+v", v)
+			}
 		}
+	}
+	depth := int64(100) // a server may say what it likes
+	set := func(sender id.UserID, key string, on ...id.EventID) *event.Event {
+		depth++
+		e := w.make(event.Draft{Sender: sender, Type: "org.example.x", StateKey: &key, Content: []byte(`{}`), PrevEvents: on, Depth: depth})
+		receive(e)
 		return e
 	}
-	first, lowest := fork("@carol:c", "first", 0), fork("@carol:c", "second", 1)
-	var bobs []*event.Event
-	for i := range 230 {
-		bobs = append(bobs, fork("@bob:b", fmt.Sprint(i), 100+int64(i)))
-	}
-	if n := len(m.Forward()); n != 200 {
-		t.Errorf("%d forward extremities", n)
-	}
-	for _, e := range []*event.Event{first, lowest, bobs[len(bobs)-1]} {
-		if !slices.Contains(m.Forward(), e.ID()) {
-			t.Errorf("%s of depth %d is no forward extremity", e.Sender(), e.Depth())
+	isSet := func(key string, want bool) {
+		t.Helper()
+		if _, ok := m.Current().Get("org.example.x", key); ok != want {
+			t.Errorf("%s is set: %v", key, ok)
 		}
 	}
-	if _, ok := m.Current().Get("org.example.x", "first"); !ok {
-		t.Error("what another server has set is gone")
+	first := set("@carol:c", "carol", base)
+	var bobs []*event.Event
+	for i := range bound {
+		d := message("@bob:b", fmt.Sprint(i))
+		d.PrevEvents, d.Depth = []id.EventID{base}, 200
+		bobs = append(bobs, w.make(d))
 	}
-	// Who goes on from a branch that was let go of has it in the room again.
-	late := message("@bob:b", "merge")
-	late.PrevEvents = []id.EventID{bobs[0].ID(), bobs[len(bobs)-1].ID()}
-	step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{w.make(late)}})
-	if _, ok := m.Current().Get("org.example.x", "0"); !ok {
-		t.Error("a merge doesn't bring a branch back")
+	receive(bobs...)
+	if n := len(m.Forward()); n != bound+1 {
+		t.Fatalf("%d forward extremities", n)
+	}
+	over := set("@bob:b", "over", first.ID())
+	beyond := set("@bob:b", "beyond", base)
+	if n := len(m.Forward()); n != bound+1 {
+		t.Errorf("%d forward extremities", n)
+	}
+	isSet("carol", true)
+	isSet("over", true) // it took the place of another one
+	isSet("beyond", false)
+	set("@carol:c", "other", base)
+	isSet("other", true)
+	// Who brings branches together may have what was left out among them.
+	set("@carol:c", "merged", beyond.ID(), over.ID())
+	for _, key := range []string{"carol", "over", "beyond", "other", "merged"} {
+		isSet(key, true)
+	}
+	if n := len(m.Forward()); n != bound+2 {
+		t.Errorf("%d forward extremities", n)
 	}
 }

@@ -1,7 +1,6 @@
 package room
 
 import (
-	"cmp"
 	"slices"
 
 	"hanse/federation/event"
@@ -70,8 +69,8 @@ func (s *step) extend(e *event.Event, status Status, history bool) error {
 	if !above {
 		next = next.with(e.ID())
 	}
-	for len(next.list) > maxForward {
-		if next, err = s.fewer(next); err != nil {
+	if len(next.list) > len(s.forward.list) {
+		if crowded, err := s.crowded(e.Sender().Server(), next.list); crowded || err != nil {
 			return err
 		}
 	}
@@ -89,30 +88,27 @@ func (s *step) extend(e *event.Event, status Status, history bool) error {
 	return nil
 }
 
-// fewer lets go of one extremity: the one of the least depth of the server whose users made the most of them. So a server that forks the room
-// without end can't have what others have set forgotten. An event that goes on from it brings it back.
-func (s *step) fewer(f forward) (forward, error) {
-	if err := s.load(f.list); err != nil {
-		return f, err
+// crowded tells whether more than maxForward of the extremities are of users of one server. An event of theirs that would be one more becomes
+// none then, and those below it stay: letting go of another one would lose with it what others had set and it stood on, a ban among it. What
+// goes on from the event has it in the room.
+func (s *step) crowded(server id.ServerName, extremities []id.EventID) (bool, error) {
+	if len(extremities) <= maxForward {
+		return false, nil
 	}
-	of := make(map[id.ServerName]int)
-	events := make([]*event.Event, 0, len(f.list))
-	for _, e := range f.list {
+	if err := s.load(extremities); err != nil {
+		return false, err
+	}
+	theirs := 0
+	for _, e := range extremities {
 		stored, ok, err := s.stored(e)
 		if err != nil {
-			return f, err
+			return false, err
 		}
-		if !ok {
-			return f.without(map[id.EventID]bool{e: true}), nil
+		if ok && stored.Event.Sender().Server() == server {
+			theirs++
 		}
-		events = append(events, stored.Event)
-		of[stored.Event.Sender().Server()]++
 	}
-	gone := slices.MinFunc(events, func(a, b *event.Event) int {
-		x, y := a.Sender().Server(), b.Sender().Server()
-		return cmp.Or(cmp.Compare(of[y], of[x]), cmp.Compare(x, y), cmp.Compare(a.Depth(), b.Depth()), cmp.Compare(a.ID(), b.ID()))
-	})
-	return f.without(map[id.EventID]bool{gone.ID(): true}), nil
+	return theirs > maxForward, nil
 }
 
 // isBelow tells whether e, which gets its place, is known to be an ancestor of an accepted event: one names it, or it is in the state that

@@ -8,9 +8,10 @@ const (
 	// servers use 10, and servers that see more than that begin to merge. Those left over are merged by the next events.
 	MaxPrevEvents = 10
 
-	// maxForward bounds the forward extremities. Each costs every resolution of the state, and events of ours merge what is more than ten,
-	// unless nobody of ours may speak. The rooms that forked most, of hundreds of servers after an outage, had some dozens.
-	maxForward = 200
+	// maxForward bounds the forward extremities that are of users of one server. Each costs every resolution of the state, and events of ours
+	// merge what is more than ten, unless nobody of ours may speak. The most that a server is known to have made without meaning harm, a
+	// bridge that spoke too fast, were 1,600 (github.com/matrix-org/synapse/issues/7086).
+	maxForward = 2000
 
 	// maxWaiting bounds the events of a room that wait, so that a peer can't fill our memory with events that hang in the air.
 	// Each is at most 64 KiB; 1,000 usual events are about 1 MB.

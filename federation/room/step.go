@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"hanse/federation/authrules"
@@ -276,10 +277,9 @@ func (s *step) resolve(states []roomstate.Map) (roomstate.Map, error) {
 		return states[0], nil
 	}
 	slices.Sort(hashes)
-	key := ""
+	key := strings.Join(hashes, "")
 	distinct := make([]roomstate.Map, 0, len(hashes))
 	for _, h := range hashes {
-		key += h
 		distinct = append(distinct, byHash[h])
 	}
 	if state, ok := s.m.cache.resolved.get(key); ok {
