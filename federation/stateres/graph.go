@@ -1,17 +1,12 @@
 package stateres
 
-import (
-	"fmt"
-
-	"hanse/federation/dag"
-)
-
 // The graph that auth_events make is walked where the conflict asks for it: of each event that was walked, all of the auth chain that is
-// known was walked too.
+// known was walked too, up to the bound of a resolution.
 
-// grow walks the events and their auth chains. It asks the source once for each step away from the events.
+// grow walks the events and their auth chains. It asks the source once for each step away from the events. What is a step further away than
+// the bound is taken for not there: an error would come again with each event of the room, and nothing would be taken from its servers.
 func (p *pool) grow(list []int) error {
-	for next := p.unwalked(nil, list); len(next) > 0; {
+	for next := p.unwalked(nil, list); len(next) > 0 && p.walked <= p.bound; {
 		if err := p.load(next); err != nil {
 			return err
 		}
@@ -21,9 +16,6 @@ func (p *pool) grow(list []int) error {
 				p.walked++
 				after = p.unwalked(after, p.auth(v))
 			}
-		}
-		if p.walked > maxChain {
-			return fmt.Errorf("%w: more than %d events", dag.ErrChainTooLong, maxChain)
 		}
 		next = after
 	}

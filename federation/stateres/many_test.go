@@ -41,3 +41,35 @@ func allocated(t *testing.T, w *world, states []roomstate.Map, src Source) uint6
 	}
 	return after.TotalAlloc - before.TotalAlloc
 }
+
+// A room whose auth chains are longer than the bound is resolved all the same, alike whatever the order of its states.
+func TestWhatIsBeyondTheBoundIsNotThere(t *testing.T) {
+	for _, version := range []roomversion.Version{roomversion.V11, roomversion.V12} {
+		rules, _ := roomversion.Lookup(version)
+		w := newWorld(t, rules)
+		fork := powerFork(w, w.crowd(10))
+		want, err := Resolve(rules, fork, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bound := range len(w.order) {
+			var first roomstate.Map
+			for i, states := range [][]roomstate.Map{fork, {fork[1], fork[0]}} {
+				r := newResolution(rules, states, w)
+				r.pool.bound = bound
+				got, err := r.resolve()
+				if err != nil {
+					t.Fatalf("version %s, bound %d: %v", version, bound, err)
+				}
+				if i == 0 {
+					first = got
+				} else if got.Hash() != first.Hash() {
+					t.Errorf("version %s, bound %d: the order of the states matters", version, bound)
+				}
+			}
+			if bound == len(w.order)-1 && first.Hash() != want.Hash() {
+				t.Errorf("version %s: another result within the bound", version)
+			}
+		}
+	}
+}

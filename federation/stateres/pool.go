@@ -12,6 +12,7 @@ type pool struct {
 	numbers  map[id.EventID]int
 	vertices []vertex
 	walked   int // how many of them are in the graph
+	bound    int // of walked, but for those that are as far away as the last of it
 	rejected func(id.EventID) bool
 }
 
@@ -37,7 +38,7 @@ type vertex struct {
 }
 
 func newPool(src Source) *pool {
-	p := &pool{src: src, numbers: make(map[id.EventID]int, usual), rejected: func(id.EventID) bool { return false }}
+	p := &pool{src: src, bound: maxChain, numbers: make(map[id.EventID]int, usual), rejected: func(id.EventID) bool { return false }}
 	p.vertices = make([]vertex, 0, usual)
 	if r, ok := src.(Rejections); ok {
 		p.rejected = r.Rejected

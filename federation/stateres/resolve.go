@@ -70,7 +70,7 @@ var ErrCitationsUnknown = errors.New("not all citations are known")
 
 // Resolve returns the resolution of a set of states, the states after the prev_events of an event, by the algorithm of
 // the room version. It does not depend on the order of the states. No state resolves to the empty state, equal states
-// to themselves. Errors are those of the source, or dag.ErrChainTooLong.
+// to themselves. Errors are those of the source.
 //
 // spec:server-server-api#room-state-resolution
 func Resolve(rules *roomversion.Rules, states []roomstate.Map, src Source) (roomstate.Map, error) {
