@@ -21,10 +21,16 @@ func GivenBy(ctx context.Context, server id.ServerName) context.Context {
 	return context.WithValue(ctx, giverKey{}, server)
 }
 
+// givenBy is who gave us what is checked, "" if nobody did: a notary's question, say.
+func givenBy(ctx context.Context) id.ServerName {
+	giver, _ := ctx.Value(giverKey{}).(id.ServerName)
+	return giver
+}
+
 // fromGiver asks who gave us the events for the keys of servers that don't answer.
 func (r *Ring) fromGiver(ctx context.Context, open []want, got map[id.ServerName]found, now time.Time) {
-	giver, ok := ctx.Value(giverKey{}).(id.ServerName)
-	if !ok || giver == r.cfg.Self || r.cfg.Fetcher == nil || ctx.Err() != nil {
+	giver := givenBy(ctx)
+	if giver == "" || giver == r.cfg.Self || r.cfg.Fetcher == nil || ctx.Err() != nil {
 		return
 	}
 	var lead []want

@@ -255,7 +255,11 @@ func (r *Ring) fetch(ctx context.Context, w want) (ServerKeys, error) {
 	if r.cfg.Fetcher == nil {
 		return ServerKeys{}, errNoFetcher
 	}
-	release, err := r.slots.take(ctx, w.itAsks())
+	where, who := r.given, givenBy(ctx)
+	if w.itAsks() {
+		where, who = r.asking, w.server
+	}
+	release, err := where.Take(ctx, who)
 	if err != nil {
 		return ServerKeys{}, err
 	}

@@ -164,7 +164,7 @@ func (r *Ring) query(ctx context.Context, asked id.ServerName, q NotaryRequest, 
 	if err != nil {
 		return nil, err
 	}
-	release, err := r.slots.take(ctx, false)
+	release, err := r.given.Take(ctx, givenBy(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/places"
 )
 
 // RingConfig is what a Ring needs.
@@ -25,10 +26,12 @@ type RingConfig struct {
 // asks the notaries and who gave us the events (GivenBy), in this order, and for many servers at once. It is safe for
 // concurrent use.
 type Ring struct {
-	cfg   RingConfig
-	log   *slog.Logger
-	slots *places   // of fetches under way
-	ready *prepared // keys that are used often
+	cfg RingConfig
+	log *slog.Logger
+	// Fetches of keys under way: of servers that send us a request of their own; and of those that events and notaries' questions name, by who
+	// gave us the events. One server could name hundreds that exist to be slow, and nobody's keys could be had for minutes.
+	asking, given *places.Places
+	ready         *prepared // keys that are used often
 
 	mu       sync.Mutex
 	servers  map[id.ServerName]*entry // guarded by mu
@@ -41,7 +44,10 @@ func NewRing(cfg RingConfig) *Ring {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Ring{cfg: cfg, log: log, slots: newPlaces(), ready: newPrepared(), servers: map[id.ServerName]*entry{}}
+	return &Ring{
+		cfg: cfg, log: log, ready: newPrepared(), servers: map[id.ServerName]*entry{},
+		asking: places.New(maxFetches, maxFetches), given: places.New(maxFetches, maxFetchesForOthers),
+	}
 }
 
 // Request asks for one signature check: has Server signed Message?
