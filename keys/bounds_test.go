@@ -86,6 +86,10 @@ func TestSlowServersHoldUpWhoNamesThem(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		a, b := w.peers["a.test"], w.peers["b.test"]
+		all.Go(func() { // it names them too, who come behind the others
+			w.ring.Verify(GivenBy(t.Context(), "evil.test"), []Request{request("a.test", a.keys[0]).at(began), request("b.test", b.keys[0]).at(began)})
+		})
+		synctest.Wait()
 		w.expect(t, "request", request("a.test", a.keys[0]), good)
 		for _, err := range w.ring.Verify(GivenBy(t.Context(), "c.test"), []Request{request("b.test", b.keys[0]).at(time.Now())}) {
 			if err != nil {

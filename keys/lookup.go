@@ -187,8 +187,15 @@ func (r *Ring) fromServers(ctx context.Context, open []want, got map[id.ServerNa
 }
 
 // ask fetches the server's document, or waits for somebody else who does. It returns what we then know of the
-// server; and whether it was us who got a new document.
+// server; and whether it was us who got a new document. Who waits for a place isn't waited for: others may have one sooner.
 func (r *Ring) ask(ctx context.Context, w want) (_ found, fresh bool) {
+	var queued time.Time
+	var release func() // of our place
+	defer func() {
+		if release != nil {
+			release()
+		}
+	}()
 	for waited := false; ; {
 		now := time.Now()
 		r.mu.Lock()
@@ -207,12 +214,24 @@ func (r *Ring) ask(ctx context.Context, w want) (_ found, fresh bool) {
 			defer r.mu.Unlock()
 			return found{docs: e.docs, err: e.err}, false
 		}
+		if release != nil && (!e.answered.Before(queued) || !e.failed.Before(queued)) { // somebody else asked while we waited for the place
+			defer r.mu.Unlock()
+			return found{docs: e.docs, err: e.err}, false
+		}
 		wait, err := e.pause(now, w)
+		if wait == 0 && release == nil {
+			r.mu.Unlock()
+			queued = now
+			if release, err = r.place(ctx, w); err != nil {
+				return found{err: err}, false
+			}
+			continue
+		}
 		if wait == 0 {
 			f := &flight{done: make(chan struct{})}
 			e.fetch = f
 			r.mu.Unlock()
-			return r.fly(ctx, w, e, f)
+			return r.fly(ctx, w.server, e, f)
 		}
 		known := found{docs: e.docs, err: err}
 		r.mu.Unlock()
@@ -229,9 +248,9 @@ func (r *Ring) ask(ctx context.Context, w want) (_ found, fresh bool) {
 }
 
 // fly is the fetch that ask has entered into e.
-func (r *Ring) fly(ctx context.Context, w want, e *entry, f *flight) (known found, fresh bool) {
+func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *flight) (known found, fresh bool) {
 	began := time.Now()
-	doc, err := r.fetch(ctx, w)
+	doc, err := r.fetch(ctx, server)
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -245,28 +264,27 @@ func (r *Ring) fly(ctx context.Context, w want, e *entry, f *flight) (known foun
 		f.abandoned = true
 	default:
 		e.fail(began, now, err)
-		r.log.Debug("signing keys can't be fetched", "server", w.server, "failures", e.failures, "error", err)
+		r.log.Debug("signing keys can't be fetched", "server", server, "failures", e.failures, "error", err)
 	}
 	return found{docs: e.docs, err: err}, false
 }
 
+// place waits for a place to fetch in.
+func (r *Ring) place(ctx context.Context, w want) (release func(), err error) {
+	if w.itAsks() {
+		return r.asking.Take(ctx, w.server)
+	}
+	return r.given.Take(ctx, givenBy(ctx))
+}
+
 // fetch gets and checks the server's document.
-func (r *Ring) fetch(ctx context.Context, w want) (ServerKeys, error) {
+func (r *Ring) fetch(ctx context.Context, server id.ServerName) (ServerKeys, error) {
 	if r.cfg.Fetcher == nil {
 		return ServerKeys{}, errNoFetcher
 	}
-	where, who := r.given, givenBy(ctx)
-	if w.itAsks() {
-		where, who = r.asking, w.server
-	}
-	release, err := where.Take(ctx, who)
-	if err != nil {
-		return ServerKeys{}, err
-	}
-	defer release()
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	raw, err := r.cfg.Fetcher.ServerKeys(ctx, w.server)
+	raw, err := r.cfg.Fetcher.ServerKeys(ctx, server)
 	if err != nil {
 		return ServerKeys{}, err
 	}
@@ -274,7 +292,7 @@ func (r *Ring) fetch(ctx context.Context, w want) (ServerKeys, error) {
 	if err != nil {
 		return ServerKeys{}, err
 	}
-	if doc.ServerName != w.server {
+	if doc.ServerName != server {
 		return ServerKeys{}, fmt.Errorf("it answers with the keys of %s", doc.ServerName)
 	}
 	doc.FetchedTS = time.Now().UnixMilli()
