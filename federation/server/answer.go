@@ -137,3 +137,8 @@ func (a *api) observe(name string, status int) {
 		a.Observe(name, status)
 	}
 }
+
+// answerTime is how long a peer may take to read an answer of so many bytes.
+func answerTime(size int64) time.Duration {
+	return answerPatience + time.Duration(size/answerPace)*time.Second
+}

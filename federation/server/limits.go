@@ -91,11 +91,11 @@ const (
 	maxMediaWait     = time.Minute
 	// lists and listsPerOrigin bound the answers that are lists of up to a hundred events, states and statesPerOrigin those with a state or
 	// an auth chain: those that are made or read by the peer at a time. Synapse lets one server have three requests of any kind. Who finds no
-	// place within lanePatience is told to come again: Synapse waits a minute for an answer's header, and takes a server that refuses it
+	// place within placePatience is told to come again: Synapse waits a minute for an answer's header, and takes a server that refuses it
 	// some times for one that is down.
 	lists, listsPerOrigin   = 64, 8
 	states, statesPerOrigin = 32, 4
-	lanePatience            = 45 * time.Second
+	placePatience           = 45 * time.Second
 	// largeAnswer is from how many bytes on a peer that doesn't read is cut off: less than that is in the kernel's hands at once.
 	// answerPatience and answerPace bound how long reading an answer, or media, may take: a minute, and a second for each 16 KiB. An answer
 	// of which the size isn't known, a state, may stand still for answerPatience, and has a second for each 64 KiB besides: the states of the

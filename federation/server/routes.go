@@ -8,14 +8,15 @@ import (
 	"strings"
 
 	"hanse/federation"
+	"hanse/federation/places"
 )
 
 // endpoint is one method of one path.
 type endpoint struct {
-	open   bool  // no signature is asked for
-	queued bool  // counts among Limits.Transactions
-	lane   *lane // bounds those made and read at a time; nil: nothing does
-	body   int64 // the body's limit; 0: there is none
+	open   bool           // no signature is asked for
+	queued bool           // counts among Limits.Transactions
+	places *places.Places // bounds those made and read at a time; nil: nothing does
+	body   int64          // the body's limit; 0: there is none
 	handle func(r *request) (any, error)
 }
 
@@ -40,8 +41,8 @@ func (a *api) routes() map[string]methods {
 	}
 	if a.Handlers.Joins != nil {
 		routes[v1+"/make_join/{roomID}/{userID}"] = methods{http.MethodGet: {handle: a.makeJoin}}
-		routes[v1+"/send_join/{roomID}/{eventID}"] = methods{http.MethodPut: {body: maxEvent, lane: a.states, handle: a.sendJoinV1}}
-		routes[v2+"/send_join/{roomID}/{eventID}"] = methods{http.MethodPut: {body: maxEvent, lane: a.states, handle: a.sendJoinV2}}
+		routes[v1+"/send_join/{roomID}/{eventID}"] = methods{http.MethodPut: {body: maxEvent, places: a.states, handle: a.sendJoinV1}}
+		routes[v2+"/send_join/{roomID}/{eventID}"] = methods{http.MethodPut: {body: maxEvent, places: a.states, handle: a.sendJoinV2}}
 	}
 	if a.Handlers.Leaves != nil {
 		routes[v1+"/make_leave/{roomID}/{userID}"] = methods{http.MethodGet: {handle: a.makeLeave}}
@@ -62,12 +63,12 @@ func (a *api) routes() map[string]methods {
 	}
 	if a.Handlers.Events != nil {
 		routes[v1+"/event/{eventID}"] = methods{http.MethodGet: {handle: a.event}}
-		routes[v1+"/state/{roomID}"] = methods{http.MethodGet: {lane: a.states, handle: a.state}}
-		routes[v1+"/state_ids/{roomID}"] = methods{http.MethodGet: {lane: a.states, handle: a.stateIDs}}
-		routes[v1+"/event_auth/{roomID}/{eventID}"] = methods{http.MethodGet: {lane: a.states, handle: a.eventAuth}}
-		routes[v1+"/timestamp_to_event/{roomID}"] = methods{http.MethodGet: {lane: a.lists, handle: a.timestampToEvent}}
-		routes[v1+"/backfill/{roomID}"] = methods{http.MethodGet: {lane: a.lists, handle: a.backfill}}
-		routes[v1+"/get_missing_events/{roomID}"] = methods{http.MethodPost: {body: maxQuestion, lane: a.lists, handle: a.missingEvents}}
+		routes[v1+"/state/{roomID}"] = methods{http.MethodGet: {places: a.states, handle: a.state}}
+		routes[v1+"/state_ids/{roomID}"] = methods{http.MethodGet: {places: a.states, handle: a.stateIDs}}
+		routes[v1+"/event_auth/{roomID}/{eventID}"] = methods{http.MethodGet: {places: a.states, handle: a.eventAuth}}
+		routes[v1+"/timestamp_to_event/{roomID}"] = methods{http.MethodGet: {places: a.lists, handle: a.timestampToEvent}}
+		routes[v1+"/backfill/{roomID}"] = methods{http.MethodGet: {places: a.lists, handle: a.backfill}}
+		routes[v1+"/get_missing_events/{roomID}"] = methods{http.MethodPost: {body: maxQuestion, places: a.lists, handle: a.missingEvents}}
 	}
 	if a.Handlers.Directory != nil {
 		routes[v1+"/query/directory"] = methods{http.MethodGet: {handle: a.directory}}
@@ -77,7 +78,7 @@ func (a *api) routes() map[string]methods {
 		}
 	}
 	if a.Handlers.Spaces != nil {
-		routes[v1+"/hierarchy/{roomID}"] = methods{http.MethodGet: {lane: a.lists, handle: a.hierarchy}}
+		routes[v1+"/hierarchy/{roomID}"] = methods{http.MethodGet: {places: a.lists, handle: a.hierarchy}}
 	}
 	if a.Handlers.Profiles != nil {
 		routes[v1+"/query/profile"] = methods{http.MethodGet: {handle: a.profile}}

@@ -8,6 +8,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/federation/places"
 )
 
 // request is one request on its way to its handler.
@@ -93,22 +94,23 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 		defer turn.leave()
 		q.Request = q.WithContext(context.WithValue(q.ctx(), turnKey{}, turn))
 	}
-	if e.lane != nil && !a.enterLane(q, e.lane) {
+	if e.places != nil && !a.takePlace(q, e.places) {
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)
 	}
 	return e.handle(q)
 }
 
-// enterLane waits for a place in a lane, which the request leaves once its answer was read. It isn't in flight meanwhile: those of a server
-// that has more of them than places must not keep others out.
-func (a *api) enterLane(q *request, l *lane) bool {
+// takePlace waits for one of the places of requests that a few bytes make much work of, which the request leaves once its answer was read.
+// Without them a server in a large room could have its state made a thousand times at once, and read none of it. The request isn't in flight
+// while it waits: those of a server that has more of them than places must not keep others out.
+func (a *api) takePlace(q *request, p *places.Places) bool {
 	a.load.InFlight.Add(-1)
 	defer a.load.InFlight.Add(1)
-	if !l.enter(q.ctx(), q.origin) {
-		return false
-	}
-	q.left = func() { l.leave(q.origin) }
-	return true
+	ctx, cancel := context.WithTimeout(q.ctx(), placePatience)
+	defer cancel()
+	var err error
+	q.left, err = p.Take(ctx, q.origin)
+	return err == nil
 }
 
 // handleOpen is handle for endpoints that ask for no signature.

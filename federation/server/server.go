@@ -11,6 +11,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/federation/places"
 	"hanse/keys"
 )
 
@@ -58,8 +59,8 @@ type api struct {
 
 	gate     *gate
 	admitted *admission
-	lists    *lane // of events
-	states   *lane
+	lists    *places.Places // of answers with lists of events
+	states   *places.Places
 	large    chan struct{} // a place for each large body that is put in canonical form
 	load     *Load
 }
@@ -78,7 +79,7 @@ func New(cfg Config) http.Handler {
 		a.load = &Load{}
 	}
 	a.gate, a.admitted = newGate(a.limit, &a.load.Unproven), newAdmission(a.limit)
-	a.lists, a.states = newLane(listsPerOrigin, lists), newLane(statesPerOrigin, states)
+	a.lists, a.states = places.New(listsPerOrigin, lists), places.New(statesPerOrigin, states)
 	for path, endpoints := range a.routes() {
 		a.mux.Handle(path, a.dispatch(path, endpoints))
 	}
