@@ -125,6 +125,7 @@ var _ = Describe("two servers", func() {
 		Expect(invites(one, bob)).To(Equal("M_LIMIT_EXCEEDED"), "more of one server")
 		Expect(invites(three, bob)).To(BeEmpty())
 		Expect(invites(three, bob)).To(Equal("M_LIMIT_EXCEEDED"), "more of all servers")
+		Expect(invites(w.start("four.test"), bob)).To(BeEmpty(), "the first of a server")
 		Expect(invites(one, two.user("carol"))).To(BeEmpty(), "another user")
 	})
 

@@ -252,7 +252,8 @@ func (r *Rooms) ReceiveInvite(ctx context.Context, origin id.ServerName, req fed
 	return signed, err
 }
 
-// invitable tells whether so few invites from outside wait for an answer of a user that one more may.
+// invitable tells whether so few invites from outside wait for an answer of a user that one more may. Where very many do, those who have made
+// them don't keep out a server that has made none.
 func (r *Rooms) invitable(ctx context.Context, user id.UserID, by id.ServerName) error {
 	inviters, err := r.store.OutsideInviters(ctx, user)
 	if err != nil {
@@ -264,7 +265,7 @@ func (r *Rooms) invitable(ctx context.Context, user id.UserID, by id.ServerName)
 			theirs++
 		}
 	}
-	if len(inviters) >= r.limits.Invited || theirs >= r.limits.InvitedBy {
+	if theirs >= r.limits.InvitedBy || len(inviters) >= r.limits.Invited && theirs > 0 || len(inviters) >= 2*r.limits.Invited {
 		return federation.NewError(429, federation.CodeLimitExceeded, fmt.Sprintf("%s has too many invites that wait for an answer", user))
 	}
 	return nil

@@ -68,8 +68,7 @@ func (r *Rooms) knockThrough(ctx context.Context, req KnockRequest) error {
 }
 
 // prune brings the state that came with an invite or knock into the form of stripped state: what other servers put in
-// besides must not reach clients. Entries that aren't of it, or
-// for which there is no room, are left out.
+// besides must not reach clients. Entries that don't fit are left out, and those for which there are no bytes left.
 //
 // spec:client-server-api#stripped-state
 func (r *Rooms) prune(state []json.RawMessage) []json.RawMessage {

@@ -49,7 +49,8 @@ type Limits struct {
 	// that of all invites.
 	StrippedBytes int
 	// Invited is how many invites to rooms of other servers a user may have that wait for an answer (default 1000), InvitedBy how many of them
-	// from one server (default 300): people have a few, a bot that is out may have some hundred.
+	// from one server (default 300): people have a few, a bot that is out may have some hundred. Beyond Invited, and up to twice as many, a
+	// server may make one that has made none.
 	Invited, InvitedBy int
 	// Invites is how many users one /createRoom may invite (default 100): each on another server is a handshake.
 	Invites int
