@@ -32,6 +32,7 @@ import (
 
 // assemble puts the parts together, from what others need to what needs others, and binds the addresses.
 func (n *Node) assemble(ctx context.Context) error {
+	n.telemetry.Check = n.store.Check
 	file, err := openKeys(ctx, n.config, n.store)
 	if err != nil {
 		return err

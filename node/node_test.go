@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"hanse/node/store"
 	"hanse/testnet/fabric"
 )
 
@@ -143,6 +144,48 @@ func TestANodeAnswersAndStops(t *testing.T) {
 	}
 	if took := time.Since(began); took > shutdownTimeout {
 		t.Errorf("the stop took %s", took)
+	}
+}
+
+// TestReadinessIsTrue: what sends users here must learn that nothing they say would be kept, and that it is over.
+func TestReadinessIsTrue(t *testing.T) {
+	config := testConfig(t)
+	config.DataDir = filepath.Join(t.TempDir(), "data")
+	n, stop := start(t, config)
+	monitor := "http://" + n.address("monitor.listen")
+	ready := func(want int, text string) {
+		t.Helper()
+		if status, body := fetch(t, monitor+"/ready"); status != want || body != text {
+			t.Errorf("/ready answers %d %q", status, body)
+		}
+	}
+	write := func() error {
+		return n.store.CreateUser(t.Context(), store.User{ID: "@alice:example.test", Created: time.Now()})
+	}
+	ready(http.StatusOK, "ready\n")
+	if err := os.Rename(config.DataDir, config.DataDir+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(); err == nil {
+		t.Fatal("it writes to a file that is away")
+	}
+	ready(http.StatusServiceUnavailable, "not ready: the database takes no writes; the log says why\n")
+	if status, _ := fetch(t, monitor+"/health"); status != http.StatusOK {
+		t.Errorf("/health answers %d", status)
+	}
+	if err := os.Rename(config.DataDir+"-away", config.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) { // nobody writes
+		if status, _ := fetch(t, monitor+"/ready"); status == http.StatusOK {
+			break
+		}
+		if time.Since(began) > 2*time.Minute {
+			t.Fatal("it isn't ready again")
+		}
+	}
+	if err := errors.Join(write(), stop()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -25,6 +25,9 @@ var (
 	ErrOtherWriter = errors.New("another process writes to this database: stop one of the two, then start the other again")
 	// ErrClosed says that the store takes no more writes.
 	ErrClosed = errors.New("store is closed")
+
+	errNoWrites = errors.New("the database takes no writes; the log says why")
+	errNoReads  = errors.New("the database can't be read; the log says why")
 )
 
 // ServerNameError says that the database belongs to another server.

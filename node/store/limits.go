@@ -31,6 +31,8 @@ const (
 	probePause    = time.Second
 	probePauseMax = 30 * time.Second
 	probeTimeout  = 10 * time.Second
+	// checkPatience bounds how long Check waits for a read: probes give up after a second.
+	checkPatience = 500 * time.Millisecond
 	// slowTransaction is how long a transaction takes that is slow: a healthy disk needs milliseconds. An operator must hear of it when
 	// slowInARow are: one alone tells of a machine that was held up for a moment. sayPause is how often the log says so, or anything else
 	// that a database in trouble does again and again.

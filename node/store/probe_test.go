@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -50,6 +52,74 @@ func TestADatabaseThatIsBackIsNoticed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCheck: while writes fail it says so, though none is made for it, and though the database can be read.
+func TestCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		RegisterTestingT(t)
+		broken := &faults{}
+		db := &fixture{dialect: broken.in(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")))}
+		db.start()
+		defer func() { db.stop() }()
+		before := db.Stats().Transactions
+		Expect(db.Check(t.Context())).To(Succeed())
+		broken.set(nil, func(string) error { return fault{store.StorageError, "full"} })
+		Expect(db.note(t.Context(), "1")).NotTo(Succeed())
+		Expect(db.Check(t.Context())).To(MatchError(ContainSubstring("takes no writes")))
+		Expect(db.noted(t.Context())).To(BeEmpty())
+		broken.set(nil, nil)
+		time.Sleep(time.Minute) // virtual
+		Expect(db.Check(t.Context())).To(Succeed())
+		Expect(db.Stats().Transactions).To(Equal(before))
+	})
+}
+
+// TestCheckOfADatabaseThatIsAway: nobody else needs to have read or written.
+func TestCheckOfADatabaseThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		RegisterTestingT(t)
+		folder := filepath.Join(t.TempDir(), "data")
+		Expect(os.Mkdir(folder, 0o700)).To(Succeed())
+		db := &fixture{dialect: sqliteFile(folder)}
+		db.start()
+		defer func() { db.stop() }()
+		Expect(os.Rename(folder, folder+"-away")).To(Succeed())
+		time.Sleep(2 * time.Minute) // virtual; connections end that aren't used
+		for range 3 {
+			Expect(db.Check(t.Context())).To(MatchError(ContainSubstring("can't be read")))
+		}
+		Expect(os.Rename(folder+"-away", folder)).To(Succeed())
+		time.Sleep(time.Minute)
+		Expect(db.Check(t.Context())).To(Succeed())
+	})
+}
+
+// TestCheckOfABusyDatabase: where all connections are in use, who asks is answered soon, and not that the database is away.
+func TestCheckOfABusyDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		RegisterTestingT(t)
+		dialect := oneReader(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")))
+		var reading *sql.DB
+		connect := dialect.Connect
+		dialect.Connect = func(ctx context.Context) (write, read *sql.DB, err error) {
+			write, reading, err = connect(ctx)
+			return write, reading, err
+		}
+		db := &fixture{dialect: dialect}
+		db.start()
+		defer func() { db.stop() }()
+		used, err := reading.Conn(t.Context())
+		Expect(err).NotTo(HaveOccurred())
+		for range 30 {
+			began := time.Now()
+			Expect(db.Check(t.Context())).To(Succeed())
+			Expect(time.Since(began)).To(BeNumerically("<", time.Second)) // virtual
+			time.Sleep(time.Second)
+		}
+		Expect(used.Close()).To(Succeed())
+		Expect(db.Check(t.Context())).To(Succeed())
+	})
 }
 
 // TestADatabaseThatComesAndGoesIsNotNoticedEachTime: what follows is a question about each room to other servers.

@@ -19,14 +19,15 @@ type reader struct {
 	classify func(error) ErrorClass
 	log      *slog.Logger
 
-	ailing ailment // the database can't be read
+	ailing ailment            // the database can't be read
+	asked  chan chan struct{} // has probeRegularly read something; what is sent is closed then
 
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt // guarded by mu; by text: the set of texts is closed (see list)
 }
 
 func newReader(d Dialect, log *slog.Logger, db *sql.DB) *reader {
-	return &reader{db: db, classify: d.Classify, log: log, stmts: map[string]*sql.Stmt{}}
+	return &reader{db: db, classify: d.Classify, log: log, asked: make(chan chan struct{}), stmts: map[string]*sql.Stmt{}}
 }
 
 // ping reads something from the database itself, not what a connection knows without it.
@@ -35,13 +36,40 @@ func (r *reader) ping(ctx context.Context) error {
 	return r.row(ctx, "SELECT position FROM counters", nil, &position)
 }
 
-// probeRegularly looks, while the database can't be read, whether it can be again, until ctx ends.
+// check tells that the database can't be read. It asks for a look, if none is under way, and waits for checkPatience at most: all
+// connections may be in use.
+func (r *reader) check(ctx context.Context) error {
+	if !r.ailing.ill.Load() {
+		ctx, cancel := context.WithTimeout(ctx, checkPatience)
+		defer cancel()
+		looked := make(chan struct{})
+		select {
+		case r.asked <- looked:
+			select {
+			case <-looked:
+			case <-ctx.Done():
+			}
+		case <-ctx.Done():
+		}
+	}
+	if r.ailing.ill.Load() {
+		return errNoReads
+	}
+	return nil
+}
+
+// probeRegularly looks whether the database can be read, when it is asked to, and, while it can't be, whether it can be again, until ctx
+// ends.
 func (r *reader) probeRegularly(ctx context.Context) {
 	var probes probing
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case looked := <-r.asked:
+			r.look(ctx)
+			close(looked)
+			continue
 		case <-r.ailing.began:
 		}
 		for r.ailing.ill.Load() {
@@ -50,11 +78,16 @@ func (r *reader) probeRegularly(ctx context.Context) {
 				return
 			case <-time.After(probes.next(time.Now())):
 			}
-			look, cancel := context.WithTimeout(ctx, probeTimeout)
-			_ = r.ping(look) // row notes what came of it
-			cancel()
+			r.look(ctx)
 		}
 	}
+}
+
+// look reads something; row notes what came of it.
+func (r *reader) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	_ = r.ping(ctx)
 }
 
 // prepared calls ask with the statement of a text. Where the connection turns out to be gone, as all are that waited while the

@@ -79,8 +79,15 @@ func (s *Store) Position() Position { return Position(s.position.Load()) }
 // one value, and is for one reader.
 func (s *Store) Usable() <-chan struct{} { return s.usable }
 
-// Check answers whether the database can be read, for readiness probes.
-func (s *Store) Check(ctx context.Context) error { return s.read.ping(ctx) }
+// Check tells, for readiness probes, that the database can't be used: it can't be read, which is tried, or takes no writes. That is known
+// since the last write that failed, and until the committer's look, or a write, succeeds: none is made for this. It answers within
+// checkPatience; a database that is busy has time until a read or write fails. It needs Run.
+func (s *Store) Check(ctx context.Context) error {
+	if s.commit.ailing.ill.Load() {
+		return errNoWrites
+	}
+	return s.read.check(ctx)
+}
 
 // Stats counts what the committer did since the store was opened.
 type Stats struct {

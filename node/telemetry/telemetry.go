@@ -3,6 +3,8 @@
 package telemetry
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
@@ -19,7 +21,10 @@ type Telemetry struct {
 	Registry *prometheus.Registry
 	Journal  Journal // what was refused lately
 	Traces   Traces  // the ways of events, while that is switched on
-	ready    atomic.Bool
+	// Check tells, for /ready, why the node can't do its work although it runs; nil if nothing is wrong, or there is nobody to ask. It
+	// is set before a Handler answers, and is asked by several at once.
+	Check    func(context.Context) error
+	running  atomic.Bool
 	requests *prometheus.HistogramVec
 }
 
@@ -40,19 +45,30 @@ func New(version string) *Telemetry {
 	return t
 }
 
-// SetReady tells whether the node can do its work: from when its listeners answer until it is told to stop.
-func (t *Telemetry) SetReady(ready bool) { t.ready.Store(ready) }
+// SetReady tells whether the node runs: from when its listeners answer until it is told to stop.
+func (t *Telemetry) SetReady(ready bool) { t.running.Store(ready) }
+
+// unready tells why the node can't do its work; nil: it can.
+func (t *Telemetry) unready(ctx context.Context) error {
+	if !t.running.Load() {
+		return errors.New("the server starts or stops")
+	}
+	if t.Check == nil {
+		return nil
+	}
+	return t.Check(ctx)
+}
 
 // Handler serves /health (the process lives), /ready (it can do its work), /metrics and /debug/pprof/.
 func (t *Telemetry) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if t.ready.Load() {
-			answer(w, http.StatusOK, "ready")
-		} else {
-			answer(w, http.StatusServiceUnavailable, "not ready")
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
+		if err := t.unready(r.Context()); err != nil {
+			answer(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+			return
 		}
+		answer(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(t.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -21,14 +23,24 @@ func get(t *testing.T, handler http.Handler, path string) (int, string) {
 
 func TestReadinessFollowsTheNode(t *testing.T) {
 	node := New("test")
-	for _, ready := range []bool{false, true, false} {
-		node.SetReady(ready)
-		want := http.StatusServiceUnavailable
-		if ready {
-			want = http.StatusOK
-		}
-		if status, _ := get(t, node.Handler(), "/ready"); status != want {
-			t.Errorf("ready=%v: %d", ready, status)
+	var broken error
+	node.Check = func(context.Context) error { return broken }
+	for _, c := range []struct {
+		running bool
+		broken  error
+		status  int
+		text    string
+	}{
+		{false, nil, http.StatusServiceUnavailable, "not ready: the server starts or stops\n"},
+		{true, nil, http.StatusOK, "ready\n"},
+		{true, errors.New("the disk is full"), http.StatusServiceUnavailable, "not ready: the disk is full\n"},
+		{true, nil, http.StatusOK, "ready\n"},
+		{false, nil, http.StatusServiceUnavailable, "not ready: the server starts or stops\n"},
+	} {
+		node.SetReady(c.running)
+		broken = c.broken
+		if status, text := get(t, node.Handler(), "/ready"); status != c.status || text != c.text {
+			t.Errorf("running=%v, %v: %d %q", c.running, c.broken, status, text)
 		}
 		if status, _ := get(t, node.Handler(), "/health"); status != http.StatusOK {
 			t.Errorf("alive, but /health says %d", status)
