@@ -151,7 +151,7 @@ func (n *Node) Run(ctx context.Context) error {
 			return errors.Join(err, committer.stop(), n.store.Close(), n.lock.Close())
 		}
 	}
-	parts := stage(life, reached.run, n.watchSpace, n.watchCertificates, n.delivery.Run, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run, n.delayed.Run)
+	parts := stage(life, reached.run, n.watchSpace, n.watchCertificates, n.endGuests, n.delivery.Run, n.rooms.Run, n.sender.Run, n.stream.Run, n.syncer.Run, n.pushers.Run, n.ephemeral.Run, n.encryption.Run, n.media.Run, n.users.Run, n.search.Run, n.delayed.Run)
 
 	n.telemetry.SetReady(true)
 	n.log.Info("hanse answers", "server_name", n.name, "version", Version(), "at", n.addresses())

@@ -121,6 +121,31 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(db.Guests()).To(BeEmpty())
 	})
 
+	It("are guests until they are deactivated, for which those are told who weren't used for long", func(ctx SpecContext) {
+		for user, made := range map[id.UserID]time.Time{alice: now, dora: now.Add(time.Hour), "@idle:hanse.test": now} {
+			Expect(db.CreateUser(ctx, store.User{ID: user, Guest: true, Created: made})).To(Succeed())
+			Expect(db.Login(ctx, store.Device{User: user, ID: "A", Created: made}, store.HashToken(string(user)))).To(Succeed())
+		}
+		Expect(db.CreateUser(ctx, store.User{ID: "@user:hanse.test", Created: now})).To(Succeed())
+		Expect(db.SeenDevices(ctx, []store.Device{{User: alice, ID: "A", LastSeen: now.Add(time.Hour)}})).To(Succeed())
+		Expect(must(db.UnusedGuests(ctx, now))).To(BeEmpty())
+		Expect(must(db.UnusedGuests(ctx, now.Add(time.Hour)))).To(Equal([]id.UserID{"@idle:hanse.test"}))
+		Expect(must(db.UnusedGuests(ctx, now.Add(2*time.Hour)))).To(ConsistOf(alice, dora, id.UserID("@idle:hanse.test")))
+		Expect(db.DeactivateGuest(ctx, "@user:hanse.test")).To(MatchError(store.ErrNotFound))
+		Expect(db.UpgradeGuest(ctx, dora, "hash")).To(Succeed())
+		Expect(db.DeactivateGuest(ctx, dora)).To(MatchError(store.ErrNotFound))
+		Expect(db.DeactivateGuest(ctx, alice)).To(Succeed())
+		Expect(db.Deactivate(ctx, "@idle:hanse.test", false)).To(Succeed())
+		for range 2 {
+			Expect(db.Guests()).To(BeEmpty())
+			Expect(must(db.UnusedGuests(ctx, now.Add(2*time.Hour)))).To(BeEmpty())
+			db.restart()
+		}
+		got, _, err := db.User(ctx, dora)
+		Expect(err).NotTo(HaveOccurred())
+		Expect([]any{got.Deactivated, got.PasswordHash}).To(Equal([]any{false, "hash"}))
+	})
+
 	It("lose all but their name when deactivated", func(ctx SpecContext) {
 		Expect(db.CreateUser(ctx, store.User{ID: alice, PasswordHash: "x", Created: now})).To(Succeed())
 		Expect(db.Login(ctx, store.Device{User: alice, ID: "A", Created: now}, store.HashToken("t"))).To(Succeed())

@@ -68,15 +68,29 @@ func changeUser(t *writeTx, user id.UserID, query string, value any) error {
 // Deactivate takes the password, devices with all they have, tokens, profile and delayed events from an account. Its name stays taken.
 // With erase the account data goes too, and the user is [Store.Erased] from then on. It may be done again, to erase.
 func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) error {
+	return s.deactivate(ctx, user, erase, false)
+}
+
+// DeactivateGuest is Deactivate for a guest; [ErrNotFound] if it is none, or not any more.
+func (s *Store) DeactivateGuest(ctx context.Context, guest id.UserID) error {
+	return s.deactivate(ctx, guest, false, true)
+}
+
+func (s *Store) deactivate(ctx context.Context, user id.UserID, erase, onlyGuest bool) error {
 	servers, err := s.ServersSharing(ctx, user)
 	if err != nil {
 		return err
 	}
 	return s.commit.write(ctx, func(t *writeTx) error {
-		err := changeUser(t, user, "UPDATE users SET deactivated = $1, password_hash = '' WHERE user_id = $2", 1)
+		err := changeUser(t, user, "UPDATE users SET deactivated = 1, guest = 0, password_hash = '' WHERE guest >= $1 AND user_id = $2", flag(onlyGuest))
 		if err != nil {
 			return err
 		}
+		t.then(func() {
+			now := s.Restrictions(user)
+			now.Guest = false
+			s.setRestrictions(user, now)
+		})
 		if _, before := s.Erased(user); erase && !before {
 			at := t.next()
 			if err := changeUser(t, user, "UPDATE users SET erased = $1 WHERE user_id = $2", int64(at)); err != nil {
@@ -98,6 +112,12 @@ func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 		}
 		return s.endDevices(t, user, devices, servers)
 	})
+}
+
+// UnusedGuests are the guests who were made before a time, and have no device that was seen since then, in order.
+func (s *Store) UnusedGuests(ctx context.Context, since time.Time) ([]id.UserID, error) {
+	return readAll[id.UserID](ctx, s, `SELECT user_id FROM users WHERE guest = 1 AND created < $1 AND NOT EXISTS (SELECT 1 FROM devices
+		WHERE devices.user_id = users.user_id AND last_seen >= $2) ORDER BY user_id`, since.UnixMilli(), since.UnixMilli())
 }
 
 // DeactivatedInRooms are the users who were deactivated, but are still joined to rooms, invited or knocking.

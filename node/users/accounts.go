@@ -69,8 +69,13 @@ func (u *Users) newUserID(username string) (id.UserID, error) {
 	return user, nil
 }
 
-// Register makes an account. Besides what Available refuses: M_WEAK_PASSWORD for a password that can't be hashed.
+// Register makes an account. Besides what Available refuses: M_WEAK_PASSWORD for a password that can't be hashed, M_FORBIDDEN for a guest
+// when there are maxGuests.
 func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error) {
+	if r.Guest && len(u.store.Guests()) >= u.maxGuests { // those who come at once may be a few more
+		u.log.Warn("a guest was refused: there are as many as there may be; who isn't used for two weeks makes room", "guests", u.maxGuests)
+		return "", federation.Forbidden("this server has as many guests as it takes; register an account, or come back another day")
+	}
 	made := r.Username == ""
 	if made {
 		r.Username = strings.ToLower(rand.Text()[:madeUpLength])
@@ -214,4 +219,22 @@ func (u *Users) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 	err := u.store.Deactivate(ctx, user, erase)
 	u.tokens.forgetUser(user)
 	return err
+}
+
+// UnusedGuests are the guests who were made, and last seen, before a time.
+func (u *Users) UnusedGuests(ctx context.Context, since time.Time) ([]id.UserID, error) {
+	if len(u.store.Guests()) == 0 {
+		return nil, nil // most servers have none, and many accounts
+	}
+	return u.store.UnusedGuests(ctx, since)
+}
+
+// DeactivateGuest is Deactivate for a guest; false if it is none, or not any more.
+func (u *Users) DeactivateGuest(ctx context.Context, guest id.UserID) (bool, error) {
+	err := u.store.DeactivateGuest(ctx, guest)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	u.tokens.forgetUser(guest)
+	return err == nil, err
 }

@@ -20,6 +20,9 @@ const (
 	// maxDevices is how many devices one account may have: a script that logs in without logging out ends here
 	// instead of filling the database.
 	maxDevices = 5000
+	// maxGuests is how many guests there are at most: anybody makes them, from as many addresses as they have, and each is some
+	// kilobytes of the database. Many times what a busy public server sees in two weeks.
+	maxGuests = 10_000
 	// maxFilterBytes and maxAccountDataBytes are what one value may weigh; deployed clients stay below 64 KiB but
 	// for large secret storage and emoji packs.
 	maxFilterBytes      = 1 << 16

@@ -50,6 +50,36 @@ func register(u *Users, name string) id.UserID {
 	return user
 }
 
+var _ = Describe("guests", func() {
+	It("are no more than so many, and make room when they are deactivated or become users", func(ctx context.Context) {
+		u, _ := newUsers(cheap())
+		u.maxGuests = 2
+		guest := func() id.UserID {
+			GinkgoHelper()
+			guest, err := u.Register(ctx, Registration{Guest: true})
+			Expect(err).NotTo(HaveOccurred())
+			return guest
+		}
+		full := func() {
+			GinkgoHelper()
+			_, err := u.Register(ctx, Registration{Guest: true})
+			Expect(err).To(MatchError(ContainSubstring("M_FORBIDDEN")))
+		}
+		first, second := guest(), guest()
+		full()
+		alice := register(u, "alice")
+		Expect(u.Upgrade(ctx, first, "secret")).To(Succeed())
+		third := guest()
+		full()
+		for user, want := range map[id.UserID]bool{second: true, first: false, alice: false, "@nobody:example.org": false} {
+			Expect(u.DeactivateGuest(ctx, user)).To(Equal(want), "%s", user)
+		}
+		Expect(u.UnusedGuests(ctx, time.Now().Add(time.Hour))).To(Equal([]id.UserID{third}))
+		guest()
+		full()
+	})
+})
+
 var _ = Describe("passwords", func() {
 	It("are hashed anew when the costs have changed", func(ctx context.Context) {
 		u, s := newUsers(Passwords{Scheme: "bcrypt", BcryptCost: 4})

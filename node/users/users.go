@@ -52,6 +52,8 @@ type Users struct {
 
 	waiting waiting
 
+	maxGuests int // immutable; less in tests
+
 	services Services // nil: there are none
 
 	seen chan store.Device // devices to be marked as used; full: that one is not marked
@@ -74,7 +76,8 @@ func New(config Config) (*Users, error) {
 	}
 	return &Users{
 		self: config.Self, store: config.Store, log: config.Log, hasher: hasher, services: config.Services,
-		tokens: newTokenCache(), waiting: waiting{byUser: map[id.UserID]map[uint64]context.CancelCauseFunc{}}, seen: make(chan store.Device, maxSeenQueue), seed: maphash.MakeSeed(),
+		maxGuests: maxGuests,
+		tokens:    newTokenCache(), waiting: waiting{byUser: map[id.UserID]map[uint64]context.CancelCauseFunc{}}, seen: make(chan store.Device, maxSeenQueue), seed: maphash.MakeSeed(),
 	}, nil
 }
 
