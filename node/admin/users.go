@@ -25,6 +25,7 @@ type User struct {
 	User        id.UserID  `json:"user"`
 	Created     time.Time  `json:"created"`
 	Admin       bool       `json:"admin"`
+	Guest       bool       `json:"guest"`
 	Deactivated bool       `json:"deactivated"`
 	Locked      *time.Time `json:"locked,omitempty"` // since when
 	Suspended   *time.Time `json:"suspended,omitempty"`
@@ -67,7 +68,7 @@ func (a *Admin) users(ctx context.Context, q *http.Request) (any, error) {
 
 func shownUser(account store.User) User {
 	return User{
-		User: account.ID, Created: account.Created, Admin: account.Admin, Deactivated: account.Deactivated,
+		User: account.ID, Created: account.Created, Admin: account.Admin, Guest: account.Guest, Deactivated: account.Deactivated,
 		Locked: since(account.Locked), Suspended: since(account.Suspended),
 	}
 }
@@ -237,6 +238,9 @@ func (t Text) Users(list []User) {
 // state is what is special about an account.
 func (t Text) state(u User) string {
 	var parts []string
+	if u.Guest {
+		parts = append(parts, "guest")
+	}
 	if u.Deactivated {
 		parts = append(parts, "deactivated")
 	}

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"bytes"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -156,6 +157,34 @@ func TestUsersAreMadeAndGetNewPasswords(t *testing.T) {
 	}
 	if _, err := login("bob", "3rd secret"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestGuestsAreShown: among the users, as such.
+func TestGuestsAreShown(t *testing.T) {
+	w := newWorld(t)
+	w.stop()
+	w.config.Registration.Guests = true
+	w.start()
+	defer func() { w.stop() }()
+	answer, err := http.Post("http://"+w.config.Client.Listen[0]+"/_matrix/client/v3/register?kind=guest", "application/json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatal(answer.Status)
+	}
+	var list []admin.User
+	if err := w.ask.Get(t.Context(), "/users", nil, &list); err != nil || len(list) != 2 {
+		t.Fatal(err, list)
+	}
+	for _, u := range list {
+		var text bytes.Buffer
+		admin.Text{Out: &text, Now: time.Now()}.Users([]admin.User{u})
+		if guest := string(u.User) != w.alice.ID; u.Guest != guest || strings.Contains(text.String(), "guest") != guest {
+			t.Errorf("%+v\n%s", u, text.String())
+		}
 	}
 }
 
