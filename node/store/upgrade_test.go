@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -230,6 +231,51 @@ var _ = Describe("Migrations whose process is killed", func() {
 			Expect(string(data.Content)).To(Equal("1"))
 			b := must(load(db.Store, a.id()))
 			must(b.propose(store.CommitOptions{}, message(alice, "after")))
+		})
+
+		It("are made at the next start, of a database whose client transactions stand in no batches on "+kind+", which knows them until they expire", func(ctx SpecContext) {
+			origin := &fixture{dialect: dialectOf(place(ctx))}
+			origin.start()
+			a := must(create(origin.Store, roomversion.V12))
+			draft := must(a.draft(message(alice, "hello")))
+			sent := must(draft.Sign(a.rules, self, testKey()))
+			txn := store.ClientTxn{User: alice, Device: "D", Endpoint: "send", TxnID: "1", EventID: sent.ID()}
+			must(origin.Commit(ctx, commitOf(a, sent), store.CommitOptions{ClientTxns: []store.ClientTxn{txn}}))
+			Expect(origin.Clean(ctx, time.Now())).To(Succeed()) // else it is in the tail
+			var key []byte
+			Expect(writerOf(ctx, origin.dialect).QueryRowContext(ctx, "SELECT txn_key FROM client_txns").Scan(&key)).To(Succeed())
+			origin.stop()
+
+			const batched = 28
+			database := place(ctx)
+			old := writerOf(ctx, dialectOf(database))
+			ofSchema(ctx, old, dialectOf(database), batched-1)
+			newest := time.UnixMilli(1_700_000_000_000)
+			for i, key := range [][]byte{key, []byte("another's, older")} {
+				_, err := old.ExecContext(ctx, "INSERT INTO client_txns (txn_key, event_id, created) VALUES ($1, $2, $3)", key, string(sent.ID()), newest.Add(time.Duration(-i)*time.Hour).UnixMilli())
+				Expect(err).NotTo(HaveOccurred())
+			}
+			Expect(old.Close()).To(Succeed())
+			Expect(killAtMigrations(database, 2)).To(Equal(2), "in it, and while it was committed")
+			db := &fixture{dialect: dialectOf(database)}
+			db.start()
+			defer func() { db.stop() }()
+			knows := func() bool {
+				GinkgoHelper()
+				e, found, err := db.ClientTxn(ctx, txn.User, txn.Device, txn.Endpoint, txn.TxnID)
+				Expect(err).NotTo(HaveOccurred())
+				if found {
+					Expect(e).To(Equal(sent.ID()))
+				}
+				return found
+			}
+			Expect(knows()).To(BeTrue(), "while the filter isn't read")
+			Expect(db.ReadUsedTxns(ctx)).To(Succeed())
+			Expect(db.Clean(ctx, newest.Add(13*24*time.Hour))).To(Succeed())
+			Expect(knows()).To(BeTrue())
+			db.restart()
+			Expect(db.Clean(ctx, newest.Add(15*24*time.Hour))).To(Succeed())
+			Expect(knows()).To(BeFalse())
 		})
 	}
 })
