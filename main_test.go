@@ -36,6 +36,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		"unknown key":                                {"rooms", "--config", "testdata/unknown.yaml"},
 		"give one user, as in hanse users lock":      {"users", "lock"},
 		`"lok" is none of them`:                      {"users", "lok", "alice"},
+		"give the numbers of reports":                {"reports", "delete"},
+		`unknown command "remove"`:                   {"reports", "remove", "7"},
 		"no such file or directory; the first start": {"keys", "--data-dir", folder},
 		"signing key file: open":                     {"keys", "rotate", "--data-dir", folder},
 		"which server?":                              {"doctor"},
@@ -74,7 +76,7 @@ func TestExitCodesOfTheDoctor(t *testing.T) {
 }
 
 func TestEveryCommandHelps(t *testing.T) {
-	for _, name := range []string{"serve", "doctor", "explain", "peers", "rooms", "users", "keys", "trace", "testnet", "config"} {
+	for _, name := range []string{"serve", "doctor", "explain", "peers", "rooms", "users", "reports", "keys", "trace", "testnet", "config"} {
 		if out, err := run(t, name, "--help"); err != nil || !strings.Contains(out, "hanse "+name) {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}

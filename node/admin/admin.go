@@ -1,10 +1,10 @@
 // Package admin answers an operator's questions about a running node: what became of an event, how it stands with other
-// servers, with rooms, with application services and with users. It answers on a socket in the node's data folder, which only those
-// can open who may read that folder; the commands `hanse explain`, `hanse peers`, `hanse rooms`, `hanse services`, `hanse users` and
-// `hanse trace` ask there.
+// servers, with rooms, with application services and with users, and what users reported. It answers on a socket in the node's data
+// folder, which only those can open who may read that folder; the commands `hanse explain`, `hanse peers`, `hanse rooms`,
+// `hanse services`, `hanse users`, `hanse reports` and `hanse trace` ask there.
 //
-// Of what it tells about it changes one thing: accounts, which it makes, locks, suspends and ends, and gives new passwords. It is no part
-// of any Matrix API.
+// Of what it tells about it changes two things: accounts, which it makes, locks, suspends and ends, and gives new passwords; and reports,
+// which it deletes. It is no part of any Matrix API.
 package admin
 
 import (
@@ -96,6 +96,8 @@ func New(cfg Config) http.Handler {
 	}))
 	mux.Handle("GET /users", answer(a, a.users))
 	mux.Handle("POST /users", answer(a, a.changeUser))
+	mux.Handle("GET /reports", answer(a, a.reports))
+	mux.Handle("POST /reports", answer(a, a.deleteReports))
 	mux.Handle("GET /trace", answer(a, func(_ context.Context, q *http.Request) (any, error) {
 		return a.trace(q.FormValue("event")), nil
 	}))

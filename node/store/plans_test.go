@@ -67,6 +67,7 @@ var wholesale = map[string]string{
 	"FROM directory JOIN rooms":                                 "published rooms, once for all who ask",
 	"remote_device_lists WHERE NOT EXISTS":                      "every ten minutes, a lookup a user",
 	"FROM reports ORDER BY number":                              "as many as are asked for, from the end",
+	"AS kept FROM reports":                                      "ten thousand at most, users.maxReportsKept",
 	"FROM delayed_events ORDER BY send_at":                      "as many as are asked for, in the order of an index",
 	"FROM members WHERE room = $1 ORDER":                        "all members are asked for",
 	"FROM members WHERE room = $1 AND membership = $2 ORDER":    "all members are asked for",

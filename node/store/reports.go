@@ -9,6 +9,7 @@ import (
 
 // Report is something that a user told the administrators of: an event, a room or a user.
 type Report struct {
+	Number   int64 // given by [Store.AddReport]; a later one's is larger
 	Received time.Time
 	Reporter id.UserID
 	RoomID   id.RoomID  // "" for a user
@@ -17,7 +18,7 @@ type Report struct {
 	Reason   string
 }
 
-// AddReport keeps a report.
+// AddReport keeps a report, under a number of its own.
 func (s *Store) AddReport(ctx context.Context, r Report) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
 		_, err := t.exec(`INSERT INTO reports (number, received, reporter, room_id, event_id, user_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
@@ -33,10 +34,22 @@ func (s *Store) ReportsOf(ctx context.Context, reporter id.UserID, since time.Ti
 	return n, err
 }
 
+// ReportsKept counts all reports.
+func (s *Store) ReportsKept(ctx context.Context) (int, error) {
+	var n int
+	err := s.read.row(ctx, "SELECT COUNT(*) AS kept FROM reports", nil, &n)
+	return n, err
+}
+
+// DeleteReport deletes a report; [ErrNotFound] if there is none of that number.
+func (s *Store) DeleteReport(ctx context.Context, number int64) error {
+	return s.change(ctx, "report", "DELETE FROM reports WHERE number = $1", number)
+}
+
 // Reports lists reports, the newest first, at most limit.
 func (s *Store) Reports(ctx context.Context, limit int) ([]Report, error) {
-	return readRows(ctx, s, `SELECT received, reporter, room_id, event_id, user_id, reason FROM reports ORDER BY number DESC LIMIT $1`, []any{limit},
+	return readRows(ctx, s, `SELECT number, received, reporter, room_id, event_id, user_id, reason FROM reports ORDER BY number DESC LIMIT $1`, []any{limit},
 		func(r *Report) []any {
-			return []any{timeColumn{&r.Received}, &r.Reporter, &r.RoomID, &r.EventID, &r.UserID, &r.Reason}
+			return []any{&r.Number, timeColumn{&r.Received}, &r.Reporter, &r.RoomID, &r.EventID, &r.UserID, &r.Reason}
 		})
 }

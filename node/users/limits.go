@@ -63,7 +63,9 @@ const (
 	maxSearchScan  = 5000
 	maxSearchRooms = 20
 	maxSearchWords = 20
-	// maxReportBytes bounds why something is reported, maxReports how much a user may report in a day.
+	// maxReportBytes bounds why something is reported, maxReports how much a user may report in a day, and maxReportsKept how much
+	// all together, until the operator deletes some: some 40 MiB, and more than anybody reads.
 	maxReportBytes = 4096
 	maxReports     = 500
+	maxReportsKept = 10_000
 )

@@ -10,8 +10,9 @@ import (
 	"hanse/node/store"
 )
 
-// Report keeps what a user tells the administrators of, and says so in the log. M_LIMIT_EXCEEDED for one who reports more
-// in a day than anybody would read.
+// Report keeps what a user tells the administrators of, and says in the log that there is something, but not why: that is private.
+// M_LIMIT_EXCEEDED for one who reports more in a day than anybody would read, and for all while as many are kept as may be: none is
+// dropped for a newer one, which would let anybody clear away what others reported. Those who report at once may be a few more.
 //
 // spec:client-server-api/modules/report_content#client-behaviour
 func (u *Users) Report(ctx context.Context, reporter id.UserID, room id.RoomID, event id.EventID, user id.UserID, reason string) error {
@@ -23,14 +24,25 @@ func (u *Users) Report(ctx context.Context, reporter id.UserID, room id.RoomID, 
 	if err != nil {
 		return err
 	}
-	if today >= maxReports {
+	if today >= u.maxReports {
 		return federation.NewError(http.StatusTooManyRequests, "M_LIMIT_EXCEEDED", "you have reported too much today")
 	}
-	err = u.store.AddReport(ctx, store.Report{Received: now, Reporter: reporter, RoomID: room, EventID: event, UserID: user, Reason: reason})
-	if err == nil {
-		u.log.Info("a user reports something", "reporter", reporter, "room", room, "event", event, "user", user, "reason", clip(reason, 200))
+	kept, err := u.store.ReportsKept(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	if kept >= u.maxReportsKept {
+		return federation.NewError(http.StatusTooManyRequests, "M_LIMIT_EXCEEDED", "the administrators have too many reports to read; tell them in another way")
+	}
+	err = u.store.AddReport(ctx, store.Report{Received: now, Reporter: reporter, RoomID: room, EventID: event, UserID: user, Reason: reason})
+	if err != nil {
+		return err
+	}
+	u.log.Info("a user reports something; `hanse reports` shows why", "reporter", reporter, "room", room, "event", event, "user", user)
+	if kept+1 >= u.maxReportsKept {
+		u.log.Warn("no more reports are taken until some are deleted with `hanse reports delete`", "reports", kept+1)
+	}
+	return nil
 }
 
 // Exists tells whether there is, or was, an account.

@@ -58,6 +58,8 @@ type Users struct {
 
 	seen chan store.Device // devices to be marked as used; full: that one is not marked
 
+	maxReports, maxReportsKept int // immutable; less in tests
+
 	seed     maphash.Seed   // immutable
 	profiles [64]sync.Mutex // by user: a profile's size is checked and changed under it
 }
@@ -78,6 +80,7 @@ func New(config Config) (*Users, error) {
 		self: config.Self, store: config.Store, log: config.Log, hasher: hasher, services: config.Services,
 		maxGuests: maxGuests,
 		tokens:    newTokenCache(), waiting: waiting{byUser: map[id.UserID]map[uint64]context.CancelCauseFunc{}}, seen: make(chan store.Device, maxSeenQueue), seed: maphash.MakeSeed(),
+		maxReports: maxReports, maxReportsKept: maxReportsKept,
 	}, nil
 }
 
