@@ -74,6 +74,8 @@ func (a *API) upgrading(r *request, req registerRequest) (id.UserID, error) {
 	case errors.Is(err, users.ErrUnknownToken), errors.Is(err, users.ErrExpiredToken):
 	case err != nil:
 		return "", err
+	case a.config.Users.Restrictions(session.User).Locked:
+		return "", users.ErrLocked
 	case a.config.Users.Restrictions(session.User).Guest && session.User == a.loginUser(req.Username):
 		return session.User, nil
 	}

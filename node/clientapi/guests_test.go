@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation/id"
 	"hanse/node/media"
 )
 
@@ -161,6 +163,9 @@ var _ = Describe("guests", func() {
 		refused(upgrade("alice", alice.token), 403, "M_FORBIDDEN")
 		refused(upgrade("", guest.token), 400, "M_MISSING_PARAM")
 		Expect(w.nobody().post("/register", obj{"username": name, "guest_access_token": guest.token}).status).To(Equal(http.StatusUnauthorized))
+		Expect(w.users.Lock(context.Background(), id.UserID(guest.id), true)).To(Succeed())
+		refused(upgrade(name, guest.token), 401, "M_USER_LOCKED")
+		Expect(w.users.Lock(context.Background(), id.UserID(guest.id), false)).To(Succeed())
 		done := fine(upgrade(name, guest.token), "access_token")
 		Expect(done.text("user_id")).To(Equal(guest.id))
 		guest.token = done.text("access_token")
