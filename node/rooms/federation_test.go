@@ -194,6 +194,24 @@ var _ = Describe("two servers", func() {
 		Eventually(func() string { return two.membership(roomID, bob) }).Should(Equal("leave"))
 	})
 
+	It("keeps an invite when it learns late that the one before was taken back", func() {
+		slow := w.start("slow.test", silent)
+		carol := slow.user("carol")
+		roomID := slow.create(rooms.CreateRequest{Creator: carol, Preset: "private_chat", Invite: []id.UserID{bob}})
+		request := rooms.MembershipRequest{Room: roomID, Sender: carol, Target: bob}
+		kick := func() *event.Event {
+			GinkgoHelper()
+			Expect(slow.rooms.Kick(ctx, request)).To(Succeed())
+			return slow.current(roomID, "m.room.member", string(bob))
+		}
+		first := kick()
+		Expect(slow.rooms.Invite(ctx, request)).To(Succeed())
+		Expect(code(two.rooms.Rescind(ctx, slow.name, first))).To(Equal("M_NOT_FOUND"))
+		Expect(two.membership(roomID, bob)).To(Equal("invite"))
+		Expect(two.rooms.Rescind(ctx, slow.name, kick())).To(Succeed())
+		Expect(two.membership(roomID, bob)).To(Equal("leave"))
+	})
+
 	It("knocks, is invited, joins; a knock can be taken back", func() {
 		roomID := one.create(rooms.CreateRequest{
 			Preset:       "private_chat",

@@ -110,6 +110,18 @@ var _ = Describe("one server", func() {
 			Expect(made).To(HaveLen(20))
 		})
 
+		It("makes another room where one has its ID, as the clock was set back", func() {
+			later := time.Now().Add(time.Hour).UnixMilli()
+			one.rooms.LastCreated(later)
+			first := one.create(rooms.CreateRequest{Version: "12"})
+			one.rooms.LastCreated(later)
+			second := one.create(rooms.CreateRequest{Version: "12"})
+			Expect(second).NotTo(Equal(first))
+			for _, roomID := range []id.RoomID{first, second} {
+				one.say(alice, roomID, "hello")
+			}
+		})
+
 		DescribeTable("refuses what can't be", func(req rooms.CreateRequest, want string) {
 			req.Creator = "@alice:one.test"
 			_, err := one.rooms.Create(ctx, req)

@@ -278,6 +278,22 @@ var _ = Describe("a room joined without its members", func() {
 		}
 	})
 
+	It("asks for what came while too much had happened in it to take more", func() {
+		make("10")
+		enter()
+		Expect(two.rooms.Overfill(ctx, roomID)).To(Succeed())
+		missed := one.say(alice, roomID, "does anybody hear me?")
+		row, _, err := one.store.Event(ctx, missed)
+		Expect(err).NotTo(HaveOccurred())
+		verdicts, err := two.rooms.Submit(ctx, one.name, roomID, []*event.Event{row.Event})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(verdicts[0].Status).To(Equal(room.Dropped))
+		Eventually(func() ([]id.ServerName, error) { return one.store.Destinations(ctx) }).ShouldNot(ContainElement(two.name), "nobody sends it again")
+		release()
+		two.completes(roomID)
+		two.sees(missed)
+	})
+
 	It("is joined once, by however many users", func() {
 		make("10")
 		var all sync.WaitGroup

@@ -71,5 +71,9 @@ var _ = Describe("a restricted room", func() {
 		two.join(dora, roomID) // two is in the room, but bob may not invite
 		agree(roomID, one, two)
 		Expect(two.current(roomID, "m.room.member", string(dora)).Signatures()).To(HaveKey(one.name))
+		emil := two.user("emil")
+		two.join(emil, club)
+		Eventually(func() string { return one.membership(club, emil) }).Should(Equal("join"))
+		two.join(emil, roomID, "gone.test") // it knows better than a link that is old
 	})
 })

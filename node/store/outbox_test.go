@@ -171,6 +171,18 @@ var _ = onEach("The outbox", func(db *fixture) {
 		Expect(must(db.Destinations(ctx))).NotTo(ContainElement(there))
 	})
 
+	It("keeps what came to a room while a batch of its catch-up was under way", func(ctx SpecContext) {
+		a := shared()
+		send(a, 1)
+		flood(ctx, db, elsewhere, 21_000)
+		batch := must(db.Next(ctx, there, 50, 100))
+		newer := send(a, 1)
+		Expect(batch.PDUs).NotTo(Equal(newer))
+		flood(ctx, db, elsewhere, 21_000)
+		Expect(db.Done(ctx, there, batch)).To(Succeed())
+		Expect(must(db.Next(ctx, there, 50, 100)).PDUs).To(Equal(newer))
+	})
+
 	It("keeps EDUs for a server that is behind, also while events alone are asked for", func(ctx SpecContext) {
 		Expect(db.QueueEDUs(ctx, edu("keep", true, there))).To(Succeed())
 		flood(ctx, db, elsewhere, 21_000)
