@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -51,7 +54,7 @@ var _ = Describe("a large answer to a client that doesn't read it", func() {
 		e, err := event.Parse(rules, []byte(`{"type":"m.room.member","state_key":"@a:b","sender":"@a:b","room_id":"!r:b","content":{"membership":"join"},`+
 			`"depth":1,"origin_server_ts":1,"prev_events":[],"auth_events":[],"hashes":{"sha256":""},"signatures":{}}`))
 		Expect(err).NotTo(HaveOccurred())
-		out := &laterWriter{w: w}
+		out := &laterWriter{w: &pacedWriter{ResponseWriter: w}}
 		Expect(out.list(&later{begin: '[', end: ']', each: func(add addLater) error {
 			for range 3 * laterPart / 100 {
 				Expect(add(func(dst []byte) ([]byte, error) { return appendPlain(dst, e, time.Now()) })).To(Succeed())
@@ -63,3 +66,38 @@ var _ = Describe("a large answer to a client that doesn't read it", func() {
 		Expect(w.until.IsZero()).To(BeTrue())
 	})
 })
+
+// tricklingWriter is a connection whose client reads what is written in a time that it chooses.
+type tricklingWriter struct {
+	*slowWriter
+	takes time.Duration
+}
+
+func (w *tricklingWriter) Write(data []byte) (int, error) {
+	time.Sleep(min(w.takes, time.Until(w.until)))
+	if !time.Now().Before(w.until) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return len(data), nil
+}
+
+// Who reads slowly gets all of an answer, but a place isn't held for hours by who reads a little now and then.
+func TestTheReaderOfALargeAnswerKeepsPace(t *testing.T) {
+	const parts = 100
+	for _, c := range []struct {
+		takes time.Duration // for a part of 64 KiB
+		whole bool
+	}{{time.Millisecond, true}, {largeAnswer / filePace * time.Second, true}, {fileStall - time.Second, false}, {2 * fileStall, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &pacedWriter{ResponseWriter: &tricklingWriter{&slowWriter{ResponseRecorder: httptest.NewRecorder()}, c.takes}}
+			written, err := 0, error(nil)
+			for ; written < parts && err == nil; written++ {
+				time.Sleep(time.Hour) // the server reads what is to be written
+				_, err = w.Write(make([]byte, largeAnswer))
+			}
+			if whole := err == nil; whole != c.whole {
+				t.Errorf("of a client that takes %v for a part: %d written, %v", c.takes, written, err)
+			}
+		})
+	}
+}

@@ -233,9 +233,6 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		return a.writeError(w, r, err)
 	}
 	defer lane.leave()
-	if lane == a.lanes.large {
-		w = &patientWriter{w, lane}
-	}
 	body, err := route.serve(r)
 	if err != nil {
 		return a.writeError(w, r, err)
@@ -246,6 +243,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	}
 	if len(r.laters) > 0 {
 		return a.writeLater(w, r, body, lane)
+	}
+	if lane == a.lanes.large {
+		w = &patientWriter{w, lane}
 	}
 	if special, ok := body.(answer); ok {
 		return writeJSON(w, special.status, special.body)

@@ -71,14 +71,18 @@ func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane
 	for _, l := range r.laters {
 		large = max(large, l.count)
 	}
+	lane := held
 	if large > largeState && held != a.lanes.large {
-		if err := a.lanes.large.enter(r.Context()); err != nil {
+		lane = a.lanes.large
+		if err := lane.enter(r.Context()); err != nil {
 			return a.writeError(w, r, err)
 		}
-		defer a.lanes.large.leave()
-		w = &patientWriter{w, a.lanes.large}
+		defer lane.leave()
 	}
-	out := &laterWriter{w: w}
+	out := &laterWriter{w: &pacedWriter{ResponseWriter: w}}
+	if lane == a.lanes.large {
+		out.w = &patientWriter{out.w, lane}
+	}
 	for more := true; more && err == nil; {
 		var text []byte
 		text, encoded, more = bytes.Cut(encoded, []byte(`"`+r.laterMark))
@@ -94,6 +98,9 @@ func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane
 		return a.writeError(w, r, err)
 	}
 	if err != nil {
+		if !out.lost && r.Context().Err() == nil {
+			a.log.Error("a client's request failed in the middle of its answer, which was broken off", "method", r.Method, "route", r.route, "error", err)
+		}
 		panic(http.ErrAbortHandler)
 	}
 	if !out.written {
@@ -108,6 +115,7 @@ type laterWriter struct {
 	w       http.ResponseWriter
 	text    []byte // not written yet
 	written bool   // the answer has begun
+	lost    bool   // the client doesn't read it any more
 }
 
 // laterPart is about how many bytes are written at a time. An answer that fits in is written as a whole.
@@ -145,13 +153,33 @@ func (o *laterWriter) write() error {
 		o.w.Header()["Content-Type"] = jsonType
 		o.w.WriteHeader(http.StatusOK)
 	}
-	control := http.NewResponseController(o.w)
-	_ = control.SetWriteDeadline(time.Now().Add(fileStall)) // not every connection has them, in tests
 	_, err := o.w.Write(o.text)
-	_ = control.SetWriteDeadline(time.Time{}) // as above
+	o.lost = o.lost || err != nil
 	o.text = o.text[:0]
 	return err
 }
+
+// pacedWriter bounds how long a client may take for an answer of which nobody knows yet how long it will be: as long as for one that is
+// written at once, without the time in which nothing is written. None may stand still for long.
+type pacedWriter struct {
+	http.ResponseWriter
+	sent int
+	took time.Duration // by all writes
+}
+
+func (w *pacedWriter) Write(text []byte) (int, error) {
+	w.sent += len(text)
+	patience := filePatience + time.Duration(w.sent/filePace)*time.Second - w.took
+	control, began := http.NewResponseController(w.ResponseWriter), time.Now()
+	_ = control.SetWriteDeadline(began.Add(min(fileStall, patience))) // not every connection has them, in tests
+	n, err := w.ResponseWriter.Write(text)
+	_ = control.SetWriteDeadline(time.Time{}) // as above
+	w.took += time.Since(began)
+	return n, err
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // appendPlain encodes plainEvent.
 func appendPlain(dst []byte, e *event.Event, now time.Time) ([]byte, error) {

@@ -116,10 +116,13 @@ var _ = Describe("an answer that is written while it is read", func() {
 		Expect(api.writeLater(answer, r, obj{"chunk": members(1, failed)}, api.lanes.ordinary)).To(Equal(http.StatusNotFound))
 		Expect(answer.Body.String()).To(ContainSubstring("M_NOT_FOUND"))
 
+		var log strings.Builder
+		api.log = slog.New(slog.NewTextHandler(&log, nil))
 		r.laters = nil
 		Expect(func() {
 			api.writeLater(httptest.NewRecorder(), r, obj{"chunk": members(many, failed)}, api.lanes.ordinary)
 		}).To(PanicWith(http.ErrAbortHandler))
+		Expect(log.String()).To(ContainSubstring("nothing is there"), "nobody else says why")
 	})
 
 	It("takes a place among the large ones where a large state is told, whatever was asked for", func() {
