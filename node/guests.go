@@ -20,7 +20,7 @@ func (n *Node) endGuests(ctx context.Context) error {
 		select {
 		case <-tick.C:
 			if err := n.endUnusedGuests(ctx, time.Now().Add(-guestLife)); err != nil && ctx.Err() == nil {
-				n.log.Warn("not all guests who aren't used any more could be deactivated; it is tried again", "in", guestPause, "err", err)
+				n.log.Warn("not all guests who aren't used any more could be deactivated; it is tried again", "in", guestPause, "error", err)
 			}
 		case <-ctx.Done():
 			return nil

@@ -210,7 +210,7 @@ func (d *delivery) verify(ctx context.Context) {
 		e := all[i]
 		d.in.cfg.Watch.verified(d.origin, e, err)
 		if err != nil {
-			d.in.log.Debug("a PDU was dropped: its signatures are not good", "origin", d.origin, "room", e.RoomID(), "event", e.ID(), "err", err)
+			d.in.log.Debug("a PDU was dropped: its signatures are not good", "origin", d.origin, "room", e.RoomID(), "event", e.ID(), "error", err)
 			d.refuse(CheckSignature, e, fmt.Sprintf("its signatures are not good: %v", err))
 			continue
 		}

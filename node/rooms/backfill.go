@@ -33,7 +33,7 @@ func (r *Rooms) backfill(ctx context.Context, roomID id.RoomID, missing []id.Eve
 		return r.askHistory(ctx, roomID, missing)
 	})
 	if err != nil {
-		r.log.Info("history could not be had from other servers", "room", roomID, "err", err)
+		r.log.Info("history could not be had from other servers", "room", roomID, "error", err)
 		return false, ctx.Err()
 	}
 	return true, nil

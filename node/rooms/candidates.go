@@ -149,7 +149,7 @@ func (r *Rooms) tryEach(ctx context.Context, what string, roomID id.RoomID, cand
 				return nil
 			}
 			failed++
-			r.log.Info("a handshake failed with one server", "what", what, "room", roomID, "server", o.server, "err", o.err)
+			r.log.Info("a handshake failed with one server", "what", what, "room", roomID, "server", o.server, "error", o.err)
 			errs = append(errs, o.err)
 			if ctx.Err() != nil || final(o.err) {
 				return explain(what, roomID, candidates, errs)

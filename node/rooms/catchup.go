@@ -76,7 +76,7 @@ func (r *Rooms) catchUp(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 			defer cancel()
 			if err := r.catchUpRoom(ctx, info, asked); err != nil && ctx.Err() == nil {
-				r.log.Debug("nobody told what was missed in a room", "room", info.RoomID, "err", err)
+				r.log.Debug("nobody told what was missed in a room", "room", info.RoomID, "error", err)
 			}
 			return nil
 		})

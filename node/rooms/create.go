@@ -268,7 +268,7 @@ func (r *Rooms) inviteRemote(ctx context.Context, roomID id.RoomID, c *creation)
 		case errors.As(err, &wire) && wire.Status < 500:
 			refused = errors.Join(refused, err)
 		default:
-			r.log.Warn("an invite to a new room was not delivered", "room", roomID, "server", user.Server(), "err", err)
+			r.log.Warn("an invite to a new room was not delivered", "room", roomID, "server", user.Server(), "error", err)
 		}
 	}
 	// The client gets one error; the first says enough.

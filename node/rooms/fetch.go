@@ -75,7 +75,7 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 			}
 			err = fmt.Errorf("%d events of the state it names can't be had", lacks)
 		}
-		r.log.Debug("a fetch failed", "what", f.Kind, "room", roomID, "server", server, "err", err)
+		r.log.Debug("a fetch failed", "what", f.Kind, "room", roomID, "server", server, "error", err)
 		errs = append(errs, err)
 		if refuses(err) {
 			refusals++

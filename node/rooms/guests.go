@@ -64,7 +64,7 @@ func (r *Rooms) guestsLeave(ctx context.Context, roomID id.RoomID) error {
 // tryGuestsLeave is guestsLeave where nobody waits for it: what fails is tried again at the next start.
 func (r *Rooms) tryGuestsLeave(ctx context.Context, roomID id.RoomID) {
 	if err := r.guestsLeave(ctx, roomID); err != nil && ctx.Err() == nil {
-		r.log.Warn("guests are still in a room that lets no guests in; it is tried again at the next start", "room", roomID, "err", err)
+		r.log.Warn("guests are still in a room that lets no guests in; it is tried again at the next start", "room", roomID, "error", err)
 	}
 }
 

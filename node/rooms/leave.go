@@ -58,7 +58,7 @@ func (r *Rooms) leaveForDeactivated(ctx context.Context) {
 	}
 	for _, user := range users {
 		if err := r.LeaveAll(ctx, user); err != nil && ctx.Err() == nil {
-			r.log.Warn("a deactivated user is still in some rooms; it is tried again at the next start", "user", user, "err", err)
+			r.log.Warn("a deactivated user is still in some rooms; it is tried again at the next start", "user", user, "error", err)
 		}
 	}
 }
@@ -112,7 +112,7 @@ func (r *Rooms) reject(ctx context.Context, user id.UserID, roomID id.RoomID, wh
 		if err == nil {
 			return nil
 		}
-		r.log.Info("an invite is rejected here only: no server of the room took the rejection", "room", roomID, "err", err)
+		r.log.Info("an invite is rejected here only: no server of the room took the rejection", "room", roomID, "error", err)
 		return r.leaveAlone(ctx, user, roomID, why)
 	})
 }

@@ -21,7 +21,7 @@ func (r *Rooms) memberContent(ctx context.Context, user id.UserID, membership st
 	if (membership == join || membership == invite || membership == knock) && user.Server() == r.self && r.cfg.Profiles != nil {
 		name, avatar, err := r.cfg.Profiles.Profile(ctx, user)
 		if err != nil {
-			r.log.Debug("a membership event goes without profile", "user", user, "err", err)
+			r.log.Debug("a membership event goes without profile", "user", user, "error", err)
 		}
 		if name != "" {
 			content.set("displayname", name)

@@ -48,7 +48,7 @@ func (a *actor) bound(c room.Commit) {
 			}
 			if err != nil {
 				if ctx.Err() == nil {
-					a.r.log.Info("a room's forward extremities can't be merged now", "room", a.room, "extremities", len(c.Forward), "err", err)
+					a.r.log.Info("a room's forward extremities can't be merged now", "room", a.room, "extremities", len(c.Forward), "error", err)
 				}
 				a.merging.Store(false)
 				return

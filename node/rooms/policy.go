@@ -99,7 +99,7 @@ func (r *Rooms) recommended(ctx context.Context, roomID id.RoomID, e *event.Even
 	if remote, ok := errors.AsType[*client.Error](err); ok && remote.Matrix != nil && remote.Status >= 400 && remote.Status < 500 {
 		return nil, remote.Matrix
 	}
-	r.log.Info("a policy server did not sign", "room", roomID, "server", policy.Server, "err", err)
+	r.log.Info("a policy server did not sign", "room", roomID, "server", policy.Server, "error", err)
 	return nil, federation.NewError(502, federation.CodeUnknown,
 		fmt.Sprintf("the policy server of this room, %s, can't be asked now; nothing is sent without it", policy.Server))
 }
@@ -131,7 +131,7 @@ func (r *Rooms) policed(ctx context.Context, roomID id.RoomID, events []*event.E
 			if s, err := r.askPolicy(ctx, policy, e); err == nil {
 				signed[i] = s
 			} else {
-				r.log.Debug("a policy server does not recommend an event", "room", roomID, "server", policy.Server, "event", e.ID(), "err", err)
+				r.log.Debug("a policy server does not recommend an event", "room", roomID, "server", policy.Server, "event", e.ID(), "error", err)
 			}
 			return nil
 		})

@@ -71,7 +71,7 @@ func (r *Rooms) Bound(ctx context.Context, notice federation.BoundNotice) error 
 			err = r.cfg.Client.ExchangeThirdPartyInvite(ctx, invite.Sender.Server(), invite)
 		}
 		if err != nil {
-			r.log.Info("an invite by an address did not become an invite of its user", "room", invite.RoomID, "user", notice.User, "err", err)
+			r.log.Info("an invite by an address did not become an invite of its user", "room", invite.RoomID, "user", notice.User, "error", err)
 		}
 	}
 	return nil

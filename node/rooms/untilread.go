@@ -22,7 +22,7 @@ func (r *Rooms) untilRead(ctx context.Context, what string, read func() error) b
 		case ctx.Err() != nil:
 			return false
 		}
-		r.log.Error(what, "err", err)
+		r.log.Error(what, "error", err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

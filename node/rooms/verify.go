@@ -44,7 +44,7 @@ func (r *Rooms) verifiedLists(ctx context.Context, roomID id.RoomID, first, seco
 		switch {
 		case err != nil:
 			dropped++
-			r.log.Debug("an event is left out: its signature is not good", "room", roomID, "event", check[i].ID(), "err", err)
+			r.log.Debug("an event is left out: its signature is not good", "room", roomID, "event", check[i].ID(), "error", err)
 		case i < inFirst:
 			a = append(a, check[i])
 		default:

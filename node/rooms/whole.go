@@ -163,7 +163,7 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 		r.mu.Unlock()
 		servers, err := r.holders(ctx, p.RoomID, through)
 		if err != nil && ctx.Err() == nil {
-			r.log.Error("can't read which servers have the members of a room", "room", p.RoomID, "err", err)
+			r.log.Error("can't read which servers have the members of a room", "room", p.RoomID, "error", err)
 		}
 		servers = inRound(servers, round)
 		unfit := 0
@@ -185,7 +185,7 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 				g.out[server] = time.Now()
 				r.mu.Unlock()
 			}
-			r.log.Info("a server did not give the members of a room", "room", p.RoomID, "server", server, "err", err)
+			r.log.Info("a server did not give the members of a room", "room", p.RoomID, "server", server, "error", err)
 			if errors.Is(err, errKeys) {
 				break // the others' copies are no better
 			}

@@ -304,7 +304,7 @@ func (w *whole) verified(ctx context.Context, events []*event.Event, missing []i
 		if failed, ok := errors.AsType[*keys.Error](err); ok && failed.Temporary() {
 			w.leaveOut(check[i])
 		}
-		w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", check[i].ID(), "err", err)
+		w.r.log.Debug("an event of a state is left out: its signature is not good", "room", w.partial.RoomID, "event", check[i].ID(), "error", err)
 	}
 	return good
 }
@@ -351,7 +351,7 @@ func (w *whole) catchUp(ctx context.Context) error {
 		return err
 	}
 	if err := w.r.catchUpRoom(ctx, info, &asking{failures: make(map[id.ServerName]int)}); err != nil {
-		w.r.log.Info("nobody told what happened in a room while its members were missing; it shows when somebody speaks", "room", info.RoomID, "err", err)
+		w.r.log.Info("nobody told what happened in a room while its members were missing; it shows when somebody speaks", "room", info.RoomID, "error", err)
 	}
 	return nil
 }
