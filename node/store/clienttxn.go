@@ -18,8 +18,10 @@ type ClientTxn struct {
 }
 
 // findTxn is where a client's transaction is found that the tail doesn't have: in any batch, as its key doesn't tell when it was. That is
-// asked seldom, since a filter knows nearly all that are new.
-const findTxn = "SELECT event_id FROM client_txns WHERE batch IN (SELECT batch FROM client_txn_batches) AND txn_key = $1"
+// asked seldom, since a filter knows nearly all that are new. Batch by batch: for a join PostgreSQL reads the whole table where it hasn't
+// counted the batches, which are too few for it to do so by itself.
+const findTxn = `SELECT event_id FROM (SELECT (SELECT event_id FROM client_txns WHERE batch = b.batch AND txn_key = $1) AS event_id
+	FROM client_txn_batches b) AS found WHERE event_id IS NOT NULL`
 
 // txnBatch is in which batch a client's transaction is, by the position of its event, or that at which it was written. Keys are random,
 // so that in a table of all an entry would change a page of its own, which is written to the log and copied to its place.

@@ -90,6 +90,9 @@ func (s *Store) HoldWriter() (release func()) {
 // Queued is how many writes wait for the writer.
 func (s *Store) Queued() int { return len(s.commit.queue) }
 
+// FindTxn is the statement that finds a client's transaction.
+const FindTxn = findTxn
+
 // LoadTail is the statement that reads the tail at the start.
 const LoadTail = loadTail
 

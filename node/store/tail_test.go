@@ -129,6 +129,26 @@ var _ = onEach("The tail", func(db *fixture) {
 		Expect(left).To(BeZero())
 	})
 
+	It("has a client's transaction looked for by its key where nobody has counted the batches", func(ctx SpecContext) {
+		if db.dialect.Name == "SQLite" {
+			Skip("SQLite goes by the indexes where it has no statistics")
+		}
+		conn := beside(ctx, db.dialect)
+		for _, statement := range []string{
+			"INSERT INTO client_txns SELECT 0, decode(md5(i::text), 'hex'), md5(i::text) FROM generate_series(1, 50000) AS i", "ANALYZE client_txns",
+		} {
+			Expect(conn.ExecContext(ctx, statement)).Error().NotTo(HaveOccurred(), statement)
+		}
+		rows := must(conn.QueryContext(ctx, "EXPLAIN "+strings.ReplaceAll(store.FindTxn, "$1", `'\x00'::bytea`)))
+		defer rows.Close() //nolint:errcheck // a test
+		for rows.Next() {
+			var step string
+			Expect(rows.Scan(&step)).To(Succeed())
+			Expect(step).NotTo(ContainSubstring("Seq Scan on client_txns"))
+		}
+		Expect(rows.Err()).NotTo(HaveOccurred())
+	})
+
 	It("is read without all the other events", func(ctx SpecContext) {
 		steps := db.plan(ctx, strings.ReplaceAll(store.LoadTail, "$1", "1000"))
 		Expect(steps).To(HaveEach(Not(MatchRegexp(`Seq Scan on events|SCAN events`))))
