@@ -201,9 +201,8 @@ func writeJSON(w http.ResponseWriter, status int, body any) int {
 	w.WriteHeader(status)
 	if len(encoded) > largeAnswer { // who doesn't read it would keep a place in a lane
 		control := http.NewResponseController(w)
-		patience := filePatience + time.Duration(len(encoded)/filePace)*time.Second
-		_ = control.SetWriteDeadline(time.Now().Add(patience))       // not every connection has them, in tests
-		defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // as above
+		_ = control.SetWriteDeadline(time.Now().Add(fileTime(int64(len(encoded))))) // not every connection has them, in tests
+		defer func() { _ = control.SetWriteDeadline(time.Time{}) }()                // as above
 	}
 	_, _ = w.Write(encoded) // the client is gone: nothing to do
 	return status

@@ -163,13 +163,13 @@ func (o *laterWriter) write() error {
 // written at once, without the time in which nothing is written. None may stand still for long.
 type pacedWriter struct {
 	http.ResponseWriter
-	sent int
+	sent int64
 	took time.Duration // by all writes
 }
 
 func (w *pacedWriter) Write(text []byte) (int, error) {
-	w.sent += len(text)
-	patience := filePatience + time.Duration(w.sent/filePace)*time.Second - w.took
+	w.sent += int64(len(text))
+	patience := fileTime(w.sent) - w.took
 	control, began := http.NewResponseController(w.ResponseWriter), time.Now()
 	_ = control.SetWriteDeadline(began.Add(min(fileStall, patience))) // not every connection has them, in tests
 	n, err := w.ResponseWriter.Write(text)
