@@ -1,9 +1,10 @@
-// Package places bounds how much is done at a time for other servers: for each by itself, so that it comes up against its own bound before
-// others feel it, and for all of them together.
+// Package places bounds how much is done at a time for others: for each by itself, so that it comes up against its own bound before
+// others feel it, and for all of them together; and for how long who reads slowly has an answer.
 package places
 
 import (
 	"context"
+	"net/http"
 	"sync"
 
 	"hanse/federation/id"
@@ -11,8 +12,9 @@ import (
 
 // Places are so many for each server, and so many for all. Safe for concurrent use.
 type Places struct {
-	each int
-	all  chan struct{} // a value for each that is taken
+	each   int
+	all    chan struct{} // a value for each that is taken
+	unread *Unread[id.ServerName]
 
 	mu      sync.Mutex
 	servers map[id.ServerName]*own // guarded by mu: those with places, or waiting for one
@@ -24,9 +26,9 @@ type own struct {
 	users int // those with a place or waiting; guarded by Places.mu
 }
 
-// New makes places: each for one server, all for all of them, both at least 1.
+// New makes places: each for one server, all for all of them, both at least 1. As many as for all are lent at a time.
 func New(each, all int) *Places {
-	return &Places{each: each, all: make(chan struct{}, all), servers: map[id.ServerName]*own{}}
+	return &Places{each: each, all: make(chan struct{}, all), unread: NewUnread[id.ServerName](all), servers: map[id.ServerName]*own{}}
 }
 
 // Take waits for a place until release is called, which must be, once. The error is that of ctx.
@@ -41,6 +43,12 @@ func (p *Places) Take(ctx context.Context, server id.ServerName) (release func()
 	}
 	p.leave(server)
 	return nil, err
+}
+
+// Writer is the writer of the answer to a server that has a place, which others have while the server doesn't read. Of the places of each it
+// stays one.
+func (p *Places) Writer(w http.ResponseWriter, pace Pace, server id.ServerName) *Writer {
+	return p.unread.Writer(w, pace, server, p.all)
 }
 
 // Servers is how many servers have places or wait for one.

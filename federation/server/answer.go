@@ -6,9 +6,9 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"hanse/federation"
+	"hanse/federation/places"
 )
 
 // streamed is an answer that may be too large to be made in memory.
@@ -60,8 +60,9 @@ func (a *api) stream(w http.ResponseWriter, name string, answer streamed, old bo
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	a.observe(name, http.StatusOK)
-	paced := &pacedWriter{ResponseWriter: w, control: http.NewResponseController(w), until: time.Now().Add(answerPatience)}
-	to := bufio.NewWriterSize(paced, 64<<10)
+	read := paced(w)
+	defer read.End()
+	to := bufio.NewWriterSize(read, 64<<10)
 	if old {
 		_, _ = to.WriteString("[200,") // the writer keeps the error
 	}
@@ -78,21 +79,12 @@ func (a *api) stream(w http.ResponseWriter, name string, answer streamed, old bo
 	}
 }
 
-// pacedWriter cuts a peer off that doesn't read, or too slowly, an answer of which the size isn't known.
-type pacedWriter struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	until   time.Time // when what was written so far must be read
-}
-
-func (p *pacedWriter) Write(data []byte) (int, error) {
-	p.until = p.until.Add(time.Duration(len(data)) * time.Second / streamPace)
-	deadline := time.Now().Add(answerPatience)
-	if p.until.Before(deadline) {
-		deadline = p.until
+// paced is the writer of an answer that cuts a peer off which doesn't read it, or too slowly.
+func paced(w http.ResponseWriter) *places.Writer {
+	if holding, ok := w.(*places.Writer); ok {
+		return holding
 	}
-	_ = p.control.SetWriteDeadline(deadline) // as in within
-	return p.ResponseWriter.Write(data)
+	return places.Paced(w, pace)
 }
 
 // answerError writes the standard error.
@@ -120,25 +112,16 @@ func (a *api) write(w http.ResponseWriter, name string, status int, body []byte)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if len(body) > largeAnswer {
-		within(w, answerTime(int64(len(body))))
+		read := paced(w)
+		defer read.End()
+		w = read
 	}
 	_, _ = w.Write(body) // the peer is gone: nothing to do
 	a.observe(name, status)
-}
-
-// within cuts a peer off that doesn't read its answer in time. It ends with the answer: the connection's next one has no limit, and over HTTP/2
-// the others at the same time haven't.
-func within(w http.ResponseWriter, limit time.Duration) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit)) // not every ResponseWriter can, in tests
 }
 
 func (a *api) observe(name string, status int) {
 	if a.Observe != nil {
 		a.Observe(name, status)
 	}
-}
-
-// answerTime is how long a peer may take to read an answer of so many bytes.
-func answerTime(size int64) time.Duration {
-	return answerPatience + time.Duration(size/answerPace)*time.Second
 }

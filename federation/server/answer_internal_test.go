@@ -88,14 +88,14 @@ func TestWhoDoesNotReadIsCutOff(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				get, connections := answering(t, 1000, http2) // more than HTTP/2 lets be under way, 4 MiB
 				stalled := get("/large")
-				time.Sleep(answerPatience / 2)
+				time.Sleep(pace.Patience / 2)
 				if http2 {
 					small := get("/small")
 					if n, err := io.Copy(io.Discard, small.Body); n != 64<<10 || err != nil {
 						t.Errorf("beside it: %d bytes, %v", n, err)
 					}
 				}
-				time.Sleep(answerPatience)
+				time.Sleep(pace.Patience)
 				if n, err := io.Copy(io.Discard, stalled.Body); err == nil || n > 8<<20 {
 					t.Errorf("%d bytes, %v", n, err)
 				}
@@ -141,7 +141,7 @@ func TestTheNextAnswerHasItsOwnTime(t *testing.T) {
 					if n, err := io.Copy(io.Discard, get("/large").Body); n != 64<<10 || err != nil || *connections != 1 {
 						t.Errorf("%d bytes, %v, %d connections", n, err, *connections)
 					}
-					time.Sleep(2 * answerPatience)
+					time.Sleep(2 * pace.Patience)
 				}
 			})
 		})

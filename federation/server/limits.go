@@ -3,6 +3,8 @@ package server
 import (
 	"runtime"
 	"time"
+
+	"hanse/federation/places"
 )
 
 // Limits bound what peers can make the server do at once. The zero value of each means the default.
@@ -90,18 +92,15 @@ const (
 	defaultMediaWait = 20 * time.Second
 	maxMediaWait     = time.Minute
 	// lists and listsPerOrigin bound the answers that are lists of up to a hundred events, states and statesPerOrigin those with a state or
-	// an auth chain: those that are made or read by the peer at a time. Synapse lets one server have three requests of any kind. Who finds no
-	// place within placePatience is told to come again: Synapse waits a minute for an answer's header, and takes a server that refuses it
-	// some times for one that is down.
-	lists, listsPerOrigin   = 64, 8
+	// an auth chain: those that are made or read by the peer at a time. As many of all wait for slow readers besides. Synapse
+	// lets one server have three requests of any kind. Who finds no place within placePatience is told to come again: Synapse waits a minute
+	// for an answer's header, and takes a server that refuses it some times for one that is down.
+	lists, listsPerOrigin   = 32, 8
 	states, statesPerOrigin = 32, 4
 	placePatience           = 45 * time.Second
 	// largeAnswer is from how many bytes on a peer that doesn't read is cut off: less than that is in the kernel's hands at once.
-	// answerPatience and answerPace bound how long reading an answer, or media, may take: a minute, and a second for each 16 KiB. An answer
-	// of which the size isn't known, a state, may stand still for answerPatience, and has a second for each 64 KiB besides: the states of the
-	// largest rooms, of some 200 MB, are read in an hour by the slowest.
-	largeAnswer    = 64 << 10
-	answerPatience = time.Minute
-	answerPace     = 16 << 10
-	streamPace     = 64 << 10
+	largeAnswer = 64 << 10
 )
+
+// pace bounds how long reading an answer, or media, may take. Who needs as long for a large state keeps nobody else out, as places are lent.
+var pace = places.Pace{Patience: time.Minute, BytesPerSecond: 16 << 10}

@@ -94,7 +94,6 @@ func (q *request) media() (federation.MediaRequest, error) {
 // sendMedia writes media as it is read: nothing of it is held. A peer that reads it too slowly is cut off.
 func (a *api) sendMedia(w http.ResponseWriter, r *http.Request, name string, content MediaContent) {
 	defer func() { _ = content.Body.Close() }() // it was only read
-	within(w, answerTime(content.Size))
 	boundary := rand.Text() + rand.Text()
 	header := w.Header()
 	header.Set("Content-Type", federation.MediaContentType(boundary))
@@ -104,7 +103,9 @@ func (a *api) sendMedia(w http.ResponseWriter, r *http.Request, name string, con
 	if r.Method == http.MethodHead {
 		return
 	}
-	if err := federation.WriteMedia(w, boundary, content.Part, content.Body); err != nil {
+	read := paced(w)
+	defer read.End()
+	if err := federation.WriteMedia(read, boundary, content.Part, content.Body); err != nil {
 		a.log.Debug("an answer broke off", "endpoint", name, "size", strconv.FormatInt(content.Size, 10), "reason", err)
 		panic(http.ErrAbortHandler)
 	}

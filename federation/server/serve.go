@@ -49,6 +49,9 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, name string, e endpo
 		a.answerError(w, r, name, wire)
 		return
 	}
+	if e.places != nil {
+		w = e.places.Writer(w, pace, q.origin)
+	}
 	a.answer(w, r, name, answer)
 }
 

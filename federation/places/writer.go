@@ -1,0 +1,181 @@
+package places
+
+import (
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// piece is how many bytes are written at a time, so that it is seen whether they are read.
+	piece = 64 << 10
+	// lendAfter is after how long an answer that isn't read gives its place to others.
+	lendAfter = 200 * time.Millisecond
+)
+
+// Pace is how fast an answer must be read, by who may be slow but must not keep others out.
+type Pace struct {
+	// Patience is how long an answer may stand still, and what it may take beside a second for each BytesPerSecond.
+	Patience       time.Duration
+	BytesPerSecond int64
+}
+
+// Time is how long an answer of so many bytes may take.
+func (p Pace) Time(bytes int64) time.Duration {
+	return p.Patience + time.Duration(bytes/p.BytesPerSecond)*time.Second
+}
+
+// Unread are the answers that are written but not read, which have given their places to others meanwhile. There are so many at a time. When
+// there is one more, one of whoever has most of them is given up, the one that has stood still for longest: who makes many such answers loses their own. Safe
+// for concurrent use.
+type Unread[Who comparable] struct {
+	most int // immutable
+
+	mu      sync.Mutex
+	count   int                   // guarded by mu
+	added   int                   // guarded by mu; since the beginning
+	answers map[Who][]*unreadPart // guarded by mu; those of each, in the order in which they stood still
+}
+
+// unreadPart is a piece of an answer that isn't read.
+type unreadPart struct {
+	number int // the first one is the oldest; immutable
+	mu     sync.Mutex
+	over   bool   // guarded by mu; it was read, or given up
+	cut    func() // immutable
+}
+
+// NewUnread makes a set of at most so many answers, at least 1.
+func NewUnread[Who comparable](most int) *Unread[Who] {
+	return &Unread[Who]{most: most, answers: map[Who][]*unreadPart{}}
+}
+
+// Count is how many answers aren't read now.
+func (u *Unread[Who]) Count() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.count
+}
+
+// add takes in a piece that stands still; cut, called at most once and before remove returns, gives its answer up.
+func (u *Unread[Who]) add(who Who, cut func()) *unreadPart {
+	u.mu.Lock()
+	u.count++
+	u.added++
+	part := &unreadPart{number: u.added, cut: cut}
+	u.answers[who] = append(u.answers[who], part)
+	var given *unreadPart
+	if u.count > u.most {
+		given = u.giveUp()
+	}
+	u.mu.Unlock()
+	if given != nil {
+		given.end(true)
+	}
+	return part
+}
+
+// giveUp takes the oldest one out of those of whoever has most. mu is held.
+func (u *Unread[Who]) giveUp() *unreadPart {
+	var most []*unreadPart
+	var of Who
+	for who, parts := range u.answers {
+		if len(parts) > len(most) || len(parts) == len(most) && parts[0].number < most[0].number {
+			most, of = parts, who
+		}
+	}
+	u.drop(of, 0)
+	return most[0]
+}
+
+// drop takes a piece out. mu is held.
+func (u *Unread[Who]) drop(who Who, i int) {
+	parts := u.answers[who]
+	if u.count--; len(parts) == 1 {
+		delete(u.answers, who)
+	} else {
+		u.answers[who] = slices.Concat(parts[:i], parts[i+1:])
+	}
+}
+
+// remove takes out a piece that was read, or given up.
+func (u *Unread[Who]) remove(who Who, part *unreadPart) {
+	u.mu.Lock()
+	if i := slices.Index(u.answers[who], part); i >= 0 {
+		u.drop(who, i)
+	}
+	u.mu.Unlock()
+	part.end(false)
+}
+
+func (p *unreadPart) end(cut bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cut && !p.over {
+		p.cut()
+	}
+	p.over = true
+}
+
+// Writer writes an answer to who may read it slowly. It cuts off who doesn't keep the pace, which is about the time of writing alone, not about
+// that between the writes. Of a piece that stands still the place is given to others until it was read. Made by [Unread.Writer] and [Paced].
+type Writer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	pace    Pace
+	sent    int64
+	took    time.Duration // by all writes
+	lend    func(cut func()) (takeBack func())
+}
+
+// Writer is the writer of an answer to somebody. slots holds a value for each answer that is made or read at a time, one of them this
+// answer's.
+func (u *Unread[Who]) Writer(w http.ResponseWriter, pace Pace, who Who, slots chan struct{}) *Writer {
+	paced := Paced(w, pace)
+	paced.lend = func(cut func()) func() {
+		part := u.add(who, cut)
+		<-slots
+		return func() { u.remove(who, part); slots <- struct{}{} }
+	}
+	return paced
+}
+
+// Paced is the writer of an answer that holds no place.
+func Paced(w http.ResponseWriter, pace Pace) *Writer {
+	nothing := func(func()) func() { return func() {} }
+	return &Writer{ResponseWriter: w, control: http.NewResponseController(w), pace: pace, lend: nothing}
+}
+
+// Write writes a part of the answer. The error is that of the connection, which is of no use after it.
+func (w *Writer) Write(data []byte) (written int, err error) {
+	for part := range slices.Chunk(data, piece) {
+		n, err := w.write(part)
+		if written += n; err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+func (w *Writer) write(part []byte) (int, error) {
+	w.sent += int64(len(part))
+	began, lent := time.Now(), make(chan func(), 1)
+	_ = w.control.SetWriteDeadline(began.Add(min(w.pace.Patience, w.pace.Time(w.sent)-w.took))) // not every connection has them, in tests
+	wait := time.AfterFunc(lendAfter, func() {
+		lent <- w.lend(func() { _ = w.control.SetWriteDeadline(began) }) // as above
+	})
+	n, err := w.ResponseWriter.Write(part)
+	w.took += time.Since(began)
+	if !wait.Stop() {
+		(<-lent)()
+	}
+	_ = w.control.SetWriteDeadline(time.Time{}) // as above
+	return n, err
+}
+
+// End bounds the time of what the server writes once the answer is made, the last few KiB. The connection's next answer has its own time.
+func (w *Writer) End() { _ = w.control.SetWriteDeadline(time.Now().Add(w.pace.Patience)) } // as in write
+
+// Unwrap is for [http.ResponseController].
+func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

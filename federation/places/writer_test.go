@@ -1,0 +1,187 @@
+package places
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hanse/federation/id"
+)
+
+// reader is a connection whose other end takes so long for each piece, or doesn't read at all.
+type reader struct {
+	*httptest.ResponseRecorder
+	takes time.Duration // 0: for ever
+	read  int
+
+	mu    sync.Mutex
+	until time.Time
+	moved chan struct{} // closed when the deadline is another one
+}
+
+func newReader(takes time.Duration) *reader {
+	return &reader{ResponseRecorder: httptest.NewRecorder(), takes: takes, moved: make(chan struct{})}
+}
+
+// SetWriteDeadline is for [http.ResponseController].
+func (r *reader) SetWriteDeadline(until time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.until = until
+	close(r.moved)
+	r.moved = make(chan struct{})
+	return nil
+}
+
+func (r *reader) deadline() (time.Time, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.until, r.moved
+}
+
+func (r *reader) Write(data []byte) (int, error) {
+	var done <-chan time.Time
+	if r.takes > 0 {
+		done = time.After(r.takes)
+	}
+	for {
+		until, moved := r.deadline()
+		var late <-chan time.Time
+		if !until.IsZero() {
+			late = time.After(time.Until(until))
+		}
+		select {
+		case <-late:
+			return 0, os.ErrDeadlineExceeded
+		case <-moved:
+		case <-done:
+			r.read += len(data)
+			return len(data), nil
+		}
+	}
+}
+
+var usual = Pace{Patience: time.Minute, BytesPerSecond: 16 << 10}
+
+// Who reads slowly gets all of an answer, but who reads a little now and then doesn't have it for hours. What the server does between the
+// writes doesn't count.
+func TestWhoReadsKeepsThePace(t *testing.T) {
+	for takes, whole := range map[time.Duration]bool{time.Millisecond: true, 4 * time.Second: true, 30 * time.Second: false, 0: false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newReader(takes)
+			w := Paced(r, usual)
+			var err error
+			for range 100 {
+				time.Sleep(time.Hour)
+				if _, err = w.Write(make([]byte, piece)); err != nil {
+					break
+				}
+			}
+			if (err == nil) != whole {
+				t.Errorf("who takes %s for a piece has read %d bytes: %v", takes, r.read, err)
+			}
+			if until, _ := r.deadline(); !until.IsZero() {
+				t.Error("the time of a piece is that of the connection")
+			}
+			w.End()
+			if until, _ := r.deadline(); until != time.Now().Add(usual.Patience) {
+				t.Error("what is left has no time")
+			}
+		})
+	}
+}
+
+// answers has a server begin so many answers of so many pieces; ended is told of each.
+func answers(t *testing.T, p *Places, server id.ServerName, n, pieces int, takes time.Duration, ended func(error)) {
+	for range n {
+		go func() {
+			release, err := p.Take(context.Background(), server)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer release()
+			_, err = p.Writer(newReader(takes), usual, server).Write(make([]byte, pieces*piece))
+			ended(err)
+		}()
+	}
+}
+
+// Servers that have all the places and hardly read keep nobody out.
+func TestSlowReadersLendTheirPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const each, all = 4, 32
+		p := New(each, all)
+		var mu sync.Mutex
+		trickled := 0
+		for i := range all / each {
+			answers(t, p, id.ServerName(fmt.Sprintf("trickling%d.example", i)), each, 100, 4*time.Second, func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					trickled++
+				}
+			})
+		}
+		synctest.Wait()
+		done := make(chan error, 8)
+		answers(t, p, "good.example", 8, 10, time.Millisecond, func(err error) { done <- err })
+		time.Sleep(time.Second)
+		if len(done) != 8 {
+			t.Errorf("%d answers of 8 were read, as others trickle", len(done))
+		}
+		time.Sleep(time.Hour)
+		if p.Servers() != 0 || len(p.all) != 0 || p.unread.Count() != 0 {
+			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Servers(), len(p.all), p.unread.Count())
+		}
+		if trickled != all {
+			t.Errorf("%d of %d were read slowly", trickled, all)
+		}
+	})
+}
+
+// When too many don't read, those who have the most such answers lose their oldest.
+func TestWhoHasMostUnreadAnswersLosesThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(8, 8)
+		good, bad := make(chan error, 1), make(chan error, 100)
+		answers(t, p, "slow.example", 1, 10, 4*time.Second, func(err error) { good <- err })
+		time.Sleep(lendAfter + time.Millisecond)
+		for i := range 8 {
+			answers(t, p, id.ServerName(fmt.Sprintf("bad%d.example", i%2)), 4, 1000, 50*time.Second, func(err error) { bad <- err })
+			time.Sleep(time.Second)
+			if most := 8; p.unread.Count() > most {
+				t.Errorf("%d answers aren't read", p.unread.Count())
+			}
+		}
+		if len(bad) < 8 {
+			t.Errorf("%d of those who don't read were given up", len(bad))
+		}
+		if err := <-good; err != nil {
+			t.Errorf("the slow reader lost its answer to others: %v", err)
+		}
+		time.Sleep(time.Hour)
+		if p.Servers() != 0 || len(p.all) != 0 || p.unread.Count() != 0 {
+			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Servers(), len(p.all), p.unread.Count())
+		}
+	})
+}
+
+// Of those who have as many the one goes whose answer has stood still for longest, which isn't who reads slowly.
+func TestTheOldestUnreadAnswerGoes(t *testing.T) {
+	const most = 4
+	u := NewUnread[int](most)
+	var gone []int
+	for who := range 20 {
+		u.add(who, func() { gone = append(gone, who) })
+	}
+	if len(gone) != 20-most || !slices.IsSorted(gone) || u.Count() != most {
+		t.Errorf("these went, of 20: %v", gone)
+	}
+}
