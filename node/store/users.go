@@ -29,13 +29,26 @@ func (u *User) columns() []any {
 
 // CreateUser makes an account; [ErrExists] if the name is taken, also by a deactivated one.
 func (s *Store) CreateUser(ctx context.Context, u User) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return s.createUser(t, u) })
+}
+
+func (s *Store) createUser(t *writeTx, u User) error {
+	err := t.create("the user "+string(u.ID), "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+		string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli(), millis(u.Locked), millis(u.Suspended))
+	if err == nil && u.Guest {
+		t.then(func() { s.setRestrictions(u.ID, Restrictions{Guest: true}) })
+	}
+	return err
+}
+
+// CreateUserBySession is CreateUser with the e-mail address that a session has proven; it ends the session. [ErrNotFound] if the session is
+// no good, [ErrEmailInUse] if the address has become another account's.
+func (s *Store) CreateUserBySession(ctx context.Context, u User, sid string, now time.Time) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
-		err := t.create("the user "+string(u.ID), "INSERT INTO users ("+userColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-			string(u.ID), u.PasswordHash, flag(u.Admin), flag(u.Guest), flag(u.Deactivated), u.Created.UnixMilli(), millis(u.Locked), millis(u.Suspended))
-		if err == nil && u.Guest {
-			t.then(func() { s.setRestrictions(u.ID, Restrictions{Guest: true}) })
+		if err := s.createUser(t, u); err != nil {
+			return err
 		}
-		return err
+		return addEmailBySession(t, u.ID, sid, now)
 	})
 }
 
@@ -65,7 +78,8 @@ func changeUser(t *writeTx, user id.UserID, query string, value any) error {
 	return t.change("the user "+string(user), query, value, string(user))
 }
 
-// Deactivate takes the password, devices with all they have, tokens, profile and delayed events from an account. Its name stays taken.
+// Deactivate takes the password, devices with all they have, tokens, profile, e-mail addresses and delayed events from an account. Its name
+// stays taken.
 // With erase the account data goes too, and the user is [Store.Erased] from then on. It may be done again, to erase.
 func (s *Store) Deactivate(ctx context.Context, user id.UserID, erase bool) error {
 	return s.deactivate(ctx, user, erase, false)
@@ -101,7 +115,7 @@ func (s *Store) deactivate(ctx context.Context, user id.UserID, erase, onlyGuest
 			}
 			t.then(func() { s.erased.Store(user, at) })
 		}
-		for _, table := range []string{"access_tokens", "profiles", "status_messages", "delayed_events"} {
+		for _, table := range []string{"access_tokens", "profiles", "status_messages", "delayed_events", "emails"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1", string(user)); err != nil {
 				return err
 			}
