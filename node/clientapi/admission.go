@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"hanse/federation/places"
 )
 
 // lane bounds how many requests of a kind are worked on at once. Others wait for their turn in the order in which they
@@ -18,7 +20,6 @@ type lane struct {
 	slots   chan struct{} // holds a value for each request being worked on
 	most    int64         // requests that may wait
 	waiting atomic.Int64
-	lent    atomic.Int64 // slots whose requests wait for clients that read slowly
 }
 
 func newLane(slots, most int) *lane {
@@ -53,42 +54,6 @@ func (l *lane) enter(ctx context.Context) error {
 
 func (l *lane) leave() { <-l.slots }
 
-// lend gives a slot away for a while, unless too many are lent; takeBack must follow if it says so.
-func (l *lane) lend() bool {
-	if l.lent.Add(1) > maxLent {
-		l.lent.Add(-1)
-		return false
-	}
-	l.leave()
-	return true
-}
-
-// takeBack waits for a slot after lend.
-func (l *lane) takeBack() {
-	l.slots <- struct{}{}
-	l.lent.Add(-1)
-}
-
-// patientWriter is the writer of a request that has a slot in a lane, which others have while the client doesn't read: a few slow clients
-// with large answers would keep everybody out.
-type patientWriter struct {
-	http.ResponseWriter
-	lane *lane
-}
-
-func (w *patientWriter) Write(text []byte) (int, error) {
-	lent := make(chan bool, 1)
-	wait := time.AfterFunc(lendAfter, func() { lent <- w.lane.lend() })
-	n, err := w.ResponseWriter.Write(text)
-	if !wait.Stop() && <-lent {
-		w.lane.takeBack()
-	}
-	return n, err
-}
-
-// Unwrap is for [http.ResponseController].
-func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
 // lanes are the kinds of work. None can take what another needs.
 type lanes struct {
 	sends    *lane // waits for the room and the disk most of its time
@@ -99,6 +64,8 @@ type lanes struct {
 	waiting  *lane // /sync and the like, for news: a connection and little more
 	uploads  *lane // files on their way in: a connection, and the disk
 	files    *lane // files on their way out: they may wait for other servers
+
+	unread *places.Unread[string] // answers of large whose places others have, by whose they are
 }
 
 func newLanes() lanes {
@@ -108,7 +75,16 @@ func newLanes() lanes {
 		logins: newLane(maxLogins, 0),
 		remote: newLane(maxRemote, 0), waiting: newLane(maxSyncs, 0),
 		uploads: newLane(maxUploads, maxUploads), files: newLane(maxFiles, maxFiles),
+		unread: places.NewUnread[string](maxUnread),
 	}
+}
+
+// writer is the writer of an answer of a lane, which may be large.
+func (a *API) writer(w http.ResponseWriter, r *request, l *lane) *places.Writer {
+	if l == a.lanes.large {
+		return a.lanes.unread.Writer(w, reading, a.who(r), l.slots)
+	}
+	return places.Paced(w, reading)
 }
 
 // lane is the one of a request.

@@ -2,10 +2,12 @@ package clientapi
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +16,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"hanse/federation/event"
+	"hanse/federation/places"
 	"hanse/federation/roomversion"
 )
 
@@ -45,8 +48,9 @@ var _ = Describe("a large answer to a client that doesn't read it", func() {
 
 	It("is given up, so that it keeps nobody from their turn", func() {
 		writeJSON(w, http.StatusOK, json.RawMessage(`"`+strings.Repeat("x", 1<<20)+`"`))
-		Expect(w.had).To(HaveExactElements(And(BeNumerically(">", filePatience), BeNumerically("<", 3*filePatience))))
-		Expect(w.until.IsZero()).To(BeTrue(), "the next request of the connection has its own time")
+		Expect(w.had).To(HaveLen(17)) // with the quotation marks
+		Expect(w.had).To(HaveEach(And(BeNumerically(">", 0), BeNumerically("<=", reading.Patience))))
+		Expect(time.Until(w.until)).To(And(BeNumerically(">", 0), BeNumerically("<=", reading.Patience)), "the server writes what is left")
 	})
 
 	It("is given up while it is written part by part", func() {
@@ -54,7 +58,7 @@ var _ = Describe("a large answer to a client that doesn't read it", func() {
 		e, err := event.Parse(rules, []byte(`{"type":"m.room.member","state_key":"@a:b","sender":"@a:b","room_id":"!r:b","content":{"membership":"join"},`+
 			`"depth":1,"origin_server_ts":1,"prev_events":[],"auth_events":[],"hashes":{"sha256":""},"signatures":{}}`))
 		Expect(err).NotTo(HaveOccurred())
-		out := &laterWriter{w: &pacedWriter{ResponseWriter: w}}
+		out := &laterWriter{w: places.Paced(w, reading)}
 		Expect(out.list(&later{begin: '[', end: ']', each: func(add addLater) error {
 			for range 3 * laterPart / 100 {
 				Expect(add(func(dst []byte) ([]byte, error) { return appendPlain(dst, e, time.Now()) })).To(Succeed())
@@ -62,42 +66,64 @@ var _ = Describe("a large answer to a client that doesn't read it", func() {
 			return nil
 		}})).To(Succeed())
 		Expect(len(w.had)).To(BeNumerically(">", 2))
-		Expect(w.had).To(HaveEach(And(BeNumerically(">", 0), BeNumerically("<=", fileStall))))
+		Expect(w.had).To(HaveEach(And(BeNumerically(">", 0), BeNumerically("<=", reading.Patience))))
 		Expect(w.until.IsZero()).To(BeTrue())
 	})
 })
 
-// tricklingWriter is a connection whose client reads what is written in a time that it chooses.
-type tricklingWriter struct {
-	*slowWriter
-	takes time.Duration
-}
-
-func (w *tricklingWriter) Write(data []byte) (int, error) {
-	time.Sleep(min(w.takes, time.Until(w.until)))
-	if !time.Now().Before(w.until) {
-		return 0, os.ErrDeadlineExceeded
-	}
-	return len(data), nil
-}
-
-// Who reads slowly gets all of an answer, but a place isn't held for hours by who reads a little now and then.
-func TestTheReaderOfALargeAnswerKeepsPace(t *testing.T) {
-	const parts = 100
-	for _, c := range []struct {
-		takes time.Duration // for a part of 64 KiB
-		whole bool
-	}{{time.Millisecond, true}, {largeAnswer / filePace * time.Second, true}, {fileStall - time.Second, false}, {2 * fileStall, false}} {
-		synctest.Test(t, func(t *testing.T) {
-			w := &pacedWriter{ResponseWriter: &tricklingWriter{&slowWriter{ResponseRecorder: httptest.NewRecorder()}, c.takes}}
-			written, err := 0, error(nil)
-			for ; written < parts && err == nil; written++ {
-				time.Sleep(time.Hour) // the server reads what is to be written
-				_, err = w.Write(make([]byte, largeAnswer))
-			}
-			if whole := err == nil; whole != c.whole {
-				t.Errorf("of a client that takes %v for a part: %d written, %v", c.takes, written, err)
-			}
+// Users who don't read their large answers keep nobody from theirs, whatever the kind of answer.
+func TestSlowReadersLendTheirPlaces(t *testing.T) {
+	large := strings.Repeat("x", 3*largeAnswer)
+	for name, write := range map[string]func(a *API, w http.ResponseWriter, r *request){
+		"written at once": func(a *API, w http.ResponseWriter, r *request) {
+			writeJSON(a.writer(w, r, a.lanes.large), http.StatusOK, large)
+		},
+		"written while it is read": func(a *API, w http.ResponseWriter, r *request) {
+			defer func() { _ = recover() }() // it is broken off
+			list := r.later('[', 0, func(add addLater) error {
+				return add(func(dst []byte) ([]byte, error) { return append(dst, `"`+large+`"`...), nil })
+			})
+			a.writeLater(w, r, list, a.lanes.large)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &API{lanes: newLanes(), log: slog.New(slog.DiscardHandler)}
+				slots := cap(a.lanes.large.slots)
+				for i := range slots + 2*maxUnread {
+					if err := a.lanes.large.enter(t.Context()); err != nil {
+						t.Fatalf("after %d who don't read: %v", i, err)
+					}
+					go func() {
+						r := &request{Request: httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), api: a, user: "@a:b"}
+						write(a, &stuckWriter{ResponseRecorder: httptest.NewRecorder()}, r)
+						a.lanes.large.leave()
+					}()
+				}
+				time.Sleep(time.Hour)
+				if n := len(a.lanes.large.slots); n != 0 || a.lanes.unread.Count() != 0 {
+					t.Errorf("%d places are taken, %d lent, and nobody is there", n, a.lanes.unread.Count())
+				}
+			})
 		})
 	}
+}
+
+// stuckWriter is a connection whose client doesn't read.
+type stuckWriter struct {
+	*httptest.ResponseRecorder
+	until atomic.Pointer[time.Time]
+}
+
+// SetWriteDeadline is for [http.ResponseController].
+func (w *stuckWriter) SetWriteDeadline(until time.Time) error {
+	w.until.Store(&until)
+	return nil
+}
+
+func (w *stuckWriter) Write([]byte) (int, error) {
+	for time.Now().Before(*w.until.Load()) {
+		time.Sleep(time.Second)
+	}
+	return 0, os.ErrDeadlineExceeded
 }

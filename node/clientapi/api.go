@@ -245,7 +245,7 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		return a.writeLater(w, r, body, lane)
 	}
 	if lane == a.lanes.large {
-		w = &patientWriter{w, lane}
+		w = a.writer(w, r, lane)
 	}
 	if special, ok := body.(answer); ok {
 		return writeJSON(w, special.status, special.body)

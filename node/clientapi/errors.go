@@ -12,6 +12,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/authrules"
 	"hanse/federation/client"
+	"hanse/federation/places"
 	"hanse/node/clientsync"
 	"hanse/node/rooms"
 )
@@ -200,9 +201,12 @@ func writeJSON(w http.ResponseWriter, status int, body any) int {
 	}
 	w.WriteHeader(status)
 	if len(encoded) > largeAnswer { // who doesn't read it would keep a place in a lane
-		control := http.NewResponseController(w)
-		_ = control.SetWriteDeadline(time.Now().Add(fileTime(int64(len(encoded))))) // not every connection has them, in tests
-		defer func() { _ = control.SetWriteDeadline(time.Time{}) }()                // as above
+		read, ok := w.(*places.Writer)
+		if !ok {
+			read = places.Paced(w, reading)
+		}
+		defer read.End()
+		w = read
 	}
 	_, _ = w.Write(encoded) // the client is gone: nothing to do
 	return status

@@ -41,11 +41,11 @@ func (r *request) later(begin byte, count int, each func(add addLater) error) *l
 	return l
 }
 
-// laterEvents is a list of events of a room, without what is told beside them.
-func (r *request) laterEvents(room id.RoomID, ids []id.EventID) *later {
+// laterEvents is a list of events of a room, about so many, without what is told beside them. Their IDs are asked for once the answer has its place.
+func (r *request) laterEvents(room id.RoomID, count int, ids func() []id.EventID) *later {
 	now := time.Now()
-	return r.later('[', len(ids), func(add addLater) error {
-		return r.api.config.Rooms.EachEvent(r.Context(), room, ids, func(row clientsync.EventRow) error {
+	return r.later('[', count, func(add addLater) error {
+		return r.api.config.Rooms.EachEvent(r.Context(), room, ids(), func(row clientsync.EventRow) error {
 			return add(func(dst []byte) ([]byte, error) { return appendPlain(dst, row.Event, now) })
 		})
 	})
@@ -53,11 +53,13 @@ func (r *request) laterEvents(room id.RoomID, ids []id.EventID) *later {
 
 // laterState is laterEvents of a whole state.
 func (r *request) laterState(room id.RoomID, state roomstate.Map) *later {
-	ids := make([]id.EventID, 0, state.Len())
-	for _, eventID := range state.All() {
-		ids = append(ids, eventID)
-	}
-	return r.laterEvents(room, ids)
+	return r.laterEvents(room, state.Len(), func() []id.EventID {
+		ids := make([]id.EventID, 0, state.Len())
+		for _, eventID := range state.All() {
+			ids = append(ids, eventID)
+		}
+		return ids
+	})
 }
 
 // writeLater writes an answer with what comes later. An error that comes once the answer has begun breaks it off: the client must not take it
@@ -79,10 +81,9 @@ func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane
 		}
 		defer lane.leave()
 	}
-	out := &laterWriter{w: &pacedWriter{ResponseWriter: w}}
-	if lane == a.lanes.large {
-		out.w = &patientWriter{out.w, lane}
-	}
+	read := a.writer(w, r, lane)
+	defer read.End()
+	out := &laterWriter{w: read}
 	for more := true; more && err == nil; {
 		var text []byte
 		text, encoded, more = bytes.Cut(encoded, []byte(`"`+r.laterMark))
@@ -158,28 +159,6 @@ func (o *laterWriter) write() error {
 	o.text = o.text[:0]
 	return err
 }
-
-// pacedWriter bounds how long a client may take for an answer of which nobody knows yet how long it will be: as long as for one that is
-// written at once, without the time in which nothing is written. None may stand still for long.
-type pacedWriter struct {
-	http.ResponseWriter
-	sent int64
-	took time.Duration // by all writes
-}
-
-func (w *pacedWriter) Write(text []byte) (int, error) {
-	w.sent += int64(len(text))
-	patience := fileTime(w.sent) - w.took
-	control, began := http.NewResponseController(w.ResponseWriter), time.Now()
-	_ = control.SetWriteDeadline(began.Add(min(fileStall, patience))) // not every connection has them, in tests
-	n, err := w.ResponseWriter.Write(text)
-	_ = control.SetWriteDeadline(time.Time{}) // as above
-	w.took += time.Since(began)
-	return n, err
-}
-
-// Unwrap is for [http.ResponseController].
-func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // appendPlain encodes plainEvent.
 func appendPlain(dst []byte, e *event.Event, now time.Time) ([]byte, error) {

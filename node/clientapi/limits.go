@@ -1,6 +1,13 @@
 package clientapi
 
-import "time"
+import (
+	"time"
+
+	"hanse/federation/places"
+)
+
+// reading bounds how long a file, or an answer beyond largeAnswer, may take.
+var reading = places.Pace{Patience: time.Minute, BytesPerSecond: 16 << 10}
 
 // All bounds of the package, each with its reason.
 const (
@@ -17,10 +24,9 @@ const (
 	maxQueue     = 4096
 	maxQueueWait = time.Second
 	busyRetry    = 2 * time.Second
-	// lendAfter is after how long a large answer that the client doesn't read gives its place to others, maxLent how many may: each holds
-	// the IDs of a room's state, some 30 MB where the room has 300,000.
-	lendAfter = 200 * time.Millisecond
-	maxLent   = 32
+	// maxUnread is how many large answers whose clients don't read wait at a time, beside those that have places: each holds the IDs of a
+	// room's state, some 30 MB where the room has 300,000.
+	maxUnread = 32
 	// maxSends is how many sends are worked on at once: several commits' worth, so that groups are full.
 	maxSends = 256
 	// maxOrdinary is how many other requests are: most take a millisecond, some wait for a disk or another server.
@@ -41,12 +47,10 @@ const (
 	maxUploadsEach = 10
 	maxFiles       = 2000
 	maxFilesEach   = 100
-	// filePatience and filePace bound how long a file, or an answer beyond largeAnswer, may take: a minute, and a second for
-	// each 16 KiB. fileStall is how long it may stand still. A smaller answer mostly fits what the system keeps.
-	filePatience = time.Minute
-	filePace     = 16 << 10
-	fileStall    = 30 * time.Second
-	largeAnswer  = 64 << 10
+	// fileStall is how long a file that is on its way may stand still.
+	fileStall = 30 * time.Second
+	// largeAnswer is from how many bytes on it is seen whether an answer is read: a smaller one mostly fits what the system keeps.
+	largeAnswer = 64 << 10
 	// largeState is of how many events on an answer with them is the work of a large room, whatever was asked for.
 	largeState = 1000
 	// plainAnswer is up to how many bytes of an answer net/http counts by itself: that header then needs no room in the map.

@@ -95,18 +95,13 @@ func (a *API) sentFile(r *request) (body *patientBody, sent media.Upload, done f
 	control := http.NewResponseController(r.writer)
 	body = &patientBody{
 		from: r.Request.Body, control: control,
-		until: time.Now().Add(fileTime(a.config.Media.MaxSize())),
+		until: time.Now().Add(reading.Time(a.config.Media.MaxSize())),
 	}
 	// The connection's next request must not be late by this one's deadline. Not every connection has them, in tests.
 	done = func() { _ = control.SetReadDeadline(time.Time{}) }
 	return body, media.Upload{
 		User: r.user, ContentType: r.Header.Get("Content-Type"), Filename: r.URL.Query().Get("filename"), Size: r.ContentLength, Body: body,
 	}, done
-}
-
-// fileTime is how long a file, or an answer beyond largeAnswer, of so many bytes may take.
-func fileTime(size int64) time.Duration {
-	return filePatience + time.Duration(size/filePace)*time.Second
 }
 
 // patientBody reads a body that may come slowly, but must come.

@@ -148,7 +148,7 @@ func (r *request) sendFile(content *media.Content) served {
 	control := http.NewResponseController(r.writer)
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // not every connection has them, in tests
 	if file, whole := content.Body.(io.ReadSeeker); whole {
-		_ = control.SetWriteDeadline(time.Now().Add(fileTime(content.Size))) // as above
+		_ = control.SetWriteDeadline(time.Now().Add(reading.Time(content.Size))) // as above
 		noting := &statusWriter{ResponseWriter: r.writer, status: http.StatusOK}
 		http.ServeContent(noting, r.Request, "", content.Stored, file)
 		return served{noting.status}

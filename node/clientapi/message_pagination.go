@@ -166,14 +166,16 @@ func (a *API) context(r *request) (any, error) {
 	for _, row := range append(around.Before, around.After...) {
 		senders[string(row.Event.Sender())] = true
 	}
-	var state []id.EventID
-	for key, eventID := range around.State.All() {
-		if !filter.LazyLoadMembers || key.Type != "m.room.member" || senders[key.StateKey] {
-			state = append(state, eventID)
+	state := r.laterEvents(room, around.State.Len(), func() (ids []id.EventID) {
+		for key, eventID := range around.State.All() {
+			if !filter.LazyLoadMembers || key.Type != "m.room.member" || senders[key.StateKey] {
+				ids = append(ids, eventID)
+			}
 		}
-	}
+		return ids
+	})
 	return map[string]any{
-		"event": middle[0], "events_before": before, "events_after": after, "state": r.laterEvents(room, state),
+		"event": middle[0], "events_before": before, "events_after": after, "state": state,
 		"start": formatPoint(around.Start), "end": formatPoint(around.End),
 	}, nil
 }
