@@ -285,7 +285,7 @@ func (s *Store) endDevices(t *writeTx, user id.UserID, devices []string, servers
 		if err != nil {
 			return err
 		}
-		for _, table := range append(encryptionTables(), "access_tokens", "pushers") {
+		for _, table := range append(encryptionTables(), "access_tokens", "oauth_grants", "pushers") {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id = $2", args...); err != nil {
 				return err
 			}

@@ -35,10 +35,11 @@ type Access struct {
 	Guest       bool
 	Deactivated bool
 	Expires     time.Time // zero: never
+	OAuth       bool      // the device is one of the OAuth 2.0 API
 }
 
 // Login stores a device (made, or known: then an empty display name leaves the old one) and its token, in place of the
-// device's older tokens. Clients and other servers are told of a new device or name.
+// device's older tokens. Clients and other servers are told of a new device or name. It is none of the OAuth 2.0 API any more.
 func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
 	servers, err := s.ServersSharing(ctx, d.User)
 	if err != nil {
@@ -48,8 +49,10 @@ func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
 		if err := s.setDevice(t, d, servers); err != nil {
 			return err
 		}
-		if _, err = t.exec("DELETE FROM access_tokens WHERE user_id = $1 AND device_id = $2", string(d.User), []byte(d.ID)); err != nil {
-			return err
+		for _, table := range []string{"access_tokens", "oauth_grants"} {
+			if _, err = t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id = $2", string(d.User), []byte(d.ID)); err != nil {
+				return err
+			}
 		}
 		_, err = t.exec("INSERT INTO access_tokens (token_hash, user_id, device_id) VALUES ($1, $2, $3)",
 			token[:], string(d.User), []byte(d.ID))
@@ -98,9 +101,11 @@ func (s *Store) setDevice(t *writeTx, d Device, servers []id.ServerName) error {
 
 // Access tells what a token stands for; false when it is not known (any more).
 func (s *Store) Access(ctx context.Context, token TokenHash) (Access, bool, error) {
-	return readRow(ctx, s, `SELECT access_tokens.user_id, device_id, admin, guest, deactivated, COALESCE(expires, 0) FROM access_tokens
-		JOIN users ON users.user_id = access_tokens.user_id WHERE token_hash = $1`, []any{token[:]}, func(a *Access) []any {
-		return []any{&a.User, &a.Device, &a.Admin, &a.Guest, &a.Deactivated, timeColumn{&a.Expires}}
+	return readRow(ctx, s, `SELECT access_tokens.user_id, access_tokens.device_id, admin, guest, deactivated, COALESCE(expires, 0),
+		oauth_grants.user_id IS NOT NULL FROM access_tokens JOIN users ON users.user_id = access_tokens.user_id
+		LEFT JOIN oauth_grants ON oauth_grants.user_id = access_tokens.user_id AND oauth_grants.device_id = access_tokens.device_id
+		WHERE token_hash = $1`, []any{token[:]}, func(a *Access) []any {
+		return []any{&a.User, &a.Device, &a.Admin, &a.Guest, &a.Deactivated, timeColumn{&a.Expires}, &a.OAuth}
 	})
 }
 

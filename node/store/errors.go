@@ -18,7 +18,7 @@ var (
 	// ErrClientTxnUsed says that this client transaction has already made an event: nothing of the commit was
 	// written; [Store.ClientTxn] tells which event it was.
 	ErrClientTxnUsed = errors.New("client transaction ID already used")
-	// ErrFull says that a user has as many of something as there may be.
+	// ErrFull says that there are as many of something as there may be, of a user or in all.
 	ErrFull = errors.New("there may be no more")
 	// ErrOtherWriter says that another process has written to the database. Nothing is written any more: what this one
 	// holds in memory is out of date.

@@ -49,6 +49,8 @@ var wholesale = map[string]string{
 	"FROM moved":                                                "those of the tail",
 	"FROM partial_rooms":                                        "few; at the start",
 	"FROM registration_tokens":                                  "few",
+	"FROM oauth_clients":                                        "at most 10,000; when one is new",
+	"FROM oauth_codes":                                          "at most 10,000, of 15 minutes",
 	"FROM application_services":                                 "few",
 	"FROM status_messages":                                      "at the start: who says something",
 	"FROM users WHERE":                                          "at the start: users of ours",

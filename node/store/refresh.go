@@ -34,17 +34,20 @@ func insertRefresh(t *writeTx, user id.UserID, device string, r Refreshable) err
 
 // Refresh gives a device new tokens for a refresh token; false if that isn't good (any more): its access token is gone with
 // the device. The old tokens stay until one of the new ones is used; used once more before that, the refresh token takes
-// back what it gave first. ErrLocked if the account is locked: the refresh token stays good.
+// back what it gave first. ErrLocked if the account is locked: the refresh token stays good. oauth: the device is to be one of the OAuth 2.0
+// API; else it is to be none.
 //
 // spec:client-server-api#refreshing-access-tokens
-func (s *Store) Refresh(ctx context.Context, old TokenHash, next Refreshable) (user id.UserID, device string, good bool, err error) {
+func (s *Store) Refresh(ctx context.Context, old TokenHash, oauth bool, next Refreshable) (user id.UserID, device string, good bool, err error) {
 	err = s.commit.write(ctx, func(t *writeTx) error {
 		var deviceID, successor []byte
+		var granted bool
 		user, device, good = "", "", false
-		found, err := t.found(`SELECT refresh_tokens.user_id, refresh_tokens.device_id, successor FROM refresh_tokens
-			JOIN access_tokens ON access_tokens.token_hash = refresh_tokens.access WHERE refresh_tokens.token_hash = $1`,
-			[]any{old[:]}, &user, &deviceID, &successor)
-		if err != nil || !found {
+		found, err := t.found(`SELECT refresh_tokens.user_id, refresh_tokens.device_id, successor, oauth_grants.user_id IS NOT NULL FROM refresh_tokens
+			JOIN access_tokens ON access_tokens.token_hash = refresh_tokens.access
+			LEFT JOIN oauth_grants ON oauth_grants.user_id = refresh_tokens.user_id AND oauth_grants.device_id = refresh_tokens.device_id
+			WHERE refresh_tokens.token_hash = $1`, []any{old[:]}, &user, &deviceID, &successor, &granted)
+		if err != nil || !found || granted != oauth {
 			return err
 		}
 		if s.Restrictions(user).Locked {

@@ -16,7 +16,7 @@ var _ = onEach("tokens that end", func(db *fixture) {
 	}
 	refresh := func(ctx SpecContext, old, next string) bool {
 		GinkgoHelper()
-		user, device, good, err := db.Refresh(ctx, hash("refresh "+old), tokens(next, time.UnixMilli(2000)))
+		user, device, good, err := db.Refresh(ctx, hash("refresh "+old), false, tokens(next, time.UnixMilli(2000)))
 		Expect(err).NotTo(HaveOccurred())
 		if good {
 			Expect(user).To(Equal(alice))

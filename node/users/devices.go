@@ -53,6 +53,7 @@ type Session struct {
 	User   id.UserID
 	Device string
 	Admin  bool
+	OAuth  bool      // the client logged in by the OAuth 2.0 API
 	ends   time.Time // zero: never
 }
 
@@ -126,7 +127,7 @@ func (u *Users) Authenticate(ctx context.Context, token string, address netip.Ad
 		case !ok || access.Deactivated:
 			return Session{}, ErrUnknownToken
 		}
-		session = Session{User: access.User, Device: access.Device, Admin: access.Admin, ends: access.Expires}
+		session = Session{User: access.User, Device: access.Device, Admin: access.Admin, OAuth: access.OAuth, ends: access.Expires}
 		if !session.ends.IsZero() {
 			if err := u.store.UseAccess(ctx, hash); err != nil {
 				return Session{}, err

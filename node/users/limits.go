@@ -36,6 +36,19 @@ const (
 	// request. loginTokenLife is for how long a token to log in with is: the specification's "few minutes".
 	accessTokenLife = time.Hour
 	loginTokenLife  = 2 * time.Minute
+	// oauthTokenLife is for how long an access token of the OAuth 2.0 API is good, which is to be short: an hour would do for the client,
+	// but somebody else who has the token has it for as long.
+	oauthTokenLife = 15 * time.Minute
+	// oauthCodeLife is for how long the code is good that a client gets by way of the browser: it asks at once. oauthDeviceCodeLife is
+	// for how long a person may take to type one, and to log in; oauthCodeKept is for how long both are kept to notice that they are used again.
+	oauthCodeLife       = time.Minute
+	oauthDeviceCodeLife = 15 * time.Minute
+	oauthCodeKept       = 15 * time.Minute
+	// maxOAuthCodes is how many codes there are at most: anybody asks for those of devices. maxOAuthClients is how many clients, some 500
+	// bytes each; oauthClientKept is after how long one goes with which nobody logged in.
+	maxOAuthCodes   = 10_000
+	maxOAuthClients = 10_000
+	oauthClientKept = 24 * time.Hour
 	// openIDTokenLife is for how long an OpenID token is good: whom it is given to asks at once, or comes back for another.
 	openIDTokenLife = time.Hour
 	// tokenCacheSize and tokenCacheLife: every request presents a token, so the common case must not read the

@@ -20,17 +20,18 @@ var ErrExpiredToken = errors.New("users: the access token has expired")
 // spec:client-server-api#refreshing-access-tokens
 func (u *Users) Refreshable(ctx context.Context, login Login) (Login, error) {
 	login.RefreshToken, login.Life = newToken(), accessTokenLife
-	return login, u.store.SetRefreshable(ctx, login.User, login.Device, store.Refreshable{
-		Access: store.HashToken(login.AccessToken), Refresh: store.HashToken(login.RefreshToken), Expires: time.Now().Add(login.Life),
-	})
+	return login, u.store.SetRefreshable(ctx, login.User, login.Device, refreshable(login))
 }
 
-// Refresh gives new tokens for a refresh token; ErrUnknownToken if it isn't good (any more), ErrLocked if it is of a user who is locked.
+// Refresh gives new tokens for a refresh token of /login; ErrUnknownToken if it isn't good (any more), ErrLocked if it is of a user who is
+// locked.
 func (u *Users) Refresh(ctx context.Context, token string) (Login, error) {
-	login := Login{AccessToken: newToken(), RefreshToken: newToken(), Life: accessTokenLife}
-	user, device, good, err := u.store.Refresh(ctx, store.HashToken(token), store.Refreshable{
-		Access: store.HashToken(login.AccessToken), Refresh: store.HashToken(login.RefreshToken), Expires: time.Now().Add(login.Life),
-	})
+	return u.refresh(ctx, token, false, Login{AccessToken: newToken(), RefreshToken: newToken(), Life: accessTokenLife})
+}
+
+// refresh stores the tokens of next in place of those of a refresh token.
+func (u *Users) refresh(ctx context.Context, token string, oauth bool, next Login) (Login, error) {
+	user, device, good, err := u.store.Refresh(ctx, store.HashToken(token), oauth, refreshable(next))
 	switch {
 	case errors.Is(err, store.ErrLocked):
 		return Login{}, ErrLocked
@@ -40,8 +41,13 @@ func (u *Users) Refresh(ctx context.Context, token string) (Login, error) {
 		return Login{}, ErrUnknownToken
 	}
 	u.tokens.forgetDevice(user, device)
-	login.User, login.Device = user, device
-	return login, nil
+	next.User, next.Device = user, device
+	return next, nil
+}
+
+// refreshable is how the tokens of a login are stored.
+func refreshable(l Login) store.Refreshable {
+	return store.Refreshable{Access: store.HashToken(l.AccessToken), Refresh: store.HashToken(l.RefreshToken), Expires: time.Now().Add(l.Life)}
 }
 
 // LoginToken makes a token with which the user can log in once, and tells how long it is good.
