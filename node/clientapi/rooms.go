@@ -78,11 +78,11 @@ func (a *API) stateEvent(r *request) (any, error) {
 	case "", "content":
 		return json.RawMessage(e.Content()), nil
 	case "event":
-		formatted, err := r.decorated([]clientsync.EventRow{{Event: e, RoomID: room}})
+		row, err := a.config.Sync.Row(r.Context(), e)
 		if err != nil {
 			return nil, err
 		}
-		return formatted[0], nil
+		return r.one(row)
 	default:
 		return nil, invalidParam("format must be content or event")
 	}

@@ -235,6 +235,22 @@ var _ = Describe("sending", func() {
 		fine(alice.put(path+"m.room.member/"+esc(alice.id), obj{"membership": "join", "displayname": "A. here"}))
 		Expect(alice.state(room, "m.room.member", alice.id)).To(HaveKeyWithValue("displayname", "A. here"))
 	})
+
+	It("gives a state event with what is told beside it anywhere", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{"preset": "private_chat", "invite": []string{bob.id}, "is_direct": true})
+		fine(bob.post("/join/"+esc(room), nil))
+		path := "/rooms/" + esc(room)
+		join := fine(bob.get(path + "/state/m.room.member/" + esc(bob.id) + "?format=event")).body
+		Expect(join["unsigned"]).To(And(
+			HaveKeyWithValue("prev_content", And(HaveKeyWithValue("membership", "invite"), HaveKeyWithValue("is_direct", true))),
+			HaveKeyWithValue("replaces_state", Not(BeEmpty()))))
+		Expect(fine(bob.get(path + "/event/" + esc(join["event_id"].(string)))).body["unsigned"]).To(HaveKeyWithValue("replaces_state", join["unsigned"].(obj)["replaces_state"]))
+		named := fine(alice.put(path+"/state/m.room.name", obj{"name": "x"})).text("event_id")
+		redaction := fine(alice.put(path+"/redact/"+esc(named)+"/1", obj{})).text("event_id")
+		Expect(fine(bob.get(path + "/state/m.room.name?format=event")).body["unsigned"]).To(HaveKeyWithValue("redacted_because", HaveKeyWithValue("event_id", redaction)))
+	})
 })
 
 var _ = Describe("upgrades", func() {

@@ -2,6 +2,7 @@ package clientsync
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"hanse/federation/event"
@@ -32,6 +33,15 @@ func (s *Syncer) Decorate(ctx context.Context, user id.UserID, device string, ro
 		return nil, err
 	}
 	return decorated, s.Aggregate(ctx, user, device, decorated)
+}
+
+// Row is a known event as it is stored.
+func (s *Syncer) Row(ctx context.Context, e *event.Event) (store.EventRow, error) {
+	row, ok, err := s.store.Event(ctx, e.ID())
+	if err == nil && !ok {
+		err = fmt.Errorf("clientsync: the event %s is no longer stored", e.ID())
+	}
+	return row, err
 }
 
 func (s *Syncer) decorate(ctx context.Context, user id.UserID, device string, entries []*entry) ([]Decorated, error) {
