@@ -42,14 +42,19 @@ func (s *step) adopt(in Adopt) error {
 		refuse(reason, nil)
 		return nil
 	}
-	behind, last, err := s.behind(in)
+	behind, err := s.behind(in)
 	if err != nil {
 		return err
 	}
-	left := s.partial == nil // with its whole state, if at all
+	if behind && in.Partial {
+		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: ReasonBehind})
+		return nil
+	}
 	since := len(s.order)
-	if err := s.displace(); err != nil {
-		return err
+	if !behind {
+		if err := s.displace(); err != nil {
+			return err
+		}
 	}
 	// 1. The auth chain and the state, each event judged by its auth events.
 	if err := s.outliers(append(in.AuthChain[:len(in.AuthChain):len(in.AuthChain)], in.State...)); err != nil {
@@ -74,22 +79,7 @@ func (s *step) adopt(in Adopt) error {
 		}
 	}
 	// 3. Our event on top.
-	if behind && in.Partial && left {
-		undo()
-		s.verdict(Verdict{EventID: e.ID(), Status: Dropped, Reason: ReasonBehind})
-		return nil
-	}
-	if last != "" && !left {
-		reason, err := s.outlasted(e, state, last)
-		if err != nil {
-			return err
-		}
-		if reason != nil {
-			refuse("the server that let us in hasn't heard that the user is out of the room, and when it does: "+reason.Error(), reason)
-			return nil
-		}
-	}
-	entered, err := s.enter(in, state, behind && left, refuse)
+	entered, err := s.enter(in, state, behind, refuse)
 	if err != nil || !entered {
 		return err
 	}
@@ -98,10 +88,10 @@ func (s *step) adopt(in Adopt) error {
 
 // behind tells whether the state given doesn't know how we left the room, so that others have yet to resolve the two: the memberships of a
 // user of ours, back from the one given, don't come to the last one that we know, as who gave the state hasn't heard of our leave, or of a
-// kick. last is that one of who joins, "" if their join stands on it, or on an invite that we don't know.
-func (s *step) behind(in Adopt) (behind bool, last id.EventID, err error) {
+// kick. Where members were left out, who gave the state says whether anybody of ours is in the room for it.
+func (s *step) behind(in Adopt) (bool, error) {
 	if s.m.resident || s.m.current.Len() == 0 {
-		return false, "", nil
+		return false, nil
 	}
 	given := make(map[id.EventID]*event.Event)
 	for _, e := range in.AuthChain {
@@ -127,30 +117,23 @@ func (s *step) behind(in Adopt) (behind bool, last id.EventID, err error) {
 		}
 		before, err := s.memberships(e, given)
 		if err != nil {
-			return false, "", err
+			return false, err
 		}
-		if len(before) > maxWalk || contains(before, at) {
-			continue
+		if len(before) <= maxWalk && !contains(before, at) {
+			return true, nil
 		}
-		if e == in.Event {
-			last, err = s.uninvited(before, at)
-		}
-		return true, last, err
 	}
-	return false, "", nil
+	return in.Partial && slices.Contains(in.Servers, s.m.self) && s.leftBehind(joiner), nil
 }
 
-// uninvited is the last membership that we know of a user, "" if there is an invite among those given that isn't before it.
-func (s *step) uninvited(given []*event.Event, last id.EventID) (id.EventID, error) {
-	stored, ok, err := s.stored(last)
-	if err != nil || !ok {
-		return "", err
+// leftBehind tells whether users of ours have been in the room besides the one given.
+func (s *step) leftBehind(joiner string) bool {
+	for key := range s.m.current.All() {
+		if key.Type == typeMember && key.StateKey != joiner && id.UserID(key.StateKey).Server() == s.m.self {
+			return true
+		}
 	}
-	known, err := s.memberships(stored.Event, nil)
-	if slices.ContainsFunc(given, func(e *event.Event) bool { return e.Membership() == "invite" && !contains(known, e.ID()) }) {
-		last = ""
-	}
-	return last, err
+	return false
 }
 
 func contains(events []*event.Event, e id.EventID) bool {
@@ -180,19 +163,6 @@ func (s *step) memberships(e *event.Event, given map[id.EventID]*event.Event) ([
 	return list, nil
 }
 
-// outlasted tells why the last membership that we know of who joins stands against the join; nil if it doesn't. Where the two can't be resolved
-// here, that is what is known best of how others will: if for them nobody of ours is in the room, they send us nothing any more, and we never
-// learn that.
-func (s *step) outlasted(join *event.Event, state roomstate.Map, last id.EventID) (*authrules.Rejection, error) {
-	user, _ := join.StateKey()
-	err := s.checkAgainst(join, state.With(typeMember, user, last))
-	rejection, ok := errors.AsType[*authrules.Rejection](err)
-	if ok {
-		err = nil
-	}
-	return rejection, err
-}
-
 // isOurs tells whether an event is the membership of a user of ours.
 func (s *step) isOurs(e *event.Event) bool {
 	user, ok := e.StateKey()
@@ -200,7 +170,7 @@ func (s *step) isOurs(e *event.Event) bool {
 }
 
 // enter puts our membership event into the room, with the state given before it.
-func (s *step) enter(in Adopt, state roomstate.Map, keep bool, refuse func(string, *authrules.Rejection)) (bool, error) {
+func (s *step) enter(in Adopt, state roomstate.Map, behind bool, refuse func(string, *authrules.Rejection)) (bool, error) {
 	e := in.Event
 	if err := s.prefetch([]*event.Event{e}); err != nil {
 		return false, err
@@ -221,13 +191,9 @@ func (s *step) enter(in Adopt, state roomstate.Map, keep bool, refuse func(strin
 			return false, nil
 		}
 	}
-	c := Committed{Event: e, Before: state, After: stateWith(state, e), Given: true}
-	for _, p := range e.PrevEvents() {
-		placed, err := s.placed(p)
-		if err != nil {
-			return false, err
-		}
-		c.Gap = c.Gap || !placed
+	c, err := s.entered(e, state)
+	if err != nil {
+		return false, err
 	}
 	for _, pass := range []func(*Committed) error{s.checkAuthEvents, s.checkStateBefore} {
 		if err := pass(&c); err != nil {
@@ -240,17 +206,30 @@ func (s *step) enter(in Adopt, state roomstate.Map, keep bool, refuse func(strin
 		}
 	}
 	if !s.m.resident {
-		// What we knew, if anything, is as old as our leaving: others have gone on from there. What is new follows from the state given;
-		// and from ours, if that isn't older than what was given.
-		if !keep {
+		// What we knew, if anything, is as old as our leaving: others have gone on from there. What is new follows from the state given; and
+		// from ours, if that isn't older than what was given: at once, or when it is whole.
+		if !behind || s.partial != nil {
 			s.forward = forward{}
 		}
 		s.stale = true
 		s.m.strays = nil
 	}
-	s.begin(in)
+	s.begin(in, behind)
 	s.verdict(verdictOf(&c))
 	return true, s.commit(c)
+}
+
+// entered is our membership event, accepted, with the state given before it.
+func (s *step) entered(e *event.Event, state roomstate.Map) (Committed, error) {
+	c := Committed{Event: e, Before: state, After: stateWith(state, e), Given: true}
+	for _, p := range e.PrevEvents() {
+		placed, err := s.placed(p)
+		if err != nil {
+			return c, err
+		}
+		c.Gap = c.Gap || !placed
+	}
+	return c, nil
 }
 
 // wrongCreate tells what is wrong with the create event of a given state, "" for nothing: it must be there, and make a room of this

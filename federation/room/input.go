@@ -54,8 +54,8 @@ type Accept struct {
 //     If its state was not whole when it was left, the events since the join of then lose their places.
 //   - But if the given state doesn't know how we left the room, our old forward extremities stay beside Event, as they will for others, and
 //     the current state is resolved of both: Event may be Accepted, and the user be out all the same. Without members it is refused for
-//     [ReasonBehind]. In a room that was left before its state was whole there is nothing to resolve: Event is refused if it wouldn't be
-//     allowed after the user's last membership that we know.
+//     [ReasonBehind]. In a room that was left before its state was whole both are resolved when it is, which can be had again now: its
+//     [PartialState] stays, and until then the state is what follows from Event.
 //   - In a room we are in (another server had to authorise the join of a restricted room) Event is merged like a received one.
 //
 // Unverifiable events have been left out by the caller. Events that fail the rules are left out here, with a verdict each. If

@@ -56,7 +56,7 @@ func (s *step) outliers(events []*event.Event) error {
 	return nil
 }
 
-// mended tells of an outlier that was rejected and is not any more.
+// mended tells of an outlier that was rejected and is not any more, or the other way round.
 func (s *step) mended(c Committed) {
 	s.verdict(verdictOf(&c))
 	// What was resolved may have left out what rests on it.

@@ -25,7 +25,8 @@ import (
 //   - We can't answer for the room: joins, leaves and knocks that come to us (Accept) are dropped.
 //
 // A room that is left before its state was whole stays so: nobody gives us its state any more. When it is joined again, what was decided
-// in it loses its place ([Committed]) and is decided anew when it is needed: it is history below the new join.
+// in it loses its place ([Committed]) and is decided anew when it is needed: it is history below the new join. But if the state given at the
+// new join doesn't know how the room was left, the state before the first join is still to be had, and all is judged again when it is.
 //
 // spec:server-server-api#joining-rooms
 
@@ -57,8 +58,9 @@ func (m *Machine) Partial() *PartialState { return m.partial }
 // Full tells that the state isn't whole and no more events are judged before it is: they are dropped.
 func (m *Machine) Full() bool { return m.partial != nil && len(m.partial.Unsure) >= maxUnsure }
 
-// begin notes that the room has a partial state from this step on, or none any more.
-func (s *step) begin(in Adopt) {
+// begin notes that the room has a partial state from this step on, or none any more. Where the one given is behind, that of when the room was
+// left is still to be had.
+func (s *step) begin(in Adopt, behind bool) {
 	switch {
 	case in.Partial:
 		told := slices.Clone(in.Servers[:min(len(in.Servers), maxTold)])
@@ -66,7 +68,7 @@ func (s *step) begin(in Adopt) {
 		s.partial = &PartialState{Join: in.Event.ID(), Servers: slices.Compact(told)}
 		s.result.Commit.Partial = s.partial
 		s.m.servers.tell(s.partial.Servers)
-	case !s.m.resident && s.partial != nil: // left before it was whole, and joined anew
+	case !s.m.resident && !behind && s.partial != nil: // left before it was whole, and joined anew
 		s.end()
 	}
 }
@@ -267,7 +269,7 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 		return err
 	}
 	s.end()
-	s.replaying = true
+	s.replaying, s.mendedAuth = true, make(map[id.EventID]bool)
 	s.m.cache = newCache() // its states are those of before
 	s.forward, s.stale = forward{}, true
 	left := make(map[id.EventID]bool, len(ids))
@@ -284,43 +286,57 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 	return nil
 }
 
-// mendAuth judges those of an event's auth events again that are rejected outliers, with the outliers that they stand on: they may have been
-// rejected for an event that was judged by a part of the state, and is accepted by now. Those of left, which got their places after the
-// event and are judged again after it, were outliers when it came: they are so meanwhile.
+// mendAuth judges those of an event's auth events again that are outliers, with the outliers that they stand on, where their verdicts may rest
+// on one by a part of the state: those that are rejected, and, as soon as an event has turned out to be rejected, each of the others once.
+// Those of left, which got their places after the event and are judged again after it, were outliers when it came: they are so meanwhile.
 func (s *step) mendAuth(e *event.Event, left map[id.EventID]bool) error {
-	if err := s.load(authEvents(e)); err != nil {
-		return err
-	}
-	seen := make(map[id.EventID]bool)
-	var rejected []*event.Event
-	for queue := slices.Clone(authEvents(e)); len(queue) > 0 && len(seen) < maxWalk; queue = queue[1:] {
-		if seen[queue[0]] {
-			continue
-		}
-		seen[queue[0]] = true
-		stored, ok, err := s.stored(queue[0])
-		if err != nil {
+	seen, retried := make(map[id.EventID]bool), 0
+	var events []*event.Event
+	rejected := make(map[id.EventID]bool)
+	for level := authEvents(e); len(level) > 0; {
+		if err := s.load(level); err != nil {
 			return err
 		}
-		if ok && stored.Status == Rejected && (stored.Outlier || left[queue[0]]) {
-			rejected, queue = append(rejected, stored.Event), append(queue, authEvents(stored.Event)...)
+		var below []id.EventID
+		for _, a := range level {
+			stored, ok, err := s.stored(a)
+			if err != nil {
+				return err
+			}
+			if !ok || seen[a] || !stored.Outlier && !left[a] {
+				continue
+			}
+			seen[a] = true
+			if stored.Status == Rejected {
+				if retried++; retried > maxWalk {
+					continue
+				}
+				rejected[a] = true
+			} else {
+				if !s.fallen || s.mendedAuth[a] || len(s.mendedAuth) >= maxUnsure {
+					continue
+				}
+				s.mendedAuth[a] = true
+			}
+			events, below = append(events, stored.Event), append(below, authEvents(stored.Event)...)
 		}
+		level = below
 	}
-	if len(rejected) == 0 {
+	if len(events) == 0 {
 		return nil
 	}
-	if err := s.prefetchAuth(rejected); err != nil {
+	if err := s.prefetchAuth(events); err != nil {
 		return err
 	}
-	for _, e := range dag.SortTopologically(rejected) {
-		c, judged, err := s.judgeOutlier(e)
+	for _, a := range dag.SortTopologically(events) {
+		c, judged, err := s.judgeOutlier(a)
 		if err != nil {
 			return err
 		}
-		if !judged || c.Status != Accepted {
+		if !judged || (c.Status == Rejected) == rejected[a.ID()] {
 			continue
 		}
-		c.Again = left[e.ID()]
+		c.Again = left[a.ID()]
 		s.mended(c)
 		if err := s.commit(c); err != nil {
 			return err
@@ -369,6 +385,11 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[
 	if u.Given {
 		s.given[u.Event] = u.Before
 	}
+	if u.Given && s.isOurs(stored.Event) && stored.Event.Membership() == "join" && stored.Status == Accepted { // as it was adopted
+		c, err := s.entered(stored.Event, u.Before)
+		c.Again = true
+		return errors.Join(err, s.commit(c))
+	}
 	if u.Outside {
 		s.foreign(u.Event)
 	}
@@ -380,8 +401,12 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[
 		return err
 	}
 	c.Again = s.batch[u.Event] == nil // else it got its place just now
+	if c.Status == SoftFailed && stored.Status == Accepted && stored.Event.Sender().Server() == s.m.self {
+		c.Status, c.Rejection, c.Reason = Accepted, nil, "" // it is on its way, and others stand on it: a leave that is forgotten splits the room
+	}
 	if c.Status != stored.Status {
 		s.verdict(verdictOf(&c))
 	}
+	s.fallen = s.fallen || c.Status == Rejected && stored.Status != Rejected
 	return s.commit(c)
 }

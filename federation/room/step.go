@@ -43,6 +43,9 @@ type step struct {
 	part    bool                  // the input is Outliers
 	// replaying: events are judged again, so nothing is unsure.
 	replaying bool
+	// fallen: one that wasn't rejected is now; mendedAuth are the accepted outliers that were judged again for it.
+	fallen     bool
+	mendedAuth map[id.EventID]bool
 }
 
 // sending is an event to be sent but to where it came from.

@@ -74,4 +74,23 @@ var _ = Describe("A room that is joined again by way of a server that hasn't hea
 		Expect(again(roomID)).To(Succeed())
 		agree(roomID, one, mute)
 	})
+
+	It("gets the state before the first join too, where that was left before it was whole", func() {
+		roomID := one.create(rooms.CreateRequest{Preset: "public_chat"})
+		release, asked := one.hold()
+		mute.join(bob, roomID, one.name)
+		Eventually(asked.Load).WithTimeout(time.Minute).ShouldNot(BeZero())
+		leaves(roomID)
+		Expect(mute.isPartial(roomID)).To(BeTrue())
+		left := mute.current(roomID, "m.room.member", string(bob))
+		release()
+		mute.restart() // nothing is under way any more
+		Expect(again(roomID)).To(Succeed())
+		Expect(mute.membership(roomID, bob)).To(Equal("join"))
+		Eventually(func() bool { return mute.isPartial(roomID) }).WithTimeout(time.Minute).Should(BeFalse())
+		info, _, err := mute.store.Room(ctx, roomID)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(info.Forward).To(ContainElement(left.ID()), "others will resolve the leave with the join")
+		Expect(mute.membership(roomID, bob)).To(Equal("join"))
+	})
 })

@@ -132,9 +132,11 @@ func (r *Rooms) adopt(ctx context.Context, server id.ServerName, ours *event.Eve
 	if m.Membership != join {
 		return federation.Forbidden(fmt.Sprintf("%s let you in without knowing that you are out of the room, which counts for more: ask to be invited", server))
 	}
-	if in.Partial {
-		r.getWhole(ours.RoomID(), server, 0)
+	// It may be that of an earlier stay that is still to be had.
+	if _, partial, err := r.store.PartialRoom(ctx, ours.RoomID()); err != nil || !partial {
+		return err
 	}
+	r.getWhole(ours.RoomID(), server, 0)
 	return nil
 }
 

@@ -21,7 +21,7 @@ func (n *network) check() error {
 		if s.leave != "" && first.membership(s.steward()) != "join" {
 			// State resolution took the leave for later than the join after it (a merge of branches with other power levels can do that),
 			// and the server doesn't know it is out.
-			if !s.blind && !n.standsOn(s.store.forward, s.leave) {
+			if !n.standsOn(s.store.forward, s.leave) {
 				return n.failAt(s, "a server that came back has forgotten its leave, by which it is out", "%s at %s", s.leave, s.name)
 			}
 			n.report.Reset++

@@ -191,6 +191,7 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 		return n.fail("a template makes no event", "%v", err)
 	}
 	n.trace("%s joins %s through %s", s.name, user, resident.name)
+	servers := resident.m.Servers()
 	result, durable, err := resident.step(room.Accept{Origin: s.name, Event: e})
 	if v, ok := result.Verdict(e.ID()); err != nil || !durable || !ok || v.Status != room.Accepted {
 		return err
@@ -198,7 +199,7 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 	if n.chance(n.cfg.Faults.Lost) {
 		return nil // the answer is lost: the others believe that we are in
 	}
-	state, servers := stateIDs(result.Before), resident.m.Servers()
+	state := stateIDs(result.Before)
 	whole := room.Adopt{Event: e, State: resident.some(state), AuthChain: resident.authChain(append(state, e.ID()))}
 	in, behind := whole, resident.lacks(s.leave)
 	if s.m == nil {
@@ -209,7 +210,6 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 		in = room.Adopt{Event: e, State: resident.some(part), AuthChain: resident.authChain(append(part, e.ID())), Partial: true, Servers: servers}
 		n.report.PartialJoins++
 	}
-	left := s.store.partial != nil // it was left with a part of its state, which can't be resolved with what is given
 	result, durable, err = s.step(in)
 	if v, ok := result.Verdict(e.ID()); ok && durable && v.Reason == room.ReasonBehind {
 		result, durable, err = s.step(whole)
@@ -218,14 +218,10 @@ func (n *network) join(s, resident *server, user id.UserID) error {
 		return err
 	}
 	if v, ok := result.Verdict(e.ID()); !ok || v.Status != room.Accepted {
-		if left {
-			n.report.Outlasted++
-			return nil
-		}
 		return n.failAt(s, "an honest answer to a join is refused", "%s: %+v", s.name, v)
 	}
 	n.report.Joins++
-	if s.blind = left && behind; behind {
+	if behind {
 		n.report.Behind++
 	}
 	if s.membership(user) != "join" {

@@ -134,7 +134,7 @@ func (n *network) fork(cfg Config) *network {
 func (s *server) fork(n *network) *server {
 	f := &server{
 		n: n, name: s.name, store: s.store.clone(), skew: s.skew, users: s.users,
-		acked: maps.Clone(s.acked), dropped: maps.Clone(s.dropped), leave: s.leave, blind: s.blind,
+		acked: maps.Clone(s.acked), dropped: maps.Clone(s.dropped), leave: s.leave,
 	}
 	if t := n.told; t != nil && t.of == s {
 		t.n, t.of = n, f

@@ -23,7 +23,6 @@ type server struct {
 	acked   map[id.EventID]bool
 	dropped map[id.EventID]bool // acknowledged, then given up with a verdict
 	leave   id.EventID          // by which it left the room the last time
-	blind   bool                // came back by one that hadn't heard of the leave, to a room whose state wasn't whole when it was left
 }
 
 func newServer(n *network, i int) *server {

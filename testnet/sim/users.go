@@ -221,7 +221,8 @@ func (s *server) leaveAll() error {
 		return nil
 	}
 	s.n.now = s.n.now.Add(time.Millisecond) // see join
-	for _, user := range []id.UserID{s.users[1], s.users[2], s.users[0]} {
+	for _, i := range s.n.rand.Perm(len(s.users)) {
+		user := s.users[i]
 		if s.m != nil && s.membership(user) == "join" {
 			if err := s.propose(member(user, user, "leave", "")); err != nil {
 				return err
