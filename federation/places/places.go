@@ -28,7 +28,7 @@ type own struct {
 
 // New makes places: each for one server, all for all of them, both at least 1. As many as for all are lent at a time.
 func New(each, all int) *Places {
-	return &Places{each: each, all: make(chan struct{}, all), unread: NewUnread[id.ServerName](all), servers: map[id.ServerName]*own{}}
+	return &Places{each: each, all: make(chan struct{}, all), unread: NewUnread[id.ServerName](int64(all)), servers: map[id.ServerName]*own{}}
 }
 
 // Take waits for a place until release is called, which must be, once. The error is that of ctx.
@@ -48,7 +48,7 @@ func (p *Places) Take(ctx context.Context, server id.ServerName) (release func()
 // Writer is the writer of the answer to a server that has a place, which others have while the server doesn't read. Of the places of each it
 // stays one.
 func (p *Places) Writer(w http.ResponseWriter, pace Pace, server id.ServerName) *Writer {
-	return p.unread.Writer(w, pace, server, p.all)
+	return p.unread.Writer(w, pace, server, 1, p.all)
 }
 
 // Servers is how many servers have places or wait for one.

@@ -26,84 +26,101 @@ func (p Pace) Time(bytes int64) time.Duration {
 	return p.Patience + time.Duration(bytes/p.BytesPerSecond)*time.Second
 }
 
-// Unread are the answers that are written but not read, which have given their places to others meanwhile. There are so many at a time. When
-// there is one more, one of whoever has most of them is given up, the one that has stood still for longest: who makes many such answers loses their own. Safe
-// for concurrent use.
+// Unread are the answers that are written but not read, which have given their places to others meanwhile. Each has a weight, and all
+// together at most so much. When there is more, answers of whoever has most are given up, first the one that has stood still for longest: who
+// makes many such answers loses their own. Safe for concurrent use.
 type Unread[Who comparable] struct {
-	most int // immutable
+	most int64 // immutable
 
 	mu      sync.Mutex
-	count   int                   // guarded by mu
-	added   int                   // guarded by mu; since the beginning
-	answers map[Who][]*unreadPart // guarded by mu; those of each, in the order in which they stood still
+	weight  int64           // guarded by mu; of all
+	added   int             // guarded by mu; since the beginning
+	answers map[Who]*unread // guarded by mu; those of each
+}
+
+// unread are the pieces of somebody's answers that aren't read, in the order in which they stood still.
+type unread struct {
+	parts  []*unreadPart
+	weight int64
 }
 
 // unreadPart is a piece of an answer that isn't read.
 type unreadPart struct {
 	number int // the first one is the oldest; immutable
+	weight int64
 	mu     sync.Mutex
 	over   bool   // guarded by mu; it was read, or given up
 	cut    func() // immutable
 }
 
-// NewUnread makes a set of at most so many answers, at least 1.
-func NewUnread[Who comparable](most int) *Unread[Who] {
-	return &Unread[Who]{most: most, answers: map[Who][]*unreadPart{}}
+// NewUnread makes a set of answers that weigh so much at most.
+func NewUnread[Who comparable](most int64) *Unread[Who] {
+	return &Unread[Who]{most: most, answers: map[Who]*unread{}}
 }
 
-// Count is how many answers aren't read now.
-func (u *Unread[Who]) Count() int {
+// Weight is what the answers weigh that aren't read now.
+func (u *Unread[Who]) Weight() int64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.count
+	return u.weight
 }
 
-// add takes in a piece that stands still; cut, called at most once and before remove returns, gives its answer up.
-func (u *Unread[Who]) add(who Who, cut func()) *unreadPart {
+// add takes in a piece that stands still, of an answer that weighs no more than all may; cut, called at most once and before remove returns, gives its answer up.
+func (u *Unread[Who]) add(who Who, weight int64, cut func()) *unreadPart {
 	u.mu.Lock()
-	u.count++
 	u.added++
-	part := &unreadPart{number: u.added, cut: cut}
-	u.answers[who] = append(u.answers[who], part)
-	var given *unreadPart
-	if u.count > u.most {
-		given = u.giveUp()
+	part := &unreadPart{number: u.added, weight: weight, cut: cut}
+	of := u.answers[who]
+	if of == nil {
+		of = &unread{}
+		u.answers[who] = of
+	}
+	of.parts = append(of.parts, part)
+	of.weight += weight
+	u.weight += weight
+	var given []*unreadPart
+	for u.weight > u.most {
+		given = append(given, u.giveUp())
 	}
 	u.mu.Unlock()
-	if given != nil {
-		given.end(true)
+	for _, p := range given {
+		p.end(true)
 	}
 	return part
 }
 
 // giveUp takes the oldest one out of those of whoever has most. mu is held.
 func (u *Unread[Who]) giveUp() *unreadPart {
-	var most []*unreadPart
+	var most *unread
 	var of Who
-	for who, parts := range u.answers {
-		if len(parts) > len(most) || len(parts) == len(most) && parts[0].number < most[0].number {
-			most, of = parts, who
+	for who, o := range u.answers {
+		if most == nil || o.weight > most.weight || o.weight == most.weight && o.parts[0].number < most.parts[0].number {
+			most, of = o, who
 		}
 	}
+	given := most.parts[0]
 	u.drop(of, 0)
-	return most[0]
+	return given
 }
 
 // drop takes a piece out. mu is held.
 func (u *Unread[Who]) drop(who Who, i int) {
-	parts := u.answers[who]
-	if u.count--; len(parts) == 1 {
+	of := u.answers[who]
+	weight := of.parts[i].weight
+	of.weight -= weight
+	u.weight -= weight
+	if of.parts = slices.Delete(of.parts, i, i+1); len(of.parts) == 0 {
 		delete(u.answers, who)
-	} else {
-		u.answers[who] = slices.Concat(parts[:i], parts[i+1:])
 	}
 }
 
 // remove takes out a piece that was read, or given up.
 func (u *Unread[Who]) remove(who Who, part *unreadPart) {
 	u.mu.Lock()
-	if i := slices.Index(u.answers[who], part); i >= 0 {
-		u.drop(who, i)
+	if of := u.answers[who]; of != nil {
+		if i := slices.Index(of.parts, part); i >= 0 {
+			u.drop(who, i)
+		}
 	}
 	u.mu.Unlock()
 	part.end(false)
@@ -131,10 +148,10 @@ type Writer struct {
 
 // Writer is the writer of an answer to somebody. slots holds a value for each answer that is made or read at a time, one of them this
 // answer's.
-func (u *Unread[Who]) Writer(w http.ResponseWriter, pace Pace, who Who, slots chan struct{}) *Writer {
+func (u *Unread[Who]) Writer(w http.ResponseWriter, pace Pace, who Who, weight int64, slots chan struct{}) *Writer {
 	paced := Paced(w, pace)
 	paced.lend = func(cut func()) func() {
-		part := u.add(who, cut)
+		part := u.add(who, weight, cut)
 		<-slots
 		return func() { u.remove(who, part); slots <- struct{}{} }
 	}

@@ -137,8 +137,8 @@ func TestSlowReadersLendTheirPlaces(t *testing.T) {
 			t.Errorf("%d answers of 8 were read, as others trickle", len(done))
 		}
 		time.Sleep(time.Hour)
-		if p.Servers() != 0 || len(p.all) != 0 || p.unread.Count() != 0 {
-			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Servers(), len(p.all), p.unread.Count())
+		if p.Servers() != 0 || len(p.all) != 0 || p.unread.Weight() != 0 {
+			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Servers(), len(p.all), p.unread.Weight())
 		}
 		if trickled != all {
 			t.Errorf("%d of %d were read slowly", trickled, all)
@@ -156,8 +156,8 @@ func TestWhoHasMostUnreadAnswersLosesThem(t *testing.T) {
 		for i := range 8 {
 			answers(t, p, id.ServerName(fmt.Sprintf("bad%d.example", i%2)), 4, 1000, 50*time.Second, func(err error) { bad <- err })
 			time.Sleep(time.Second)
-			if most := 8; p.unread.Count() > most {
-				t.Errorf("%d answers aren't read", p.unread.Count())
+			if p.unread.Weight() > 8 {
+				t.Errorf("%d answers aren't read", p.unread.Weight())
 			}
 		}
 		if len(bad) < 8 {
@@ -167,8 +167,8 @@ func TestWhoHasMostUnreadAnswersLosesThem(t *testing.T) {
 			t.Errorf("the slow reader lost its answer to others: %v", err)
 		}
 		time.Sleep(time.Hour)
-		if p.Servers() != 0 || len(p.all) != 0 || p.unread.Count() != 0 {
-			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Servers(), len(p.all), p.unread.Count())
+		if p.Servers() != 0 || len(p.all) != 0 || p.unread.Weight() != 0 {
+			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Servers(), len(p.all), p.unread.Weight())
 		}
 	})
 }
@@ -179,9 +179,14 @@ func TestTheOldestUnreadAnswerGoes(t *testing.T) {
 	u := NewUnread[int](most)
 	var gone []int
 	for who := range 20 {
-		u.add(who, func() { gone = append(gone, who) })
+		u.add(who, 1, func() { gone = append(gone, who) })
 	}
-	if len(gone) != 20-most || !slices.IsSorted(gone) || u.Count() != most {
+	if len(gone) != 20-most || !slices.IsSorted(gone) || u.Weight() != most {
 		t.Errorf("these went, of 20: %v", gone)
+	}
+	gone = nil
+	u.add(20, most-1, func() { gone = append(gone, 20) })
+	if !slices.Equal(gone, []int{20}) {
+		t.Errorf("%v went, not the one who has most by weight", gone)
 	}
 }

@@ -65,7 +65,7 @@ type lanes struct {
 	uploads  *lane // files on their way in: a connection, and the disk
 	files    *lane // files on their way out: they may wait for other servers
 
-	unread *places.Unread[string] // answers of large whose places others have, by whose they are
+	unread *places.Unread[string] // answers whose places others have, by whose they are and what they hold, in bytes
 }
 
 func newLanes() lanes {
@@ -79,12 +79,9 @@ func newLanes() lanes {
 	}
 }
 
-// writer is the writer of an answer of a lane, which may be large.
-func (a *API) writer(w http.ResponseWriter, r *request, l *lane) *places.Writer {
-	if l == a.lanes.large {
-		return a.lanes.unread.Writer(w, reading, a.who(r), l.slots)
-	}
-	return places.Paced(w, reading)
+// writer is the writer of an answer of a lane that holds so many bytes of memory.
+func (a *API) writer(w http.ResponseWriter, r *request, l *lane, held int64) *places.Writer {
+	return a.lanes.unread.Writer(w, reading, a.who(r), min(held, maxUnread/8), l.slots)
 }
 
 // lane is the one of a request.

@@ -73,10 +73,10 @@ var _ = Describe("a large answer to a client that doesn't read it", func() {
 
 // Users who don't read their large answers keep nobody from theirs, whatever the kind of answer.
 func TestSlowReadersLendTheirPlaces(t *testing.T) {
-	large := strings.Repeat("x", 3*largeAnswer)
+	large := strings.Repeat("x", 3*laterPart)
 	for name, write := range map[string]func(a *API, w http.ResponseWriter, r *request){
 		"written at once": func(a *API, w http.ResponseWriter, r *request) {
-			writeJSON(a.writer(w, r, a.lanes.large), http.StatusOK, large)
+			a.write(w, r, a.lanes.large, http.StatusOK, large)
 		},
 		"written while it is read": func(a *API, w http.ResponseWriter, r *request) {
 			defer func() { _ = recover() }() // it is broken off
@@ -90,7 +90,7 @@ func TestSlowReadersLendTheirPlaces(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := &API{lanes: newLanes(), log: slog.New(slog.DiscardHandler)}
 				slots := cap(a.lanes.large.slots)
-				for i := range slots + 2*maxUnread {
+				for i := range slots + 200 {
 					if err := a.lanes.large.enter(t.Context()); err != nil {
 						t.Fatalf("after %d who don't read: %v", i, err)
 					}
@@ -101,8 +101,8 @@ func TestSlowReadersLendTheirPlaces(t *testing.T) {
 					}()
 				}
 				time.Sleep(time.Hour)
-				if n := len(a.lanes.large.slots); n != 0 || a.lanes.unread.Count() != 0 {
-					t.Errorf("%d places are taken, %d lent, and nobody is there", n, a.lanes.unread.Count())
+				if n := len(a.lanes.large.slots); n != 0 || a.lanes.unread.Weight() != 0 {
+					t.Errorf("%d places are taken, %d lent, and nobody is there", n, a.lanes.unread.Weight())
 				}
 			})
 		})

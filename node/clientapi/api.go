@@ -244,13 +244,10 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	if len(r.laters) > 0 {
 		return a.writeLater(w, r, body, lane)
 	}
-	if lane == a.lanes.large {
-		w = a.writer(w, r, lane)
-	}
 	if special, ok := body.(answer); ok {
-		return writeJSON(w, special.status, special.body)
+		return a.write(w, r, lane, special.status, special.body)
 	}
-	return writeJSON(w, http.StatusOK, body)
+	return a.write(w, r, lane, http.StatusOK, body)
 }
 
 // admit authenticates a request and holds it against the rate limits.

@@ -180,8 +180,18 @@ func retryAfter(ms int64) string { return strconv.FormatInt((ms+999)/1000, 10) }
 // jsonType is the Content-Type of all such answers, which share it.
 var jsonType = []string{"application/json"}
 
-// writeJSON writes a body; it is what every answer goes through.
+// writeJSON writes a body, and is what every answer goes through that isn't written by and by.
 func writeJSON(w http.ResponseWriter, status int, body any) int {
+	return writeEncoded(w, status, body, func(int) *places.Writer { return places.Paced(w, reading) })
+}
+
+// write writes the answer to a request that has a slot in a lane.
+func (a *API) write(w http.ResponseWriter, r *request, l *lane, status int, body any) int {
+	return writeEncoded(w, status, body, func(size int) *places.Writer { return a.writer(w, r, l, heldPerByte*int64(size)) })
+}
+
+// writeEncoded writes a body, by writer if it doesn't fit into what net/http keeps: who doesn't read it would keep a place in a lane.
+func writeEncoded(w http.ResponseWriter, status int, body any, writer func(size int) *places.Writer) int {
 	var encoded []byte
 	switch b := body.(type) {
 	case nil:
@@ -196,18 +206,15 @@ func writeJSON(w http.ResponseWriter, status int, body any) int {
 	}
 	h := w.Header()
 	h["Content-Type"] = jsonType
-	if len(encoded) > plainAnswer {
-		h.Set("Content-Length", strconv.Itoa(len(encoded)))
+	if len(encoded) <= plainAnswer {
+		w.WriteHeader(status)
+		_, _ = w.Write(encoded) // the client is gone: nothing to do
+		return status
 	}
+	h.Set("Content-Length", strconv.Itoa(len(encoded)))
 	w.WriteHeader(status)
-	if len(encoded) > largeAnswer { // who doesn't read it would keep a place in a lane
-		read, ok := w.(*places.Writer)
-		if !ok {
-			read = places.Paced(w, reading)
-		}
-		defer read.End()
-		w = read
-	}
-	_, _ = w.Write(encoded) // the client is gone: nothing to do
+	read := writer(len(encoded))
+	defer read.End()
+	_, _ = read.Write(encoded) // as above
 	return status
 }

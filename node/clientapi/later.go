@@ -51,6 +51,15 @@ func (r *request) laterEvents(room id.RoomID, count int, ids func() []id.EventID
 	})
 }
 
+// stateSize is about how many events there are in a room's state that the user may see; 0 if none are, which what asks for them says.
+func (r *request) stateSize(room id.RoomID) int {
+	state, err := r.api.config.Rooms.StateMap(r.Context(), r.user, room)
+	if err != nil {
+		return 0
+	}
+	return state.Len()
+}
+
 // laterState is laterEvents of a whole state.
 func (r *request) laterState(room id.RoomID, state roomstate.Map) *later {
 	return r.laterEvents(room, state.Len(), func() []id.EventID {
@@ -69,9 +78,9 @@ func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane
 	if err != nil {
 		return a.writeError(w, r, err)
 	}
-	large := 0
+	large, all := 0, 0
 	for _, l := range r.laters {
-		large = max(large, l.count)
+		large, all = max(large, l.count), all+l.count
 	}
 	lane := held
 	if large > largeState && held != a.lanes.large {
@@ -81,7 +90,7 @@ func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane
 		}
 		defer lane.leave()
 	}
-	read := a.writer(w, r, lane)
+	read := a.writer(w, r, lane, heldByLater+heldPerEvent*int64(all))
 	defer read.End()
 	out := &laterWriter{w: read}
 	for more := true; more && err == nil; {
@@ -120,7 +129,7 @@ type laterWriter struct {
 }
 
 // laterPart is about how many bytes are written at a time. An answer that fits in is written as a whole.
-const laterPart = largeAnswer
+const laterPart = 64 << 10
 
 func (o *laterWriter) add(text []byte) error {
 	o.text = append(o.text, text...)

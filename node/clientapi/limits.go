@@ -6,7 +6,7 @@ import (
 	"hanse/federation/places"
 )
 
-// reading bounds how long a file, or an answer beyond largeAnswer, may take.
+// reading bounds how long an answer, or a file, may take.
 var reading = places.Pace{Patience: time.Minute, BytesPerSecond: 16 << 10}
 
 // All bounds of the package, each with its reason.
@@ -24,9 +24,13 @@ const (
 	maxQueue     = 4096
 	maxQueueWait = time.Second
 	busyRetry    = 2 * time.Second
-	// maxUnread is how many large answers whose clients don't read wait at a time, beside those that have places: each holds the IDs of a
-	// room's state, some 30 MB where the room has 300,000.
-	maxUnread = 32
+	// maxUnread bounds the bytes that answers hold whose clients don't read, beside those that have places in the lanes. One that is written
+	// at once holds heldPerByte, as there is what it was made of; one that is written while it is read heldPerEvent for its list of events, and
+	// heldByLater for those that are read together.
+	maxUnread    = 512 << 20
+	heldPerByte  = 2
+	heldPerEvent = 200
+	heldByLater  = 4 << 20
 	// maxSends is how many sends are worked on at once: several commits' worth, so that groups are full.
 	maxSends = 256
 	// maxOrdinary is how many other requests are: most take a millisecond, some wait for a disk or another server.
@@ -49,8 +53,6 @@ const (
 	maxFilesEach   = 100
 	// fileStall is how long a file that is on its way may stand still.
 	fileStall = 30 * time.Second
-	// largeAnswer is from how many bytes on it is seen whether an answer is read: a smaller one mostly fits what the system keeps.
-	largeAnswer = 64 << 10
 	// largeState is of how many events on an answer with them is the work of a large room, whatever was asked for.
 	largeState = 1000
 	// plainAnswer is up to how many bytes of an answer net/http counts by itself: that header then needs no room in the map.

@@ -105,7 +105,7 @@ func (a *API) members(r *request) (any, error) {
 		return nil, err
 	}
 	now := time.Now()
-	return map[string]any{"chunk": r.later('[', 0, func(add addLater) error {
+	return map[string]any{"chunk": r.later('[', r.stateSize(req.Room), func(add addLater) error {
 		return a.config.Rooms.EachMember(r.Context(), req, func(e *event.Event) error {
 			return add(func(dst []byte) ([]byte, error) { return appendPlain(dst, e, now) })
 		})
@@ -122,7 +122,7 @@ func (a *API) joinedMembers(r *request) (any, error) {
 		DisplayName string `json:"display_name,omitempty"`
 		AvatarURL   string `json:"avatar_url"` // "" where there is none: many clients expect the member
 	}
-	return map[string]any{"joined": r.later('{', 0, func(add addLater) error {
+	return map[string]any{"joined": r.later('{', r.stateSize(room), func(add addLater) error {
 		return a.config.Rooms.EachJoined(r.Context(), r.user, room, func(member *event.Event) error {
 			return add(func(dst []byte) ([]byte, error) {
 				user, _ := member.StateKey()
