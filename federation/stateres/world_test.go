@@ -33,6 +33,7 @@ type world struct {
 	rejected map[id.EventID]bool
 	order    []id.EventID
 	ts       int64
+	spoil    bool // some contents are those of spoiled
 }
 
 func newWorld(t testing.TB, rules *roomversion.Rules) *world {
@@ -246,6 +247,9 @@ func (w *world) grow(r *rand.Rand, count int) {
 	levels := map[string]any{"@alice:a": 100}
 	for range count {
 		s := w.someStep(r, users, levels)
+		if w.spoil && r.IntN(12) == 0 {
+			s.content = spoiled[r.IntN(len(spoiled))]
+		}
 		for range 1 + r.IntN(10)/7 + r.IntN(10)/8 {
 			recent := w.order[max(0, len(w.order)-1-r.IntN(12)):]
 			if prev := recent[r.IntN(len(recent))]; !slices.Contains(s.after, prev) && !w.rejected[prev] {
