@@ -16,6 +16,7 @@ SEED ?= 0
 # How long `make interop-chaos` breaks things, and with whom: synapse, or hanse, whose rounds are the quickest; SEED is its too.
 CHAOS ?= 10m
 PEER ?= synapse
+SERVERS ?= 3
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
@@ -78,12 +79,13 @@ interop-dendrite:
 		--room-version 1,2,3,4,5,6,7,8,9,10,11 --expected conformance/adapters/dendrite.expected
 
 # Two Hanse servers and Synapse, or a third one, whose users do to each other what they may while links are cut and servers are
-# killed: they must agree afterwards. A seed repeats what is done, not what comes of it. What the servers stored and logged is in
-# .build/chaos then. Not part of .ci/run.
+# killed: they must agree afterwards. A seed repeats what is done, not what comes of it. PEER=hanse-postgres is a Hanse on the PostgreSQL
+# that HANSE_TEST_POSTGRES names; SERVERS beyond three are Hanse too. What the servers stored and logged is in .build/chaos then. Not part
+# of .ci/run.
 interop-chaos:
 	if [ -x conformance/adapters/$(PEER)-install.sh ]; then ./conformance/adapters/$(PEER)-install.sh; fi
 	rm -rf .build/chaos && mkdir -p .build/chaos
-	HANSE_INTEROP=$(PEER) $(GO) test -count=1 -timeout 0 -v -run TestChaos ./conformance/interop -artifacts -outputdir $(CURDIR)/.build/chaos -chaos $(CHAOS) -seed $(SEED)
+	HANSE_INTEROP=$(PEER) $(GO) test -count=1 -timeout 0 -v -run TestChaos ./conformance/interop -artifacts -outputdir $(CURDIR)/.build/chaos -chaos $(CHAOS) -seed $(SEED) -servers $(SERVERS)
 
 # Hostile inputs, overload for a minute of each kind, ten minutes of mixed load; on a machine that does nothing else.
 hostile:

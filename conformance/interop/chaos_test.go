@@ -23,8 +23,9 @@ import (
 )
 
 var (
-	chaosFor  = flag.Duration("chaos", 0, "how long TestChaos begins rounds; 0: it is left out")
-	chaosSeed = flag.Uint64("seed", 0, "of TestChaos; 0: by the clock. It is printed")
+	chaosFor     = flag.Duration("chaos", 0, "how long TestChaos begins rounds; 0: it is left out")
+	chaosServers = flag.Int("servers", 3, "how many servers TestChaos has; those beyond three are Hanse")
+	chaosSeed    = flag.Uint64("seed", 0, "of TestChaos; 0: by the clock. It is printed")
 )
 
 // Measures of TestChaos.
@@ -40,7 +41,7 @@ const (
 	arriveWithin = 2 * time.Minute
 )
 
-// TestChaos lets users of two Hanse servers and the other homeserver, which may be a third one, do to each other what they may,
+// TestChaos lets users of two Hanse servers or more and the other homeserver, which may be one more, do to each other what they may,
 // in rooms of several versions, while links are cut and servers are killed. After each round the servers must have the same state
 // of every room, now and at its latest events; what somebody of each says and reads then comes to all; and what Hanse's users were
 // told by /sync must be what one is told who begins then. In the end every message to a device has come once and in order,
@@ -104,10 +105,12 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	folder := t.ArtifactDir() // the databases are what a difference is understood by
 	ca, err := fabric.LoadOrCreateCA(folder)
 	Expect(err).NotTo(HaveOccurred())
-	places, err := fabric.Places(3)
+	places, err := fabric.Places(*chaosServers)
 	Expect(err).NotTo(HaveOccurred())
 	bin := program(folder)
-	for i, kind := range []string{"hanse", "hanse", peerKind} {
+	kinds := slices.Repeat([]string{"hanse"}, *chaosServers)
+	kinds[2] = peerKind
+	for i, kind := range kinds {
 		s := newServer(kind, folder, fmt.Sprint(kind, i), netip.AddrPortFrom(places[i].IP, linkPort), "HANSE_BIN="+bin)
 		stop, err := c.links.stand(ca, places[i].IP)
 		Expect(err).NotTo(HaveOccurred())
@@ -189,8 +192,11 @@ func (c *chaos) breaks() string {
 		x, y := a.orders.ServerName, b.orders.ServerName
 		cut[[2]string{x, y}], cut[[2]string{y, x}] = true, true
 	}
-	order := c.random.Perm(len(c.servers))
-	a, b, third := c.servers[order[0]], c.servers[order[1]], c.servers[order[2]]
+	servers := make([]*server, len(c.servers)) // in any order
+	for i, n := range c.random.Perm(len(c.servers)) {
+		servers[i] = c.servers[n]
+	}
+	a, b := servers[0], servers[1]
 	x, y := a.orders.ServerName, b.orders.ServerName
 	silent, how := c.random.IntN(3) == 0, ""
 	if silent {
@@ -200,7 +206,11 @@ func (c *chaos) breaks() string {
 		c.links.set(cut, silent)
 		c.silent = silent && len(cut) > 0
 	}()
-	switch c.random.IntN(7) {
+	kinds := 7
+	if len(servers) > 3 {
+		kinds++
+	}
+	switch c.random.IntN(kinds) {
 	case 0:
 		apart(a, b)
 		return x + " and " + y + " don't reach each other" + how
@@ -208,17 +218,27 @@ func (c *chaos) breaks() string {
 		cut[[2]string{x, y}] = true
 		return x + " doesn't reach " + y + how
 	case 2, 3:
-		apart(a, b)
-		apart(a, third)
+		for _, other := range servers[1:] {
+			apart(a, other)
+		}
 		return x + " and the others don't reach each other" + how
 	case 4:
 		c.dead = a
 		return x + " is killed"
 	case 5:
-		apart(a, b)
-		apart(a, third)
-		apart(b, third)
+		for i, one := range servers {
+			for _, other := range servers[i+1:] {
+				apart(one, other)
+			}
+		}
 		return "none reaches another" + how
+	case 7:
+		for _, one := range servers[:2] {
+			for _, other := range servers[2:] {
+				apart(one, other)
+			}
+		}
+		return x + " and " + y + " reach each other, and not the others" + how
 	default:
 		return "nothing is broken"
 	}

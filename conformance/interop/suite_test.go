@@ -128,7 +128,7 @@ func program(folder string) string {
 // newServer plans a server whose name is its address, with its data in a folder of the run's.
 func newServer(kind, folder, data string, name netip.AddrPort, env ...string) *server {
 	GinkgoHelper()
-	s := &server{kind: kind, orders: adapter.Orders{
+	s := &server{kind: strings.TrimSuffix(kind, "-postgres"), orders: adapter.Orders{
 		ServerName: name.String(), BindAddr: name.Addr(), DataDir: filepath.Join(folder, data),
 		CACert: filepath.Join(folder, "ca.crt"), CAKey: filepath.Join(folder, "ca.key"), CABundle: filepath.Join(folder, "ca.crt"),
 		SharedSecret: secret,
