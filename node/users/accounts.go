@@ -22,6 +22,8 @@ type Registration struct {
 	Admin       bool
 	DisplayName string // "" = the local part
 	Guest       bool   // it may do what guests may
+	// EmailSession gives the account the address that EmailProven has found good for EmailRegisters, and is spent by it; "": none.
+	EmailSession string
 }
 
 // Available says which user ID a wished-for name would give, or why it can't be had: M_INVALID_USERNAME,
@@ -70,7 +72,7 @@ func (u *Users) newUserID(username string) (id.UserID, error) {
 }
 
 // Register makes an account. Besides what Available refuses: M_WEAK_PASSWORD for a password that can't be hashed, M_FORBIDDEN for a guest
-// when there are maxGuests.
+// when there are maxGuests, M_THREEPID_AUTH_FAILED or M_THREEPID_IN_USE for an EmailSession that is no good any more.
 func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error) {
 	if r.Guest && len(u.store.Guests()) >= u.maxGuests { // those who come at once may be a few more
 		u.log.Warn("a guest was refused: there are as many as there may be; who isn't used for two weeks makes room", "guests", u.maxGuests)
@@ -94,7 +96,12 @@ func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error)
 	if err := u.findable(ctx, user, r.DisplayName); err != nil {
 		return "", err
 	}
-	err = u.store.CreateUser(ctx, store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Guest: r.Guest, Created: time.Now()})
+	account := store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Guest: r.Guest, Created: time.Now()}
+	if r.EmailSession == "" {
+		err = u.store.CreateUser(ctx, account)
+	} else {
+		err = emailError(u.store.CreateUserBySession(ctx, account, r.EmailSession, account.Created))
+	}
 	switch {
 	case errors.Is(err, store.ErrExists):
 		return "", inUse()

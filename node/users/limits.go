@@ -70,6 +70,13 @@ const (
 	deviceIDLength = 10
 	// maxTimeZoneBytes: the longest name in the time zone database has 32.
 	maxTimeZoneBytes = 100
+	// emailSessionLife is for how long the link in a mail is good, and then that it was followed: mails take minutes, people longer.
+	// maxEmailSessions is how many may be under way, far above what is sent in an hour; maxClientSecretBytes is the specification's.
+	// maxEmails is how many addresses an account may have; people have one or two.
+	emailSessionLife     = time.Hour
+	maxEmailSessions     = 10_000
+	maxClientSecretBytes = 255
+	maxEmails            = 20
 	// searchPage and maxSearchScan bound what one user directory search reads, maxSearchRooms the rooms of each user that are
 	// looked at to find one that everybody may see, and maxSearchWords the words of a name.
 	searchPage     = 500
