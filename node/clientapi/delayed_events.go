@@ -60,7 +60,12 @@ func (r *request) schedule(req rooms.SendRequest, delay time.Duration, err error
 			delayedFeature + ".errcode": "M_MAX_DELAY_EXCEEDED", delayedFeature + ".max_delay": delayed.MaxDelay.Milliseconds(),
 		}}, nil
 	}
-	return map[string]string{"delay_id": delayID}, err
+	return scheduledEvent{delayID}, err
+}
+
+// scheduledEvent is the answer to the sending of a delayed event.
+type scheduledEvent struct {
+	DelayID string `json:"delay_id"`
 }
 
 // delayedForm is a scheduled event. Its times are in ms.

@@ -23,6 +23,8 @@ var _ = Describe("delayed events", func() {
 		leave := later("/state/org.matrix.msc3401.call.member/_key", `{"left":true}`)
 		message := later("/send/m.room.message/1", `{"body":"later"}`)
 		Expect(later("/send/m.room.message/1", `{"body":"later"}`)).To(Equal(message))
+		Expect(later("/send/m.room.message/1", "")).To(Equal(message), "what was answered is answered so again, whatever the body")
+		refused(alice.put(in+"/send/m.room.message/2?org.matrix.msc4140.delay=3600000", ""), 400, "M_NOT_JSON")
 		list := fine(alice.get(delayedPath)).body["delayed_events"]
 		Expect(list).To(ConsistOf(
 			And(HaveKeyWithValue("delay_id", leave), HaveKeyWithValue("state_key", "_key"), HaveKeyWithValue("delay", 3600000.0),

@@ -41,22 +41,33 @@ func (a *API) sendEvent(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := r.content()
-	if err != nil {
-		return nil, err
-	}
-	req := rooms.SendRequest{
-		Room: room, Sender: r.user, Type: typ, Content: content, Device: r.txnDevice(), TxnID: txn,
+	req := rooms.SendRequest{Room: room, Sender: r.user, Type: typ, Device: r.txnDevice(), TxnID: txn}
+	if req.Content, err = r.content(); err != nil {
+		return r.sentBefore(req, err)
 	}
 	if req.TS, err = r.timestamp(); err != nil {
 		return nil, err
 	}
 	if req.Type == "m.room.redaction" {
-		if req.Redacts, err = redacts(content); err != nil {
+		if req.Redacts, err = redacts(req.Content); err != nil {
 			return nil, err
 		}
 	}
 	return r.send(req)
+}
+
+// sentBefore answers a request whose body is wrong as the first of its transaction was answered; with the error if there was none.
+//
+// spec:client-server-api#transaction-identifiers
+func (r *request) sentBefore(req rooms.SendRequest, wrong error) (any, error) {
+	if delay, err := r.delay(); err == nil && delay > 0 {
+		if delayID, found, err := r.api.config.Delayed.Scheduled(r.Context(), req); err != nil || found {
+			return scheduledEvent{delayID}, err
+		}
+	} else if eventID, found, err := r.api.config.Rooms.Sent(r.Context(), req); err != nil || found {
+		return sentEvent{eventID}, err
+	}
+	return nil, wrong
 }
 
 // redacts reads which event a redaction sent as an ordinary event is for.

@@ -147,6 +147,8 @@ var _ = Describe("sending", func() {
 		}
 		first := send(alice, "t1")
 		Expect(send(alice, "t1")).To(Equal(first))
+		Expect(fine(alice.put("/rooms/"+esc(room)+"/send/m.room.message/t1", "")).text("event_id")).To(Equal(first), "whatever the body")
+		refused(alice.put("/rooms/"+esc(room)+"/send/m.room.message/t0", ""), 400, "M_NOT_JSON")
 		Expect(send(alice, "t2")).NotTo(Equal(first))
 		login := fine(w.nobody().post("/login", obj{"type": "m.login.password", "user": "alice", "password": "secret of alice"}))
 		other := &person{w: w, id: alice.id, token: login.text("access_token")}

@@ -94,6 +94,11 @@ func (e *Events) Schedule(ctx context.Context, req rooms.SendRequest, delay time
 	return delayID, err
 }
 
+// Scheduled is what Schedule has returned to a request with the same Device and TxnID; false if there was none, or the event is scheduled no more.
+func (e *Events) Scheduled(ctx context.Context, req rooms.SendRequest) (delayID string, found bool, err error) {
+	return e.store.DelayedEventBy(ctx, req.Sender, txnOf(req, rand.Text()))
+}
+
 // txnOf is what tells a request from others of its user; without a transaction each is another.
 func txnOf(req rooms.SendRequest, fresh string) []byte {
 	text := "fresh\x00" + fresh

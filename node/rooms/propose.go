@@ -156,6 +156,14 @@ func sameState(m *room.Machine, src room.Source, draft event.Draft) (*event.Even
 	return now, nil
 }
 
+// Sent is the event that Send has returned to a request with the same Device and TxnID; false if there was none.
+func (r *Rooms) Sent(ctx context.Context, req SendRequest) (eventID id.EventID, found bool, err error) {
+	for _, txn := range req.options().ClientTxns {
+		return r.store.ClientTxn(ctx, txn.User, txn.Device, txn.Endpoint, txn.TxnID)
+	}
+	return "", false, nil
+}
+
 // options makes the request idempotent.
 func (req SendRequest) options() store.CommitOptions {
 	if req.Device == "" || req.TxnID == "" {

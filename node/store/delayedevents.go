@@ -79,6 +79,12 @@ func (s *Store) AddDelayedEvent(ctx context.Context, e DelayedEvent, txn []byte,
 	return delayID, next, err
 }
 
+// DelayedEventBy is the ID of the event that a user has scheduled by a transaction; false when there is none (any more).
+func (s *Store) DelayedEventBy(ctx context.Context, user id.UserID, txn []byte) (delayID string, found bool, err error) {
+	found, err = s.read.found(ctx, "SELECT delay_id FROM delayed_events WHERE user_id = $1 AND txn = $2", []any{string(user), txn}, &delayID)
+	return delayID, found, err
+}
+
 // DelayedEvent reads one; false when there is none of that ID (any more). The ID may be any bytes.
 func (s *Store) DelayedEvent(ctx context.Context, delayID string) (DelayedEvent, bool, error) {
 	if !utf8.ValidString(delayID) || strings.ContainsRune(delayID, 0) { // PostgreSQL would not even look
