@@ -20,6 +20,27 @@ func bodies(a answered, part string) []string {
 	return texts
 }
 
+var _ = Describe("a filter of /messages", func() {
+	It("goes by what events relate to, as MSC3874 has it", func() {
+		w := newWorld(nil)
+		alice := w.register("alice")
+		path := "/rooms/" + esc(alice.room(obj{}))
+		root := fine(alice.put(path+"/send/m.room.message/1", obj{"body": "root"})).text("event_id")
+		for _, relType := range []string{"m.thread", "m.reference"} {
+			fine(alice.put(path+"/send/m.room.message/"+relType, obj{"body": relType, "m.relates_to": obj{"rel_type": relType, "event_id": root}}))
+		}
+		found := func(filter string) []string {
+			return bodies(fine(alice.get(path+"/messages?dir=f&filter="+esc(filter))), "chunk")
+		}
+		Expect(found(`{"org.matrix.msc3874.rel_types":["m.thread"]}`)).To(Equal([]string{"m.thread"}))
+		Expect(found(`{"org.matrix.msc3874.rel_types":["m.reference","m.thread"]}`)).To(Equal([]string{"m.thread", "m.reference"}))
+		Expect(found(`{"org.matrix.msc3874.rel_types":[]}`)).To(BeEmpty())
+		Expect(found(`{"org.matrix.msc3874.not_rel_types":["m.thread"]}`)).To(Equal([]string{"root", "m.reference"}))
+		Expect(found(`{"org.matrix.msc3874.not_rel_types":["m.thread","m.reference"]}`)).To(Equal([]string{"root"}))
+		Expect(found(`{"org.matrix.msc3874.rel_types":["m.thread"],"org.matrix.msc3874.not_rel_types":["m.thread"]}`)).To(BeEmpty())
+	})
+})
+
 var _ = Describe("a token of /messages or /context", func() {
 	It("is a place between two events, for both directions", func() {
 		w := newWorld(nil)

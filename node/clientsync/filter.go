@@ -12,6 +12,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/exactjson"
 	"hanse/federation/id"
+	"hanse/node/store"
 )
 
 // Filter is what a client wants of /sync. spec:client-server-api#filtering
@@ -46,13 +47,16 @@ type EventFilter struct {
 // RoomEventFilter chooses events of rooms; /messages, /context and /sync take it.
 type RoomEventFilter struct {
 	EventFilter
-	Rooms                   []id.RoomID `json:"rooms"`
-	NotRooms                []id.RoomID `json:"not_rooms"`
-	ContainsURL             *bool       `json:"contains_url"`
-	RelatedBySenders        []id.UserID `json:"related_by_senders"`   // nil: whether related to or not
-	RelatedByRelTypes       []string    `json:"related_by_rel_types"` // likewise
-	LazyLoadMembers         bool        `json:"lazy_load_members"`
-	IncludeRedundantMembers bool        `json:"include_redundant_members"`
+	Rooms             []id.RoomID `json:"rooms"`
+	NotRooms          []id.RoomID `json:"not_rooms"`
+	ContainsURL       *bool       `json:"contains_url"`
+	RelatedBySenders  []id.UserID `json:"related_by_senders"`   // nil: whether related to or not
+	RelatedByRelTypes []string    `json:"related_by_rel_types"` // likewise
+	// RelTypes and NotRelTypes choose by what an event says of itself, where those above go by what others say of it. They are MSC3874's.
+	RelTypes                []string `json:"org.matrix.msc3874.rel_types"` // nil: whether it relates to another or not
+	NotRelTypes             []string `json:"org.matrix.msc3874.not_rel_types"`
+	LazyLoadMembers         bool     `json:"lazy_load_members"`
+	IncludeRedundantMembers bool     `json:"include_redundant_members"`
 	// ThreadNotifications, of the timeline's filter, has what is unread counted by thread.
 	ThreadNotifications bool `json:"unread_thread_notifications"`
 }
@@ -152,6 +156,12 @@ func (f RoomEventFilter) MatchRoom(room id.RoomID) bool { return wantsRoom(f.Roo
 func (f RoomEventFilter) MatchEvent(e *event.Event) bool {
 	if !f.MatchRoom(e.RoomID()) || !f.Match(e.Type(), e.Sender()) {
 		return false
+	}
+	if f.RelTypes != nil || len(f.NotRelTypes) > 0 {
+		relation, relates := store.RelationOf(e)
+		if f.RelTypes != nil && !(relates && slices.Contains(f.RelTypes, relation.Type)) || relates && slices.Contains(f.NotRelTypes, relation.Type) {
+			return false
+		}
 	}
 	if f.ContainsURL == nil {
 		return true
