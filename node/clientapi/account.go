@@ -72,14 +72,19 @@ func (a *API) deactivate(r *request) (any, error) {
 		return nil, err
 	}
 	return a.withPasswordOrService(r, req.Auth, func() (any, error) {
-		ctx, cancel := r.detached()
-		defer cancel()
-		if err := a.config.Users.Deactivate(ctx, r.user, req.Erase); err != nil {
-			return nil, err
-		}
-		a.config.Ephemeral.AccountGone(r.user)
-		_ = a.config.Rooms.LeaveAll(ctx, r.user) // the account has ended all the same; what is left is left at the next start
 		// Third-party identifiers would have been unbound: there are none.
-		return json.RawMessage(`{"id_server_unbind_result":"success"}`), nil
+		return json.RawMessage(`{"id_server_unbind_result":"success"}`), a.endAccount(r, req.Erase)
 	})
+}
+
+// endAccount is deactivate for a user who has said who they are.
+func (a *API) endAccount(r *request, erase bool) error {
+	ctx, cancel := r.detached()
+	defer cancel()
+	if err := a.config.Users.Deactivate(ctx, r.user, erase); err != nil {
+		return err
+	}
+	a.config.Ephemeral.AccountGone(r.user)
+	_ = a.config.Rooms.LeaveAll(ctx, r.user) // the account has ended all the same; what is left is left at the next start
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -70,6 +71,8 @@ type Config struct {
 	LiveKitServiceURL string
 	// Services are application services; nil: there are none.
 	Services *appservice.Services
+	// OAuth offers the OAuth 2.0 API; it needs BaseURL.
+	OAuth bool
 	// Registration says who may register.
 	Registration Registration
 	// DefaultRoomVersion is for rooms whose creator asks for none; "": the newest stable one.
@@ -94,6 +97,9 @@ type API struct {
 	nonces  *nonces
 	// noticing is held while a room of notices is looked for and made: each user has one.
 	noticing sync.Mutex
+	browsers *browserSessions
+	polls    polls
+	resets   resets
 	lanes    lanes
 	sending  *fileCounter // files on their way in
 	getting  *fileCounter // and out
@@ -108,6 +114,9 @@ func New(config Config) (*API, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
+	if base, err := url.Parse(config.BaseURL); config.OAuth && (err != nil || base.Host == "") {
+		return nil, errors.New("clientapi: OAuth needs BaseURL")
+	}
 	if config.Services == nil {
 		config.Services = &appservice.Services{}
 	}
@@ -121,16 +130,17 @@ func New(config Config) (*API, error) {
 		return nil, fmt.Errorf("clientapi: unknown room version %q", config.DefaultRoomVersion)
 	}
 	a := &API{
-		config:  config,
-		log:     config.Log,
-		mux:     http.NewServeMux(),
-		limiter: newLimiter(config.RateLimits),
-		uia:     newUIASessions(),
-		nonces:  newNonces(),
-		lanes:   newLanes(),
-		sending: newFileCounter(maxUploadsEach),
-		getting: newFileCounter(maxFilesEach),
-		bodies:  newHeldBodies(),
+		config:   config,
+		log:      config.Log,
+		mux:      http.NewServeMux(),
+		limiter:  newLimiter(config.RateLimits),
+		uia:      newUIASessions(),
+		nonces:   newNonces(),
+		browsers: newBrowserSessions(),
+		lanes:    newLanes(),
+		sending:  newFileCounter(maxUploadsEach),
+		getting:  newFileCounter(maxFilesEach),
+		bodies:   newHeldBodies(),
 	}
 	for pattern, methods := range table(a.routes()) {
 		a.mux.Handle(pattern, a.handler(pattern, methods))
@@ -280,7 +290,7 @@ func (a *API) admit(r *request, route route) error {
 	case err != nil:
 		return err
 	}
-	r.user, r.device, r.token, r.admin = session.User, session.Device, token, session.Admin
+	r.user, r.device, r.token, r.admin, r.oauth = session.User, session.Device, token, session.Admin, session.OAuth
 	if err := a.limiter.take(route.class, session.User, address); err != nil {
 		return err
 	}

@@ -19,12 +19,12 @@ func (a *API) capabilities(r *request) (any, error) {
 	enabled := func(yes bool) map[string]bool { return map[string]bool{"enabled": yes} }
 	capabilities := map[string]any{
 		"m.room_versions":            map[string]any{"default": a.config.DefaultRoomVersion, "available": available},
-		"m.change_password":          enabled(true),
+		"m.change_password":          enabled(!r.oauth),
 		"m.set_displayname":          enabled(true),
 		"m.set_avatar_url":           enabled(true),
 		"m.profile_fields":           enabled(true),
 		"m.3pid_changes":             enabled(false),
-		"m.get_login_token":          enabled(true),
+		"m.get_login_token":          enabled(!r.oauth),
 		"m.forget_forced_upon_leave": enabled(false),
 	}
 	if r.admin { // for the others it is left out

@@ -138,6 +138,9 @@ func remoteError(e *client.Error) *federation.Error {
 //
 // spec:client-server-api#standard-error-response
 func (a *API) writeError(w http.ResponseWriter, r *request, err error) int {
+	if isPage(r.route) {
+		return a.writeErrorPage(r, err)
+	}
 	var limited *limitedError
 	if errors.As(err, &limited) {
 		return writeLimited(w, limited.after)

@@ -104,17 +104,16 @@ func (a *API) uploadSigningKeys(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if replaces && r.service == nil { // spec:application-service-api#cross-signing
-		session, ask, err := a.interactively(r, req.Auth, passwordFlow())
-		if err != nil {
-			return nil, err
-		}
-		if ask != nil {
-			return *ask, nil
-		}
-		defer a.uia.close(session.id)
+	upload := func() (any, error) {
+		return nil, a.config.Encryption.UploadSigningKeys(r.Context(), r.user, req.SigningKeys)
 	}
-	return nil, a.config.Encryption.UploadSigningKeys(r.Context(), r.user, req.SigningKeys)
+	switch {
+	case !replaces || r.service != nil: // spec:application-service-api#cross-signing
+		return upload()
+	case r.oauth:
+		return a.withAccountPage(r, req.Auth, upload)
+	}
+	return a.withPassword(r, req.Auth, upload)
 }
 
 // spec:client-server-api#put_matrixclientv3sendtodeviceeventtypetxnid

@@ -82,6 +82,20 @@ const (
 	// few minutes; when the table is full the oldest goes.
 	maxUIASessions = 10_000
 	uiaSessionLife = 15 * time.Minute
+	// maxBrowserSessions and browserSessionLife bound the logins of browsers on the pages of the OAuth 2.0 API: somebody logs in, lets a client
+	// in or manages the account, and is done.
+	maxBrowserSessions = 10_000
+	browserSessionLife = time.Hour
+	// maxOAuthBytes bounds a request to the OAuth 2.0 API: what a client says of itself, or a form.
+	maxOAuthBytes = 32 << 10
+	// pollInterval is how often a client may ask whether a person has typed its code.
+	pollInterval = 5 * time.Second
+	// maxPolls bounds how many such clients are remembered: there are as many codes at most.
+	maxPolls = 10_000
+	// resetLife is how long it holds that a user lets a client replace the keys of cross-signing: the client asks again at once.
+	resetLife = 10 * time.Minute
+	// userCodeTries is how often a random code for a person to type may be another's: of a million million, it happens once.
+	userCodeTries = 5
 	// maxNonces and nonceLife are the same for shared-secret registration.
 	maxNonces = 1000
 	nonceLife = time.Minute

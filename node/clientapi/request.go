@@ -29,6 +29,7 @@ type request struct {
 	device string
 	token  string
 	admin  bool
+	oauth  bool // the client logged in by the OAuth 2.0 API
 	// service is the application service that asks as the user; nil: it is the user.
 	service *appservice.Service
 

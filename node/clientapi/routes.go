@@ -49,6 +49,7 @@ func (a *API) routes() []route {
 		a.wellKnownRoutes(),
 		a.realTimeRoutes(),
 		a.loginRoutes(),
+		a.oauthRoutes(),
 		a.registrationRoutes(),
 		a.sharedSecretRoutes(),
 		a.serverNoticeRoutes(),

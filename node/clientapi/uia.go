@@ -173,6 +173,9 @@ func (a *API) interactively(r *request, raw json.RawMessage, flows ...uiaFlow) (
 
 // withPassword does the work of a request once the user has given the password again. The session ends when the work is done.
 func (a *API) withPassword(r *request, auth json.RawMessage, work func() (any, error)) (any, error) {
+	if r.oauth { // such a client never sees the password
+		return nil, a.onAccountPage()
+	}
 	session, ask, err := a.interactively(r, auth, passwordFlow())
 	if err != nil {
 		return nil, err

@@ -14,7 +14,6 @@ var supportedVersions = [...]string{
 func (a *API) versionsRoutes() []route {
 	return []route{
 		{http.MethodGet, "/_matrix/client/versions", unversioned, withoutUser, ordinary, a.versions},
-		{http.MethodGet, "/auth_metadata", v1, withoutUser, ordinary, a.authMetadata},
 	}
 }
 
@@ -28,11 +27,4 @@ func (a *API) versions(*request) (any, error) {
 		features[delayedFeature] = true
 	}
 	return map[string]any{"versions": supportedVersions[:], "unstable_features": features}, nil
-}
-
-// authMetadata says that there is no OAuth 2.0: clients then use the legacy API.
-//
-// spec:client-server-api#server-metadata-discovery
-func (a *API) authMetadata(*request) (any, error) {
-	return nil, unrecognized(http.StatusNotFound, "this server has no OAuth 2.0 API; use /login")
 }
