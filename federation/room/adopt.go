@@ -9,7 +9,6 @@ import (
 	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
-	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 )
 
@@ -65,7 +64,7 @@ func (s *step) adopt(in Adopt) error {
 	for _, a := range in.State {
 		ids = append(ids, a.ID())
 	}
-	state, ok, err := s.stateOf(ids)
+	state, leftOut, ok, err := s.stateOf(ids)
 	if err != nil {
 		return err
 	}
@@ -79,7 +78,7 @@ func (s *step) adopt(in Adopt) error {
 		}
 	}
 	// 3. Our event on top.
-	entered, err := s.enter(in, state, behind, refuse)
+	entered, err := s.enter(in, given{state, leftOut}, behind, refuse)
 	if err != nil || !entered {
 		return err
 	}
@@ -93,17 +92,17 @@ func (s *step) behind(in Adopt) (bool, error) {
 	if s.m.resident || s.m.current.Len() == 0 {
 		return false, nil
 	}
-	given := make(map[id.EventID]*event.Event)
+	known := make(map[id.EventID]*event.Event)
 	for _, e := range in.AuthChain {
 		if s.isOurs(e) {
-			given[e.ID()] = e
+			known[e.ID()] = e
 		}
 	}
 	joiner, _ := in.Event.StateKey()
 	heads := []*event.Event{in.Event}
 	for _, e := range in.State {
 		if s.isOurs(e) {
-			given[e.ID()] = e
+			known[e.ID()] = e
 			if !e.Is(typeMember, joiner) {
 				heads = append(heads, e)
 			}
@@ -111,11 +110,11 @@ func (s *step) behind(in Adopt) (bool, error) {
 	}
 	for _, e := range heads {
 		user, _ := e.StateKey()
-		at, known := s.m.current.Get(typeMember, user)
-		if !known || at == e.ID() {
+		at, ok := s.m.current.Get(typeMember, user)
+		if !ok || at == e.ID() {
 			continue
 		}
-		before, err := s.memberships(e, given)
+		before, err := s.memberships(e, known)
 		if err != nil {
 			return false, err
 		}
@@ -170,7 +169,7 @@ func (s *step) isOurs(e *event.Event) bool {
 }
 
 // enter puts our membership event into the room, with the state given before it.
-func (s *step) enter(in Adopt, state roomstate.Map, behind bool, refuse func(string, *authrules.Rejection)) (bool, error) {
+func (s *step) enter(in Adopt, before given, behind bool, refuse func(string, *authrules.Rejection)) (bool, error) {
 	e := in.Event
 	if err := s.prefetch([]*event.Event{e}); err != nil {
 		return false, err
@@ -191,7 +190,7 @@ func (s *step) enter(in Adopt, state roomstate.Map, behind bool, refuse func(str
 			return false, nil
 		}
 	}
-	c, err := s.entered(e, state)
+	c, err := s.entered(e, before)
 	if err != nil {
 		return false, err
 	}
@@ -220,8 +219,8 @@ func (s *step) enter(in Adopt, state roomstate.Map, behind bool, refuse func(str
 }
 
 // entered is our membership event, accepted, with the state given before it.
-func (s *step) entered(e *event.Event, state roomstate.Map) (Committed, error) {
-	c := Committed{Event: e, Before: state, After: stateWith(state, e), Given: true}
+func (s *step) entered(e *event.Event, before given) (Committed, error) {
+	c := Committed{Event: e, Before: before.state, After: stateWith(before.state, e), Given: true, LeftOut: before.leftOut}
 	for _, p := range e.PrevEvents() {
 		placed, err := s.placed(p)
 		if err != nil {

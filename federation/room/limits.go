@@ -65,6 +65,9 @@ const (
 	// maxUnsure bounds the events that are judged while the state isn't whole. They are judged again in one step, of about a second
 	// at this number; what comes beyond it is dropped, and asked for when the state is whole.
 	maxUnsure = 20_000
+	// maxLeftOut bounds the rejected events that are kept in mind for each state given meanwhile: an honest server's has none, or those that we
+	// rejected for want of the members.
+	maxLeftOut = 1000
 	// maxTold bounds the servers of a room that we believe another server's word for; the largest rooms known have some 10,000.
 	maxTold = 50_000
 

@@ -138,11 +138,7 @@ func (m *memory) keepPartial(c room.Commit) {
 	}
 	for _, e := range c.Events {
 		if e.Unsure && !e.Outlier && m.partial != nil {
-			u := room.Unsure{Event: e.Event.ID(), Backfilled: e.Backfilled, Given: e.Given}
-			if e.Given {
-				u.Before = e.Before
-			}
-			m.partial.Unsure = append(m.partial.Unsure, u)
+			m.partial.Unsure = append(m.partial.Unsure, e.AsUnsure())
 		}
 	}
 	if c.Whole {

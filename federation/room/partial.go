@@ -46,8 +46,10 @@ type Unsure struct {
 	Event      id.EventID
 	Backfilled bool
 	// Given says that another server gave the state before the event, which is Before: whole, though that at our join isn't.
-	Given  bool
-	Before roomstate.Map
+	// LeftOut are events of it that were rejected: they are of it if they aren't any more when the event is judged again.
+	Given   bool
+	Before  roomstate.Map
+	LeftOut []id.EventID
 	// Outside says that it came from outside the room and nobody has vouched for it: see stray.go. It is kept in memory alone.
 	Outside bool
 }
@@ -136,10 +138,8 @@ func (s *step) unsure() []Unsure {
 		if c == nil || !c.Unsure {
 			continue
 		}
-		u := Unsure{Event: c.Event.ID(), Backfilled: c.Backfilled, Given: c.Given, Outside: s.outside[c.Event.ID()]}
-		if c.Given {
-			u.Before = c.Before
-		}
+		u := c.AsUnsure()
+		u.Outside = s.outside[u.Event]
 		list = append(list, u)
 	}
 	return list
@@ -201,7 +201,7 @@ func (s *step) complete(in Complete) error {
 		if len(ids) > maxState {
 			return drop("the state given has %d events", len(ids))
 		}
-		state, ok, err := s.stateOf(ids)
+		state, _, ok, err := s.stateOf(ids)
 		if err != nil || !ok {
 			return errors.Join(err, drop("the state given has no valid create event"))
 		}
@@ -269,7 +269,7 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 		return err
 	}
 	s.end()
-	s.replaying, s.mendedAuth = true, make(map[id.EventID]bool)
+	s.replaying, s.mendedAuth, s.fallen = true, make(map[id.EventID]bool), make(map[id.EventID]*event.Event)
 	s.m.cache = newCache() // its states are those of before
 	s.forward, s.stale = forward{}, true
 	left := make(map[id.EventID]bool, len(ids))
@@ -313,7 +313,7 @@ func (s *step) mendAuth(e *event.Event, left map[id.EventID]bool) error {
 				}
 				rejected[a] = true
 			} else {
-				if !s.fallen || s.mendedAuth[a] || len(s.mendedAuth) >= maxUnsure {
+				if len(s.fallen) == 0 || s.mendedAuth[a] || len(s.mendedAuth) >= maxUnsure {
 					continue
 				}
 				s.mendedAuth[a] = true
@@ -335,6 +335,9 @@ func (s *step) mendAuth(e *event.Event, left map[id.EventID]bool) error {
 		}
 		if !judged || (c.Status == Rejected) == rejected[a.ID()] {
 			continue
+		}
+		if c.Status == Rejected {
+			s.fallen[a.ID()] = a
 		}
 		c.Again = left[a.ID()]
 		s.mended(c)
@@ -370,6 +373,27 @@ func (s *step) uncover(ids []id.EventID) error {
 	return s.loadReferenced(others)
 }
 
+// givenAgain is a state that another server gave, by the verdicts of now.
+func (s *step) givenAgain(u Unsure) (given, error) {
+	g := given{state: u.Before}
+	for e, fell := range s.fallen {
+		key, _ := fell.StateKey()
+		if at, _ := g.state.Get(fell.Type(), key); at == e {
+			g.state = g.state.Without(fell.Type(), key)
+		}
+	}
+	for _, e := range u.LeftOut {
+		stored, ok, err := s.stored(e)
+		if err != nil {
+			return g, err
+		}
+		if ok && stored.Status != Rejected {
+			g.state = stateWith(g.state, stored.Event)
+		}
+	}
+	return g, nil
+}
+
 // again judges one event anew; left are those that are to be judged after it.
 func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[id.EventID]bool) error {
 	stored, ok, err := s.stored(u.Event)
@@ -383,10 +407,12 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[
 		return s.commit(Committed{Event: join, Before: state, After: stateWith(state, join), Again: true})
 	}
 	if u.Given {
-		s.given[u.Event] = u.Before
+		if s.given[u.Event], err = s.givenAgain(u); err != nil {
+			return err
+		}
 	}
 	if u.Given && s.isOurs(stored.Event) && stored.Event.Membership() == "join" && stored.Status == Accepted { // as it was adopted
-		c, err := s.entered(stored.Event, u.Before)
+		c, err := s.entered(stored.Event, s.given[u.Event])
 		c.Again = true
 		return errors.Join(err, s.commit(c))
 	}
@@ -407,6 +433,8 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[
 	if c.Status != stored.Status {
 		s.verdict(verdictOf(&c))
 	}
-	s.fallen = s.fallen || c.Status == Rejected && stored.Status != Rejected
+	if c.Status == Rejected && stored.Status != Rejected {
+		s.fallen[u.Event] = c.Event
+	}
 	return s.commit(c)
 }

@@ -226,7 +226,7 @@ func (s *step) provideState(c *chase, f Fetch, in Provide) (helped bool, err err
 		return false, err
 	}
 	defer func() { err = errors.Join(err, s.wakeAll(since)) }()
-	state, ok, err := s.stateOf(in.State.State)
+	state, leftOut, ok, err := s.stateOf(in.State.State)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -235,7 +235,7 @@ func (s *step) provideState(c *chase, f Fetch, in Provide) (helped bool, err err
 			return false, err
 		}
 	}
-	s.given[f.At] = state
+	s.given[f.At] = given{state, leftOut}
 	if err := s.settle(w, false); err != nil {
 		return false, err
 	}
@@ -251,8 +251,9 @@ func (s *step) kept(e id.EventID) (bool, error) {
 }
 
 // stateOf makes a state of event IDs that another server gave. What isn't known here, was rejected or isn't state is left out; of two
-// events with the same key the first one counts. It is a state only if the room's create event is in it.
-func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
+// events with the same key the first one counts. It is a state only if the room's create event is in it. leftOut are those that were rejected,
+// at most maxLeftOut.
+func (s *step) stateOf(ids []id.EventID) (state roomstate.Map, leftOut []id.EventID, ok bool, err error) {
 	entries := make(map[roomstate.Key]id.EventID, len(ids))
 	take := func(typ, stateKey string, e id.EventID) {
 		key := roomstate.Key{Type: typ, StateKey: stateKey}
@@ -263,7 +264,7 @@ func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
 	for chunk := range slices.Chunk(ids, maxSourceBatch) {
 		known, err := s.glance(s.unnoted(chunk))
 		if err != nil {
-			return roomstate.Map{}, false, err
+			return roomstate.Map{}, nil, false, err
 		}
 		for _, e := range chunk {
 			if member, ok := s.noted(e); ok {
@@ -272,7 +273,13 @@ func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
 				continue
 			}
 			stored, ok := known[e]
-			if !ok || stored.Status == Rejected || stored.Event.RoomID() != s.m.roomID {
+			if !ok || stored.Event.RoomID() != s.m.roomID {
+				continue
+			}
+			if stored.Status == Rejected {
+				if len(leftOut) < maxLeftOut {
+					leftOut = append(leftOut, e)
+				}
 				continue
 			}
 			if stateKey, ok := stored.Event.StateKey(); ok {
@@ -283,8 +290,8 @@ func (s *step) stateOf(ids []id.EventID) (roomstate.Map, bool, error) {
 			}
 		}
 	}
-	_, ok := entries[roomstate.Key{Type: typeCreate}]
-	return buildState(entries), ok, nil
+	_, ok = entries[roomstate.Key{Type: typeCreate}]
+	return buildState(entries), leftOut, ok, nil
 }
 
 // noteMember keeps what a stored membership event says of a state that becomes the room's.

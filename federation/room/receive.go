@@ -357,14 +357,15 @@ func (s *step) states(c *Committed) error {
 		c.Gap = c.Gap || !ok || prev.Outlier
 		c.Deep = c.Deep || prev.Deep
 	}
-	before, ok := s.given[e.ID()]
+	told, ok := s.given[e.ID()]
+	before := told.state
 	if !ok {
 		var err error
 		if before, err = s.stateAfterAll(e.PrevEvents()); err != nil {
 			return err
 		}
 	}
-	c.Before, c.After, c.Given = before, before, ok
+	c.Before, c.After, c.Given, c.LeftOut = before, before, ok, told.leftOut
 	return nil
 }
 

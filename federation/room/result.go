@@ -188,7 +188,17 @@ type Committed struct {
 	Deep       bool                 // some servers drop it, or what it stands on, for its depth; never with Accepted
 	Unsure     bool                 // judged by a partial state: to be kept for PartialState.Unsure, in the order of the commit
 	Given      bool                 // another server gave the state before it
+	LeftOut    []id.EventID         // events of that state which were rejected, and so aren't in Before
 	Again      bool                 // stored with its place; was unsure: what is said here replaces what was said of it
 	// Before and After are the states before and after the event, unset for outliers. After a rejected event: the one before it.
 	Before, After roomstate.Map
+}
+
+// AsUnsure is what is kept of an event that is Unsure.
+func (c *Committed) AsUnsure() Unsure {
+	u := Unsure{Event: c.Event.ID(), Backfilled: c.Backfilled, Given: c.Given}
+	if c.Given {
+		u.Before, u.LeftOut = c.Before, c.LeftOut
+	}
+	return u
 }

@@ -26,12 +26,12 @@ type step struct {
 	src    Source
 	result Result
 
-	batch   map[id.EventID]*Committed    // decided in this step
-	order   []*Committed                 // the same, prev events first; nil where a placed event replaced its outlier
-	read    map[id.EventID]Stored        // asked of the source in this step; without an event: not there
-	above   map[id.EventID]bool          // known to be referenced (or not) by an accepted event
-	given   map[id.EventID]roomstate.Map // states before events, told by another server
-	outside map[id.EventID]bool          // a server from outside the room brought them, of others; nil: none
+	batch   map[id.EventID]*Committed // decided in this step
+	order   []*Committed              // the same, prev events first; nil where a placed event replaced its outlier
+	read    map[id.EventID]Stored     // asked of the source in this step; without an event: not there
+	above   map[id.EventID]bool       // known to be referenced (or not) by an accepted event
+	given   map[id.EventID]given      // states before events, told by another server
+	outside map[id.EventID]bool       // a server from outside the room brought them, of others; nil: none
 	sends   []sending
 	relays  []Send // events of others that are passed on to newcomers
 	forward forward
@@ -43,9 +43,15 @@ type step struct {
 	part    bool                  // the input is Outliers
 	// replaying: events are judged again, so nothing is unsure.
 	replaying bool
-	// fallen: one that wasn't rejected is now; mendedAuth are the accepted outliers that were judged again for it.
-	fallen     bool
+	// fallen are those that weren't rejected and are now; mendedAuth are the accepted outliers that were judged again for them.
+	fallen     map[id.EventID]*event.Event
 	mendedAuth map[id.EventID]bool
+}
+
+// given is a state that another server gave.
+type given struct {
+	state   roomstate.Map
+	leftOut []id.EventID // of it, as they were rejected
 }
 
 // sending is an event to be sent but to where it came from.
@@ -58,7 +64,7 @@ func newStep(m *Machine, now time.Time, src Source) *step {
 	return &step{
 		m: m, now: now, src: src, forward: m.forward, current: m.current, partial: m.partial,
 		batch: make(map[id.EventID]*Committed), read: make(map[id.EventID]Stored),
-		above: make(map[id.EventID]bool), given: make(map[id.EventID]roomstate.Map),
+		above: make(map[id.EventID]bool), given: make(map[id.EventID]given),
 	}
 }
 

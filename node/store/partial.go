@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
+	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
 )
@@ -80,8 +82,8 @@ func (s *Store) partial(ctx context.Context, ref *roomRef) (*room.PartialState, 
 	if p.Servers, err = s.toldServers(ctx, ref.roomID); err != nil {
 		return nil, err
 	}
-	p.Unsure, err = readRows(ctx, s, "SELECT event_id, backfilled, given FROM unsure_events WHERE room = $1 ORDER BY ordinal",
-		[]any{ref.number}, func(u *room.Unsure) []any { return []any{&u.Event, &u.Backfilled, &u.Given} })
+	p.Unsure, err = readRows(ctx, s, "SELECT event_id, backfilled, given, left_out FROM unsure_events WHERE room = $1 ORDER BY ordinal",
+		[]any{ref.number}, func(u *room.Unsure) []any { return []any{&u.Event, &u.Backfilled, &u.Given, idsColumn{&u.LeftOut}} })
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +101,21 @@ func (s *Store) partial(ctx context.Context, ref *roomRef) (*room.PartialState, 
 		p.Unsure[i].Before = before
 	}
 	return p, nil
+}
+
+// idsColumn has a column scanned that holds a JSON list of event IDs; NULL is none.
+type idsColumn struct{ into *[]id.EventID }
+
+// Scan is sql.Scanner's.
+func (c idsColumn) Scan(value any) error {
+	list, ok := value.([]byte)
+	if !ok && value != nil {
+		return fmt.Errorf("a stored list of events is %T", value)
+	}
+	if *c.into = nil; len(list) == 0 {
+		return nil
+	}
+	return exactjson.Unmarshal(list, c.into)
 }
 
 // writePartial writes that a room's state isn't whole, or is from now on, and which events are to be decided again.
@@ -133,7 +150,14 @@ func (w *roomWrite) writePartial(t *writeTx) error {
 		if !e.Unsure {
 			continue
 		}
-		err := t.insert(insertUnsure, w.ref.number, int64(t.next()), string(e.Event.ID()), flag(e.Backfilled), flag(e.Given))
+		var leftOut []byte
+		if len(e.LeftOut) > 0 {
+			var err error
+			if leftOut, err = json.Marshal(e.LeftOut); err != nil {
+				return err
+			}
+		}
+		err := t.insert(insertUnsure, w.ref.number, int64(t.next()), string(e.Event.ID()), flag(e.Backfilled), flag(e.Given), leftOut)
 		if err != nil {
 			return err
 		}

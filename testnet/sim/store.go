@@ -143,11 +143,7 @@ func (s *store) keepPartial(c room.Commit) {
 		if !e.Unsure || e.Outlier || s.partial == nil {
 			continue
 		}
-		u := room.Unsure{Event: e.Event.ID(), Backfilled: e.Backfilled, Given: e.Given}
-		if e.Given {
-			u.Before = e.Before
-		}
-		s.partial.Unsure = append(s.partial.Unsure, u)
+		s.partial.Unsure = append(s.partial.Unsure, e.AsUnsure())
 	}
 	if c.Whole {
 		s.partial = nil
