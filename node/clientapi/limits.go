@@ -27,7 +27,7 @@ const (
 	// maxUnread bounds the bytes that answers hold whose clients don't read, beside those that have places in the lanes. One that is written
 	// at once holds heldPerByte, as there is what it was made of; one that is written while it is read heldPerEvent for its list of events, and
 	// heldByLater for those that are read together.
-	maxUnread    = 512 << 20
+	maxUnread    = 256 << 20
 	heldPerByte  = 2
 	heldPerEvent = 200
 	heldByLater  = 4 << 20

@@ -2,6 +2,8 @@ package clientapi
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -75,6 +77,49 @@ var _ = Describe("a token of /messages or /context", func() {
 		Expect(bodies(page("b", alone.text("start")), "chunk")).To(Equal([]string{"4", "3"}))
 		refused(alice.get(path+"/context/"+esc("$none")), 404, "M_NOT_FOUND")
 		refused(w.register("bob").get(path+"/context/"+esc(events[5])), 403, "M_FORBIDDEN")
+	})
+
+	It("comes early where the events are large, so that a page is no hundred megabytes, and misses none of them", func() {
+		const messages, large = 200, 60_000
+		w := newWorld(nil)
+		alice := w.register("alice")
+		room := alice.room(obj{})
+		path := "/rooms/" + esc(room)
+		var want []string
+		for i := range messages {
+			text := fmt.Sprint(i, strings.Repeat(" ", large))
+			want = append(want, text)
+			fine(alice.put(fmt.Sprintf("%s/send/m.room.message/%d", path, i), obj{"body": text}))
+		}
+		all := func(dir, filter string) (texts []string, pages int) {
+			for from := ""; ; pages++ {
+				page := fine(alice.get(path + "/messages?limit=1000&dir=" + dir + from + filter))
+				Expect(len(page.raw)).To(BeNumerically("<", 3<<20))
+				texts = append(texts, bodies(page, "chunk")...)
+				if page.body["end"] == nil {
+					return texts, pages
+				}
+				from = "&from=" + esc(page.text("end"))
+			}
+		}
+		forwards, pages := all("f", "")
+		Expect(forwards).To(Equal(want))
+		Expect(pages).To(BeNumerically("<=", messages*large/(2<<20)+1))
+		backwards, _ := all("b", "")
+		slices.Reverse(backwards)
+		Expect(backwards).To(Equal(want))
+		none, _ := all("b", "&filter="+esc(`{"types":["none"]}`))
+		Expect(none).To(BeEmpty())
+
+		first := fine(alice.get("/sync?filter=" + esc(`{"room":{"timeline":{"limit":500}}}`)))
+		Expect(len(first.raw)).To(BeNumerically("<", 2<<20))
+		timeline := answered{body: first.body["rooms"].(obj)["join"].(obj)[room].(obj)["timeline"].(obj)}
+		Expect(timeline.body["limited"]).To(BeTrue())
+		newest := bodies(timeline, "events")
+		Expect(newest).To(HaveLen(1 << 20 / (large + 700)))
+		Expect(newest).To(Equal(want[messages-len(newest):]))
+		before := fine(alice.get(path + "/messages?limit=1&dir=b&from=" + esc(timeline.text("prev_batch"))))
+		Expect(bodies(before, "chunk")).To(Equal(want[messages-len(newest)-1 : messages-len(newest)]))
 	})
 
 	It("is there as long as events follow or were given, so that an empty page is the last", func() {

@@ -9,6 +9,13 @@ const (
 	DefaultTimeline = 20
 	// maxTimeline bounds what a client may ask for: more is what /messages is for.
 	maxTimeline = 500
+	// roomBytes bounds what the events of a room's timeline weigh, in bytes: hundreds of usual ones are less. What is left out is before the
+	// timeline, which is limited. answerBytes bounds all events of an answer: once there are more, a room has one event, and its state is read
+	// while it is told. A user can make thousands of rooms with the largest events.
+	roomBytes   = 1 << 20
+	answerBytes = 32 << 20
+	// timelineRead is how many events are read at a time.
+	timelineRead = 101
 	// maxScan bounds how many events of a room are read for one timeline when a filter or the history's visibility
 	// leaves most of them out.
 	maxScan = 2000

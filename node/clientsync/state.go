@@ -63,10 +63,13 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 	for _, eventID := range wanted {
 		ids = append(ids, eventID)
 	}
-	if len(ids) > MaxStateRows {
+	if len(ids) > MaxStateRows || b.held > answerBytes {
 		return nil, &Rest{b.Syncer, d.room, ids, filter.MatchEvent}, nil
 	}
 	rows, err := b.stateRows(ctx, ids)
+	for _, row := range rows {
+		b.held += row.Event.Size()
+	}
 	rows = slices.DeleteFunc(rows, func(row Decorated) bool { return !filter.MatchEvent(row.Event) })
 	sortRows(rows)
 	return rows, nil, err

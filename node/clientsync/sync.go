@@ -165,6 +165,8 @@ type builder struct {
 	unsettled, idle time.Duration
 	// becameWhole is whether a room is shown from the start because its members have come, which may be long after the join.
 	becameWhole bool
+	// held is what the events of the answer weigh that are in memory, in bytes.
+	held int
 }
 
 // since is where the answer begins.

@@ -37,6 +37,9 @@ func (b *builder) timeline(ctx context.Context, sp span) ([]*entry, Timeline, er
 	if err != nil {
 		return nil, nothing, err
 	}
+	for _, e := range kept {
+		b.held += e.Event.Size()
+	}
 	t := nothing
 	t.Limited = limited
 	if len(kept) > 0 {
@@ -73,7 +76,7 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 		return nil, false, err
 	}
 	more := from > sp.after
-	for scanned := 0; ; {
+	for bytes, scanned := 0, 0; ; {
 		inEffect, err := rooms.InEffect(ctx, b.store, rowsOf(entries))
 		if err != nil {
 			return nil, false, err
@@ -84,12 +87,13 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 				return nil, false, err
 			}
 			wanted = wanted && (e.Event.ID() == sp.own || inEffect(e.EventRow))
-			if wanted && len(kept) == limit {
+			if wanted && (len(kept) == limit || len(kept) > 0 && bytes+e.Event.Size() > b.timelineBytes()) {
 				slices.Reverse(kept)
 				return kept, true, nil
 			}
 			if wanted {
 				kept = append(kept, e)
+				bytes += e.Event.Size()
 			}
 			if e.gap && (i > 0 || more || sp.after > 0) {
 				slices.Reverse(kept)
@@ -101,7 +105,7 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 			return kept, more, nil
 		}
 		var rows []store.EventRow
-		if rows, more, err = b.store.Timeline(ctx, sp.room, sp.after, from, limit+1, true); err != nil {
+		if rows, more, err = b.store.Timeline(ctx, sp.room, sp.after, from, min(limit+1, timelineRead), true); err != nil {
 			return nil, false, err
 		}
 		if slices.Reverse(rows); len(rows) > 0 {
@@ -111,6 +115,14 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 			return nil, false, err
 		}
 	}
+}
+
+// timelineBytes is how much the next room's timeline may have beyond an event.
+func (b *builder) timelineBytes() int {
+	if b.held > answerBytes {
+		return 0
+	}
+	return roomBytes
 }
 
 func rowsOf(entries []*entry) []store.EventRow {

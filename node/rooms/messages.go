@@ -113,17 +113,29 @@ type walk struct {
 	asked  int  // how often they gave something
 
 	events []store.EventRow
+	bytes  int  // of events
+	read   int  // how many events were read
+	weight int  // their bytes
 	ended  bool // there is no more
 }
+
+const (
+	// pageBytes bounds what the events of a page weigh, in bytes: a thousand usual ones are less. A page of the largest is short, and the next
+	// one goes on behind it. scanBytes bounds those that are read for it.
+	pageBytes = 2 << 20
+	scanBytes = 16 * pageBytes
+	// readFirst is how many events are read before it is known how large they are.
+	readFirst = 32
+)
 
 // maxRemoteAsks bounds how often one page asks other servers: a client waits for it. If there is a hole still, the page ends
 // there: the next one asks on.
 const maxRemoteAsks = 3
 
 func (w *walk) run(ctx context.Context) error {
-	for !w.ended && len(w.events) < w.limit && w.scan > 0 {
-		n := min(w.limit-len(w.events), w.scan)
-		rows, next, ended, err := w.read(ctx, n)
+	for !w.ended && len(w.events) < w.limit && w.scan > 0 && w.bytes < pageBytes && w.weight < scanBytes {
+		n := min(w.limit-len(w.events), w.scan, w.fitting())
+		rows, next, ended, err := w.rows(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -152,6 +164,14 @@ func (w *walk) run(ctx context.Context) error {
 	return nil
 }
 
+// fitting is how many more events fit into a page, by those that were read.
+func (w *walk) fitting() int {
+	if w.read == 0 {
+		return readFirst
+	}
+	return max(readFirst/4, (pageBytes-w.bytes)/max(1, w.weight/w.read))
+}
+
 // downTo are the rows that are as deep as a hole at least; none where there is no hole.
 func downTo(rows []store.EventRow, hole int64) []store.EventRow {
 	if hole == noHole {
@@ -167,9 +187,9 @@ func downTo(rows []store.EventRow, hole int64) []store.EventRow {
 // noHole is the depth of no hole.
 const noHole = int64(math.MinInt64)
 
-// read gives the next n events of the order, the place behind them, and whether they are the last. Not all of them are
+// rows gives the next n events of the order, the place behind them, and whether they are the last. Not all of them are
 // between the places: take leaves the others out.
-func (w *walk) read(ctx context.Context, n int) (rows []store.EventRow, next place, ended bool, err error) {
+func (w *walk) rows(ctx context.Context, n int) (rows []store.EventRow, next place, ended bool, err error) {
 	next = w.at
 	switch {
 	case w.dir == store.Forward && w.at.byPosition():
@@ -208,6 +228,10 @@ func (w *walk) read(ctx context.Context, n int) (rows []store.EventRow, next pla
 
 // take keeps those of the rows that are between the places, that the user may see and that the filter wants.
 func (w *walk) take(ctx context.Context, rows []store.EventRow) error {
+	for _, row := range rows {
+		w.read++
+		w.weight += row.Event.Size()
+	}
 	from, to := w.at, w.to
 	rows = slices.DeleteFunc(rows, func(row store.EventRow) bool {
 		if w.dir == store.Backward {
@@ -222,6 +246,7 @@ func (w *walk) take(ctx context.Context, rows []store.EventRow) error {
 	for _, row := range visible {
 		if w.match == nil || w.match(row) {
 			w.events = append(w.events, row)
+			w.bytes += row.Event.Size()
 		}
 	}
 	return nil
