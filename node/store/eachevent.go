@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -169,7 +171,7 @@ func (r *servedReader) places(ctx context.Context, places []place) error {
 	readers, ctx := errgroup.WithContext(ctx)
 	readers.SetLimit(servedAtOnce)
 	for _, at := range places {
-		readers.Go(func() error { return r.batch(ctx, at) })
+		readers.Go(func() error { return r.batches(ctx, at) })
 	}
 	return readers.Wait()
 }
@@ -182,8 +184,11 @@ type servedBatch struct {
 	glance event.Glance
 }
 
+// batchBytes is from how many bytes on of JSON a batch is passed on: those of the usual size have less.
+const batchBytes = 1 << 20
+
 // servedColumns are what an event is served from. No JSON stands for a redacted one.
-const servedColumns = "SELECT event_id, CASE WHEN redacted_by IS NULL THEN json END FROM events WHERE number "
+const servedColumns = "SELECT number, event_id, CASE WHEN redacted_by IS NULL THEN json END FROM events WHERE number "
 
 // servedRow is a row of servedColumns.
 type servedRow struct {
@@ -191,49 +196,62 @@ type servedRow struct {
 	start, end int // of the JSON, in the texts
 }
 
-// batch passes on what is wanted of a place.
-func (r *servedReader) batch(ctx context.Context, at place) error {
-	var batch *servedBatch
-	select {
-	case batch = <-r.from:
-	case <-ctx.Done():
-		return ctx.Err()
+// batches passes on what is wanted of a place.
+func (r *servedReader) batches(ctx context.Context, at place) error {
+	for whole := false; !whole; {
+		var batch *servedBatch
+		select {
+		case batch = <-r.from:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		var err error
+		if at, whole, err = r.fill(ctx, batch, at); err != nil {
+			return err
+		}
+		select {
+		case r.to <- batch:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	if err := r.fill(ctx, batch, at); err != nil {
-		return err
-	}
-	select {
-	case r.to <- batch:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
 
-func (r *servedReader) fill(ctx context.Context, batch *servedBatch, at place) error {
+// batchFull ends a batch that has enough bytes.
+var batchFull = errors.New("the batch is full")
+
+// fill reads what is wanted of a place, or as much as a batch holds; then rest is what is left.
+func (r *servedReader) fill(ctx context.Context, batch *servedBatch, at place) (rest place, whole bool, err error) {
 	batch.events, batch.rows, batch.texts = batch.events[:0], batch.rows[:0], batch.texts[:0]
 	var redacted []id.EventID
-	err := r.read(ctx, at, func(eventID id.EventID, raw []byte) {
+	last := Position(math.MinInt64)
+	err = r.read(ctx, at, func(number Position, eventID id.EventID, raw []byte) error {
+		last = max(last, number)
 		i, ok := r.wanted[eventID]
 		if !ok || r.given[i].Swap(true) {
-			return
+			return nil
 		}
 		if raw == nil {
 			redacted = append(redacted, r.ids[i])
-			return
+			return nil
 		}
 		start := len(batch.texts)
 		batch.texts = append(batch.texts, raw...)
 		batch.rows = append(batch.rows, servedRow{r.ids[i], start, len(batch.texts)})
+		if len(batch.texts) >= batchBytes {
+			return batchFull
+		}
+		return nil
 	})
-	if err != nil {
-		return err
+	if whole = err == nil; !whole && !errors.Is(err, batchFull) {
+		return at, false, err
 	}
 	for _, row := range batch.rows {
 		text := batch.texts[row.start:row.end:row.end]
 		auth, depth, err := batch.glance.Read(r.rules, text)
 		if err != nil {
-			return fmt.Errorf("store: reading: the stored event %s: %w", row.eventID, err)
+			return at, false, fmt.Errorf("store: reading: the stored event %s: %w", row.eventID, err)
 		}
 		batch.events = append(batch.events, ServedEvent{ID: row.eventID, JSON: text, Auth: auth, Depth: depth})
 	}
@@ -242,19 +260,28 @@ func (r *servedReader) fill(ctx context.Context, batch *servedBatch, at place) e
 		served := row.served()
 		batch.events = append(batch.events, ServedEvent{eventID, served.JSON(), served.AuthEvents(), served.Depth(), row.redactedBy})
 	}
-	return err
+	return at.after(last), whole, err
 }
 
-// read calls scan for each event at a place; raw, of which scan keeps nothing, is nil for one that is redacted.
-func (r *servedReader) read(ctx context.Context, at place, scan func(eventID id.EventID, raw []byte)) error {
-	var eventID string // plain types are scanned faster
+// after is what is left of a place behind an event of it; both lists are in order.
+func (p place) after(number Position) place {
+	i, found := slices.BinarySearch(p.only, number)
+	if found {
+		i++
+	}
+	return place{first: number + 1, end: p.end, only: p.only[i:]}
+}
+
+// read calls scan for each event at a place, in order, until it returns an error; raw, of which scan keeps nothing, is nil for one that is redacted.
+func (r *servedReader) read(ctx context.Context, at place, scan func(number Position, eventID id.EventID, raw []byte) error) error {
+	var number int64 // plain types are scanned faster
+	var eventID string
 	var raw sql.RawBytes
 	row := func(rows *sql.Rows) error {
-		err := rows.Scan(&eventID, &raw)
-		if err == nil {
-			scan(id.EventID(eventID), raw)
+		if err := rows.Scan(&number, &eventID, &raw); err != nil {
+			return err
 		}
-		return err
+		return scan(Position(number), id.EventID(eventID), raw)
 	}
 	if len(at.only) == 0 {
 		return r.store.read.each(ctx, servedColumns+">= $1 AND number < $2 ORDER BY number", []any{int64(at.first), int64(at.end)}, row)

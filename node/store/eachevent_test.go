@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -22,7 +23,11 @@ var _ = onEach("EachEvent", func(db *fixture) {
 			a := must(create(db.Store, version))
 			var drafts []event.Draft
 			for i := range 1800 { // so many that it is asked first where some of them are, and a third of them still
-				drafts = append(drafts, message(alice, fmt.Sprint(i)))
+				text := fmt.Sprint(i)
+				if i > 900 && i < 1000 { // more than is read together
+					text += strings.Repeat(" ", 50_000)
+				}
+				drafts = append(drafts, message(alice, text))
 			}
 			said := eventIDs(must(a.propose(store.CommitOptions{}, drafts...)))
 			redacting := must(a.propose(store.CommitOptions{}, event.Draft{Type: "m.room.redaction", Sender: alice, Redacts: said[7],
