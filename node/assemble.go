@@ -93,6 +93,9 @@ func (n *Node) assemble(ctx context.Context) error {
 		return err // Validate has found it
 	}
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
+	if err := n.stream.Recall(ctx); err != nil {
+		return err
+	}
 	n.syncer = clientsync.New(n.store, n.stream, n.rooms, n.ephemeral)
 	if n.pushers, err = n.pushGateways(); err != nil {
 		return err

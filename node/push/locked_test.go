@@ -38,7 +38,7 @@ func TestGatewaysOfLockedUsers(t *testing.T) {
 		defer func() { end(); pushing.Wait(); cancel(); storing.Wait(); _ = s.Close() }()
 		news := func(at store.Position) string {
 			event := box.add(t, at)
-			p.startAll(func(id.UserID) bool { return true })
+			p.startAll(everybody(looks))
 			time.Sleep(time.Minute)
 			return event
 		}

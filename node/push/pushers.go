@@ -218,7 +218,7 @@ func (p *Pushers) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	p.startAll(func(id.UserID) bool { return true })
+	p.startAll(everybody(looks))
 	var saving <-chan time.Time
 	for {
 		select {
@@ -289,7 +289,7 @@ func (p *Pushers) replace(user id.UserID, list []store.Pusher) {
 		w.stored = s
 		workers[key] = w
 		if old[key] == nil {
-			p.start(w)
+			p.start(w, looks)
 		}
 	}
 	for key, w := range old {
@@ -309,13 +309,13 @@ func (p *Pushers) follow(ctx context.Context) {
 	if nobody {
 		return
 	}
-	rooms, users := map[id.RoomID]bool{}, map[id.UserID]bool{}
+	rooms, users := map[id.RoomID]bool{}, map[id.UserID]why{}
 	for _, notice := range notices {
 		if notice.Kind == store.KindEvents {
 			rooms[notice.Room] = true
 		}
 		for _, user := range notice.Users {
-			users[user] = true
+			users[user] = acted
 		}
 	}
 	for room := range rooms {
@@ -325,22 +325,38 @@ func (p *Pushers) follow(ctx context.Context) {
 			lost = true
 		}
 		for _, user := range joined {
-			users[user] = true
+			users[user] = max(users[user], looks)
 		}
 	}
-	p.startAll(func(user id.UserID) bool { return lost || users[user] })
+	if lost {
+		p.startAll(everybody(acted))
+		return
+	}
+	p.startAll(func(user id.UserID) why { return users[user] })
 }
 
+// why is why a pusher is started.
+type why int
+
+const (
+	rests why = iota // it isn't
+	looks            // there may be something to push
+	acted            // its user may have read something, too
+)
+
+func everybody(w why) func(id.UserID) why { return func(id.UserID) why { return w } }
+
 // startAll has the pushers of some users look for what is new.
-func (p *Pushers) startAll(of func(id.UserID) bool) {
+func (p *Pushers) startAll(of func(id.UserID) why) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for user, workers := range p.users {
-		if !of(user) {
+		reason := of(user)
+		if reason == rests {
 			continue
 		}
 		for _, w := range workers {
-			p.start(w)
+			p.start(w, reason)
 		}
 	}
 }

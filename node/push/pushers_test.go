@@ -28,6 +28,7 @@ type inbox struct {
 	count int
 	down  bool
 	calls int
+	asked int      // how often the count was asked for
 	told  []string // the events' rooms and counts, as the gateway was told
 }
 
@@ -46,6 +47,7 @@ func (i *inbox) Since(_ context.Context, _ id.UserID, after store.Position, most
 func (i *inbox) Total(context.Context, id.UserID) (int, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.asked++
 	return i.count, nil
 }
 
@@ -115,7 +117,7 @@ func TestGatewaysThatAreDown(t *testing.T) {
 			return p, func() { end(); <-done }
 		}
 		p, stop := open()
-		ring := func() { p.startAll(func(id.UserID) bool { return true }) }
+		ring := func() { p.startAll(everybody(looks)) }
 		err = p.Set(ctx, "@alice:example.org", "PHONE", Pusher{
 			AppID: "app", PushKey: "key", Kind: "http", Data: json.RawMessage(`{"url":"https://push.example.org/_matrix/push/v1/notify"}`),
 		}, false)
@@ -192,7 +194,7 @@ func TestAPusherIsSetWhileTheOthersAreRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.startAll(func(id.UserID) bool { return true })
+		p.startAll(everybody(looks))
 		end()
 		pushing.Wait()
 		if len(p.users[user]) != 1 {
@@ -241,4 +243,52 @@ func TestAnotherUserHasTheAppNow(t *testing.T) {
 	count(2, 0, 1)
 	set(bob, "phone", false)
 	count(1, 1, 1)
+}
+
+// TestNothingIsCountedAtAStart: a server of many users would go through all rooms of each. Once somebody has read something the gateway is
+// told the count, as nobody knows which it was told last.
+func TestNothingIsCountedAtAStart(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := store.Open(ctx, sqlite.OpenUnsynced(filepath.Join(folder, "hanse.db")), store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var running sync.WaitGroup
+		running.Go(func() { _ = s.Run(ctx) })
+		defer func() { cancel(); running.Wait(); _ = s.Close() }()
+		for i := range 10 {
+			_, err := s.SetPusher(ctx, store.Pusher{User: id.UserID(fmt.Sprintf("@user%d:example.org", i)), AppID: "app", PushKey: fmt.Sprint(i), Device: "PHONE",
+				Data: json.RawMessage(`{"kind":"http","data":{"url":"https://push.example.org/_matrix/push/v1/notify"}}`)}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		box := &inbox{count: 3}
+		p, err := NewPushers(Config{Store: s, Source: box, Client: &http.Client{Transport: box}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() { _ = p.Run(ctx) })
+		check := func(when string, asked, told int) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			if heard := box.heard(); box.asked != asked || len(heard) != told {
+				t.Errorf("%s the count was asked for %d times, the gateway told %v", when, box.asked, heard)
+			}
+		}
+		check("after the start", 0, 0)
+		p.startAll(everybody(looks))
+		check("after what notifies nobody", 0, 0)
+		p.startAll(func(user id.UserID) why {
+			if user == "@user1:example.org" {
+				return acted
+			}
+			return rests
+		})
+		check("when somebody has read", 1, 1)
+		p.startAll(everybody(looks))
+		check("where the count is known", 2, 1)
+	})
 }

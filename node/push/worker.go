@@ -22,15 +22,16 @@ type worker struct {
 
 	busy   bool // the goroutine is there
 	again  bool // something came since it last looked
+	acted  bool // its user did something since the gateway was told a count
 	upto   store.Position
 	saved  store.Position // what is stored of upto
-	badge  int            // the last count that the gateway was told; -1: none. Owned by the goroutine
+	badge  int            // the last count that the gateway was told; -1: it isn't known. Owned by the goroutine
 	failed int            // times in a row. Owned by the goroutine
 }
 
 // start has a worker look for something to do. The caller holds mu.
-func (p *Pushers) start(w *worker) {
-	w.again = true
+func (p *Pushers) start(w *worker, reason why) {
+	w.again, w.acted = true, w.acted || reason == acted
 	if w.busy || p.ctx == nil || p.ctx.Err() != nil {
 		return
 	}
@@ -70,7 +71,7 @@ func (w *worker) more(ctx context.Context) bool {
 func (w *worker) round(ctx context.Context) (wait time.Duration) {
 	p := w.pushers
 	p.mu.Lock()
-	after := w.upto
+	after, told := w.upto, w.badge >= 0 || w.acted
 	p.mu.Unlock()
 	list, upto, err := p.config.Source.Since(ctx, w.user, after, maxBacklog)
 	if err != nil {
@@ -80,6 +81,10 @@ func (w *worker) round(ctx context.Context) (wait time.Duration) {
 		return retryRead
 	}
 	list = slices.DeleteFunc(list, func(n Notification) bool { return n.Read })
+	if len(list) == 0 && !told { // as after a start: to count what all users have not read in all their rooms would take long
+		w.done(upto)
+		return 0
+	}
 	count, err := p.config.Source.Total(ctx, w.user)
 	if err != nil {
 		return retryRead
@@ -95,12 +100,15 @@ func (w *worker) round(ctx context.Context) (wait time.Duration) {
 		}
 		w.done(n.Position)
 	}
-	if len(list) == 0 && count != w.badge && w.badge >= 0 {
+	if len(list) == 0 && count != w.badge {
 		if wait := w.try(ctx, nil, count); wait > 0 {
 			return wait
 		}
 	}
 	w.badge = count
+	p.mu.Lock()
+	w.acted = false // what was done meanwhile starts another round, which compares counts
+	p.mu.Unlock()
 	w.done(upto)
 	return 0
 }

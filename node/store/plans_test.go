@@ -58,6 +58,7 @@ var wholesale = map[string]string{
 	"WHERE last_seen > 0":                                       "at the start: devices of users of ours",
 	"FROM outbox_":                                              "at the start, or for an operator; bounded by outboxLog and a row a server and room",
 	"FROM backoffs":                                             "at the start: servers",
+	"FROM rooms LIMIT $1":                                       "at the start: rooms",
 	"FROM rooms JOIN staged":                                    "at the start: rooms",
 	"AND user_id LIKE $3":                                       "at the start, behind it",
 	"FROM staged JOIN rooms":                                    "for an operator",

@@ -22,4 +22,12 @@ var _ = onEach("the rooms of a user", func(db *fixture) {
 		Expect(must(db.RoomPositions(ctx, dora))).To(Equal(map[id.RoomID]store.Position{a.id(): second[a.id()]}))
 		Expect(must(db.RoomPositions(ctx, "@nobody:here.example"))).To(BeEmpty())
 	})
+	It("say when something happened in them last", func(ctx SpecContext) {
+		a, b := must(create(db.Store, roomversion.V12)), must(create(db.Store, roomversion.V12))
+		positions := must(db.RoomPositions(ctx, alice))
+		read := must(db.SaveReceipts(ctx, []store.Receipt{{Room: b.id(), Type: "m.read", User: alice, Event: "$1"}, {Room: b.id(), Type: "m.read", User: bob, Event: "$1"}}))
+		Expect(must(db.LastNews(ctx, 3))).To(ConsistOf(store.RoomNews{Room: a.id(), Commit: positions[a.id()]},
+			store.RoomNews{Room: b.id(), Commit: positions[b.id()], Receipt: read}))
+		Expect(must(db.LastNews(ctx, 1))).To(HaveLen(1))
+	})
 })

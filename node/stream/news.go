@@ -6,15 +6,20 @@ import (
 )
 
 // maxNews is of how many rooms and users the newest changes are known, about 10 MB. Beyond it all are forgotten, and the
-// tables are asked until they are known anew.
-const maxNews = 100_000
+// tables are asked until they are known anew. maxRecalled is of how many rooms they are read at the start.
+const (
+	maxNews     = 100_000
+	maxRecalled = maxNews / 2
+)
 
 // news are the positions of the newest changes, learned from the commit feed. They save the question to the database
 // whether anything has changed: an answer of /sync mostly is about one thing in one room. Owned by the Stream.
 type news struct {
-	floor store.Position // what changed at or before it is not known
-	rooms map[id.RoomID]roomNews
-	users map[id.UserID]userNews
+	floor store.Position // what changed at or before it is not known,
+	// but of rooms the newest commit and receipt before it: after recalled, which isn't beyond it.
+	recalled store.Position
+	rooms    map[id.RoomID]roomNews
+	users    map[id.UserID]userNews
 }
 
 // roomNews are of a room; earlier is the commit before that of events, devices is when those of somebody in it changed last.
@@ -24,7 +29,17 @@ type userNews struct{ memberships, accountData, devices, toDevice, oneTimeKeys s
 
 // forget begins anew: what changed up to the position is not known any more.
 func (n *news) forget(upto store.Position) {
-	n.floor, n.rooms, n.users = upto, map[id.RoomID]roomNews{}, map[id.UserID]userNews{}
+	n.floor, n.recalled, n.rooms, n.users = upto, upto, map[id.RoomID]roomNews{}, map[id.UserID]userNews{}
+}
+
+// recall takes in what is stored of all rooms: after a start most clients come with tokens of before it.
+func (n *news) recall(all []store.RoomNews) {
+	for _, r := range all {
+		room := n.rooms[r.Room]
+		room.events, room.receipts = max(room.events, r.Commit), max(room.receipts, r.Receipt)
+		n.rooms[r.Room] = room
+	}
+	n.recalled = 0
 }
 
 func (n *news) add(notice store.Notice) {
@@ -83,11 +98,11 @@ type RoomChanges struct {
 func (s *Stream) RoomSince(room id.RoomID, after store.Position) RoomChanges {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if after < s.news.floor {
+	if after < s.news.recalled {
 		return RoomChanges{true, true, true}
 	}
 	n := s.news.rooms[room]
-	return RoomChanges{n.events > after, n.receipts > after, n.redactions > after}
+	return RoomChanges{n.events > after, n.receipts > after, n.redactions > after || after < s.news.floor && n.events > after}
 }
 
 // Remembers tells whether it is known what has changed after a position: else all that asks what has is answered as if everything had.
@@ -122,12 +137,13 @@ func (s *Stream) MembersSince(rooms []id.RoomID, after store.Position) []id.Room
 func (s *Stream) roomsSince(rooms []id.RoomID, after store.Position, changed func(roomNews) bool) []id.RoomID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if after < s.news.floor {
+	if after < s.news.recalled {
 		return rooms
 	}
 	var kept []id.RoomID
 	for _, room := range rooms {
-		if changed(s.news.rooms[room]) {
+		n := s.news.rooms[room]
+		if changed(n) || after < s.news.floor && n.events > after {
 			kept = append(kept, room)
 		}
 	}

@@ -53,6 +53,20 @@ func New(s *store.Store, e *ephemeral.Ephemeral, log *slog.Logger) *Stream {
 	return places
 }
 
+// Recall reads when something happened last in each room, so that what has not changed since before the start needn't be asked for: each
+// user's first /sync after it, and each pusher, would otherwise look into all rooms. To be called once, after New. Without it, and in a
+// server of more than maxRecalled rooms, all is asked.
+func (s *Stream) Recall(ctx context.Context) error {
+	all, err := s.store.LastNews(ctx, maxRecalled+1)
+	if err != nil || len(all) > maxRecalled {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.news.recall(all)
+	return nil
+}
+
 // Now is the newest place: everything before it can be read, and whatever was acknowledged to anybody is before it.
 func (s *Stream) Now() Token {
 	typing := s.ephemeral.TypingSerial()

@@ -159,3 +159,44 @@ func TestLastCommit(t *testing.T) {
 		}
 	}
 }
+
+// TestRecall: of before the start it is known in which rooms something happened last, and nothing else.
+func TestRecall(t *testing.T) {
+	s := &Stream{}
+	s.news.forget(100)
+	s.news.add(store.Notice{Position: 110, Kind: store.KindReceipt, Room: "!both:a"})
+	s.news.recall([]store.RoomNews{{Room: "!said:a", Commit: 50, Receipt: 20}, {Room: "!read:a", Commit: 20, Receipt: 60}, {Room: "!both:a", Commit: 70, Receipt: 60}})
+	for _, c := range []struct {
+		room  id.RoomID
+		after store.Position
+		want  RoomChanges
+	}{
+		{"!said:a", 10, RoomChanges{true, true, true}},
+		{"!said:a", 49, RoomChanges{Events: true, Redactions: true}}, // the commit may have had one
+		{"!said:a", 50, RoomChanges{}},
+		{"!read:a", 50, RoomChanges{Receipts: true}},
+		{"!both:a", 105, RoomChanges{Receipts: true}},
+		{"!new:a", 0, RoomChanges{}},
+	} {
+		if got := s.RoomSince(c.room, c.after); got != c.want {
+			t.Errorf("%s after %d: %+v, want %+v", c.room, c.after, got, c.want)
+		}
+	}
+	rooms := []id.RoomID{"!said:a", "!read:a", "!both:a"}
+	if got := s.RoomsSince(rooms, 50); !slices.Equal(got, rooms[1:]) {
+		t.Errorf("something happened in %v", got)
+	}
+	if got := s.MembersSince(rooms, 50); !slices.Equal(got, rooms[2:]) {
+		t.Errorf("members changed in %v", got)
+	}
+	if at, _ := s.LastCommit("!said:a", 40); at != 0 {
+		t.Error("it isn't known which commit was the one before")
+	}
+	if s.Remembers(50) {
+		t.Error("what happened to users is not known")
+	}
+	s.news.forget(120)
+	if s.RoomSince("!said:a", 110) != (RoomChanges{true, true, true}) {
+		t.Error("what is forgotten is taken for known")
+	}
+}
