@@ -26,7 +26,8 @@ func ReadForms(text []byte) (*Forms, error) {
 //
 // spec:client-server-api#common-error-codes
 var commonErrors = map[int][]string{
-	http.StatusBadRequest:            {"M_NOT_JSON", "M_BAD_JSON", "M_MISSING_PARAM", "M_INVALID_PARAM", "M_UNKNOWN", "M_WEAK_PASSWORD", "M_KEY_TOO_LARGE"},
+	http.StatusBadRequest: {"M_NOT_JSON", "M_BAD_JSON", "M_MISSING_PARAM", "M_INVALID_PARAM", "M_UNKNOWN", "M_WEAK_PASSWORD", "M_KEY_TOO_LARGE",
+		"M_THREEPID_AUTH_FAILED", "M_THREEPID_IN_USE", "M_THREEPID_MEDIUM_NOT_SUPPORTED", "M_SERVER_NOT_TRUSTED"},
 	http.StatusUnauthorized:          {"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_LOCKED"},
 	http.StatusForbidden:             {"M_FORBIDDEN", "M_USER_SUSPENDED", "M_GUEST_ACCESS_FORBIDDEN", "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"},
 	http.StatusNotFound:              {"M_NOT_FOUND", "M_UNRECOGNIZED"},

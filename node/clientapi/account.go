@@ -8,9 +8,8 @@ import (
 func (a *API) accountRoutes() []route {
 	return []route{
 		{http.MethodGet, "/account/whoami", stable, withUser, ordinary, a.whoami},
-		{http.MethodPost, "/account/password", stable, withUser, ordinary, a.changePassword},
+		{http.MethodPost, "/account/password", stable, userIfNamed, ordinary, a.changePassword},
 		{http.MethodPost, "/account/deactivate", stable, withUser, ordinary, a.deactivate},
-		{http.MethodGet, "/account/3pid", stable, withUser, ordinary, a.thirdPartyIDs},
 	}
 }
 
@@ -23,32 +22,33 @@ func (a *API) whoami(r *request) (any, error) {
 	return body, nil
 }
 
-// thirdPartyIDs: no account of this server has any.
-//
-// spec:client-server-api#get_matrixclientv3account3pid
-func (a *API) thirdPartyIDs(*request) (any, error) {
-	return json.RawMessage(`{"threepids":[]}`), nil
-}
-
 // passwordFlow is what changes that matter ask for.
 func passwordFlow() uiaFlow { return uiaFlow{Stages: []string{stagePassword}} }
 
+// passwordRequest is the body of /account/password.
+type passwordRequest struct {
+	Auth          json.RawMessage `json:"auth"`
+	NewPassword   string          `json:"new_password"`
+	LogoutDevices *bool           `json:"logout_devices"`
+}
+
+func (p passwordRequest) logsOut() bool { return p.LogoutDevices == nil || *p.LogoutDevices }
+
 // spec:client-server-api#post_matrixclientv3accountpassword
 func (a *API) changePassword(r *request) (any, error) {
-	req := struct {
-		Auth          json.RawMessage `json:"auth"`
-		NewPassword   string          `json:"new_password"`
-		LogoutDevices *bool           `json:"logout_devices"`
-	}{}
+	var req passwordRequest
 	if err := r.decode(&req); err != nil {
 		return nil, err
+	}
+	if r.user == "" {
+		return a.resetPassword(r, req)
 	}
 	return a.withPassword(r, req.Auth, func() (any, error) {
 		if req.NewPassword == "" {
 			return nil, missingParam("new_password")
 		}
 		err := a.config.Users.SetPassword(r.Context(), r.user, req.NewPassword)
-		if err != nil || req.LogoutDevices != nil && !*req.LogoutDevices {
+		if err != nil || !req.logsOut() {
 			return nil, err
 		}
 		if err := a.config.Users.LogoutOthers(r.Context(), r.user, r.device); err != nil {
@@ -72,7 +72,7 @@ func (a *API) deactivate(r *request) (any, error) {
 		return nil, err
 	}
 	return a.withPasswordOrService(r, req.Auth, func() (any, error) {
-		// Third-party identifiers would have been unbound: there are none.
+		// Third-party identifiers would have been unbound: none was bound to an identity server.
 		return json.RawMessage(`{"id_server_unbind_result":"success"}`), a.endAccount(r, req.Erase)
 	})
 }

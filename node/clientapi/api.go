@@ -73,6 +73,8 @@ type Config struct {
 	Services *appservice.Services
 	// OAuth offers the OAuth 2.0 API; it needs BaseURL.
 	OAuth bool
+	// Email is how mails are sent; nil: none are, and accounts get addresses by the operator alone. It needs BaseURL.
+	Email *Email
 	// Registration says who may register.
 	Registration Registration
 	// DefaultRoomVersion is for rooms whose creator asks for none; "": the newest stable one.
@@ -271,7 +273,7 @@ func (a *API) admit(r *request, route route) error {
 	}
 	token, err := accessToken(r.Request)
 	switch {
-	case err != nil && route.auth == maybeUser:
+	case err != nil && (route.auth == maybeUser || route.auth == userIfNamed && errors.Is(err, errMissingToken)):
 		return a.limiter.take(route.class, "", address)
 	case err != nil:
 		return err

@@ -16,7 +16,7 @@ func accessToken(r *http.Request) (string, error) {
 	if header := r.Header.Get("Authorization"); header != "" {
 		scheme, value, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return "", missingToken()
+			return "", errMissingToken
 		}
 		token = strings.TrimSpace(value)
 	} else {
@@ -24,16 +24,14 @@ func accessToken(r *http.Request) (string, error) {
 	}
 	switch {
 	case token == "":
-		return "", missingToken()
+		return "", errMissingToken
 	case len(token) > maxTokenBytes:
 		return "", &federation.Error{Status: http.StatusUnauthorized, Code: "M_UNKNOWN_TOKEN", Message: "this is not an access token of ours"}
 	}
 	return token, nil
 }
 
-func missingToken() error {
-	return &federation.Error{Status: http.StatusUnauthorized, Code: "M_MISSING_TOKEN", Message: "an access token is needed"}
-}
+var errMissingToken = &federation.Error{Status: http.StatusUnauthorized, Code: "M_MISSING_TOKEN", Message: "an access token is needed"}
 
 // address is where the client is: the connection's other end or, behind a trusted proxy, the nearest address in
 // X-Forwarded-For that is no trusted proxy itself.

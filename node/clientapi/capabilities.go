@@ -23,7 +23,7 @@ func (a *API) capabilities(r *request) (any, error) {
 		"m.set_displayname":          enabled(true),
 		"m.set_avatar_url":           enabled(true),
 		"m.profile_fields":           enabled(true),
-		"m.3pid_changes":             enabled(false),
+		"m.3pid_changes":             enabled(a.config.Email != nil && !r.oauth),
 		"m.get_login_token":          enabled(!r.oauth),
 		"m.forget_forced_upon_leave": enabled(false),
 	}

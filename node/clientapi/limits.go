@@ -76,6 +76,8 @@ const (
 	maxTokenBytes = 1024
 	// maxTxnIDBytes bounds what is kept for idempotency.
 	maxTxnIDBytes = 255
+	// maxNextLinkBytes bounds the address to which a client wants to be led on from a mail; those of web clients have some 300.
+	maxNextLinkBytes = 2048
 	// maxReasonBytes bounds the reason of a leave, kick, ban or redaction: it goes into an event.
 	maxReasonBytes = 4096
 	// maxUIASessions and uiaSessionLife bound the interactive authentication sessions in memory: a user needs a

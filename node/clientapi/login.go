@@ -55,24 +55,39 @@ type loginRequest struct {
 	DeviceName string          `json:"initial_device_display_name"`
 }
 
-// name is whom the client says it is.
+// name is the user name by which the client says who it is.
 func (l loginRequest) name() (string, error) {
-	wrong := forbidden("wrong user name or password")
 	switch {
 	case l.Identifier == nil && l.User != "":
 		return l.User, nil
-	case l.Identifier == nil && l.Medium != "":
-		return "", wrong
 	case l.Identifier == nil:
 		return "", missingParam("identifier")
 	case l.Identifier.Type == "m.id.user" && l.Identifier.User == "":
 		return "", missingParam("identifier.user")
 	case l.Identifier.Type == "m.id.user":
 		return l.Identifier.User, nil
-	case l.Identifier.Type == "m.id.thirdparty", l.Identifier.Type == "m.id.phone":
-		return "", wrong // no account here has an address or a number
+	case l.Identifier.Type == "m.id.phone":
+		return "", forbidden("wrong user name or password") // no account here has a number
 	}
 	return "", badRequest("M_UNKNOWN", "%q is not an identifier type that this server knows", l.Identifier.Type)
+}
+
+// thirdParty is the address by which the client says who it is instead. The specification's example of a login has no type.
+func (l loginRequest) thirdParty() (medium, address string, given bool) {
+	if l.Identifier == nil {
+		return l.Medium, l.Address, l.User == "" && l.Medium != ""
+	}
+	kind := l.Identifier.Type
+	return l.Identifier.Medium, l.Identifier.Address, kind == "m.id.thirdparty" || kind == "" && l.Identifier.Medium != ""
+}
+
+// identifiedUser is whom the client says it is; one that doesn't exist where nobody can be that.
+func (a *API) identifiedUser(ctx context.Context, l loginRequest) (id.UserID, error) {
+	if medium, address, given := l.thirdParty(); given {
+		return a.emailUser(ctx, medium, address)
+	}
+	name, err := l.name()
+	return a.loginUser(name), err
 }
 
 // spec:client-server-api#post_matrixclientv3login
@@ -103,7 +118,7 @@ func (a *API) login(r *request) (any, error) {
 
 // byPassword tells who logs in with a password.
 func (a *API) byPassword(ctx context.Context, req loginRequest) (id.UserID, error) {
-	name, err := req.name()
+	user, err := a.identifiedUser(ctx, req)
 	if err != nil {
 		return "", err
 	}
@@ -111,7 +126,6 @@ func (a *API) byPassword(ctx context.Context, req loginRequest) (id.UserID, erro
 		return "", missingParam("password")
 	}
 	// The password is checked for any name, so that neither the answer nor its time tells which accounts exist.
-	user := a.loginUser(name)
 	good, err := a.checkPassword(ctx, user, *req.Password)
 	if err == nil && !good {
 		err = forbidden("wrong user name or password")

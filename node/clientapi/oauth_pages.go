@@ -24,7 +24,7 @@ var pageFiles embed.FS
 
 // templates are read when the first page is asked for: most servers show none.
 var templates = sync.OnceValue(func() *template.Template {
-	return template.Must(template.ParseFS(pageFiles, "pages/pages.html"))
+	return template.Must(template.ParseFS(pageFiles, "pages/*.html"))
 })
 
 // pageRoutes are the pages that a person sees. They need no script.
@@ -36,12 +36,11 @@ func (a *API) pageRoutes() []route {
 		{http.MethodPost, oauth.PathLink, unversioned, withoutUser, logsIn, a.page(a.linkPage)},
 		{http.MethodGet, oauth.PathAccount, unversioned, withoutUser, ordinary, a.page(a.accountPage)},
 		{http.MethodPost, oauth.PathAccount, unversioned, withoutUser, logsIn, a.page(a.accountPage)},
-		{http.MethodGet, oauth.PathStyle, unversioned, withoutUser, ordinary, a.pageStyle},
 	}
 }
 
 func isPage(route string) bool {
-	return route == oauth.PathAuthorize || route == oauth.PathLink || route == oauth.PathAccount
+	return route == emailPath || route == oauth.PathAuthorize || route == oauth.PathLink || route == oauth.PathAccount
 }
 
 // visit is a request for a page.
@@ -59,6 +58,7 @@ type page struct {
 
 	Title, Error, Notice string
 	Detail               string // of a message
+	Warning              string
 	Typed                string // what was typed already
 	Client               *oauth.Client
 	Device, UserCode     string
@@ -225,7 +225,7 @@ func (a *API) pageRegistration() pageRegistration {
 		switch {
 		case slices.Equal(flow.Stages, []string{stageDummy}):
 			return openRegistration
-		case slices.Equal(flow.Stages, []string{stageRegistrationToken}):
+		case slices.Equal(flow.Stages, []string{stageRegistrationToken}), slices.Equal(flow.Stages, []string{stageRegistrationToken, stageDummy}):
 			return registrationByToken
 		}
 	}

@@ -31,6 +31,10 @@ type RateLimits struct {
 	Logins Limit `yaml:"logins"`
 	// Registrations, per address: one in 5 seconds, 10 at once.
 	Registrations Limit `yaml:"registrations"`
+	// Mails to users, per address of the one who asks, and per e-mail address: one in 5 minutes, 5 at once.
+	Mails Limit `yaml:"mails"`
+	// Mails to all users together: one in 5 seconds, 200 at once.
+	AllMails Limit `yaml:"all_mails"`
 	// Files uploaded, per user: 2 a second, 50 at once.
 	Uploads Limit `yaml:"uploads"`
 	// Files and previews asked for, per user or address: 50 a second, 500 at once, as a room full of pictures needs.
@@ -46,6 +50,8 @@ const (
 	joins
 	logsIn
 	registers
+	mails
+	allMails
 	uploads
 	downloads
 )
@@ -89,6 +95,8 @@ func newLimiter(r RateLimits) *limiter {
 			joins:      r.Joins.or(1, 20),
 			logsIn:     r.Logins.or(0.5, 10),
 			registers:  r.Registrations.or(0.2, 10),
+			mails:      r.Mails.or(1.0/300, 5),
+			allMails:   r.AllMails.or(0.2, 200),
 			uploads:    r.Uploads.or(2, 50),
 			downloads:  r.Downloads.or(50, 500),
 		},

@@ -18,6 +18,8 @@ type Registration struct {
 	Guests bool
 	// Tokens let those register who know one of them (m.login.registration_token), whether Open or not.
 	Tokens []string
+	// Email demands an e-mail address of those who register; it needs Config.Email, with which one may be given in any case.
+	Email bool
 	// SharedSecret is the key of /_synapse/admin/v1/register; "" closes that way.
 	SharedSecret string
 	// Hint tells people how to open the registration, in the error that says it is closed; "" is a sane text.
@@ -34,13 +36,24 @@ func (c Registration) validToken(token string) bool {
 
 // registrationFlows are what a registration asks for; none: it is closed.
 func (a *API) registrationFlows() []uiaFlow {
+	var first []string
 	switch {
 	case a.config.Registration.Open:
-		return []uiaFlow{{Stages: []string{stageDummy}}}
 	case len(a.config.Registration.Tokens) > 0:
-		return []uiaFlow{{Stages: []string{stageRegistrationToken}}}
+		first = []string{stageRegistrationToken}
+	default:
+		return nil
 	}
-	return nil
+	then := func(stage string) uiaFlow { return uiaFlow{append(first[:len(first):len(first)], stage)} }
+	switch {
+	case a.config.Email == nil && len(first) > 0:
+		return []uiaFlow{{first}}
+	case a.config.Email == nil:
+		return []uiaFlow{then(stageDummy)}
+	case a.config.Registration.Email:
+		return []uiaFlow{then(stageEmail)}
+	}
+	return []uiaFlow{then(stageDummy), then(stageEmail)} // none is the beginning of the other
 }
 
 func (c Registration) closed() *federation.Error {
@@ -116,8 +129,11 @@ func (a *API) register(r *request) (any, error) {
 	user := guest
 	if guest != "" {
 		err = a.config.Users.Upgrade(r.Context(), guest, req.Password)
+		if err == nil && session.email != "" {
+			err = a.config.Users.AddProvenEmail(r.Context(), guest, session.email)
+		}
 	} else {
-		user, err = a.config.Users.Register(r.Context(), users.Registration{Username: req.Username, Password: req.Password})
+		user, err = a.config.Users.Register(r.Context(), users.Registration{Username: req.Username, Password: req.Password, EmailSession: session.email})
 	}
 	if err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ const (
 	withUser    authKind = iota // an access token is needed
 	withoutUser                 // none is looked at
 	maybeUser                   // one is used if it is there and good
+	userIfNamed                 // one that is there must be good
 )
 
 // route is one method of one path.

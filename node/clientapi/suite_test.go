@@ -307,7 +307,6 @@ func (p *person) do(method, path string, body any) answered {
 // onPurpose are parts of the requests whose answers have another form than the specification gives them.
 var onPurpose = []string{
 	"/voip/turnServer",             // {} where there is no TURN server
-	"/requestToken",                // M_THREEPID_MEDIUM_NOT_SUPPORTED, which only some of them are defined to answer: doc/client-api.md
 	"/room_keys/version",           // auth_data is whatever clients keep there
 	"org.matrix.msc4140.delay",     // a delay_id, as the event is not sent yet
 	"/events?",                     // has typing, receipts and presence among the events of rooms

@@ -98,29 +98,3 @@ func (r *request) thirdPartyFields() (url.Values, error) {
 	}
 	return fields, nil
 }
-
-// thirdPartyIDRoutes refuse what belongs to addresses and numbers: accounts of this server have none.
-func (a *API) thirdPartyIDRoutes() []route {
-	var routes []route
-	for _, path := range []string{"/register", "/account/password", "/account/3pid"} {
-		for _, medium := range []string{"/email", "/msisdn"} {
-			routes = append(routes, route{http.MethodPost, path + medium + "/requestToken", stable, withoutUser, registers, noMedium})
-		}
-	}
-	for _, path := range []string{"", "/add", "/bind", "/delete", "/unbind"} {
-		routes = append(routes, route{http.MethodPost, "/account/3pid" + path, stable, withUser, ordinary, noThirdPartyIDs})
-	}
-	return routes
-}
-
-// spec:client-server-api#post_matrixclientv3registeremailrequesttoken
-func noMedium(*request) (any, error) {
-	return nil, badRequest("M_THREEPID_MEDIUM_NOT_SUPPORTED", "this server takes no addresses or numbers")
-}
-
-// noThirdPartyIDs refuses as the capability m.3pid_changes says it.
-//
-// spec:client-server-api#m3pid_changes-capability
-func noThirdPartyIDs(*request) (any, error) {
-	return nil, forbidden("accounts of this server have no addresses or numbers")
-}

@@ -18,6 +18,7 @@ const (
 	stagePassword          = "m.login.password"
 	stageDummy             = "m.login.dummy"
 	stageRegistrationToken = "m.login.registration_token"
+	stageEmail             = "m.login.email.identity"
 )
 
 // uiaAuth is the auth member of a request.
@@ -30,6 +31,11 @@ type uiaAuth struct {
 	Password   string         `json:"password"`
 	// m.login.registration_token
 	Token string `json:"token"`
+	// m.login.email.identity
+	Credentials struct {
+		SID          string `json:"sid"`
+		ClientSecret string `json:"client_secret"`
+	} `json:"threepid_creds"`
 }
 
 // uiaFlow is one list of stages that suffices.
@@ -44,6 +50,7 @@ type uiaSession struct {
 	purpose   uiaPurpose
 	expires   time.Time
 	completed []string
+	email     string // the sid of the confirmed e-mail address, once that stage is completed
 	order     uint64 // greater: made later
 }
 
@@ -113,6 +120,15 @@ func (s *uiaSessions) complete(key, stage string) {
 	defer s.mu.Unlock()
 	if session, ok := s.sessions[key]; ok && !slices.Contains(session.completed, stage) {
 		session.completed = append(session.completed, stage)
+	}
+}
+
+// prove notes by which confirmed e-mail address its stage is completed.
+func (s *uiaSessions) prove(key, sid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if session, ok := s.sessions[key]; ok {
+		session.email = sid
 	}
 }
 
@@ -253,6 +269,8 @@ func (a *API) tryStage(r *request, auth uiaAuth, session uiaSession, flows []uia
 		return nil, nil
 	case stagePassword:
 		return a.tryPassword(r, auth)
+	case stageEmail:
+		return a.tryEmail(r, auth, session)
 	}
 	return forbidden("unknown stage"), nil
 }
@@ -260,8 +278,16 @@ func (a *API) tryStage(r *request, auth uiaAuth, session uiaSession, flows []uia
 // tryPassword checks the password of the user who asks. To be another user is refused once and for all, whatever the
 // password is.
 func (a *API) tryPassword(r *request, auth uiaAuth) (*federation.Error, error) {
-	name := cmp.Or(auth.Identifier.User, auth.User)
-	if name != "" && a.loginUser(name) != r.user {
+	named := r.user
+	if name := cmp.Or(auth.Identifier.User, auth.User); name != "" {
+		named = a.loginUser(name)
+	} else if auth.Identifier.Medium != "" {
+		var err error
+		if named, err = a.emailUser(r.Context(), auth.Identifier.Medium, auth.Identifier.Address); err != nil {
+			return nil, err
+		}
+	}
+	if named != r.user {
 		return nil, forbidden("this must be confirmed by %s, whose it is", r.user)
 	}
 	ok, err := a.checkPassword(r.Context(), r.user, auth.Password)
