@@ -30,6 +30,9 @@ const (
 	maxPushers    = 100
 	// feedBuffer is how many notices may wait; when they are more, all pushers look for what is new.
 	feedBuffer = 8192
+	// maxLooking is how many pushers find out at a time what they are to push: a message in a room of many of our users concerns all
+	// theirs at once, and where nothing is counted yet each goes through all rooms of its user.
+	maxLooking = 8
 	// maxGateways is how many calls are under way at a time.
 	maxGateways = 64
 	// gatewayTimeout bounds one call, maxGatewayAnswer what is read of its answer.

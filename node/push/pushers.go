@@ -51,11 +51,12 @@ type Config struct {
 //
 // spec:push-gateway-api#homeserver-behaviour
 type Pushers struct {
-	config Config
-	log    *slog.Logger
-	feed   *store.Follower
-	slots  chan struct{} // bounds the gateways that are called at a time
-	moved  chan struct{} // a pusher is further than is saved
+	config  Config
+	log     *slog.Logger
+	feed    *store.Follower
+	looking chan struct{} // bounds the pushers that look for what is new at a time
+	slots   chan struct{} // bounds the gateways that are called at a time
+	moved   chan struct{} // a pusher is further than is saved
 
 	// reading is held from a look into the store until what it gave is in users: an older one must not undo a newer one.
 	reading sync.Mutex
@@ -77,7 +78,7 @@ func NewPushers(config Config) (*Pushers, error) {
 	}
 	return &Pushers{
 		config: config, log: config.Log.With("part", "push"), feed: config.Store.Follow(feedBuffer),
-		slots: make(chan struct{}, maxGateways), moved: make(chan struct{}, 1), users: map[id.UserID]map[pusherKey]*worker{},
+		looking: make(chan struct{}, maxLooking), slots: make(chan struct{}, maxGateways), moved: make(chan struct{}, 1), users: map[id.UserID]map[pusherKey]*worker{},
 	}, nil
 }
 

@@ -29,12 +29,18 @@ type inbox struct {
 	down  bool
 	calls int
 	asked int      // how often the count was asked for
+	looks int      // how many ask what is new
+	most  int      // how many did at most
 	told  []string // the events' rooms and counts, as the gateway was told
 }
 
 func (i *inbox) Since(_ context.Context, _ id.UserID, after store.Position, most int) ([]Notification, store.Position, error) {
+	i.set(func() { i.looks++ })
+	time.Sleep(time.Millisecond)
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.most = max(i.most, i.looks)
+	i.looks--
 	var list []Notification
 	for _, n := range i.list {
 		if n.Position > after {
@@ -258,7 +264,7 @@ func TestNothingIsCountedAtAStart(t *testing.T) {
 		var running sync.WaitGroup
 		running.Go(func() { _ = s.Run(ctx) })
 		defer func() { cancel(); running.Wait(); _ = s.Close() }()
-		for i := range 10 {
+		for i := range 2 * maxLooking {
 			_, err := s.SetPusher(ctx, store.Pusher{User: id.UserID(fmt.Sprintf("@user%d:example.org", i)), AppID: "app", PushKey: fmt.Sprint(i), Device: "PHONE",
 				Data: json.RawMessage(`{"kind":"http","data":{"url":"https://push.example.org/_matrix/push/v1/notify"}}`)}, true)
 			if err != nil {
@@ -290,5 +296,8 @@ func TestNothingIsCountedAtAStart(t *testing.T) {
 		check("when somebody has read", 1, 1)
 		p.startAll(everybody(looks))
 		check("where the count is known", 2, 1)
+		if box.most > maxLooking {
+			t.Errorf("%d looked for what is new at a time", box.most)
+		}
 	})
 }

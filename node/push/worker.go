@@ -73,21 +73,16 @@ func (w *worker) round(ctx context.Context) (wait time.Duration) {
 	p.mu.Lock()
 	after, told := w.upto, w.badge >= 0 || w.acted
 	p.mu.Unlock()
-	list, upto, err := p.config.Source.Since(ctx, w.user, after, maxBacklog)
+	list, upto, count, err := w.look(ctx, after, told)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.log.Warn("what is to be pushed can't be read", "user", w.user, "error", err)
 		}
 		return retryRead
 	}
-	list = slices.DeleteFunc(list, func(n Notification) bool { return n.Read })
-	if len(list) == 0 && !told { // as after a start: to count what all users have not read in all their rooms would take long
+	if len(list) == 0 && !told {
 		w.done(upto)
 		return 0
-	}
-	count, err := p.config.Source.Total(ctx, w.user)
-	if err != nil {
-		return retryRead
 	}
 	if len(list) > 0 || count != w.badge {
 		if err := p.loadUser(ctx, w.user); err != nil { // the device may have gone, and its pushers with it
@@ -111,6 +106,24 @@ func (w *worker) round(ctx context.Context) (wait time.Duration) {
 	p.mu.Unlock()
 	w.done(upto)
 	return 0
+}
+
+// look finds out what is to be pushed, up to where that is all, and how much is unread. Where there is nothing, and the gateway isn't to be
+// told a count, as after a start, none is made: for all users it would take long.
+func (w *worker) look(ctx context.Context, after store.Position, counts bool) (list []Notification, upto store.Position, count int, err error) {
+	p := w.pushers
+	select {
+	case p.looking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, 0, 0, ctx.Err()
+	}
+	defer func() { <-p.looking }()
+	list, upto, err = p.config.Source.Since(ctx, w.user, after, maxBacklog)
+	list = slices.DeleteFunc(list, func(n Notification) bool { return n.Read })
+	if err == nil && (len(list) > 0 || counts) {
+		count, err = p.config.Source.Total(ctx, w.user)
+	}
+	return list, upto, count, err
 }
 
 func (w *worker) done(upto store.Position) {
