@@ -196,8 +196,9 @@ func TestPartialJoinIsAJoin(t *testing.T) {
 	}
 }
 
-func partialJoin(t *testing.T, v roomversion.Version, seed uint64) int {
-	l := &life{w: newWorld(t, v), rand: rand.New(rand.NewPCG(seed, 7))}
+// lived is a room in which something has happened, and the join of @alice:a on top; false: it doesn't let her in.
+func lived(t *testing.T, v roomversion.Version, chance *rand.Rand) (l *life, join *event.Event, ok bool) {
+	l = &life{w: newWorld(t, v), rand: chance}
 	w := l.w
 	l.users = []id.UserID{"@bob:b"}
 	for i := range 8 {
@@ -228,12 +229,19 @@ func partialJoin(t *testing.T, v roomversion.Version, seed uint64) int {
 	at("@bob:b", "unban @alice:a", "")
 	at("@bob:b", "rules public", "")
 	at("@alice:a", "join", "")
-	join := w.events[l.ends[len(l.ends)-1]]
-	before := w.before[join.ID()]
-	if member, _ := w.after[join.ID()].Get("m.room.member", "@alice:a"); member != join.ID() {
-		return 0 // this room doesn't let us in
-	}
+	join = w.events[l.ends[len(l.ends)-1]]
 	l.ends = l.ends[len(l.ends)-1:]
+	member, _ := w.after[join.ID()].Get("m.room.member", "@alice:a")
+	return l, join, member == join.ID()
+}
+
+func partialJoin(t *testing.T, v roomversion.Version, seed uint64) int {
+	l, join, ok := lived(t, v, rand.New(rand.NewPCG(seed, 7)))
+	if !ok {
+		return 0
+	}
+	w := l.w
+	before := w.before[join.ID()]
 	whole := &joining{t: t, w: w, m: room.New("a", w.rules), store: newMemory()}
 	part := &joining{t: t, w: w, m: room.New("a", w.rules), store: newMemory(), partial: true, rand: rand.New(rand.NewPCG(seed, 8))}
 	whole.step(room.Adopt{Event: join, State: w.stateEvents(before), AuthChain: w.wholeState(before, join.ID())})

@@ -330,6 +330,11 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 		c.Reason = fmt.Sprintf("it fails the check against %s: %v", check.against, rejection)
 		break
 	}
+	if held, err := s.held(&c); err != nil {
+		return c, err
+	} else if held {
+		c.Status, c.Rejection, c.Reason = Accepted, nil, ""
+	}
 	c.Deep = c.Deep && c.Status != Accepted
 	if c.Status == Rejected {
 		c.Before, c.After = before, before // what it claimed counts for nothing
@@ -337,6 +342,43 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 		c.After = stateWith(c.Before, e)
 	}
 	return c, nil
+}
+
+// held tells whether an event that would be rejected is of the room's state, or one that authorised it: who let us in gave that, and what the event
+// names allows it. The state before it is another server's word then, of which there is no telling: if it counted for more, any server in the
+// room could have us reject the power levels, and with them what everybody says.
+func (s *step) held(c *Committed) (bool, error) {
+	e := c.Event
+	key, isState := e.StateKey()
+	if c.Status != Rejected || !isState || s.partial != nil {
+		return false, nil
+	}
+	stored, ok, err := s.stored(e.ID())
+	if err != nil || !ok || !s.replaying && (!stored.Outlier || stored.Status == Rejected) {
+		return false, err
+	}
+	current, err := s.currentState()
+	if err != nil {
+		return false, err
+	}
+	if at, _ := current.Get(e.Type(), key); at == e.ID() {
+		return true, nil
+	}
+	var heads []id.EventID
+	for _, typ := range [2]string{"m.room.power_levels", "m.room.join_rules"} {
+		if at, ok := current.Get(typ, ""); ok {
+			heads = append(heads, at)
+		}
+	}
+	chain, err := dag.AuthChain(heads, s)
+	if errors.Is(err, dag.ErrChainTooLong) {
+		return false, nil
+	}
+	_, held := chain[e.ID()]
+	if held {
+		s.above[e.ID()] = true // it is below what we have
+	}
+	return held, err
 }
 
 type check struct {

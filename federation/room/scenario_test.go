@@ -39,6 +39,7 @@ import (
 //	backfill SERVER A B …         history
 //	answer                        the true answer to the oldest open fetch; with names: these events; "without=A": not those;
 //	                              "fail": nobody answered; "nothing": an empty answer; "#2" first: to the second oldest one;
+//	                              "lacks=A": of a state, one without A;
 //	                              "from=SERVER" before names: those asked before that one didn't answer
 //	restart                       the machine is loaded anew from what is stored
 //	state                         shows the current state
@@ -388,6 +389,12 @@ func (s *scene) answer(args []string) error {
 	if err != nil {
 		return err
 	}
+	lacks := id.EventID("")
+	if len(args) > 0 {
+		if name, ok := strings.CutPrefix(args[0], "lacks="); ok {
+			lacks, args = s.names[name].ID(), nil
+		}
+	}
 	switch {
 	case len(args) > 0 && args[0] == "fail":
 		in.Err = errors.New("connection refused")
@@ -402,7 +409,9 @@ func (s *scene) answer(args []string) error {
 		state := s.w.before[f.At]
 		in.State = &room.StateAt{At: f.At}
 		for _, e := range state.All() {
-			in.State.State = append(in.State.State, e)
+			if e != lacks {
+				in.State.State = append(in.State.State, e)
+			}
 		}
 		in.Events = append(s.w.authChain(in.State.State), s.w.stateEvents(state)...)
 		for _, e := range in.Events {
