@@ -123,7 +123,7 @@ func (a *API) lane(r *request, route route) *lane {
 			return a.lanes.waiting
 		}
 	case strings.HasSuffix(route.path, "/members"), strings.HasSuffix(route.path, "/joined_members"), route.path == "/rooms/{roomId}/state",
-		strings.HasSuffix(route.path, "/initialSync"):
+		strings.HasSuffix(route.path, "/initialSync"), route.path == "/search":
 		return a.lanes.large
 	}
 	return a.lanes.ordinary

@@ -148,6 +148,8 @@ const (
 	// defaultSurroundings (the specification's) and maxSurroundings bound the events before and after each result.
 	defaultSurroundings = 5
 	maxSurroundings     = 20
+	// maxSurroundingBytes is from how many bytes of such events on the other results have none.
+	maxSurroundingBytes = 4 << 20
 	// maxTermBytes bounds the text that is searched for: a few sentences.
 	maxTermBytes = 2000
 	// defaultSpaceRooms and maxSpaceRooms bound a page of a space's rooms.

@@ -87,7 +87,7 @@ var _ = Describe("a token of /messages or /context", func() {
 		path := "/rooms/" + esc(room)
 		var want []string
 		for i := range messages {
-			text := fmt.Sprint(i, strings.Repeat(" ", large))
+			text := fmt.Sprint(i, " all", strings.Repeat(" ", large))
 			want = append(want, text)
 			fine(alice.put(fmt.Sprintf("%s/send/m.room.message/%d", path, i), obj{"body": text}))
 		}
@@ -110,6 +110,12 @@ var _ = Describe("a token of /messages or /context", func() {
 		Expect(backwards).To(Equal(want))
 		none, _ := all("b", "&filter="+esc(`{"types":["none"]}`))
 		Expect(none).To(BeEmpty())
+
+		found := fine(alice.post("/search", obj{"search_categories": obj{"room_events": obj{
+			"search_term": "all", "filter": obj{"limit": 50}, "event_context": obj{"before_limit": 20, "after_limit": 20},
+		}}}))
+		Expect(len(found.raw)).To(BeNumerically("<", 50*(large+2000)+8<<20))
+		Expect(found.body["search_categories"].(obj)["room_events"].(obj)["results"]).To(HaveLen(50))
 
 		first := fine(alice.get("/sync?filter=" + esc(`{"room":{"timeline":{"limit":500}}}`)))
 		Expect(len(first.raw)).To(BeNumerically("<", 2<<20))

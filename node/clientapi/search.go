@@ -165,6 +165,7 @@ func (r *request) searchAnswer(form *searchForm, found search.Results, token sea
 	}
 	results := make([]map[string]any, 0, len(found.Hits))
 	states := map[id.RoomID]*later{}
+	surroundings := 0 // bytes of events
 	for i, hit := range found.Hits {
 		formatted, err := r.decorated([]clientsync.EventRow{hit.EventRow})
 		if err != nil {
@@ -173,7 +174,7 @@ func (r *request) searchAnswer(form *searchForm, found search.Results, token sea
 		formatted[0].UserID = formatted[0].Sender
 		result := map[string]any{"rank": hit.Rank, "result": formatted[0]}
 		if form.EventContext != nil {
-			if result["context"], err = r.surroundings(form, hit.EventRow); err != nil {
+			if result["context"], err = r.surroundings(form, hit.EventRow, &surroundings); err != nil {
 				return nil, err
 			}
 		}
@@ -213,10 +214,14 @@ func (r *request) searchAnswer(form *searchForm, found search.Results, token sea
 	return answer, nil
 }
 
-// surroundings are the events around a result, as form.EventContext asks for them.
-func (r *request) surroundings(form *searchForm, row clientsync.EventRow) (map[string]any, error) {
+// surroundings are the events around a result, as form.EventContext asks for them; none once those of the results before have too many
+// bytes, which are counted.
+func (r *request) surroundings(form *searchForm, row clientsync.EventRow, bytes *int) (map[string]any, error) {
 	asked := form.EventContext
 	limit := func(n *int) int {
+		if *bytes > maxSurroundingBytes {
+			return 0
+		}
 		if n == nil {
 			return defaultSurroundings
 		}
@@ -229,6 +234,9 @@ func (r *request) surroundings(form *searchForm, row clientsync.EventRow) (map[s
 	around, err := r.api.config.Rooms.Around(r.Context(), r.user, row.RoomID, row.Event.ID(), limit(asked.Before), limit(asked.After), match)
 	if err != nil {
 		return nil, err
+	}
+	for _, row := range slices.Concat(around.Before, around.After) {
+		*bytes += row.Event.Size()
 	}
 	before, err := r.decorated(around.Before)
 	if err != nil {

@@ -24,6 +24,8 @@ const (
 	// ones are found among so many of the newest.
 	maxCandidates = 250
 	maxScan       = 2000
+	// maxBytes is from how many bytes of these on no more is read: they are looked through for the words, and held to be put in order.
+	maxBytes = 8 << 20
 	// maxRooms is how many rooms of a user are searched.
 	maxRooms = 5000
 )

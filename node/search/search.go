@@ -153,7 +153,7 @@ func (f *finder) hits(ctx context.Context, within []id.RoomID) (hits []Hit, rest
 		enough = f.query.From.Skip + max(f.query.Limit, 1) + 1
 	}
 	upto := f.query.From.Upto
-	for scanned := 0; scanned < maxScan; {
+	for scanned, bytes := 0, 0; scanned < maxScan && bytes < maxBytes; {
 		found, err := f.store.FindWords(ctx, within, f.terms, upto, maxCandidates)
 		if err != nil {
 			return nil, nil, err
@@ -166,6 +166,9 @@ func (f *finder) hits(ctx context.Context, within []id.RoomID) (hits []Hit, rest
 			return hits, nil, nil
 		}
 		scanned += len(found)
+		for _, row := range found {
+			bytes += row.Event.Size()
+		}
 		upto = found[len(found)-1].Place - 1
 	}
 	return hits, &Place{Upto: upto}, nil
