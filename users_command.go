@@ -34,7 +34,7 @@ func usersCommand() *cobra.Command {
 		},
 	}
 	a.flags(cmd)
-	cmd.AddCommand(addUserCommand(), passwordCommand(), deactivateCommand())
+	cmd.AddCommand(addUserCommand(), passwordCommand(), userEmailCommand(), deactivateCommand())
 	for _, do := range []struct{ name, short string }{
 		{"lock", "Lock an account: it can't be used, in any client, until it is unlocked; nothing is lost"},
 		{"unlock", "Unlock an account: its clients go on where they were"},
@@ -112,6 +112,27 @@ func passwordCommand() *cobra.Command {
 		"password is out then. The user logs in again, and needs a recovery key or another backup of keys to read old encrypted messages."
 	password.flags(cmd)
 	cmd.Flags().BoolVar(&keep, "keep-devices", false, "leave the account's devices logged in")
+	return cmd
+}
+
+func userEmailCommand() *cobra.Command {
+	var a asking
+	cmd := &cobra.Command{
+		Use: "email USER add|remove ADDRESS", Short: "Give an account an e-mail address, by which its user logs in and gets a new password, or take one",
+		Long: "Give an account an e-mail address, or take one from it. Its user logs in by it too and, where the server sends mails, gets a new\n" +
+			"password by it. Nothing is sent: that the address is the user's is for you to know.",
+		Example: "  hanse users email alice add alice@example.org\n  hanse users email alice remove alice@example.org",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 3 || args[1] != "add" && args[1] != "remove" {
+				return errors.New("give a user, what to do and an address, as in hanse users email alice add alice@example.org")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.changeUser(cmd, url.Values{"do": {args[1] + "-email"}, "id": {args[0]}, "address": {args[2]}}, "")
+		},
+	}
+	a.flags(cmd)
 	return cmd
 }
 

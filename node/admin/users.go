@@ -29,7 +29,8 @@ type User struct {
 	Deactivated bool       `json:"deactivated"`
 	Locked      *time.Time `json:"locked,omitempty"` // since when
 	Suspended   *time.Time `json:"suspended,omitempty"`
-	// Devices are there where one user is asked for.
+	// Emails and Devices are there where one user is asked for.
+	Emails  []string `json:"emails,omitempty"`
 	Devices []Device `json:"devices,omitempty"`
 }
 
@@ -100,15 +101,22 @@ func (a *Admin) user(ctx context.Context, user id.UserID) (any, error) {
 	case !there:
 		return nil, &problem{http.StatusNotFound, "there is no account " + string(user) + " on this server; `hanse users` lists all"}
 	}
-	devices, err := a.Store.Devices(ctx, user)
 	answer := shownUser(account)
+	emails, err := a.Store.Emails(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range emails {
+		answer.Emails = append(answer.Emails, e.Address)
+	}
+	devices, err := a.Store.Devices(ctx, user)
 	for _, d := range devices {
 		answer.Devices = append(answer.Devices, Device{ID: d.ID, Name: d.DisplayName, LastSeen: since(d.LastSeen), Address: d.LastSeenIP})
 	}
 	return answer, err
 }
 
-// changeUser makes an account, gives one a new password, locks, unlocks, suspends or unsuspends it, or ends it for good, administrators'
+// changeUser makes an account, gives one a new password, locks, unlocks, suspends or unsuspends it, gives or takes an e-mail address, or ends it for good, administrators'
 // too: who asks here is above them. It answers with the user.
 func (a *Admin) changeUser(ctx context.Context, q *http.Request) (any, error) {
 	if q.FormValue("do") == "add" {
@@ -129,10 +137,14 @@ func (a *Admin) changeUser(ctx context.Context, q *http.Request) (any, error) {
 		err = a.Users.Suspend(ctx, user, true)
 	case "unsuspend":
 		err = a.Users.Suspend(ctx, user, false)
+	case "add-email":
+		err = a.Users.AddEmail(ctx, user, q.FormValue("address"))
+	case "remove-email":
+		err = a.Users.RemoveEmail(ctx, user, q.FormValue("address"))
 	case "deactivate":
 		err = a.deactivate(ctx, user, q.FormValue("erase") == "true")
 	default:
-		err = &problem{http.StatusBadRequest, "do: give add, password, lock, unlock, suspend, unsuspend or deactivate"}
+		err = &problem{http.StatusBadRequest, "do: give add, password, lock, unlock, suspend, add-email, remove-email, unsuspend or deactivate"}
 	}
 	if err != nil {
 		return nil, plainly(err)
@@ -256,6 +268,12 @@ func (t Text) state(u User) string {
 // User writes all that is known of one account.
 func (t Text) User(u User) {
 	t.Users([]User{u})
+	if len(u.Emails) > 0 {
+		t.head("E-mail addresses")
+		for _, address := range u.Emails {
+			t.line(plain, "  %s", address)
+		}
+	}
 	if len(u.Devices) == 0 {
 		return
 	}
