@@ -33,11 +33,16 @@ func reportsCommand() *cobra.Command {
 
 func deleteReportsCommand() *cobra.Command {
 	var a asking
+	var by string
 	cmd := &cobra.Command{
-		Use: "delete NUMBER...", Short: "Delete reports that are dealt with", Example: "  hanse reports delete 4711",
+		Use: "delete [NUMBER...]", Short: "Delete reports that are dealt with, or all of a user",
+		Example: "  hanse reports delete 4711\n  hanse reports delete --by eve",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("give the numbers of reports, as in hanse reports delete 4711; hanse reports shows them")
+			switch {
+			case len(args) == 0 && by == "":
+				return errors.New("give the numbers of reports, as in hanse reports delete 4711, or whose, as in hanse reports delete --by eve; hanse reports shows them")
+			case len(args) > 0 && by != "":
+				return errors.New("give either the numbers of reports or --by USER")
 			}
 			return nil
 		},
@@ -47,12 +52,13 @@ func deleteReportsCommand() *cobra.Command {
 				return err
 			}
 			var deleted admin.DeletedReports
-			if err := client.Post(cmd.Context(), "/reports", url.Values{"number": args}, &deleted); err != nil {
+			if err := client.Post(cmd.Context(), "/reports", url.Values{"number": args, "by": {by}}, &deleted); err != nil {
 				return err
 			}
 			return show(cmd, &a, deleted, admin.Text.DeletedReports)
 		},
 	}
 	a.flags(cmd)
+	cmd.Flags().StringVar(&by, "by", "", "delete all reports of this user")
 	return cmd
 }

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,6 +76,16 @@ func (n *Node) registerStats() {
 	counter := func(name, help string, value func() float64) {
 		n.telemetry.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
 	}
+	gauge("hanse_guests", "Guests there are.", func() float64 { return float64(len(n.store.Guests())) })
+	gauge("hanse_reports", "Reports of users that nobody has dealt with.", func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		kept, err := n.store.ReportsKept(ctx)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(kept)
+	})
 	stored := func(read func(store.Stats) int64) func() float64 {
 		return func() float64 { return float64(read(n.store.Stats())) }
 	}

@@ -66,7 +66,8 @@ func (a *Admin) reports(ctx context.Context, q *http.Request) (any, error) {
 	return list, err
 }
 
-// deleteReports deletes the reports with the numbers that are given; of those that aren't there it tells the first, when the others are deleted.
+// deleteReports deletes the reports with the numbers that are given; of those that aren't there it tells the first, when the others are
+// deleted. Or all reports by a user.
 func (a *Admin) deleteReports(ctx context.Context, q *http.Request) (any, error) {
 	if err := q.ParseForm(); err != nil {
 		return nil, &problem{http.StatusBadRequest, err.Error()}
@@ -80,6 +81,17 @@ func (a *Admin) deleteReports(ctx context.Context, q *http.Request) (any, error)
 		numbers = append(numbers, number)
 	}
 	var answer DeletedReports
+	if by := q.Form.Get("by"); by != "" {
+		user, err := a.userID(by)
+		if err != nil {
+			return nil, err
+		}
+		answer.Deleted, err = a.Store.DeleteReportsOf(ctx, user)
+		if err == nil {
+			a.Log.Info("an operator deleted all reports of a user", "user", user, "reports", answer.Deleted)
+		}
+		return answer, err
+	}
 	var missing error
 	for _, number := range numbers {
 		switch err := a.Store.DeleteReport(ctx, number); {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,16 @@ func TestReportsAreShownAndDeleted(t *testing.T) {
 	}
 	if newest, err := list("1"); err != nil || len(newest) != 1 || newest[0].Number != all[0].Number {
 		t.Errorf("%v %+v", err, newest)
+	}
+	if err := w.ask.Post(t.Context(), "/reports", url.Values{"by": {"@nobody"}}, &admin.DeletedReports{}); err == nil {
+		t.Error("what is no user has reports")
+	}
+	var d admin.DeletedReports
+	if err := w.ask.Post(t.Context(), "/reports", url.Values{"by": {string(all[1].Reporter)}}, &d); err != nil || d.Deleted == 0 {
+		t.Errorf("%v %+v", err, d)
+	}
+	if rest, err := list("1000"); err != nil || len(rest) != 2-d.Deleted || slices.ContainsFunc(rest, func(r admin.Report) bool { return r.Reporter == all[1].Reporter }) {
+		t.Errorf("%v %+v", err, rest)
 	}
 	for _, limit := range []string{"0", "1001", "all", ""} {
 		if _, err := list(limit); err == nil || !strings.Contains(err.Error(), "1 to 1000") {

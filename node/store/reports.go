@@ -41,6 +41,27 @@ func (s *Store) ReportsKept(ctx context.Context) (int, error) {
 	return n, err
 }
 
+// MostReports is who has made the most reports that are kept, and how many; 0 if there are none.
+func (s *Store) MostReports(ctx context.Context) (reporter id.UserID, reports int, err error) {
+	_, err = s.read.found(ctx, "SELECT reporter, COUNT(*) AS kept FROM reports GROUP BY reporter ORDER BY kept DESC, reporter LIMIT 1", nil, &reporter, &reports)
+	return reporter, reports, err
+}
+
+// DropNewestReport deletes the newest report of a user; [ErrNotFound] if there is none.
+func (s *Store) DropNewestReport(ctx context.Context, reporter id.UserID) error {
+	return s.change(ctx, "report", "DELETE FROM reports WHERE number = (SELECT MAX(number) FROM reports WHERE reporter = $1)", string(reporter))
+}
+
+// DeleteReportsOf deletes all reports of a user, and tells how many there were.
+func (s *Store) DeleteReportsOf(ctx context.Context, reporter id.UserID) (deleted int, err error) {
+	err = s.commit.write(ctx, func(t *writeTx) error {
+		n, err := t.exec("DELETE FROM reports WHERE reporter = $1", string(reporter))
+		deleted = int(n)
+		return err
+	})
+	return deleted, err
+}
+
 // DeleteReport deletes a report; [ErrNotFound] if there is none of that number.
 func (s *Store) DeleteReport(ctx context.Context, number int64) error {
 	return s.change(ctx, "report", "DELETE FROM reports WHERE number = $1", number)

@@ -60,4 +60,27 @@ var _ = Describe("reports", func() {
 		Expect(s.DeleteReport(ctx, kept[1].Number)).To(Succeed())
 		Expect(report(ctx, "@carol:example.org")).To(Succeed())
 	})
+
+	It("of those who make the most make room for others, the newest first", func(ctx context.Context) {
+		u.maxReportsKept = 6
+		Expect(report(ctx, "@bob:example.org")).To(Succeed())
+		for range 5 {
+			Expect(report(ctx, "@filler:example.org")).To(Succeed())
+		}
+		Expect(report(ctx, "@filler:example.org")).To(tooMany("another way"))
+		before, err := s.Reports(ctx, 10)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(report(ctx, "@alice:example.org")).To(Succeed())
+		Expect(log).To(gbytes.Say("level=WARN .*user=@filler:example.org reports=5"))
+		Expect(report(ctx, "@bob:example.org")).To(Succeed())
+		after, err := s.Reports(ctx, 10)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(after).To(HaveLen(6))
+		Expect(after[2:]).To(Equal(before[2:]), "the newest two of the filler are gone, all others are there")
+		most, n, err := s.MostReports(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(most).To(BeEquivalentTo("@filler:example.org"))
+		Expect(n).To(Equal(3))
+		Expect(report(ctx, "@bob:example.org")).To(tooMany("another way"), "who has as many with it makes no room")
+	})
 })
