@@ -33,9 +33,10 @@ func TestGuestsEnd(t *testing.T) {
 	if err := n.rooms.Join(t.Context(), rooms.JoinRequest{User: guest, Room: room}); err != nil {
 		t.Fatal(err)
 	}
-	check := func(since time.Time, active bool, membership string) {
+	unused := register(users.Registration{Guest: true})
+	check := func(since time.Time, inRooms, active bool, membership string) {
 		t.Helper()
-		if err := n.endUnusedGuests(t.Context(), since); err != nil {
+		if err := n.endUnusedGuests(t.Context(), since, inRooms); err != nil {
 			t.Fatal(err)
 		}
 		for user, want := range map[id.UserID]bool{alice: true, guest: active} {
@@ -47,6 +48,15 @@ func TestGuestsEnd(t *testing.T) {
 			t.Errorf("the guest's membership: %q %v", got, err)
 		}
 	}
-	check(time.Now().Add(-guestLife), true, "join")
-	check(time.Now().Add(time.Hour), false, "leave")
+	roomless := func(want bool) {
+		t.Helper()
+		if got, err := n.users.Active(t.Context(), unused); err != nil || got != want {
+			t.Errorf("who is in no room is active: %v %v", got, err)
+		}
+	}
+	check(time.Now().Add(-guestLife), true, true, "join")
+	roomless(true)
+	check(time.Now().Add(time.Hour), false, true, "join")
+	roomless(false)
+	check(time.Now().Add(time.Hour), true, false, "leave")
 }

@@ -75,7 +75,7 @@ func (u *Users) newUserID(username string) (id.UserID, error) {
 // when there are maxGuests, M_THREEPID_AUTH_FAILED or M_THREEPID_IN_USE for an EmailSession that is no good any more.
 func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error) {
 	if r.Guest && len(u.store.Guests()) >= u.maxGuests { // those who come at once may be a few more
-		u.log.Warn("a guest was refused: there are as many as there may be; who isn't used for two weeks makes room", "guests", u.maxGuests)
+		u.log.Warn("a guest was refused: there are as many as there may be; who isn't used makes room, the sooner the more there are", "guests", u.maxGuests)
 		return "", federation.Forbidden("this server has as many guests as it takes; register an account, or come back another day")
 	}
 	made := r.Username == ""
@@ -227,6 +227,9 @@ func (u *Users) Deactivate(ctx context.Context, user id.UserID, erase bool) erro
 	u.tokens.forgetUser(user)
 	return err
 }
+
+// CrowdedByGuests tells whether there are nearly as many guests as there may be.
+func (u *Users) CrowdedByGuests() bool { return len(u.store.Guests()) > u.maxGuests*9/10 }
 
 // UnusedGuests are the guests who were made, and last seen, before a time.
 func (u *Users) UnusedGuests(ctx context.Context, since time.Time) ([]id.UserID, error) {

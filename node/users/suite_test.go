@@ -64,6 +64,7 @@ var _ = Describe("guests", func() {
 			GinkgoHelper()
 			_, err := u.Register(ctx, Registration{Guest: true})
 			Expect(err).To(MatchError(ContainSubstring("M_FORBIDDEN")))
+			Expect(u.CrowdedByGuests()).To(BeTrue())
 		}
 		first, second := guest(), guest()
 		full()
@@ -74,6 +75,7 @@ var _ = Describe("guests", func() {
 		for user, want := range map[id.UserID]bool{second: true, first: false, alice: false, "@nobody:example.org": false} {
 			Expect(u.DeactivateGuest(ctx, user)).To(Equal(want), "%s", user)
 		}
+		Expect(u.CrowdedByGuests()).To(BeFalse())
 		Expect(u.UnusedGuests(ctx, time.Now().Add(time.Hour))).To(Equal([]id.UserID{third}))
 		guest()
 		full()
