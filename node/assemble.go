@@ -118,6 +118,7 @@ func (n *Node) assemble(ctx context.Context) error {
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Guests: n.config.Registration.Guests, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
 		},
+		OAuth:              n.config.OAuth.Enabled,
 		DefaultRoomVersion: roomversion.Version(n.config.Rooms.DefaultVersion),
 		Turn: clientapi.Turn{
 			URIs: n.config.Turn.URIs, Secret: n.config.Turn.Secret, Life: time.Duration(n.config.Turn.Hours) * time.Hour,

@@ -24,6 +24,8 @@ type Config struct {
 	ACME ACMEConfig `yaml:"acme"`
 	// Who may make an account.
 	Registration RegistrationConfig `yaml:"registration"`
+	// Logging in by OAuth 2.0, on pages of this server, as newer clients prefer it.
+	OAuth OAuthConfig `yaml:"oauth"`
 	// Application services, such as bridges to other networks: the registration files that they have made. Default: none
 	ApplicationServices []string `yaml:"application_services" example:"/etc/hanse/irc-registration.yaml"`
 	// How passwords are hashed.
@@ -121,6 +123,13 @@ type RegistrationConfig struct {
 	Tokens []string `yaml:"tokens" example:"a-long-secret-word"`
 	// The secret of /_synapse/admin/v1/register, by which tools make accounts. Default: that way is closed.
 	SharedSecret string `yaml:"shared_secret" example:"a-longer-secret-word"`
+}
+
+// OAuthConfig is about logging in by OAuth 2.0.
+type OAuthConfig struct {
+	// Let clients log users in by OAuth 2.0, and new devices by a code or a QR code. Those that can will then send users to pages of this server, also
+	// to make and manage accounts; others go on with /login. It needs client.public_url. Default: false
+	Enabled bool `yaml:"enabled" example:"true"`
 }
 
 // PasswordConfig says how passwords are hashed. Hashes made with older settings stay valid.

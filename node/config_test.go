@@ -125,6 +125,12 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	if err := (Config{ServerName: "example.org"}).Validate(); err != nil {
 		t.Errorf("a name alone: %v", err)
 	}
+	for public, good := range map[string]bool{"": false, "http://matrix.example.org": false, "https://matrix.example.org": true, "http://127.0.0.1:8008": true} {
+		config := Config{ServerName: "example.org", Client: ClientConfig{PublicURL: public}, OAuth: OAuthConfig{Enabled: true}}
+		if err := config.Validate(); (err == nil) != good || !good && !strings.Contains(err.Error(), "oauth.enabled: needs") {
+			t.Errorf("OAuth 2.0 with %q: %v", public, err)
+		}
+	}
 	if err := (Config{}).Validate(); err == nil || !strings.Contains(err.Error(), "server_name: is missing") {
 		t.Errorf("nothing at all: %v", err)
 	}

@@ -154,6 +154,13 @@ func (c Config) Validate() error {
 	if public, err := url.Parse(c.Client.PublicURL); c.Client.PublicURL != "" && (err != nil || public.Scheme != "https" && public.Scheme != "http" || public.Host == "") {
 		wrong("client.public_url", "%q is not an address such as https://matrix.example.org", c.Client.PublicURL)
 	}
+	switch public, err := url.Parse(c.Client.PublicURL); {
+	case !c.OAuth.Enabled || err != nil:
+	case public.Host == "":
+		wrong("oauth.enabled", "needs client.public_url, the address of the pages on which users log in")
+	case public.Scheme != "https" && !loopback(public.Hostname()):
+		wrong("oauth.enabled", "needs an https address in client.public_url: passwords are typed on its pages")
+	}
 	if u := c.Calls.LiveKitServiceURL; u != "" && !webAddress(u) {
 		wrong("calls.livekit_service_url", "%q is not an address such as https://livekit.example.org", u)
 	}

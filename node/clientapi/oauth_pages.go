@@ -1,16 +1,13 @@
 package clientapi
 
 import (
-	"bytes"
-	"embed"
 	"encoding/json"
 	"errors"
-	"html/template"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"hanse/federation"
@@ -18,14 +15,6 @@ import (
 	"hanse/node/oauth"
 	"hanse/node/users"
 )
-
-//go:embed pages
-var pageFiles embed.FS
-
-// templates are read when the first page is asked for: most servers show none.
-var templates = sync.OnceValue(func() *template.Template {
-	return template.Must(template.ParseFS(pageFiles, "pages/*.html"))
-})
 
 // pageRoutes are the pages that a person sees. They need no script.
 func (a *API) pageRoutes() []route {
@@ -60,7 +49,7 @@ type page struct {
 	Detail               string // of a message
 	Warning              string
 	Typed                string // what was typed already
-	Client               *oauth.Client
+	Client               *shownClient
 	Device, UserCode     string
 	SendsTo              string // where the user is sent afterwards
 	Replaces             bool
@@ -74,7 +63,14 @@ type page struct {
 	Base, Style string
 	User        id.UserID
 	Token       string
-	Body        template.HTML
+	Body        rendered
+}
+
+// shownClient is a client as a person sees it: by its own word.
+type shownClient struct{ Name, Host, TermsURI, PolicyURI string }
+
+func shownOf(c oauth.Client) *shownClient {
+	return &shownClient{Name: c.Name, Host: c.Host(), TermsURI: c.TermsURI, PolicyURI: c.PolicyURI}
 }
 
 // leave is the answer that sends the browser elsewhere.
@@ -148,12 +144,12 @@ func (a *API) writePage(v *visit, shown any) (any, error) {
 	}
 	p := shown.(page) //nolint:forcetypeassert // a handler gives one of the two
 	p.Server, p.Base, p.Style, p.User, p.Token = a.config.Self, a.base(), oauth.PathStyle, v.browser.user, v.browser.formToken()
-	var body, whole bytes.Buffer
-	if err := templates().ExecuteTemplate(&body, p.template, p); err != nil {
+	var err error
+	if p.Body, err = render(p.template, p); err != nil {
 		return nil, err
 	}
-	p.Body = template.HTML(body.String()) //nolint:gosec // it is a template's
-	if err := templates().ExecuteTemplate(&whole, "page", p); err != nil {
+	whole, err := render("page", p)
+	if err != nil {
 		return nil, err
 	}
 	if p.status == 0 {
@@ -161,7 +157,7 @@ func (a *API) writePage(v *visit, shown any) (any, error) {
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	v.writer.WriteHeader(p.status)
-	_, _ = v.writer.Write(whole.Bytes()) // the browser is gone: nothing to do
+	_, _ = io.WriteString(v.writer, string(whole)) // the browser is gone: nothing to do
 	return served{p.status}, nil
 }
 
@@ -233,7 +229,7 @@ func (a *API) pageRegistration() pageRegistration {
 }
 
 // logInPage has somebody log in, or make an account where that is asked for and may be.
-func (a *API) logInPage(v *visit, client *oauth.Client, create bool) (any, error) {
+func (a *API) logInPage(v *visit, client *shownClient, create bool) (any, error) {
 	registration := a.pageRegistration()
 	button := v.pressed("login", "create")
 	if registration != noRegistration && (create && button != "login" || button == "create") {
@@ -334,7 +330,7 @@ func (a *API) authorizePage(v *visit) (any, error) {
 	}
 	again := slices.Contains(strings.Fields(v.URL.Query().Get("prompt")), "login")
 	if v.browser.user == "" || asked.Create || again || v.pressed("login", "create") != "" {
-		return a.logInPage(v, &asked.Client, asked.Create)
+		return a.logInPage(v, shownOf(asked.Client), asked.Create)
 	}
 	v.leadsTo = oauth.FormTarget(asked.Redirect)
 	request := users.OAuthRequest{Client: asked.ClientID, Device: asked.Device, Scope: asked.Scope, Redirect: asked.Redirect, Challenge: asked.Challenge}
@@ -367,7 +363,7 @@ func (a *API) consentPage(v *visit, client oauth.Client, device string) (page, e
 	if err != nil && !isNotFound(err) {
 		return page{}, err
 	}
-	return page{template: "consent", Title: "Let this client in?", Client: &client, Device: device, Replaces: err == nil}, nil
+	return page{template: "consent", Title: "Let this client in?", Client: shownOf(client), Device: device, Replaces: err == nil}, nil
 }
 
 // linkPage has a user let a client in that runs on another device and shows a code. Only who is logged in may try codes, and not
