@@ -82,6 +82,9 @@ type Complete struct {
 	States [][]id.EventID
 	// Events are those of the state and its auth chain that weren't handed in as Outliers.
 	Events []*event.Event
+	// Lost says that nobody has that state any more. Where another server has given us the room's state since, at a join after having left (see
+	// [Adopt]), the members of that stand in for those that aren't known; else Join is Dropped. The other fields don't matter then.
+	Lost bool
 	// Strict refuses a state that differs from the one that we joined with in what that has.
 	Strict bool
 }

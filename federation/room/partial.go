@@ -188,6 +188,9 @@ func (s *step) complete(in Complete) error {
 		s.verdict(Verdict{EventID: in.Join, Status: Dropped, Reason: fmt.Sprintf(reason, args...)})
 		return nil
 	}
+	if in.Lost {
+		return s.standIn(drop)
+	}
 	since := len(s.order)
 	if err := s.outliers(in.Events); err != nil {
 		return err
@@ -220,6 +223,48 @@ func (s *step) complete(in Complete) error {
 	}
 	s.verdict(Verdict{EventID: in.Join, Status: Accepted, Duplicate: true})
 	return s.replay(join, state)
+}
+
+// standIn judges all again with the state that was given at a later join in place of the members that aren't known.
+func (s *step) standIn(drop func(string, ...any) error) error {
+	stored, ok, err := s.stored(s.partial.Join)
+	if err != nil || !ok {
+		return errors.Join(err, drop("our join is not stored"))
+	}
+	join := stored.Event
+	ours, _ := join.StateKey()
+	state, err := s.after(join.ID())
+	if err != nil {
+		return err
+	}
+	if state, err = s.withClaims(join, state.Without(typeMember, ours)); err != nil {
+		return err
+	}
+	for _, u := range slices.Backward(s.partial.Unsure) {
+		if !u.Given || u.Event == join.ID() {
+			continue
+		}
+		later, ok, err := s.stored(u.Event)
+		if err != nil {
+			return err
+		}
+		if !ok || !s.adopted(u, later) {
+			continue
+		}
+		for key, e := range u.Before.All() {
+			if _, known := state.Get(key.Type, key.StateKey); key.Type == typeMember && key.StateKey != ours && !known {
+				state = state.With(key.Type, key.StateKey, e)
+			}
+		}
+		s.verdict(Verdict{EventID: join.ID(), Status: Accepted, Duplicate: true})
+		return s.replay(join, state)
+	}
+	return drop("no other server has given the room's state since")
+}
+
+// adopted tells whether an event is a later join of ours, with the whole state given before it.
+func (s *step) adopted(u Unsure, stored Stored) bool {
+	return u.Given && s.isOurs(stored.Event) && stored.Event.Membership() == "join" && stored.Status == Accepted
 }
 
 // fitting tells what speaks against a state as that before our join; "" for nothing.
@@ -411,7 +456,7 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[
 			return err
 		}
 	}
-	if u.Given && s.isOurs(stored.Event) && stored.Event.Membership() == "join" && stored.Status == Accepted { // as it was adopted
+	if s.adopted(u, stored) {
 		c, err := s.entered(stored.Event, s.given[u.Event])
 		c.Again = true
 		return errors.Join(err, s.commit(c))

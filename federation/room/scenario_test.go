@@ -36,6 +36,7 @@ import (
 //	adopt A [without=B,C]         the answer to our send_join: the true state and auth chain; "partial": without the members
 //	part A B …                    parts of the true state before a join whose state was partial
 //	complete                      the true state before a join whose state was partial
+//	lost                          nobody has that state
 //	backfill SERVER A B …         history
 //	answer                        the true answer to the oldest open fetch; with names: these events; "without=A": not those;
 //	                              "fail": nobody answered; "nothing": an empty answer; "#2" first: to the second oldest one;
@@ -179,6 +180,8 @@ func (s *scene) line(line string) error {
 		return s.step(room.Outliers{Events: events})
 	case "complete":
 		return s.complete()
+	case "lost":
+		return s.step(room.Complete{Join: s.m.Partial().Join, Lost: true})
 	case "answer":
 		return s.answer(args)
 	case "restart":

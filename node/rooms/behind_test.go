@@ -2,6 +2,7 @@ package rooms_test
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -73,6 +74,26 @@ var _ = Describe("A room that is joined again by way of a server that hasn't hea
 		Expect(one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: alice, Target: bob})).To(Succeed())
 		Expect(again(roomID)).To(Succeed())
 		agree(roomID, one, mute)
+	})
+
+	It("does without the state before the first join where nobody has that any more", func() {
+		roomID := one.create(rooms.CreateRequest{Preset: "public_chat"})
+		release, asked := one.hold()
+		mute.join(bob, roomID, one.name)
+		Eventually(asked.Load).WithTimeout(time.Minute).ShouldNot(BeZero())
+		leaves(roomID)
+		one.tamper(func(path string, answer []byte) []byte {
+			if strings.Contains(path, "/state_ids/") {
+				return nil
+			}
+			return answer
+		})
+		release()
+		mute.restart()
+		Expect(again(roomID)).To(Succeed())
+		Expect(mute.isPartial(roomID)).To(BeTrue())
+		Eventually(func() bool { return mute.isPartial(roomID) }).WithTimeout(time.Minute).Should(BeFalse())
+		Expect(mute.membership(roomID, bob)).To(Equal("join"))
 	})
 
 	It("gets the state before the first join too, where that was left before it was whole", func() {

@@ -9,6 +9,7 @@ import (
 
 	"hanse/federation/client"
 	"hanse/federation/id"
+	"hanse/federation/room"
 	"hanse/node/store"
 )
 
@@ -22,6 +23,8 @@ const (
 	wholeServers = 10
 	// strictRounds is after how many rounds an answer that differs from what we joined with is taken though others were not to be reached.
 	strictRounds = 4
+	// lostRounds is after how many rounds, some ten minutes, nobody is thought to have the state any more, though some were not to be reached.
+	lostRounds = 8
 	// wholePause is the pause after the first round without success; it doubles with each, up to wholePauseMost.
 	wholePause     = 5 * time.Second
 	wholePauseMost = 10 * time.Minute
@@ -166,7 +169,7 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			r.log.Error("can't read which servers have the members of a room", "room", p.RoomID, "error", err)
 		}
 		servers = inRound(servers, round)
-		unfit := 0
+		unfit, refused := 0, 0
 		for _, server := range servers {
 			w := &whole{r: r, server: server, partial: p, strict: strict, unsigned: unsigned, keys: time.Since(began) < keysTime}
 			err := w.get(ctx)
@@ -184,6 +187,8 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 				r.mu.Lock()
 				g.out[server] = time.Now()
 				r.mu.Unlock()
+			} else if ok {
+				refused++
 			}
 			r.log.Info("a server did not give the members of a room", "room", p.RoomID, "server", server, "error", err)
 			if errors.Is(err, errKeys) {
@@ -194,6 +199,9 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			strict = false // nobody's is better: at once
 			continue
 		}
+		if (round > 1 && refused == len(servers) || round >= lostRounds) && r.standIn(ctx, p) {
+			return
+		}
 		select {
 		case <-time.After(pause):
 		case <-g.anew:
@@ -201,6 +209,18 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			return
 		}
 	}
+}
+
+// standIn has a room that was left before its state was whole, and joined again, do without the state before the first join: see
+// [room.Complete]. It reports whether that could be done.
+func (r *Rooms) standIn(ctx context.Context, p store.PartialRoom) bool {
+	result, err := r.step(ctx, p.RoomID, room.Complete{Join: p.Join, Lost: true}, store.CommitOptions{})
+	v, ok := result.Verdict(p.Join)
+	if err != nil || !ok || v.Status != room.Accepted {
+		return false
+	}
+	r.log.Info("nobody has the members of a room from before it was left any more; those of the second join stand in", "room", p.RoomID)
+	return true
 }
 
 // inRound are the servers to ask in a round, counted from 1: the first one always, of the others the next ones each time.

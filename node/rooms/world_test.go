@@ -149,7 +149,7 @@ func (h *host) boot() {
 	h.w.mu.Unlock()
 }
 
-// tamper has f change what the server answers from now on; nil: nothing is changed.
+// tamper has f change what the server answers from now on; nil: nothing is changed. Where f gives nil the answer is that it isn't there.
 func (h *host) tamper(f tamperer) {
 	if f == nil {
 		h.tampering.Store(nil)
@@ -177,7 +177,10 @@ func (h *host) tampered(api http.Handler) http.Handler {
 		api.ServeHTTP(answer, q)
 		body := answer.Body.Bytes()
 		if tamper != nil {
-			body = (*tamper)(q.URL.Path, body)
+			if body = (*tamper)(q.URL.Path, body); body == nil {
+				http.Error(w, `{"errcode":"M_NOT_FOUND","error":"gone"}`, http.StatusNotFound)
+				return
+			}
 		}
 		for key, values := range answer.Header() {
 			w.Header()[key] = values
