@@ -54,7 +54,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), doctorCommand(), explainCommand(), peersCommand(), roomsCommand(), servicesCommand(), usersCommand(), reportsCommand(), keysCommand(), traceCommand(), testnetCommand(), conformanceCommand(), configCommand())
+	root.AddCommand(serveCommand(), doctorCommand(), explainCommand(), peersCommand(), roomsCommand(), servicesCommand(), usersCommand(), reportsCommand(), keysCommand(), emailCommand(), traceCommand(), testnetCommand(), conformanceCommand(), configCommand())
 	return root
 }
 

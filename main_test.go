@@ -36,6 +36,9 @@ func TestMistakesAreExplained(t *testing.T) {
 		"unknown key":                                {"rooms", "--config", "testdata/unknown.yaml"},
 		"give one user, as in hanse users lock":      {"users", "lock"},
 		`"lok" is none of them`:                      {"users", "lok", "alice"},
+		"give a user, what to do and an address":     {"users", "email", "alice", "set", "alice@example.org"},
+		"email.host is not set":                      {"email", "test", "alice@example.org"},
+		"give one address, as in hanse email test":   {"email", "test"},
 		"give the numbers of reports":                {"reports", "delete"},
 		`unknown command "remove"`:                   {"reports", "remove", "7"},
 		"no such file or directory; the first start": {"keys", "--data-dir", folder},
@@ -47,7 +50,7 @@ func TestMistakesAreExplained(t *testing.T) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
-	for _, args := range [][]string{{"add", "alice", "--generate"}, {"password", "alice", "--generate"}, {"deactivate", "alice", "--erase"}} {
+	for _, args := range [][]string{{"add", "alice", "--generate"}, {"password", "alice", "--generate"}, {"deactivate", "alice", "--erase"}, {"email", "alice", "add", "alice@example.org"}} {
 		if _, err := run(t, append([]string{"users", "--data-dir", folder}, args...)...); !errors.Is(err, admin.ErrNoNode) {
 			t.Errorf("%v: %v", args, err)
 		}

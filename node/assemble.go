@@ -111,13 +111,19 @@ func (n *Node) assemble(ctx context.Context) error {
 		return err // Validate has found it
 	}
 	n.search = search.New(n.name, n.store, n.rooms, n.log)
+	mails, err := n.email()
+	if err != nil {
+		return err
+	}
 	clients, err := clientapi.New(clientapi.Config{
 		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
 		Media: n.media, MediaFrozen: frozen, Services: n.services,
 		Sync: n.syncer, SlidingSync: slidingsync.New(n.name, n.store, n.stream, n.ephemeral, n.syncer), Pushers: n.pushers, Delayed: n.delayed, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
 		Registration: clientapi.Registration{
 			Open: n.config.Registration.Open, Guests: n.config.Registration.Guests, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
+			Email: n.config.Registration.RequireEmail,
 		},
+		Email:              mails,
 		OAuth:              n.config.OAuth.Enabled,
 		DefaultRoomVersion: roomversion.Version(n.config.Rooms.DefaultVersion),
 		Turn: clientapi.Turn{

@@ -28,6 +28,8 @@ type Config struct {
 	OAuth OAuthConfig `yaml:"oauth"`
 	// Application services, such as bridges to other networks: the registration files that they have made. Default: none
 	ApplicationServices []string `yaml:"application_services" example:"/etc/hanse/irc-registration.yaml"`
+	// How mails are sent to users, by which they confirm their e-mail addresses and get a new password when they have forgotten theirs.
+	Email EmailConfig `yaml:"email"`
 	// How passwords are hashed.
 	Passwords PasswordConfig `yaml:"passwords"`
 	// Limits on what one client may ask in a time. They are on unless disabled.
@@ -121,8 +123,34 @@ type RegistrationConfig struct {
 	Guests bool `yaml:"guests" example:"true"`
 	// Let those make an account who know one of these tokens.
 	Tokens []string `yaml:"tokens" example:"a-long-secret-word"`
+	// Demand an e-mail address of those who make an account; it needs email.host. Default: false, they may give one
+	RequireEmail bool `yaml:"require_email" example:"true"`
 	// The secret of /_synapse/admin/v1/register, by which tools make accounts. Default: that way is closed.
 	SharedSecret string `yaml:"shared_secret" example:"a-longer-secret-word"`
+}
+
+// EmailConfig says how mails are sent to users.
+type EmailConfig struct {
+	// The mail server (SMTP) that takes this server's mails; it needs client.public_url, to which the links in mails lead. `hanse email test
+	// ADDRESS` sends a mail to try it. Default: no mails are sent
+	Host string `yaml:"host" example:"mail.example.org"`
+	// Its port. Default: 587; with encryption tls 465, with none 25
+	Port int `yaml:"port" example:"587"`
+	// starttls, tls (from the first byte on) or none (only for a mail server on this machine). Without the encryption, or with a
+	// certificate that isn't valid for host, nothing is sent; federation.trusted_cas counts here too. Default: starttls
+	Encryption string `yaml:"encryption" example:"starttls"`
+	// The user to log in as. Default: without a login
+	User string `yaml:"user" example:"noreply@example.org"`
+	// The user's password.
+	Password string `yaml:"password" example:"one-more-secret-word"`
+	// A file that has the password, in its place.
+	PasswordFile string `yaml:"password_file" example:"/etc/hanse/mail-password"`
+	// Whom the mails come from. Needed with host.
+	From string `yaml:"from" example:"Example <noreply@example.org>"`
+	// What mails call this server. Default: server_name
+	Name string `yaml:"name" example:"Example"`
+	// Hosts of web clients to which the page may lead back on which an address is confirmed. Default: none, people go back by themselves
+	NextLinks []string `yaml:"next_links" example:"app.element.io"`
 }
 
 // OAuthConfig is about logging in by OAuth 2.0.
@@ -162,6 +190,10 @@ type RateLimitConfig struct {
 	Logins LimitConfig `yaml:"logins"`
 	// Registrations, per address. Default: 0.2 a second, 10 at once
 	Registrations LimitConfig `yaml:"registrations"`
+	// Mails to users, per address of the one who asks, and per e-mail address. Default: one in 5 minutes (0.0033 a second), 5 at once
+	Mails LimitConfig `yaml:"mails"`
+	// Mails to all users together. Default: 0.2 a second, 200 at once
+	AllMails LimitConfig `yaml:"all_mails"`
 	// Files uploaded, per user. Default: 2 a second, 50 at once
 	Uploads LimitConfig `yaml:"uploads"`
 	// Files and previews asked for, per user or address. Default: 50 a second, 500 at once

@@ -110,6 +110,7 @@ func (d *diagnosis) own(ctx context.Context) {
 	d.certificates()
 	d.ports()
 	d.proxy()
+	d.mails(ctx)
 }
 
 func (d *diagnosis) folder() {

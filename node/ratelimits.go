@@ -11,7 +11,7 @@ func (c RateLimitConfig) limits() clientapi.RateLimits {
 	limit := func(l LimitConfig) clientapi.Limit { return clientapi.Limit{PerSecond: l.PerSecond, Burst: l.Burst} }
 	return clientapi.RateLimits{
 		Off: c.Disabled, Requests: limit(c.Requests), Events: limit(c.Events), Joins: limit(c.Joins), Logins: limit(c.Logins),
-		Registrations: limit(c.Registrations), Uploads: limit(c.Uploads), Downloads: limit(c.Downloads),
+		Registrations: limit(c.Registrations), Mails: limit(c.Mails), AllMails: limit(c.AllMails), Uploads: limit(c.Uploads), Downloads: limit(c.Downloads),
 	}
 }
 
@@ -22,7 +22,7 @@ func (c RateLimitConfig) validate(wrong func(path, format string, args ...any)) 
 		limit LimitConfig
 	}{
 		{"requests", c.Requests}, {"events", c.Events}, {"joins", c.Joins}, {"logins", c.Logins}, {"registrations", c.Registrations},
-		{"uploads", c.Uploads}, {"downloads", c.Downloads},
+		{"mails", c.Mails}, {"all_mails", c.AllMails}, {"uploads", c.Uploads}, {"downloads", c.Downloads},
 	} {
 		if l.limit.PerSecond < 0 || math.IsNaN(l.limit.PerSecond) || l.limit.Burst < 0 {
 			wrong("rate_limits."+l.name, "a limit is not negative; leave it out for the default")

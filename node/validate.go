@@ -19,6 +19,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/node/appservice"
+	"hanse/node/email"
 	"hanse/node/ephemeral"
 	"hanse/node/users"
 )
@@ -37,6 +38,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Media.CacheSize, 10_000)
 	setDefault(&c.Rooms.DefaultVersion, string(roomversion.V12)) // spec:rooms/_index#complete-list-of-room-versions
 	setDefault(&c.Turn.Hours, 24)
+	setDefault(&c.Email.Encryption, string(email.StartTLS))
+	setDefault(&c.Email.Name, c.ServerName)
 	setDefault(&c.Presence, string(ephemeral.PresenceBoth))
 	setDefault(&c.Log.Level, "info")
 	setDefault(&c.Log.Format, "text")
@@ -124,6 +127,7 @@ func (c Config) Validate() error {
 		wrong("turn.hours", "%d is not between 1 and %d", hours, maxTurnHours)
 	}
 	c.RateLimits.validate(wrong)
+	c.validateEmail(wrong)
 	c.validateACME(wrong)
 	if _, err := c.allowedAddresses(); err != nil {
 		wrong("federation.allow_addresses", "%v", err)
