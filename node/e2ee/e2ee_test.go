@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -194,6 +195,26 @@ var _ = Describe("keys", func() {
 })
 
 var _ = Describe("messages to devices", func() {
+	It("are no larger than an event, as a client gets a hundred at once; those beside one that is are delivered", func() {
+		ctx := context.Background()
+		here, s := open(GinkgoTB(), self, alice, net{})
+		text := func(bytes int) json.RawMessage {
+			return json.RawMessage(`{"n":"` + strings.Repeat("x", bytes-8) + `"}`)
+		}
+		const most = 64 << 10
+		Expect(here.Send(ctx, alice, "ONE", "m.test", "1", e2ee.Messages{alice: {"ONE": text(most)}})).To(Succeed())
+		for _, to := range []id.UserID{alice, zoe} {
+			Expect(here.Send(ctx, alice, "ONE", "m.test", string("2"+to), e2ee.Messages{to: {"ONE": text(most + 1)}})).To(MatchError(ContainSubstring("M_TOO_LARGE")))
+		}
+		content, err := json.Marshal(federation.DirectToDevice{
+			Sender: zoe, Type: "m.test", MessageID: "1", Messages: e2ee.Messages{alice: {"ONE": text(most + 1), "TWO": text(most)}},
+		})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(here.HandleEDU(ctx, far, federation.EDU{Type: federation.EDUDirectToDevice, Content: content})).To(Succeed())
+		Expect(s.ToDevice(ctx, alice, "ONE", 0, s.Position(), 100)).To(HaveLen(1))
+		Expect(s.ToDevice(ctx, alice, "TWO", 0, s.Position(), 100)).To(HaveLen(1))
+	})
+
 	It("cross servers once, to all devices, in order", func() {
 		ctx := context.Background()
 		servers := net{}

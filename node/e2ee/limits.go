@@ -10,6 +10,9 @@ const (
 	maxOneTimeKeys = 1000
 	// maxKeyBytes bounds one key with its signatures; real ones have less than 2 KiB.
 	maxKeyBytes = 64 << 10
+	// maxMessageBytes bounds the content of a message to a device: that of an event, of which deployed clients' have a tenth. A /sync has a
+	// hundred of them.
+	maxMessageBytes = 64 << 10
 	// maxNameBytes bounds identifiers of devices, algorithms and keys.
 	maxNameBytes = 255
 	// maxUsers bounds one question for keys: some rooms' worth of members.

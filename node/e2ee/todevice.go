@@ -29,6 +29,9 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 			if !isObject(content) {
 				return federation.BadJSON("a message's content is not an object")
 			}
+			if len(content) > maxMessageBytes {
+				return federation.TooLarge("a message to a device is too long")
+			}
 		}
 		if user.Server() == e.config.Self {
 			local[user] = devices
@@ -127,7 +130,7 @@ func (e *E2EE) readDirectToDevice(origin id.ServerName, content json.RawMessage)
 		}
 		ours[user] = map[string]json.RawMessage{}
 		for device, content := range devices {
-			if isObject(content) {
+			if len(content) <= maxMessageBytes && isObject(content) {
 				ours[user][device] = content
 			}
 		}
