@@ -17,6 +17,7 @@ import (
 	"hanse/federation/roomversion"
 	"hanse/federation/signedjson"
 	"hanse/federation/stateres"
+	"hanse/testnet/wholestate"
 )
 
 // TestAgreement: in rooms that branch at random, this package's reading of state resolution and the server's come to the
@@ -195,7 +196,7 @@ func (r *room) compare(at []string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for change := range mapOf(r.graph.At(at)).Diff(got) {
+	for change := range wholestate.Diff(mapOf(r.graph.At(at)), got) {
 		r.t.Errorf("%s %q: the server's reading has %q, this one %q", change.Key.Type, change.Key.StateKey, change.New, change.Old)
 	}
 }
@@ -203,7 +204,7 @@ func (r *room) compare(at []string) {
 func mapOf(s State) roomstate.Map {
 	var m roomstate.Map
 	for key, e := range s {
-		m = m.With(key.Type, key.StateKey, id.EventID(e.ID))
+		m = wholestate.With(m, key.Type, key.StateKey, id.EventID(e.ID))
 	}
 	return m
 }

@@ -110,8 +110,11 @@ func (s *step) behind(in Adopt) (bool, error) {
 	}
 	for _, e := range heads {
 		user, _ := e.StateKey()
-		at, ok := s.m.current.Get(typeMember, user)
-		if !ok || at == e.ID() {
+		at, err := s.m.current.Event(typeMember, user)
+		if err != nil {
+			return false, err
+		}
+		if at == "" || at == e.ID() {
 			continue
 		}
 		before, err := s.memberships(e, known)
@@ -122,17 +125,23 @@ func (s *step) behind(in Adopt) (bool, error) {
 			return true, nil
 		}
 	}
-	return in.Partial && slices.Contains(in.Servers, s.m.self) && s.leftBehind(joiner), nil
+	if !in.Partial || !slices.Contains(in.Servers, s.m.self) {
+		return false, nil
+	}
+	return s.leftBehind(joiner)
 }
 
 // leftBehind tells whether users of ours have been in the room besides the one given.
-func (s *step) leftBehind(joiner string) bool {
-	for key := range s.m.current.All() {
-		if key.Type == typeMember && key.StateKey != joiner && id.UserID(key.StateKey).Server() == s.m.self {
-			return true
+func (s *step) leftBehind(joiner string) (bool, error) {
+	for member, err := range s.m.current.OfType(typeMember) {
+		if err != nil {
+			return false, err
+		}
+		if member.StateKey != joiner && id.UserID(member.StateKey).Server() == s.m.self {
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 func contains(events []*event.Event, e id.EventID) bool {
@@ -220,7 +229,11 @@ func (s *step) enter(in Adopt, before given, behind bool, refuse func(string, *a
 
 // entered is our membership event, accepted, with the state given before it.
 func (s *step) entered(e *event.Event, before given) (Committed, error) {
-	c := Committed{Event: e, Before: before.state, After: stateWith(before.state, e), Given: true, LeftOut: before.leftOut}
+	after, err := stateWith(before.state, e)
+	if err != nil {
+		return Committed{}, err
+	}
+	c := Committed{Event: e, Before: before.state, After: after, Given: true, LeftOut: before.leftOut}
 	for _, p := range e.PrevEvents() {
 		placed, err := s.placed(p)
 		if err != nil {

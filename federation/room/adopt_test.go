@@ -8,6 +8,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // large is a room of server b with that many members, spread over 100 servers, and the answer to a join of @alice:a.
@@ -146,13 +147,13 @@ func tamper(w *world, in *room.Adopt, deed byte, at int) {
 // checkRoom holds a machine and its store against what must be so after an Adopt.
 func checkRoom(t *testing.T, m *room.Machine, store *memory, join *event.Event) {
 	t.Helper()
-	if at, _ := m.Current().Get("m.room.member", "@alice:a"); at != join.ID() {
+	if at, _ := wholestate.Get(m.Current(), "m.room.member", "@alice:a"); at != join.ID() {
 		t.Errorf("our membership is %s", at)
 	}
-	if _, ok := m.Current().Get("m.room.create", ""); !ok || !m.Resident() || len(m.Forward()) != 1 {
+	if _, ok := wholestate.Get(m.Current(), "m.room.create", ""); !ok || !m.Resident() || len(m.Forward()) != 1 {
 		t.Errorf("no room")
 	}
-	for key, e := range m.Current().All() {
+	for key, e := range wholestate.All(m.Current()) {
 		stored, ok := store.events[e]
 		if !ok || stored.Status != room.Accepted || stored.Event.RoomID() != m.RoomID() || !stored.Event.Is(key.Type, key.StateKey) {
 			t.Errorf("the state has %s for %v: %+v", e, key, stored)

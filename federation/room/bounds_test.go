@@ -9,6 +9,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // joined has users of other servers join a founded room.
@@ -177,7 +178,7 @@ func TestForwardExtremitiesOfAServerAreBounded(t *testing.T) {
 	}
 	isSet := func(key string, want bool) {
 		t.Helper()
-		if _, ok := m.Current().Get("org.example.x", key); ok != want {
+		if _, ok := wholestate.Get(m.Current(), "org.example.x", key); ok != want {
 			t.Errorf("%s is set: %v", key, ok)
 		}
 	}

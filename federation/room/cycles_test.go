@@ -15,6 +15,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // In room versions 1 and 2 events have the IDs that their servers gave them, so that they can name each other as prev and auth
@@ -33,7 +34,7 @@ func named(w *world, m *room.Machine, eventID id.EventID, d event.Draft) *event.
 	}
 	if d.AuthEvents == nil {
 		for _, key := range authrules.Selection(w.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-			if a, ok := m.Current().Get(key.Type, key.StateKey); ok {
+			if a, ok := wholestate.Get(m.Current(), key.Type, key.StateKey); ok {
 				d.AuthEvents = append(d.AuthEvents, a)
 			}
 		}
@@ -131,7 +132,7 @@ func TestACycleOverAGapLeavesTheExtremities(t *testing.T) {
 			return named(w, m, name(i), d)
 		}
 		var given room.StateAt
-		for _, e := range m.Current().All() {
+		for _, e := range wholestate.All(m.Current()) {
 			given.State = append(given.State, e)
 		}
 		open := step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{make(0)}}).Fetch
@@ -178,7 +179,7 @@ func TestAnAnswerThatIsDroppedDoesNotHelp(t *testing.T) {
 // The answer about missing auth events is a cycle of them.
 func TestCyclesOfAuthEventsAreDropped(t *testing.T) {
 	m, store, w := inCycles(t)
-	create, _ := m.Current().Get("m.room.create", "")
+	create, _ := wholestate.Get(m.Current(), "m.room.create", "")
 	auth := func(eventID id.EventID, auth ...id.EventID) *event.Event {
 		d, _ := w.draft("@bob:b", "join", "")
 		d.AuthEvents = append([]id.EventID{create}, auth...)
@@ -227,7 +228,7 @@ func TestCyclesInAnAnswerToAJoinAreLeftOut(t *testing.T) {
 	step(t, full, newMemory(), in)
 	topic := func(eventID, auth id.EventID) *event.Event {
 		d, _ := w.draft("@u1:s1", "topic "+string(eventID), "")
-		create, _ := full.Current().Get("m.room.create", "")
+		create, _ := wholestate.Get(full.Current(), "m.room.create", "")
 		d.AuthEvents = []id.EventID{create, auth}
 		return named(w, full, eventID, d)
 	}
@@ -275,8 +276,8 @@ func TestGraphsThatAreNone(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 60 {
 		m, store, w := inCycles(t)
-		create, _ := m.Current().Get("m.room.create", "")
-		bob, _ := m.Current().Get("m.room.member", "@bob:b")
+		create, _ := wholestate.Get(m.Current(), "m.room.create", "")
+		bob, _ := wholestate.Get(m.Current(), "m.room.member", "@bob:b")
 		known := []id.EventID{create, bob, m.Forward()[0]}
 		some := func(at int) []id.EventID {
 			list := slices.Clone(known[:at])
@@ -312,7 +313,7 @@ func TestGraphsThatAreNone(t *testing.T) {
 				in := room.Provide{Events: several()}
 				if f.Kind == room.FetchState {
 					in.State = &room.StateAt{At: f.At}
-					for _, e := range m.Current().All() {
+					for _, e := range wholestate.All(m.Current()) {
 						in.State.State = append(in.State.State, e)
 					}
 				}
@@ -322,7 +323,7 @@ func TestGraphsThatAreNone(t *testing.T) {
 				m = room.Load("a", store.snapshot())
 			}
 		}
-		for key, e := range m.Current().All() {
+		for key, e := range wholestate.All(m.Current()) {
 			if stored := store.events[e]; stored.Event == nil || stored.Status == room.Rejected || !stored.Event.Is(key.Type, key.StateKey) {
 				t.Errorf("the state has %s for %v: %+v", e, key, stored)
 			}

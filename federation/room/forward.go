@@ -115,8 +115,9 @@ func (s *step) crowded(server id.ServerName, extremities []id.EventID) (bool, er
 // follows from the extremities, though none of them.
 func (s *step) isBelow(e *event.Event) (bool, error) {
 	if key, ok := e.StateKey(); ok && !s.stale {
-		if at, _ := s.current.Get(e.Type(), key); at == e.ID() {
-			return true, nil
+		at, err := s.current.Event(e.Type(), key)
+		if err != nil || at == e.ID() {
+			return err == nil, err
 		}
 	}
 	return s.isReferenced(e.ID())

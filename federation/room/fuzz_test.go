@@ -12,6 +12,7 @@ import (
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/federation/stateres"
+	"hanse/testnet/wholestate"
 )
 
 // FuzzProvide answers the fetches for an event over a gap as the input says: honestly, with parts, with something else. Whatever the
@@ -51,7 +52,7 @@ func FuzzProvide(f *testing.F) {
 		if m.Waiting() != 0 || len(store.staged) != 0 {
 			t.Fatalf("%d wait, %d staged", m.Waiting(), len(store.staged))
 		}
-		for key, e := range m.Current().All() {
+		for key, e := range wholestate.All(m.Current()) {
 			stored := store.events[e]
 			if stored.Event == nil || stored.Status == room.Rejected || !stored.Event.Is(key.Type, key.StateKey) || stored.Event.RoomID() != m.RoomID() {
 				t.Errorf("the state has %s for %v: %+v", e, key, stored)

@@ -38,7 +38,10 @@ func (s *step) passOn(c *Committed, origin id.ServerName) error {
 		if !n.until.After(s.now) || n.server == origin || n.server == c.Event.Sender().Server() {
 			continue
 		}
-		member, _ := c.Before.Get(typeMember, string(n.user)) // "": the sender knew of no membership
+		member, err := c.Before.Event(typeMember, string(n.user)) // "": the sender knew of no membership
+		if err != nil {
+			return err
+		}
 		known, err := s.isJoin(member)
 		if err != nil {
 			return err

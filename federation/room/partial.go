@@ -172,8 +172,12 @@ func (s *step) withClaims(e *event.Event, state roomstate.Map) (roomstate.Map, e
 		if !isState {
 			continue
 		}
-		if _, known := state.Get(typeMember, key); !known {
-			state = state.With(typeMember, key, a)
+		known, err := state.Event(typeMember, key)
+		if err == nil && known == "" {
+			state, err = state.Set(typeMember, key, a)
+		}
+		if err != nil {
+			return state, err
 		}
 	}
 	return state, nil
@@ -237,7 +241,10 @@ func (s *step) standIn(drop func(string, ...any) error) error {
 	if err != nil {
 		return err
 	}
-	if state, err = s.withClaims(join, state.Without(typeMember, ours)); err != nil {
+	if state, err = state.Remove(typeMember, ours); err != nil {
+		return err
+	}
+	if state, err = s.withClaims(join, state); err != nil {
 		return err
 	}
 	for _, u := range slices.Backward(s.partial.Unsure) {
@@ -251,9 +258,19 @@ func (s *step) standIn(drop func(string, ...any) error) error {
 		if !ok || !s.adopted(u, later) {
 			continue
 		}
-		for key, e := range u.Before.All() {
-			if _, known := state.Get(key.Type, key.StateKey); key.Type == typeMember && key.StateKey != ours && !known {
-				state = state.With(key.Type, key.StateKey, e)
+		for member, err := range u.Before.OfType(typeMember) {
+			if err != nil {
+				return err
+			}
+			if member.StateKey == ours {
+				continue
+			}
+			known, err := state.Event(typeMember, member.StateKey)
+			if err == nil && known == "" {
+				state, err = state.Set(typeMember, member.StateKey, member.Event)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		s.verdict(Verdict{EventID: join.ID(), Status: Accepted, Duplicate: true})
@@ -279,13 +296,20 @@ func (s *step) fitting(in Complete, state roomstate.Map) (join *event.Event, rea
 		return nil, "", err
 	}
 	ours, _ := join.StateKey()
-	for key, e := range known.All() {
-		claimed := slices.Contains(join.AuthEvents(), e) // of whom nothing else was known
-		if key.Type == typeMember && (key.StateKey == ours || !in.Strict || claimed) {
+	for e, err := range known.Entries() {
+		if err != nil {
+			return nil, "", err
+		}
+		claimed := slices.Contains(join.AuthEvents(), e.Event) // of whom nothing else was known
+		if e.Type == typeMember && (e.StateKey == ours || !in.Strict || claimed) {
 			continue
 		}
-		if got, _ := state.Get(key.Type, key.StateKey); got != e && (in.Strict || key.Type == typeCreate) {
-			return nil, fmt.Sprintf("it has another %s than the state that we joined with", key.Type), nil
+		got, err := state.Event(e.Type, e.StateKey)
+		if err != nil {
+			return nil, "", err
+		}
+		if got != e.Event && (in.Strict || e.Type == typeCreate) {
+			return nil, fmt.Sprintf("it has another %s than the state that we joined with", e.Type), nil
 		}
 	}
 	c := Committed{Event: join, Before: state}
@@ -423,8 +447,12 @@ func (s *step) givenAgain(u Unsure) (given, error) {
 	g := given{state: u.Before}
 	for e, fell := range s.fallen {
 		key, _ := fell.StateKey()
-		if at, _ := g.state.Get(fell.Type(), key); at == e {
-			g.state = g.state.Without(fell.Type(), key)
+		at, err := g.state.Event(fell.Type(), key)
+		if err == nil && at == e {
+			g.state, err = g.state.Remove(fell.Type(), key)
+		}
+		if err != nil {
+			return g, err
 		}
 	}
 	for _, e := range u.LeftOut {
@@ -433,7 +461,9 @@ func (s *step) givenAgain(u Unsure) (given, error) {
 			return g, err
 		}
 		if ok && stored.Status != Rejected {
-			g.state = stateWith(g.state, stored.Event)
+			if g.state, err = stateWith(g.state, stored.Event); err != nil {
+				return g, err
+			}
 		}
 	}
 	return g, nil
@@ -449,7 +479,11 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[
 		return fmt.Errorf("room: the event %s, to be judged again, has no place", u.Event)
 	}
 	if u.Event == join.ID() {
-		return s.commit(Committed{Event: join, Before: state, After: stateWith(state, join), Again: true})
+		after, err := stateWith(state, join)
+		if err != nil {
+			return err
+		}
+		return s.commit(Committed{Event: join, Before: state, After: after, Again: true})
 	}
 	if u.Given {
 		if s.given[u.Event], err = s.givenAgain(u); err != nil {

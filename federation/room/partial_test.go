@@ -15,6 +15,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 var (
@@ -85,7 +86,7 @@ func (w *world) provide(f room.Fetch) room.Provide {
 
 func stateIDs(state roomstate.Map) []id.EventID {
 	var ids []id.EventID
-	for _, e := range state.All() {
+	for _, e := range wholestate.All(state) {
 		ids = append(ids, e)
 	}
 	return ids
@@ -107,9 +108,9 @@ func (w *world) wholeState(state roomstate.Map, of id.EventID) []*event.Event {
 
 // without is a state as send_join gives it with omit_members.
 func (w *world) without(state roomstate.Map, user string) roomstate.Map {
-	for key, e := range state.All() {
+	for key, e := range wholestate.All(state) {
 		if key.Type == "m.room.member" && key.StateKey != user {
-			state = state.Without(key.Type, key.StateKey)
+			state = wholestate.Without(state, key.Type, key.StateKey)
 			_ = e
 		}
 	}
@@ -318,7 +319,7 @@ func same(t *testing.T, whole, part *joining) {
 	if a, b := whole.m.Forward(), part.m.Forward(); !slices.Equal(a, b) {
 		t.Errorf("forward extremities: %v, of the partial join %v", a, b)
 	}
-	for change := range whole.m.Current().Diff(part.m.Current()) {
+	for change := range wholestate.Diff(whole.m.Current(), part.m.Current()) {
 		t.Errorf("current state: %v: %s, of the partial join %s", change.Key, change.Old, change.New)
 	}
 	if a, b := whole.m.Servers(), part.m.Servers(); !slices.Equal(a, b) {

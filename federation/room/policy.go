@@ -74,9 +74,9 @@ func (s *step) policy() (Policy, bool, error) {
 	if err != nil {
 		return Policy{}, false, err
 	}
-	at, ok := current.Get(typePolicy, "")
-	if !ok {
-		return Policy{}, false, nil
+	at, err := current.Event(typePolicy, "")
+	if err != nil || at == "" {
+		return Policy{}, false, err
 	}
 	stored, ok, err := s.stored(at)
 	if err != nil || !ok {
@@ -106,7 +106,10 @@ func (s *step) joinedNow(server id.ServerName, current roomstate.Map) (int, erro
 		return s.joined.members, nil
 	}
 	var changes []StateChange
-	for change := range s.m.current.Diff(current) {
+	for change, err := range s.m.current.Changes(current) {
+		if err != nil {
+			return 0, err
+		}
 		changes = append(changes, StateChange{Key: change.Key, Old: change.Old, New: change.New})
 	}
 	changed, err := s.countServers(changes)

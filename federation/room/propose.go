@@ -84,7 +84,11 @@ func (s *step) sign(d event.Draft, key signedjson.Key) (Committed, error) {
 		return Committed{Status: Rejected, Reason: fmt.Sprintf("it makes no event: %v", err)}, nil
 	}
 	s.above[e.ID()] = false // nobody can have cited it yet
-	c := Committed{Event: e, Before: before, After: stateWith(before, e)}
+	after, err := stateWith(before, e)
+	if err != nil {
+		return Committed{}, err
+	}
+	c := Committed{Event: e, Before: before, After: after}
 	for _, pass := range []func(*Committed) error{s.checkStateBefore, s.checkCurrentState} {
 		err := pass(&c)
 		if err == nil {
@@ -132,7 +136,11 @@ func (s *step) fill(d *event.Draft) error {
 	d.Depth = depthAbove(deepest)
 	d.AuthEvents = nil
 	for _, k := range authrules.Selection(s.m.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-		if a, ok := before.Get(k.Type, k.StateKey); ok {
+		a, err := before.Event(k.Type, k.StateKey)
+		if err != nil {
+			return err
+		}
+		if a != "" {
 			d.AuthEvents = append(d.AuthEvents, a)
 		}
 	}

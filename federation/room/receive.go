@@ -338,10 +338,11 @@ func (s *step) judge(e *event.Event, backfill bool) (Committed, error) {
 	c.Deep = c.Deep && c.Status != Accepted
 	if c.Status == Rejected {
 		c.Before, c.After = before, before // what it claimed counts for nothing
-	} else {
-		c.After = stateWith(c.Before, e)
+		return c, nil
 	}
-	return c, nil
+	var err error
+	c.After, err = stateWith(c.Before, e)
+	return c, err
 }
 
 // held tells whether an event that would be rejected is of the room's state, or one that authorised it: who let us in gave that, and what the event
@@ -361,12 +362,16 @@ func (s *step) held(c *Committed) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if at, _ := current.Get(e.Type(), key); at == e.ID() {
-		return true, nil
+	if at, err := current.Event(e.Type(), key); err != nil || at == e.ID() {
+		return err == nil, err
 	}
 	var heads []id.EventID
 	for _, typ := range [2]string{"m.room.power_levels", "m.room.join_rules"} {
-		if at, ok := current.Get(typ, ""); ok {
+		at, err := current.Event(typ, "")
+		if err != nil {
+			return false, err
+		}
+		if at != "" {
 			heads = append(heads, at)
 		}
 	}
@@ -412,11 +417,11 @@ func (s *step) states(c *Committed) error {
 }
 
 // stateWith is the state after an event that passed.
-func stateWith(before roomstate.Map, e *event.Event) roomstate.Map {
+func stateWith(before roomstate.Map, e *event.Event) (roomstate.Map, error) {
 	if key, ok := e.StateKey(); ok {
-		return before.With(e.Type(), key, e.ID())
+		return before.Set(e.Type(), key, e.ID())
 	}
-	return before
+	return before, nil
 }
 
 // checkAuthEvents is check 4: the list of auth events, and the rules against the state that they make.
@@ -519,11 +524,13 @@ func (s *step) checkAgainst(e *event.Event, state roomstate.Map) error {
 		stateKey = &key
 	}
 	var ids []id.EventID
-	if create, ok := state.Get(typeCreate, ""); ok {
-		ids = append(ids, create)
-	}
-	for _, key := range authrules.Selection(s.m.rules, e.Type(), stateKey, e.Sender(), e.Content()) {
-		if a, ok := state.Get(key.Type, key.StateKey); ok {
+	asked := append([]roomstate.Key{{Type: typeCreate}}, authrules.Selection(s.m.rules, e.Type(), stateKey, e.Sender(), e.Content())...)
+	for _, key := range asked {
+		a, err := state.Event(key.Type, key.StateKey)
+		if err != nil {
+			return err
+		}
+		if a != "" {
 			ids = append(ids, a)
 		}
 	}
@@ -541,9 +548,9 @@ type view struct {
 
 // StateEvent is for authrules.
 func (v view) StateEvent(typ, stateKey string) (*event.Event, error) {
-	at, ok := v.state.Get(typ, stateKey)
-	if !ok {
-		return nil, nil
+	at, err := v.state.Event(typ, stateKey)
+	if err != nil || at == "" {
+		return nil, err
 	}
 	stored, ok, err := v.s.stored(at)
 	if err != nil {

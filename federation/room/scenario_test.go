@@ -18,6 +18,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // TestScenarios plays testdata/*.room. A scenario is a text: what happens, a line each, and below it, behind ">", what came of it.
@@ -319,7 +320,7 @@ func (s *scene) adopt(args []string) error {
 	state := s.w.before[join.ID()]
 	in := room.Adopt{Event: join, Partial: slices.Contains(args, "partial")}
 	if in.Partial {
-		for key, e := range state.All() {
+		for key, e := range wholestate.All(state) {
 			if key.Type == "m.room.member" && s.w.events[e].Membership() == "join" {
 				in.Servers = append(in.Servers, id.UserID(key.StateKey).Server())
 			}
@@ -333,7 +334,7 @@ func (s *scene) adopt(args []string) error {
 		}
 	}
 	of := []id.EventID{join.ID()}
-	for _, e := range state.All() {
+	for _, e := range wholestate.All(state) {
 		of = append(of, e)
 	}
 	for _, e := range s.w.authChain(of) {
@@ -411,7 +412,7 @@ func (s *scene) answer(args []string) error {
 	case s.w.events[f.At] != nil:
 		state := s.w.before[f.At]
 		in.State = &room.StateAt{At: f.At}
-		for _, e := range state.All() {
+		for _, e := range wholestate.All(state) {
 			if e != lacks {
 				in.State.State = append(in.State.State, e)
 			}
@@ -538,7 +539,7 @@ func keyText(k roomstate.Key) string {
 
 func (s *scene) showState() {
 	var lines []string
-	for key, e := range s.m.Current().All() {
+	for key, e := range wholestate.All(s.m.Current()) {
 		lines = append(lines, keyText(key)+": "+s.named(e))
 	}
 	slices.Sort(lines)

@@ -189,9 +189,9 @@ func (s *step) ended(c *Committed) (id.ServerName, bool, error) {
 	if err != nil || target == e.Sender() {
 		return "", false, nil
 	}
-	old, ok := c.Before.Get(typeMember, key)
-	if !ok {
-		return "", false, nil
+	old, err := c.Before.Event(typeMember, key)
+	if err != nil || old == "" {
+		return "", false, err
 	}
 	stored, ok, err := s.stored(old)
 	if err != nil || !ok {

@@ -350,7 +350,10 @@ func (s *step) finish() error {
 			c.Events = append(c.Events, *e)
 		}
 	}
-	for change := range s.m.current.Diff(current) {
+	for change, err := range s.m.current.Changes(current) {
+		if err != nil {
+			return err
+		}
 		c.Changes = append(c.Changes, StateChange{Key: change.Key, Old: change.Old, New: change.New})
 	}
 	slices.SortFunc(c.Changes, func(a, b StateChange) int { return compareKeys(a.Key, b.Key) })

@@ -17,6 +17,7 @@ import (
 	"hanse/federation/roomversion"
 	"hanse/federation/signedjson"
 	"hanse/federation/stateres"
+	"hanse/testnet/wholestate"
 )
 
 // testKey signs for every server: the machine doesn't look at signatures.
@@ -74,7 +75,7 @@ func (w *world) make(d event.Draft) *event.Event {
 	}
 	if d.AuthEvents == nil {
 		for _, k := range authrules.Selection(w.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-			if a, ok := before.Get(k.Type, k.StateKey); ok {
+			if a, ok := wholestate.Get(before, k.Type, k.StateKey); ok {
 				d.AuthEvents = append(d.AuthEvents, a)
 			}
 		}
@@ -111,7 +112,7 @@ func (w *world) add(e *event.Event, before roomstate.Map) {
 	w.events[e.ID()] = e
 	w.before[e.ID()], w.after[e.ID()] = before, before
 	if key, ok := e.StateKey(); ok && authrules.Check(e, worldState{w, before}) == nil {
-		w.after[e.ID()] = before.With(e.Type(), key, e.ID())
+		w.after[e.ID()] = wholestate.With(before, e.Type(), key, e.ID())
 	}
 	if w.room == "" {
 		w.room = e.RoomID()
@@ -156,7 +157,7 @@ func (w *world) authChain(of []id.EventID) []*event.Event {
 // stateEvents are the events of a state, in order of depth.
 func (w *world) stateEvents(state roomstate.Map) []*event.Event {
 	var list []*event.Event
-	for _, e := range state.All() {
+	for _, e := range wholestate.All(state) {
 		list = append(list, w.events[e])
 	}
 	return dag.SortTopologically(list)
@@ -193,7 +194,7 @@ type worldState struct {
 }
 
 func (s worldState) StateEvent(typ, stateKey string) (*event.Event, error) {
-	e, ok := s.state.Get(typ, stateKey)
+	e, ok := wholestate.Get(s.state, typ, stateKey)
 	if !ok {
 		return nil, nil
 	}

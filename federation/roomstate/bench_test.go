@@ -112,8 +112,8 @@ func BenchmarkRead(b *testing.B) {
 func BenchmarkNewNodes(b *testing.B) {
 	sizes(b, func(b *testing.B, m Map) {
 		nodes := map[Hash]bool{}
-		for h := range m.Nodes(func(Hash) bool { return false }) {
-			nodes[h] = true
+		for n := range m.Nodes(func(Hash) bool { return false }) {
+			nodes[n.Hash()] = true
 		}
 		changed := m.With("m.room.member", "@user7:example.org", "$other")
 		bytes := 0

@@ -26,5 +26,5 @@ func Build(entries iter.Seq2[Key, id.EventID]) Map {
 		}
 		kept = append(kept, e)
 	}
-	return Map{newNode(kept)}
+	return Map{root: newNode(kept)}
 }

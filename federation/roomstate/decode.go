@@ -11,56 +11,57 @@ import (
 	"hanse/federation/id"
 )
 
-// ErrCorrupt is what Read's errors about the content of nodes wrap: what was stored is not what was written.
+// ErrCorrupt is what errors about the content of nodes wrap: what was stored is not what was written.
 var ErrCorrupt = errors.New("room state is corrupt")
 
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...)
 }
 
-// decode reads the encoding of one node. Of a branch it returns the hashes of the children, which are yet to be read.
-// What is accepted is exactly what encode writes for a node that is alone; how nodes fit together is check's matter.
-func decode(data []byte) (*node, []Hash, error) {
+// decode reads the encoding of one node; the children of a branch are stubs. What is accepted is exactly what encode writes
+// for a node that is alone; how nodes fit together is seen where they meet.
+func decode(data []byte) (*node, error) {
 	if len(data) < 2 {
-		return nil, nil, corrupt("a node of %d bytes", len(data))
+		return nil, corrupt("a node of %d bytes", len(data))
 	}
 	if data[0] != version {
-		return nil, nil, corrupt("a node of the unknown version %d", data[0])
+		return nil, corrupt("a node of the unknown version %d", data[0])
 	}
 	switch data[1] {
 	case kindLeaf:
-		n, err := decodeLeaf(data[2:])
-		return n, nil, err
+		return decodeLeaf(data[2:])
 	case kindBranch:
 		return decodeBranch(data[2:])
 	}
-	return nil, nil, corrupt("a node of the unknown kind %d", data[1])
+	return nil, corrupt("a node of the unknown kind %d", data[1])
 }
 
-func decodeBranch(data []byte) (*node, []Hash, error) {
+func decodeBranch(data []byte) (*node, error) {
 	if len(data) < 4 {
-		return nil, nil, corrupt("a branch is cut short")
+		return nil, corrupt("a branch is cut short")
 	}
-	n := &node{depth: data[0], bitmap: binary.BigEndian.Uint16(data[1:])}
+	c := content{depth: data[0], bitmap: binary.BigEndian.Uint16(data[1:])}
 	r := reader{data: data[3:]}
 	size := r.number()
-	count := bits.OnesCount16(n.bitmap)
+	count := bits.OnesCount16(c.bitmap)
 	switch {
 	case r.bad:
-		return nil, nil, corrupt("a branch is cut short")
-	case n.depth >= pathNibbles:
-		return nil, nil, corrupt("a branch at depth %d", n.depth)
+		return nil, corrupt("a branch is cut short")
+	case c.depth >= pathNibbles:
+		return nil, corrupt("a branch at depth %d", c.depth)
 	case size <= leafSize || size > maxEntries:
-		return nil, nil, corrupt("a branch of %d entries", size)
+		return nil, corrupt("a branch of %d entries", size)
 	case count < 2 || len(r.data) != count*len(Hash{}):
-		return nil, nil, corrupt("a branch with %d children and %d bytes of hashes", count, len(r.data))
+		return nil, corrupt("a branch with %d children and %d bytes of hashes", count, len(r.data))
 	}
-	n.size = int(size)
-	hashes := make([]Hash, count)
-	for i := range hashes {
-		copy(hashes[i][:], r.data[i*len(Hash{}):])
+	c.size = int(size)
+	c.children = make([]*node, count)
+	stubs := make([]node, count)
+	for i := range stubs {
+		copy(stubs[i].hash[:], r.data[i*len(Hash{}):])
+		c.children[i] = &stubs[i]
 	}
-	return n, hashes, nil
+	return newContent(c), nil
 }
 
 func decodeLeaf(data []byte) (*node, error) {
@@ -69,7 +70,7 @@ func decodeLeaf(data []byte) (*node, error) {
 	if r.bad || count == 0 || count > uint64(len(r.data))/3 { // an entry has three bytes at least
 		return nil, corrupt("a leaf claims %d entries in %d bytes", count, len(data))
 	}
-	n := &node{entries: make([]entry, count), size: int(count)}
+	n := newContent(content{entries: make([]entry, count), size: int(count)})
 	r.texts.Grow(len(data) + int(count)*(hashedIDLength-32))
 	spans := make([][3]int, count) // where the texts of each entry end
 	for i := range spans {

@@ -12,39 +12,61 @@ type Change struct {
 	Old, New id.EventID
 }
 
-// Diff iterates over what must change to get from m to other, in the order of the trie. It walks only nodes that
-// differ: the cost is that of the difference, whatever the size of the states.
-func (m Map) Diff(other Map) iter.Seq[Change] {
-	return func(yield func(Change) bool) { diff(m.root, other.root, yield) }
-}
-
-func diff(a, b *node, yield func(Change) bool) bool {
-	removed := func(e *entry) bool { return yield(Change{Key: e.key, Old: e.event}) }
-	added := func(e *entry) bool { return yield(Change{Key: e.key, New: e.event}) }
-	switch {
-	case a == b:
-		return true
-	case a == nil:
-		return b.walk(added)
-	case b == nil:
-		return a.walk(removed)
-	case a.hash == b.hash:
-		return true
-	case a.isLeaf():
-		return diffLeaf(a.entries, b, removed, added, func(old, new *entry) bool {
-			return old.event == new.event || yield(Change{old.key, old.event, new.event})
-		})
-	case b.isLeaf():
-		return diffLeaf(b.entries, a, added, removed, func(new, old *entry) bool {
-			return old.event == new.event || yield(Change{old.key, old.event, new.event})
-		})
+// Changes iterates over what must change to get from m to other, in the order of the trie. It reads and walks only nodes that
+// differ: the cost is that of the difference, whatever the size of the states. An error, which is one of a loader or wraps
+// ErrCorrupt, is the last thing that is yielded.
+func (m Map) Changes(other Map) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		d := difference{a: m, b: other, yield: yield}
+		if _, err := d.between(m.root, other.root, 0); err != nil {
+			yield(Change{}, err)
+		}
 	}
-	return diffBranches(a, b, yield)
 }
 
-// diffLeaf compares the entries of a leaf with a node: both are in order.
-func diffLeaf(leaf []entry, n *node, alone, missing func(*entry) bool, both func(leaf, other *entry) bool) bool {
-	ok := n.walk(func(e *entry) bool {
+// difference is one call of Changes. Its methods return false when the receiver has enough.
+type difference struct {
+	a, b  Map
+	yield func(Change, error) bool
+}
+
+func (d *difference) removed(e *entry) bool { return d.yield(Change{Key: e.key, Old: e.event}, nil) }
+func (d *difference) added(e *entry) bool   { return d.yield(Change{Key: e.key, New: e.event}, nil) }
+func (d *difference) changed(old, new *entry) bool {
+	return old.event == new.event || d.yield(Change{old.key, old.event, new.event}, nil)
+}
+
+// between compares two nodes, of which all paths share the first from nibbles. A stub is only where both are the same.
+func (d *difference) between(x, y *node, from int) (bool, error) {
+	switch {
+	case x == y:
+		return true, nil
+	case x == nil:
+		return each(d.b.below(y), d.added)
+	case y == nil:
+		return each(d.a.below(x), d.removed)
+	case x.hash == y.hash:
+		return true, nil
+	case x.isLeaf():
+		return merge(x.entries, d.b.below(y), d.removed, d.added, d.changed)
+	case y.isLeaf():
+		return merge(y.entries, d.a.below(x), d.added, d.removed, func(new, old *entry) bool { return d.changed(old, new) })
+	}
+	return d.branches(x, y, from)
+}
+
+func each(entries iter.Seq2[*entry, error], use func(*entry) bool) (bool, error) {
+	for e, err := range entries {
+		if err != nil || !use(e) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// merge compares the entries of a leaf with others: both are in order.
+func merge(leaf []entry, others iter.Seq2[*entry, error], alone, missing func(*entry) bool, both func(leaf, other *entry) bool) (bool, error) {
+	ok, err := each(others, func(e *entry) bool {
 		for len(leaf) > 0 {
 			c := leaf[0].path.compare(leaf[0].key, e)
 			if c > 0 {
@@ -64,25 +86,68 @@ func diffLeaf(leaf []entry, n *node, alone, missing func(*entry) bool, both func
 	for i := 0; ok && i < len(leaf); i++ {
 		ok = alone(&leaf[i])
 	}
-	return ok
+	return ok, err
 }
 
-// diffBranches compares two branches. Where one parts further down than the other, it is as a whole below one child of
+// branches compares two branches. Where one parts further down than the other, it is as a whole below one child of
 // the other, or beside it.
-func diffBranches(a, b *node, yield func(Change) bool) bool {
-	depth := min(a.sample.shared(&b.sample), int(a.depth), int(b.depth))
+func (d *difference) branches(x, y *node, from int) (bool, error) {
+	depth := from
+	var p, q path
+	if int(x.depth) != from || int(y.depth) != from {
+		var err error
+		if p, err = d.a.first(x); err != nil {
+			return false, err
+		}
+		if q, err = d.b.first(y); err != nil {
+			return false, err
+		}
+		depth = min(p.shared(&q), int(x.depth), int(y.depth))
+	}
+	var old, new [16]*node
 	for nibble := range 16 {
-		if !diff(a.below(depth, nibble), b.below(depth, nibble), yield) {
-			return false
+		old[nibble], new[nibble] = x.under(&p, depth, nibble), y.under(&q, depth, nibble)
+		if old[nibble] != nil && new[nibble] != nil && old[nibble].hash == new[nibble].hash {
+			old[nibble], new[nibble] = nil, nil
 		}
 	}
-	return true
+	if err := d.a.read(x, depth, &old); err != nil {
+		return false, err
+	}
+	if err := d.b.read(y, depth, &new); err != nil {
+		return false, err
+	}
+	for nibble := range 16 {
+		if ok, err := d.between(old[nibble], new[nibble], depth+1); !ok || err != nil {
+			return ok, err
+		}
+	}
+	return true, nil
 }
 
-// below returns the part of n whose paths have nibble at depth, which is at most n's own.
-func (n *node) below(depth, nibble int) *node {
+// read reads those of a branch's children that are stubs.
+func (m Map) read(branch *node, depth int, children *[16]*node) error {
+	if m.loader == nil || depth < int(branch.depth) {
+		return nil
+	}
+	stubs := *children
+	if err := m.fill(children[:], false); err != nil {
+		return err
+	}
+	for nibble, n := range children {
+		if n != stubs[nibble] {
+			if err := n.fits(branch, nibble); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// under returns the part of n whose paths have nibble at depth, which is at most n's own. sample is a path of n.
+func (n *node) under(sample *path, depth, nibble int) *node {
 	if depth < int(n.depth) {
-		if n.sample.nibble(depth) == nibble {
+		if sample.nibble(depth) == nibble {
 			return n
 		}
 		return nil

@@ -64,8 +64,8 @@ func TestDiffSkipsWhatIsEqual(t *testing.T) {
 		t.Errorf("a difference of two entries needs %v allocations", visited)
 	}
 	shared, nodes := 0, map[Hash]bool{}
-	for h := range m.Nodes(func(Hash) bool { return false }) {
-		nodes[h] = true
+	for n := range m.Nodes(func(Hash) bool { return false }) {
+		nodes[n.Hash()] = true
 	}
 	for range other.Nodes(func(h Hash) bool { return nodes[h] }) {
 		shared++

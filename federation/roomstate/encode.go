@@ -104,18 +104,18 @@ var letters = func() (table [256]byte) {
 }()
 
 // Nodes iterates over the nodes of m that known does not know, each with its encoding: children before their parents,
-// so that a reader of the store never sees a node without what is below it. It does not look below a known node. The
-// bytes are the receiver's.
-func (m Map) Nodes(known func(Hash) bool) iter.Seq2[Hash, []byte] {
-	return func(yield func(Hash, []byte) bool) {
+// so that a reader of the store never sees a node without what is below it. It does not look below a known node, and what
+// is yet to be read is stored. The bytes are the receiver's.
+func (m Map) Nodes(known func(Hash) bool) iter.Seq2[Node, []byte] {
+	return func(yield func(Node, []byte) bool) {
 		if m.root != nil {
 			m.root.nodes(known, yield)
 		}
 	}
 }
 
-func (n *node) nodes(known func(Hash) bool, yield func(Hash, []byte) bool) bool {
-	if known(n.hash) {
+func (n *node) nodes(known func(Hash) bool, yield func(Node, []byte) bool) bool {
+	if n.isStub() || known(n.hash) {
 		return true
 	}
 	for _, child := range n.children {
@@ -123,5 +123,5 @@ func (n *node) nodes(known func(Hash) bool, yield func(Hash, []byte) bool) bool 
 			return false
 		}
 	}
-	return yield(n.hash, n.encode(nil))
+	return yield(Node{n}, n.encode(nil))
 }

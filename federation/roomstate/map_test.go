@@ -144,18 +144,18 @@ func TestCollidingPaths(t *testing.T) {
 	r.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	n := newLeaf(entries[:1:1])
 	for _, e := range entries[1:] {
-		n = n.with(e)
+		n = must(Map{root: n}.set(e)).root
 	}
 	if n.hash != want.hash {
 		t.Error("insertion one by one gives another shape")
 	}
 	for i, e := range entries {
-		if got, ok := n.get(e.path, e.key); !ok || got != "$x" {
+		if got, err := (Map{root: n}).at(e.path, e.key); err != nil || got != "$x" {
 			t.Errorf("entry %d is not found", i)
 		}
 	}
 	for len(entries) > 1 {
-		n = n.without(entries[0].path, entries[0].key)
+		n = must(Map{root: n}.remove(entries[0].path, entries[0].key)).root
 		entries = entries[1:]
 		rest := slices.Clone(entries)
 		slices.SortFunc(rest, func(a, b entry) int { return a.path.compare(a.key, &b) })

@@ -14,32 +14,44 @@ type entry struct {
 	event id.EventID
 }
 
-// node is a leaf or a branch. Nodes are never nil inside a branch and never change once they are made.
+// node is a leaf, a branch, or a stub: a stored node of which only the hash is in memory. Nodes are never nil inside a
+// branch and never change once they are made.
 //
 // The shape is canonical. Entries that are at most leafSize, or that all share one path, are a leaf, in the order of
 // (path, key). All others are a branch at the first nibble in which their paths differ, with a child for each value
 // that occurs there: two at least.
 type node struct {
 	hash     Hash
+	*content // nil: a stub
+}
+
+// content is what is in a node.
+type content struct {
 	entries  []entry // of a leaf
 	children []*node // of a branch, in the order of their nibbles
-	sample   path    // of a branch: the path of any entry below; its first depth nibbles are those of all
 	size     int     // entries below
 	bitmap   uint16  // of a branch: which nibbles have a child
 	depth    uint8   // of a branch: the nibble that tells its children apart
 }
 
+// newContent makes a node without its hash.
+func newContent(c content) *node {
+	n := &struct { // one allocation
+		node
+		content
+	}{content: c}
+	n.node.content = &n.content
+	return &n.node
+}
+
 func newLeaf(entries []entry) *node {
-	n := &node{entries: entries, size: len(entries)}
+	n := newContent(content{entries: entries, size: len(entries)})
 	n.hash = n.sum()
 	return n
 }
 
-func newBranch(depth int, bitmap uint16, children []*node) *node {
-	n := &node{children: children, bitmap: bitmap, depth: uint8(depth), sample: *children[0].first()}
-	for _, child := range children {
-		n.size += child.size
-	}
+func newBranch(depth int, bitmap uint16, children []*node, size int) *node {
+	n := newContent(content{children: children, bitmap: bitmap, depth: uint8(depth), size: size})
 	n.hash = n.sum()
 	return n
 }
@@ -52,7 +64,7 @@ func newNode(entries []entry) *node {
 		return newLeaf(slices.Clone(entries))
 	}
 	var bitmap uint16
-	children := make([]*node, 0, 16)
+	children, size := make([]*node, 0, 16), len(entries)
 	for len(entries) > 0 {
 		nibble := entries[0].path.nibble(depth)
 		end := 1
@@ -63,19 +75,14 @@ func newNode(entries []entry) *node {
 		children = append(children, newNode(entries[:end]))
 		entries = entries[end:]
 	}
-	return newBranch(depth, bitmap, slices.Clip(children))
+	return newBranch(depth, bitmap, slices.Clip(children), size)
 }
 
-// isLeaf reports whether n holds entries itself.
+// isStub reports whether n is yet to be read.
+func (n *node) isStub() bool { return n.content == nil }
+
+// isLeaf reports whether n, which is read, holds entries itself.
 func (n *node) isLeaf() bool { return n.children == nil }
-
-// first returns the path of one of n's entries.
-func (n *node) first() *path {
-	if n.isLeaf() {
-		return &n.entries[0].path
-	}
-	return &n.sample
-}
 
 // slot returns where the child for a nibble is in children, or would be, and whether there is one.
 func (n *node) slot(nibble int) (int, bool) {
@@ -103,45 +110,7 @@ func (n *node) entry(key Key) *entry {
 	return nil
 }
 
-func (n *node) get(p path, key Key) (id.EventID, bool) {
-	for !n.isLeaf() {
-		i, ok := n.slot(p.nibble(int(n.depth)))
-		if !ok {
-			return "", false
-		}
-		n = n.children[i]
-	}
-	for i := range n.entries {
-		if e := &n.entries[i]; e.path == p && e.key == key {
-			return e.event, true
-		}
-	}
-	return "", false
-}
-
-// with returns n with e added, or put in the place of the entry with its key.
-func (n *node) with(e entry) *node {
-	if n.isLeaf() {
-		return n.leafWith(e)
-	}
-	if depth := e.path.shared(&n.sample); depth < int(n.depth) { // e leaves the way above this branch
-		return fork(depth, n, newLeaf([]entry{e}))
-	}
-	nibble := e.path.nibble(int(n.depth))
-	i, ok := n.slot(nibble)
-	if !ok {
-		children := slices.Insert(slices.Clone(n.children), i, newLeaf([]entry{e}))
-		return newBranch(int(n.depth), n.bitmap|1<<nibble, children)
-	}
-	child := n.children[i].with(e)
-	if child == n.children[i] {
-		return n
-	}
-	children := slices.Clone(n.children)
-	children[i] = child
-	return newBranch(int(n.depth), n.bitmap, children)
-}
-
+// leafWith returns a leaf with e added, or put in the place of the entry with its key: n itself if that is so already.
 func (n *node) leafWith(e entry) *node {
 	i, ok := n.find(&e.path, e.key)
 	if ok {
@@ -160,97 +129,38 @@ func (n *node) leafWith(e entry) *node {
 	return newNode(entries)
 }
 
-// fork makes the branch of two nodes whose paths part at depth.
-func fork(depth int, a, b *node) *node {
-	x, y := a.first().nibble(depth), b.first().nibble(depth)
-	if x > y {
-		a, b = b, a
+// leafWithout returns a leaf without the key: n itself if it is not there, nil if nothing is left.
+func (n *node) leafWithout(p path, key Key) *node {
+	i, ok := n.find(&p, key)
+	switch {
+	case !ok:
+		return n
+	case n.size == 1:
+		return nil
+	case n.size > leafSize+1:
+		return newNode(slices.Delete(slices.Clone(n.entries), i, i+1))
 	}
-	return newBranch(depth, 1<<x|1<<y, []*node{a, b})
+	entries := make([]entry, 0, len(n.entries)-1)
+	return newLeaf(append(append(entries, n.entries[:i]...), n.entries[i+1:]...))
 }
 
-// without returns n without the key: n itself if it is not there, nil if nothing is left.
-func (n *node) without(p path, key Key) *node {
-	if n.isLeaf() {
-		i, ok := n.find(&p, key)
-		switch {
-		case !ok:
-			return n
-		case n.size == 1:
-			return nil
-		case n.size > leafSize+1:
-			return newNode(slices.Delete(slices.Clone(n.entries), i, i+1))
-		}
-		entries := make([]entry, 0, len(n.entries)-1)
-		return newLeaf(append(append(entries, n.entries[:i]...), n.entries[i+1:]...))
-	}
-	nibble := p.nibble(int(n.depth))
+// branchWith returns a branch with another child for a nibble, or with one more, and the size that it has then.
+func (n *node) branchWith(nibble int, child *node, size int) *node {
 	i, ok := n.slot(nibble)
 	if !ok {
-		return n
-	}
-	child := n.children[i].without(p, key)
-	switch {
-	case child == n.children[i]:
-		return n
-	case n.size-1 <= leafSize:
-		return n.collapse(i, child)
-	case child == nil && len(n.children) == 2:
-		return n.children[1-i]
-	case child == nil:
-		return newBranch(int(n.depth), n.bitmap&^(1<<nibble), slices.Delete(slices.Clone(n.children), i, i+1))
+		return newBranch(int(n.depth), n.bitmap|1<<nibble, slices.Insert(slices.Clone(n.children), i, child), size)
 	}
 	children := slices.Clone(n.children)
 	children[i] = child
-	return newBranch(int(n.depth), n.bitmap, children)
+	return newBranch(int(n.depth), n.bitmap, children, size)
 }
 
-// collapse makes the leaf of what is below n when child takes the i-th place.
-func (n *node) collapse(i int, child *node) *node {
-	entries := make([]entry, 0, leafSize)
-	gather := func(e *entry) bool { entries = append(entries, *e); return true }
-	for j, c := range n.children {
-		if j == i {
-			c = child
-		}
-		c.walk(gather)
+// fork makes the branch at depth of a node with paths like p and a new leaf.
+func fork(depth int, n *node, p *path, leaf *node) *node {
+	x, y := p.nibble(depth), leaf.entries[0].path.nibble(depth)
+	children := []*node{n, leaf}
+	if x > y {
+		slices.Reverse(children)
 	}
-	return newLeaf(entries)
-}
-
-// walk calls yield for each entry below n in order, until it returns false. A nil node has none.
-func (n *node) walk(yield func(*entry) bool) bool {
-	if n == nil {
-		return true
-	}
-	for i := range n.entries {
-		if !yield(&n.entries[i]) {
-			return false
-		}
-	}
-	for _, child := range n.children {
-		if !child.walk(yield) {
-			return false
-		}
-	}
-	return true
-}
-
-// subtree returns the node below which all entries of a type are, given a path of that type. Other types may be below
-// it too, if the type has few entries or hashes collide. It is nil if there is no such entry.
-func (n *node) subtree(p path) *node {
-	for n != nil && !n.isLeaf() {
-		if int(n.depth) >= typeNibbles {
-			if n.sample.shared(&p) < typeNibbles {
-				return nil
-			}
-			return n
-		}
-		i, ok := n.slot(p.nibble(int(n.depth)))
-		if !ok {
-			return nil
-		}
-		n = n.children[i]
-	}
-	return n
+	return newBranch(depth, 1<<x|1<<y, children, n.size+1)
 }

@@ -14,41 +14,86 @@ import (
 // stored returns what a store has of m, and checks that children come before their parents.
 func stored(t testing.TB, m Map) map[Hash][]byte {
 	nodes := map[Hash][]byte{}
-	for h, data := range m.Nodes(func(Hash) bool { return false }) {
-		if Hash(sha256.Sum256(data)) != h {
-			t.Fatalf("node %v has the encoding of another", h)
-		}
-		if _, children, err := decode(data); err != nil {
+	for made, data := range m.Nodes(func(Hash) bool { return false }) {
+		n, err := Decode(made.Hash(), data)
+		if err != nil {
 			t.Fatal(err)
-		} else {
-			for _, child := range children {
-				if nodes[child] == nil {
-					t.Fatal("a node comes before its child")
-				}
+		}
+		if again := made.Alone().node; again.hash != n.node.hash || again.sum() != n.node.sum() {
+			t.Fatal("a node alone is another one")
+		}
+		for _, child := range n.node.children {
+			if nodes[child.hash] == nil {
+				t.Fatal("a node comes before its child")
 			}
 		}
-		nodes[h] = data
+		nodes[made.Hash()] = data
 	}
 	return nodes
+}
+
+// disk is a Loader. It counts what it is asked for, and keeps nothing.
+type disk struct {
+	node  func(Hash) ([]byte, error)
+	asked int // nodes
+	calls int
+	large bool // a walk said that its nodes are many
+}
+
+func (d *disk) Node(h Hash) (Node, error) {
+	d.calls++
+	return d.read(h)
+}
+
+func (d *disk) Nodes(hashes []Hash, into []Node, passing bool) (err error) {
+	d.calls++
+	d.large = passing
+	if len(hashes) > batch {
+		panic("too many at once")
+	}
+	for i, h := range hashes {
+		if into[i], err = d.read(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *disk) read(h Hash) (Node, error) {
+	d.asked++
+	data, err := d.node(h)
+	if err != nil {
+		return Node{}, err
+	}
+	if data == nil {
+		return Node{}, Missing(h)
+	}
+	return Decode(h, data)
 }
 
 func fetch(nodes map[Hash][]byte) func(Hash) ([]byte, error) {
 	return func(h Hash) ([]byte, error) { return nodes[h], nil }
 }
 
-// read is ReadBatches of single nodes.
+// read opens a state and looks at each entry of it, by a walk and by its key.
 func read(root Hash, node func(Hash) ([]byte, error)) (Map, error) {
-	return ReadBatches(root, func(hashes []Hash) (map[Hash][]byte, error) {
-		found := make(map[Hash][]byte, len(hashes))
-		for _, h := range hashes {
-			data, err := node(h)
-			if err != nil {
-				return nil, err
-			}
-			found[h] = data
+	m, err := Open(root, &disk{node: node})
+	if err != nil {
+		return Map{}, err
+	}
+	for e, err := range m.Entries() {
+		if err != nil {
+			return Map{}, err
 		}
-		return found, nil
-	}, nil)
+		found, err := m.Event(e.Type, e.StateKey)
+		if err == nil && found != e.Event {
+			err = corrupt("%v is %q by a walk and %q by its key", e.Key, e.Event, found)
+		}
+		if err != nil {
+			return Map{}, err
+		}
+	}
+	return m, nil
 }
 
 func TestReadWhatWasStored(t *testing.T) {
@@ -81,8 +126,8 @@ func TestNodesStopsAtTheKnown(t *testing.T) {
 	nodes := stored(t, m)
 	changed := m.With("m.room.member", "@user3:example.org", "$other")
 	fresh := 0
-	for h, data := range changed.Nodes(func(h Hash) bool { return nodes[h] != nil }) {
-		nodes[h] = data
+	for n, data := range changed.Nodes(func(h Hash) bool { return nodes[h] != nil }) {
+		nodes[n.Hash()] = data
 		fresh++
 	}
 	if fresh == 0 || fresh > 10 {
@@ -91,61 +136,18 @@ func TestNodesStopsAtTheKnown(t *testing.T) {
 	if again, err := read(changed.Hash(), fetch(nodes)); err != nil || !again.Equal(changed) {
 		t.Errorf("reading the changed state: %v", err)
 	}
-}
-
-func TestReadSharesByCache(t *testing.T) {
-	m := roomOf(3000, "a")
-	changed := m.With("m.room.topic", "", "$topic")
-	nodes := stored(t, m)
-	maps.Copy(nodes, stored(t, changed))
-	asked := 0
-	batches := func(hashes []Hash) (map[Hash][]byte, error) {
-		found := map[Hash][]byte{}
-		for _, h := range hashes {
-			asked++
-			found[h] = nodes[h]
-		}
-		return found, nil
-	}
-	cache := NewGenerations(10_000)
-	first, err := ReadBatches(m.Hash(), batches, cache)
+	opened, err := Open(m.Hash(), &disk{node: fetch(nodes)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := asked
-	second, err := ReadBatches(changed.Hash(), batches, cache)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if asked-all > 6 || asked == all {
-		t.Errorf("the second state needed %d nodes, the first %d", asked-all, all)
-	}
-	if got := slices.Collect(first.Diff(second)); len(got) != 1 || got[0].New != "$topic" {
-		t.Errorf("Diff = %v", got)
-	}
-	if !second.Equal(changed) || !maps.Equal(maps.Collect(second.All()), maps.Collect(changed.All())) {
-		t.Error("the second state is another")
-	}
-	if third, err := ReadBatches(m.Hash(), batches, cache); err != nil || third.root != first.root {
-		t.Errorf("a cached state was read again: %v", err)
-	}
-}
-
-func TestGenerationsAreBounded(t *testing.T) {
-	cache := NewGenerations(20)
-	hash := func(i int) Hash { return Hash{byte(i), byte(i >> 8)} }
-	leaf := Node{newLeaf([]entry{{key: Key{"a", ""}, event: "$1"}})}
-	for i := range 1000 {
-		cache.Add(hash(i), leaf)
-		if _, ok := cache.Node(hash(0)); !ok {
-			t.Fatal("what is asked for again and again was dropped")
+	count := 0 // without asking which are stored: what wasn't read is
+	for n := range opened.With("m.room.member", "@user3:example.org", "$another").Nodes(func(Hash) bool { return false }) {
+		if count++; nodes[n.Hash()] != nil {
+			t.Error("a stored node is written again")
 		}
 	}
-	if size := len(cache.young) + len(cache.old); size > 20 {
-		t.Errorf("%d nodes are kept", size)
-	}
-	if _, ok := cache.Node(hash(500)); ok {
-		t.Error("what was not asked for is still there")
+	if count != fresh {
+		t.Errorf("a change of a state that is read makes %d new nodes, of one in memory %d", count, fresh)
 	}
 }
 
@@ -182,6 +184,7 @@ func TestReadRefusesForgedShapes(t *testing.T) {
 		nodes[n.hash] = n.encode(nil)
 		return n
 	}
+	forge := newContent
 	var leaves []*node
 	real := roomOf(300, "a")
 	var collect func(n *node)
@@ -197,12 +200,12 @@ func TestReadRefusesForgedShapes(t *testing.T) {
 	collect(real.root)
 	a, b := leaves[0], leaves[len(leaves)-1]
 	forged := map[string]*node{
-		"children at wrong nibbles": {children: []*node{b, a}, bitmap: real.root.bitmap & 0x8001 & 3, depth: 0, size: a.size + b.size},
-		"a child twice":             {children: []*node{a, a}, bitmap: 3, depth: 0, size: 2 * a.size},
-		"a size too large":          {children: real.root.children, bitmap: real.root.bitmap, size: real.root.size + 1},
-		"a size without end":        {children: real.root.children, bitmap: real.root.bitmap, size: maxEntries + 1},
-		"a branch below its depth":  {children: real.root.children, bitmap: real.root.bitmap, size: real.root.size, depth: 9},
-		"a depth out of bounds":     {children: real.root.children, bitmap: real.root.bitmap, size: real.root.size, depth: 32},
+		"children at wrong nibbles": forge(content{children: []*node{b, a}, bitmap: real.root.bitmap & 0x8001 & 3, depth: 0, size: a.size + b.size}),
+		"a child twice":             forge(content{children: []*node{a, a}, bitmap: 3, depth: 0, size: 2 * a.size}),
+		"a size too large":          forge(content{children: real.root.children, bitmap: real.root.bitmap, size: real.root.size + 1}),
+		"a size without end":        forge(content{children: real.root.children, bitmap: real.root.bitmap, size: maxEntries + 1}),
+		"a branch below its depth":  forge(content{children: real.root.children, bitmap: real.root.bitmap, size: real.root.size, depth: 9}),
+		"a depth out of bounds":     forge(content{children: real.root.children, bitmap: real.root.bitmap, size: real.root.size, depth: 32}),
 	}
 	forged["children at wrong nibbles"].bitmap = 0b101
 	for what, n := range forged {
@@ -214,7 +217,7 @@ func TestReadRefusesForgedShapes(t *testing.T) {
 	entries := slices.Clone(a.entries)
 	slices.Reverse(entries)
 	if len(entries) > 1 {
-		n := put(&node{entries: entries, size: len(entries)})
+		n := put(forge(content{entries: entries, size: len(entries)}))
 		if _, err := read(n.hash, fetch(nodes)); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("entries out of order: %v", err)
 		}
@@ -228,15 +231,12 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		n, children, err := decode(data)
+		n, err := decode(data)
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("%v is not ErrCorrupt", err)
 			}
 			return
-		}
-		for _, h := range children {
-			n.children = append(n.children, &node{hash: h})
 		}
 		if again := n.encode(nil); !bytes.Equal(again, data) {
 			t.Fatalf("what parses re-encodes to %x, not %x", again, data)

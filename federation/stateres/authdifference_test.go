@@ -9,6 +9,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // tangle makes a graph of auth events that no rule would allow, but that asks all questions: each event cites some of
@@ -36,7 +37,7 @@ func tangle(t *testing.T, r *rand.Rand) (*world, []roomstate.Map) {
 	common := roomstate.Map{}
 	for _, e := range w.order {
 		if key, _ := keyOf(w.events[e]); r.IntN(6) == 0 {
-			common = common.With(key.Type, key.StateKey, e)
+			common = wholestate.With(common, key.Type, key.StateKey, e)
 		}
 	}
 	var states []roomstate.Map
@@ -49,9 +50,9 @@ func tangle(t *testing.T, r *rand.Rand) (*world, []roomstate.Map) {
 		for range r.IntN(4) {
 			e := w.order[r.IntN(len(w.order))]
 			if key, _ := keyOf(w.events[e]); r.IntN(4) == 0 {
-				state = state.Without(key.Type, key.StateKey)
+				state = wholestate.Without(state, key.Type, key.StateKey)
 			} else {
-				state = state.With(key.Type, key.StateKey, e)
+				state = wholestate.With(state, key.Type, key.StateKey, e)
 			}
 		}
 		states = append(states, state)
@@ -69,13 +70,16 @@ func TestAuthDifferenceAndSubgraph(t *testing.T) {
 		s := slow{w, w.events}
 		var plains []plain
 		for _, state := range states {
-			plains = append(plains, maps.Collect(state.All()))
+			plains = append(plains, maps.Collect(wholestate.All(state)))
 		}
 		difference := s.authDifference(plains)
 		partly := w.withCitations()
 		partly.unknown = r.IntN(len(w.order))
 		for name, src := range map[string]Source{"plain": w, "citations": w.withCitations(), "some citations": partly} {
-			run := newResolution(w.rules, states, src)
+			run, err := newResolution(w.rules, states, src)
+			if err != nil {
+				t.Fatal(err)
+			}
 			conflicted := setOf(run.pool, run.conflict.conflicted())
 			if err := run.pool.grow(run.conflict.conflicted()); err != nil {
 				t.Fatal(err)

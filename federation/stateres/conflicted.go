@@ -36,7 +36,7 @@ const fewKeys = 8
 // exactly then some state differs there from the first one. Events get their numbers, and are noted as conflicted.
 //
 // spec:rooms/v2#definitions
-func findConflict(states []roomstate.Map, p *pool) *conflict {
+func findConflict(states []roomstate.Map, p *pool) (*conflict, error) {
 	c := &conflict{states: states, keys: make([]disputed, 0, fewKeys)}
 	numbered := func(at int, e id.EventID) int { // an event has one key, so that it is new where it wasn't conflicted yet
 		if e == "" {
@@ -50,7 +50,10 @@ func findConflict(states []roomstate.Map, p *pool) *conflict {
 		return v
 	}
 	for i, s := range states[1:] {
-		for change := range states[0].Diff(s) {
+		for change, err := range states[0].Changes(s) {
+			if err != nil {
+				return nil, err
+			}
 			at := c.find(change.Key)
 			if at < 0 {
 				at = c.add(change.Key)
@@ -59,7 +62,7 @@ func findConflict(states []roomstate.Map, p *pool) *conflict {
 			c.keys[at].others = append(c.keys[at].others, differs{i + 1, numbered(at, change.New)})
 		}
 	}
-	return c
+	return c, nil
 }
 
 // find returns where a key stands among the conflicted ones, -1 if it doesn't.
@@ -88,22 +91,22 @@ func (c *conflict) add(key roomstate.Key) int {
 	return at
 }
 
-// unconflicted returns the event for a key of the unconflicted state map.
-func (c *conflict) unconflicted(key roomstate.Key) (id.EventID, bool) {
+// unconflicted returns the event for a key of the unconflicted state map, "" if there is none.
+func (c *conflict) unconflicted(key roomstate.Key) (id.EventID, error) {
 	if c.find(key) >= 0 {
-		return "", false
+		return "", nil
 	}
-	return c.states[0].Get(key.Type, key.StateKey)
+	return c.states[0].Event(key.Type, key.StateKey)
 }
 
 // isUnconflicted reports whether an event is in the unconflicted state map.
-func (c *conflict) isUnconflicted(e *event.Event) bool {
+func (c *conflict) isUnconflicted(e *event.Event) (bool, error) {
 	key, ok := keyOf(e)
 	if !ok {
-		return false
+		return false, nil
 	}
-	value, ok := c.unconflicted(key)
-	return ok && value == e.ID()
+	value, err := c.unconflicted(key)
+	return value == e.ID() && err == nil, err
 }
 
 // conflicted returns the conflicted state set in a definite order.
@@ -117,7 +120,7 @@ func (c *conflict) conflicted() []int {
 
 // result returns the unconflicted state map with values for the conflicted keys; nothing is an empty ID. It begins with the state that has
 // most of them, so that little is made that isn't there already.
-func (c *conflict) result(value func(roomstate.Key) id.EventID, number func(id.EventID) int) roomstate.Map {
+func (c *conflict) result(value func(roomstate.Key) id.EventID, number func(id.EventID) int) (roomstate.Map, error) {
 	values := make([]id.EventID, len(c.keys))
 	agree := make([]int, len(c.states)) // at how many keys more than those at which the first state does, or less
 	for i, k := range c.keys {
@@ -137,13 +140,17 @@ func (c *conflict) result(value func(roomstate.Key) id.EventID, number func(id.E
 	}
 	result := c.states[slices.Index(agree, slices.Max(agree))]
 	for i, k := range c.keys {
+		var err error
 		if values[i] == "" {
-			result = result.Without(k.key.Type, k.key.StateKey)
+			result, err = result.Remove(k.key.Type, k.key.StateKey)
 		} else {
-			result = result.With(k.key.Type, k.key.StateKey, values[i])
+			result, err = result.Set(k.key.Type, k.key.StateKey, values[i])
+		}
+		if err != nil {
+			return roomstate.Map{}, err
 		}
 	}
-	return result
+	return result, nil
 }
 
 // keyOf returns the key of a state event.

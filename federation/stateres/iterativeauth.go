@@ -14,7 +14,7 @@ import (
 // authrules.State for the event under check.
 type checkedState struct {
 	r       *resolution
-	initial func(roomstate.Key) (id.EventID, bool)
+	initial func(roomstate.Key) (id.EventID, error) // "": none
 	applied map[roomstate.Key]*event.Event
 	auth    []*event.Event // auth events of the event under check, without rejected ones
 }
@@ -65,7 +65,11 @@ func (s *checkedState) prefetch(events []int) error {
 			continue
 		}
 		for _, needed := range authrules.Selection(s.r.rules, key.Type, &key.StateKey, e.Sender(), e.Content()) {
-			if value, ok := s.initial(needed); ok {
+			value, err := s.initial(needed)
+			if err != nil {
+				return err
+			}
+			if value != "" {
 				list = append(list, s.r.pool.number(value))
 			}
 		}
@@ -78,11 +82,12 @@ func (s *checkedState) StateEvent(typ, stateKey string) (*event.Event, error) {
 	key := roomstate.Key{Type: typ, StateKey: stateKey}
 	found := s.applied[key]
 	if found == nil {
-		if value, ok := s.initial(key); ok {
-			var err error
-			if found, err = s.r.pool.event(value); err != nil {
-				return nil, err
-			}
+		value, err := s.initial(key)
+		if err == nil && value != "" {
+			found, err = s.r.pool.event(value)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	if found != nil && !s.r.pool.rejected(found.ID()) {

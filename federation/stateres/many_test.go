@@ -55,7 +55,10 @@ func TestWhatIsBeyondTheBoundIsNotThere(t *testing.T) {
 		for bound := range len(w.order) {
 			var first roomstate.Map
 			for i, states := range [][]roomstate.Map{fork, {fork[1], fork[0]}} {
-				r := newResolution(rules, states, w)
+				r, err := newResolution(rules, states, w)
+				if err != nil {
+					t.Fatal(err)
+				}
 				r.pool.bound = bound
 				got, err := r.resolve()
 				if err != nil {

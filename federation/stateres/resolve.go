@@ -70,7 +70,7 @@ var ErrCitationsUnknown = errors.New("not all citations are known")
 
 // Resolve returns the resolution of a set of states, the states after the prev_events of an event, by the algorithm of
 // the room version. It does not depend on the order of the states. No state resolves to the empty state, equal states
-// to themselves. Errors are those of the source.
+// to themselves. Errors are those of the source and of reading the states.
 //
 // spec:server-server-api#room-state-resolution
 func Resolve(rules *roomversion.Rules, states []roomstate.Map, src Source) (roomstate.Map, error) {
@@ -81,7 +81,11 @@ func Resolve(rules *roomversion.Rules, states []roomstate.Map, src Source) (room
 	case 1:
 		return states[0], nil
 	}
-	resolved, err := newResolution(rules, states, src).resolve()
+	r, err := newResolution(rules, states, src)
+	var resolved roomstate.Map
+	if err == nil {
+		resolved, err = r.resolve()
+	}
 	if err != nil {
 		return roomstate.Map{}, fmt.Errorf("state resolution of %d states: %w", len(states), err)
 	}
@@ -109,15 +113,19 @@ type resolution struct {
 	memo     *authrules.Memo
 }
 
-func newResolution(rules *roomversion.Rules, states []roomstate.Map, src Source) *resolution {
+func newResolution(rules *roomversion.Rules, states []roomstate.Map, src Source) (*resolution, error) {
 	p := newPool(src)
-	r := &resolution{rules: rules, pool: p, conflict: findConflict(states, p)}
+	c, err := findConflict(states, p)
+	if err != nil {
+		return nil, err
+	}
+	r := &resolution{rules: rules, pool: p, conflict: c}
 	if src, ok := src.(Remembering); ok {
 		r.memo = src.Memo()
 	} else {
 		r.memo = authrules.NewMemo(nil)
 	}
-	return r
+	return r, nil
 }
 
 func (r *resolution) resolve() (roomstate.Map, error) {

@@ -13,6 +13,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // The fast algorithms agree with the slow ones, whatever the source offers, whatever is lost, and whatever the order of
@@ -46,10 +47,10 @@ func compareOnce(t *testing.T, r *rand.Rand, w *world) int {
 		for range r.IntN(3) / 2 { // a state that no DAG has: servers differ, and lie
 			e := w.events[w.order[r.IntN(len(w.order))]]
 			if key, ok := keyOf(e); ok && !e.Is(typeCreate, "") {
-				state = state.With(key.Type, key.StateKey, e.ID())
+				state = wholestate.With(state, key.Type, key.StateKey, e.ID())
 			}
 		}
-		states, plains = append(states, state), append(plains, maps.Collect(state.All()))
+		states, plains = append(states, state), append(plains, maps.Collect(wholestate.All(state)))
 	}
 	lost := map[id.EventID]bool{}
 	if r.IntN(3) == 0 {
@@ -143,8 +144,8 @@ func TestNothingToResolve(t *testing.T) {
 	if got, err := Resolve(rules, nil, nil); err != nil || got.Len() != 0 {
 		t.Errorf("no states: %v, %v", got, err)
 	}
-	a := roomstate.Map{}.With("a", "", "$1").With("b", "", "$2")
-	b := roomstate.Map{}.With("b", "", "$2").With("a", "", "$1")
+	a := wholestate.With(wholestate.With(roomstate.Map{}, "a", "", "$1"), "b", "", "$2")
+	b := wholestate.With(wholestate.With(roomstate.Map{}, "b", "", "$2"), "a", "", "$1")
 	if got, err := Resolve(rules, []roomstate.Map{a, b}, nil); err != nil || !got.Equal(a) {
 		t.Errorf("equal states: %v, %v", got, err)
 	}
@@ -240,7 +241,7 @@ func (w *world) crowd(members int) id.EventID {
 		}
 		d := w.draft(s)
 		for _, key := range []roomstate.Key{createKey, powerKey, {Type: typeJoinRules}} {
-			if value, ok := state.Get(key.Type, key.StateKey); ok && (key != createKey || w.rules.CreateInAuthEvents) {
+			if value, ok := wholestate.Get(state, key.Type, key.StateKey); ok && (key != createKey || w.rules.CreateInAuthEvents) {
 				d.AuthEvents = append(d.AuthEvents, value)
 			}
 		}
@@ -253,7 +254,7 @@ func (w *world) crowd(members int) id.EventID {
 		joined[roomstate.Key{Type: typeMember, StateKey: s.stateKey}] = e.ID()
 		last = e
 	}
-	maps.Insert(joined, state.All())
+	maps.Insert(joined, wholestate.All(state))
 	w.after[last.ID()] = roomstate.Build(maps.All(joined))
 	return last.ID()
 }

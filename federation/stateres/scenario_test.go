@@ -15,6 +15,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // The scenarios in testdata/*.room are rooms with forks and what their states resolve to, in each room version. A room
@@ -233,7 +234,7 @@ func (s *scenario) resolve(operands []string) string {
 		for _, put := range parts[1:] {
 			e := s.events[s.lookup(put)[0]]
 			key, _ := keyOf(e)
-			state = state.With(key.Type, key.StateKey, e.ID())
+			state = wholestate.With(state, key.Type, key.StateKey, e.ID())
 		}
 		states = append(states, state)
 	}
@@ -243,14 +244,14 @@ func (s *scenario) resolve(operands []string) string {
 	}
 	var plains []plain
 	for _, state := range states {
-		plains = append(plains, maps.Collect(state.All()))
+		plains = append(plains, maps.Collect(wholestate.All(state)))
 	}
 	if want := roomstate.Build(maps.All((&slow{s.world, s.events}).resolve(plains))); !result.Equal(want) {
 		s.t.Errorf("version %s: resolve %v: the slow algorithm gives\n%s", s.rules.Version, operands, s.describe(want))
 	}
 	keys := map[roomstate.Key]id.EventID{}
 	for _, state := range states {
-		for change := range state.Diff(result) {
+		for change := range wholestate.Diff(state, result) {
 			keys[change.Key] = change.New
 		}
 	}

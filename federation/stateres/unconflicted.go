@@ -3,6 +3,7 @@ package stateres
 import (
 	"cmp"
 	"errors"
+	"iter"
 	"slices"
 
 	"hanse/federation/event"
@@ -32,7 +33,15 @@ func (u *unconflictedChain) outside(candidates []int) ([]int, error) {
 	}
 	var met []int
 	for v := range u.pool.vertices {
-		if at := &u.pool.vertices[v]; at.walked && at.event != nil && u.conflict.isUnconflicted(at.event) {
+		at := &u.pool.vertices[v]
+		if !at.walked || at.event == nil {
+			continue
+		}
+		is, err := u.conflict.isUnconflicted(at.event)
+		if err != nil {
+			return nil, err
+		}
+		if is {
 			met = append(met, v)
 		}
 	}
@@ -41,7 +50,11 @@ func (u *unconflictedChain) outside(candidates []int) ([]int, error) {
 	if len(candidates) == 0 {
 		return nil, nil
 	}
-	if err := u.markChains(u.related(candidates)); err != nil {
+	related, err := u.related(candidates)
+	if err == nil {
+		err = u.markChains(related)
+	}
+	if err != nil {
 		return nil, err
 	}
 	candidates = u.remaining(candidates)
@@ -87,7 +100,7 @@ func (u *unconflictedChain) remaining(candidates []int) []int {
 }
 
 // related returns the unconflicted events that replaced the candidates, and the memberships of their senders.
-func (u *unconflictedChain) related(candidates []int) []id.EventID {
+func (u *unconflictedChain) related(candidates []int) ([]id.EventID, error) {
 	var ids []id.EventID
 	for _, v := range candidates {
 		e := u.pool.vertices[v].event
@@ -96,12 +109,16 @@ func (u *unconflictedChain) related(candidates []int) []id.EventID {
 			keys = append(keys, key)
 		}
 		for _, key := range keys {
-			if value, ok := u.conflict.unconflicted(key); ok {
+			value, err := u.conflict.unconflicted(key)
+			if err != nil {
+				return nil, err
+			}
+			if value != "" {
 				ids = append(ids, value)
 			}
 		}
 	}
-	return ids
+	return ids, nil
 }
 
 // searchCiting looks for an unconflicted event among those that cite each candidate, directly or not. It returns the
@@ -197,8 +214,8 @@ func (s *citingSearch) load() (bool, error) {
 		if e == nil || !e.IsState() { // who cites a message event is rejected
 			continue
 		}
-		if s.u.conflict.isUnconflicted(e) {
-			return true, nil
+		if is, err := s.u.conflict.isUnconflicted(e); is || err != nil {
+			return is, err
 		}
 		s.waiting = append(s.waiting, citing)
 	}
@@ -226,14 +243,14 @@ func (u *unconflictedChain) scan(candidates []int) ([]int, error) {
 		return err
 	}
 	for _, members := range []bool{false, true} {
-		for key, value := range u.entries(members) {
-			if len(candidates) == 0 {
-				return nil, nil
+		for e, err := range u.entries(members) {
+			if err != nil || len(candidates) == 0 {
+				return nil, err
 			}
-			if u.conflict.find(key) >= 0 {
+			if (e.Type == typeMember) != members || u.conflict.find(e.Key) >= 0 {
 				continue
 			}
-			if ids = append(ids, value); len(ids) >= batch {
+			if ids = append(ids, e.Event); len(ids) >= batch {
 				if err := look(); err != nil {
 					return nil, err
 				}
@@ -259,22 +276,10 @@ func unmarked(u *unconflictedChain, e *event.Event) []id.EventID {
 	return ids
 }
 
-// entries iterates over the memberships of the state, or over the rest of it.
-func (u *unconflictedChain) entries(members bool) func(func(roomstate.Key, id.EventID) bool) {
-	if !members {
-		return func(yield func(roomstate.Key, id.EventID) bool) {
-			for key, value := range u.conflict.states[0].All() {
-				if key.Type != typeMember && !yield(key, value) {
-					return
-				}
-			}
-		}
+// entries iterates over the memberships of the state, or over all of it.
+func (u *unconflictedChain) entries(members bool) iter.Seq2[roomstate.Entry, error] {
+	if members {
+		return u.conflict.states[0].OfType(typeMember)
 	}
-	return func(yield func(roomstate.Key, id.EventID) bool) {
-		for stateKey, value := range u.conflict.states[0].ByType(typeMember) {
-			if !yield(roomstate.Key{Type: typeMember, StateKey: stateKey}, value) {
-				return
-			}
-		}
-	}
+	return u.conflict.states[0].Entries()
 }

@@ -40,7 +40,7 @@ func (r *resolution) resolveV1() (roomstate.Map, error) {
 	if err := s.pass(conflicts, s.resolveOther, func(roomstate.Key) bool { return true }); err != nil {
 		return roomstate.Map{}, err
 	}
-	return s.result(), nil
+	return s.result()
 }
 
 // v1State is R.
@@ -86,7 +86,11 @@ func (s *v1State) prefetch(conflicts map[roomstate.Key][]*event.Event) error {
 	for key, events := range conflicts {
 		for _, e := range events {
 			for _, needed := range authrules.Selection(s.r.rules, key.Type, &key.StateKey, e.Sender(), e.Content()) {
-				if value, ok := s.unresolved(needed); ok {
+				value, err := s.unresolved(needed)
+				if err != nil {
+					return err
+				}
+				if value != "" {
 					list = append(list, s.r.pool.number(value))
 				}
 			}
@@ -166,10 +170,10 @@ func (s *v1State) allows(e *event.Event) (bool, error) {
 	return err == nil, err
 }
 
-// unresolved returns what R has before the passes.
-func (s *v1State) unresolved(key roomstate.Key) (id.EventID, bool) {
+// unresolved returns what R has before the passes, "" for nothing.
+func (s *v1State) unresolved(key roomstate.Key) (id.EventID, error) {
 	if value, ok := s.alone[key]; ok {
-		return value, true
+		return value, nil
 	}
 	return s.r.conflict.unconflicted(key)
 }
@@ -183,9 +187,9 @@ func (s *v1State) StateEvent(typ, stateKey string) (*event.Event, error) {
 	if e := s.resolved[key]; e != nil {
 		return e, nil
 	}
-	value, ok := s.unresolved(key)
-	if !ok {
-		return nil, nil
+	value, err := s.unresolved(key)
+	if err != nil || value == "" {
+		return nil, err
 	}
 	e, err := s.r.pool.event(value)
 	if e != nil && s.r.pool.rejected(value) {
@@ -195,7 +199,7 @@ func (s *v1State) StateEvent(typ, stateKey string) (*event.Event, error) {
 }
 
 // result returns R.
-func (s *v1State) result() roomstate.Map {
+func (s *v1State) result() (roomstate.Map, error) {
 	return s.r.conflict.result(func(key roomstate.Key) id.EventID {
 		if e := s.resolved[key]; e != nil {
 			return e.ID()

@@ -23,7 +23,7 @@ func (r *resolution) resolveV2(v21 bool) (roomstate.Map, error) {
 	// 2. The iterative auth checks on them give a partially resolved state.
 	state := newCheckedState(r)
 	if v21 {
-		state.initial = func(roomstate.Key) (id.EventID, bool) { return "", false }
+		state.initial = func(roomstate.Key) (id.EventID, error) { return "", nil }
 	}
 	if err := state.iterativeAuthChecks(powers); err != nil {
 		return roomstate.Map{}, err
@@ -36,8 +36,12 @@ func (r *resolution) resolveV2(v21 bool) (roomstate.Map, error) {
 		}
 	}
 	power := state.applied[powerKey]
-	if value, ok := state.initial(powerKey); power == nil && ok {
-		if power, err = r.pool.event(value); err != nil {
+	if power == nil {
+		value, err := state.initial(powerKey)
+		if err == nil && value != "" {
+			power, err = r.pool.event(value)
+		}
+		if err != nil {
 			return roomstate.Map{}, err
 		}
 	}
@@ -49,15 +53,22 @@ func (r *resolution) resolveV2(v21 bool) (roomstate.Map, error) {
 		return roomstate.Map{}, err
 	}
 	// 5. What is unconflicted stays.
-	resolved := r.conflict.result(func(key roomstate.Key) id.EventID {
+	resolved, err := r.conflict.result(func(key roomstate.Key) id.EventID {
 		if e := state.applied[key]; e != nil {
 			return e.ID()
 		}
 		return ""
 	}, r.pool.number)
+	if err != nil {
+		return roomstate.Map{}, err
+	}
 	for key, e := range state.applied { // what the auth difference has for keys that are in no state
-		if _, ok := resolved.Get(key.Type, key.StateKey); !ok {
-			resolved = resolved.With(key.Type, key.StateKey, e.ID())
+		there, err := resolved.Event(key.Type, key.StateKey)
+		if err == nil && there == "" {
+			resolved, err = resolved.Set(key.Type, key.StateKey, e.ID())
+		}
+		if err != nil {
+			return roomstate.Map{}, err
 		}
 	}
 	return resolved, nil

@@ -20,6 +20,7 @@ import (
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/federation/signedjson"
+	"hanse/testnet/wholestate"
 )
 
 // world is a room in the making: a DAG of signed events with the state after each.
@@ -69,7 +70,7 @@ func (w *world) send(s step) (*event.Event, bool) {
 	d := w.draft(s)
 	if s.auth == nil && s.typ != typeCreate {
 		for _, key := range authrules.Selection(w.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-			if value, ok := before.Get(key.Type, key.StateKey); ok {
+			if value, ok := wholestate.Get(before, key.Type, key.StateKey); ok {
 				d.AuthEvents = append(d.AuthEvents, value)
 			}
 		}
@@ -99,9 +100,9 @@ func (w *world) receive(e *event.Event) bool {
 		w.order = append(w.order, e.ID())
 	}
 	w.events[e.ID()] = e
-	allowed := authrules.Check(e, &plainState{w: w, state: maps.Collect(after.All())}) == nil
+	allowed := authrules.Check(e, &plainState{w: w, state: maps.Collect(wholestate.All(after))}) == nil
 	if key, ok := keyOf(e); ok && allowed {
-		after = after.With(key.Type, key.StateKey, e.ID())
+		after = wholestate.With(after, key.Type, key.StateKey, e.ID())
 	}
 	w.after[e.ID()], w.rejected[e.ID()] = after, !allowed
 	return allowed
@@ -270,7 +271,7 @@ func (w *world) grow(r *rand.Rand, count int) {
 			d := w.draft(s)
 			s.auth = []id.EventID{}
 			for _, key := range authrules.Selection(w.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-				if value, ok := other.Get(key.Type, key.StateKey); ok {
+				if value, ok := wholestate.Get(other, key.Type, key.StateKey); ok {
 					s.auth = append(s.auth, value)
 				}
 			}
@@ -314,7 +315,7 @@ func (w *world) someStep(r *rand.Rand, users []string, levels map[string]any) st
 // describe renders a state for failures, with what each event is.
 func (w *world) describe(m roomstate.Map) string {
 	var lines []string
-	for key, e := range m.All() {
+	for key, e := range wholestate.All(m) {
 		lines = append(lines, fmt.Sprintf("%s %q: %s", key.Type, key.StateKey, e))
 	}
 	slices.Sort(lines)

@@ -100,7 +100,11 @@ func (a *Admin) checks(ctx context.Context, row store.EventRow, e *event.Event) 
 		}
 	}
 	list = append(list, six)
-	if _, policed := before.Get("m.room.policy", ""); policed {
+	policy, err := before.Event("m.room.policy", "")
+	if err != nil {
+		return nil, err
+	}
+	if policy != "" {
 		list = append(list, Check{Number: 7, What: "the room's policy server", Verdict: passed})
 	}
 	return decided(list, row), nil
@@ -222,9 +226,9 @@ type watchedState struct {
 
 // StateEvent implements authrules.State.
 func (w *watchedState) StateEvent(typ, stateKey string) (*event.Event, error) {
-	at, ok := w.state.Get(typ, stateKey)
-	if !ok {
-		return nil, nil
+	at, err := w.state.Event(typ, stateKey)
+	if err != nil || at == "" {
+		return nil, err
 	}
 	found, err := w.src.Events([]id.EventID{at})
 	if err != nil {

@@ -58,7 +58,10 @@ func (a *Admin) resolution(ctx context.Context, e *event.Event) (*Resolution, er
 	}
 	keys := map[roomstate.Key]bool{}
 	for _, other := range states[1:] {
-		for change := range states[0].Diff(other) {
+		for change, err := range states[0].Changes(other) {
+			if err != nil {
+				return nil, err
+			}
 			keys[change.Key] = true
 		}
 	}
@@ -66,12 +69,18 @@ func (a *Admin) resolution(ctx context.Context, e *event.Event) (*Resolution, er
 	for k := range keys {
 		c := Conflict{Key: key(k)}
 		for _, state := range states {
-			at, _ := state.Get(k.Type, k.StateKey)
+			at, err := state.Event(k.Type, k.StateKey)
+			if err != nil {
+				return nil, err
+			}
 			if !slices.Contains(c.Among, string(at)) {
 				c.Among = append(c.Among, string(at))
 			}
 		}
-		winner, _ := before.Get(k.Type, k.StateKey)
+		winner, err := before.Event(k.Type, k.StateKey)
+		if err != nil {
+			return nil, err
+		}
 		c.Winner = string(winner)
 		r.Conflicts = append(r.Conflicts, c)
 	}
@@ -94,15 +103,22 @@ func (a *Admin) inForce(ctx context.Context, row store.EventRow, e *event.Event)
 	if err != nil {
 		return nil, err
 	}
-	if now, ok := current.Get(k.Type, k.StateKey); ok && now == e.ID() {
+	now, err := current.Event(k.Type, k.StateKey)
+	if err != nil {
+		return nil, err
+	}
+	if now == e.ID() {
 		return &InForce{Now: true}, nil
 	}
 	_, after, found, err := a.Store.Superseded(ctx, row.RoomID, row.Position, k, e.ID())
 	if err != nil || !found {
 		return &InForce{}, err
 	}
-	next, ok := after.Get(k.Type, k.StateKey)
-	if !ok {
+	next, err := after.Event(k.Type, k.StateKey)
+	if err != nil {
+		return nil, err
+	}
+	if next == "" {
 		return &InForce{Resolved: true}, nil
 	}
 	f := &InForce{ReplacedBy: &Deciding{Event: string(next), Key: key(k)}}
@@ -121,6 +137,6 @@ func (a *Admin) chosen(ctx context.Context, old, next id.EventID, k roomstate.Ke
 	if err != nil || !ok {
 		return true, err
 	}
-	was, _ := before.Get(k.Type, k.StateKey)
-	return was != old, nil
+	was, err := before.Event(k.Type, k.StateKey)
+	return was != old, err
 }

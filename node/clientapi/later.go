@@ -42,10 +42,14 @@ func (r *request) later(begin byte, count int, each func(add addLater) error) *l
 }
 
 // laterEvents is a list of events of a room, about so many, without what is told beside them. Their IDs are asked for once the answer has its place.
-func (r *request) laterEvents(room id.RoomID, count int, ids func() []id.EventID) *later {
+func (r *request) laterEvents(room id.RoomID, count int, ids func() ([]id.EventID, error)) *later {
 	now := time.Now()
 	return r.later('[', count, func(add addLater) error {
-		return r.api.config.Rooms.EachEvent(r.Context(), room, ids(), func(row clientsync.EventRow) error {
+		listed, err := ids()
+		if err != nil {
+			return err
+		}
+		return r.api.config.Rooms.EachEvent(r.Context(), room, listed, func(row clientsync.EventRow) error {
 			return add(func(dst []byte) ([]byte, error) { return appendPlain(dst, row.Event, now) })
 		})
 	})
@@ -62,12 +66,15 @@ func (r *request) stateSize(room id.RoomID) int {
 
 // laterState is laterEvents of a whole state.
 func (r *request) laterState(room id.RoomID, state roomstate.Map) *later {
-	return r.laterEvents(room, state.Len(), func() []id.EventID {
+	return r.laterEvents(room, state.Len(), func() ([]id.EventID, error) {
 		ids := make([]id.EventID, 0, state.Len())
-		for _, eventID := range state.All() {
-			ids = append(ids, eventID)
+		for e, err := range state.Entries() {
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, e.Event)
 		}
-		return ids
+		return ids, nil
 	})
 }
 

@@ -166,13 +166,16 @@ func (a *API) context(r *request) (any, error) {
 	for _, row := range append(around.Before, around.After...) {
 		senders[string(row.Event.Sender())] = true
 	}
-	state := r.laterEvents(room, around.State.Len(), func() (ids []id.EventID) {
-		for key, eventID := range around.State.All() {
-			if !filter.LazyLoadMembers || key.Type != "m.room.member" || senders[key.StateKey] {
-				ids = append(ids, eventID)
+	state := r.laterEvents(room, around.State.Len(), func() (ids []id.EventID, err error) {
+		for e, err := range around.State.Entries() {
+			if err != nil {
+				return nil, err
+			}
+			if !filter.LazyLoadMembers || e.Type != "m.room.member" || senders[e.StateKey] {
+				ids = append(ids, e.Event)
 			}
 		}
-		return ids
+		return ids, nil
 	})
 	return map[string]any{
 		"event": middle[0], "events_before": before, "events_after": after, "state": state,

@@ -15,6 +15,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/signedjson"
+	"hanse/testnet/wholestate"
 )
 
 // far is a server whose users come into rooms here.
@@ -42,7 +43,7 @@ func (w *world) signed(roomID string, draft event.Draft, content obj) *event.Eve
 	state, err := w.store.CurrentState(ctx, info.RoomID)
 	Expect(err).NotTo(HaveOccurred())
 	for _, key := range authrules.Selection(info.Rules, draft.Type, draft.StateKey, draft.Sender, draft.Content) {
-		if eventID, ok := state.Get(key.Type, key.StateKey); ok {
+		if eventID, ok := wholestate.Get(state, key.Type, key.StateKey); ok {
 			draft.AuthEvents = append(draft.AuthEvents, eventID)
 		}
 	}

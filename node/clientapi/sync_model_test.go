@@ -14,6 +14,7 @@ import (
 
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/testnet/wholestate"
 )
 
 // model is a client that keeps of a /sync what a client keeps, and can go back to an earlier token, as one does whose
@@ -372,7 +373,7 @@ func (m *model) leftRight(name string, room *modelRoom) {
 	room.timeline = visible
 	visibility, err := m.p.w.store.CurrentState(ctx, id.RoomID(name))
 	Expect(err).NotTo(HaveOccurred())
-	if eventID, _ := visibility.Get("m.room.history_visibility", ""); true {
+	if eventID, _ := wholestate.Get(visibility, "m.room.history_visibility", ""); true {
 		row, _, err := m.p.w.store.Event(ctx, eventID)
 		Expect(err).NotTo(HaveOccurred())
 		if strings.Contains(string(row.Event.Content()), "world_readable") {

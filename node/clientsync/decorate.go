@@ -162,7 +162,11 @@ func (s *Syncer) Senders(ctx context.Context, rows []store.EventRow) ([]*event.E
 		}
 		seen[sender] = true
 		key := roomstate.Key{Type: "m.room.member", StateKey: string(sender)}
-		if _, there := before.Get(key.Type, key.StateKey); there {
+		there, err := before.Event(key.Type, key.StateKey)
+		if err != nil {
+			return nil, err
+		}
+		if there != "" {
 			early = append(early, key)
 		} else {
 			late = append(late, key)

@@ -99,9 +99,9 @@ func (r *roomOfEvent) StateEvent(typ, stateKey string) (*event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	eventID, ok := state.Get(typ, stateKey)
-	if !ok {
-		return nil, nil
+	eventID, err := state.Event(typ, stateKey)
+	if err != nil || eventID == "" {
+		return nil, err
 	}
 	row, _, err := r.syncer.store.Event(r.ctx, eventID)
 	return row.Event, err

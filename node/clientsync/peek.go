@@ -78,7 +78,10 @@ func (s *Syncer) peek(ctx context.Context, r PeekRequest, now stream.Token) (*Jo
 
 // readable is ErrUnreadable if a room in that state isn't world readable.
 func (s *Syncer) readable(ctx context.Context, state roomstate.Map) error {
-	visibility, _ := state.Get("m.room.history_visibility", "")
+	visibility, err := state.Event("m.room.history_visibility", "")
+	if err != nil {
+		return err
+	}
 	row, _, err := s.store.Event(ctx, visibility)
 	if err != nil {
 		return err

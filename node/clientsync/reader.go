@@ -101,7 +101,10 @@ func (r *Reader) Summary(ctx context.Context, room id.RoomID, known, current roo
 // called otherwise. Else nil.
 func (r *Reader) Heroes(ctx context.Context, room id.RoomID, known, current roomstate.Map) ([]id.UserID, error) {
 	changed := false
-	for change := range known.Diff(current) {
+	for change, err := range known.Changes(current) {
+		if err != nil {
+			return nil, err
+		}
 		if changed = change.Key.Type == "m.room.member"; changed {
 			break
 		}

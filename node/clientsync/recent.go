@@ -164,6 +164,7 @@ func (s *Syncer) entries(ctx context.Context, rows []store.EventRow) ([]*entry, 
 	for _, row := range rows {
 		came[row.Event.ID()] = row
 	}
+	related := make([][3]id.EventID, len(rows))
 	var ids []id.EventID
 	for i, row := range rows {
 		e := newEntry(row)
@@ -172,7 +173,10 @@ func (s *Syncer) entries(ctx context.Context, rows []store.EventRow) ([]*entry, 
 		if e.before, e.placed, err = s.store.StateBeforeRow(ctx, row); err != nil {
 			return nil, err
 		}
-		ids = append(ids, e.related()...)
+		if related[i], err = e.related(); err != nil {
+			return nil, err
+		}
+		ids = append(ids, related[i][:]...)
 		for _, previous := range row.Event.PrevEvents() {
 			if _, here := came[previous]; !here {
 				ids = append(ids, previous)
@@ -183,7 +187,7 @@ func (s *Syncer) entries(ctx context.Context, rows []store.EventRow) ([]*entry, 
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range entries {
+	for i, e := range entries {
 		e.gap = slices.ContainsFunc(e.Event.PrevEvents(), func(previous id.EventID) bool {
 			row, here := came[previous]
 			if !here {
@@ -191,31 +195,30 @@ func (s *Syncer) entries(ctx context.Context, rows []store.EventRow) ([]*entry, 
 			}
 			return !here || row.Outlier || row.Position < 0
 		})
-		related := e.related()
-		e.visibility, e.replaced, e.redaction = found[related[0]].Event, found[related[1]].Event, found[related[2]].Event
+		e.visibility, e.replaced, e.redaction = found[related[i][0]].Event, found[related[i][1]].Event, found[related[i][2]].Event
 	}
 	return entries, nil
 }
 
 // related are the events that visibility, replaced and redaction are; "" where there is none.
-func (e *entry) related() []id.EventID {
-	ids := []id.EventID{"", "", e.RedactedBy}
-	if visibility, ok := e.before.Get("m.room.history_visibility", ""); ok {
-		ids[0] = visibility
+func (e *entry) related() (ids [3]id.EventID, err error) {
+	ids[2] = e.RedactedBy
+	if ids[0], err = e.before.Event("m.room.history_visibility", ""); err != nil {
+		return ids, err
 	}
 	if stateKey, isState := e.Event.StateKey(); isState {
-		if replaced, ok := e.before.Get(e.Event.Type(), stateKey); ok && replaced != e.Event.ID() {
-			ids[1] = replaced
+		if ids[1], err = e.before.Event(e.Event.Type(), stateKey); ids[1] == e.Event.ID() {
+			ids[1] = ""
 		}
 	}
-	return ids
+	return ids, err
 }
 
 // member is a user's membership event before an event; nil if there is none.
 func (s *Syncer) member(ctx context.Context, e *entry, user id.UserID) (*event.Event, error) {
-	eventID, ok := e.before.Get("m.room.member", string(user))
-	if !ok {
-		return nil, nil
+	eventID, err := e.before.Event("m.room.member", string(user))
+	if err != nil || eventID == "" {
+		return nil, err
 	}
 	row, _, err := s.store.Event(ctx, eventID)
 	return row.Event, err

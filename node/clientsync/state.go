@@ -40,13 +40,19 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 		}
 	}
 	wanted := map[roomstate.Key]id.EventID{}
-	for change := range d.known.Diff(d.final) { // whatever changed: also by resolution, without an event
+	for change, err := range d.known.Changes(d.final) { // whatever changed: also by resolution, without an event
+		if err != nil {
+			return nil, nil, err
+		}
 		if change.New != "" && !told[change.Key] {
 			wanted[change.Key] = change.New
 		}
 	}
 	if len(told) > 0 {
-		for change := range d.known.Diff(start) { // what the timeline's own state events replaced
+		for change, err := range d.known.Changes(start) { // what the timeline's own state events replaced
+			if err != nil {
+				return nil, nil, err
+			}
 			if change.New != "" && told[change.Key] {
 				wanted[change.Key] = change.New
 			}
@@ -57,7 +63,9 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 		if err != nil {
 			return nil, nil, err
 		}
-		b.lazyLoad(d, came, wanted, told, start)
+		if err := b.lazyLoad(d, came, wanted, told, start); err != nil {
+			return nil, nil, err
+		}
 	}
 	ids := make([]id.EventID, 0, len(wanted))
 	for _, eventID := range wanted {
@@ -80,7 +88,7 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 // hasn't changed: they would be all members of a large room.
 //
 // spec:client-server-api#lazy-loading-room-members
-func (b *builder) lazyLoad(d stateDelta, membersCame bool, wanted map[roomstate.Key]id.EventID, told map[roomstate.Key]bool, start roomstate.Map) {
+func (b *builder) lazyLoad(d stateDelta, membersCame bool, wanted map[roomstate.Key]id.EventID, told map[roomstate.Key]bool, start roomstate.Map) error {
 	needed := map[id.UserID]bool{}
 	if d.whole {
 		needed[b.request.User] = true
@@ -95,7 +103,11 @@ func (b *builder) lazyLoad(d stateDelta, membersCame bool, wanted map[roomstate.
 		if key.Type != "m.room.member" || needed[id.UserID(key.StateKey)] {
 			continue
 		}
-		if has, had := d.has.Get(key.Type, key.StateKey); d.has.Len() == 0 || had && has == eventID || !had && membersCame {
+		has, err := d.has.Event(key.Type, key.StateKey)
+		if err != nil {
+			return err
+		}
+		if d.has.Len() == 0 || has == eventID || has == "" && membersCame {
 			delete(wanted, key)
 		}
 	}
@@ -106,8 +118,11 @@ func (b *builder) lazyLoad(d stateDelta, membersCame bool, wanted map[roomstate.
 		if told[key] {
 			from = start
 		}
-		eventID, ok := from.Get(key.Type, key.StateKey)
-		if !ok {
+		eventID, err := from.Event(key.Type, key.StateKey)
+		if err != nil {
+			return err
+		}
+		if eventID == "" {
 			continue // the timeline tells when they came
 		}
 		_, there := wanted[key]
@@ -117,4 +132,5 @@ func (b *builder) lazyLoad(d stateDelta, membersCame bool, wanted map[roomstate.
 			wanted[key] = eventID
 		}
 	}
+	return nil
 }

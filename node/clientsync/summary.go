@@ -41,7 +41,10 @@ func (b *builder) summaryChanged(ctx context.Context, known, current roomstate.M
 		return true, nil
 	}
 	var ids []id.EventID
-	for change := range known.Diff(current) {
+	for change, err := range known.Changes(current) {
+		if err != nil {
+			return false, err
+		}
 		switch change.Key.Type {
 		case "m.room.name", "m.room.canonical_alias":
 			return true, nil

@@ -168,11 +168,14 @@ func (b *builder) misleading(ctx context.Context, timeline []*entry, sp span) (i
 			continue
 		}
 		later[key] = true
-		current, ok := sp.final.Get(key.Type, key.StateKey)
-		if ok && current == e.Event.ID() {
+		current, err := sp.final.Event(key.Type, key.StateKey)
+		if err != nil {
+			return -1, err
+		}
+		if current == e.Event.ID() {
 			continue
 		}
-		if ok && key.Type == "m.room.member" {
+		if current != "" && key.Type == "m.room.member" {
 			row, known, err := b.store.Event(ctx, current)
 			if err != nil {
 				return -1, err

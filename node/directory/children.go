@@ -102,8 +102,11 @@ func (d *Directory) childEvents(ctx context.Context, info store.RoomInfo, sugges
 		return nil, err
 	}
 	var ids []id.EventID
-	for _, eventID := range state.ByType("m.space.child") {
-		ids = append(ids, eventID)
+	for child, err := range state.OfType("m.space.child") {
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, child.Event)
 	}
 	rows, err := d.store.Events(ctx, ids)
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"hanse/node/store"
 	"hanse/node/store/sqlite"
 	"hanse/resolver"
+	"hanse/testnet/wholestate"
 )
 
 const (
@@ -185,7 +186,7 @@ func (p *peer) message(s *server, roomID id.RoomID, text string) event.Draft {
 		PrevEvents: info.Forward, Depth: info.Depth + 1, OriginServerTS: time.Now().UnixMilli(),
 	}
 	for _, key := range [][2]string{{"m.room.create", ""}, {"m.room.power_levels", ""}, {"m.room.member", string(p.user)}} {
-		if e, ok := state.Get(key[0], key[1]); ok && (info.Rules.CreateInAuthEvents || key[0] != "m.room.create") {
+		if e, ok := wholestate.Get(state, key[0], key[1]); ok && (info.Rules.CreateInAuthEvents || key[0] != "m.room.create") {
 			draft.AuthEvents = append(draft.AuthEvents, e)
 		}
 	}

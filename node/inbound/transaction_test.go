@@ -16,6 +16,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
 	"hanse/node/rooms"
+	"hanse/testnet/wholestate"
 )
 
 var _ = Describe("a transaction", func() {
@@ -227,7 +228,7 @@ var _ = Describe("membership endpoints", func() {
 		d.AuthEvents = append(d.AuthEvents, func() id.EventID {
 			state, err := s.store.CurrentState(ctx, roomID)
 			Expect(err).NotTo(HaveOccurred())
-			rules, _ := state.Get("m.room.join_rules", "")
+			rules, _ := wholestate.Get(state, "m.room.join_rules", "")
 			return rules
 		}())
 		good := bob.sign(s, d)

@@ -34,12 +34,15 @@ type chained struct {
 }
 
 // giveState prepares a state of a room, or with keep what it keeps of it. of is an event besides whose auth chain is given, nil for none.
-func (r *Rooms) giveState(roomID id.RoomID, state roomstate.Map, of *event.Event, keep func(roomstate.Key) bool) *givenState {
+func (r *Rooms) giveState(roomID id.RoomID, state roomstate.Map, of *event.Event, keep func(roomstate.Key) bool) (*givenState, error) {
 	g := &givenState{r: r, roomID: roomID, seen: make(map[id.EventID]bool)}
 	g.state = make([]id.EventID, 0, state.Len())
-	for key, eventID := range state.All() {
-		if keep == nil || keep(key) {
-			g.state = append(g.state, eventID)
+	for e, err := range state.Entries() {
+		if err != nil {
+			return nil, err
+		}
+		if keep == nil || keep(e.Key) {
+			g.state = append(g.state, e.Event)
 		}
 	}
 	if keep != nil {
@@ -51,7 +54,7 @@ func (r *Rooms) giveState(roomID id.RoomID, state roomstate.Map, of *event.Event
 	if of != nil {
 		g.cites(of.AuthEvents())
 	}
-	return g
+	return g, nil
 }
 
 // cites notes auth events of one that was read.

@@ -72,7 +72,7 @@ func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federatio
 	if !ok {
 		return nil, federation.NotFound(fmt.Sprintf("the state at event %s is not known", req.EventID))
 	}
-	return r.giveState(req.RoomID, before, nil, nil), nil
+	return r.giveState(req.RoomID, before, nil, nil)
 }
 
 // EventAuth answers /event_auth: the auth chain of an event. It is known also while the state of the room isn't whole, and servers that are
@@ -84,7 +84,10 @@ func (r *Rooms) EventAuth(ctx context.Context, origin id.ServerName, req federat
 	if err != nil {
 		return federation.EventAuthResponse{}, err
 	}
-	given := r.giveState(req.RoomID, roomstate.Map{}, row.Event, nil)
+	given, err := r.giveState(req.RoomID, roomstate.Map{}, row.Event, nil)
+	if err != nil {
+		return federation.EventAuthResponse{}, err
+	}
 	return federation.EventAuthResponse{AuthChainStream: given.authChain(ctx)}, nil
 }
 

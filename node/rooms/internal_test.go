@@ -20,6 +20,7 @@ import (
 	"hanse/federation/roomversion"
 	"hanse/keys"
 	"hanse/node/store"
+	"hanse/testnet/wholestate"
 )
 
 func TestACL(t *testing.T) {
@@ -302,7 +303,7 @@ func TestBatchIsTheSumOfItsSteps(t *testing.T) {
 			t.Errorf("%v stands in it twice", change.Key)
 		}
 		changed[change.Key] = change
-		if now, _ := c.Current.Get(change.Key.Type, change.Key.StateKey); change.Old != "" || change.New != now {
+		if now, _ := wholestate.Get(c.Current, change.Key.Type, change.Key.StateKey); change.Old != "" || change.New != now {
 			t.Errorf("%+v, now %s", change, now)
 		}
 	}

@@ -38,8 +38,11 @@ func (r *Rooms) withMember(ctx context.Context, roomID id.RoomID, user id.UserID
 // knowsMember tells whether we know a user's membership of a room, whatever it is.
 func (r *Rooms) knowsMember(ctx context.Context, roomID id.RoomID, user id.UserID) (bool, error) {
 	state, err := r.store.CurrentState(ctx, roomID)
-	_, known := state.Get(typeMember, string(user))
-	return known, err
+	if err != nil {
+		return false, err
+	}
+	member, err := state.Event(typeMember, string(user))
+	return member != "", err
 }
 
 const (

@@ -15,6 +15,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
 	"hanse/node/rooms"
+	"hanse/testnet/wholestate"
 )
 
 // forged are n messages of a user of the server, each on top of the given events, made without the room's knowledge.
@@ -29,7 +30,7 @@ func (h *host) forged(user id.UserID, roomID id.RoomID, prev []id.EventID, depth
 			PrevEvents: prev, Depth: depth, OriginServerTS: time.Now().UnixMilli(),
 		}
 		for _, k := range authrules.Selection(info.Rules, d.Type, nil, user, d.Content) {
-			if a, ok := h.state(roomID).Get(k.Type, k.StateKey); ok {
+			if a, ok := wholestate.Get(h.state(roomID), k.Type, k.StateKey); ok {
 				d.AuthEvents = append(d.AuthEvents, a)
 			}
 		}

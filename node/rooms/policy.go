@@ -37,8 +37,8 @@ var errPoliced = errors.New("rooms: the room has a policy server")
 
 // unpoliced is a check in the room's turn: drafts need no policy server's signature.
 func unpoliced(m *room.Machine, src room.Source, drafts []event.Draft) error {
-	if _, ok := m.Current().Get(typePolicy, ""); !ok {
-		return nil
+	if named, err := m.Current().Event(typePolicy, ""); err != nil || named == "" {
+		return err
 	}
 	policy, enabled, err := m.Policy(src)
 	if err != nil || !enabled {
@@ -171,8 +171,8 @@ func (r *Rooms) policyOf(ctx context.Context, roomID id.RoomID) (room.Policy, bo
 	if err != nil {
 		return room.Policy{}, false, err
 	}
-	if _, ok := state.Get(typePolicy, ""); !ok {
-		return room.Policy{}, false, nil
+	if named, err := state.Event(typePolicy, ""); err != nil || named == "" {
+		return room.Policy{}, false, err
 	}
 	events, err := r.store.StateEvents(ctx, state, roomstate.Key{Type: typePolicy})
 	if err != nil || len(events) == 0 {

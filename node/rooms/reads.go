@@ -169,8 +169,11 @@ func (r *Rooms) EachMember(ctx context.Context, req MembersRequest, use func(*ev
 		return err
 	}
 	var ids []id.EventID
-	for _, eventID := range state.ByType(typeMember) {
-		ids = append(ids, eventID)
+	for member, err := range state.OfType(typeMember) {
+		if err != nil {
+			return err
+		}
+		ids = append(ids, member.Event)
 	}
 	return r.EachEvent(ctx, req.Room, ids, func(row store.EventRow) error {
 		m := row.Event.Membership()

@@ -148,7 +148,10 @@ func (r *Rooms) SendJoin(ctx context.Context, origin id.ServerName, req federati
 			return federation.SendJoinResponse{}, err
 		}
 	}
-	given := r.giveState(e.RoomID(), result.Before, e, keep)
+	given, err := r.giveState(e.RoomID(), result.Before, e, keep)
+	if err != nil {
+		return federation.SendJoinResponse{}, err
+	}
 	answer.StateStream, answer.AuthChainStream = given.events(ctx), given.authChain(ctx)
 	return answer, nil
 }
@@ -180,9 +183,15 @@ func (r *Rooms) keptWithoutMembers(ctx context.Context, joined *event.Event, bef
 	if via := field(joined.Content(), authorisedVia); via != "" {
 		members[via] = true
 	}
-	_, named := before.Get(typeName, "")
-	_, aliased := before.Get(typeCanonicalAlias, "")
-	if !named && !aliased {
+	name, err := before.Event(typeName, "")
+	if err != nil {
+		return nil, err
+	}
+	alias, err := before.Event(typeCanonicalAlias, "")
+	if err != nil {
+		return nil, err
+	}
+	if name == "" && alias == "" {
 		for _, membership := range []string{join, invite} {
 			heroes, err := r.store.Members(ctx, joined.RoomID(), store.MemberFilter{Membership: membership, Limit: maxHeroes + 1})
 			if err != nil {

@@ -92,9 +92,9 @@ type stateOf struct {
 
 // StateEvent implements authrules.State.
 func (s stateOf) StateEvent(typ, stateKey string) (*event.Event, error) {
-	eventID, ok := s.state.Get(typ, stateKey)
-	if !ok {
-		return nil, nil
+	eventID, err := s.state.Event(typ, stateKey)
+	if err != nil || eventID == "" {
+		return nil, err
 	}
 	found, err := s.src.Events([]id.EventID{eventID})
 	if err != nil {

@@ -56,9 +56,9 @@ func (r *Rooms) sightOf(ctx context.Context, user id.UserID, roomID id.RoomID) (
 		if err != nil || !ok {
 			return s, err
 		}
-		earlier, ok := before.Get(typeMember, string(user))
-		if !ok {
-			return s, nil
+		earlier, err := before.Event(typeMember, string(user))
+		if err != nil || earlier == "" {
+			return s, err
 		}
 		was, ok, err := r.store.Event(ctx, earlier)
 		if err != nil || !ok {
@@ -120,7 +120,7 @@ func (r *Rooms) Visible(ctx context.Context, user id.UserID, roomID id.RoomID, e
 
 func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) ([]store.EventRow, error) {
 	// What was the visibility, and what was the user, before each event?
-	states := make([]roomstate.Map, len(events))
+	asked := make([][2]id.EventID, len(events)) // "" where there is none
 	var ids []id.EventID
 	for i, row := range events {
 		if row.Outlier || row.Status != room.Accepted {
@@ -133,14 +133,14 @@ func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) (
 		if !ok {
 			continue // hidden below: the zero state says nothing about the user
 		}
-		states[i] = before
 		if target, _ := awaited(row); target != "" {
 			ids = append(ids, target)
 		}
-		for _, key := range [2]roomstate.Key{{Type: typeHistoryVisibility}, {Type: typeMember, StateKey: string(s.user)}} {
-			if eventID, ok := before.Get(key.Type, key.StateKey); ok {
-				ids = append(ids, eventID)
+		for k, key := range [2]roomstate.Key{{Type: typeHistoryVisibility}, {Type: typeMember, StateKey: string(s.user)}} {
+			if asked[i][k], err = before.Event(key.Type, key.StateKey); err != nil {
+				return nil, err
 			}
+			ids = append(ids, asked[i][k])
 		}
 	}
 	found, err := r.store.Events(ctx, ids)
@@ -152,7 +152,8 @@ func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) (
 		if row.Outlier || row.Status != room.Accepted {
 			continue
 		}
-		if !s.sees(row, states[i], found) {
+		visibility, member := found[asked[i][0]].Event, found[asked[i][1]].Event
+		if !MaySee(row.Event, s.user, visibility, member, s.joined || row.Position < s.shared) {
 			continue
 		}
 		if applied(row, found) {
@@ -160,15 +161,6 @@ func (r *Rooms) visible(ctx context.Context, s sight, events []store.EventRow) (
 		}
 	}
 	return visible, nil
-}
-
-// sees tells whether the user may see an event, given the state before it and the events of that state.
-func (s sight) sees(row store.EventRow, before roomstate.Map, events map[id.EventID]store.EventRow) bool {
-	get := func(typ, stateKey string) *event.Event {
-		eventID, _ := before.Get(typ, stateKey)
-		return events[eventID].Event
-	}
-	return MaySee(row.Event, s.user, get(typeHistoryVisibility, ""), get(typeMember, string(s.user)), s.joined || row.Position < s.shared)
 }
 
 // MaySee tells whether a user may see an event. visible and member are the room's history visibility and the user's
@@ -273,9 +265,12 @@ func (r *Rooms) serverSees(ctx context.Context, server id.ServerName, state room
 		return true, nil
 	}
 	var ids []id.EventID
-	for stateKey, eventID := range state.ByType(typeMember) {
-		if user, err := id.ParseUserID(stateKey); err == nil && user.Server() == server {
-			ids = append(ids, eventID)
+	for member, err := range state.OfType(typeMember) {
+		if err != nil {
+			return false, err
+		}
+		if user, err := id.ParseUserID(member.StateKey); err == nil && user.Server() == server {
+			ids = append(ids, member.Event)
 		}
 	}
 	members, err := r.store.Events(ctx, ids)

@@ -35,6 +35,7 @@ import (
 	"hanse/node/store"
 	"hanse/node/store/sqlite"
 	"hanse/resolver"
+	"hanse/testnet/wholestate"
 )
 
 // world is some servers that talk by real HTTPS on loopback addresses, each with its own database.
@@ -397,7 +398,7 @@ func agree(roomID id.RoomID, hosts ...*host) {
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(ok).To(BeTrue())
 			g.Expect(info.Forward).To(ConsistOf(first.Forward), "forward extremities of %s", h.name)
-			g.Expect(slices.Collect(h.state(roomID).Diff(hosts[0].state(roomID)))).To(BeEmpty(), "state of %s against %s", h.name, hosts[0].name)
+			g.Expect(slices.Collect(wholestate.Diff(h.state(roomID), hosts[0].state(roomID)))).To(BeEmpty(), "state of %s against %s", h.name, hosts[0].name)
 		}
 	}).WithPolling(10 * time.Millisecond).Should(Succeed())
 }

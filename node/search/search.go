@@ -242,7 +242,11 @@ func (f *finder) isEncrypted(ctx context.Context, room id.RoomID) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	_, encrypted = state.Get("m.room.encryption", "")
+	encryption, err := state.Event("m.room.encryption", "")
+	if err != nil {
+		return false, err
+	}
+	encrypted = encryption != ""
 	f.encrypted[room] = encrypted
 	return encrypted, nil
 }

@@ -102,20 +102,21 @@ func (r *Required) allMembers(server id.ServerName) bool {
 }
 
 // of are the entries of a state that may be wanted; those that matches denies may be among them.
-func (r *Required) of(state roomstate.Map) iter.Seq2[roomstate.Key, id.EventID] {
+func (r *Required) of(state roomstate.Map) iter.Seq2[roomstate.Entry, error] {
 	if r.all || len(r.keys) > 0 {
-		return state.All()
+		return state.Entries()
 	}
-	return func(yield func(roomstate.Key, id.EventID) bool) {
+	return func(yield func(roomstate.Entry, error) bool) {
 		for typ := range r.types {
-			for stateKey, event := range state.ByType(typ) {
-				if !yield(roomstate.Key{Type: typ, StateKey: stateKey}, event) {
+			for entry, err := range state.OfType(typ) {
+				if !yield(entry, err) {
 					return
 				}
 			}
 		}
 		for e := range r.elements {
-			if event, there := state.Get(e.typ, e.stateKey); there && !yield(roomstate.Key{Type: e.typ, StateKey: e.stateKey}, event) {
+			event, err := state.Event(e.typ, e.stateKey)
+			if (event != "" || err != nil) && !yield(roomstate.Entry{Key: roomstate.Key{Type: e.typ, StateKey: e.stateKey}, Event: event}, err) {
 				return
 			}
 		}

@@ -226,8 +226,13 @@ type stateDelta struct {
 
 // state puts in the state, the name, the picture and the heroes. own, if there is one, is an event that is told in any case.
 func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) error {
-	wanted, missed, members, newcomers := d.changes()
-	d.added(wanted)
+	wanted, missed, members, newcomers, err := d.changes()
+	if err == nil {
+		err = d.added(wanted)
+	}
+	if err != nil {
+		return err
+	}
 	if d.required.lazy() {
 		if len(newcomers) > 0 {
 			came, err := a.reader.MembersCame(ctx, a.id, a.known.upto)
@@ -238,7 +243,9 @@ func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) 
 				members = append(members, newcomers...)
 			}
 		}
-		a.lazyLoad(d, wanted, members)
+		if err := a.lazyLoad(d, wanted, members); err != nil {
+			return err
+		}
 	}
 	a.next.required = d.required
 	if !missed && len(d.known)+len(d.required) <= maxKeptRequired {
@@ -251,10 +258,21 @@ func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) 
 	if own != nil {
 		told[*own] = true
 	}
-	name, avatar := d.eventOf("m.room.name"), d.eventOf("m.room.avatar")
+	name, err := d.final.Event("m.room.name", "")
+	if err != nil {
+		return err
+	}
+	avatar, err := d.final.Event("m.room.avatar", "")
+	if err != nil {
+		return err
+	}
 	var heroes []id.EventID
 	for _, hero := range a.heroes {
-		if member, there := d.final.Get(memberType, string(hero)); there {
+		member, err := d.final.Event(memberType, string(hero))
+		if err != nil {
+			return err
+		}
+		if member != "" {
 			heroes = append(heroes, member)
 		}
 	}
@@ -279,7 +297,12 @@ func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) 
 		}
 		return 1
 	})
-	a.room.Name, a.room.Avatar = d.text("m.room.name", byID[name], "name"), d.text("m.room.avatar", byID[avatar], "url")
+	if a.room.Name, err = d.text("m.room.name", name, byID[name], "name"); err != nil {
+		return err
+	}
+	if a.room.Avatar, err = d.text("m.room.avatar", avatar, byID[avatar], "url"); err != nil {
+		return err
+	}
 	for _, member := range heroes {
 		if row, there := byID[member]; there {
 			a.room.Heroes = append(a.room.Heroes, heroOf(row))
@@ -304,12 +327,15 @@ func (a *roomAnswer) read(ctx context.Context, told map[id.EventID]bool, others 
 
 // changes are the wanted changes of the state; missed tells whether something has changed that the client has and doesn't want any
 // more, members whose membership has, newcomers who had none.
-func (d *stateDelta) changes() (wanted map[roomstate.Key]id.EventID, missed bool, members, newcomers []id.UserID) {
+func (d *stateDelta) changes() (wanted map[roomstate.Key]id.EventID, missed bool, members, newcomers []id.UserID, err error) {
 	wanted = map[roomstate.Key]id.EventID{}
 	if d.whole {
-		return wanted, false, nil, nil
+		return wanted, false, nil, nil, nil
 	}
-	for change := range d.has.Diff(d.final) {
+	for change, err := range d.has.Changes(d.final) {
+		if err != nil {
+			return nil, false, nil, nil, err
+		}
 		switch {
 		case change.Key.Type != memberType:
 		case change.Old == "":
@@ -324,33 +350,33 @@ func (d *stateDelta) changes() (wanted map[roomstate.Key]id.EventID, missed bool
 			wanted[change.Key] = change.New
 		}
 	}
-	return wanted, missed, members, newcomers
+	return wanted, missed, members, newcomers, nil
 }
 
 // added adds the state that is wanted now and that the client hasn't got, though it hasn't changed.
-func (d *stateDelta) added(wanted map[roomstate.Key]id.EventID) {
+func (d *stateDelta) added(wanted map[roomstate.Key]id.EventID) error {
 	for _, r := range d.required {
 		if (union{r}).within(d.known) {
 			continue
 		}
-		for key, event := range r.of(d.final) {
-			if r.matches(key) && !d.known.matches(key) {
-				wanted[key] = event
+		for e, err := range r.of(d.final) {
+			if err != nil {
+				return err
+			}
+			if r.matches(e.Key) && !d.known.matches(e.Key) {
+				wanted[e.Key] = e.Event
 			}
 		}
 	}
+	return nil
 }
 
-// eventOf is the event of a state without a key; "" if there is none.
-func (d *stateDelta) eventOf(typ string) id.EventID {
-	event, _ := d.final.Get(typ, "")
-	return event
-}
-
-// text is a text of a state without a key, if the client doesn't know it; "" if it is to know that there is none any more.
-func (d *stateDelta) text(typ string, row clientsync.Decorated, name string) *string {
-	if was, _ := d.has.Get(typ, ""); was == d.eventOf(typ) {
-		return nil
+// text is a text of a state without a key, if the client doesn't know it; "" if it is to know that there is none any more. now is the event
+// of that type, row the event if there is one.
+func (d *stateDelta) text(typ string, now id.EventID, row clientsync.Decorated, name string) (*string, error) {
+	was, err := d.has.Event(typ, "")
+	if err != nil || was == now {
+		return nil, err
 	}
 	var t *string
 	if row.Event != nil {
@@ -360,14 +386,14 @@ func (d *stateDelta) text(typ string, row clientsync.Decorated, name string) *st
 		t = new(string)
 	}
 	if t != nil && *t == "" && d.whole {
-		return nil
+		return nil, nil
 	}
-	return t
+	return t, nil
 }
 
 // lazyLoad adds the members that the client needs to show the timeline, unless it was told of them, and, where the timeline has no
 // gap before it, those that have changed.
-func (a *roomAnswer) lazyLoad(d *stateDelta, wanted map[roomstate.Key]id.EventID, changed []id.UserID) {
+func (a *roomAnswer) lazyLoad(d *stateDelta, wanted map[roomstate.Key]id.EventID, changed []id.UserID) error {
 	needed := map[id.UserID]bool{}
 	if a.room.Timeline != nil {
 		for _, e := range a.room.Timeline.Events {
@@ -384,8 +410,11 @@ func (a *roomAnswer) lazyLoad(d *stateDelta, wanted map[roomstate.Key]id.EventID
 	}
 	for member := range needed {
 		key := roomstate.Key{Type: memberType, StateKey: string(member)}
-		event, there := d.final.Get(key.Type, key.StateKey)
-		if !there || d.required.matches(key) || a.known.members[member] == event {
+		event, err := d.final.Event(key.Type, key.StateKey)
+		if err != nil {
+			return err
+		}
+		if event == "" || d.required.matches(key) || a.known.members[member] == event {
 			continue
 		}
 		wanted[key] = event
@@ -394,6 +423,7 @@ func (a *roomAnswer) lazyLoad(d *stateDelta, wanted map[roomstate.Key]id.EventID
 		}
 		a.next.members[member] = event
 	}
+	return nil
 }
 
 func field(row clientsync.Decorated, name string) *string {

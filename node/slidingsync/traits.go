@@ -54,7 +54,9 @@ func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*liste
 		}
 		var from [len(traitKeys)]id.EventID
 		for i, key := range traitKeys {
-			from[i], _ = state.Get(key.Type, key.StateKey)
+			if from[i], err = state.Event(key.Type, key.StateKey); err != nil {
+				return err
+			}
 		}
 		if from == ([len(traitKeys)]id.EventID{}) { // there is nothing that they may know
 			l.traits, l.checked = traits{}, now
@@ -183,9 +185,12 @@ type space struct {
 // spec:client-server-api/modules/spaces#mspacechild-relationship
 func readChildren(ctx context.Context, r *clientsync.Reader, state roomstate.Map) ([]id.RoomID, error) {
 	var ids []id.EventID
-	for _, eventID := range state.ByType("m.space.child") {
+	for child, err := range state.OfType("m.space.child") {
+		if err != nil {
+			return nil, err
+		}
 		if len(ids) < maxChildren {
-			ids = append(ids, eventID)
+			ids = append(ids, child.Event)
 		}
 	}
 	rows, err := r.Events(ctx, ids)

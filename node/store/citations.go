@@ -38,8 +38,7 @@ func (w *roomWrite) writeCitations(t *writeTx, e room.Committed, number Position
 	if !e.Event.IsState() || w.bulk && e.Outlier {
 		return nil
 	}
-	create, _ := w.commit.Current.Get(createType, "")
-	return cite(t, e.Event, number, create)
+	return cite(t, e.Event, number, w.create)
 }
 
 func cite(t *writeTx, e *event.Event, number Position, create id.EventID) error {

@@ -10,6 +10,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
+	"hanse/testnet/wholestate"
 )
 
 // BenchmarkCitedBy measures the first answers to who cites the power levels, which all members of a room cite: it must not
@@ -53,8 +54,8 @@ func cite(b *testing.B, s *store.Store, events, cites int) (*actor, id.EventID) 
 	if err != nil {
 		b.Fatal(err)
 	}
-	cited, _ := a.machine.Current().Get("m.room.join_rules", "")
-	joined, _ := a.machine.Current().Get("m.room.member", string(alice))
+	cited, _ := wholestate.Get(a.machine.Current(), "m.room.join_rules", "")
+	joined, _ := wholestate.Get(a.machine.Current(), "m.room.member", string(alice))
 	draft := member("@m:there.example", "join", "@m:there.example")
 	draft.RoomID, draft.PrevEvents, draft.Depth = a.id(), a.machine.Forward(), 5
 	draft.AuthEvents = []id.EventID{cited, joined, "$c"}[:cites]

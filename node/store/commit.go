@@ -12,7 +12,6 @@ import (
 	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/federation/room"
-	"hanse/federation/roomstate"
 )
 
 // memberType is the type of events that make memberships.
@@ -443,17 +442,7 @@ func receivers(sends []room.Send) []id.ServerName {
 
 // remember puts what was written into the caches.
 func (w *roomWrite) remember() {
-	for _, n := range w.nodes {
-		w.store.state.known.put(n.hash, struct{}{})
-	}
-	var last roomstate.Hash
-	for _, e := range w.commit.Events {
-		if h := e.After.Hash(); !e.Outlier && h != last {
-			w.store.state.maps.put(h, recentState{state: e.After})
-			last = h
-		}
-	}
-	w.store.state.maps.put(w.commit.Current.Hash(), recentState{state: w.commit.Current})
+	w.store.state.stored(w.nodes)
 	if len(w.gaps) > 0 {
 		w.store.gapless.drop(w.commit.RoomID)
 	}

@@ -23,6 +23,7 @@ import (
 	"hanse/federation/roomversion"
 	"hanse/node/store"
 	"hanse/node/store/sqlite"
+	"hanse/testnet/wholestate"
 )
 
 // crashFile, if it is set in the environment, makes the test binary the process that is killed: it writes to the
@@ -174,10 +175,10 @@ func checkAcknowledged(ctx context.Context, db *fixture, ack *acknowledged) {
 		a := must(load(db.Store, r))
 		Expect(a.machine.Forward()).To(Equal([]id.EventID{stored[len(stored)-1]}))
 		Expect(must(db.CurrentState(ctx, r)).Equal(a.machine.Current())).To(BeTrue())
-		topic, _ := a.machine.Current().Get("m.room.topic", "")
+		topic, _ := wholestate.Get(a.machine.Current(), "m.room.topic", "")
 		after, _, err := db.StateAfter(ctx, stored[len(stored)-1])
 		Expect(err).NotTo(HaveOccurred())
-		newest, _ := after.Get("m.room.topic", "")
+		newest, _ := wholestate.Get(after, "m.room.topic", "")
 		Expect(topic).To(Equal(newest))
 	}
 	if len(ack.events) > 0 { // what was to be sent is still to be sent

@@ -12,6 +12,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
+	"hanse/testnet/wholestate"
 )
 
 // BenchmarkEachEvent reads the state of a room of 10,000 members to be given to another server, against the same events read by one scan
@@ -24,7 +25,7 @@ func BenchmarkEachEvent(b *testing.B) {
 	state, err := s.CurrentState(ctx, r.roomID)
 	r.check(err)
 	var ids []id.EventID
-	for _, eventID := range state.All() {
+	for _, eventID := range wholestate.All(state) {
 		ids = append(ids, eventID)
 	}
 	bare := newBare(b, durable(b, databases()[0]))

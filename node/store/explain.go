@@ -129,7 +129,8 @@ func (s *Store) Superseded(ctx context.Context, r id.RoomID, after Position, key
 		return state
 	}
 	i := sort.Search(len(positions), func(i int) bool {
-		now, _ := at(i).Get(key.Type, key.StateKey)
+		now, err := at(i).Event(key.Type, key.StateKey)
+		failed = errors.Join(failed, err)
 		return now != e
 	})
 	if failed != nil || i == len(positions) {

@@ -12,6 +12,7 @@ import (
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
+	"hanse/testnet/wholestate"
 )
 
 var _ = onEach("What is told of events", func(db *fixture) {
@@ -62,7 +63,7 @@ var _ = onEach("What is told of events", func(db *fixture) {
 			_, after, found, err := db.Superseded(ctx, a.id(), row.Position, key, e)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(found).To(BeTrue())
-			next, _ := after.Get(key.Type, "")
+			next, _ := wholestate.Get(after, key.Type, "")
 			Expect(next).To(Equal(topics[i+1]))
 		}
 		row, _, err := db.Event(ctx, topics[2])

@@ -40,8 +40,13 @@ const (
 	slowInARow      = 3
 	sayPause        = time.Minute
 	// eventCacheBytes and stateCacheBytes bound the memory for parsed events and for nodes of states; both caches are empty at rest.
+	// A state that is used holds what it made itself besides, and one node.
 	eventCacheBytes = 16 << 20
-	stateCacheBytes = 16 << 20
+	stateCacheBytes = 32 << 20
+	// keptNodes is how many nodes of a commit go to the cache of those: more are a state that comes as a whole, of which few are asked for.
+	keptNodes = 1024
+	// stateReadTimeout bounds a read of some of a state's nodes, which takes milliseconds. The request that wants them has an end of its own.
+	stateReadTimeout = 30 * time.Second
 	// hoard is how many events are too many, read at once, to be kept in the cache: who reads so many reads a state of a large room, part by
 	// part, which would push out what is read again.
 	hoard = 1000

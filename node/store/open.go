@@ -36,7 +36,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.rooms = newRoomIndex(s.read)
 	s.present = newPresent()
 	s.events = newEventCache(eventCacheBytes)
-	s.state = newStateCache(stateCacheBytes)
+	s.state = newStateCache(s.read, stateCacheBytes)
 	s.gapless = newGenerations[id.RoomID, struct{}](roomCache, nil)
 	s.outbox = newOutbox(s)
 	if err := s.start(ctx, opts.Leap); err != nil {

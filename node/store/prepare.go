@@ -20,6 +20,7 @@ type roomWrite struct {
 	nodes   []nodeRow
 	members []memberRow
 	gaps    []Gap
+	create  id.EventID   // the room's create event
 	filled  []id.EventID // gaps that this commit fills
 	now     time.Time
 
@@ -48,6 +49,10 @@ type memberRow struct {
 func (s *Store) prepare(ctx context.Context, c room.Commit, opts CommitOptions) (*roomWrite, error) {
 	w := &roomWrite{store: s, commit: c, opts: opts, now: time.Now(), indexed: s.tail.upto()}
 	if err := w.unusedTxns(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if w.create, err = c.Current.Event(createType, ""); err != nil {
 		return nil, err
 	}
 	var states []roomstate.Map

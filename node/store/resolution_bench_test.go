@@ -19,6 +19,7 @@ import (
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
+	"hanse/testnet/wholestate"
 )
 
 // BenchmarkMerge10Conflicts merges two branches with ten conflicting events in rooms of two sizes, read from a store that has just been
@@ -151,14 +152,14 @@ func (r *benchRoom) next(d event.Draft) *event.Event {
 	r.depth++
 	d.RoomID, d.PrevEvents, d.Depth, d.OriginServerTS = r.roomID, []id.EventID{r.fork}, r.depth, r.clock
 	for _, key := range authrules.Selection(r.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-		if e, ok := r.state.Get(key.Type, key.StateKey); ok {
+		if e, ok := wholestate.Get(r.state, key.Type, key.StateKey); ok {
 			d.AuthEvents = append(d.AuthEvents, e)
 		}
 	}
 	e, err := d.Sign(r.rules, d.Sender.Server(), testKey())
 	r.check(err)
 	if key, ok := e.StateKey(); ok {
-		r.state = r.state.With(e.Type(), key, e.ID())
+		r.state = wholestate.With(r.state, e.Type(), key, e.ID())
 	}
 	r.fork = e.ID()
 	return e

@@ -12,6 +12,7 @@ import (
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/node/store"
+	"hanse/testnet/wholestate"
 )
 
 var _ = onEach("A room", func(db *fixture) {
@@ -51,11 +52,11 @@ var _ = onEach("A room", func(db *fixture) {
 			Expect(err).NotTo(HaveOccurred())
 			Expect(found).To(BeTrue())
 			Expect(after.Equal(before)).To(BeTrue())
-			topic, _ := after.Get("m.room.topic", "")
+			topic, _ := wholestate.Get(after, "m.room.topic", "")
 			Expect(topic).To(Equal(sent[1].ID()))
 			earlier, _, err := db.StateBefore(ctx, sent[1].ID())
 			Expect(err).NotTo(HaveOccurred())
-			_, has := earlier.Get("m.room.topic", "")
+			_, has := wholestate.Get(earlier, "m.room.topic", "")
 			Expect(has).To(BeFalse())
 			again := must(load(db.Store, a.id()))
 			Expect(again.propose(store.CommitOptions{}, message(alice, "two"))).To(HaveLen(1))

@@ -7,63 +7,99 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 )
 
-// stateCache keeps states and their nodes, so that equal parts of states are read once and shared in memory.
+// stateCache reads nodes of states as they are needed, and keeps those that were asked for last: it is the roomstate.Loader of all
+// stored states. A state itself holds one node; so many large rooms take no more memory than one. Safe for concurrent use.
 type stateCache struct {
-	maps  *generations[roomstate.Hash, recentState]
-	nodes *lockedNodes
+	read  *reader
+	nodes *generations[roomstate.Hash, roomstate.Node]
 	known *generations[roomstate.Hash, struct{}] // nodes that are stored
 }
 
-// recentStates is how many whole states are found by their hash alone, at most; those that were made here share nearly all nodes with one
-// another. recentNodes bounds the nodes that were read for them, some 200 MB where rooms are so large: one of a room's past states that
-// is read shares few.
-const (
-	recentStates = 1024
-	recentNodes  = 1 << 17
-)
-
-// recentState is a state, and how many nodes were read for it.
-type recentState struct {
-	state roomstate.Map
-	read  int
-}
-
-func (r recentState) nodes() int { return max(r.read, recentNodes/recentStates) }
-
-// nodeBytes is about what a node of the store takes in memory: six entries and their texts.
-const nodeBytes = 1500
-
-func newStateCache(bytes int) *stateCache {
+func newStateCache(read *reader, bytes int) *stateCache {
 	return &stateCache{
-		maps:  newGenerations[roomstate.Hash](recentNodes, recentState.nodes),
-		nodes: &lockedNodes{nodes: roomstate.NewGenerations(bytes / nodeBytes)},
+		read:  read,
+		nodes: newGenerations[roomstate.Hash](bytes, roomstate.Node.Size),
 		known: newGenerations[roomstate.Hash, struct{}](knownNodes, nil),
 	}
 }
 
-// lockedNodes is a roomstate.Cache for many readers.
-type lockedNodes struct {
-	mu    sync.Mutex
-	nodes *roomstate.Generations // guarded by mu
+// reading bounds a read. A state outlives the request that it was made for, so its reads are bounded by themselves.
+func (c *stateCache) reading() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), stateReadTimeout)
 }
 
-func (l *lockedNodes) Node(h roomstate.Hash) (roomstate.Node, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.nodes.Node(h)
+// Node implements roomstate.Loader.
+func (c *stateCache) Node(h roomstate.Hash) (roomstate.Node, error) {
+	if n, ok := c.nodes.get(h); ok {
+		return n, nil
+	}
+	ctx, cancel := c.reading()
+	defer cancel()
+	var data []byte
+	found, err := c.read.found(ctx, "SELECT node FROM state_nodes WHERE hash = $1", []any{h[:]}, &data)
+	if err != nil {
+		return roomstate.Node{}, fmt.Errorf("store: reading a node of a room's state: %w", err)
+	}
+	if !found {
+		return roomstate.Node{}, fmt.Errorf("store: %w", roomstate.Missing(h))
+	}
+	n, err := roomstate.Decode(h, data)
+	if err != nil {
+		return n, fmt.Errorf("store: %w", err)
+	}
+	c.nodes.put(h, n)
+	c.known.put(h, struct{}{})
+	return n, nil
 }
 
-func (l *lockedNodes) Add(h roomstate.Hash, n roomstate.Node) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.nodes.Add(h, n)
+// Nodes implements roomstate.Loader.
+func (c *stateCache) Nodes(hashes []roomstate.Hash, into []roomstate.Node, passing bool) error {
+	var missing []roomstate.Hash
+	at := make(map[roomstate.Hash]int, len(hashes))
+	for i, h := range hashes {
+		n, ok := c.nodes.get(h)
+		if into[i] = n; !ok {
+			missing, at[h] = append(missing, h), i
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	ctx, cancel := c.reading()
+	defer cancel()
+	err := listHashes("SELECT hash, node FROM state_nodes WHERE hash IN (%s)", missing, func(query string, args []any) error {
+		return c.read.each(ctx, query, args, func(rows *sql.Rows) error {
+			var hash, node []byte
+			if err := rows.Scan(&hash, &node); err != nil {
+				return err
+			}
+			h := roomstate.Hash(hash)
+			n, err := roomstate.Decode(h, node)
+			if err != nil {
+				return err
+			}
+			into[at[h]] = n
+			delete(at, h)
+			if !passing {
+				c.nodes.put(h, n)
+				c.known.put(h, struct{}{})
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("store: reading nodes of a room's state: %w", err)
+	}
+	for h := range at {
+		return fmt.Errorf("store: %w", roomstate.Missing(h))
+	}
+	return nil
 }
 
 // hashBytes is a state's hash as stored.
@@ -103,38 +139,16 @@ func (s *Store) storedState(ctx context.Context, stored []byte) (roomstate.Map, 
 	return s.stateOf(ctx, root)
 }
 
-// stateOf reads the state with a hash.
+// stateOf is the state with a hash. One node is read, others as they are needed.
 func (s *Store) stateOf(ctx context.Context, root roomstate.Hash) (roomstate.Map, error) {
-	if recent, ok := s.state.maps.get(root); ok {
-		return recent.state, nil
-	}
-	read := 0
-	m, err := roomstate.ReadBatches(root, func(hashes []roomstate.Hash) (map[roomstate.Hash][]byte, error) {
-		read += len(hashes)
-		return s.readNodes(ctx, hashes)
-	}, s.state.nodes)
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return roomstate.Map{}, fmt.Errorf("store: reading state %v: %w", root, err)
 	}
-	s.state.maps.put(root, recentState{m, read})
+	m, err := roomstate.Open(root, s.state)
+	if err != nil {
+		return roomstate.Map{}, fmt.Errorf("reading state %v: %w", root, err)
+	}
 	return m, nil
-}
-
-func (s *Store) readNodes(ctx context.Context, hashes []roomstate.Hash) (map[roomstate.Hash][]byte, error) {
-	found := make(map[roomstate.Hash][]byte, len(hashes))
-	err := listHashes("SELECT hash, node FROM state_nodes WHERE hash IN (%s)", hashes, func(query string, args []any) error {
-		return s.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var hash, node []byte
-			if err := rows.Scan(&hash, &node); err != nil {
-				return err
-			}
-			h := roomstate.Hash(hash)
-			found[h] = node
-			s.state.known.put(h, struct{}{})
-			return nil
-		})
-	})
-	return found, err
 }
 
 // storedNode tells whether a node is stored already.
@@ -153,6 +167,7 @@ func (s *Store) storedNode(ctx context.Context, h roomstate.Hash) (bool, error) 
 // nodeRow is a state node to be written.
 type nodeRow struct {
 	hash roomstate.Hash
+	made roomstate.Node
 	node []byte
 }
 
@@ -174,13 +189,22 @@ func (s *Store) newNodes(ctx context.Context, states []roomstate.Map, allNew boo
 		return stored
 	}
 	for _, m := range states {
-		for hash, node := range m.Nodes(known) {
-			taken[hash] = true
-			rows = append(rows, nodeRow{hash, node})
+		for made, node := range m.Nodes(known) {
+			taken[made.Hash()] = true
+			rows = append(rows, nodeRow{made.Hash(), made, node})
 		}
 	}
 	slices.SortFunc(rows, func(a, b nodeRow) int { return bytes.Compare(a.hash[:], b.hash[:]) })
 	return rows, failed
+}
+
+// stored notes nodes that were written. What lies below them is in memory for as long as somebody has their state, not for the cache.
+func (c *stateCache) stored(rows []nodeRow) {
+	for _, n := range rows {
+		if c.known.put(n.hash, struct{}{}); len(rows) <= keptNodes {
+			c.nodes.put(n.hash, n.made.Alone())
+		}
+	}
 }
 
 // StateBefore is the state before a stored event; false when it is an outlier or not stored.
@@ -231,14 +255,21 @@ func (s *Store) CurrentStateAt(ctx context.Context, r id.RoomID, at Position) (r
 func (s *Store) StateEvents(ctx context.Context, m roomstate.Map, keys ...roomstate.Key) ([]*event.Event, error) {
 	var ids []id.EventID
 	for _, k := range keys {
-		if e, ok := m.Get(k.Type, k.StateKey); ok {
+		e, err := m.Event(k.Type, k.StateKey)
+		if err != nil {
+			return nil, err
+		}
+		if e != "" {
 			ids = append(ids, e)
 		}
 	}
 	if len(keys) == 0 {
 		ids = make([]id.EventID, 0, m.Len())
-		for _, e := range m.All() {
-			ids = append(ids, e)
+		for e, err := range m.Entries() {
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, e.Event)
 		}
 	}
 	rows, err := s.Events(ctx, ids)

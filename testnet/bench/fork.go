@@ -12,6 +12,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/federation/stateres"
+	"hanse/testnet/wholestate"
 )
 
 // forkServers is how many servers the branches come from.
@@ -153,7 +154,7 @@ func (t *trial) agrees(ctx context.Context, s *session, r *room, expected roomst
 }
 
 func sameTopicAndNames(ctx context.Context, s *session, r *room, expected roomstate.Map) error {
-	topic, _ := expected.Get("m.room.topic", "")
+	topic, _ := wholestate.Get(expected, "m.room.topic", "")
 	raw, err := s.call(ctx, http.MethodGet, roomPath(string(r.id), "state/m.room.topic"), nil)
 	if err != nil {
 		return err
@@ -161,7 +162,7 @@ func sameTopicAndNames(ctx context.Context, s *session, r *room, expected roomst
 	if want := r.event(topic); !sameJSON(raw, want.Content()) {
 		return fmt.Errorf("the topic is %.100s, and by the algorithm it is %.100s of %s", raw, want.Content(), want.Sender())
 	}
-	for stateKey, eventID := range expected.ByType("m.room.member") {
+	for stateKey, eventID := range wholestate.ByType(expected, "m.room.member") {
 		e := r.event(eventID)
 		if id.UserID(stateKey).Server() == s.id.Server() {
 			continue

@@ -15,6 +15,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/testnet/user"
+	"hanse/testnet/wholestate"
 )
 
 // joinServers is how many servers the members of a large room come from.
@@ -208,7 +209,7 @@ func (t *trial) joinFloor(ctx context.Context) (took, cpu time.Duration, err err
 func (t *trial) complete(ctx context.Context, r *room, s *session) error {
 	_, state := r.end()
 	wanted := map[string]id.EventID{}
-	for stateKey, eventID := range state.ByType("m.room.member") {
+	for stateKey, eventID := range wholestate.ByType(state, "m.room.member") {
 		wanted[stateKey] = eventID
 	}
 	deadline := time.Now().Add(requestTimeout)
@@ -394,7 +395,7 @@ func sameState(r *room, answered []id.EventID, size int) error {
 	if len(answered) != size || len(got) != size {
 		return fmt.Errorf("the answer to send_join has %d state events, and the room %d", len(answered), size)
 	}
-	for key, eventID := range state.All() {
+	for key, eventID := range wholestate.All(state) {
 		if !got[eventID] {
 			return fmt.Errorf("the answer to send_join lacks the %s of %s", strings.TrimPrefix(key.Type, "m.room."), key.StateKey)
 		}

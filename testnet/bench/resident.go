@@ -11,6 +11,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
+	"hanse/testnet/wholestate"
 )
 
 // handler is what a server of the bench answers: its keys, transactions, and the rooms it is resident in.
@@ -158,9 +159,9 @@ func (r *room) lazyAnswer(join *event.Event) []byte {
 	r.mu.Unlock()
 	var lazy roomstate.Map
 	servers := map[id.ServerName]bool{join.Sender().Server(): true}
-	for key, eventID := range full.All() {
+	for key, eventID := range wholestate.All(full) {
 		if key.Type != "m.room.member" {
-			lazy = lazy.With(key.Type, key.StateKey, eventID)
+			lazy = wholestate.With(lazy, key.Type, key.StateKey, eventID)
 			continue
 		}
 		servers[id.UserID(key.StateKey).Server()] = true
@@ -248,7 +249,7 @@ func (s *server) serveEventAuth(w http.ResponseWriter, q *http.Request, r *room)
 		return
 	}
 	var state roomstate.Map
-	_, authChain := r.stateEvents(state.With(e.Type(), "", e.ID()))
+	_, authChain := r.stateEvents(wholestate.With(state, e.Type(), "", e.ID()))
 	body := append([]byte(`{"auth_chain":`), list(authChain)...)
 	answer(w, append(body, '}'))
 }

@@ -12,6 +12,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // roomVersion is the version of all rooms of the bench: the one that deployed rooms have.
@@ -120,7 +121,7 @@ func (r *room) selection(d event.Draft, state roomstate.Map) []id.EventID {
 		return nil
 	}
 	for _, key := range authrules.Selection(r.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-		if eventID, ok := state.Get(key.Type, key.StateKey); ok {
+		if eventID, ok := wholestate.Get(state, key.Type, key.StateKey); ok {
 			selected = append(selected, eventID)
 		}
 	}
@@ -131,7 +132,7 @@ func (r *room) selection(d event.Draft, state roomstate.Map) []id.EventID {
 func (r *room) place(e *event.Event, before roomstate.Map) {
 	after := before
 	if stateKey, ok := e.StateKey(); ok {
-		after = before.With(e.Type(), stateKey, e.ID())
+		after = wholestate.With(before, e.Type(), stateKey, e.ID())
 	}
 	r.events[e.ID()], r.after[e.ID()] = e, after
 }
@@ -167,7 +168,7 @@ func adopt(owner *server, join *event.Event, state, authChain []*event.Event) *r
 	for _, e := range state {
 		r.events[e.ID()] = e
 		stateKey, _ := e.StateKey()
-		before = before.With(e.Type(), stateKey, e.ID())
+		before = wholestate.With(before, e.Type(), stateKey, e.ID())
 	}
 	r.place(join, before)
 	r.tip = join
@@ -224,7 +225,7 @@ func (r *room) stateEvents(state roomstate.Map) (events, authChain []*event.Even
 	defer r.mu.Unlock()
 	seen := map[id.EventID]bool{}
 	var queue []*event.Event
-	for _, eventID := range state.All() {
+	for _, eventID := range wholestate.All(state) {
 		seen[eventID] = true
 		events = append(events, r.events[eventID])
 	}

@@ -12,6 +12,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
 	"hanse/federation/signedjson"
+	"hanse/testnet/wholestate"
 )
 
 // serveKeys publishes the peer's key and its old ones.
@@ -148,7 +149,7 @@ func (p *Peer) serveSendLeave(w http.ResponseWriter, r Request) {
 // stateBefore is the state before an event and its auth chain. It needs mu.
 func (r *Room) stateBefore(eventID id.EventID) (state, chain []*event.Event) {
 	var ids []id.EventID
-	for _, stateID := range r.before[eventID].All() {
+	for _, stateID := range wholestate.All(r.before[eventID]) {
 		ids = append(ids, stateID)
 		state = append(state, r.events[stateID])
 	}

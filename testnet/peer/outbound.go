@@ -14,6 +14,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // Transaction sends events as they are, in a transaction of their own.
@@ -148,7 +149,7 @@ func (p *Peer) adopt(rules *roomversion.Rules, roomID id.RoomID, join *event.Eve
 			return nil, fmt.Errorf("%s is in the state, but is no state event", e.ID())
 		}
 		r.addOutlier(e)
-		before = before.With(e.Type(), stateKey, e.ID())
+		before = wholestate.With(before, e.Type(), stateKey, e.ID())
 	}
 	r.place(join, before)
 	p.addRoom(r)

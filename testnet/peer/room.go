@@ -15,6 +15,7 @@ import (
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/federation/stateres"
+	"hanse/testnet/wholestate"
 )
 
 // ErrMissing says that an event's prev events are not in the room.
@@ -161,7 +162,7 @@ func (r *Room) fill(d *event.Draft) error {
 		}
 		d.AuthEvents = []id.EventID{}
 		for _, key := range authrules.Selection(r.Rules, d.Type, d.StateKey, d.Sender, d.Content) {
-			if eventID, ok := state.Get(key.Type, key.StateKey); ok {
+			if eventID, ok := wholestate.Get(state, key.Type, key.StateKey); ok {
 				d.AuthEvents = append(d.AuthEvents, eventID)
 			}
 		}
@@ -223,7 +224,7 @@ func (r *Room) add(e *event.Event) error {
 func (r *Room) place(e *event.Event, before roomstate.Map) {
 	after := before
 	if stateKey, ok := e.StateKey(); ok {
-		after = before.With(e.Type(), stateKey, e.ID())
+		after = wholestate.With(before, e.Type(), stateKey, e.ID())
 	}
 	r.events[e.ID()], r.before[e.ID()], r.after[e.ID()] = e, before, after
 	r.order = append(r.order, e.ID())
@@ -337,7 +338,7 @@ func (r *Room) State(eventType, stateKey string) *event.Event {
 	if err != nil {
 		return nil
 	}
-	eventID, _ := state.Get(eventType, stateKey)
+	eventID, _ := wholestate.Get(state, eventType, stateKey)
 	return r.events[eventID]
 }
 
@@ -375,7 +376,7 @@ func (r *Room) authoriser(user string) string {
 		return ""
 	}
 	via := ""
-	for member, eventID := range state.ByType("m.room.member") {
+	for member, eventID := range wholestate.ByType(state, "m.room.member") {
 		if e := r.events[eventID]; e != nil && e.Membership() == "join" && id.UserID(member).Server() == r.peer.Name && (via == "" || member < via) {
 			via = member
 		}
@@ -392,7 +393,7 @@ func (r *Room) Servers() []id.ServerName {
 		return nil
 	}
 	var servers []id.ServerName
-	for user, eventID := range state.ByType("m.room.member") {
+	for user, eventID := range wholestate.ByType(state, "m.room.member") {
 		server := id.UserID(user).Server()
 		if e := r.events[eventID]; e != nil && e.Membership() == "join" && server != r.peer.Name && !slices.Contains(servers, server) {
 			servers = append(servers, server)
@@ -433,7 +434,7 @@ type stateOf struct {
 
 // StateEvent looks up one event.
 func (s stateOf) StateEvent(eventType, stateKey string) (*event.Event, error) {
-	eventID, _ := s.state.Get(eventType, stateKey)
+	eventID, _ := wholestate.Get(s.state, eventType, stateKey)
 	return s.events[eventID], nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
+	"hanse/testnet/wholestate"
 )
 
 // answer is what a server answers to a fetch from what it has stored; false: it can't help.
@@ -96,7 +97,7 @@ func sorted(list []*event.Event) []*event.Event {
 
 func stateIDs(state roomstate.Map) []id.EventID {
 	var ids []id.EventID
-	for _, e := range state.All() {
+	for _, e := range wholestate.All(state) {
 		ids = append(ids, e)
 	}
 	slices.Sort(ids)

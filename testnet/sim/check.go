@@ -9,6 +9,7 @@ import (
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
 	"hanse/federation/stateres"
+	"hanse/testnet/wholestate"
 )
 
 // check holds the end of a run against the invariants.
@@ -100,7 +101,7 @@ func (n *network) bansHold(s *server) error {
 		if c.Status == room.Rejected || !isState || c.Event.Type() != "m.room.member" || c.Event.Membership() != "join" {
 			continue
 		}
-		if at, ok := c.Before.Get("m.room.member", user); ok && s.store.events[at].Event.Membership() == "ban" {
+		if at, ok := wholestate.Get(c.Before, "m.room.member", user); ok && s.store.events[at].Event.Membership() == "ban" {
 			return n.failAt(s, "somebody who is banned joins", "%s by %s at %s", user, e, s.name)
 		}
 	}
@@ -125,7 +126,7 @@ func (s *server) conflicted(prev []id.EventID) map[id.EventID]bool {
 	conflicted := make(map[id.EventID]bool)
 	first := s.store.events[prev[0]].After
 	for _, p := range prev[1:] {
-		for change := range first.Diff(s.store.events[p].After) {
+		for change := range wholestate.Diff(first, s.store.events[p].After) {
 			for _, e := range []id.EventID{change.Old, change.New} {
 				if e != "" {
 					conflicted[e] = true
@@ -166,7 +167,7 @@ func (n *network) sameRoom(s *server) error {
 	if !slices.Equal(s.store.forward, first.store.forward) {
 		return n.failAt(s, "forward extremities differ", "%s has %v, %s has %v", first.name, first.store.forward, s.name, s.store.forward)
 	}
-	for change := range first.store.current.Diff(s.store.current) {
+	for change := range wholestate.Diff(first.store.current, s.store.current) {
 		return n.failAt(s, "current states differ", "%v: %s has %q, %s has %q", change.Key, first.name, change.Old, s.name, change.New)
 	}
 	return nil
@@ -216,7 +217,7 @@ func (n *network) soundState(s *server) error {
 		return n.failAt(s, "the current state isn't that of the forward extremities", "at %s: %v", s.name, err)
 	}
 	joined := make(map[id.ServerName]int)
-	for key, e := range s.store.current.All() {
+	for key, e := range wholestate.All(s.store.current) {
 		c, ok := s.store.events[e]
 		if !ok || !c.Event.Is(key.Type, key.StateKey) || c.Status == room.Rejected {
 			return n.failAt(s, "the state has an event that isn't its", "%v: %s at %s", key, e, s.name)

@@ -6,12 +6,13 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
+	"hanse/testnet/wholestate"
 )
 
 // withoutMembers is a state as the answer to send_join gives it with omit_members: of the members it has the one who joins.
 func withoutMembers(state roomstate.Map, user id.UserID) []id.EventID {
 	var ids []id.EventID
-	for key, e := range state.All() {
+	for key, e := range wholestate.All(state) {
 		if key.Type != "m.room.member" || key.StateKey == string(user) {
 			ids = append(ids, e)
 		}

@@ -10,6 +10,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // server is one homeserver: a machine, and what survives it.
@@ -113,7 +114,7 @@ func (s *server) sound(r room.Result) error {
 		return s.n.failAt(s, "a machine and its commit differ", "%s", s.name)
 	}
 	differs := 0
-	for change := range s.store.current.Diff(r.Commit.Current) {
+	for change := range wholestate.Diff(s.store.current, r.Commit.Current) {
 		if differs++; !slices.Contains(r.Commit.Changes, room.StateChange{Key: change.Key, Old: change.Old, New: change.New}) {
 			return s.n.failAt(s, "the changes don't lead to the new state", "%s: %v", s.name, change)
 		}
@@ -235,7 +236,7 @@ func (s *server) propose(drafts ...event.Draft) error {
 
 // membership is a user's in this server's view.
 func (s *server) membership(user id.UserID) string {
-	e, ok := s.store.current.Get("m.room.member", string(user))
+	e, ok := wholestate.Get(s.store.current, "m.room.member", string(user))
 	if !ok {
 		return "leave"
 	}

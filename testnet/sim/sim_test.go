@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 var (
@@ -165,7 +166,7 @@ func TestShrink(t *testing.T) {
 	cfg := Config{Seed: 2, Version: roomversion.V11, Shape: Long, Actions: 40, Servers: 5}
 	cfg.holds = func(n *network) error {
 		s := n.servers[0]
-		if e, ok := s.store.current.Get("m.room.topic", ""); ok {
+		if e, ok := wholestate.Get(s.store.current, "m.room.topic", ""); ok {
 			return n.failAt(s, "nobody sets a topic", "%s", e)
 		}
 		return nil

@@ -12,6 +12,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
+	"hanse/testnet/wholestate"
 )
 
 func draft(sender id.UserID, typ string, stateKey *string, content any) event.Draft {
@@ -48,7 +49,7 @@ func membershipIn(content []byte) string {
 // joining is the join of a user of a server: authorised by its steward where the room is restricted.
 func (s *server) joining(user id.UserID, name string) event.Draft {
 	d := member(user, user, "join", name)
-	e, ok := s.store.current.Get("m.room.join_rules", "")
+	e, ok := wholestate.Get(s.store.current, "m.room.join_rules", "")
 	if !ok || s.membership(user) == "join" || !strings.Contains(string(s.store.events[e].Event.Content()), `restricted"`) {
 		return d
 	}
@@ -195,7 +196,7 @@ func (n *network) anything(s *server, user id.UserID) event.Draft {
 // levels is a change of one level.
 func (n *network) levels(s *server, user, target id.UserID) event.Draft {
 	content := map[string]any{}
-	if e, ok := s.store.current.Get("m.room.power_levels", ""); ok {
+	if e, ok := wholestate.Get(s.store.current, "m.room.power_levels", ""); ok {
 		if err := json.Unmarshal(s.store.events[e].Event.Content(), &content); err != nil {
 			content = map[string]any{}
 		}
@@ -292,7 +293,7 @@ func (n *network) forge(s *server) error {
 func (n *network) forged(s *server, d event.Draft, auth roomstate.Map, leaveOut int) (*event.Event, error) {
 	d.AuthEvents = nil
 	for _, key := range authrules.Selection(n.rules, d.Type, d.StateKey, d.Sender, d.Content) {
-		if a, ok := auth.Get(key.Type, key.StateKey); ok && (leaveOut == 0 || n.rand.IntN(leaveOut) > 0) {
+		if a, ok := wholestate.Get(auth, key.Type, key.StateKey); ok && (leaveOut == 0 || n.rand.IntN(leaveOut) > 0) {
 			d.AuthEvents = append(d.AuthEvents, a)
 		}
 	}
@@ -319,7 +320,7 @@ func (n *network) hidden(s *server) error {
 	}
 	at := s.store.events[s.store.order[len(s.store.order)-1-n.rand.IntN(min(4, len(s.store.order)))]]
 	user, witness := s.steward(), n.servers[n.rand.IntN(len(n.servers))]
-	old, ok := at.After.Get("m.room.member", string(user))
+	old, ok := wholestate.Get(at.After, "m.room.member", string(user))
 	if witness == s || !ok || s.store.events[old].Event.Membership() != "join" || at.Status == room.Rejected {
 		return nil
 	}
@@ -343,7 +344,7 @@ func (n *network) hidden(s *server) error {
 	}
 	n.messages++
 	said := place(draft(user, "m.room.message", nil, map[string]any{"body": fmt.Sprint("h", n.messages), "msgtype": "m.text"}))
-	e, err := n.forged(s, said, at.After.With("m.room.member", key, join.ID()), 0)
+	e, err := n.forged(s, said, wholestate.With(at.After, "m.room.member", key, join.ID()), 0)
 	if err != nil {
 		return err
 	}
