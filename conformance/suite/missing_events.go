@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -29,6 +30,14 @@ func (m meeting) hidden(n int) []id.EventID {
 		Expect(err).NotTo(HaveOccurred())
 		ids = append(ids, e.ID())
 	}
+	return ids
+}
+
+// hiddenButTheLast is hidden, but the last of the events is given to who asks for what is missing: that one and nothing before it.
+func (m meeting) hiddenButTheLast(n int) []id.EventID {
+	GinkgoHelper()
+	ids := m.hidden(n)
+	m.peer.On("get_missing_events", peer.Answer(http.StatusOK, `{"events":[`+string(m.Event(ids[n-1]).JSON())+`]}`))
 	return ids
 }
 
@@ -107,10 +116,10 @@ var _ = Describe("Missing events: a gap", Label("s2s:missing-events"), func() {
 	It("is bridged by the state at the event where nobody fills it",
 		says("server-server-api#retrieving-events", "a homeserver may be missing a particular event or information about the room which cannot be easily determined from backfilling. These APIs provide homeservers with the option of getting events and the state of the room at a given point in the timeline."), func(ctx SpecContext) {
 			m := meet(ctx, mainVersion)
-			m.peer.On("get_missing_events", peer.Answer(http.StatusOK, `{"events":[]}`))
 			carol := m.peer.User("carol")
 			_, err := m.Put(peer.StateDraft(carol, "m.room.member", string(carol), map[string]any{"membership": "join"}))
 			Expect(err).NotTo(HaveOccurred())
+			m.hiddenButTheLast(1)
 			last, err := m.Say(ctx, carol, "the join was missing")
 			Expect(err).NotTo(HaveOccurred())
 			Eventually(timeline(ctx, alice, m.ID)).Should(ContainElement(last.ID()))
@@ -124,8 +133,7 @@ var _ = Describe("Missing events: a gap", Label("s2s:missing-events"), func() {
 			filter := `{"room":{"rooms":["` + string(m.ID) + `"],"timeline":{"limit":20}}}`
 			since := raw(ctx, alice, http.MethodGet, "/_matrix/client/v3/sync", query("timeout", "0", "filter", filter), nil)["next_batch"].(string)
 			before := m.fromAlice(ctx, "before the gap").ID()
-			m.peer.On("get_missing_events", peer.Answer(http.StatusOK, `{"events":[]}`))
-			missed := m.hidden(5)
+			missed := m.hiddenButTheLast(5)
 			last, err := m.Say(ctx, m.user, "after the gap")
 			Expect(err).NotTo(HaveOccurred())
 			told := func() map[string]any {
@@ -150,14 +158,14 @@ var _ = Describe("Missing events: a gap", Label("s2s:missing-events"), func() {
 			}
 		})
 
-	It("that nobody tells of is not bridged: what stands on it is taken when what it stands on is there",
-		follows("server-server-api#retrieving-events", "who refuses to tell what came before its event isn't asked for the state there"), func(ctx SpecContext) {
+	DescribeTable("that nobody tells of is not bridged: what stands on it is taken when what it stands on is there",
+		follows("server-server-api#retrieving-events", "who doesn't tell what came before its event isn't asked for the state there, which it could choose"), func(ctx SpecContext, answer func(first json.RawMessage) peer.Hook) {
 			m := meet(ctx, mainVersion)
-			m.peer.On("get_missing_events", peer.Fail(http.StatusNotFound, "M_NOT_FOUND"))
 			first, err := m.Put(peer.MessageDraft(m.user, "not told yet"))
 			Expect(err).NotTo(HaveOccurred())
 			last, err := m.Put(peer.MessageDraft(m.user, "on what was not told"))
 			Expect(err).NotTo(HaveOccurred())
+			m.peer.On("get_missing_events", answer(first.JSON()))
 			m.delivered(ctx, last.JSON())
 			Eventually(func() []peer.Request { return m.peer.Requests("get_missing_events") }).ShouldNot(BeEmpty())
 			m.invisible(ctx, last.ID())
@@ -166,7 +174,12 @@ var _ = Describe("Missing events: a gap", Label("s2s:missing-events"), func() {
 			m.inOrder(ctx, []id.EventID{first.ID(), last.ID()})
 			Expect(m.peer.Requests("state_ids")).To(BeEmpty())
 			Expect(m.peer.Requests("state")).To(BeEmpty())
-		})
+		},
+		Entry("refused", func(json.RawMessage) peer.Hook { return peer.Fail(http.StatusNotFound, "M_NOT_FOUND") }),
+		Entry("an empty list", func(json.RawMessage) peer.Hook { return peer.Answer(http.StatusOK, `{"events":[]}`) }),
+		Entry("with a number that no event has", func(first json.RawMessage) peer.Hook {
+			return peer.Answer(http.StatusOK, `{"events":[`+strings.Replace(string(first), `"content":{`, `"content":{"number":1.5,`, 1)+`]}`)
+		}))
 
 	It("does not hold up other rooms",
 		follows(historySection, "the events that a server waits for are one room's"), func(ctx SpecContext) {

@@ -93,9 +93,19 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 	return room.Provide{Fetch: f, Err: errors.Join(errs...), Refused: refusals > 0 && refusals == len(f.From)}
 }
 
-// refuses tells whether a server answered that it doesn't want to answer, or has no such thing: neither that it can't yet, nor what a
-// proxy says in front of a server that is down.
+// tellsNothingError says that a server was asked for events and gave none that ever is an event of the room.
+type tellsNothingError struct{ given int }
+
+func (e tellsNothingError) Error() string {
+	return fmt.Sprintf("none of the %d events it gave is an event of this room", e.given)
+}
+
+// refuses tells whether a server answered that it doesn't want to answer, or has no such thing, or told nothing of it: neither that it
+// can't yet, nor what a proxy says in front of a server that is down.
 func refuses(err error) bool {
+	if _, nothing := errors.AsType[tellsNothingError](err); nothing {
+		return true
+	}
 	remote, ok := errors.AsType[*client.Error](err)
 	return ok && remote.Matrix != nil && (remote.Matrix.Code == federation.CodeForbidden || remote.Matrix.Code == federation.CodeNotFound)
 }
@@ -126,11 +136,16 @@ func (r *Rooms) usable(ctx context.Context, rules *roomversion.Rules, roomID id.
 	if err != nil {
 		return room.Provide{}, err
 	}
-	events := r.verified(ctx, rules, roomID, raws)
-	if len(events) == 0 {
+	given := parseAll(rules, raws)
+	events, _ := r.verifiedLists(ctx, roomID, given, nil)
+	switch {
+	case len(events) > 0:
+		return room.Provide{Events: events}, nil
+	case slices.ContainsFunc(given, func(e *event.Event) bool { return e != nil && e.RoomID() == roomID }):
 		return room.Provide{}, fmt.Errorf("none of the %d events it gave is usable", len(raws))
+	default:
+		return room.Provide{}, tellsNothingError{len(raws)}
 	}
-	return room.Provide{Events: events}, nil
 }
 
 // fetchAuth asks for the auth chain of an event, and for the missing ones themselves where that is refused.
