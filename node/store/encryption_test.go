@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -358,6 +359,24 @@ var _ = onEach("Messages to devices", func(db *fixture) {
 		large := request("large", "*", fmt.Sprintf("%q", make([]byte, 17<<20)))
 		Expect(db.SaveToDevice(ctx, request("a", "*", "1"), large, request("b", "TWO", "2"))).To(Equal([]int{1}))
 		Expect(has(ctx, "TWO")).To(Equal([]string{"1", "2"}))
+	})
+
+	It("are several on a page of the database", func(ctx SpecContext) {
+		if db.dialect.Name != "SQLite" {
+			Skip("PostgreSQL has no keyed tables")
+		}
+		db.loggedIn(ctx, alice, "PHONE")
+		pages := func() (count int) {
+			Expect(beside(ctx, db.dialect).QueryRowContext(ctx, "PRAGMA page_count").Scan(&count)).To(Succeed())
+			return count
+		}
+		before := pages()
+		request := store.ToDeviceRequest{Seen: store.SeenHash("1")}
+		for range 300 {
+			request.Messages = append(request.Messages, store.ToDevice{User: alice, Device: "PHONE", Message: json.RawMessage(`{"content":"` + strings.Repeat("x", 1200) + `"}`)})
+		}
+		Expect(must(db.SaveToDevice(ctx, request))).To(BeEmpty())
+		Expect(pages() - before).To(BeNumerically("<", 150))
 	})
 })
 

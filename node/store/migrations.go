@@ -99,6 +99,9 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, log *slog.Logger) error
 		if have > len(steps) {
 			return &SchemaError{Stored: have, Known: len(steps)}
 		}
+		if upgrade && step.version < len(steps) {
+			log.Info("a step of it is done", "version", step.version, "after", time.Since(began).Round(time.Millisecond))
+		}
 	}
 	if upgrade {
 		log.Info("the database's schema is up to date", "took", time.Since(began))
