@@ -27,6 +27,7 @@ var _ = Describe("a filter of /messages", func() {
 		w := newWorld(nil)
 		alice := w.register("alice")
 		path := "/rooms/" + esc(alice.room(obj{}))
+		Expect(fine(alice.get("/_matrix/client/versions")).body["unstable_features"]).To(HaveKeyWithValue("org.matrix.msc3874", true))
 		root := fine(alice.put(path+"/send/m.room.message/1", obj{"body": "root"})).text("event_id")
 		for _, relType := range []string{"m.thread", "m.reference"} {
 			fine(alice.put(path+"/send/m.room.message/"+relType, obj{"body": relType, "m.relates_to": obj{"rel_type": relType, "event_id": root}}))

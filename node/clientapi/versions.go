@@ -11,6 +11,9 @@ var supportedVersions = [...]string{
 	"v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 }
 
+// relTypesFeature is the filter of MSC3874: see clientsync.RoomEventFilter.
+const relTypesFeature = "org.matrix.msc3874"
+
 func (a *API) versionsRoutes() []route {
 	return []route{
 		{http.MethodGet, "/_matrix/client/versions", unversioned, withoutUser, ordinary, a.versions},
@@ -19,7 +22,7 @@ func (a *API) versionsRoutes() []route {
 
 // spec:client-server-api#get_matrixclientversions
 func (a *API) versions(*request) (any, error) {
-	features := map[string]bool{}
+	features := map[string]bool{relTypesFeature: true}
 	if a.config.SlidingSync != nil {
 		features[slidingSyncFeature] = true
 	}
