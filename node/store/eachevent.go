@@ -218,8 +218,8 @@ func (r *servedReader) batches(ctx context.Context, at place) error {
 	return nil
 }
 
-// batchFull ends a batch that has enough bytes.
-var batchFull = errors.New("the batch is full")
+// errBatchFull ends a batch that has enough bytes.
+var errBatchFull = errors.New("the batch is full")
 
 // fill reads what is wanted of a place, or as much as a batch holds; then rest is what is left.
 func (r *servedReader) fill(ctx context.Context, batch *servedBatch, at place) (rest place, whole bool, err error) {
@@ -240,11 +240,11 @@ func (r *servedReader) fill(ctx context.Context, batch *servedBatch, at place) (
 		batch.texts = append(batch.texts, raw...)
 		batch.rows = append(batch.rows, servedRow{r.ids[i], start, len(batch.texts)})
 		if len(batch.texts) >= batchBytes {
-			return batchFull
+			return errBatchFull
 		}
 		return nil
 	})
-	if whole = err == nil; !whole && !errors.Is(err, batchFull) {
+	if whole = err == nil; !whole && !errors.Is(err, errBatchFull) {
 		return at, false, err
 	}
 	for _, row := range batch.rows {
