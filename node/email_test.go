@@ -158,6 +158,15 @@ func TestAForgottenPasswordComesBackByMail(t *testing.T) {
 			auth := func(sid string) string {
 				return fmt.Sprintf(`"auth": {"type": "m.login.email.identity", "threepid_creds": {"sid": %q, "client_secret": "secret"}}`, sid)
 			}
+			for _, nonsense := range []string{"%00", "%ff", "%27", "%F0%9F%98%80"} { // what a database may not take
+				if status, page := fetch(t, "http://"+n.address("client.listen")+"/_matrix/email/confirm?token=x&sid="+nonsense); status != 404 {
+					t.Error(nonsense, status, page)
+				}
+			}
+			nonsense := `{"new_password": "x", "auth": {"type": "m.login.email.identity", "threepid_creds": {"sid": "\u0000", "client_secret": "secret"}}}`
+			if status, answer := said(t, api+"/account/password", "", nonsense); status != 401 {
+				t.Error(status, answer)
+			}
 			sid := ask("/register")
 			register := `{"username": "alice", "password": "old", ` + auth(sid) + `}`
 			if status, answer := said(t, api+"/register", "", register); status != 401 {
