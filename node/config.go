@@ -155,8 +155,8 @@ type EmailConfig struct {
 
 // OAuthConfig is about logging in by OAuth 2.0.
 type OAuthConfig struct {
-	// Let clients log users in by OAuth 2.0, and new devices by a code or a QR code. Those that can will then send users to pages of this server, also
-	// to make and manage accounts; others go on with /login. It needs client.public_url. Default: false
+	// Let clients log users in by OAuth 2.0. Those that can will then send users to pages of this server, also to make and manage accounts; others
+	// go on with /login. It needs client.public_url. Default: false
 	Enabled bool `yaml:"enabled" example:"true"`
 }
 

@@ -110,19 +110,15 @@ func (a *API) registerClient(r *request) (any, error) {
 		return nil, err
 	}
 	if err := a.config.Users.SetOAuthClient(r.Context(), clientID, stored); err != nil {
-		return oauthAnswer(nil, tooMany(err))
+		if errors.Is(err, users.ErrFull) {
+			err = oauth.Refuse(oauth.TemporarilyUnavailable, "too many clients are logged in here")
+		}
+		return oauthAnswer(nil, err)
 	}
 	return answer{status: http.StatusCreated, body: struct {
 		ClientID string `json:"client_id"`
 		oauth.Client
 	}{clientID, client}}, nil
-}
-
-func tooMany(err error) error {
-	if errors.Is(err, users.ErrFull) {
-		return oauth.Refuse(oauth.TemporarilyUnavailable, "too many clients are logging in; try again later")
-	}
-	return err
 }
 
 // oauthClient finds a client.
@@ -246,7 +242,7 @@ func (a *API) authorizeDevice(r *request) (any, error) {
 			}, nil
 		}
 	}
-	return oauthAnswer(nil, tooMany(err))
+	return oauthAnswer(nil, err)
 }
 
 // pollDevice gives a client tokens once a person has let it in.

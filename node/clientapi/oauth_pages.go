@@ -51,7 +51,8 @@ type page struct {
 	Typed                string // what was typed already
 	Client               *shownClient
 	Device, UserCode     string
-	SendsTo              string // where the user is sent afterwards
+	SendsTo              string  // where the user is sent afterwards
+	Back                 address // where a client waits for the user
 	Replaces             bool
 	NeedsToken           bool
 	Other                string // the address of the other of login and registration
@@ -254,7 +255,10 @@ func (a *API) logInPage(v *visit, client *shownClient, create bool) (any, error)
 	if button == "" {
 		return p, nil
 	}
-	user := a.loginUser(strings.TrimSpace(v.sent.Get("user")))
+	user, err := a.typedUser(v)
+	if err != nil {
+		return nil, err
+	}
 	good, err := a.checkPassword(v.Context(), user, v.sent.Get("password"))
 	if err != nil {
 		return nil, err
@@ -264,6 +268,15 @@ func (a *API) logInPage(v *visit, client *shownClient, create bool) (any, error)
 		return p, nil
 	}
 	return a.loggedIn(v, user, p)
+}
+
+// typedUser is who somebody says they are: by a user name, or an e-mail address.
+func (a *API) typedUser(v *visit) (id.UserID, error) {
+	typed := strings.TrimSpace(v.sent.Get("user"))
+	if strings.LastIndexByte(typed, '@') > 0 {
+		return a.emailUser(v.Context(), "email", typed)
+	}
+	return a.loginUser(typed), nil
 }
 
 // loggedIn goes on with somebody who has said who they are.
@@ -324,7 +337,8 @@ func (a *API) authorizePage(v *visit) (any, error) {
 	var failure *oauth.Failure
 	switch {
 	case errors.As(err, &failure):
-		return leave{to: failure.URL}, nil
+		return page{status: http.StatusBadRequest, template: "failure", Title: "This client can't be let in", Detail: failure.Cause.Description,
+			Back: address(failure.URL), SendsTo: sendsTo(asked.Redirect)}, nil
 	case err != nil:
 		return nil, err
 	}
@@ -336,9 +350,12 @@ func (a *API) authorizePage(v *visit) (any, error) {
 	request := users.OAuthRequest{Client: asked.ClientID, Device: asked.Device, Scope: asked.Scope, Redirect: asked.Redirect, Challenge: asked.Challenge}
 	switch v.pressed("allow", "refuse") {
 	case "allow":
+		if err := a.limiter.takeFor(logsIn, "codes of "+string(v.browser.user)); err != nil {
+			return nil, err
+		}
 		code, err := a.config.Users.Allow(v.Context(), v.browser.user, request)
 		if err != nil {
-			return nil, tooMany(err)
+			return nil, err
 		}
 		return leave{to: asked.Succeed(code)}, nil
 	case "refuse":

@@ -446,16 +446,24 @@ var _ = Describe("the OAuth 2.0 API", func() {
 		unknown := alice.at(authorization("nobody", "DEVICE"), nil)
 		Expect(unknown.status).To(Equal(400))
 		Expect(unknown.text).To(ContainSubstring("know the client"))
-		got := alice.at(authorization(client, "DEVICE", "code_challenge_method", "plain"), nil).answer()
-		Expect(got.Get("error")).To(Equal("invalid_request"))
-		Expect(got.Get("state")).To(Equal("the state"))
-		Expect(alice.at(authorization(client, "DEVICE", "code_challenge", ""), nil).answer().Get("error")).To(Equal("invalid_request"))
+		// Nor are they sent to where a client did, as anybody can be one, before they have pressed a button: RFC 9700, section 4.11.2.
+		for code, change := range map[string][]string{
+			"invalid_request": {"code_challenge_method", "plain"}, "invalid_scope": {"scope", "openid"}, "interaction_required": {"prompt", "none"},
+		} {
+			page := alice.at(authorization(client, "DEVICE", change...), nil)
+			Expect(page.status).To(Equal(400), page.text)
+			Expect(page.text).To(ContainSubstring(`href="` + oauthRedirect + "#error=" + code))
+			Expect(page.text).To(ContainSubstring("state=the+state"))
+			Expect(page.text).To(ContainSubstring("app.example.com"))
+		}
+		native := w.oauthClient(obj{"application_type": "native", "redirect_uris": []string{"com.example:/cb"}})
+		Expect(alice.at(authorization(native, "DEVICE", "redirect_uri", "com.example:/cb", "code_challenge", ""), nil).text).To(
+			ContainSubstring(`href="com.example:/cb#error=invalid_request`))
 		// After the login it goes on here, whatever the address says.
 		to := alice.press(authorization(client, "DEVICE", "next", "https://evil.com/", "prompt", "login"), "login", "user", "alice", "password", "secret of alice").to()
 		Expect(to.Host).To(BeEmpty())
 		Expect(to.Path).To(Equal("/_matrix/oauth/authorize"))
 		Expect(alice.press(authorization(client, "DEVICE"), "refuse").answer().Get("error")).To(Equal("access_denied"))
-		Expect(alice.at(authorization(client, "DEVICE", "prompt", "none"), nil).answer().Get("error")).To(Equal("interaction_required"))
 	})
 
 	It("shows what clients and users say as text", func() {

@@ -40,8 +40,11 @@ var templates = sync.OnceValue(func() map[string]*parse.Tree {
 // rendered is what a template has become. All else is text, and is written as such.
 type rendered string
 
+// address is where a client waits for a user, in an app perhaps. It was checked when the client registered it.
+type address string
+
 // render makes a page, or a part of one, of data, a struct. Values may stand between tags and in attributes in double quotes alone. One that
-// is a whole href must be an address of the web or of this server: others lead nowhere.
+// is a whole href must be an address of the web or of this server, or an address: others lead nowhere.
 func render(template string, data any) (rendered, error) {
 	m := markup{root: reflect.ValueOf(data)}
 	if err := m.template(template, m.root); err != nil {
@@ -178,7 +181,7 @@ func (m *markup) value(value reflect.Value) {
 		return
 	}
 	text := fmt.Sprint(value)
-	if strings.HasSuffix(m.out.String(), `href="`) && !webLink.MatchString(text) {
+	if strings.HasSuffix(m.out.String(), `href="`) && value.Type() != reflect.TypeFor[address]() && !webLink.MatchString(text) {
 		text = "#"
 	}
 	if value.Type() != reflect.TypeFor[rendered]() {

@@ -92,23 +92,27 @@ func (c hashColumn) Scan(value any) error {
 	return nil
 }
 
-// AddOAuthCode keeps a code. Those that expired before a time go. [ErrExists] if its user code is another's, [ErrFull] if there are
-// as many codes as there may be.
+// AddOAuthCode keeps a code. Those that expired before a time go, and the oldest of its kind, handed over or a device's, if there are more than
+// there may be: who asks for many keeps nobody out. [ErrExists] if its user code is another's.
 func (s *Store) AddOAuthCode(ctx context.Context, c OAuthCode, before time.Time, most int) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
 		if _, err := t.exec("DELETE FROM oauth_codes WHERE expires < $1", before.UnixMilli()); err != nil {
 			return err
 		}
 		var there int
-		if _, err := t.found("SELECT COUNT(*) FROM oauth_codes", nil, &there); err != nil {
+		var userCode any
+		kind := "user_code IS NULL"
+		if c.UserCode != "" {
+			userCode, kind = c.UserCode, "user_code IS NOT NULL"
+		}
+		if _, err := t.found("SELECT COUNT(*) FROM oauth_codes WHERE "+kind, nil, &there); err != nil {
 			return err
 		}
 		if there >= most {
-			return fmt.Errorf("codes of the OAuth 2.0 API: %w", ErrFull)
-		}
-		var userCode any
-		if c.UserCode != "" {
-			userCode = c.UserCode
+			_, err := t.exec("DELETE FROM oauth_codes WHERE code_hash IN (SELECT code_hash FROM oauth_codes WHERE "+kind+" ORDER BY expires LIMIT $1)", there-most+1)
+			if err != nil {
+				return err
+			}
 		}
 		return t.create("the user code", `INSERT INTO oauth_codes (code_hash, user_code, client_id, device_id, scope, redirect_uri, challenge, user_id, account,
 			decision, expires, uses) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0) ON CONFLICT DO NOTHING`,

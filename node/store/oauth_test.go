@@ -72,7 +72,13 @@ var _ = onEach("the OAuth 2.0 API", func(db *fixture) {
 		code := store.OAuthCode{Hash: hash("code"), Client: "c", Device: "D", Scope: "all", Redirect: "https://x", Challenge: "chall", User: alice,
 			Account: hash("password"), Decision: store.OAuthAllowed, Expires: start.Add(time.Minute)}
 		Expect(db.AddOAuthCode(ctx, code, start, 1)).To(Succeed())
-		Expect(db.AddOAuthCode(ctx, store.OAuthCode{Hash: hash("more")}, start, 1)).To(MatchError(store.ErrFull))
+		for i := range 5 { // anybody asks for those of devices
+			Expect(db.AddOAuthCode(ctx, store.OAuthCode{Hash: hash(fmt.Sprint("flood", i)), UserCode: fmt.Sprint("FLOOD", i), Expires: start.Add(time.Duration(i) * time.Second)}, start, 3)).To(Succeed())
+		}
+		for i, there := range []bool{false, false, true, true, true} {
+			_, found, err := db.OAuthCodeTyped(ctx, fmt.Sprint("FLOOD", i))
+			Expect(found, err).To(Equal(there), "the newest stay")
+		}
 		for _, code.Uses = range []int64{1, 2} {
 			got, found, err := db.UseOAuthCode(ctx, hash("code"))
 			Expect(found, err).To(BeTrue())

@@ -44,7 +44,7 @@ const (
 	oauthCodeLife       = time.Minute
 	oauthDeviceCodeLife = 15 * time.Minute
 	oauthCodeKept       = 15 * time.Minute
-	// maxOAuthCodes is how many codes there are at most: anybody asks for those of devices. maxOAuthClients is how many clients, some 500
+	// maxOAuthCodes is how many codes there are at most of each kind: anybody asks for those of devices. maxOAuthClients is how many clients, some 500
 	// bytes each; oauthClientKept is after how long one goes with which nobody logged in.
 	maxOAuthCodes   = 10_000
 	maxOAuthClients = 10_000

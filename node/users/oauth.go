@@ -14,8 +14,8 @@ import (
 
 // What OAuth 2.0 clients are refused with.
 var (
-	// ErrFull says that there are as many clients or codes as there may be for now.
-	ErrFull = errors.New("users: there are too many clients or codes of the OAuth 2.0 API")
+	// ErrFull says that as many clients are logged in as there may be.
+	ErrFull = errors.New("users: there are too many clients of the OAuth 2.0 API")
 	// ErrUndecided says that nobody has said yet whether a client may log in.
 	ErrUndecided = errors.New("users: nobody has decided on the code yet")
 	// ErrRefused says that the user doesn't want the client to log in.
@@ -30,10 +30,7 @@ var (
 // there are too many that are.
 func (u *Users) SetOAuthClient(ctx context.Context, clientID string, metadata []byte) error {
 	now := time.Now()
-	return full(u.store.SetOAuthClient(ctx, clientID, metadata, now, now.Add(-oauthClientKept), maxOAuthClients))
-}
-
-func full(err error) error {
+	err := u.store.SetOAuthClient(ctx, clientID, metadata, now, now.Add(-oauthClientKept), maxOAuthClients)
 	if errors.Is(err, store.ErrFull) {
 		return ErrFull
 	}
@@ -75,13 +72,13 @@ func (u *Users) Allow(ctx context.Context, user id.UserID, r OAuthRequest) (code
 	}
 	code = randomToken("hansec_")
 	now := time.Now()
-	return code, full(u.store.AddOAuthCode(ctx, store.OAuthCode{
+	return code, u.store.AddOAuthCode(ctx, store.OAuthCode{
 		Hash: store.HashToken(code), Client: r.Client, Device: r.Device, Scope: r.Scope, Redirect: r.Redirect, Challenge: r.Challenge,
 		User: user, Account: state, Decision: store.OAuthAllowed, Expires: now.Add(oauthCodeLife),
-	}, now.Add(-oauthCodeKept), maxOAuthCodes))
+	}, now.Add(-oauthCodeKept), maxOAuthCodes)
 }
 
-// AskForDevice makes a code for a client that has no browser, and with it the one that a person types elsewhere. ErrFull, or ErrUserCodeTaken.
+// AskForDevice makes a code for a client that has no browser, and with it the one that a person types elsewhere. ErrUserCodeTaken: another is to be tried.
 func (u *Users) AskForDevice(ctx context.Context, r OAuthRequest, userCode string) (code string, life time.Duration, err error) {
 	code = randomToken("hansed_")
 	now := time.Now()
@@ -91,7 +88,7 @@ func (u *Users) AskForDevice(ctx context.Context, r OAuthRequest, userCode strin
 	if errors.Is(err, store.ErrExists) {
 		err = ErrUserCodeTaken
 	}
-	return code, oauthDeviceCodeLife, full(err)
+	return code, oauthDeviceCodeLife, err
 }
 
 // AskedForDevice is what the client asks for that has shown a person that code; false if there is none, or it can't be decided any more.
