@@ -77,7 +77,8 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 		}
 		r.log.Debug("a fetch failed", "what", f.Kind, "room", roomID, "server", server, "error", err)
 		errs = append(errs, err)
-		if refuses(err) {
+		// Who told nothing refuses if the events came from it, which is asked first: others may not have heard of them.
+		if _, nothing := errors.AsType[tellsNothingError](err); refuses(err) || nothing && i == 0 {
 			refusals++
 		}
 		if ctx.Err() != nil {
@@ -100,12 +101,9 @@ func (e tellsNothingError) Error() string {
 	return fmt.Sprintf("none of the %d events it gave is an event of this room", e.given)
 }
 
-// refuses tells whether a server answered that it doesn't want to answer, or has no such thing, or told nothing of it: neither that it
-// can't yet, nor what a proxy says in front of a server that is down.
+// refuses tells whether a server answered that it doesn't want to answer, or has no such thing: neither that it can't yet, nor what a
+// proxy says in front of a server that is down.
 func refuses(err error) bool {
-	if _, nothing := errors.AsType[tellsNothingError](err); nothing {
-		return true
-	}
 	remote, ok := errors.AsType[*client.Error](err)
 	return ok && remote.Matrix != nil && (remote.Matrix.Code == federation.CodeForbidden || remote.Matrix.Code == federation.CodeNotFound)
 }
