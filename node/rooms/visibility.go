@@ -206,6 +206,7 @@ func (r *Rooms) shownToServer(ctx context.Context, server id.ServerName, rows []
 // who were there may see them, and what was said by who wants to be forgotten. A server that has seen that before has it anyway.
 func (r *Rooms) hiddenFrom(ctx context.Context, server id.ServerName, rows []store.EventRow) ([]bool, error) {
 	known := make(map[roomstate.Hash]bool) // by state: events in a row often share it
+	var last roomstate.Map                 // the state that was looked at last
 	told, err := r.saidToBeIn(ctx, server, rows)
 	if err != nil {
 		return nil, err
@@ -226,10 +227,15 @@ func (r *Rooms) hiddenFrom(ctx context.Context, server id.ServerName, rows []sto
 		}
 		sees, asked := known[state.Hash()]
 		if sees = sees || told; !asked && !told {
-			if sees, err = r.serverSees(ctx, server, state); err != nil {
+			sees = known[last.Hash()]
+			same, err := sameFor(server, last, state)
+			if err == nil && !same {
+				sees, err = r.serverSees(ctx, server, state)
+			}
+			if err != nil {
 				return nil, err
 			}
-			known[state.Hash()] = sees
+			known[state.Hash()], last = sees, state
 		}
 		hidden[i] = !sees
 	}
@@ -249,6 +255,24 @@ func (r *Rooms) saidToBeIn(ctx context.Context, server id.ServerName, rows []sto
 	servers, err := r.store.ServersIn(ctx, info.RoomID)
 	_, in := servers[server]
 	return in, err
+}
+
+// sameFor tells whether a server sees the same with two states: neither the visibility nor a membership of its users differs. The states of
+// events in a row differ in little, and to look for a server's users takes a walk over all members.
+func sameFor(server id.ServerName, last, state roomstate.Map) (bool, error) {
+	if last.Len() == 0 {
+		return false, nil
+	}
+	for change, err := range last.Changes(state) {
+		if err != nil {
+			return false, err
+		}
+		if change.Key.Type == typeHistoryVisibility ||
+			change.Key.Type == typeMember && id.UserID(change.Key.StateKey).Server() == server {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // serverSees tells whether a server that is in the room now may see events with this state.
