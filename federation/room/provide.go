@@ -26,8 +26,8 @@ func (s *step) provide(in Provide) error {
 	if len(c.events) == 0 { // all decided meanwhile
 		return nil
 	}
-	if in.Refused && f.Kind == FetchMissing {
-		s.refused(f, in.Err)
+	if in.Refused && f.Kind == FetchMissing && f.From[0] == c.origin {
+		s.refused(c, f, in.Err)
 		return nil
 	}
 	if in.Err != nil {
@@ -131,11 +131,18 @@ func (s *step) giveUp(c *chase, f Fetch, why string, answered bool) error {
 }
 
 // refused drops events of which all servers, the one that sent them among them, refuse to tell what came before: they would not tell the
-// state there either, and deployed servers take no such event. Should they come again they get another chance.
-func (s *step) refused(f Fetch, why error) {
+// state there either, and deployed servers take no such event. Should they come again they get another chance. What wasn't sent, but told
+// when we asked what came before an event, isn't dropped: it may be all that a server has, which joined or threw older events away, and
+// would be told and dropped again with each later event. The gap below it is jumped.
+func (s *step) refused(c *chase, f Fetch, why error) {
 	for _, e := range f.Latest {
-		if w := s.m.waiting.byID[e]; w != nil && len(w.prev) > 0 {
+		w := s.m.waiting.byID[e]
+		switch {
+		case w == nil || len(w.prev) == 0:
+		case w.staged:
 			s.drop(w, fmt.Sprintf("no server tells what came before it: %v", why))
+		default:
+			c.jump = true
 		}
 	}
 }

@@ -40,7 +40,7 @@ import (
 //	lost                          nobody has that state
 //	backfill SERVER A B …         history
 //	answer                        the true answer to the oldest open fetch; with names: these events; "without=A": not those;
-//	                              "fail": nobody answered; "nothing": an empty answer; "#2" first: to the second oldest one;
+//	                              "fail": nobody answered; "refused": all do; "nothing": an empty answer; "#2" first: to the second oldest one;
 //	                              "lacks=A": of a state, one without A;
 //	                              "from=SERVER" before names: those asked before that one didn't answer
 //	restart                       the machine is loaded anew from what is stored
@@ -402,6 +402,8 @@ func (s *scene) answer(args []string) error {
 	switch {
 	case len(args) > 0 && args[0] == "fail":
 		in.Err = errors.New("connection refused")
+	case len(args) > 0 && args[0] == "refused":
+		in.Err, in.Refused = errors.New("not found"), true
 	case len(args) > 0 && args[0] == "nothing":
 	case len(args) > 0 && len(without) == 0:
 		in.Events, err = s.events(args)
