@@ -66,6 +66,9 @@ func TestRedirectURIs(t *testing.T) {
 		{"web", "https://example.com/", "//example.com/", false},
 		{"web", "https://example.com/", "https://ex\u0430mple.com/", false},
 		{"web", "https://example.com/", "com.example.app:/callback", false},
+		{"web", "https://ex%D0%B0mple.com/", "https://ex%D0%B0mple.com/", false}, // people would read another host
+		{"web", "https://example.com/", "https://a;sandbox;.example.com/", false},
+		{"web", "https://example.com(safe).evil.com/", "https://example.com(safe).evil.com/", false},
 		{"native", "https://example.com/", "javascript:alert(1)", false},
 		{"native", "https://example.com/", "data:text/html,hello", false},
 		{"native", "https://example.com/", "com.examples:/callback", false},

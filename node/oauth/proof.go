@@ -21,10 +21,7 @@ func Proves(verifier, challenge string) bool {
 	if len(verifier) < 43 || len(verifier) > 128 || !isChallenge(challenge) {
 		return false
 	}
-	if strings.ContainsFunc(verifier, func(r rune) bool {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-		return !letter && !strings.ContainsRune("-._~", r)
-	}) {
+	if strings.ContainsFunc(verifier, func(r rune) bool { return !isLetterOrDigit(r) && !strings.ContainsRune("-._~", r) }) {
 		return false
 	}
 	hash := sha256.Sum256([]byte(verifier))

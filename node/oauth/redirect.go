@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// readWebURI reads the address of a web page.
+// readWebURI reads the address of a web page. Its host is shown to people, who are to know the client by it, and named in policies: url.Parse decodes
+// %D0%B0 in it to a letter that looks like another.
 func readWebURI(text string) (*url.URL, error) {
 	if err := plainURI(text); err != nil {
 		return nil, err
@@ -22,8 +23,14 @@ func readWebURI(text string) (*url.URL, error) {
 		return nil, errors.New("must have no user or password")
 	case uri.Hostname() == "" || strings.HasPrefix(uri.Hostname(), ".") || strings.HasSuffix(uri.Hostname(), "."):
 		return nil, errors.New("has no host, or one that begins or ends with a dot")
+	case strings.ContainsFunc(uri.Hostname(), func(r rune) bool { return !isLetterOrDigit(r) && !strings.ContainsRune("-.:", r) }):
+		return nil, errors.New("has a host with other characters than letters a to z, digits, - and dots; names of other letters begin with xn--")
 	}
 	return uri, nil
+}
+
+func isLetterOrDigit(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
 // plainURI is nil for a text of the characters that URIs have, without a fragment: browsers read some others as slashes, or leave
@@ -35,10 +42,7 @@ func plainURI(text string) error {
 		return errors.New("is too long")
 	case strings.Contains(text, "#"):
 		return errors.New("must have no fragment")
-	case strings.ContainsFunc(text, func(r rune) bool {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-		return !letter && !strings.ContainsRune(others, r)
-	}):
+	case strings.ContainsFunc(text, func(r rune) bool { return !isLetterOrDigit(r) && !strings.ContainsRune(others, r) }):
 		return errors.New("has characters that no URI has")
 	}
 	return nil
