@@ -341,13 +341,13 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 	s.replaying, s.mendedAuth, s.fallen = true, make(map[id.EventID]bool), make(map[id.EventID]*event.Event)
 	s.m.cache = newCache() // its states are those of before
 	s.forward, s.stale = forward{}, true
-	left := make(map[id.EventID]bool, len(ids))
+	s.left = make(map[id.EventID]bool, len(ids))
 	for _, e := range ids {
-		left[e] = true
+		s.left[e] = true
 	}
 	for _, u := range log {
-		delete(left, u.Event)
-		if err := s.again(u, join, state, left); err != nil {
+		delete(s.left, u.Event)
+		if err := s.again(u, join, state); err != nil {
 			return err
 		}
 	}
@@ -357,8 +357,7 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 
 // mendAuth judges those of an event's auth events again that are outliers, with the outliers that they stand on, where their verdicts may rest
 // on one by a part of the state: those that are rejected, and, as soon as an event has turned out to be rejected, each of the others once.
-// Those of left, which got their places after the event and are judged again after it, were outliers when it came: they are so meanwhile.
-func (s *step) mendAuth(e *event.Event, left map[id.EventID]bool) error {
+func (s *step) mendAuth(e *event.Event) error {
 	seen, retried := make(map[id.EventID]bool), 0
 	var events []*event.Event
 	rejected := make(map[id.EventID]bool)
@@ -372,7 +371,7 @@ func (s *step) mendAuth(e *event.Event, left map[id.EventID]bool) error {
 			if err != nil {
 				return err
 			}
-			if !ok || seen[a] || !stored.Outlier && !left[a] {
+			if !ok || seen[a] || !stored.Outlier {
 				continue
 			}
 			seen[a] = true
@@ -408,7 +407,7 @@ func (s *step) mendAuth(e *event.Event, left map[id.EventID]bool) error {
 		if c.Status == Rejected {
 			s.fallen[a.ID()] = a
 		}
-		c.Again = left[a.ID()]
+		c.Again = s.left[a.ID()]
 		s.mended(c)
 		if err := s.commit(c); err != nil {
 			return err
@@ -469,8 +468,8 @@ func (s *step) givenAgain(u Unsure) (given, error) {
 	return g, nil
 }
 
-// again judges one event anew; left are those that are to be judged after it.
-func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[id.EventID]bool) error {
+// again judges one event anew.
+func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
 	stored, ok, err := s.stored(u.Event)
 	if err != nil {
 		return err
@@ -498,7 +497,7 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map, left map[
 	if u.Outside {
 		s.foreign(u.Event)
 	}
-	if err := s.mendAuth(stored.Event, left); err != nil {
+	if err := s.mendAuth(stored.Event); err != nil {
 		return err
 	}
 	c, err := s.judge(stored.Event, u.Backfilled)

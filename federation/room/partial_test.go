@@ -53,10 +53,11 @@ func (j *joining) step(in room.Input) room.Result {
 	return result
 }
 
-// receive hands in one event, and answers what is asked for at once.
+// receive hands in one event, and answers what is asked for at once. All comes from a server that stays in the room: of one that doesn't, events may
+// be strays, and who is asked for what is below an event needn't be the sender of that.
 func (j *joining) receive(e *event.Event) {
 	j.t.Helper()
-	j.step(room.Receive{Origin: e.Sender().Server(), Events: []*event.Event{e}})
+	j.step(room.Receive{Origin: "w", Events: []*event.Event{e}})
 	if j.m.Waiting() > 0 {
 		j.t.Fatalf("partial %v: %s waits though all was answered", j.partial, e.ID())
 	}
@@ -185,10 +186,14 @@ func TestPartialJoinIsAJoin(t *testing.T) {
 	t.Logf("seeds %d to %d", first, first+uint64(*partialSeeds)-1)
 	again := 0
 	for _, rules := range roomversion.All() {
+		seeds := []uint64{20077} // which has found something
 		for seed := range uint64(*partialSeeds) {
-			again += partialJoin(t, rules.Version, first+seed)
+			seeds = append(seeds, first+seed)
+		}
+		for _, seed := range seeds {
+			again += partialJoin(t, rules.Version, seed)
 			if t.Failed() {
-				t.Fatalf("again: go test ./federation/room -run PartialJoinIsAJoin -partial-seeds 1 -partial-seed %d (version %s)", first+seed, rules.Version)
+				t.Fatalf("again: go test ./federation/room -run PartialJoinIsAJoin -partial-seeds 1 -partial-seed %d (version %s)", seed, rules.Version)
 			}
 		}
 	}
@@ -221,6 +226,7 @@ func lived(t *testing.T, v roomversion.Version, chance *rand.Rand) (l *life, joi
 		at("@bob:b", "power", `{"users":{"@bob:b":100}}`)
 	}
 	at("@bob:b", "rules public", "")
+	at("@watch:w", "join", "")
 	for _, user := range l.users[1:] {
 		at(user, "join", "")
 	}
@@ -232,7 +238,7 @@ func lived(t *testing.T, v roomversion.Version, chance *rand.Rand) (l *life, joi
 	at("@alice:a", "join", "")
 	join = w.events[l.ends[len(l.ends)-1]]
 	l.ends = l.ends[len(l.ends)-1:]
-	member, _ := w.after[join.ID()].Get("m.room.member", "@alice:a")
+	member, _ := wholestate.Get(w.after[join.ID()], "m.room.member", "@alice:a")
 	return l, join, member == join.ID()
 }
 
@@ -247,7 +253,7 @@ func partialJoin(t *testing.T, v roomversion.Version, seed uint64) int {
 	part := &joining{t: t, w: w, m: room.New("a", w.rules), store: newMemory(), partial: true, rand: rand.New(rand.NewPCG(seed, 8))}
 	whole.step(room.Adopt{Event: join, State: w.stateEvents(before), AuthChain: w.wholeState(before, join.ID())})
 	few := w.without(before, "@alice:a")
-	part.step(room.Adopt{Event: join, State: w.stateEvents(few), AuthChain: w.wholeState(few, join.ID()), Partial: true, Servers: []id.ServerName{"b", "s0", "s1", "s2", "a"}})
+	part.step(room.Adopt{Event: join, State: w.stateEvents(few), AuthChain: w.wholeState(few, join.ID()), Partial: true, Servers: []id.ServerName{"b", "s0", "s1", "s2", "w", "a"}})
 	if !whole.m.Resident() {
 		return 0 // what state resolution made of it is not what was given
 	}

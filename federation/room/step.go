@@ -41,8 +41,10 @@ type step struct {
 	members map[id.EventID]Member // complete only: what the membership events of the state say, which aren't kept
 	joined  joinedIn              // the answer of joinedNow before
 	part    bool                  // the input is Outliers
-	// replaying: events are judged again, so nothing is unsure.
+	// replaying: events are judged again, so nothing is unsure. Those left got their places after the one that is judged: as when that came, they
+	// have none meanwhile.
 	replaying bool
+	left      map[id.EventID]bool
 	// fallen are those that weren't rejected and are now; mendedAuth are the accepted outliers that were judged again for them.
 	fallen     map[id.EventID]*event.Event
 	mendedAuth map[id.EventID]bool
@@ -144,16 +146,17 @@ func (s *step) load(ids []id.EventID) error {
 
 // stored gives an event as it is known: decided in this step or stored before.
 func (s *step) stored(e id.EventID) (Stored, bool, error) {
+	var stored Stored
+	var asked bool
 	if c := s.batch[e]; c != nil {
-		return c.Stored(), true, nil
-	}
-	stored, asked := s.read[e]
-	if !asked {
+		stored = c.Stored()
+	} else if stored, asked = s.read[e]; !asked {
 		if err := s.load([]id.EventID{e}); err != nil {
 			return Stored{}, false, err
 		}
 		stored = s.read[e]
 	}
+	stored.Outlier = stored.Outlier || s.left[e]
 	return stored, stored.Event != nil, nil
 }
 
