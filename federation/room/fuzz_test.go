@@ -292,7 +292,7 @@ func (s *siege) check() {
 	if err != nil || !current.Equal(m.Current()) {
 		t.Errorf("the state isn't that of the forward extremities (%v)", err)
 	}
-	for key, e := range m.Current().All() {
+	for key, e := range wholestate.All(m.Current()) {
 		stored := s.store.events[e]
 		if stored.Event == nil || stored.Status == room.Rejected || !stored.Event.Is(key.Type, key.StateKey) || stored.Event.RoomID() != m.RoomID() {
 			t.Errorf("the state has %s for %v: %+v", e, key, stored)

@@ -25,6 +25,7 @@ import (
 	"hanse/node/store"
 	"hanse/node/store/postgres"
 	"hanse/node/store/sqlite"
+	"hanse/testnet/wholestate"
 )
 
 // TestYears fills a database as that of a server that has run for years, for measuring it afterwards: 5,000 rooms, one of 50,000 members and
@@ -307,7 +308,7 @@ func (w *yearsWrite) stateID(typ, key string) (id.EventID, bool) {
 	if e, found := w.before[roomstate.Key{Type: typ, StateKey: key}]; found {
 		return e, true
 	}
-	return w.state.Get(typ, key)
+	return wholestate.Get(w.state, typ, key)
 }
 
 func (w *yearsWrite) add(d event.Draft) id.EventID {
@@ -358,7 +359,7 @@ func (w *yearsWrite) add(d event.Draft) id.EventID {
 		}
 		c.Before = w.state
 		if isState {
-			w.state = w.state.With(k.Type, k.StateKey, e.ID())
+			w.state = wholestate.With(w.state, k.Type, k.StateKey, e.ID())
 		}
 		c.After = w.state
 		w.came(e)

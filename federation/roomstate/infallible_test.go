@@ -6,7 +6,8 @@ import (
 	"hanse/federation/id"
 )
 
-// The methods below are on their way out: what they ask may have to be read, and that may fail.
+// The tests ask and change states in memory, and states that are read from a disk which doesn't fail, by methods that return no
+// error. testnet/wholestate is the same for other packages.
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -15,19 +16,19 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Get is Event of a state in memory.
+// Get is Event that can't fail.
 func (m Map) Get(typ, stateKey string) (id.EventID, bool) {
 	e := must(m.Event(typ, stateKey))
 	return e, e != ""
 }
 
-// With is Set of a state in memory.
+// With is Set that can't fail.
 func (m Map) With(typ, stateKey string, e id.EventID) Map { return must(m.Set(typ, stateKey, e)) }
 
-// Without is Remove of a state in memory.
+// Without is Remove that can't fail.
 func (m Map) Without(typ, stateKey string) Map { return must(m.Remove(typ, stateKey)) }
 
-// All is Entries of a state in memory.
+// All is Entries that can't fail.
 func (m Map) All() iter.Seq2[Key, id.EventID] {
 	return func(yield func(Key, id.EventID) bool) {
 		for e, err := range m.Entries() {
@@ -38,7 +39,7 @@ func (m Map) All() iter.Seq2[Key, id.EventID] {
 	}
 }
 
-// ByType is OfType of a state in memory.
+// ByType is OfType that can't fail.
 func (m Map) ByType(typ string) iter.Seq2[string, id.EventID] {
 	return func(yield func(string, id.EventID) bool) {
 		for e, err := range m.OfType(typ) {
@@ -49,7 +50,7 @@ func (m Map) ByType(typ string) iter.Seq2[string, id.EventID] {
 	}
 }
 
-// Diff is Changes of states in memory.
+// Diff is Changes that can't fail.
 func (m Map) Diff(other Map) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		for c, err := range m.Changes(other) {
