@@ -109,6 +109,29 @@ func TestSlowReadersLendTheirPlaces(t *testing.T) {
 	}
 }
 
+// An answer that is written while it is read holds what else is in it, too: a /sync may have 32 MiB beside a large room's state.
+func TestWhatIsBesideWhatComesLaterIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &API{lanes: newLanes(), log: slog.New(slog.DiscardHandler)}
+		const beside = 8 << 20
+		if err := a.lanes.large.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			defer a.lanes.large.leave()
+			defer func() { _ = recover() }() // it is broken off
+			r := &request{Request: httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), api: a, user: "@a:b"}
+			list := r.later('[', 0, func(addLater) error { return nil })
+			a.writeLater(&stuckWriter{ResponseRecorder: httptest.NewRecorder()}, r, []any{strings.Repeat("x", beside), list}, a.lanes.large)
+		}()
+		time.Sleep(time.Second)
+		if weight := a.lanes.unread.Weight(); weight < heldPerByte*beside {
+			t.Errorf("an answer of %d bytes weighs %d", beside, weight)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
 // stuckWriter is a connection whose client doesn't read.
 type stuckWriter struct {
 	*httptest.ResponseRecorder

@@ -97,7 +97,7 @@ func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane
 		}
 		defer lane.leave()
 	}
-	read := a.writer(w, r, lane, heldByLater+heldPerEvent*int64(all))
+	read := a.writer(w, r, lane, heldPerByte*int64(len(encoded))+heldByLater+heldPerEvent*int64(all))
 	defer read.End()
 	out := &laterWriter{w: read}
 	for more := true; more && err == nil; {

@@ -25,8 +25,8 @@ const (
 	maxQueueWait = time.Second
 	busyRetry    = 2 * time.Second
 	// maxUnread bounds the bytes that answers hold whose clients don't read, beside those that have places in the lanes. One that is written
-	// at once holds heldPerByte, as there is what it was made of; one that is written while it is read heldPerEvent for its list of events, and
-	// heldByLater for those that are read together.
+	// at once holds heldPerByte, as there is what it was made of; one that is written while it is read that for what else is in it, heldPerEvent
+	// for its list of events, and heldByLater for those that are read together.
 	maxUnread    = 256 << 20
 	heldPerByte  = 2
 	heldPerEvent = 200
