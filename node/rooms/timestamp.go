@@ -109,7 +109,13 @@ func (d *dating) search(ctx context.Context) (found dated, hole bool, err error)
 	if err != nil {
 		return found, false, err
 	}
-	if found, err = d.closest(ctx, slices.Concat(below, above)); err != nil {
+	around := slices.Clone(below)
+	slices.Reverse(around)
+	around = append(around, above...)
+	if !d.req.Forward {
+		slices.Reverse(around)
+	}
+	if found, err = d.closest(ctx, around); err != nil {
 		return found, false, err
 	}
 	if found.EventID == "" {
@@ -129,7 +135,7 @@ func (d *dating) search(ctx context.Context) (found dated, hole bool, err error)
 	return found, slices.ContainsFunc(gaps, func(g store.Gap) bool { return g.Depth > lowest && g.Depth <= highest }), err
 }
 
-// closest is the one of some events that answers the question best.
+// closest is the one of some events, in the direction asked for, that answers the question best: of those of one time the first in that direction.
 func (d *dating) closest(ctx context.Context, rows []store.EventRow) (found dated, err error) {
 	rows, err = d.visible(ctx, slices.DeleteFunc(rows, func(row store.EventRow) bool { return row.Status != room.Accepted }))
 	for _, row := range rows {

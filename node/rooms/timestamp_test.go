@@ -66,6 +66,21 @@ var _ = Describe("jumping to a date", func() {
 		Expect(code(err)).To(Equal("M_FORBIDDEN"))
 	})
 
+	It("finds the first of those sent at the same time, or the last of them when it goes back", func() {
+		fill(3)
+		for i := range 4 {
+			req := message(alice, roomID, fmt.Sprint("of one time ", i))
+			req.TS = first + 20*apart
+			eventID, err := one.rooms.Send(ctx, req)
+			Expect(err).NotTo(HaveOccurred())
+			said = append(said, eventID)
+		}
+		for _, offset := range []int64{0, 1} {
+			Expect(at(one, alice, first+20*apart-offset, true)).To(Equal(said[3]))
+			Expect(at(one, alice, first+20*apart+offset, false)).To(Equal(said[6]))
+		}
+	})
+
 	It("finds an event whose clock went wrong", func() {
 		fill(10)
 		req := message(alice, roomID, "from the past")
