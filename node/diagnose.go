@@ -52,7 +52,7 @@ func (c Config) Diagnose(ctx context.Context, name string) (*doctor.Report, erro
 	if own {
 		d.own(ctx)
 		options.Key, options.Delegation, options.MaxUpload = d.key, id.ServerName(c.Federation.WellKnown), int64(d.config.Media.MaxSize)<<20
-		options.PublicURL = c.Client.PublicURL
+		options.PublicURL, options.OAuth = c.Client.PublicURL, c.OAuth.Enabled
 		options.Support = c.Support.Page != "" || len(c.Support.Admin)+len(c.Support.Security) > 0
 	}
 	seen := doctor.Examine(ctx, name, options)

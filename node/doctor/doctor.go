@@ -95,6 +95,8 @@ type Options struct {
 	Support bool
 	// PublicURL is where clients must be led, of our own server: client.public_url. "": wherever.
 	PublicURL string
+	// OAuth says that clients log in by OAuth 2.0 at PublicURL, of our own server: oauth.enabled.
+	OAuth bool
 	// MaxUpload is the size of files that clients may upload, of our own server; in bytes. 0: it is not known.
 	MaxUpload int64
 	// Timeout bounds each step; 0 means 10 s.
@@ -163,6 +165,9 @@ func Examine(ctx context.Context, name string, o Options) *Report {
 	if !literal {
 		x.wellKnownClient()
 		x.wellKnownSupport()
+	}
+	if x.OAuth && x.PublicURL != "" {
+		x.oauth(strings.TrimRight(x.PublicURL, "/"))
 	}
 	return x.Report
 }

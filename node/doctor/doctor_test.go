@@ -457,6 +457,62 @@ func TestWellKnown(t *testing.T) {
 	found(t, report, text, "well-known", "nobody believes it", "valid certificate")
 }
 
+// TestLoggingInByOAuth is what clients find who ask how to log in, and whether a browser gets to the pages.
+func TestLoggingInByOAuth(t *testing.T) {
+	w, metadata, page := newWorld(t), "", 200
+	w.serve(setup{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.zone.AddAddress("matrix.patient.test", netip.MustParseAddr("127.0.0.1"))
+	base := fmt.Sprintf("https://matrix.patient.test:%d", listener.Addr().(*net.TCPAddr).Port)
+	good := func(base string) string {
+		return fmt.Sprintf(`{"issuer":"%s/","authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token","account_management_uri":"%[1]s/account"}`, base)
+	}
+	answer := func(rw http.ResponseWriter, q *http.Request) {
+		rw.Header().Set("Access-Control-Allow-Origin", "*")
+		switch {
+		case q.URL.Path == "/_matrix/client/v1/auth_metadata" && metadata != "":
+			fmt.Fprint(rw, metadata)
+		case q.URL.Path == "/account" && page == 200:
+			rw.Header().Set("Content-Type", "text/html; charset=utf-8")
+		default:
+			rw.WriteHeader(404)
+		}
+	}
+	server := &http.Server{
+		Handler: http.HandlerFunc(answer), ErrorLog: log.New(io.Discard, "", 0),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{*w.issue("matrix.patient.test")}},
+	}
+	go func() { _ = server.ServeTLS(listener, "", "") }()
+	defer server.Close()
+	o := doctor.Options{PublicURL: base + "/", OAuth: true}
+	metadata = good(base)
+	if _, text := w.examine(name, o); !strings.Contains(text, "clients find how to log in by OAuth 2.0") || strings.Contains(text, "oauth.enabled") {
+		t.Errorf("nothing is wrong:\n%s", text)
+	}
+	for _, c := range []struct {
+		wrong, metadata, says, mend string
+		page                        int
+	}{
+		{"not there", "", "the answer is 404", "restart hanse", 200},
+		{"something else", "[]", "no metadata", "forward /_matrix/", 200},
+		{"another address", good("https://elsewhere.test"), "leads users to https://elsewhere.test/authorize", "client.public_url", 200},
+		{"a page that isn't let through", good(base), "can't be seen: the answer is 404", "forward all of /_matrix/", 404},
+	} {
+		metadata, page = c.metadata, c.page
+		report, text := w.examine(name, o)
+		found(t, report, text, "OAuth 2.0", c.says, c.mend)
+		if _, text = w.examine(name, doctor.Options{PublicURL: base}); strings.Contains(text, "OAuth") {
+			t.Errorf("%s: it isn't switched on:\n%s", c.wrong, text)
+		}
+	}
+	o.PublicURL = "https://unheard-of.test"
+	report, text := w.examine(name, o)
+	found(t, report, text, "OAuth 2.0", "unheard-of.test", "client.public_url must lead to hanse")
+}
+
 func found(t *testing.T, report *doctor.Report, text, area, says, mend string) {
 	t.Helper()
 	for _, f := range report.Findings {

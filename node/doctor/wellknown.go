@@ -215,6 +215,44 @@ func (x *examination) homeserver(found, base string) bool {
 	return true
 }
 
+// oauth looks whether clients find at base how users log in by OAuth 2.0, and browsers the pages for that.
+//
+// spec:client-server-api#get_matrixclientv1auth_metadata
+func (x *examination) oauth(base string) {
+	const area = "OAuth 2.0"
+	where := base + "/_matrix/client/v1/auth_metadata"
+	answer, err := x.web(where)
+	var said struct {
+		Authorization string `json:"authorization_endpoint"`
+		Account       string `json:"account_management_uri"`
+	}
+	switch {
+	case err != nil:
+		x.warn(area, where, "oauth.enabled is set, but "+err.Error(), "client.public_url must lead to hanse, by https with a valid certificate")
+		return
+	case answer.status == http.StatusNotFound:
+		x.warn(area, where, "oauth.enabled is set, but the answer is 404: clients go on with /login",
+			"restart hanse if the setting is new; else let what stands at client.public_url forward /_matrix/ to hanse")
+		return
+	case answer.status != http.StatusOK || exactjson.Unmarshal(answer.body, &said) != nil || said.Authorization == "":
+		x.warn(area, where, fmt.Sprintf("oauth.enabled is set, but the answer is %d and no metadata", answer.status), "let what stands at client.public_url forward /_matrix/ to hanse")
+		return
+	case !strings.HasPrefix(said.Authorization, base+"/"):
+		x.warn(area, where, "it leads users to "+said.Authorization+", client.public_url says "+base, "restart hanse if client.public_url is new; else correct it, or what forwards to another homeserver")
+		return
+	}
+	x.crossOrigin(where, answer.header)
+	page, err := x.web(said.Account)
+	if err == nil && (page.status != http.StatusOK || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html")) {
+		err = fmt.Errorf("the answer is %d, of the type %s", page.status, header(page.header, "Content-Type"))
+	}
+	if err != nil {
+		x.warn(area, said.Account, "the pages on which users log in can't be seen: "+err.Error(), "let what stands at client.public_url forward all of /_matrix/ to hanse, not only /_matrix/client/")
+		return
+	}
+	x.fine(area, where, "clients find how to log in by OAuth 2.0, and browsers the pages")
+}
+
 // wellKnownSupport looks whether those who look for help find whom to ask, where somebody wants them to.
 //
 // spec:client-server-api#getwell-knownmatrixsupport
