@@ -42,21 +42,24 @@ func (d *difference) between(x, y *node, from int) (bool, error) {
 	case x == y:
 		return true, nil
 	case x == nil:
-		return each(d.b.below(y), d.added)
+		return d.b.each(y, d.added)
 	case y == nil:
-		return each(d.a.below(x), d.removed)
+		return d.a.each(x, d.removed)
 	case x.hash == y.hash:
 		return true, nil
+	case x.isLeaf() && y.isLeaf(): // nearly always, and without the closures of the others
+		return d.leaves(x.entries, y.entries), nil
 	case x.isLeaf():
-		return merge(x.entries, d.b.below(y), d.removed, d.added, d.changed)
+		return d.b.merge(x.entries, y, d.removed, d.added, d.changed)
 	case y.isLeaf():
-		return merge(y.entries, d.a.below(x), d.added, d.removed, func(new, old *entry) bool { return d.changed(old, new) })
+		return d.a.merge(y.entries, x, d.added, d.removed, func(new, old *entry) bool { return d.changed(old, new) })
 	}
 	return d.branches(x, y, from)
 }
 
-func each(entries iter.Seq2[*entry, error], use func(*entry) bool) (bool, error) {
-	for e, err := range entries {
+// each uses the entries below n until use returns false.
+func (m Map) each(n *node, use func(*entry) bool) (bool, error) {
+	for e, err := range m.below(n) {
 		if err != nil || !use(e) {
 			return false, err
 		}
@@ -64,9 +67,38 @@ func each(entries iter.Seq2[*entry, error], use func(*entry) bool) (bool, error)
 	return true, nil
 }
 
-// merge compares the entries of a leaf with others: both are in order.
-func merge(leaf []entry, others iter.Seq2[*entry, error], alone, missing func(*entry) bool, both func(leaf, other *entry) bool) (bool, error) {
-	ok, err := each(others, func(e *entry) bool {
+// leaves compares the entries of two leaves.
+func (d *difference) leaves(x, y []entry) bool {
+	for len(x) > 0 && len(y) > 0 {
+		ok := true
+		switch c := x[0].path.compare(x[0].key, &y[0]); {
+		case c < 0:
+			ok, x = d.removed(&x[0]), x[1:]
+		case c > 0:
+			ok, y = d.added(&y[0]), y[1:]
+		default:
+			ok, x, y = d.changed(&x[0], &y[0]), x[1:], y[1:]
+		}
+		if !ok {
+			return false
+		}
+	}
+	for i := range x {
+		if !d.removed(&x[i]) {
+			return false
+		}
+	}
+	for i := range y {
+		if !d.added(&y[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// merge compares the entries of a leaf with those below a branch: both are in order.
+func (m Map) merge(leaf []entry, branch *node, alone, missing func(*entry) bool, both func(leaf, other *entry) bool) (bool, error) {
+	ok, err := m.each(branch, func(e *entry) bool {
 		for len(leaf) > 0 {
 			c := leaf[0].path.compare(leaf[0].key, e)
 			if c > 0 {
