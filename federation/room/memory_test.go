@@ -56,7 +56,7 @@ func (m *memory) StateAfter(e id.EventID) (roomstate.Map, bool, error) {
 func (m *memory) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 	found := make(map[id.EventID]bool)
 	for _, e := range ids {
-		if m.above[e] {
+		if m.above[e] && !m.placed[e] {
 			found[e] = true
 		}
 	}

@@ -45,6 +45,8 @@ type PartialState struct {
 type Unsure struct {
 	Event      id.EventID
 	Backfilled bool
+	// Below says that an accepted event was known to stand on it when it got its place.
+	Below bool
 	// Given says that another server gave the state before the event, which is Before: whole, though that at our join isn't.
 	// LeftOut are events of it that were rejected: they are of it if they aren't any more when the event is judged again.
 	Given   bool
@@ -334,7 +336,7 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 	if err := s.load(ids); err != nil {
 		return err
 	}
-	if err := s.uncover(ids); err != nil {
+	if err := s.uncover(log); err != nil {
 		return err
 	}
 	s.end()
@@ -418,10 +420,10 @@ func (s *step) mendAuth(e *event.Event) error {
 
 // uncover forgets which of the events that are judged again are below others of them: those may be rejected now. What is below an event
 // that isn't judged again, as one of an earlier stay in the room, stays so.
-func (s *step) uncover(ids []id.EventID) error {
+func (s *step) uncover(log []Unsure) error {
 	covered := make(map[id.EventID]bool)
-	for _, e := range ids {
-		stored, ok, err := s.stored(e)
+	for _, u := range log {
+		stored, ok, err := s.stored(u.Event)
 		if err != nil {
 			return err
 		}
@@ -432,13 +434,10 @@ func (s *step) uncover(ids []id.EventID) error {
 			covered[p] = true
 		}
 	}
-	var others []id.EventID
-	for _, e := range ids {
-		if s.above[e] = false; !covered[e] {
-			others = append(others, e)
-		}
+	for _, u := range log {
+		s.above[u.Event] = u.Below && !covered[u.Event]
 	}
-	return s.loadReferenced(others)
+	return nil
 }
 
 // givenAgain is a state that another server gave, by the verdicts of now.

@@ -187,6 +187,7 @@ type Committed struct {
 	Gap        bool                 // some of its prev events aren't stored: history has a hole below it
 	Deep       bool                 // some servers drop it, or what it stands on, for its depth; never with Accepted
 	Unsure     bool                 // judged by a partial state: to be kept for PartialState.Unsure, in the order of the commit
+	Below      bool                 // with Unsure: an accepted event was known to stand on it
 	Given      bool                 // another server gave the state before it
 	LeftOut    []id.EventID         // events of that state which were rejected, and so aren't in Before
 	Again      bool                 // stored with its place; was unsure: what is said here replaces what was said of it
@@ -196,7 +197,7 @@ type Committed struct {
 
 // AsUnsure is what is kept of an event that is Unsure.
 func (c *Committed) AsUnsure() Unsure {
-	u := Unsure{Event: c.Event.ID(), Backfilled: c.Backfilled, Given: c.Given}
+	u := Unsure{Event: c.Event.ID(), Backfilled: c.Backfilled, Below: c.Below, Given: c.Given}
 	if c.Given {
 		u.Before, u.LeftOut = c.Before, c.LeftOut
 	}

@@ -40,7 +40,8 @@ type Source interface {
 	// StateAfter gives the state after an event (Committed.After); false for outliers and events that aren't stored.
 	StateAfter(event id.EventID) (roomstate.Map, bool, error)
 	// Referenced gives those of ids which stand in the prev_events of a stored event that is Accepted and no outlier, or were
-	// Lacking in a Commit: an event that arrives late, below an accepted one, is no forward extremity.
+	// Lacking in a Commit: an event that arrives late, below an accepted one, is no forward extremity. Those that have their place already may
+	// be left out.
 	Referenced(ids []id.EventID) (map[id.EventID]bool, error)
 }
 

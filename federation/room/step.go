@@ -328,7 +328,12 @@ func (s *step) commit(c Committed) error {
 		s.order[slices.Index(s.order, old)] = nil
 		c.Again = c.Again || old.Again // it lost its place in this step, and has it back
 	}
-	c.Unsure = s.partial != nil && !c.Outlier && !c.Again
+	if c.Unsure = s.partial != nil && !c.Outlier && !c.Again; c.Unsure {
+		var err error
+		if c.Below, err = s.isReferenced(e); err != nil {
+			return err
+		}
+	}
 	kept := &c
 	s.batch[e] = kept
 	s.order = append(s.order, kept)

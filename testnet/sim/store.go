@@ -61,6 +61,9 @@ func (s *store) StateAfter(e id.EventID) (roomstate.Map, bool, error) {
 func (s *store) Referenced(ids []id.EventID) (map[id.EventID]bool, error) {
 	found := make(map[id.EventID]bool)
 	for _, e := range ids {
+		if known, ok := s.events[e]; ok && !known.Outlier {
+			continue
+		}
 		if s.lacking[e] || slices.ContainsFunc(s.children[e], func(child id.EventID) bool { return s.events[child].Status == room.Accepted }) {
 			found[e] = true
 		}
