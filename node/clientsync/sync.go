@@ -19,16 +19,17 @@ import (
 
 // Syncer builds answers. Safe for concurrent use.
 type Syncer struct {
-	store     *store.Store
-	stream    *stream.Stream
-	rooms     *rooms.Rooms
-	ephemeral *ephemeral.Ephemeral
-	sent      sentMembers
-	users     *Cache[id.UserID, userFacts]
-	recents   *Cache[id.RoomID, *recentRoom]
-	unreads   *Cache[unreadKey, *unreadRoom]
-	saving    chan store.Unread // what Run saves; full: that one isn't
-	saveAfter int               // saveUnreadAfter, but in tests
+	store       *store.Store
+	stream      *stream.Stream
+	rooms       *rooms.Rooms
+	ephemeral   *ephemeral.Ephemeral
+	sent        sentMembers
+	users       *Cache[id.UserID, userFacts]
+	recents     *Cache[id.RoomID, *recentRoom]
+	unreads     *Cache[unreadKey, *unreadRoom]
+	saving      chan store.Unread // what Run saves; full: that one isn't
+	saveAfter   int               // saveUnreadAfter, but in tests
+	answerBytes int               // the constant, but in tests
 	// deviceFacts are of the devices that asked last.
 	deviceFacts *Cache[deviceName, deviceFacts]
 }
@@ -39,7 +40,7 @@ func New(s *store.Store, places *stream.Stream, r *rooms.Rooms, e *ephemeral.Eph
 		store: s, stream: places, rooms: r, ephemeral: e,
 		users: NewCache[id.UserID, userFacts](maxUsers), recents: NewCache[id.RoomID, *recentRoom](maxRooms),
 		unreads: NewCache[unreadKey, *unreadRoom](maxUnreadRooms), saving: make(chan store.Unread, maxSaving), saveAfter: saveUnreadAfter,
-		deviceFacts: NewCache[deviceName, deviceFacts](maxDevices),
+		deviceFacts: NewCache[deviceName, deviceFacts](maxDevices), answerBytes: answerBytes,
 	}
 }
 

@@ -119,7 +119,7 @@ func (b *builder) newest(ctx context.Context, sp span, limit int) (kept []*entry
 
 // timelineBytes is how much the next room's timeline may have beyond an event.
 func (b *builder) timelineBytes() int {
-	if b.held > answerBytes {
+	if b.held > b.answerBytes {
 		return 0
 	}
 	return roomBytes
