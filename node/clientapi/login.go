@@ -214,11 +214,17 @@ func (a *API) logout(r *request) (any, error) {
 
 // spec:client-server-api#post_matrixclientv3logoutall
 func (a *API) logoutAll(r *request) (any, error) {
-	err := a.config.Users.LogoutAll(r.Context(), r.user)
+	return nil, a.logOutEverywhere(r.Context(), r.user)
+}
+
+// logOutEverywhere ends all devices of a user, and the logins of browsers.
+func (a *API) logOutEverywhere(ctx context.Context, user id.UserID) error {
+	a.browsers.closeAllOf(user)
+	err := a.config.Users.LogoutAll(ctx, user)
 	if err == nil {
-		a.config.Ephemeral.DevicesGone(r.user, func(string) bool { return true })
+		a.config.Ephemeral.DevicesGone(user, func(string) bool { return true })
 	}
-	return nil, err
+	return err
 }
 
 // spec:client-server-api#post_matrixclientv3refresh

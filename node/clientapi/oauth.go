@@ -44,7 +44,7 @@ func (a *API) authMetadata(*request) (any, error) {
 	if !a.config.OAuth {
 		return nil, unrecognized(http.StatusNotFound, "this server has no OAuth 2.0 API; use /login")
 	}
-	return oauth.MetadataAt(a.base(), a.pageRegistration() != noRegistration), nil
+	return oauth.MetadataAt(a.base(), a.pageRegistration().open), nil
 }
 
 // oauthAnswer makes the answer of an error of OAuth 2.0, which has a form of its own; others are the caller's.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -75,13 +76,23 @@ func (s *browserSessions) close(secret string) {
 	delete(s.sessions, sha256.Sum256([]byte(secret)))
 }
 
+// closeAllOf ends all sessions of a user.
+func (s *browserSessions) closeAllOf(user id.UserID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.sessions, func(_ [sha256.Size]byte, session browserSession) bool { return session.user == user })
+}
+
 // newBrowserSecret is the secret of a browser in which nobody has logged in: forms from it are known by it.
 func newBrowserSecret() string { return rand.Text() }
 
 // formToken is what forms must have beside the cookie: another site can't know it.
-func (b browser) formToken() string {
+func (b browser) formToken() string { return b.derived("form") }
+
+// derived is a secret of the browser's for something, from which the cookie can't be found.
+func (b browser) derived(purpose string) string {
 	mac := hmac.New(sha256.New, []byte(b.secret))
-	_, _ = mac.Write([]byte("form")) // never fails
+	_, _ = mac.Write([]byte(purpose)) // never fails
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 

@@ -56,6 +56,10 @@ type page struct {
 	Replaces             bool
 	NeedsToken           bool
 	Other                string // the address of the other of login and registration
+	Forgotten            string // the address of the page for a new password
+	SID                  string // of a session that proves an e-mail address
+	Emails               []shownEmail
+	Account              bool // the page is one of the account's
 	Devices              []shownDevice
 	Shown                *shownDevice
 
@@ -64,6 +68,7 @@ type page struct {
 	Base, Style string
 	User        id.UserID
 	Token       string
+	Mails       bool // this server sends mails
 	Body        rendered
 }
 
@@ -111,20 +116,25 @@ func (a *API) page(show func(*visit) (any, error)) func(*request) (any, error) {
 	}
 }
 
-// here is the address of the page itself, without what says that the user is to log in, or make an account.
+// here is the address of the page itself, without what says that the user is to log in, make an account or get a new password.
 func (v *visit) here() string {
 	query := v.URL.Query()
 	query.Del("prompt")
-	if len(query) == 0 {
-		return v.URL.Path
-	}
-	return v.URL.Path + "?" + query.Encode()
+	query.Del("forgotten")
+	return v.address(query)
 }
 
 // with is the address of the page with a parameter.
 func (v *visit) with(name, value string) string {
 	query := v.URL.Query()
 	query.Set(name, value)
+	return v.address(query)
+}
+
+func (v *visit) address(query url.Values) string {
+	if len(query) == 0 {
+		return v.URL.Path
+	}
 	return v.URL.Path + "?" + query.Encode()
 }
 
@@ -145,6 +155,7 @@ func (a *API) writePage(v *visit, shown any) (any, error) {
 	}
 	p := shown.(page) //nolint:forcetypeassert // a handler gives one of the two
 	p.Server, p.Base, p.Style, p.User, p.Token = a.config.Self, a.base(), oauth.PathStyle, v.browser.user, v.browser.formToken()
+	p.Mails = a.config.Email != nil
 	var err error
 	if p.Body, err = render(p.template, p); err != nil {
 		return nil, err
@@ -207,50 +218,40 @@ func (v *visit) pressed(buttons ...string) string {
 	return ""
 }
 
-// Ways to make an account on a page.
-type pageRegistration int
+// lockedAccount is said to who has the password of an account that is locked.
+const lockedAccount = "This account has been locked by an administrator of the server."
 
-const (
-	noRegistration pageRegistration = iota
-	openRegistration
-	registrationByToken
-)
+// pageRegistration is how accounts are made on a page: by the first way that /register has.
+type pageRegistration struct{ open, token, email bool }
 
-// pageRegistration is how accounts are made on a page: by what /register asks for, if a page can ask for that.
 func (a *API) pageRegistration() pageRegistration {
-	for _, flow := range a.registrationFlows() {
-		switch {
-		case slices.Equal(flow.Stages, []string{stageDummy}):
-			return openRegistration
-		case slices.Equal(flow.Stages, []string{stageRegistrationToken}), slices.Equal(flow.Stages, []string{stageRegistrationToken, stageDummy}):
-			return registrationByToken
-		}
+	flows := a.registrationFlows()
+	if len(flows) == 0 {
+		return pageRegistration{}
 	}
-	return noRegistration
+	stages := flows[0].Stages
+	return pageRegistration{open: true, token: slices.Contains(stages, stageRegistrationToken), email: slices.Contains(stages, stageEmail)}
 }
 
 // logInPage has somebody log in, or make an account where that is asked for and may be.
 func (a *API) logInPage(v *visit, client *shownClient, create bool) (any, error) {
 	registration := a.pageRegistration()
 	button := v.pressed("login", "create")
-	if registration != noRegistration && (create && button != "login" || button == "create") {
-		p := page{template: "create", Title: "Create an account", Client: client, Typed: v.sent.Get("user"), NeedsToken: registration == registrationByToken, Other: v.here()}
-		if button == "" {
-			return p, nil
-		}
-		user, refusal, err := a.createOnPage(v, registration)
-		if err != nil || refusal != "" {
-			p.status, p.Error = http.StatusForbidden, refusal
-			return p, err
-		}
-		return a.loggedIn(v, user, p)
+	if registration.open && (create && button != "login" || button == "create") {
+		return a.createPage(v, client, registration)
+	}
+	if a.config.Email != nil && v.URL.Query().Has("forgotten") && button == "" {
+		return a.forgottenPage(v, client)
 	}
 	p := page{template: "login", Title: "Log in", Client: client, Typed: v.sent.Get("user")}
 	if hint, ok := strings.CutPrefix(v.URL.Query().Get("login_hint"), "mxid:"); ok && p.Typed == "" && a.loginUser(hint) != "" {
 		p.Typed = hint
 	}
-	if registration != noRegistration && v.route == oauth.PathAuthorize {
+	if registration.open && v.route == oauth.PathAuthorize {
 		p.Other = v.with("prompt", "create")
+	}
+	if a.config.Email != nil {
+		p.Forgotten = v.with("forgotten", "yes")
 	}
 	if button == "" {
 		return p, nil
@@ -287,7 +288,7 @@ func (a *API) loggedIn(v *visit, user id.UserID, p page) (any, error) {
 	case err != nil:
 		return nil, err
 	case a.config.Users.Restrictions(user).Locked:
-		p.status, p.Error = http.StatusForbidden, "This account has been locked by an administrator of the server."
+		p.status, p.Error = http.StatusForbidden, lockedAccount
 		return p, nil
 	case !ok:
 		p.status, p.Error = http.StatusForbidden, "This account can't be used here."
@@ -296,8 +297,31 @@ func (a *API) loggedIn(v *visit, user id.UserID, p page) (any, error) {
 	return leave{to: v.here()}, nil
 }
 
-// createOnPage makes an account; the refusal is for the person.
-func (a *API) createOnPage(v *visit, registration pageRegistration) (user id.UserID, refusal string, err error) {
+// createPage has somebody make an account, once they have shown that they read an e-mail address where one is needed.
+func (a *API) createPage(v *visit, client *shownClient, registration pageRegistration) (any, error) {
+	p := page{template: "create", Title: "Create an account", Client: client, Typed: v.sent.Get("user"), NeedsToken: registration.token, Other: v.here()}
+	if registration.email {
+		sid, shown, err := a.byEmail(v, users.EmailRegisters, page{
+			Title: p.Title, Client: client, Detail: "An account here needs an e-mail address. You get a mail there, by which you show that it is yours.", Other: p.Other,
+		})
+		if err != nil || sid == "" {
+			return shown, err
+		}
+		p.SID = sid
+	}
+	if v.pressed("create") == "" {
+		return p, nil
+	}
+	user, refusal, err := a.createOnPage(v, registration, p.SID)
+	if err != nil || refusal != "" {
+		p.status, p.Error = http.StatusForbidden, refusal
+		return p, err
+	}
+	return a.loggedIn(v, user, p)
+}
+
+// createOnPage makes an account, with the address of a session unless that is ""; the refusal is for the person.
+func (a *API) createOnPage(v *visit, registration pageRegistration, sid string) (user id.UserID, refusal string, err error) {
 	password := v.sent.Get("password")
 	switch {
 	case password != v.sent.Get("again"):
@@ -310,10 +334,12 @@ func (a *API) createOnPage(v *visit, registration pageRegistration) (user id.Use
 	if err := a.limiter.take(registers, "", a.address(v.Request)); err != nil {
 		return "", "", err
 	}
-	if registration == registrationByToken && !a.config.Registration.validToken(v.sent.Get("registration")) {
+	if registration.token && !a.config.Registration.validToken(v.sent.Get("registration")) {
 		return "", "This registration token is not valid.", nil
 	}
-	user, err = a.config.Users.Register(v.Context(), users.Registration{Username: strings.TrimSpace(v.sent.Get("user")), Password: password})
+	user, err = a.config.Users.Register(v.Context(), users.Registration{
+		Username: strings.TrimSpace(v.sent.Get("user")), Password: password, EmailSession: sid,
+	})
 	return user, sentence(&err), err
 }
 
@@ -455,6 +481,10 @@ func (a *API) accountPage(v *visit) (any, error) {
 		return a.devicePage(v)
 	case "password":
 		return a.passwordPage(v)
+	case "emails":
+		if a.config.Email != nil {
+			return a.emailsPage(v)
+		}
 	case oauth.ActionDeactivate:
 		return a.deactivatePage(v)
 	case oauth.ActionCrossSigningReset:
@@ -583,10 +613,9 @@ func (a *API) passwordPage(v *visit) (any, error) {
 		return nil, err
 	}
 	if v.sent.Get("others") == "yes" {
-		if err := a.config.Users.LogoutAll(v.Context(), v.user); err != nil {
+		if err := a.logOutEverywhere(v.Context(), v.user); err != nil {
 			return nil, err
 		}
-		a.config.Ephemeral.DevicesGone(v.user, func(string) bool { return true })
 	}
 	if _, err := a.logInBrowser(v.request, v.user); err != nil { // all browsers were logged out
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -346,6 +347,34 @@ var _ = Describe("the OAuth 2.0 API", func() {
 		failed(w.refreshOAuth(client, third.text("refresh_token")), 400, "invalid_grant")
 	})
 
+	It("gives a client that refreshes twice the same tokens, as parts of one that don't know of each other do", func() {
+		first := login("DEVICE")
+		second := fine(w.refreshOAuth(client, first.text("refresh_token")))
+		Expect(works(second)).To(Equal(200))
+		again := fine(w.refreshOAuth(client, first.text("refresh_token")))
+		Expect(again.body["refresh_token"]).To(Equal(second.body["refresh_token"]))
+		Expect(works(again)).To(Equal(200))
+		Expect(works(second)).To(Equal(200))
+		other := login("OTHER")
+		answers := make([]answered, 8)
+		var wait sync.WaitGroup
+		for i := range answers {
+			wait.Go(func() { defer GinkgoRecover(); answers[i] = fine(w.refreshOAuth(client, other.text("refresh_token"))) })
+		}
+		wait.Wait()
+		for _, a := range answers {
+			Expect(works(a)).To(Equal(200))
+		}
+		fine(as(second).post("/logout", obj{}))
+		failed(w.refreshOAuth(client, first.text("refresh_token")), 400, "invalid_grant")
+	})
+
+	It("ends the logins of browsers where a user logs out everywhere", func() {
+		a := login("DEVICE")
+		fine(as(a).post("/logout/all", obj{}))
+		Expect(alice.at("/_matrix/oauth/account", nil).text).To(ContainSubstring(`name="password"`))
+	})
+
 	It("keeps its tokens apart from those of /login", func() {
 		a := login("DEVICE")
 		refused(w.nobody().post("/refresh", obj{"refresh_token": a.text("refresh_token")}), 401, "M_UNKNOWN_TOKEN")
@@ -643,6 +672,79 @@ var _ = Describe("the OAuth 2.0 API", func() {
 		Expect(alice.press(address, "deactivate", "password", "secret of alice", "sure", "yes").text).To(ContainSubstring("has ended"))
 		Expect(works(a)).To(Equal(401))
 		refused(w.nobody().post("/login", obj{"type": "m.login.password", "user": "alice", "password": "secret of alice"}), 403, "M_FORBIDDEN")
+	})
+
+	Context("where mails are sent", func() {
+		var box *postbox
+		var person *person
+		sid := func(p seen) string {
+			GinkgoHelper()
+			found := regexp.MustCompile(`name="sid" value="(\w+)"`).FindStringSubmatch(p.text)
+			Expect(found).NotTo(BeNil(), p.text)
+			return found[1]
+		}
+		BeforeEach(func() {
+			w, box = mailingWorld(withOAuth)
+			person = w.register("alice")
+			person.addEmail(box, "alice@example.org")
+			client = w.oauthClient(nil)
+			alice = &surfer{w: w}
+		})
+
+		It("gives a new password to who forgot it, in the browser that asked", func() {
+			address := authorization(client, "DEVICE")
+			Expect(alice.at(address, nil).text).To(ContainSubstring(`forgotten=yes`))
+			address = authorization(client, "DEVICE", "forgotten", "yes")
+			Expect(alice.press(address, "mail", "email", "nonsense").text).To(ContainSubstring("This is not an e-mail address"))
+			Expect(alice.press(address, "mail", "email", "nobody@example.org").text).To(ContainSubstring("A mail is on its way"))
+			waits := alice.press(address, "mail", "email", "Alice@example.org")
+			Expect(waits.text).To(ContainSubstring("A mail is on its way"))
+			Expect(alice.send(waits, address, "mailed", "sid", sid(waits)).text).To(ContainSubstring("not confirmed yet"))
+			Expect(alice.send(waits, address, "renew", "sid", sid(waits), "new", "fresh", "again", "fresh").text).To(ContainSubstring("not confirmed yet"))
+			w.confirm(box.last(3))
+			mallory := &surfer{w: w}
+			Expect(mallory.press(address, "renew", "sid", sid(waits), "new", "fresh", "again", "fresh").text).To(ContainSubstring("not confirmed yet"))
+			form := alice.send(waits, address, "mailed", "sid", sid(waits))
+			Expect(alice.send(form, address, "renew", "sid", sid(form), "new", "fresh", "again", "other").text).To(ContainSubstring("differ"))
+			done := alice.send(form, address, "renew", "sid", sid(form), "new", "fresh", "again", "fresh", "others", "yes")
+			Expect(alice.at(done.to().String(), nil).text).To(ContainSubstring("wants to use your account <strong>@alice:hanse.test"))
+			refused(person.get("/account/whoami"), 401, "M_UNKNOWN_TOKEN")
+			Expect((&surfer{w: w}).press(address, "login", "user", "alice@example.org", "password", "fresh").status).To(Equal(303))
+			Expect(mallory.press(address, "mailed", "sid", sid(form)).text).To(ContainSubstring("not confirmed yet"), "it is spent")
+		})
+
+		It("has addresses added to an account, with the password, and removed", func() {
+			address := "/_matrix/oauth/account?action=emails"
+			Expect(alice.logIn(address, "alice").text).To(ContainSubstring("alice@example.org"))
+			waits := alice.press(address, "mail", "email", "second@example.org")
+			w.confirm(box.last(2))
+			form := alice.send(waits, address, "mailed", "sid", sid(waits))
+			Expect(alice.send(form, address, "add", "sid", sid(form), "password", "wrong").text).To(ContainSubstring("Wrong password"))
+			Expect(fine(person.get("/account/3pid")).raw).NotTo(ContainSubstring("second@example.org"))
+			Expect(alice.send(form, address, "add", "sid", sid(form), "password", "secret of alice").text).To(ContainSubstring("is yours now"))
+			Expect(fine(person.get("/account/3pid")).raw).To(ContainSubstring("second@example.org"))
+			Expect(alice.press(address, "remove", "email", "second@example.org").text).To(ContainSubstring("is removed"))
+			Expect(fine(person.get("/account/3pid")).raw).NotTo(ContainSubstring("second@example.org"))
+			refused(as(login("DEVICE")).post("/account/3pid/delete", obj{"medium": "email", "address": "alice@example.org"}), 403, "M_FORBIDDEN")
+		})
+
+		It("has an account made with an address where one is needed", func() {
+			w, box = mailingWorld(func(c *Config) { withOAuth(c); c.Registration.Email = true })
+			Expect(fine(w.nobody().get("/_matrix/client/v1/auth_metadata")).body).To(HaveKeyWithValue("prompt_values_supported", ConsistOf("create")))
+			address := authorization(w.oauthClient(nil), "DEVICE", "prompt", "create")
+			bob := &surfer{w: w}
+			Expect(bob.press(address, "create", "user", "bob", "password", "x", "again", "x").text).To(ContainSubstring("needs an e-mail address"))
+			waits := bob.press(address, "mail", "email", "bob@example.org")
+			w.confirm(box.last(1))
+			form := bob.send(waits, address, "mailed", "sid", sid(waits))
+			Expect(form.text).To(ContainSubstring("Create the account"))
+			done := bob.send(form, address, "create", "sid", sid(form), "user", "bob", "password", "x", "again", "x")
+			Expect(bob.at(done.to().String(), nil).text).To(ContainSubstring("@bob:hanse.test"))
+			user, found, err := w.users.EmailUser(context.Background(), "bob@example.org")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(found).To(BeTrue())
+			Expect(user).To(Equal(id.UserID("@bob:hanse.test")))
+		})
 	})
 
 	It("has passwords and user codes guessed slowly", func() {

@@ -128,10 +128,7 @@ func (a *API) register(r *request) (any, error) {
 	}
 	user := guest
 	if guest != "" {
-		err = a.config.Users.Upgrade(r.Context(), guest, req.Password)
-		if err == nil && session.email != "" {
-			err = a.config.Users.AddProvenEmail(r.Context(), guest, session.email)
-		}
+		err = a.config.Users.Upgrade(r.Context(), guest, req.Password, session.email)
 	} else {
 		user, err = a.config.Users.Register(r.Context(), users.Registration{Username: req.Username, Password: req.Password, EmailSession: session.email})
 	}

@@ -94,22 +94,28 @@ func (a *API) requestEmail(r *request, purpose users.EmailPurpose) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	from := a.address(r.Request)
-	if err := a.limitMails(from, address); err != nil {
-		return nil, err
-	}
-	ctx, cancel := r.detached() // a client that goes away mustn't break off what then counts as sent
-	defer cancel()
-	c, err := a.config.Users.BeginEmail(ctx, users.EmailRequest{
+	sid, err := a.mail(r, users.EmailRequest{
 		Purpose: purpose, Address: address, ClientSecret: *req.ClientSecret, Attempt: *req.Attempt, NextLink: a.nextLink(req.NextLink),
 	})
-	if err == nil && c.Send {
-		err = a.sendEmail(ctx, purpose, c, from.String())
-	}
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"sid": c.SID}, nil
+	return map[string]string{"sid": sid}, nil
+}
+
+// mail sends a mail that is asked for, if it may be and was not sent yet.
+func (a *API) mail(r *request, asked users.EmailRequest) (sid string, err error) {
+	from := a.address(r.Request)
+	if err := a.limitMails(from, asked.Address); err != nil {
+		return "", err
+	}
+	ctx, cancel := r.detached() // a client that goes away mustn't break off what then counts as sent
+	defer cancel()
+	c, err := a.config.Users.BeginEmail(ctx, asked)
+	if err == nil && c.Send {
+		err = a.sendEmail(ctx, asked.Purpose, c, from.String())
+	}
+	return c.SID, err
 }
 
 // limitMails counts a mail: for who asks, for who gets it, and for all. Who may send none takes none of the others'.
@@ -202,20 +208,24 @@ func (a *API) resetPassword(r *request, req passwordRequest) (any, error) {
 	if req.NewPassword == "" {
 		return nil, missingParam("new_password")
 	}
-	user, err := a.config.Users.ResetPassword(r.Context(), session.email, req.NewPassword)
+	_, err = a.resetBySession(r.Context(), session.email, req.NewPassword, req.logsOut())
+	if err == nil {
+		a.uia.close(session.id)
+	}
+	return nil, err
+}
+
+// resetBySession gives a new password to the account whose address a session has proven.
+func (a *API) resetBySession(ctx context.Context, sid, password string, logsOut bool) (id.UserID, error) {
+	user, err := a.config.Users.ResetPassword(ctx, sid, password)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	a.uia.close(session.id)
 	a.log.Info("a user has set a new password by e-mail", "user", user)
-	if !req.logsOut() {
-		return nil, nil
+	if logsOut {
+		err = a.logOutEverywhere(ctx, user)
 	}
-	if err := a.config.Users.LogoutAll(r.Context(), user); err != nil {
-		return nil, err
-	}
-	a.config.Ephemeral.DevicesGone(user, func(string) bool { return true })
-	return nil, nil
+	return user, err
 }
 
 // emailUser is who has an address; for one that is nobody's a name that no user has, so that a password can be checked for it all the same:
@@ -298,6 +308,9 @@ func (a *API) deleteThirdPartyID(r *request) (any, error) {
 	}
 	if err := a.mayChangeThirdPartyIDs(); err != nil {
 		return nil, err
+	}
+	if r.oauth {
+		return nil, a.onAccountPage()
 	}
 	if err := r.decode(&req); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation/id"
 	"hanse/node/email"
 )
 
@@ -397,6 +398,30 @@ var _ = Describe("E-mail addresses", func() {
 		w.confirm(box.last(1))
 		done := fine(w.nobody().post("/register", obj{"username": guest.text("user_id"), "guest_access_token": guest.text("access_token"), "password": "x", "auth": byMail(nil, credentials)}))
 		Expect(fine((&person{w: w, token: done.text("access_token")}).get("/account/3pid")).raw).To(ContainSubstring("alice@example.org"))
+	})
+
+	It("leave a guest as it is where the address has become another's meanwhile", func() {
+		w, box := mailingWorld(func(c *Config) { c.Registration.Guests, c.Registration.Email = true, true })
+		guest := fine(w.nobody().post("/register?kind=guest", obj{}))
+		credentials := w.nobody().askMail("/register", "alice@example.org", 1)
+		w.confirm(box.last(1))
+		alice, err := w.users.Register(context.Background(), registrationOf("alice"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.users.AddEmail(context.Background(), alice, "alice@example.org")).To(Succeed())
+		body := obj{"username": guest.text("user_id"), "guest_access_token": guest.text("access_token"), "password": "x", "auth": byMail(nil, credentials)}
+		refused(w.nobody().post("/register", body), 400, "M_THREEPID_IN_USE")
+		Expect(fine((&person{w: w, token: guest.text("access_token")}).get("/account/whoami")).body).To(HaveKeyWithValue("is_guest", true))
+	})
+
+	It("give back no password that was confirmed for before the password was changed", func() {
+		w, box := mailingWorld(nil)
+		alice := w.register("alice")
+		alice.addEmail(box, "alice@example.org")
+		credentials := w.nobody().askMail("/account/password", "alice@example.org", 1)
+		w.confirm(box.last(2)) // and only then does she see that she hasn't asked for it
+		Expect(w.users.SetPassword(context.Background(), id.UserID(alice.id), "changed")).To(Succeed())
+		refused(w.nobody().post("/account/password", obj{"new_password": "theirs", "auth": byMail(nil, credentials)}), 401, "M_UNAUTHORIZED")
+		fine(w.nobody().post("/login", obj{"type": "m.login.password", "user": "alice", "password": "changed"}))
 	})
 
 	It("have links that can't be guessed or bent", func() {

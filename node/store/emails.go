@@ -181,7 +181,7 @@ func (s *Store) SetPasswordBySession(ctx context.Context, sid, hash string, now 
 		case s.Restrictions(user).Locked:
 			return ErrLocked
 		}
-		return changeUser(t, user, "UPDATE users SET password_hash = $1 WHERE user_id = $2", hash)
+		return setPassword(t, user, hash)
 	})
 	if err != nil {
 		return "", err

@@ -128,6 +128,34 @@ var _ = onEach("E-mail addresses", func(db *fixture) {
 		Expect(found).To(BeFalse())
 	})
 
+	It("come to a guest who becomes a user, or the guest stays one", func(ctx SpecContext) {
+		guest := id.UserID("@guest:here.example")
+		Expect(db.CreateUser(ctx, store.User{ID: guest, Guest: true, Created: now})).To(Succeed())
+		Expect(db.UpgradeGuestBySession(ctx, guest, "hash", "none", now)).To(MatchError(store.ErrNotFound))
+		Expect(db.Restrictions(guest)).To(Equal(store.Restrictions{Guest: true}))
+		proven(ctx, "1", "e@x")
+		Expect(db.UpgradeGuestBySession(ctx, alice, "hash", "1", now)).To(MatchError(store.ErrNotFound))
+		Expect(db.UpgradeGuestBySession(ctx, guest, "hash", "1", now)).To(Succeed())
+		Expect(holder(ctx, "e@x")).To(Equal(guest))
+		Expect(db.Restrictions(guest)).To(BeZero())
+	})
+
+	It("give no password that was confirmed for before it was changed, but where its hash alone is made anew", func(ctx SpecContext) {
+		Expect(db.AddEmail(ctx, store.Email{Address: "a@x", User: alice, Proven: now, Added: now})).To(Succeed())
+		Expect(db.SetPassword(ctx, alice, "old")).To(Succeed())
+		proven(ctx, "1", "a@x")
+		proven(ctx, "2", "another@x")
+		Expect(db.ReplaceHash(ctx, alice, "not any more", "bad")).To(Succeed())
+		Expect(db.ReplaceHash(ctx, alice, "old", "same")).To(Succeed())
+		account, _, err := db.User(ctx, alice)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(account.PasswordHash).To(Equal("same"))
+		Expect(db.EmailSessions(ctx, now)).To(Equal(2))
+		Expect(db.SetPassword(ctx, alice, "new")).To(Succeed())
+		Expect(db.EmailSessions(ctx, now)).To(Equal(1))
+		Expect(db.SetPasswordBySession(ctx, "1", "theirs", now)).Error().To(MatchError(store.ErrNotFound))
+	})
+
 	It("give their account a new password, once", func(ctx SpecContext) {
 		Expect(db.AddEmail(ctx, store.Email{Address: "a@x", User: alice, Proven: now, Added: now})).To(Succeed())
 		proven(ctx, "1", "a@x")

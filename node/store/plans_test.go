@@ -42,6 +42,7 @@ var wholesale = map[string]string{
 	") AS oldest)":                                              "a batch of the oldest, in the order of an index",
 	"DELETE FROM login_tokens WHERE expires <":                  "those of two minutes",
 	"COUNT(*) FROM email_sessions":                              "those of an hour",
+	"FROM email_sessions WHERE address IN":                      "those of an hour, 10,000 at most, when a password is changed",
 	"DELETE FROM media WHERE expires > 0":                       "by an index of those that were not uploaded",
 	"SET stale = 1 WHERE stale = 0":                             "when the database was put back",
 	"UPDATE device_changes SET position = $1":                   "when the database was put back",

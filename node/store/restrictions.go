@@ -32,17 +32,19 @@ func (s *Store) SetSuspended(ctx context.Context, user id.UserID, since time.Tim
 }
 
 func (s *Store) restrict(ctx context.Context, user id.UserID, query string, value any, set func(*Restrictions)) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		if err := changeUser(t, user, query, value); err != nil {
-			return err
-		}
-		t.then(func() {
-			now := s.Restrictions(user)
-			set(&now)
-			s.setRestrictions(user, now)
-		})
-		return nil
+	return s.commit.write(ctx, func(t *writeTx) error { return s.restrictWithin(t, user, query, value, set) })
+}
+
+func (s *Store) restrictWithin(t *writeTx, user id.UserID, query string, value any, set func(*Restrictions)) error {
+	if err := changeUser(t, user, query, value); err != nil {
+		return err
+	}
+	t.then(func() {
+		now := s.Restrictions(user)
+		set(&now)
+		s.setRestrictions(user, now)
 	})
+	return nil
 }
 
 // Restrictions are those of an account; it is asked at each request, and asks no database.

@@ -54,8 +54,22 @@ func (s *Store) CreateUserBySession(ctx context.Context, u User, sid string, now
 
 // UpgradeGuest makes a guest an ordinary user with a password, given by its hash; [ErrNotFound] if there is no such guest.
 func (s *Store) UpgradeGuest(ctx context.Context, guest id.UserID, hash string) error {
-	return s.restrict(ctx, guest, "UPDATE users SET guest = 0, password_hash = $1 WHERE user_id = $2 AND guest = 1 AND deactivated = 0", hash,
+	return s.commit.write(ctx, func(t *writeTx) error { return s.upgradeGuest(t, guest, hash) })
+}
+
+func (s *Store) upgradeGuest(t *writeTx, guest id.UserID, hash string) error {
+	return s.restrictWithin(t, guest, "UPDATE users SET guest = 0, password_hash = $1 WHERE user_id = $2 AND guest = 1 AND deactivated = 0", hash,
 		func(r *Restrictions) { r.Guest = false })
+}
+
+// UpgradeGuestBySession is UpgradeGuest with the e-mail address that a session has proven; see [Store.CreateUserBySession].
+func (s *Store) UpgradeGuestBySession(ctx context.Context, guest id.UserID, hash, sid string, now time.Time) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		if err := s.upgradeGuest(t, guest, hash); err != nil {
+			return err
+		}
+		return addEmailBySession(t, guest, sid, now)
+	})
 }
 
 // User reads an account; false when there is none.
@@ -69,9 +83,23 @@ func (s *Store) Users(ctx context.Context, after id.UserID, limit int) ([]User, 
 		(*User).columns)
 }
 
-// SetPassword replaces a password's hash; [ErrNotFound] if there is no such user.
+// SetPassword replaces a password's hash; [ErrNotFound] if there is no such user. Sessions of the user's e-mail addresses end: what was confirmed
+// before is for the password that was forgotten then.
 func (s *Store) SetPassword(ctx context.Context, user id.UserID, hash string) error {
-	return s.change(ctx, "the user "+string(user), "UPDATE users SET password_hash = $1 WHERE user_id = $2", hash, string(user))
+	return s.commit.write(ctx, func(t *writeTx) error { return setPassword(t, user, hash) })
+}
+
+func setPassword(t *writeTx, user id.UserID, hash string) error {
+	if err := changeUser(t, user, "UPDATE users SET password_hash = $1 WHERE user_id = $2", hash); err != nil {
+		return err
+	}
+	_, err := t.exec("DELETE FROM email_sessions WHERE address IN (SELECT address FROM emails WHERE user_id = $1)", string(user))
+	return err
+}
+
+// ReplaceHash puts a hash of the same password in place of another; nothing is done if the password is another meanwhile.
+func (s *Store) ReplaceHash(ctx context.Context, user id.UserID, old, hash string) error {
+	return s.exec(ctx, "UPDATE users SET password_hash = $1 WHERE user_id = $2 AND password_hash = $3", hash, string(user), old)
 }
 
 func changeUser(t *writeTx, user id.UserID, query string, value any) error {

@@ -124,19 +124,24 @@ func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error)
 	return user, nil
 }
 
-// Upgrade makes a guest an ordinary user with a password. M_WEAK_PASSWORD as by Register; M_FORBIDDEN if there is no such guest any more.
+// Upgrade makes a guest an ordinary user with a password, and with the address of an EmailSession unless that is "". The errors are those of
+// Register; M_FORBIDDEN also if there is no such guest any more.
 //
 // spec:client-server-api#guest-access
-func (u *Users) Upgrade(ctx context.Context, guest id.UserID, password string) error {
+func (u *Users) Upgrade(ctx context.Context, guest id.UserID, password, emailSession string) error {
 	hash, err := u.newHash(ctx, password)
 	if err != nil {
 		return err
 	}
-	err = u.store.UpgradeGuest(ctx, guest, hash)
-	if errors.Is(err, store.ErrNotFound) {
+	if emailSession == "" {
+		err = u.store.UpgradeGuest(ctx, guest, hash)
+	} else {
+		err = u.store.UpgradeGuestBySession(ctx, guest, hash, emailSession, time.Now())
+	}
+	if errors.Is(err, store.ErrNotFound) && !u.Restrictions(guest).Guest {
 		return federation.Forbidden("this is no guest any more")
 	}
-	return err
+	return emailError(err)
 }
 
 // newHash hashes a password that is to be stored.
@@ -178,7 +183,7 @@ func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password stri
 	}
 	if u.hasher.outdated(stored) {
 		if hash, err := u.newHash(ctx, password); err == nil {
-			err = u.store.SetPassword(ctx, user, hash)
+			err = u.store.ReplaceHash(ctx, user, stored, hash)
 			if err != nil {
 				u.log.Error("a password could not be hashed anew", "user", user, "error", err)
 			}

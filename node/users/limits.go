@@ -49,6 +49,10 @@ const (
 	maxOAuthCodes   = 10_000
 	maxOAuthClients = 10_000
 	oauthClientKept = 24 * time.Hour
+	// refreshRepeats is for how long a refresh token of the OAuth 2.0 API gives the same again: parts of a client that don't know of each other ask within
+	// seconds. maxRefreshRepeats bounds what is remembered of that: as many as 30,000 devices need.
+	refreshRepeats    = 30 * time.Second
+	maxRefreshRepeats = 1000
 	// openIDTokenLife is for how long an OpenID token is good: whom it is given to asks at once, or comes back for another.
 	openIDTokenLife = time.Hour
 	// tokenCacheSize and tokenCacheLife: every request presents a token, so the common case must not read the

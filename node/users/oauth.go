@@ -197,7 +197,7 @@ func familyOf(token string) (string, bool) {
 
 // RefreshGrant gives a client new tokens for a refresh token. ErrUnknownToken if it isn't good (any more), or another client's, ErrLocked if it
 // is of a user who is locked. With one that was replaced by one that has been used since, the device is logged out: somebody has it who
-// shouldn't.
+// shouldn't. But within half a minute it gives the same again, while that is good: a client whose parts don't know of each other refreshes twice.
 //
 // spec:client-server-api#refresh-token-grant
 func (u *Users) RefreshGrant(ctx context.Context, client, token string) (OAuthLogin, error) {
@@ -212,8 +212,12 @@ func (u *Users) RefreshGrant(ctx context.Context, client, token string) (OAuthLo
 	if !known || grant.Client != client {
 		return OAuthLogin{}, ErrUnknownToken
 	}
-	next := Login{AccessToken: newToken(), RefreshToken: newRefreshToken(family), Life: oauthTokenLife}
-	login, err := u.refresh(ctx, token, true, next)
+	if u.Restrictions(grant.User).Locked {
+		return OAuthLogin{}, ErrLocked
+	}
+	login, err := u.repeats.do(store.HashToken(token), u.stillGood(ctx), func() (Login, error) {
+		return u.refresh(ctx, token, true, Login{AccessToken: newToken(), RefreshToken: newRefreshToken(family), Life: oauthTokenLife})
+	})
 	if errors.Is(err, ErrUnknownToken) {
 		u.log.Warn("a refresh token came that had been replaced: the device is logged out", "user", grant.User, "device", grant.Device)
 		err = errors.Join(err, u.Logout(ctx, grant.User, grant.Device))

@@ -69,7 +69,7 @@ var _ = Describe("guests", func() {
 		first, second := guest(), guest()
 		full()
 		alice := register(u, "alice")
-		Expect(u.Upgrade(ctx, first, "secret")).To(Succeed())
+		Expect(u.Upgrade(ctx, first, "secret", "")).To(Succeed())
 		third := guest()
 		full()
 		for user, want := range map[id.UserID]bool{second: true, first: false, alice: false, "@nobody:example.org": false} {

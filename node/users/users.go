@@ -51,6 +51,7 @@ type Users struct {
 	tokens *tokenCache
 
 	waiting waiting
+	repeats repeats
 
 	maxGuests int // immutable; less in tests
 
