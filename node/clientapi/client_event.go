@@ -35,7 +35,7 @@ type unsigned struct {
 	RedactedBecause *clientEvent    `json:"redacted_because,omitempty"`
 	RedactedBy      id.EventID      `json:"redacted_by,omitempty"` // likewise
 	Relations       *relationsForm  `json:"m.relations,omitempty"`
-	ReplacesState   id.EventID      `json:"replaces_state,omitempty"` // likewise
+	ReplacesState   id.EventID      `json:"replaces_state,omitempty"`
 	TransactionID   string          `json:"transaction_id,omitempty"`
 	// InviteRoomState and KnockRoomState are for application services.
 	InviteRoomState []json.RawMessage `json:"invite_room_state,omitempty"`
