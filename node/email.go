@@ -115,6 +115,7 @@ func (n *Node) email() (*clientapi.Email, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.registerMails(sender)
 	return &clientapi.Email{Send: sender.Send, Site: n.config.Email.site(n.config.ServerName), NextLinks: slices.Clone(n.config.Email.NextLinks)}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/sender"
 	"hanse/node/clientapi"
+	"hanse/node/email"
 	"hanse/node/store"
 )
 
@@ -121,6 +122,15 @@ func (n *Node) registerStats() {
 	counter("hanse_sender_failures_total", "Transactions that were not taken.", sent(func(s sender.Stats) int64 { return s.Failures }))
 	counter("hanse_sender_given_up_total", "Events and EDUs that a server refuses for good.", sent(func(s sender.Stats) int64 { return s.GivenUp }))
 	counter("hanse_sender_dropped_total", "Volatile EDUs (typing) that were not delivered.", sent(func(s sender.Stats) int64 { return s.Dropped }))
+}
+
+// registerMails makes counters of what becomes of mails.
+func (n *Node) registerMails(mails *email.Sender) {
+	n.telemetry.Registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "hanse_mails_sent_total", Help: "Mails that the mail server has taken."},
+			func() float64 { sent, _ := mails.Counts(); return float64(sent) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "hanse_mails_failed_total", Help: "Mails that could not be handed to the mail server."},
+			func() float64 { _, failed := mails.Counts(); return float64(failed) }))
 }
 
 // registerLoads makes gauges of what the client-server API has to do, by kind of work.

@@ -174,6 +174,9 @@ func TestSend(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = sender.Send(t.Context(), Mail{To: "bob@bücher.example", Subject: "s", Text: "text\n.\nend\n", HTML: "<p>text"})
+			if sent, failed := sender.Counts(); sent+failed != 1 || (sent == 1) != (err == nil) {
+				t.Errorf("%d mails are counted as sent, %d as failed", sent, failed)
+			}
 			if c.err == "" {
 				mails := server.Mails()
 				if err != nil || len(mails) != 1 || mails[0].From != "noreply@example.org" || mails[0].To != "bob@xn--bcher-kva.example" || !strings.Contains(mails[0].Text, "text\n.\nend\n") {

@@ -78,7 +78,12 @@ type Sender struct {
 	from    *mail.Address
 	places  chan struct{} // holds a value for each mail being sent
 	waiting atomic.Int64
+
+	sent, failed atomic.Int64
 }
+
+// Counts tells how many mails the mail server has taken, and how many could not be handed to it.
+func (s *Sender) Counts() (sent, failed int64) { return s.sent.Load(), s.failed.Load() }
 
 // New makes a sender; it connects to nobody. The error is about From.
 func New(c Config) (*Sender, error) {
@@ -103,6 +108,16 @@ func (s *Sender) Address() string {
 // Send hands a mail to the mail server, within 20 s. Without an error the server has taken it; what becomes of it then is the server's
 // part. The error says at which step it failed, and what the server answered.
 func (s *Sender) Send(ctx context.Context, m Mail) error {
+	err := s.send(ctx, m)
+	if err != nil {
+		s.failed.Add(1)
+	} else {
+		s.sent.Add(1)
+	}
+	return err
+}
+
+func (s *Sender) send(ctx context.Context, m Mail) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	if s.waiting.Add(1) > maxWaiting+maxSending {
