@@ -3,6 +3,7 @@ package testnet
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -13,9 +14,10 @@ import (
 )
 
 // NodeConfig is the configuration of one Hanse node by the orders of the adapter contract. It writes the node's
-// certificate into its data folder. Two variables that the contract doesn't know may be set for tests and benchmarks:
-// HANSE_MONITOR, the address of the node's metrics and profiles, HANSE_PRESENCE, which way presence goes (the default without it), and
-// HANSE_LOG, what is logged (debug without it).
+// certificate into its data folder. Variables that the contract doesn't know may be set for tests and benchmarks:
+// HANSE_MONITOR, the address of the node's metrics and profiles, HANSE_PRESENCE, which way presence goes (the default without it),
+// HANSE_LOG, what is logged (debug without it), HANSE_MAIL, the address of a mail server that can't encrypt, and HANSE_OAUTH, by which clients
+// log in by OAuth 2.0 if it isn't empty.
 func NodeConfig(getenv func(string) string) (node.Config, error) {
 	orders, err := adapter.OrdersFrom(getenv)
 	if err != nil {
@@ -52,6 +54,14 @@ func NodeConfig(getenv func(string) string) (node.Config, error) {
 	}
 	config.Monitor.Listen = getenv("HANSE_MONITOR")
 	config.Presence = getenv("HANSE_PRESENCE")
+	config.OAuth.Enabled = getenv("HANSE_OAUTH") != ""
+	if mail := getenv("HANSE_MAIL"); mail != "" {
+		address, err := netip.ParseAddrPort(mail)
+		if err != nil {
+			return node.Config{}, err
+		}
+		config.Email = node.EmailConfig{Host: address.Addr().String(), Port: int(address.Port()), Encryption: "none", From: "noreply@hanse.test"}
+	}
 	if config.Log.Level = getenv("HANSE_LOG"); config.Log.Level == "" {
 		config.Log.Level = "debug"
 	}
