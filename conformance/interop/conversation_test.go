@@ -39,6 +39,8 @@ type reply struct {
 	Message, Room, Sender string
 	Sealed                bool
 	Verified              string
+	Go                    string // an address for a browser
+	User, Token, Device   string
 }
 
 // newEncrypting starts a client for the user's device; with a password it makes cross-signing keys too.
@@ -49,6 +51,22 @@ func newEncrypting(ctx context.Context, u *user.User, password string) *encrypti
 
 // newClient is newEncrypting for a client that speaks Simplified Sliding Sync in place of /sync, unless sliding is "".
 func newClient(ctx context.Context, u *user.User, password, sliding string) *encrypting {
+	GinkgoHelper()
+	c := launch(u)
+	c.begin(ctx, password, sliding)
+	return c
+}
+
+// begin has the client sync.
+func (c *encrypting) begin(ctx context.Context, password, sliding string) {
+	GinkgoHelper()
+	u := c.user
+	orders := map[string]string{"do": "start", "user": u.ID, "token": u.Token, "device": u.DeviceID, "password": password, "sliding": sliding}
+	u.Token = c.order(ctx, orders).Token // the library may have refreshed it
+}
+
+// launch is a client that does nothing yet, of a user who may not be logged in.
+func launch(u *user.User) *encrypting {
 	GinkgoHelper()
 	folder := os.Getenv("CLIENT_DIR")
 	if folder == "" {
@@ -74,7 +92,6 @@ func newClient(ctx context.Context, u *user.User, password, sliding string) *enc
 		<-read
 		_ = command.Wait()
 	})
-	c.order(ctx, map[string]string{"do": "start", "url": u.URL, "user": u.ID, "token": u.Token, "device": u.DeviceID, "password": password, "sliding": sliding})
 	return c
 }
 
@@ -99,8 +116,9 @@ func (c *encrypting) read(output io.Reader) {
 }
 
 // order has the client do something and waits until it is done.
-func (c *encrypting) order(ctx context.Context, what map[string]string) {
+func (c *encrypting) order(ctx context.Context, what map[string]string) reply {
 	GinkgoHelper()
+	what["url"] = c.user.URL
 	line, err := json.Marshal(what)
 	Expect(err).NotTo(HaveOccurred())
 	_, err = c.orders.Write(append(line, '\n'))
@@ -109,9 +127,11 @@ func (c *encrypting) order(ctx context.Context, what map[string]string) {
 	case r := <-c.replies:
 		Expect(r.Failed).To(BeEmpty(), r.Why)
 		Expect(r.Done).To(Equal(what["do"]))
+		return r
 	case <-ctx.Done():
 		Fail(c.user.ID + " did not " + what["do"])
 	}
+	return reply{}
 }
 
 // reads tells what the client could read of encrypted messages in a room, but for its own.
@@ -161,13 +181,18 @@ func (c *encrypting) compare(ctx context.Context, other *encrypting) {
 	}
 }
 
+// sealed are the options of an encrypted room.
+func sealed() map[string]any {
+	return map[string]any{"initial_state": []any{map[string]any{
+		"type": "m.room.encryption", "state_key": "", "content": map[string]any{"algorithm": "m.megolm.v1.aes-sha2"},
+	}}}
+}
+
 // Who is at Hanse speaks Simplified Sliding Sync, who is at the other server /sync.
 var _ = Describe("an encrypted conversation by sliding sync of users of Hanse and "+peerTitle, func() {
 	for _, d := range both("in a room on %s") {
 		It("is read on both sides: "+d.name, func(ctx SpecContext) {
-			c := together(ctx, d.direction, map[string]any{"initial_state": []any{map[string]any{
-				"type": "m.room.encryption", "state_key": "", "content": map[string]any{"algorithm": "m.megolm.v1.aes-sha2"},
-			}}})
+			c := together(ctx, d.direction, sealed())
 			var clients []*encrypting
 			for _, u := range []*user.User{c.alice, c.bob} {
 				sliding := ""
@@ -193,9 +218,7 @@ var _ = Describe("an encrypted conversation of users of Hanse and "+peerTitle, f
 })
 
 func conversation(ctx context.Context, d direction) {
-	c := together(ctx, d, map[string]any{"initial_state": []any{map[string]any{
-		"type": "m.room.encryption", "state_key": "", "content": map[string]any{"algorithm": "m.megolm.v1.aes-sha2"},
-	}}})
+	c := together(ctx, d, sealed())
 	alice, bob := newEncrypting(ctx, c.alice, password), newEncrypting(ctx, c.bob, password)
 	alice.reach(ctx, c.room, bob)
 	for i := range 3 {

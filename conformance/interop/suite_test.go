@@ -44,7 +44,8 @@ type server struct {
 
 var (
 	hanse, peer *server
-	anew        *server // another Hanse, which a spec starts and ends
+	anew        *server            // another Hanse, which a spec starts and ends
+	mails       *fabric.MailServer // takes those of Hanse
 	roots       *x509.CertPool
 	users       int
 )
@@ -87,7 +88,17 @@ var _ = BeforeSuite(func() {
 	places, err := fabric.Places(3)
 	Expect(err).NotTo(HaveOccurred())
 	built := "HANSE_BIN=" + program(folder)
-	hanse = newServer("hanse", folder, "hanse", netip.AddrPortFrom(places[0].IP, adapter.FederationPort), built)
+	mails, err = fabric.ListenMail("127.0.0.1:0", fabric.MailConfig{})
+	Expect(err).NotTo(HaveOccurred())
+	running, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- mails.Run(running) }()
+	DeferCleanup(func() {
+		stop()
+		Expect(<-ended).To(Succeed())
+	})
+	hanse = newServer("hanse", folder, "hanse", netip.AddrPortFrom(places[0].IP, adapter.FederationPort), built,
+		"HANSE_OAUTH=yes", fmt.Sprintf("HANSE_MAIL=127.0.0.1:%d", mails.Port()))
 	anew = newServer("hanse", folder, "anew", netip.AddrPortFrom(places[2].IP, adapter.FederationPort), built)
 	peer = newServer(peerKind, folder, peerKind, netip.AddrPortFrom(places[1].IP, adapter.FederationPort))
 	hanse.start()
