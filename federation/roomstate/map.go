@@ -296,6 +296,66 @@ func (m Map) OfType(typ string) iter.Seq2[Entry, error] {
 	}
 }
 
+// OtherTypes iterates over the entries of all types but one, as Entries does. It reads none of the many of that type; entries of a
+// type whose hash begins alike, of which one in 2^32 does, may be left out too.
+func (m Map) OtherTypes(typ string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		nodes, size, err := m.beside(pathOf(typ, ""))
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		m.over(nodes, size, func(e *entry, err error) bool {
+			switch {
+			case err != nil:
+				return yield(Entry{}, err)
+			case e.key.Type == typ:
+				return true
+			}
+			return yield(Entry{e.key, e.event}, nil)
+		})
+	}
+}
+
+// beside returns the nodes, in order, that have all entries but those of a type, given a path of that type, and how many entries these are.
+// Some of that type may be among them, if they are few.
+func (m Map) beside(p path) (nodes []*node, size int, err error) {
+	var after []*node // the last one first
+	n, size := m.root, m.Len()
+	for n != nil && !n.isLeaf() && int(n.depth) < typeNibbles {
+		nibble := p.nibble(int(n.depth))
+		i, ok := n.slot(nibble)
+		nodes = append(nodes, n.children[:i]...)
+		rest := n.children[i:]
+		if ok {
+			rest = rest[1:]
+		}
+		for _, child := range slices.Backward(rest) {
+			after = append(after, child)
+		}
+		if !ok {
+			n = nil
+		} else if n, err = m.child(n, i, nibble); err != nil {
+			return nil, 0, err
+		}
+	}
+	if n != nil && !n.isLeaf() {
+		sample, err := m.first(n)
+		if err != nil {
+			return nil, 0, err
+		}
+		if sample.shared(&p) >= typeNibbles {
+			size -= n.size
+			n = nil
+		}
+	}
+	if n != nil {
+		nodes = append(nodes, n)
+	}
+	slices.Reverse(after)
+	return append(nodes, after...), size, nil
+}
+
 // subtree returns the node below which all entries of a type are, given a path of that type. Other types may be below
 // it too, if the type has few entries or hashes collide. It is nil if there is no such entry.
 func (m Map) subtree(p path) (*node, error) {

@@ -27,33 +27,43 @@ func (m Map) below(n *node) iter.Seq2[*entry, error] {
 			}
 			return
 		}
-		w := walk{m: m, stack: []*node{n}, passing: m.Len() > keptWalk}
-		var last *entry
-		count := 0
-		for {
-			leaf, err := w.next()
-			if err != nil {
-				yield(nil, err)
+		size := -1
+		if !n.isStub() {
+			size = n.size
+		}
+		m.over([]*node{n}, size, yield)
+	}
+}
+
+// over yields the entries below nodes, which follow on each other, as below does. There must be size of them; -1: that isn't known.
+func (m Map) over(nodes []*node, size int, yield func(*entry, error) bool) {
+	w := walk{m: m, passing: size > keptWalk}
+	w.push(nodes)
+	var last *entry
+	count := 0
+	for {
+		leaf, err := w.next()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		if leaf == nil {
+			break
+		}
+		count += leaf.size
+		for i := range leaf.entries {
+			e := &leaf.entries[i]
+			if m.loader != nil && last != nil && last.path.compare(last.key, e) >= 0 {
+				yield(nil, corrupt("the entries of state %v are not in order", m.Hash()))
 				return
 			}
-			if leaf == nil {
-				break
-			}
-			count += leaf.size
-			for i := range leaf.entries {
-				e := &leaf.entries[i]
-				if m.loader != nil && last != nil && last.path.compare(last.key, e) >= 0 {
-					yield(nil, corrupt("the entries of state %v are not in order", m.Hash()))
-					return
-				}
-				if last = e; !yield(e, nil) {
-					return
-				}
+			if last = e; !yield(e, nil) {
+				return
 			}
 		}
-		if !n.isStub() && count != n.size {
-			yield(nil, corrupt("node %v claims %d entries, and has %d", n.hash, n.size, count))
-		}
+	}
+	if size >= 0 && count != size {
+		yield(nil, corrupt("a part of state %v claims %d entries, and has %d", m.Hash(), size, count))
 	}
 }
 

@@ -100,13 +100,15 @@ func (r *Reader) Summary(ctx context.Context, room id.RoomID, known, current roo
 // Heroes are those who help to name a room without a name, where members differ between two states of it: they may be others, or be
 // called otherwise. Else nil.
 func (r *Reader) Heroes(ctx context.Context, room id.RoomID, known, current roomstate.Map) ([]id.UserID, error) {
-	changed := false
-	for change, err := range known.Changes(current) {
-		if err != nil {
-			return nil, err
-		}
-		if changed = change.Key.Type == "m.room.member"; changed {
-			break
+	changed := known.Len() == 0 // there is who made the room, then
+	if !changed {
+		for change, err := range known.Changes(current) {
+			if err != nil {
+				return nil, err
+			}
+			if changed = change.Key.Type == "m.room.member"; changed {
+				break
+			}
 		}
 	}
 	if !changed {

@@ -39,23 +39,21 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 			}
 		}
 	}
-	wanted := map[roomstate.Key]id.EventID{}
-	for change, err := range d.known.Changes(d.final) { // whatever changed: also by resolution, without an event
+	wanted, err := d.changed(filter.LazyLoadMembers, told)
+	if err != nil {
+		return nil, nil, err
+	}
+	for key := range told { // what the timeline's own state events replaced
+		replaced, err := start.Event(key.Type, key.StateKey)
 		if err != nil {
 			return nil, nil, err
 		}
-		if change.New != "" && !told[change.Key] {
-			wanted[change.Key] = change.New
+		known, err := d.known.Event(key.Type, key.StateKey)
+		if err != nil {
+			return nil, nil, err
 		}
-	}
-	if len(told) > 0 {
-		for change, err := range d.known.Changes(start) { // what the timeline's own state events replaced
-			if err != nil {
-				return nil, nil, err
-			}
-			if change.New != "" && told[change.Key] {
-				wanted[change.Key] = change.New
-			}
+		if replaced != "" && replaced != known {
+			wanted[key] = replaced
 		}
 	}
 	if filter.LazyLoadMembers {
@@ -71,7 +69,7 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 	for _, eventID := range wanted {
 		ids = append(ids, eventID)
 	}
-	if len(ids) > MaxStateRows || b.held > answerBytes {
+	if len(ids) > MaxStateRows || b.held > b.answerBytes {
 		return nil, &Rest{b.Syncer, d.room, ids, filter.MatchEvent}, nil
 	}
 	rows, err := b.stateRows(ctx, ids)
@@ -81,6 +79,36 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 	rows = slices.DeleteFunc(rows, func(row Decorated) bool { return !filter.MatchEvent(row.Event) })
 	sortRows(rows)
 	return rows, nil, err
+}
+
+// changed is whatever changed and isn't told: also by resolution, without an event. From the start a lazily loaded room has no member in it
+// that hasn't changed since: those who are needed are few, and asked for one by one.
+func (d *stateDelta) changed(lazy bool, told map[roomstate.Key]bool) (map[roomstate.Key]id.EventID, error) {
+	wanted := map[roomstate.Key]id.EventID{}
+	want := func(key roomstate.Key, event id.EventID) {
+		if event != "" && !told[key] {
+			wanted[key] = event
+		}
+	}
+	known := d.known
+	if lazy && known.Len() == 0 {
+		for e, err := range d.final.OtherTypes("m.room.member") {
+			if err != nil {
+				return nil, err
+			}
+			want(e.Key, e.Event)
+		}
+		if known = d.has; known.Len() == 0 {
+			return wanted, nil
+		}
+	}
+	for change, err := range known.Changes(d.final) {
+		if err != nil {
+			return nil, err
+		}
+		want(change.Key, change.New)
+	}
+	return wanted, nil
 }
 
 // lazyLoad leaves only those members in the wanted state whom the client needs to show the timeline and the room's name,
@@ -128,7 +156,7 @@ func (b *builder) lazyLoad(d stateDelta, membersCame bool, wanted map[roomstate.
 		_, there := wanted[key]
 		if known := b.sent.remember(device, member, eventID, b.now.Position); there {
 			continue
-		} else if !known || b.request.Filter.Room.State.IncludeRedundantMembers {
+		} else if !known || d.known.Len() == 0 || b.request.Filter.Room.State.IncludeRedundantMembers {
 			wanted[key] = eventID
 		}
 	}

@@ -37,7 +37,7 @@ func (b *builder) summary(ctx context.Context, room id.RoomID, known, current ro
 
 // summaryChanged tells whether the summary may be another one: a member's other name or picture makes no difference.
 func (b *builder) summaryChanged(ctx context.Context, known, current roomstate.Map) (bool, error) {
-	if b.request.FullState {
+	if b.request.FullState || known.Len() == 0 {
 		return true, nil
 	}
 	var ids []id.EventID
