@@ -215,6 +215,22 @@ var _ = Describe("messages to devices", func() {
 		Expect(s.ToDevice(ctx, alice, "TWO", 0, s.Position(), 100)).To(HaveLen(1))
 	})
 
+	It("of a server in no room with the user wait in a small number", func() {
+		ctx := context.Background()
+		here, s := open(GinkgoTB(), self, alice, net{})
+		const sent = 30
+		for n := range sent {
+			content, err := json.Marshal(federation.DirectToDevice{Sender: zoe, Type: "m.test", MessageID: fmt.Sprint(n), Messages: e2ee.Messages{
+				alice: {"*": json.RawMessage(`{"n":"` + strings.Repeat("x", 60<<10) + `"}`)},
+			}})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(here.HandleEDU(ctx, far, federation.EDU{Type: federation.EDUDirectToDevice, Content: content})).To(Succeed())
+		}
+		waiting, err := s.ToDevice(ctx, alice, "ONE", 0, s.Position(), 100)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(len(waiting)).To(And(BeNumerically(">", 5), BeNumerically("<", sent-5)))
+	})
+
 	It("cross servers once, to all devices, in order", func() {
 		ctx := context.Background()
 		servers := net{}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
@@ -105,9 +107,29 @@ func (e *E2EE) receiveToDevice(ctx context.Context, origin id.ServerName, edus [
 	if len(requests) == 0 {
 		return nil
 	}
+	if err := e.markStrangers(ctx, origin, requests); err != nil {
+		return err
+	}
 	refused, err := e.store.SaveToDevice(ctx, requests...)
 	if len(refused) > 0 {
 		e.log.Warn("messages to devices are dropped: each would become too many", "origin", origin, "edus", len(refused))
+	}
+	return err
+}
+
+// markStrangers marks the messages of a server for users with whom it shares no room.
+func (e *E2EE) markStrangers(ctx context.Context, origin id.ServerName, requests []store.ToDeviceRequest) error {
+	users := map[id.UserID]bool{}
+	for _, request := range requests {
+		for _, m := range request.Messages {
+			users[m.User] = true
+		}
+	}
+	strangers, err := e.store.Strangers(ctx, origin, slices.Collect(maps.Keys(users)))
+	for _, request := range requests {
+		for i := range request.Messages {
+			request.Messages[i].Stranger = strangers[request.Messages[i].User]
+		}
 	}
 	return err
 }
@@ -137,5 +159,8 @@ func (e *E2EE) readDirectToDevice(origin id.ServerName, content json.RawMessage)
 	}
 	request := store.ToDeviceRequest{Seen: store.SeenHash("server", string(origin), edu.MessageID)}
 	request.Messages, err = forDevices(sender, edu.Type, ours)
+	for i := range request.Messages {
+		request.Messages[i].Sender = sender
+	}
 	return request, err == nil && len(request.Messages) > 0
 }

@@ -73,7 +73,7 @@ func (s *Store) OpenServices(ctx context.Context, services []string) (cursors []
 // SaveService stores how far an application service is. Messages to its devices that its transaction has wait for them no more.
 func (s *Store) SaveService(ctx context.Context, c ServiceCursor, taken ...ToDevice) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
-		if err := t.taken(taken); err != nil {
+		if err := s.messagesTaken(t, taken); err != nil {
 			return err
 		}
 		return t.saveService(c)

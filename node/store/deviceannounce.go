@@ -279,6 +279,7 @@ func encryptionTables() []string {
 // endDevices deletes devices with all they have, and tells servers.
 func (s *Store) endDevices(t *writeTx, user id.UserID, devices []string, servers []id.ServerName) error {
 	u := deviceUpdate{servers: servers, visible: true}
+	delete(s.waiting.users, user) // it is counted again
 	for _, device := range devices {
 		args := []any{string(user), []byte(device)}
 		n, err := t.exec("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", args...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -359,6 +360,101 @@ var _ = onEach("Messages to devices", func(db *fixture) {
 		large := request("large", "*", fmt.Sprintf("%q", make([]byte, 17<<20)))
 		Expect(db.SaveToDevice(ctx, request("a", "*", "1"), large, request("b", "TWO", "2"))).To(Equal([]int{1}))
 		Expect(has(ctx, "TWO")).To(Equal([]string{"1", "2"}))
+	})
+
+	It("wait for a device up to a bound: a flood takes the place of its own, neither that of other servers nor that of users of ours", func(ctx SpecContext) {
+		const weight = 63<<10 + 512 // as the bound counts it
+		db.loggedIn(ctx, alice, "ONE", "TWO")
+		sent := 0
+		send := func(sender id.UserID, stranger bool, device string, count, bytes int) {
+			GinkgoHelper()
+			var requests []store.ToDeviceRequest
+			for range count {
+				sent++
+				text := fmt.Sprintf("%s %d", sender, sent)
+				request := request(text, device, text+strings.Repeat(" ", bytes-len(text)))
+				request.Messages[0].Sender, request.Messages[0].Stranger = sender, stranger
+				requests = append(requests, request)
+			}
+			Expect(must(db.SaveToDevice(ctx, requests...))).To(BeEmpty())
+		}
+		waits := func(device string) (numbers map[string][]int) {
+			GinkgoHelper()
+			numbers = map[string][]int{}
+			for _, m := range must(db.ToDevice(ctx, alice, device, 0, db.Position(), 10_000)) {
+				sender, number, _ := strings.Cut(strings.TrimRight(string(m.Message), " "), " ")
+				numbers[sender] = append(numbers[sender], must(strconv.Atoi(number)))
+			}
+			return numbers
+		}
+		count := func(device string) map[string]int {
+			GinkgoHelper()
+			counts := map[string]int{}
+			for sender, numbers := range waits(device) {
+				counts[sender] = len(numbers)
+			}
+			return counts
+		}
+		const bound, strangers = 32 << 20 / weight, 1 << 20 / weight
+		// Those of strangers: who floods has the place that others leave, and no more.
+		send("@honest:one.test", true, "ONE", 2, 63<<10)
+		for range 10 {
+			send("@flood:two.test", true, "ONE", 5, 63<<10)
+		}
+		Expect(waits("ONE")["@honest:one.test"]).To(Equal([]int{1, 2}))
+		Expect(count("ONE")["@flood:two.test"]).To(And(BeNumerically(">", strangers/2), BeNumerically("<=", strangers-2)))
+		Expect(waits("ONE")["@flood:two.test"][:5]).To(Equal([]int{3, 4, 5, 6, 7}), "the newest go")
+		send("@late:three.test", true, "ONE", 3, 63<<10)
+		Expect(count("ONE")).To(HaveKeyWithValue("@late:three.test", 3))
+
+		// They take nothing from others, nor do those of two users of a server from each other and from another server.
+		const large = 63 << 10
+		send("@bob:other.test", false, "*", 20, large)
+		send("", false, "ONE", 3, large)
+		before := db.Position()
+		send("@neighbour:flood.test", false, "ONE", 10, large)
+		for range 3 {
+			send("@flood:flood.test", false, "ONE", bound/2, large)
+			db.stop()
+			db.start()
+		}
+		got := count("ONE")
+		Expect(got).To(And(HaveKeyWithValue("@bob:other.test", 20), HaveKeyWithValue("@neighbour:flood.test", 10), HaveKeyWithValue("", 3),
+			HaveKeyWithValue("@honest:one.test", 2), HaveKeyWithValue("@late:three.test", 3)))
+		Expect(got["@flood:flood.test"]).To(And(BeNumerically(">", bound/2), BeNumerically("<=", bound-30)))
+		Expect(count("TWO")).To(Equal(map[string]int{"@bob:other.test": 20}))
+
+		// What is taken makes room.
+		Expect(db.ToDeviceTaken(ctx, alice, "ONE", before)).To(Succeed())
+		left := count("ONE")["@flood:flood.test"]
+		send("@bob:other.test", false, "ONE", 5, large)
+		Expect(db.ToDeviceTaken(ctx, alice, "ONE", db.Position())).To(Succeed())
+		send("@flood:flood.test", false, "ONE", left, large)
+		Expect(count("ONE")).To(Equal(map[string]int{"@flood:flood.test": left}))
+	})
+
+	It("of a server that shares no room are no megabytes at once, however many devices there are", func(ctx SpecContext) {
+		for i := range 40 {
+			db.loggedIn(ctx, alice, fmt.Sprint("D", i))
+		}
+		all := request("all", "*", strings.Repeat(" ", 60<<10))
+		all.Messages = append(all.Messages, store.ToDevice{User: alice, Device: "D1", Message: json.RawMessage("1"), Sender: "@honest:one.test"})
+		all.Messages[0].Sender, all.Messages[0].Stranger = "@flood:two.test", true
+		Expect(db.SaveToDevice(ctx, all)).To(BeEmpty())
+		Expect(has(ctx, "D0")).To(BeEmpty())
+		Expect(has(ctx, "D1")).To(Equal([]string{"1"}))
+	})
+
+	It("are of strangers where the server is in no room to which the user is joined or invited", func(ctx SpecContext) {
+		strangers := func() map[id.UserID]bool {
+			GinkgoHelper()
+			return must(db.Strangers(ctx, bob.Server(), []id.UserID{alice, dora}))
+		}
+		Expect(strangers()).To(Equal(map[id.UserID]bool{alice: true, dora: true}))
+		a := db.withBob()
+		Expect(strangers()).To(Equal(map[id.UserID]bool{dora: true}))
+		a.receive(a.foreign(member(bob, "leave", bob)))
+		Expect(strangers()).To(Equal(map[id.UserID]bool{alice: true, dora: true}))
 	})
 
 	It("are several on a page of the database", func(ctx SpecContext) {

@@ -105,6 +105,12 @@ const (
 	// deliveredMessages and deliveredBytes bound what one request or EDU becomes for all devices together.
 	deliveredMessages = 20_000
 	deliveredBytes    = 32 << 20
+	// waitingWeight bounds, for each device, what those messages weigh, in bytes, that wait for it and are of users of other servers: some 15,000 keys
+	// of rooms, those of a busy season. waitingStrangers bounds those of servers that share no room with its user, and what one of their EDUs
+	// becomes. waitingUsers is of how many users it is kept in memory.
+	waitingWeight    = 32 << 20
+	waitingStrangers = 1 << 20
+	waitingUsers     = 10_000
 	// untrackAtOnce is how many device lists are forgotten in one transaction.
 	untrackAtOnce = 200
 	// keepClientTxns is for how long a client's transaction IDs are known at least, and messages to devices that were taken. Clients give up on

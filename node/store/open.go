@@ -32,7 +32,8 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s)
 	s.usedTxns = newUsedTxns(s)
-	s.commit.begin, s.commit.durable, s.commit.settled = s.tail.index, s.durable, s.settled
+	s.waiting = newWaiting()
+	s.commit.begin, s.commit.durable, s.commit.settled = s.begin, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)
 	s.present = newPresent()
 	s.events = newEventCache(eventCacheBytes)
@@ -102,6 +103,12 @@ func lock(ctx context.Context, tx *sql.Tx, d Dialect, table string) error {
 		return fmt.Errorf("store: waiting for the database's other writers: %w", err)
 	}
 	return nil
+}
+
+// begin is called by the committer at the beginning of each transaction.
+func (s *Store) begin(t *writeTx) error {
+	s.waiting.begin()
+	return s.tail.index(t)
 }
 
 // durable is called by the committer when a transaction is: readers see it from now on.

@@ -76,15 +76,13 @@ func (s *Store) ServiceMessages(ctx context.Context, service string, user id.Use
 	return all, nil
 }
 
-// taken deletes messages that were read: of each device the oldest ones.
-func (t *writeTx) taken(messages []ToDevice) error {
+// messagesTaken deletes messages that were read: of each device the oldest ones.
+func (s *Store) messagesTaken(t *writeTx, messages []ToDevice) error {
 	for i, m := range messages {
 		if slices.ContainsFunc(messages[i+1:], func(later ToDevice) bool { return later.User == m.User && later.Device == m.Device }) {
 			continue // with the last one
 		}
-		_, err := t.exec("DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND position <= $3",
-			string(m.User), []byte(m.Device), int64(m.Position))
-		if err != nil {
+		if err := s.taken(t, m.User, m.Device, m.Position); err != nil {
 			return err
 		}
 	}

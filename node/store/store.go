@@ -61,6 +61,7 @@ type Store struct {
 	present  *present
 	state    *stateCache
 	outbox   *outbox
+	waiting  *waiting
 	// erased are the users who want to be forgotten, with the Position at which they said so: all are in memory, for they are few,
 	// and any event's sender may be one.
 	erased sync.Map

@@ -17,9 +17,13 @@ const AllDevices = "*"
 
 // ToDevice is a message to one device of this server's, or to all of a user's, as the device gets it: sender, type, content.
 type ToDevice struct {
-	User     id.UserID
-	Device   string
-	Message  json.RawMessage
+	User    id.UserID
+	Device  string
+	Message json.RawMessage
+	// Sender is who of another server has sent it, "" if it was a user of ours; Stranger whether that server shares no room with the user, see
+	// [Store.Strangers]. Of these messages too many are dropped. Both are for storing it, and aren't read.
+	Sender   id.UserID
+	Stranger bool
 	Position Position // set by the store
 }
 
@@ -35,7 +39,7 @@ var ErrTooManyMessages = errors.New("too many messages to devices at once")
 
 // insertToDevice and insertSeen are gathered: see writeTx.insert.
 var (
-	insertToDevice = &insertion{into: "to_device (user_id, device_id, position, message)", columns: 4, key: 0}
+	insertToDevice = &insertion{into: "to_device (user_id, device_id, position, message, sender, stranger)", columns: 6, key: 0}
 	insertSeen     = &insertion{into: "to_device_seen (hash, received)", columns: 2, key: 0}
 )
 
@@ -120,7 +124,7 @@ func (t *writeTx) devicesOf(requests []ToDeviceRequest) (map[id.UserID][]string,
 // deliver writes one request; devices are those there are, in order.
 func (s *Store) deliver(t *writeTx, d ToDeviceRequest, devices map[id.UserID][]string) error {
 	var all []ToDevice
-	size := 0
+	size, strange := 0, 0 // bytes: of all, and of those of strangers
 	for _, m := range d.Messages {
 		names := []string{m.Device}
 		if m.Device == AllDevices {
@@ -128,12 +132,19 @@ func (s *Store) deliver(t *writeTx, d ToDeviceRequest, devices map[id.UserID][]s
 		} else if _, there := slices.BinarySearch(devices[m.User], m.Device); !there {
 			continue
 		}
-		size += len(names) * len(m.Message)
+		weight := len(names) * len(m.Message)
+		if m.Stranger {
+			if strange += weight; strange > waitingStrangers {
+				continue
+			}
+		}
+		size += weight
 		if len(all)+len(names) > deliveredMessages || size > deliveredBytes {
 			return ErrTooManyMessages
 		}
 		for _, name := range names {
-			all = append(all, ToDevice{User: m.User, Device: name, Message: m.Message})
+			m.Device = name
+			all = append(all, m)
 		}
 	}
 	if err := t.insert(insertSeen, d.Seen[:], time.Now().UnixMilli()); err != nil {
@@ -143,7 +154,7 @@ func (s *Store) deliver(t *writeTx, d ToDeviceRequest, devices map[id.UserID][]s
 	var at Position
 	for _, m := range all {
 		at = t.next()
-		if err := t.insert(insertToDevice, string(m.User), []byte(m.Device), int64(at), []byte(m.Message)); err != nil {
+		if err := t.insert(insertToDevice, string(m.User), []byte(m.Device), int64(at), []byte(m.Message), string(m.Sender), int64(m.lane())); err != nil {
 			return err
 		}
 		if len(users) == 0 || users[len(users)-1] != m.User {
@@ -152,6 +163,9 @@ func (s *Store) deliver(t *writeTx, d ToDeviceRequest, devices map[id.UserID][]s
 	}
 	if len(users) > 0 {
 		t.notify(Notice{Position: at, Kind: KindToDevice, Users: users})
+	}
+	if err := s.waits(t, all); err != nil {
+		return err
 	}
 	return s.outbox.addEDUs(t, d.EDUs)
 }
@@ -173,5 +187,5 @@ func (s *Store) ToDeviceTaken(ctx context.Context, user id.UserID, device string
 	if err != nil || !found {
 		return err
 	}
-	return s.exec(ctx, "DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND position <= $3", string(user), []byte(device), int64(upto))
+	return s.commit.write(ctx, func(t *writeTx) error { return s.taken(t, user, device, upto) })
 }
