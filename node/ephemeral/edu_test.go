@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/node/store"
+	"hanse/node/store/sqlite"
 )
 
 // An EDU of very many rooms costs a bounded number of looks at them, also where it has no receipts.
@@ -31,6 +34,26 @@ func TestRoomsOfAReceiptEDUAreBounded(t *testing.T) {
 	}
 	if asked == 0 || asked > maxReceiptsInEDU {
 		t.Errorf("%d rooms were looked at", asked)
+	}
+}
+
+// Receipts of a server for rooms that it isn't in aren't kept until it is seen of each user that they are in none: that cost ten times as much.
+func TestReceiptsOfAServerInNoRoomAreNotKept(t *testing.T) {
+	s, err := store.Open(t.Context(), sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")), store.Options{ServerName: "example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // nothing was written
+	e, err := New(Config{Self: "example.org", Store: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := []byte(`{"!a:far.test":{"m.read":{"@zoe:far.test":{"data":{"ts":1},"event_ids":["$a"]}}}}`)
+	if err := e.HandleEDU(t.Context(), "far.test", federation.EDU{Type: federation.EDUReceipt, Content: content}); err != nil {
+		t.Fatal(err)
+	}
+	if kept := e.incoming.take(); len(kept) > 0 {
+		t.Errorf("kept: %v", kept)
 	}
 }
 

@@ -67,12 +67,12 @@ func (i *incoming) take() map[receiptKey]store.Receipt {
 //
 // spec:server-server-api#receipts
 func (e *Ephemeral) receiveReceipts(ctx context.Context, origin id.ServerName, content json.RawMessage) error {
-	var edu federation.ReceiptEDU
+	var edu map[string]json.RawMessage // what is of rooms that the server isn't in isn't read
 	if exactjson.Unmarshal(content, &edu) != nil {
 		return nil
 	}
 	seen := 0
-	for roomText, types := range edu {
+	for roomText, raw := range edu {
 		if seen++; seen > maxReceiptsInEDU { // each room costs a look into the store, with receipts or without
 			return nil
 		}
@@ -83,6 +83,14 @@ func (e *Ephemeral) receiveReceipts(ctx context.Context, origin id.ServerName, c
 		if ok, err := e.allowed(ctx, room, origin); err != nil {
 			return err
 		} else if !ok {
+			continue
+		}
+		// Where the database can't be read it is seen later who takes part.
+		if in, err := e.config.Store.ServerIn(ctx, room, origin); err == nil && !in {
+			continue
+		}
+		var types map[string]map[string]federation.Receipt
+		if exactjson.Unmarshal(raw, &types) != nil {
 			continue
 		}
 		// m.read is the only type that crosses servers.

@@ -57,6 +57,17 @@ func (s *Store) ServersIn(ctx context.Context, r id.RoomID) (map[id.ServerName]i
 	return servers, err
 }
 
+// ServerIn tells whether a server is one of [Store.ServersIn].
+func (s *Store) ServerIn(ctx context.Context, r id.RoomID, server id.ServerName) (bool, error) {
+	ref, err := s.rooms.find(ctx, r)
+	if err != nil || ref == nil {
+		return false, err
+	}
+	var one int64
+	return s.read.found(ctx, `SELECT 1 FROM room_servers WHERE room = $1 AND server = $2 AND joined > 0
+		UNION ALL SELECT 1 FROM partial_servers WHERE room = $1 AND server = $2 LIMIT 1`, []any{ref.number, string(server)}, &one)
+}
+
 // SaidToBeIn tells whether a server is said to be in a room that we take part in and whose state isn't whole.
 func (s *Store) SaidToBeIn(ctx context.Context, server id.ServerName) (bool, error) {
 	var one int64
