@@ -45,10 +45,11 @@ const (
 	oauthDeviceCodeLife = 15 * time.Minute
 	oauthCodeKept       = 15 * time.Minute
 	// maxOAuthCodes is how many codes there are at most of each kind: anybody asks for those of devices. maxOAuthClients is how many clients, some 500
-	// bytes each; oauthClientKept is after how long one goes with which nobody logged in.
+	// bytes each; oauthClientKept is after how long one goes with which nobody logged in: clients keep their ID
+	// and use it at the next login, perhaps months later, and not all register again where it isn't known any more.
 	maxOAuthCodes   = 10_000
 	maxOAuthClients = 10_000
-	oauthClientKept = 24 * time.Hour
+	oauthClientKept = 90 * 24 * time.Hour
 	// refreshRepeats is for how long a refresh token of the OAuth 2.0 API gives the same again: parts of a client that don't know of each other ask within
 	// seconds. maxRefreshRepeats bounds what is remembered of that: as many as 30,000 devices need.
 	refreshRepeats    = 30 * time.Second

@@ -26,7 +26,7 @@ var (
 	ErrUserCodeTaken = errors.New("users: the user code is in use")
 )
 
-// SetOAuthClient keeps what an OAuth 2.0 client says of itself under that ID, for a day, or for as long as it is logged in somewhere. ErrFull if
+// SetOAuthClient keeps what an OAuth 2.0 client says of itself under that ID, for 90 days, or for as long as it is logged in somewhere. ErrFull if
 // there are too many that are.
 func (u *Users) SetOAuthClient(ctx context.Context, clientID string, metadata []byte) error {
 	now := time.Now()
