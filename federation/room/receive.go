@@ -524,7 +524,7 @@ func (s *step) checkAgainst(e *event.Event, state roomstate.Map) error {
 		stateKey = &key
 	}
 	var ids []id.EventID
-	asked := append([]roomstate.Key{{Type: typeCreate}}, authrules.Selection(s.m.rules, e.Type(), stateKey, e.Sender(), e.Content())...)
+	asked := append(authrules.Selection(s.m.rules, e.Type(), stateKey, e.Sender(), e.Content()), roomstate.Key{Type: typeCreate})
 	for _, key := range asked {
 		a, err := state.Event(key.Type, key.StateKey)
 		if err != nil {
