@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"hanse/federation"
-	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
 	"hanse/node/store"
@@ -33,28 +32,25 @@ type chained struct {
 	depth   int64
 }
 
-// giveState prepares a state of a room, or with keep what it keeps of it. of is an event besides whose auth chain is given, nil for none.
-func (r *Rooms) giveState(roomID id.RoomID, state roomstate.Map, of *event.Event, keep func(roomstate.Key) bool) (*givenState, error) {
-	g := &givenState{r: r, roomID: roomID, seen: make(map[id.EventID]bool)}
-	g.state = make([]id.EventID, 0, state.Len())
+// giveState prepares a state of a room.
+func (r *Rooms) giveState(roomID id.RoomID, state roomstate.Map) (*givenState, error) {
+	ids := make([]id.EventID, 0, state.Len())
 	for e, err := range state.Entries() {
 		if err != nil {
 			return nil, err
 		}
-		if keep == nil || keep(e.Key) {
-			g.state = append(g.state, e.Event)
-		}
+		ids = append(ids, e.Event)
 	}
-	if keep != nil {
-		g.without = make(map[id.EventID]bool, len(g.state))
-		for _, eventID := range g.state {
-			g.without[eventID] = true
-		}
+	return &givenState{r: r, roomID: roomID, state: ids, seen: map[id.EventID]bool{}}, nil
+}
+
+// givePart prepares a part of a state of a room, for who doesn't want it in the auth chain again.
+func (r *Rooms) givePart(roomID id.RoomID, part []id.EventID) *givenState {
+	g := &givenState{r: r, roomID: roomID, state: part, without: make(map[id.EventID]bool, len(part)), seen: map[id.EventID]bool{}}
+	for _, eventID := range part {
+		g.without[eventID] = true
 	}
-	if of != nil {
-		g.cites(of.AuthEvents())
-	}
-	return g, nil
+	return g
 }
 
 // cites notes auth events of one that was read.

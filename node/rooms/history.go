@@ -8,7 +8,6 @@ import (
 	"hanse/federation"
 	"hanse/federation/event"
 	"hanse/federation/id"
-	"hanse/federation/roomstate"
 	"hanse/node/store"
 )
 
@@ -72,7 +71,7 @@ func (r *Rooms) stateAt(ctx context.Context, origin id.ServerName, req federatio
 	if !ok {
 		return nil, federation.NotFound(fmt.Sprintf("the state at event %s is not known", req.EventID))
 	}
-	return r.giveState(req.RoomID, before, nil, nil)
+	return r.giveState(req.RoomID, before)
 }
 
 // EventAuth answers /event_auth: the auth chain of an event. It is known also while the state of the room isn't whole, and servers that are
@@ -84,10 +83,8 @@ func (r *Rooms) EventAuth(ctx context.Context, origin id.ServerName, req federat
 	if err != nil {
 		return federation.EventAuthResponse{}, err
 	}
-	given, err := r.giveState(req.RoomID, roomstate.Map{}, row.Event, nil)
-	if err != nil {
-		return federation.EventAuthResponse{}, err
-	}
+	given := r.givePart(req.RoomID, nil)
+	given.cites(row.Event.AuthEvents())
 	return federation.EventAuthResponse{AuthChainStream: given.authChain(ctx)}, nil
 }
 

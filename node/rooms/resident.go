@@ -142,16 +142,16 @@ func (r *Rooms) SendJoin(ctx context.Context, origin id.ServerName, req federati
 		return federation.SendJoinResponse{}, err
 	}
 	answer := federation.SendJoinResponse{Origin: r.self, Event: e.JSON(), MembersOmitted: req.OmitMembers, ServersInRoom: servers}
-	var keep func(roomstate.Key) bool
+	var given *givenState
 	if req.OmitMembers {
-		if keep, err = r.keptWithoutMembers(ctx, e, result.Before); err != nil {
-			return federation.SendJoinResponse{}, err
-		}
+		given, err = r.giveWithoutMembers(ctx, e, result.Before)
+	} else {
+		given, err = r.giveState(e.RoomID(), result.Before)
 	}
-	given, err := r.giveState(e.RoomID(), result.Before, e, keep)
 	if err != nil {
 		return federation.SendJoinResponse{}, err
 	}
+	given.cites(e.AuthEvents())
 	answer.StateStream, answer.AuthChainStream = given.events(ctx), given.authChain(ctx)
 	return answer, nil
 }
@@ -173,38 +173,48 @@ func (r *Rooms) serversBefore(ctx context.Context, joined *event.Event, before r
 	return byUsers(servers), nil
 }
 
-// keptWithoutMembers tells which of the state goes to a server that wants no members: all else, and of the members the user who joins, who
-// lets them in, and those by whom clients name a room that has no name.
+// giveWithoutMembers prepares what of the state before a join goes to a server that wants no members: all else, and of the members the user who
+// joins, who lets them in, and those by whom clients name a room that has no name.
 //
 // spec:server-server-api#put_matrixfederationv2send_joinroomideventid
-func (r *Rooms) keptWithoutMembers(ctx context.Context, joined *event.Event, before roomstate.Map) (func(roomstate.Key) bool, error) {
+func (r *Rooms) giveWithoutMembers(ctx context.Context, joined *event.Event, before roomstate.Map) (*givenState, error) {
+	var part []id.EventID
+	named := false
+	for e, err := range before.OtherTypes(typeMember) {
+		if err != nil {
+			return nil, err
+		}
+		part = append(part, e.Event)
+		named = named || e.StateKey == "" && (e.Type == typeName || e.Type == typeCanonicalAlias)
+	}
 	stateKey, _ := joined.StateKey()
-	members := map[string]bool{stateKey: true}
-	if via := field(joined.Content(), authorisedVia); via != "" {
-		members[via] = true
+	members := []string{stateKey}
+	if via := field(joined.Content(), authorisedVia); via != "" && via != stateKey {
+		members = append(members, via)
 	}
-	name, err := before.Event(typeName, "")
-	if err != nil {
-		return nil, err
-	}
-	alias, err := before.Event(typeCanonicalAlias, "")
-	if err != nil {
-		return nil, err
-	}
-	if name == "" && alias == "" {
+	if !named {
 		for _, membership := range []string{join, invite} {
 			heroes, err := r.store.Members(ctx, joined.RoomID(), store.MemberFilter{Membership: membership, Limit: maxHeroes + 1})
 			if err != nil {
 				return nil, err
 			}
 			for _, m := range heroes {
-				if len(members) <= maxHeroes+1 {
-					members[string(m.User)] = true
+				if len(members) <= maxHeroes+1 && !slices.Contains(members, string(m.User)) {
+					members = append(members, string(m.User))
 				}
 			}
 		}
 	}
-	return func(key roomstate.Key) bool { return key.Type != typeMember || members[key.StateKey] }, nil
+	for _, user := range members {
+		member, err := before.Event(typeMember, user)
+		switch {
+		case err != nil:
+			return nil, err
+		case member != "":
+			part = append(part, member)
+		}
+	}
+	return r.givePart(joined.RoomID(), part), nil
 }
 
 // maxHeroes is how many members name a room that has no name.
