@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -29,9 +30,17 @@ func newStateCache(read *reader, bytes int) *stateCache {
 	}
 }
 
-// reading bounds a read. A state outlives the request that it was made for, so its reads are bounded by themselves.
-func (c *stateCache) reading() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), stateReadTimeout)
+// reading does a read. A state outlives the request that it was made for, so its reads are bounded by themselves: that one takes too long
+// is a fault of the database's, not of who asked.
+func (c *stateCache) reading(limit time.Duration, read func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	err := read(ctx)
+	if err != nil && ctx.Err() != nil {
+		c.read.log.Error("a room's state can't be read in time; what needs it is refused until it can", "limit", limit, "error", err)
+		return &unavailable{err}
+	}
+	return err
 }
 
 // Node implements roomstate.Loader.
@@ -39,10 +48,12 @@ func (c *stateCache) Node(h roomstate.Hash) (roomstate.Node, error) {
 	if n, ok := c.nodes.get(h); ok {
 		return n, nil
 	}
-	ctx, cancel := c.reading()
-	defer cancel()
 	var data []byte
-	found, err := c.read.found(ctx, "SELECT node FROM state_nodes WHERE hash = $1", []any{h[:]}, &data)
+	var found bool
+	err := c.reading(stateReadTimeout, func(ctx context.Context) (err error) {
+		found, err = c.read.found(ctx, "SELECT node FROM state_nodes WHERE hash = $1", []any{h[:]}, &data)
+		return err
+	})
 	if err != nil {
 		return roomstate.Node{}, fmt.Errorf("store: reading a node of a room's state: %w", err)
 	}
@@ -71,26 +82,26 @@ func (c *stateCache) Nodes(hashes []roomstate.Hash, into []roomstate.Node, passi
 	if len(missing) == 0 {
 		return nil
 	}
-	ctx, cancel := c.reading()
-	defer cancel()
-	err := listHashes("SELECT hash, node FROM state_nodes WHERE hash IN (%s)", missing, func(query string, args []any) error {
-		return c.read.each(ctx, query, args, func(rows *sql.Rows) error {
-			var hash, node []byte
-			if err := rows.Scan(&hash, &node); err != nil {
-				return err
-			}
-			h := roomstate.Hash(hash)
-			n, err := roomstate.Decode(h, node)
-			if err != nil {
-				return err
-			}
-			into[at[h]] = n
-			delete(at, h)
-			if !passing {
-				c.nodes.put(h, n)
-				c.known.put(h, struct{}{})
-			}
-			return nil
+	err := c.reading(stateReadTimeout, func(ctx context.Context) error {
+		return listHashes("SELECT hash, node FROM state_nodes WHERE hash IN (%s)", missing, func(query string, args []any) error {
+			return c.read.each(ctx, query, args, func(rows *sql.Rows) error {
+				var hash, node []byte
+				if err := rows.Scan(&hash, &node); err != nil {
+					return err
+				}
+				h := roomstate.Hash(hash)
+				n, err := roomstate.Decode(h, node)
+				if err != nil {
+					return err
+				}
+				into[at[h]] = n
+				delete(at, h)
+				if !passing {
+					c.nodes.put(h, n)
+					c.known.put(h, struct{}{})
+				}
+				return nil
+			})
 		})
 	})
 	if err != nil {

@@ -1,8 +1,12 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
+	"time"
 
 	"hanse/federation/id"
 	"hanse/federation/roomstate"
@@ -53,5 +57,20 @@ func TestTheStateCacheIsBounded(t *testing.T) {
 	}
 	if full < most/2 {
 		t.Errorf("the cache never held more than %d bytes of %d", full, most)
+	}
+}
+
+// TestAStateThatIsNotReadInTimeIsAFaultOfOurs: who asks is told to come again, and rooms go on once states can be read.
+func TestAStateThatIsNotReadInTimeIsAFaultOfOurs(t *testing.T) {
+	c := newStateCache(&reader{log: slog.New(slog.DiscardHandler)}, 1<<20)
+	err := c.reading(time.Nanosecond, func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if !Unavailable(err) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if err := c.reading(time.Minute, func(context.Context) error { return errNoReads }); err != errNoReads {
+		t.Error(err)
 	}
 }
