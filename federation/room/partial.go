@@ -45,7 +45,7 @@ type PartialState struct {
 type Unsure struct {
 	Event      id.EventID
 	Backfilled bool
-	// Below says that an accepted event was known to stand on it when it got its place. node/store keeps it in memory alone.
+	// Below says that an accepted event was known to stand on it when it got its place.
 	Below bool
 	// Given says that another server gave the state before the event, which is Before: whole, though that at our join isn't.
 	// LeftOut are events of it that were rejected: they are of it if they aren't any more when the event is judged again.

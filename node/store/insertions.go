@@ -75,7 +75,7 @@ var (
 		conflict: "ON CONFLICT (room) DO UPDATE SET position = excluded.position",
 	}
 	insertPartialServer = &insertion{into: "partial_servers (room, server)", columns: 2, key: 0}
-	insertUnsure        = &insertion{into: "unsure_events (room, ordinal, event_id, backfilled, given, left_out)", columns: 6, key: 0}
+	insertUnsure        = &insertion{into: "unsure_events (room, ordinal, event_id, backfilled, below, given, left_out)", columns: 7, key: 0}
 	insertAlias         = &insertion{into: "aliases (alias, room_id, creator)", columns: 3, key: 0}
 	insertClientTxn     = &insertion{
 		into: "client_txns (batch, txn_key, event_id)", columns: 3, key: 0,

@@ -93,8 +93,8 @@ func (s *Store) partial(ctx context.Context, ref *roomRef) (*room.PartialState, 
 	if p.Servers, err = s.toldServers(ctx, ref.roomID); err != nil {
 		return nil, err
 	}
-	p.Unsure, err = readRows(ctx, s, "SELECT event_id, backfilled, given, left_out FROM unsure_events WHERE room = $1 ORDER BY ordinal",
-		[]any{ref.number}, func(u *room.Unsure) []any { return []any{&u.Event, &u.Backfilled, &u.Given, idsColumn{&u.LeftOut}} })
+	p.Unsure, err = readRows(ctx, s, "SELECT event_id, backfilled, below, given, left_out FROM unsure_events WHERE room = $1 ORDER BY ordinal",
+		[]any{ref.number}, func(u *room.Unsure) []any { return []any{&u.Event, &u.Backfilled, &u.Below, &u.Given, idsColumn{&u.LeftOut}} })
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func (w *roomWrite) writePartial(t *writeTx) error {
 				return err
 			}
 		}
-		err := t.insert(insertUnsure, w.ref.number, int64(t.next()), string(e.Event.ID()), flag(e.Backfilled), flag(e.Given), leftOut)
+		err := t.insert(insertUnsure, w.ref.number, int64(t.next()), string(e.Event.ID()), flag(e.Backfilled), flag(e.Below), flag(e.Given), leftOut)
 		if err != nil {
 			return err
 		}

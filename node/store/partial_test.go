@@ -140,7 +140,7 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 	It("is remembered, with who is in it and what is to be decided again, until it is whole", func(ctx SpecContext) {
 		one, two := a.foreign(message(bob, "one")), a.foreign(message(bob, "two"))
 		given := unsure(two, room.Rejected)
-		given.Given, given.LeftOut = true, []id.EventID{"$not", "$taken"}
+		given.Given, given.Below, given.LeftOut = true, true, []id.EventID{"$not", "$taken"}
 		commit(ctx, func(*room.Commit) {}, unsure(one, room.Accepted), given)
 		for range 2 {
 			Expect(db.PartialRooms(ctx)).To(Equal([]store.PartialRoom{{RoomID: a.id(), Join: join.ID()}}))
@@ -156,6 +156,7 @@ var _ = onEach("A room whose state isn't whole", func(db *fixture) {
 			Expect(snap.Partial.Unsure).To(HaveLen(2))
 			Expect(snap.Partial.Unsure[0]).To(Equal(room.Unsure{Event: one.ID()}))
 			Expect(snap.Partial.Unsure[1].Given).To(BeTrue())
+			Expect(snap.Partial.Unsure[1].Below).To(BeTrue())
 			Expect(snap.Partial.Unsure[1].LeftOut).To(Equal(given.LeftOut))
 			Expect(snap.Partial.Unsure[1].Before.Equal(a.machine.Current())).To(BeTrue())
 			partial, since, err := db.Wholeness(ctx, a.id())
