@@ -89,6 +89,9 @@ func TestRequiredStateIsTheSameByKeyAndByState(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if key.Type == "m.room.member" && !r.matches(key.Key) {
+				t.Errorf("%v: reads %v, which isn't wanted", c.required, key.Key)
+			}
 			if r.matches(key.Key) && !slices.Contains(got, element{key.Type, key.StateKey}) {
 				got = append(got, element{key.Type, key.StateKey})
 			}

@@ -79,9 +79,12 @@ func (r *Required) matches(key roomstate.Key) bool {
 	}
 }
 
+// everyMember tells whether all members are wanted.
+func (r *Required) everyMember() bool { return r.all && !r.named[memberType] || r.types[memberType] }
+
 // allMembers tells whether members are wanted that a room which was joined without them doesn't have yet, as Synapse does.
 func (r *Required) allMembers(server id.ServerName) bool {
-	if r.all && !r.named[memberType] || r.types[memberType] {
+	if r.everyMember() {
 		return true
 	}
 	foreign := func(stateKey string) bool {
@@ -101,22 +104,40 @@ func (r *Required) allMembers(server id.ServerName) bool {
 	return false
 }
 
-// of are the entries of a state that may be wanted; those that matches denies may be among them.
+// of are the entries of a state that may be wanted; those that matches denies may be among them, but no members: of a large room
+// these are nearly all, and none is read that isn't wanted.
 func (r *Required) of(state roomstate.Map) iter.Seq2[roomstate.Entry, error] {
-	if r.all || len(r.keys) > 0 {
+	anyType := r.all || len(r.keys) > 0
+	if anyType && r.everyMember() {
 		return state.Entries()
 	}
 	return func(yield func(roomstate.Entry, error) bool) {
-		for typ := range r.types {
-			for entry, err := range state.OfType(typ) {
+		one := func(typ, stateKey string) bool {
+			event, err := state.Event(typ, stateKey)
+			return event == "" && err == nil || yield(roomstate.Entry{Key: roomstate.Key{Type: typ, StateKey: stateKey}, Event: event}, err)
+		}
+		if anyType {
+			for entry, err := range state.OtherTypes(memberType) {
 				if !yield(entry, err) {
 					return
 				}
 			}
+			for stateKey := range r.keys {
+				if !one(memberType, stateKey) {
+					return
+				}
+			}
+		} else {
+			for typ := range r.types {
+				for entry, err := range state.OfType(typ) {
+					if !yield(entry, err) {
+						return
+					}
+				}
+			}
 		}
 		for e := range r.elements {
-			event, err := state.Event(e.typ, e.stateKey)
-			if (event != "" || err != nil) && !yield(roomstate.Entry{Key: roomstate.Key{Type: e.typ, StateKey: e.stateKey}, Event: event}, err) {
+			if !one(e.typ, e.stateKey) {
 				return
 			}
 		}
