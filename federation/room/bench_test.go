@@ -41,8 +41,7 @@ func BenchmarkReceive(b *testing.B) {
 				if i == len(events) {
 					b.StopTimer()
 					for _, e := range events {
-						delete(store.events, e.ID())
-						delete(store.above, e.ID())
+						store.forget(e)
 					}
 					m, i = room.Load("a", snapshot), 0
 					b.StartTimer()

@@ -104,6 +104,16 @@ func (m *memory) apply(c room.Commit) {
 	}
 }
 
+// forget takes events out that came in one line, as if they hadn't, one at a time.
+func (m *memory) forget(e *event.Event) {
+	delete(m.events, e.ID())
+	delete(m.placed, e.ID())
+	delete(m.after, e.ID())
+	for _, p := range e.PrevEvents() {
+		delete(m.above, p)
+	}
+}
+
 // displace takes its place from an event.
 func (m *memory) displace(e room.Committed) {
 	name := e.Event.ID()
