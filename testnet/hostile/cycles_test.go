@@ -178,7 +178,7 @@ var _ = Describe("events that name each other", Serial, func() {
 				pduIDs, err := json.Marshal(state)
 				Expect(err).NotTo(HaveOccurred())
 				p.On("state_ids", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-					if r.URL.Query().Get("event_id") == string(name(p, "x")) {
+					if r.URL.Query().Get("event_id") == string(name(p, "w")) {
 						peer.Answer(200, fmt.Sprintf(`{"pdu_ids":%s,"auth_chain_ids":[]}`, pduIDs))(w, r, next)
 						return
 					}
@@ -187,11 +187,14 @@ var _ = Describe("events that name each other", Serial, func() {
 				say := func(what string, prev ...id.EventID) json.RawMessage {
 					return circular(joined.Room, peer.MessageDraft(p.User("mallory"), what), name(p, what), prev, nil)
 				}
-				over := say("x", name(p, "y"), joined.Join.ID())
-				p.On("event", one(p, map[id.EventID]json.RawMessage{name(p, "x"): over}))
-				_, err = p.Transaction(ctx, n.name, over)
+				over, above := say("w", name(p, "y"), joined.Join.ID()), say("x", name(p, "w")) // who tells nothing below x isn't asked for a state
+				undo := p.On("get_missing_events", peer.Answer(200, fmt.Sprintf(`{"events":[%s]}`, over)))
+				p.On("event", one(p, map[id.EventID]json.RawMessage{name(p, "w"): over, name(p, "x"): above}))
+				_, err = p.Transaction(ctx, n.name, above)
 				Expect(err).NotTo(HaveOccurred())
+				shown(ctx, alice.User, alice.roomID, name(p, "w"))
 				shown(ctx, alice.User, alice.roomID, name(p, "x"))
+				undo()
 				_, err = p.Transaction(ctx, n.name, say("y", name(p, "z")), say("z", name(p, "x")), say("self", name(p, "self")))
 				Expect(err).NotTo(HaveOccurred())
 				shown(ctx, alice.User, alice.roomID, name(p, "y"))
