@@ -94,7 +94,9 @@ func (s *Store) partial(ctx context.Context, ref *roomRef) (*room.PartialState, 
 		return nil, err
 	}
 	p.Unsure, err = readRows(ctx, s, "SELECT event_id, backfilled, below, given, left_out FROM unsure_events WHERE room = $1 ORDER BY ordinal",
-		[]any{ref.number}, func(u *room.Unsure) []any { return []any{&u.Event, &u.Backfilled, &u.Below, &u.Given, idsColumn{&u.LeftOut}} })
+		[]any{ref.number}, func(u *room.Unsure) []any {
+			return []any{&u.Event, &u.Backfilled, &u.Below, &u.Given, idsColumn{&u.LeftOut}}
+		})
 	if err != nil {
 		return nil, err
 	}
