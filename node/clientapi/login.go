@@ -183,11 +183,8 @@ func (a *API) checkPassword(ctx context.Context, user id.UserID, password string
 	if err := left(); err != nil {
 		return false, err
 	}
-	good, err := a.config.Users.CheckPassword(ctx, user, password, left)
-	if err == nil && !good {
-		_ = a.limiter.takeFor(logsIn, account) // it is this answer that is counted
-	}
-	return good, err
+	count := func() { _ = a.limiter.takeFor(logsIn, account) } // it is this answer that is counted
+	return a.config.Users.CheckPassword(ctx, user, password, left, count)
 }
 
 func (a *API) loginAnswer(l users.Login) any {

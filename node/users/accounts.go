@@ -175,9 +175,9 @@ func busy(err error) error {
 // deactivated or have no password. A right password whose hash has other costs than those configured is hashed anew.
 //
 // A check may have to wait for its turn. Then may is called, and its error returned: what was allowed before others were
-// answered need not be any more.
-func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password string, may func() error) (bool, error) {
-	stored, good, err := u.checkPassword(ctx, user, password, may)
+// answered need not be any more. wrong is called when the password is wrong, before the next has its turn. Neither may be nil.
+func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password string, may func() error, wrong func()) (bool, error) {
+	stored, good, err := u.checkPassword(ctx, user, password, may, wrong)
 	if err != nil || !good {
 		return false, busy(err)
 	}
@@ -193,7 +193,7 @@ func (u *Users) CheckPassword(ctx context.Context, user id.UserID, password stri
 }
 
 // checkPassword is CheckPassword without the new hash; stored is the one there is.
-func (u *Users) checkPassword(ctx context.Context, user id.UserID, password string, may func() error) (stored string, good bool, err error) {
+func (u *Users) checkPassword(ctx context.Context, user id.UserID, password string, may func() error, wrong func()) (stored string, good bool, err error) {
 	if err := u.hasher.turns.take(ctx); err != nil {
 		return "", false, err
 	}
@@ -213,7 +213,10 @@ func (u *Users) checkPassword(ctx context.Context, user id.UserID, password stri
 	if len(password) > maxPasswordBytes {
 		password, stored = password[:maxPasswordBytes], "" // no password is that long
 	}
-	return stored, u.hasher.check(stored, password), nil
+	if good = u.hasher.check(stored, password); !good {
+		wrong()
+	}
+	return stored, good, nil
 }
 
 // SetPassword gives a user a new password. Devices stay logged in; see LogoutOthers.

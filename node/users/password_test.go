@@ -16,6 +16,9 @@ func cheap() Passwords {
 // always allows a check.
 func always() error { return nil }
 
+// uncounted is for wrong passwords that nobody counts.
+func uncounted() {}
+
 func TestHashAndCheck(t *testing.T) {
 	for _, scheme := range []string{"argon2id", "bcrypt"} {
 		cost := cheap()
@@ -124,7 +127,7 @@ func TestChecksAreAllowedInTheirTurn(t *testing.T) {
 			_, err := (&Users{self: self, hasher: h}).CheckPassword(t.Context(), "@alice:example.org", "secret", func() error {
 				asked = true
 				return no
-			})
+			}, uncounted)
 			answer <- err
 		}()
 		synctest.Wait()
@@ -150,5 +153,23 @@ func BenchmarkArgon2id(b *testing.B) {
 		if _, err := h.hash(b.Context(), "correct horse battery staple"); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A wrong password is counted before the next one has its turn, which may not be tried any more then.
+func TestAWrongPasswordIsCountedInItsTurn(t *testing.T) {
+	h, err := newHasher(cheap())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.turns.free = 1
+	counted := false
+	good, err := (&Users{self: self, hasher: h}).CheckPassword(t.Context(), "@alice:elsewhere.org", "secret", always, func() {
+		if counted = true; h.turns.free != 0 {
+			t.Error("the next one has its turn already")
+		}
+	})
+	if good || err != nil || !counted {
+		t.Error(good, err, counted)
 	}
 }
