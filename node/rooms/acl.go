@@ -98,7 +98,7 @@ type aclCache struct {
 	parsed map[id.EventID]parsedACL // guarded by mu; at most maxACLs
 }
 
-// parsedACL is an ACL and how long the text was that it was read from: of an event that came redacted, the whole one may come later.
+// parsedACL is an ACL and how long the text was that it was read from: an event may be redacted later, or come redacted and whole later.
 type parsedACL struct {
 	*acl
 	size int
@@ -110,7 +110,7 @@ const maxACLs = 1000
 func (c *aclCache) of(e *event.Event) *acl {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a, known := c.parsed[e.ID()]; known && a.size >= len(e.Content()) {
+	if a, known := c.parsed[e.ID()]; known && a.size == len(e.Content()) {
 		return a.acl
 	}
 	if c.parsed == nil || len(c.parsed) >= maxACLs {

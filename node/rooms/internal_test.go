@@ -52,6 +52,29 @@ func TestACL(t *testing.T) {
 	}
 }
 
+// A redacted ACL is what is left of it, at once as after the next start, whatever was read of the event before.
+func TestRedactedACL(t *testing.T) {
+	rules, _ := roomversion.Lookup(roomversion.V11)
+	key, err := keys.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := event.Draft{Type: typeServerACL, RoomID: "!r:a.test", Sender: "@alice:a.test", StateKey: ptr(""), Content: json.RawMessage(`{"allow":["*"]}`)}
+	whole, err := list.Sign(rules, "a.test", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cache aclCache
+	for _, c := range []struct {
+		event *event.Event
+		want  bool
+	}{{whole, true}, {whole.Redacted(), false}, {whole, true}} {
+		if got := cache.of(c.event).allows("b.test"); got != c.want {
+			t.Errorf("%s: allowed: %v", c.event.Content(), got)
+		}
+	}
+}
+
 func TestGlobs(t *testing.T) {
 	for _, c := range []struct {
 		glob, name string
