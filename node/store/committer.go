@@ -42,6 +42,9 @@ type committer struct {
 	probes probing               // owned by run: of the ailment
 	doubt  atomic.Pointer[doubt] // set by run: the last transaction, while it is unknown whether it counts
 
+	since atomic.Pointer[time.Time] // set by run: when the transaction began that is under way
+	begun chan struct{}             // capacity 1: one has begun, for watch
+
 	took     time.Duration // owned by run: the last transaction
 	slow     int           // owned by run: how many transactions in a row were
 	slowSaid time.Time     // owned by run: when the log last said so
@@ -77,6 +80,7 @@ func newCommitter(d Dialect, log *slog.Logger, db *sql.DB) *committer {
 		dialect: d, log: log, db: db,
 		queue:  make(chan *operation, queueLength),
 		calm:   make(chan struct{}, 1),
+		begun:  make(chan struct{}, 1),
 		closed: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
@@ -289,6 +293,18 @@ func (c *committer) attempt(ops []*operation) error {
 
 // once runs operations in one transaction, once.
 func (c *committer) once(ops []*operation) (err error) {
+	began := time.Now()
+	c.since.Store(&began)
+	select {
+	case c.begun <- struct{}{}:
+	default:
+	}
+	defer func() {
+		c.since.Store(nil)
+		if took := time.Since(began); took >= hangsAfter {
+			c.log.Info("the database has answered the write that it let wait", "database", c.dialect.Name, "took", took.Round(time.Millisecond), "error", err)
+		}
+	}()
 	if err := c.connect(); err != nil {
 		return err
 	}
@@ -444,6 +460,39 @@ func (c *committer) failing(err error) {
 		return
 	}
 	c.log.Error("the database takes no writes; nothing is acknowledged until it does", "database", c.dialect.Name, "error", err)
+}
+
+// hanging tells since when the database has answered a write neither with yes nor with no.
+func (c *committer) hanging() (since time.Time, hangs bool) {
+	began := c.since.Load()
+	if began == nil || time.Since(*began) < hangsAfter {
+		return time.Time{}, false
+	}
+	return *began, true
+}
+
+// watch has the log say, now and then, that a write hangs, until ctx ends: run can't, it waits for it.
+func (c *committer) watch(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.begun:
+		}
+		for pause := hangsAfter; c.since.Load() != nil; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			pause = hangsAfter
+			if since, hangs := c.hanging(); hangs {
+				pause = sayPause
+				c.log.Error("the database doesn't answer a write, and nothing is stored or acknowledged until it does: look whether its disk, or its server, hangs",
+					"database", c.dialect.Name, "since", since, "others_waiting", len(c.queue))
+			}
+		}
+	}
 }
 
 // noteSlow says that transactions take long, now and then.

@@ -33,6 +33,10 @@ const (
 	probeTimeout  = 10 * time.Second
 	// checkPatience bounds how long Check waits for a read: probes give up after a second.
 	checkPatience = 500 * time.Millisecond
+	// hangsAfter is how long a write may take until it is said to hang: longer than connections take to be given up. A read may hang for
+	// readHangsAfter: those before it may take long too, and have all connections.
+	hangsAfter     = 15 * time.Second
+	readHangsAfter = time.Minute
 	// slowTransaction is how long a transaction takes that is slow: a healthy disk needs milliseconds. An operator must hear of it when
 	// slowInARow are: one alone tells of a machine that was held up for a moment. sayPause is how often the log says so, or anything else
 	// that a database in trouble does again and again.

@@ -138,6 +138,10 @@ func (s *Store) Run(ctx context.Context) error {
 		return nil
 	})
 	loops.Go(func() error {
+		s.commit.watch(writing)
+		return nil
+	})
+	loops.Go(func() error {
 		defer stop() // the last cursors are written
 		s.outbox.saveRegularly(ctx)
 		return nil

@@ -169,3 +169,65 @@ func TestADatabaseThatCanBeReadAgainIsNoticed(t *testing.T) {
 		Expect(log.String()).To(ContainSubstring("can be read again"))
 	})
 }
+
+// TestCheckOfAWriteThatHangs: a disk that neither fails nor answers is told of, by who asks and in the log.
+func TestCheckOfAWriteThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		RegisterTestingT(t)
+		broken, log, answer := &faults{}, &logged{}, make(chan struct{})
+		db := &fixture{dialect: broken.in(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db"))), log: log.logger()}
+		db.start()
+		defer func() { db.stop() }()
+		broken.set(nil, func(query string) error {
+			if query == "COMMIT" {
+				<-answer
+			}
+			return nil
+		})
+		written := make(chan error, 2)
+		for _, what := range []string{"1", "2"} {
+			go func() { written <- db.note(t.Context(), what) }()
+			synctest.Wait()
+		}
+		time.Sleep(10 * time.Second) // virtual, as all below
+		Expect(db.Check(t.Context())).To(Succeed())
+		Expect(log.String()).To(BeEmpty(), "it may be large")
+		time.Sleep(10 * time.Second)
+		Expect(db.Check(t.Context())).To(MatchError(ContainSubstring("hasn't answered a write since")))
+		Expect(log.String()).To(And(ContainSubstring("doesn't answer a write"), ContainSubstring("others_waiting=1")))
+		time.Sleep(10 * time.Minute)
+		Expect(log.errors()).To(BeNumerically("~", 11, 1), "once a minute")
+		close(answer)
+		Expect(<-written).To(Succeed())
+		Expect(<-written).To(Succeed())
+		Expect(db.Check(t.Context())).To(Succeed())
+		Expect(log.String()).To(ContainSubstring("has answered the write"))
+		Expect(db.noted(t.Context())).To(Equal("2"))
+	})
+}
+
+// TestCheckOfAReadThatHangs: for longer than one that waits for a connection.
+func TestCheckOfAReadThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		RegisterTestingT(t)
+		dialect := oneReader(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")))
+		var reading *sql.DB
+		connect := dialect.Connect
+		dialect.Connect = func(ctx context.Context) (write, read *sql.DB, err error) {
+			write, reading, err = connect(ctx)
+			return write, reading, err
+		}
+		db := &fixture{dialect: dialect}
+		db.start()
+		defer func() { db.stop() }()
+		hung, err := reading.Conn(t.Context())
+		Expect(err).NotTo(HaveOccurred())
+		for range 90 {
+			time.Sleep(time.Second) // virtual
+			err = db.Check(t.Context())
+		}
+		Expect(err).To(MatchError(ContainSubstring("hasn't answered a read since")))
+		Expect(hung.Close()).To(Succeed())
+		Expect(db.Check(t.Context())).To(Succeed())
+	})
+}

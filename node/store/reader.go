@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,8 +20,9 @@ type reader struct {
 	classify func(error) ErrorClass
 	log      *slog.Logger
 
-	ailing ailment            // the database can't be read
-	asked  chan chan struct{} // has probeRegularly read something; what is sent is closed then
+	ailing ailment                   // the database can't be read
+	since  atomic.Pointer[time.Time] // when the first look began of those that weren't answered; nil: the last one was
+	asked  chan chan struct{}        // has probeRegularly read something; what is sent is closed then
 
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt // guarded by mu; by text: the set of texts is closed (see list)
@@ -55,6 +57,9 @@ func (r *reader) check(ctx context.Context) error {
 	if r.ailing.ill.Load() {
 		return errNoReads
 	}
+	if since := r.since.Load(); since != nil && time.Since(*since) >= readHangsAfter {
+		return fmt.Errorf("the database hasn't answered a read since %s: its disk, or its server, hangs, or it has too much to do", since.UTC().Format(time.RFC3339))
+	}
 	return nil
 }
 
@@ -87,7 +92,11 @@ func (r *reader) probeRegularly(ctx context.Context) {
 func (r *reader) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	_ = r.ping(ctx)
+	began := time.Now()
+	r.since.CompareAndSwap(nil, &began)
+	if _ = r.ping(ctx); ctx.Err() == nil {
+		r.since.Store(nil)
+	}
 }
 
 // prepared calls ask with the statement of a text. Where the connection turns out to be gone, as all are that waited while the

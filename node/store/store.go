@@ -13,9 +13,11 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"hanse/federation/id"
 )
@@ -82,10 +84,13 @@ func (s *Store) Usable() <-chan struct{} { return s.usable }
 
 // Check tells, for readiness probes, that the database can't be used: it can't be read, which is tried, or takes no writes. That is known
 // since the last write that failed, and until the committer's look, or a write, succeeds: none is made for this. It answers within
-// checkPatience; a database that is busy has time until a read or write fails. It needs Run.
+// checkPatience; a database that is busy has time until a read or write fails, or hangs (hangsAfter, readHangsAfter). It needs Run.
 func (s *Store) Check(ctx context.Context) error {
 	if s.commit.ailing.ill.Load() {
 		return errNoWrites
+	}
+	if since, hangs := s.commit.hanging(); hangs {
+		return fmt.Errorf("the database hasn't answered a write since %s: its disk, or its server, hangs", since.UTC().Format(time.RFC3339))
 	}
 	return s.read.check(ctx)
 }
