@@ -39,9 +39,11 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 			}
 		}
 	}
-	wanted, err := d.changed(filter.LazyLoadMembers, told)
-	if err != nil {
-		return nil, nil, err
+	wanted := map[roomstate.Key]id.EventID{}
+	if !d.known.Equal(d.final) { // most often it is
+		if err := d.changed(wanted, filter.LazyLoadMembers, told); err != nil {
+			return nil, nil, err
+		}
 	}
 	for key := range told { // what the timeline's own state events replaced
 		replaced, err := start.Event(key.Type, key.StateKey)
@@ -81,10 +83,9 @@ func (b *builder) state(ctx context.Context, d stateDelta) ([]Decorated, *Rest, 
 	return rows, nil, err
 }
 
-// changed is whatever changed and isn't told: also by resolution, without an event. From the start a lazily loaded room has no member in it
+// changed adds to wanted whatever changed and isn't told: also by resolution, without an event. From the start a lazily loaded room has no member in it
 // that hasn't changed since: those who are needed are few, and asked for one by one.
-func (d *stateDelta) changed(lazy bool, told map[roomstate.Key]bool) (map[roomstate.Key]id.EventID, error) {
-	wanted := map[roomstate.Key]id.EventID{}
+func (d *stateDelta) changed(wanted map[roomstate.Key]id.EventID, lazy bool, told map[roomstate.Key]bool) error {
 	want := func(key roomstate.Key, event id.EventID) {
 		if event != "" && !told[key] {
 			wanted[key] = event
@@ -94,21 +95,21 @@ func (d *stateDelta) changed(lazy bool, told map[roomstate.Key]bool) (map[roomst
 	if lazy && known.Len() == 0 {
 		for e, err := range d.final.OtherTypes("m.room.member") {
 			if err != nil {
-				return nil, err
+				return err
 			}
 			want(e.Key, e.Event)
 		}
 		if known = d.has; known.Len() == 0 {
-			return wanted, nil
+			return nil
 		}
 	}
 	for change, err := range known.Changes(d.final) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		want(change.Key, change.New)
 	}
-	return wanted, nil
+	return nil
 }
 
 // lazyLoad leaves only those members in the wanted state whom the client needs to show the timeline and the room's name,

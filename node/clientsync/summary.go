@@ -14,9 +14,14 @@ import (
 
 // summary is given when members or the room's name have changed.
 func (b *builder) summary(ctx context.Context, room id.RoomID, known, current roomstate.Map) (*Summary, error) {
-	changed, err := b.summaryChanged(ctx, known, current)
-	if err != nil || !changed {
-		return nil, err
+	if !b.request.FullState && known.Len() > 0 {
+		if known.Equal(current) { // most often it is
+			return nil, nil
+		}
+		changed, err := b.summaryChanged(ctx, known, current)
+		if err != nil || !changed {
+			return nil, err
+		}
 	}
 	info, _, err := b.store.Room(ctx, room)
 	if err != nil {
@@ -37,9 +42,6 @@ func (b *builder) summary(ctx context.Context, room id.RoomID, known, current ro
 
 // summaryChanged tells whether the summary may be another one: a member's other name or picture makes no difference.
 func (b *builder) summaryChanged(ctx context.Context, known, current roomstate.Map) (bool, error) {
-	if b.request.FullState || known.Len() == 0 {
-		return true, nil
-	}
 	var ids []id.EventID
 	for change, err := range known.Changes(current) {
 		if err != nil {

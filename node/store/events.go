@@ -146,6 +146,9 @@ func (s *Store) eventColumns(ctx context.Context, e id.EventID, columns string, 
 
 // Event reads one event; false when it is not stored. Staged events are not stored.
 func (s *Store) Event(ctx context.Context, e id.EventID) (EventRow, bool, error) {
+	if row, ok := s.events.rows.get(e); ok {
+		return row.row(), true, nil
+	}
 	rows, err := s.stored(ctx, []id.EventID{e})
 	if err != nil || rows[e] == nil {
 		return EventRow{}, false, err

@@ -48,6 +48,11 @@ func (c *stateCache) Node(h roomstate.Hash) (roomstate.Node, error) {
 	if n, ok := c.nodes.get(h); ok {
 		return n, nil
 	}
+	return c.readNode(h)
+}
+
+// readNode is Node for one that isn't in memory. It is a function of its own as its reads take h to the heap.
+func (c *stateCache) readNode(h roomstate.Hash) (roomstate.Node, error) {
 	var data []byte
 	var found bool
 	err := c.reading(stateReadTimeout, func(ctx context.Context) (err error) {
