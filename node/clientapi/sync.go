@@ -35,6 +35,12 @@ func (a *API) sync(r *request) (any, error) {
 	if req.StateAfter, err = r.queryBool("use_state_after"); err != nil {
 		return nil, err
 	}
+	unstableAfter, err := r.queryBool(stateAfterFeature + ".use_state_after")
+	if err != nil {
+		return nil, err
+	}
+	unstableAfter = unstableAfter && !req.StateAfter
+	req.StateAfter = req.StateAfter || unstableAfter
 	if since := query.Get("since"); since == "" {
 		req.Initial = true
 	} else if req.Since, err = stream.ParseToken(since); err != nil {
@@ -58,8 +64,22 @@ func (a *API) sync(r *request) (any, error) {
 	if err := whileUnlocked(ctx, err); err != nil {
 		return nil, err
 	}
-	return formatSync(r, req, answer, time.Now())
+	form, err := formatSync(r, req, answer, time.Now())
+	if unstableAfter {
+		for id, room := range form.Rooms.Join {
+			room.UnstableAfter, room.StateAfter = room.StateAfter, nil
+			form.Rooms.Join[id] = room
+		}
+		for id, room := range form.Rooms.Leave {
+			room.UnstableAfter, room.StateAfter = room.StateAfter, nil
+			form.Rooms.Leave[id] = room
+		}
+	}
+	return form, err
 }
+
+// stateAfterFeature is MSC4222, by which deployed clients ask for the state after the timeline, in the specification since 1.16.
+const stateAfterFeature = "org.matrix.msc4222"
 
 // syncFilter reads the filter parameter: a filter itself, or the ID of a stored one.
 func (r *request) syncFilter(text string) (clientsync.Filter, error) {
@@ -107,6 +127,7 @@ type (
 		Summary             map[string]any `json:"summary"`
 		State               *eventList     `json:"state,omitempty"`
 		StateAfter          *eventList     `json:"state_after,omitempty"`
+		UnstableAfter       *eventList     `json:"org.matrix.msc4222.state_after,omitempty"`
 		Timeline            timelineForm   `json:"timeline"`
 		Ephemeral           events         `json:"ephemeral"`
 		AccountData         events         `json:"account_data"`
@@ -115,10 +136,12 @@ type (
 		UnreadThreads map[string]unreadForm `json:"unread_thread_notifications,omitempty"`
 	}
 	leftForm struct {
-		State       *eventList   `json:"state,omitempty"`
-		StateAfter  *eventList   `json:"state_after,omitempty"`
-		Timeline    timelineForm `json:"timeline"`
-		AccountData events       `json:"account_data"`
+		State      *eventList `json:"state,omitempty"`
+		StateAfter *eventList `json:"state_after,omitempty"`
+
+		UnstableAfter *eventList   `json:"org.matrix.msc4222.state_after,omitempty"`
+		Timeline      timelineForm `json:"timeline"`
+		AccountData   events       `json:"account_data"`
 	}
 	timelineForm struct {
 		Events    []json.RawMessage `json:"events"`

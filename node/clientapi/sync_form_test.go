@@ -35,6 +35,40 @@ var _ = Describe("the form of /sync", func() {
 		Expect(events[:len(events)-1]).NotTo(ContainElement(HaveKeyWithValue("type", "m.room.member")))
 	})
 
+	It("has the state after the timeline, under the name by which the client asks for it", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		kept, left := bob.room(obj{"preset": "public_chat"}), bob.room(obj{"preset": "public_chat"})
+		for _, room := range []string{kept, left} {
+			fine(alice.post("/join/"+esc(room), obj{}))
+		}
+		since := fine(alice.get("/sync")).text("next_batch")
+		for _, room := range []string{kept, left} {
+			fine(bob.put("/rooms/"+esc(room)+"/state/m.room.topic/", obj{"topic": "t"}))
+		}
+		fine(alice.post("/rooms/"+esc(left)+"/leave", obj{}))
+		Expect(fine(alice.get("/_matrix/client/versions")).body["unstable_features"]).To(HaveKeyWithValue("org.matrix.msc4222", true))
+		for asked, name := range map[string]string{
+			"": "state", "&use_state_after=true": "state_after",
+			"&org.matrix.msc4222.use_state_after=true":                      "org.matrix.msc4222.state_after",
+			"&use_state_after=true&org.matrix.msc4222.use_state_after=true": "state_after",
+		} {
+			rooms := fine(alice.get("/sync?since=" + since + asked)).body["rooms"].(obj)
+			for _, room := range []any{rooms["join"].(obj)[kept], rooms["leave"].(obj)[left]} {
+				for _, other := range []string{"state", "state_after", "org.matrix.msc4222.state_after"} {
+					if other != name {
+						Expect(room).NotTo(HaveKey(other), asked)
+					}
+				}
+				topic := ContainElement(HaveKeyWithValue("type", "m.room.topic"))
+				if name == "state" {
+					topic = Not(topic)
+				}
+				Expect(room).To(HaveKeyWithValue(name, HaveKeyWithValue("events", topic)), asked)
+			}
+		}
+	})
+
 	It("takes a token of the future for now, and refuses what is no token", func() {
 		alice := newWorld(nil).register("alice")
 		Expect(fine(alice.get("/sync?since=s999999999_0")).text("next_batch")).NotTo(HavePrefix("s999999999"))
