@@ -24,12 +24,17 @@ type server struct {
 	acked   map[id.EventID]bool
 	dropped map[id.EventID]bool // acknowledged, then given up with a verdict
 	leave   id.EventID          // by which it left the room the last time
+	saved   *backup             // nil: none
 }
 
 func newServer(n *network, i int) *server {
 	name := names(i + 1)[i]
+	unit := time.Minute
+	if n.rand.IntN(8) == 0 {
+		unit = time.Hour
+	}
 	s := &server{
-		n: n, name: name, store: newStore(n.rules), skew: time.Duration(n.rand.IntN(20)-10) * time.Minute,
+		n: n, name: name, store: newStore(n.rules), skew: time.Duration(n.rand.IntN(20)-10) * unit,
 		acked: make(map[id.EventID]bool), dropped: make(map[id.EventID]bool),
 	}
 	for _, user := range []string{"steward", "ada", "ben"} {

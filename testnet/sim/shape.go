@@ -74,7 +74,7 @@ func (n *network) completeShort() {
 
 // oneFault is one kind of fault, more often than on a bad day. Short runs have two of them: all pairs come up.
 func (n *network) oneFault() Faults {
-	switch n.rand.IntN(7) {
+	switch n.rand.IntN(8) {
 	case 0:
 		return Faults{Lost: 30, Fetch: 30}
 	case 1:
@@ -89,6 +89,8 @@ func (n *network) oneFault() Faults {
 		}
 	case 5:
 		return Faults{Leave: 30, Partial: 30}
+	case 6:
+		return Faults{Lose: 40}
 	}
 	return Faults{Forge: 35}
 }
@@ -97,6 +99,6 @@ func (n *network) oneFault() Faults {
 func (f Faults) and(o Faults) Faults {
 	return Faults{
 		Lost: f.Lost + o.Lost, Crash: f.Crash + o.Crash, Partition: f.Partition + o.Partition, Forget: f.Forget + o.Forget,
-		Forge: f.Forge + o.Forge, Fetch: f.Fetch + o.Fetch, Lie: f.Lie + o.Lie, Partial: f.Partial + o.Partial, Leave: f.Leave + o.Leave,
+		Forge: f.Forge + o.Forge, Fetch: f.Fetch + o.Fetch, Lie: f.Lie + o.Lie, Partial: f.Partial + o.Partial, Leave: f.Leave + o.Leave, Lose: f.Lose + o.Lose,
 	}
 }

@@ -55,11 +55,12 @@ type Faults struct {
 	Lie       int // the last server gives redacted copies of auth events, where another one has whole ones
 	Partial   int // a server is given its state without the members when it joins
 	Leave     int // at each action: all users of a server leave, besides those who do so without a fault
+	Lose      int // at each action: a server makes a backup, or loses its disk and goes on with that
 }
 
 // DefaultFaults are those of a bad day.
 func DefaultFaults() Faults {
-	return Faults{Lost: 20, Crash: 4, Partition: 6, Forget: 10, Forge: 15, Fetch: 15, Lie: 70, Partial: 40}
+	return Faults{Lost: 20, Crash: 4, Partition: 6, Forget: 10, Forge: 15, Fetch: 15, Lie: 70, Partial: 40, Lose: 3}
 }
 
 // Report counts what a run went through. A test of many runs holds it against what should be reached.
@@ -69,6 +70,8 @@ type Report struct {
 	Merges, StateOnly                                                   int // forward extremities merged; state changed by an event that isn't its own
 	Gaps                                                                int // events below which history has a hole
 	Crashes, Restaged, Partitions, Joins, Rejoins, Backfills            int
+	Restores                                                            int // of old backups, or of nothing
+	Wide                                                                int // events that name up to twenty prev events
 	Behind, Outlasted                                                   int // joins by servers that hadn't heard of the leave; of which nothing came
 	Lies, Mended                                                        int // redacted copies given; rejected events that became valid by a whole copy
 	PartialJoins, Completed, Rejudged                                   int // states that were whole later; verdicts that this changed

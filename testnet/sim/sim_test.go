@@ -58,7 +58,7 @@ func TestReached(t *testing.T) {
 	runner := new(Runner)
 	for _, rules := range roomversion.All() {
 		for seed := range uint64(12) {
-			total.Add(run(t, runner, Config{Seed: 50 + seed, Version: rules.Version, Shape: Long}))
+			total.Add(run(t, runner, Config{Seed: 158 + seed, Version: rules.Version, Shape: Long}))
 		}
 		for seed := range uint64(sharedBy / 2) {
 			total.Add(run(t, runner, Config{Seed: 1 + seed, Version: rules.Version, Shape: Short}))
@@ -209,8 +209,8 @@ func TestScenarioIsRead(t *testing.T) {
 	}
 }
 
-// simulatedSeed is of a run with a partial join, crashes, refusals and fetches.
-const simulatedSeed = 10
+// simulatedSeed is of a run with a partial join, crashes, refusals, fetches and redacted copies.
+const simulatedSeed = 89
 
 // Without faults there is nothing to drop, and nobody disagrees for long.
 func TestFairWeather(t *testing.T) {

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
+	"hanse/federation/stateres"
 	"hanse/testnet/wholestate"
 )
 
@@ -105,6 +107,9 @@ func (n *network) found() error {
 // act has somebody do something.
 func (n *network) act() error {
 	s := n.servers[n.rand.IntN(len(n.servers))]
+	if n.cfg.Faults.Lose > 0 && n.chance(n.cfg.Faults.Lose) {
+		return n.lose(s)
+	}
 	if !s.resident() {
 		return n.enter(s)
 	}
@@ -189,6 +194,12 @@ func (n *network) anything(s *server, user id.UserID) event.Draft {
 		return state(user, "m.room.join_rules", content)
 	case 10, 11:
 		return n.levels(s, user, target)
+	case 12:
+		if n.rules.RedactionAuthRule && len(s.store.order) > 0 {
+			d := draft(user, "m.room.redaction", nil, map[string]any{})
+			d.Redacts = s.store.order[n.rand.IntN(len(s.store.order))]
+			return d
+		}
 	}
 	return draft(user, "m.room.message", nil, map[string]any{"body": word, "msgtype": "m.text"})
 }
@@ -266,13 +277,20 @@ func (n *network) forge(s *server) error {
 	}
 	user := s.users[1+n.rand.IntN(2)]
 	at := s.store.events[s.store.order[n.rand.IntN(len(s.store.order))]]
-	d := n.anything(s, user)
+	d := n.authorisedElsewhere(n.anything(s, user))
 	d.RoomID, d.PrevEvents, d.Depth = s.store.roomID, []id.EventID{at.Event.ID()}, min(at.Event.Depth()+1, 1<<53-1)
 	d.OriginServerTS = n.now.Add(s.skew).UnixMilli()
 	if n.rand.IntN(8) == 0 {
 		d.Depth = []int64{0, 1, 1 << 40, 1<<53 - 1}[n.rand.IntN(4)] // a lie
 	}
 	auth := at.After
+	if n.rand.IntN(6) == 0 {
+		var err error
+		if d.PrevEvents, auth, err = s.wide(at.Event.ID()); err != nil {
+			return err
+		}
+		n.report.Wide++
+	}
 	if n.rand.IntN(4) == 0 {
 		auth = s.store.current // auth events of another branch, which others may not know
 	}
@@ -287,6 +305,34 @@ func (n *network) forge(s *server) error {
 	}
 	_, _, err = s.step(room.Receive{Origin: s.name, Events: []*event.Event{e}})
 	return err
+}
+
+// wide are an event and others of all parts of the graph, as many as an event may name, and the state after them.
+//
+// spec:server-server-api#pdus
+func (s *server) wide(at id.EventID) ([]id.EventID, roomstate.Map, error) {
+	prev := []id.EventID{at}
+	for range s.n.rand.IntN(20) {
+		if e := s.store.order[s.n.rand.IntN(len(s.store.order))]; !slices.Contains(prev, e) {
+			prev = append(prev, e)
+		}
+	}
+	var states []roomstate.Map
+	for _, p := range prev {
+		states = append(states, s.store.events[p].After)
+	}
+	state, err := stateres.Resolve(s.n.rules, states, authSource{s.store})
+	return prev, state, err
+}
+
+// authorisedElsewhere has another server's steward authorise a restricted join, who may have left or never have come.
+func (n *network) authorisedElsewhere(d event.Draft) event.Draft {
+	if _, ok := canonicaljson.Get(d.Content, "join_authorised_via_users_server"); ok && n.rand.IntN(2) == 0 {
+		other := n.servers[n.rand.IntN(len(n.servers))]
+		content := map[string]string{"membership": "join", "join_authorised_via_users_server": string(other.steward())}
+		return draft(d.Sender, d.Type, d.StateKey, content)
+	}
+	return d
 }
 
 // forged signs an event with the auth events that the specification selects from a state; one in so many is left out.
