@@ -81,14 +81,22 @@ func (l loginRequest) thirdParty() (medium, address string, given bool) {
 	return l.Identifier.Medium, l.Identifier.Address, kind == "m.id.thirdparty" || kind == "" && l.Identifier.Medium != ""
 }
 
-// identifiedUser is whom the client says it is; one that doesn't exist where nobody can be that.
-func (a *API) identifiedUser(ctx context.Context, l loginRequest) (id.UserID, error) {
+// claim is who somebody says they are.
+type claim struct {
+	user  id.UserID // "": nobody
+	typed string    // a canonical form of that by which they say so
+}
+
+// claimed is who the client says it is.
+func (a *API) claimed(ctx context.Context, l loginRequest) (claim, error) {
 	if medium, address, given := l.thirdParty(); given {
-		return a.emailUser(ctx, medium, address)
+		return a.claimedByEmail(ctx, medium, address)
 	}
 	name, err := l.name()
-	return a.loginUser(name), err
+	return claimedByID(a.loginUser(name)), err
 }
+
+func claimedByID(user id.UserID) claim { return claim{user, string(user)} }
 
 // spec:client-server-api#post_matrixclientv3login
 func (a *API) login(r *request) (any, error) {
@@ -118,7 +126,7 @@ func (a *API) login(r *request) (any, error) {
 
 // byPassword tells who logs in with a password.
 func (a *API) byPassword(ctx context.Context, req loginRequest) (id.UserID, error) {
-	user, err := a.identifiedUser(ctx, req)
+	who, err := a.claimed(ctx, req)
 	if err != nil {
 		return "", err
 	}
@@ -126,11 +134,11 @@ func (a *API) byPassword(ctx context.Context, req loginRequest) (id.UserID, erro
 		return "", missingParam("password")
 	}
 	// The password is checked for any name, so that neither the answer nor its time tells which accounts exist.
-	good, err := a.checkPassword(ctx, user, *req.Password)
+	good, err := a.checkPassword(ctx, who, *req.Password)
 	if err == nil && !good {
 		err = forbidden("wrong user name or password")
 	}
-	return user, err
+	return who.user, err
 }
 
 // byToken tells who logs in with a token that another of their clients asked for.
@@ -175,16 +183,17 @@ func (a *API) loginUser(name string) id.UserID {
 	return id.UserID("@" + strings.ToLower(user.Localpart()) + ":" + string(a.config.Self)) // as registration makes them
 }
 
-// checkPassword checks a password and counts wrong ones against the account, whatever addresses they come from. Those who guess
-// at once are asked for what is left when their turn comes, too: else as many as can wait would be tried.
-func (a *API) checkPassword(ctx context.Context, user id.UserID, password string) (bool, error) {
-	account := "account " + string(user)
+// checkPassword checks a password and counts wrong ones against the user name or e-mail address that was typed, whatever addresses they come
+// from; not against the account, by which it would be seen whose an e-mail address is. Those who guess at once are asked for what is left when
+// their turn comes, too: else as many as can wait would be tried.
+func (a *API) checkPassword(ctx context.Context, who claim, password string) (bool, error) {
+	account := "account " + who.typed
 	left := func() error { return a.limiter.left(logsIn, account) }
 	if err := left(); err != nil {
 		return false, err
 	}
 	count := func() { _ = a.limiter.takeFor(logsIn, account) } // it is this answer that is counted
-	return a.config.Users.CheckPassword(ctx, user, password, left, count)
+	return a.config.Users.CheckPassword(ctx, who.user, password, left, count)
 }
 
 func (a *API) loginAnswer(l users.Login) any {

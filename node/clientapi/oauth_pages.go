@@ -256,11 +256,11 @@ func (a *API) logInPage(v *visit, client *shownClient, create bool) (any, error)
 	if button == "" {
 		return p, nil
 	}
-	user, err := a.typedUser(v)
+	who, err := a.typedUser(v)
 	if err != nil {
 		return nil, err
 	}
-	good, err := a.checkPassword(v.Context(), user, v.sent.Get("password"))
+	good, err := a.checkPassword(v.Context(), who, v.sent.Get("password"))
 	if err != nil {
 		return nil, err
 	}
@@ -268,16 +268,16 @@ func (a *API) logInPage(v *visit, client *shownClient, create bool) (any, error)
 		p.status, p.Error = http.StatusForbidden, "Wrong user name or password."
 		return p, nil
 	}
-	return a.loggedIn(v, user, p)
+	return a.loggedIn(v, who.user, p)
 }
 
 // typedUser is who somebody says they are: by a user name, or an e-mail address.
-func (a *API) typedUser(v *visit) (id.UserID, error) {
+func (a *API) typedUser(v *visit) (claim, error) {
 	typed := strings.TrimSpace(v.sent.Get("user"))
 	if strings.LastIndexByte(typed, '@') > 0 {
-		return a.emailUser(v.Context(), "email", typed)
+		return a.claimedByEmail(v.Context(), "email", typed)
 	}
-	return a.loginUser(typed), nil
+	return claimedByID(a.loginUser(typed)), nil
 }
 
 // loggedIn goes on with somebody who has said who they are.
@@ -585,7 +585,7 @@ func (a *API) devicePage(v *visit) (any, error) {
 
 // confirmed tells whether the form has the user's password; else the page says that it hasn't.
 func (a *API) confirmed(v *visit, p *page) (bool, error) {
-	good, err := a.checkPassword(v.Context(), v.user, v.sent.Get("password"))
+	good, err := a.checkPassword(v.Context(), claimedByID(v.user), v.sent.Get("password"))
 	if err == nil && !good {
 		p.status, p.Error = http.StatusForbidden, "Wrong password."
 	}

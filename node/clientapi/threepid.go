@@ -228,17 +228,15 @@ func (a *API) resetBySession(ctx context.Context, sid, password string, logsOut 
 	return user, err
 }
 
-// emailUser is who has an address; for one that is nobody's a name that no user has, so that a password can be checked for it all the same:
-// neither the answer nor its time tells which accounts exist.
-func (a *API) emailUser(ctx context.Context, medium, address string) (id.UserID, error) {
-	if medium != "email" {
-		return id.UserID(medium + " " + address), nil
+// claimedByEmail is who has an address, or nobody: a password can be checked for that all the same, so that neither the answer nor its time
+// tells which accounts exist. What can be no address, however long it is, is as good as none.
+func (a *API) claimedByEmail(ctx context.Context, medium, address string) (claim, error) {
+	canonical, err := users.CanonicalEmail(address)
+	if medium != "email" || err != nil {
+		return claim{}, nil //nolint:nilerr // nobody has it
 	}
-	user, found, err := a.config.Users.EmailUser(ctx, address)
-	if err == nil && !found {
-		user = id.UserID("email " + strings.ToLower(address))
-	}
-	return user, err
+	user, _, err := a.config.Users.EmailUser(ctx, canonical)
+	return claim{user, "email " + canonical}, err
 }
 
 // spec:client-server-api#get_matrixclientv3account3pid

@@ -282,15 +282,16 @@ func (a *API) tryPassword(r *request, auth uiaAuth) (*federation.Error, error) {
 	if name := cmp.Or(auth.Identifier.User, auth.User); name != "" {
 		named = a.loginUser(name)
 	} else if auth.Identifier.Medium != "" {
-		var err error
-		if named, err = a.emailUser(r.Context(), auth.Identifier.Medium, auth.Identifier.Address); err != nil {
+		who, err := a.claimedByEmail(r.Context(), auth.Identifier.Medium, auth.Identifier.Address)
+		if err != nil {
 			return nil, err
 		}
+		named = who.user
 	}
 	if named != r.user {
 		return nil, forbidden("this must be confirmed by %s, whose it is", r.user)
 	}
-	ok, err := a.checkPassword(r.Context(), r.user, auth.Password)
+	ok, err := a.checkPassword(r.Context(), claimedByID(r.user), auth.Password)
 	if err == nil && !ok {
 		return forbidden("wrong password"), nil
 	}
