@@ -49,7 +49,6 @@ var wholesale = map[string]string{
 	"FROM search_pending":                                       "a batch of what waits",
 	"FROM moved":                                                "those of the tail",
 	"FROM partial_rooms":                                        "few; at the start",
-	"FROM registration_tokens":                                  "few",
 	"FROM oauth_clients":                                        "at most 10,000; when one is new",
 	"FROM oauth_codes":                                          "at most 10,000, of 15 minutes",
 	"FROM application_services":                                 "few",
