@@ -100,7 +100,7 @@ func TestSlowServersHoldUpWhoNamesThem(t *testing.T) {
 			t.Errorf("they waited for %v", waited)
 		}
 		all.Wait()
-		if n := w.ring.asking.Servers() + w.ring.given.Servers(); n != 0 {
+		if n := w.ring.asking.Owners() + w.ring.given.Owners(); n != 0 {
 			t.Errorf("%d servers are counted at the end", n)
 		}
 	})

@@ -30,7 +30,7 @@ type Ring struct {
 	log *slog.Logger
 	// Fetches of keys under way: of servers that send us a request of their own; and of those that events and notaries' questions name, by who
 	// gave us the events. One server could name hundreds that exist to be slow, and nobody's keys could be had for minutes.
-	asking, given *places.Places
+	asking, given *places.Places[id.ServerName]
 	ready         *prepared // keys that are used often
 
 	mu       sync.Mutex
@@ -46,7 +46,7 @@ func NewRing(cfg RingConfig) *Ring {
 	}
 	return &Ring{
 		cfg: cfg, log: log, ready: newPrepared(), servers: map[id.ServerName]*entry{},
-		asking: places.New(maxFetches, maxFetches), given: places.New(maxFetches, maxFetchesForOthers),
+		asking: places.New[id.ServerName](maxFetches, maxFetches), given: places.New[id.ServerName](maxFetches, maxFetchesForOthers),
 	}
 }
 

@@ -6,56 +6,53 @@ import (
 	"context"
 	"net/http"
 	"sync"
-
-	"hanse/federation/id"
 )
 
-// Places are so many for each server, and so many for all. Safe for concurrent use.
-type Places struct {
+// Places are so many for each server or user, and so many for all. Safe for concurrent use.
+type Places[Who comparable] struct {
 	each   int
 	all    chan struct{} // a value for each that is taken
-	unread *Unread[id.ServerName]
+	unread *Unread[Who]
 
-	mu      sync.Mutex
-	servers map[id.ServerName]*own // guarded by mu: those with places, or waiting for one
+	mu     sync.Mutex
+	owners map[Who]*own // guarded by mu: those with places, or waiting for one
 }
 
-// own are the places of one server.
+// own are the places of one of them.
 type own struct {
 	taken chan struct{}
 	users int // those with a place or waiting; guarded by Places.mu
 }
 
-// New makes places: each for one server, all for all of them, both at least 1. As many as for all are lent at a time.
-func New(each, all int) *Places {
-	return &Places{each: each, all: make(chan struct{}, all), unread: NewUnread[id.ServerName](int64(all)), servers: map[id.ServerName]*own{}}
+// New makes places: each for one of those who have them, all for all of them, both at least 1. As many as for all are lent at a time.
+func New[Who comparable](each, all int) *Places[Who] {
+	return &Places[Who]{each: each, all: make(chan struct{}, all), unread: NewUnread[Who](int64(all)), owners: map[Who]*own{}}
 }
 
 // Take waits for a place until release is called, which must be, once. The error is that of ctx.
-func (p *Places) Take(ctx context.Context, server id.ServerName) (release func(), err error) {
-	o := p.arrive(server)
-	// Its own first: what one server has too much of waits for itself, in none of the places of all.
+func (p *Places[Who]) Take(ctx context.Context, who Who) (release func(), err error) {
+	o := p.arrive(who)
+	// Its own first: what one of them has too much of waits for itself, in none of the places of all.
 	if err = take(ctx, o.taken); err == nil {
 		if err = take(ctx, p.all); err == nil {
-			return func() { <-p.all; <-o.taken; p.leave(server) }, nil
+			return func() { <-p.all; <-o.taken; p.leave(who) }, nil
 		}
 		<-o.taken
 	}
-	p.leave(server)
+	p.leave(who)
 	return nil, err
 }
 
-// Writer is the writer of the answer to a server that has a place, which others have while the server doesn't read. Of the places of each it
-// stays one.
-func (p *Places) Writer(w http.ResponseWriter, pace Pace, server id.ServerName) *Writer {
-	return p.unread.Writer(w, pace, server, 1, p.all)
+// Writer is the writer of the answer to who has a place, which others have while it isn't read. Of the places of each it stays one.
+func (p *Places[Who]) Writer(w http.ResponseWriter, pace Pace, who Who) *Writer {
+	return p.unread.Writer(w, pace, who, 1, p.all)
 }
 
-// Servers is how many servers have places or wait for one.
-func (p *Places) Servers() int {
+// Owners is how many have places or wait for one.
+func (p *Places[Who]) Owners() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.servers)
+	return len(p.owners)
 }
 
 func take(ctx context.Context, taken chan struct{}) error {
@@ -67,23 +64,23 @@ func take(ctx context.Context, taken chan struct{}) error {
 	}
 }
 
-func (p *Places) arrive(server id.ServerName) *own {
+func (p *Places[Who]) arrive(who Who) *own {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := p.servers[server]
+	o := p.owners[who]
 	if o == nil {
 		o = &own{taken: make(chan struct{}, p.each)}
-		p.servers[server] = o
+		p.owners[who] = o
 	}
 	o.users++
 	return o
 }
 
-func (p *Places) leave(server id.ServerName) {
+func (p *Places[Who]) leave(who Who) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := p.servers[server]
+	o := p.owners[who]
 	if o.users--; o.users == 0 {
-		delete(p.servers, server)
+		delete(p.owners, who)
 	}
 }

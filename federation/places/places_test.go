@@ -14,7 +14,7 @@ import (
 func TestPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const patience = time.Second
-		p := New(2, 3)
+		p := New[id.ServerName](2, 3)
 		take := func(server id.ServerName) func() {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -51,8 +51,8 @@ func TestPlaces(t *testing.T) {
 		for _, release := range []func(){second, third, fourth} {
 			release()
 		}
-		if p.Servers() != 0 || len(p.all) != 0 {
-			t.Errorf("%d servers and %d places are counted at the end", p.Servers(), len(p.all))
+		if p.Owners() != 0 || len(p.all) != 0 {
+			t.Errorf("%d servers and %d places are counted at the end", p.Owners(), len(p.all))
 		}
 	})
 }

@@ -12,6 +12,8 @@ const (
 	piece = 64 << 10
 	// lendAfter is after how long an answer that isn't read gives its place to others.
 	lendAfter = 200 * time.Millisecond
+	// stuckAfter is for how long a piece stands still of which even a slow line would have read all.
+	stuckAfter = 10 * time.Second
 )
 
 // Pace is how fast an answer must be read, by who may be slow but must not keep others out.
@@ -28,7 +30,8 @@ func (p Pace) Time(bytes int64) time.Duration {
 
 // Unread are the answers that are written but not read, which have given their places to others meanwhile. Each has a weight, and all
 // together at most so much. When there is more, answers of whoever has most are given up, first the one that has stood still for longest: who
-// makes many such answers loses their own. Safe for concurrent use.
+// makes many such answers loses their own. As long as anybody has one of which a piece has stood still for ten seconds, it is one of theirs: many
+// who don't read at all, each of a little, don't cost a slow reader a large answer. Safe for concurrent use.
 type Unread[Who comparable] struct {
 	most int64 // immutable
 
@@ -46,7 +49,8 @@ type unread struct {
 
 // unreadPart is a piece of an answer that isn't read.
 type unreadPart struct {
-	number int // the first one is the oldest; immutable
+	number int       // the first one is the oldest; immutable
+	since  time.Time // immutable
 	weight int64
 	mu     sync.Mutex
 	over   bool   // guarded by mu; it was read, or given up
@@ -69,7 +73,7 @@ func (u *Unread[Who]) Weight() int64 {
 func (u *Unread[Who]) add(who Who, weight int64, cut func()) *unreadPart {
 	u.mu.Lock()
 	u.added++
-	part := &unreadPart{number: u.added, weight: weight, cut: cut}
+	part := &unreadPart{number: u.added, since: time.Now(), weight: weight, cut: cut}
 	of := u.answers[who]
 	if of == nil {
 		of = &unread{}
@@ -89,16 +93,27 @@ func (u *Unread[Who]) add(who Who, weight int64, cut func()) *unreadPart {
 	return part
 }
 
-// giveUp takes the oldest one out of those of whoever has most. mu is held.
+// giveUp takes the oldest one out of those of whoever has most, of those with a stuck one if there are any. mu is held.
 func (u *Unread[Who]) giveUp() *unreadPart {
-	var most *unread
+	now := time.Now()
+	stuck := func(o *unread) bool { return now.Sub(o.parts[0].since) >= stuckAfter }
+	before := func(a, b *unread) bool {
+		switch {
+		case stuck(a) != stuck(b):
+			return stuck(a)
+		case a.weight != b.weight:
+			return a.weight > b.weight
+		}
+		return a.parts[0].number < b.parts[0].number
+	}
+	var first *unread
 	var of Who
 	for who, o := range u.answers {
-		if most == nil || o.weight > most.weight || o.weight == most.weight && o.parts[0].number < most.parts[0].number {
-			most, of = o, who
+		if first == nil || before(o, first) {
+			first, of = o, who
 		}
 	}
-	given := most.parts[0]
+	given := first.parts[0]
 	u.drop(of, 0)
 	return given
 }

@@ -98,7 +98,7 @@ func TestWhoReadsKeepsThePace(t *testing.T) {
 }
 
 // answers has a server begin so many answers of so many pieces; ended is told of each.
-func answers(t *testing.T, p *Places, server id.ServerName, n, pieces int, takes time.Duration, ended func(error)) {
+func answers(t *testing.T, p *Places[id.ServerName], server id.ServerName, n, pieces int, takes time.Duration, ended func(error)) {
 	for range n {
 		go func() {
 			release, err := p.Take(context.Background(), server)
@@ -117,7 +117,7 @@ func answers(t *testing.T, p *Places, server id.ServerName, n, pieces int, takes
 func TestSlowReadersLendTheirPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const each, all = 4, 32
-		p := New(each, all)
+		p := New[id.ServerName](each, all)
 		var mu sync.Mutex
 		trickled := 0
 		for i := range all / each {
@@ -137,8 +137,8 @@ func TestSlowReadersLendTheirPlaces(t *testing.T) {
 			t.Errorf("%d answers of 8 were read, as others trickle", len(done))
 		}
 		time.Sleep(time.Hour)
-		if p.Servers() != 0 || len(p.all) != 0 || p.unread.Weight() != 0 {
-			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Servers(), len(p.all), p.unread.Weight())
+		if p.Owners() != 0 || len(p.all) != 0 || p.unread.Weight() != 0 {
+			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Owners(), len(p.all), p.unread.Weight())
 		}
 		if trickled != all {
 			t.Errorf("%d of %d were read slowly", trickled, all)
@@ -149,7 +149,7 @@ func TestSlowReadersLendTheirPlaces(t *testing.T) {
 // When too many don't read, those who have the most such answers lose their oldest.
 func TestWhoHasMostUnreadAnswersLosesThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(8, 8)
+		p := New[id.ServerName](8, 8)
 		good, bad := make(chan error, 1), make(chan error, 100)
 		answers(t, p, "slow.example", 1, 10, 4*time.Second, func(err error) { good <- err })
 		time.Sleep(lendAfter + time.Millisecond)
@@ -167,8 +167,8 @@ func TestWhoHasMostUnreadAnswersLosesThem(t *testing.T) {
 			t.Errorf("the slow reader lost its answer to others: %v", err)
 		}
 		time.Sleep(time.Hour)
-		if p.Servers() != 0 || len(p.all) != 0 || p.unread.Weight() != 0 {
-			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Servers(), len(p.all), p.unread.Weight())
+		if p.Owners() != 0 || len(p.all) != 0 || p.unread.Weight() != 0 {
+			t.Errorf("%d servers, %d places, %d answers that aren't read in the end", p.Owners(), len(p.all), p.unread.Weight())
 		}
 	})
 }
@@ -189,4 +189,38 @@ func TestTheOldestUnreadAnswerGoes(t *testing.T) {
 	if !slices.Equal(gone, []int{20}) {
 		t.Errorf("%v went, not the one who has most by weight", gone)
 	}
+}
+
+// Many who read nothing of a little don't cost a slow reader a large answer; those go who have stood still.
+func TestWhoIsStuckGoesBeforeWhoHasMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const honest, most = 0, 100
+		u := NewUnread[int](most)
+		var gone []int
+		add := func(who int, weight int64) *unreadPart {
+			return u.add(who, weight, func() { gone = append(gone, who) })
+		}
+		for who := range 20 {
+			add(1+who, 4)
+		}
+		for range 10 { // a piece of the large answer after the other is read
+			part := add(honest, 20)
+			time.Sleep(4 * time.Second)
+			u.remove(honest, part)
+		}
+		add(honest, 20)
+		add(21, 4)
+		if !slices.Equal(gone, []int{1}) {
+			t.Errorf("%v went, not the one that has stood still for longest", gone)
+		}
+		gone = nil
+		u = NewUnread[int](most)
+		for who := range 20 {
+			add(1+who, 4)
+		}
+		add(honest, 24)
+		if !slices.Equal(gone, []int{honest}) {
+			t.Errorf("%v went, but nobody is stuck", gone)
+		}
+	})
 }

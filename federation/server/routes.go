@@ -8,15 +8,16 @@ import (
 	"strings"
 
 	"hanse/federation"
+	"hanse/federation/id"
 	"hanse/federation/places"
 )
 
 // endpoint is one method of one path.
 type endpoint struct {
-	open   bool           // no signature is asked for
-	queued bool           // counts among Limits.Transactions
-	places *places.Places // bounds those made and read at a time; nil: nothing does
-	body   int64          // the body's limit; 0: there is none
+	open   bool                          // no signature is asked for
+	queued bool                          // counts among Limits.Transactions
+	places *places.Places[id.ServerName] // bounds those made and read at a time; nil: nothing does
+	body   int64                         // the body's limit; 0: there is none
 	handle func(r *request) (any, error)
 }
 

@@ -106,7 +106,7 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 // takePlace waits for one of the places of requests that a few bytes make much work of, which the request leaves once its answer was read.
 // Without them a server in a large room could have its state made a thousand times at once, and read none of it. The request isn't in flight
 // while it waits: those of a server that has more of them than places must not keep others out.
-func (a *api) takePlace(q *request, p *places.Places) bool {
+func (a *api) takePlace(q *request, p *places.Places[id.ServerName]) bool {
 	a.load.InFlight.Add(-1)
 	defer a.load.InFlight.Add(1)
 	ctx, cancel := context.WithTimeout(q.ctx(), placePatience)

@@ -59,8 +59,8 @@ type api struct {
 
 	gate     *gate
 	admitted *admission
-	lists    *places.Places // of answers with lists of events
-	states   *places.Places
+	lists    *places.Places[id.ServerName] // of answers with lists of events
+	states   *places.Places[id.ServerName]
 	large    chan struct{} // a place for each large body that is put in canonical form
 	load     *Load
 }
@@ -79,7 +79,7 @@ func New(cfg Config) http.Handler {
 		a.load = &Load{}
 	}
 	a.gate, a.admitted = newGate(a.limit, &a.load.Unproven), newAdmission(a.limit)
-	a.lists, a.states = places.New(listsPerOrigin, lists), places.New(statesPerOrigin, states)
+	a.lists, a.states = places.New[id.ServerName](listsPerOrigin, lists), places.New[id.ServerName](statesPerOrigin, states)
 	for path, endpoints := range a.routes() {
 		a.mux.Handle(path, a.dispatch(path, endpoints))
 	}
