@@ -41,24 +41,13 @@ func (n *Node) assemble(ctx context.Context) error {
 	if err := n.outbound(file); err != nil {
 		return err
 	}
-	var notaries []id.ServerName
-	for _, notary := range n.config.Federation.Notaries {
-		notaries = append(notaries, id.ServerName(notary))
-	}
-	ring := keys.NewRing(keys.RingConfig{
-		Self: n.name, Own: file, Store: n.store, Fetcher: n.client, Notaries: notaries, Log: n.log,
-	})
+	ring := n.keyRing(file)
 	n.metrics = newMetrics(n.telemetry.Registry)
 	n.sender = sender.New(sender.Config{Origin: n.name, Client: n.client, Outbox: n.store, Log: n.log, Taken: n.watchSent})
 	if n.services, err = n.applicationServices(); err != nil {
 		return err
 	}
-	if n.users, err = users.New(users.Config{
-		Self: n.name, Store: n.store, Services: n.services, Log: n.log, Passwords: users.Passwords{
-			Scheme: n.config.Passwords.Algorithm, MemoryKiB: n.config.Passwords.Argon2Memory, Passes: n.config.Passwords.Argon2Time,
-			Threads: n.config.Passwords.Argon2Threads, BcryptCost: n.config.Passwords.BcryptCost, Parallel: n.config.Passwords.Parallel,
-		},
-	}); err != nil {
+	if n.users, err = n.accounts(); err != nil {
 		return err
 	}
 	n.rooms = rooms.New(rooms.Config{
@@ -84,14 +73,6 @@ func (n *Node) assemble(ctx context.Context) error {
 	if n.media, err = n.openMedia(ctx); err != nil {
 		return err
 	}
-	frozen, err := n.config.mediaFrozen()
-	if err != nil {
-		return err // Validate has found it
-	}
-	proxies, err := readPrefixes(n.config.Client.TrustedProxies)
-	if err != nil {
-		return err // Validate has found it
-	}
 	n.stream = stream.New(n.store, n.ephemeral, n.log)
 	if err := n.stream.Recall(ctx); err != nil {
 		return err
@@ -106,32 +87,8 @@ func (n *Node) assemble(ctx context.Context) error {
 		return err
 	}
 	n.delayed = delayed.New(n.store, n.rooms, n.log)
-	support, err := n.config.support()
-	if err != nil {
-		return err // Validate has found it
-	}
 	n.search = search.New(n.name, n.store, n.rooms, n.log)
-	mails, err := n.email()
-	if err != nil {
-		return err
-	}
-	clients, err := clientapi.New(clientapi.Config{
-		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
-		Media: n.media, MediaFrozen: frozen, Services: n.services,
-		Sync: n.syncer, SlidingSync: slidingsync.New(n.name, n.store, n.stream, n.ephemeral, n.syncer), Pushers: n.pushers, Delayed: n.delayed, Search: n.search, Profiles: n.client, BaseURL: n.config.Client.PublicURL,
-		Registration: clientapi.Registration{
-			Open: n.config.Registration.Open, Guests: n.config.Registration.Guests, Tokens: n.config.Registration.Tokens, SharedSecret: n.config.Registration.SharedSecret,
-			Email: n.config.Registration.RequireEmail,
-		},
-		Email:              mails,
-		OAuth:              n.config.OAuth.Enabled,
-		DefaultRoomVersion: roomversion.Version(n.config.Rooms.DefaultVersion),
-		Turn: clientapi.Turn{
-			URIs: n.config.Turn.URIs, Secret: n.config.Turn.Secret, Life: time.Duration(n.config.Turn.Hours) * time.Hour,
-		},
-		Support: support, LiveKitServiceURL: n.config.Calls.LiveKitServiceURL,
-		RateLimits: n.config.RateLimits.limits(), TrustedProxies: proxies, Log: n.log,
-	})
+	clients, err := n.clients(aliases)
 	if err != nil {
 		return err
 	}
@@ -149,6 +106,64 @@ func (n *Node) assemble(ctx context.Context) error {
 	}
 	n.registerCertificates()
 	return nil
+}
+
+// keyRing is where the signing keys of all servers are had.
+func (n *Node) keyRing(file *keys.KeyFile) *keys.Ring {
+	var notaries []id.ServerName
+	for _, notary := range n.config.Federation.Notaries {
+		notaries = append(notaries, id.ServerName(notary))
+	}
+	return keys.NewRing(keys.RingConfig{
+		Self: n.name, Own: file, Store: n.store, Fetcher: n.client, Notaries: notaries, Log: n.log,
+	})
+}
+
+func (n *Node) accounts() (*users.Users, error) {
+	c := n.config.Passwords
+	return users.New(users.Config{
+		Self: n.name, Store: n.store, Services: n.services, Log: n.log, Passwords: users.Passwords{
+			Scheme: c.Algorithm, MemoryKiB: c.Argon2Memory, Passes: c.Argon2Time, Threads: c.Argon2Threads,
+			BcryptCost: c.BcryptCost, Parallel: c.Parallel,
+		},
+	})
+}
+
+// clients is the client-server API.
+func (n *Node) clients(aliases *directory.Directory) (*clientapi.API, error) {
+	c := n.config
+	frozen, err := c.mediaFrozen()
+	if err != nil {
+		return nil, err // Validate has found it
+	}
+	proxies, err := readPrefixes(c.Client.TrustedProxies)
+	if err != nil {
+		return nil, err // Validate has found it
+	}
+	support, err := c.support()
+	if err != nil {
+		return nil, err // Validate has found it
+	}
+	mails, err := n.email()
+	if err != nil {
+		return nil, err
+	}
+	return clientapi.New(clientapi.Config{
+		Self: n.name, Users: n.users, Rooms: n.rooms, Directory: aliases, Ephemeral: n.ephemeral, Encryption: n.encryption,
+		Media: n.media, MediaFrozen: frozen, Services: n.services, Profiles: n.client,
+		Sync: n.syncer, SlidingSync: slidingsync.New(n.name, n.store, n.stream, n.ephemeral, n.syncer),
+		Pushers: n.pushers, Delayed: n.delayed, Search: n.search, BaseURL: c.Client.PublicURL,
+		Registration: clientapi.Registration{
+			Open: c.Registration.Open, Guests: c.Registration.Guests, Tokens: c.Registration.Tokens,
+			SharedSecret: c.Registration.SharedSecret, Email: c.Registration.RequireEmail,
+		},
+		Email:              mails,
+		OAuth:              c.OAuth.Enabled,
+		DefaultRoomVersion: roomversion.Version(c.Rooms.DefaultVersion),
+		Turn:               clientapi.Turn{URIs: c.Turn.URIs, Secret: c.Turn.Secret, Life: time.Duration(c.Turn.Hours) * time.Hour},
+		Support:            support, LiveKitServiceURL: c.Calls.LiveKitServiceURL,
+		RateLimits: c.RateLimits.limits(), TrustedProxies: proxies, Log: n.log,
+	})
 }
 
 // servers is the server-server API.

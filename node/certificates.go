@@ -220,7 +220,7 @@ func (n *Node) bindACME() error {
 }
 
 // validateACME says what is wrong with the settings of ACME.
-func (c Config) validateACME(wrong func(path, format string, args ...any)) {
+func (c Config) validateACME(wrong report) {
 	if !c.ACME.AcceptTerms {
 		return
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // validateEmail says what is wrong with the settings of mails.
-func (c Config) validateEmail(wrong func(path, format string, args ...any)) {
+func (c Config) validateEmail(wrong report) {
 	e := c.Email
 	if c.Registration.RequireEmail && e.Host == "" {
 		wrong("registration.require_email", "needs email.host: nobody could confirm an address")

@@ -16,7 +16,7 @@ func (c RateLimitConfig) limits() clientapi.RateLimits {
 }
 
 // validate says which limits are none.
-func (c RateLimitConfig) validate(wrong func(path, format string, args ...any)) {
+func (c RateLimitConfig) validate(wrong report) {
 	for _, l := range [...]struct {
 		name  string
 		limit LimitConfig

@@ -63,101 +63,96 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+// report notes what is wrong with the setting at a path, such as client.listen.
+type report func(path, format string, args ...any)
+
 // Validate reports everything that is wrong with the configuration at once, a line each, with the setting's path.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var problems []error
-	wrong := func(path, format string, args ...any) {
+	wrong := report(func(path, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	})
+	c.validateServerName(wrong)
+	if url, err := url.Parse(c.Database.URL); c.Database.URL != "" && (err != nil || url.Scheme != "postgres" && url.Scheme != "postgresql") {
+		wrong("database.url", "must start with postgres://; leave it out for SQLite in data_dir")
+	}
+	c.Client.validate(wrong)
+	c.validateFederation(wrong)
+	c.validateACME(wrong)
+	c.validateEmail(wrong)
+	c.validateOAuth(wrong)
+	c.Passwords.validate(wrong)
+	c.RateLimits.validate(wrong)
+	if _, errs := appservice.Load(c.ApplicationServices, id.ServerName(c.ServerName)); len(errs) > 0 {
+		for _, err := range errs {
+			wrong("application_services", "%v", err)
+		}
+	}
+	c.validateMedia(wrong)
+	if _, ok := roomversion.Lookup(roomversion.Version(c.Rooms.DefaultVersion)); !ok {
+		wrong("rooms.default_version", "%q is not a room version that Hanse knows (1 to 12)", c.Rooms.DefaultVersion)
 	}
 	switch ephemeral.PresenceMode(c.Presence) {
 	case ephemeral.PresenceOff, ephemeral.PresenceIn, ephemeral.PresenceOut, ephemeral.PresenceBoth:
 	default:
 		wrong("presence", "%q is not one of off, in, out, both", c.Presence)
 	}
+	checkPrefixes(wrong, "push.allow_addresses", c.Push.AllowAddresses)
+	c.Turn.validate(wrong)
+	if u := c.Calls.LiveKitServiceURL; u != "" && !webAddress(u) {
+		wrong("calls.livekit_service_url", "%q is not an address such as https://livekit.example.org", u)
+	}
+	c.Support.validate(wrong)
+	checkAddresses(wrong, "monitor.listen", optional(c.Monitor.Listen))
+	c.Log.validate(wrong)
+	return errors.Join(problems...)
+}
+
+func (c Config) validateServerName(wrong report) {
 	if c.ServerName == "" {
 		wrong("server_name", "is missing; give the name that follows the colon in your users' IDs, as in --server-name example.org")
 	} else if strings.Contains(c.ServerName, "/") {
 		wrong("server_name", "%q is an address; give the name alone, without https:// and without a path", c.ServerName)
 	} else if strings.ContainsFunc(c.ServerName, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		wrong("server_name", "%q has letters that host names don't have; give the form that DNS knows it by (xn--…)", c.ServerName)
-	} else if name, err := id.ParseServerName(c.ServerName); err != nil {
-		wrong("server_name", "%v", err)
-	} else if reason := unreachable(name); reason != "" {
-		wrong("server_name", "no server could find %q: %s", name, reason)
+	} else {
+		checkReachable(wrong, "server_name", c.ServerName)
 	}
-	if url, err := url.Parse(c.Database.URL); c.Database.URL != "" && (err != nil || url.Scheme != "postgres" && url.Scheme != "postgresql") {
-		wrong("database.url", "must start with postgres://; leave it out for SQLite in data_dir")
+}
+
+func (c ClientConfig) validate(wrong report) {
+	checkAddresses(wrong, "client.listen", c.Listen)
+	checkCertificate(wrong, "client", c.Certificate, c.Key)
+	checkPrefixes(wrong, "client.trusted_proxies", c.TrustedProxies)
+	if c.PublicURL != "" && !webAddress(c.PublicURL) {
+		wrong("client.public_url", "%q is not an address such as https://matrix.example.org", c.PublicURL)
 	}
-	for path, list := range map[string][]string{
-		"client.listen": c.Client.Listen, "federation.listen": c.Federation.Listen,
-		"monitor.listen": optional(c.Monitor.Listen), "federation.dns_server": optional(c.Federation.DNSServer),
-	} {
-		for _, address := range list {
-			if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-				wrong(path, "%q is not an address with a port, such as 127.0.0.1:8008 or :8448", address)
-			} else if _, err := net.LookupPort("tcp", port); err != nil {
-				wrong(path, "%q has no port from 0 to 65535 behind the last colon", address)
-			}
-		}
-	}
-	checkCertificate(wrong, "client", c.Client.Certificate, c.Client.Key)
-	checkCertificate(wrong, "federation", c.Federation.Certificate, c.Federation.Key)
-	if len(c.Federation.Listen) > 0 && c.Federation.Certificate == "" && !c.ACME.AcceptTerms {
+}
+
+func (c Config) validateFederation(wrong report) {
+	f := c.Federation
+	checkAddresses(wrong, "federation.listen", f.Listen)
+	checkCertificate(wrong, "federation", f.Certificate, f.Key)
+	if len(f.Listen) > 0 && f.Certificate == "" && !c.ACME.AcceptTerms {
 		wrong("federation.listen", "needs federation.certificate and federation.key, or acme.accept_terms: other servers only speak HTTPS")
+	}
+	if f.WellKnown != "" {
+		checkReachable(wrong, "federation.well_known", f.WellKnown)
 	}
 	if _, err := c.trustedCAs(); err != nil {
 		wrong("federation.trusted_cas", "%v", err)
 	}
-	if _, err := readPrefixes(c.Client.TrustedProxies); err != nil {
-		wrong("client.trusted_proxies", "%v", err)
-	}
-	if c.Passwords.Parallel < 0 {
-		wrong("passwords.parallel", "%d is less than none; leave it out for one less than the processors", c.Passwords.Parallel)
-	}
-	for _, uri := range c.Turn.URIs {
-		if !strings.HasPrefix(uri, "turn:") && !strings.HasPrefix(uri, "turns:") {
-			wrong("turn.uris", "%q starts neither with turn: nor with turns:", uri)
-		}
-	}
-	if len(c.Turn.URIs) > 0 && c.Turn.Secret == "" {
-		wrong("turn.secret", "is missing; give the secret of the TURN servers, coturn's static-auth-secret")
-	}
-	if hours := c.Turn.Hours; hours < 1 || hours > maxTurnHours {
-		wrong("turn.hours", "%d is not between 1 and %d", hours, maxTurnHours)
-	}
-	c.RateLimits.validate(wrong)
-	c.validateEmail(wrong)
-	c.validateACME(wrong)
-	if _, err := c.allowedAddresses(); err != nil {
-		wrong("federation.allow_addresses", "%v", err)
-	}
-	if _, err := readPrefixes(c.Push.AllowAddresses); err != nil {
-		wrong("push.allow_addresses", "%v", err)
-	}
-	if _, err := readPrefixes(c.Media.URLPreviewAddresses); err != nil {
-		wrong("media.url_preview_addresses", "%v", err)
-	}
-	if _, errs := appservice.Load(c.ApplicationServices, id.ServerName(c.ServerName)); len(errs) > 0 {
-		for _, err := range errs {
-			wrong("application_services", "%v", err)
-		}
-	}
-	for _, notary := range c.Federation.Notaries {
+	checkAddresses(wrong, "federation.dns_server", optional(f.DNSServer))
+	checkPrefixes(wrong, "federation.allow_addresses", f.AllowAddresses)
+	for _, notary := range f.Notaries {
 		if _, err := id.ParseServerName(notary); err != nil {
 			wrong("federation.notaries", "%v", err)
 		}
 	}
-	if c.Federation.WellKnown != "" {
-		if name, err := id.ParseServerName(c.Federation.WellKnown); err != nil {
-			wrong("federation.well_known", "%v", err)
-		} else if reason := unreachable(name); reason != "" {
-			wrong("federation.well_known", "no server could find %q: %s", name, reason)
-		}
-	}
-	if public, err := url.Parse(c.Client.PublicURL); c.Client.PublicURL != "" && (err != nil || public.Scheme != "https" && public.Scheme != "http" || public.Host == "") {
-		wrong("client.public_url", "%q is not an address such as https://matrix.example.org", c.Client.PublicURL)
-	}
+}
+
+func (c Config) validateOAuth(wrong report) {
 	switch public, err := url.Parse(c.Client.PublicURL); {
 	case !c.OAuth.Enabled || err != nil:
 	case public.Host == "":
@@ -165,49 +160,98 @@ func (c Config) Validate() error {
 	case public.Scheme != "https" && !loopback(public.Hostname()):
 		wrong("oauth.enabled", "needs an https address in client.public_url: passwords are typed on its pages")
 	}
-	if u := c.Calls.LiveKitServiceURL; u != "" && !webAddress(u) {
-		wrong("calls.livekit_service_url", "%q is not an address such as https://livekit.example.org", u)
+}
+
+func (c PasswordConfig) validate(wrong report) {
+	if c.Parallel < 0 {
+		wrong("passwords.parallel", "%d is less than none; leave it out for one less than the processors", c.Parallel)
 	}
-	if u := c.Support.Page; u != "" && !webAddress(u) {
-		wrong("support.page", "%q is not an address such as https://example.org/support.html", u)
-	}
-	if _, err := contacts("", c.Support.Admin); err != nil {
-		wrong("support.admin", "%v", err)
-	}
-	if _, err := contacts("", c.Support.Security); err != nil {
-		wrong("support.security", "%v", err)
-	}
-	if a := c.Passwords.Algorithm; a != "argon2id" && a != "bcrypt" {
+	if a := c.Algorithm; a != "argon2id" && a != "bcrypt" {
 		wrong("passwords.algorithm", "%q is unknown; use argon2id or bcrypt", a)
 	}
-	if cost := c.Passwords.BcryptCost; cost < 4 || cost > 31 {
+	if cost := c.BcryptCost; cost < 4 || cost > 31 {
 		wrong("passwords.bcrypt_cost", "%d is not between 4 and 31", cost)
 	}
-	if m := c.Passwords.Argon2Memory; m > users.MaxArgonMemoryKiB {
+	if m := c.Argon2Memory; m > users.MaxArgonMemoryKiB {
 		wrong("passwords.argon2_memory", "%d is more than %d KiB", m, users.MaxArgonMemoryKiB)
 	}
-	if passes := c.Passwords.Argon2Time; passes > users.MaxArgonPasses {
+	if passes := c.Argon2Time; passes > users.MaxArgonPasses {
 		wrong("passwords.argon2_time", "%d is more than %d", passes, users.MaxArgonPasses)
 	}
-	if m := c.Media; m.CacheSize < m.MaxSize {
+}
+
+func (c Config) validateMedia(wrong report) {
+	m := c.Media
+	if m.CacheSize < m.MaxSize {
 		wrong("media.cache_size", "%d MiB is less than one file of media.max_size (%d MiB)", m.CacheSize, m.MaxSize)
 	}
-	if m := c.Media; m.UserQuota > 0 && m.UserQuota < m.MaxSize {
+	if m.UserQuota > 0 && m.UserQuota < m.MaxSize {
 		wrong("media.user_quota", "%d MiB is less than one file of media.max_size (%d MiB)", m.UserQuota, m.MaxSize)
 	}
 	if _, err := c.mediaFrozen(); err != nil {
 		wrong("media.unauthenticated_until", "%v", err)
 	}
-	if _, ok := roomversion.Lookup(roomversion.Version(c.Rooms.DefaultVersion)); !ok {
-		wrong("rooms.default_version", "%q is not a room version that Hanse knows (1 to 12)", c.Rooms.DefaultVersion)
+	checkPrefixes(wrong, "media.url_preview_addresses", m.URLPreviewAddresses)
+}
+
+func (c TurnConfig) validate(wrong report) {
+	for _, uri := range c.URIs {
+		if !strings.HasPrefix(uri, "turn:") && !strings.HasPrefix(uri, "turns:") {
+			wrong("turn.uris", "%q starts neither with turn: nor with turns:", uri)
+		}
 	}
-	if _, ok := logLevels[c.Log.Level]; !ok {
-		wrong("log.level", "%q is unknown; use error, warn, info or debug", c.Log.Level)
+	if len(c.URIs) > 0 && c.Secret == "" {
+		wrong("turn.secret", "is missing; give the secret of the TURN servers, coturn's static-auth-secret")
 	}
-	if f := c.Log.Format; f != "text" && f != "json" {
-		wrong("log.format", "%q is unknown; use text or json", f)
+	if c.Hours < 1 || c.Hours > maxTurnHours {
+		wrong("turn.hours", "%d is not between 1 and %d", c.Hours, maxTurnHours)
 	}
-	return errors.Join(problems...)
+}
+
+func (c SupportConfig) validate(wrong report) {
+	if c.Page != "" && !webAddress(c.Page) {
+		wrong("support.page", "%q is not an address such as https://example.org/support.html", c.Page)
+	}
+	if _, err := contacts("", c.Admin); err != nil {
+		wrong("support.admin", "%v", err)
+	}
+	if _, err := contacts("", c.Security); err != nil {
+		wrong("support.security", "%v", err)
+	}
+}
+
+func (c LogConfig) validate(wrong report) {
+	if _, ok := logLevels[c.Level]; !ok {
+		wrong("log.level", "%q is unknown; use error, warn, info or debug", c.Level)
+	}
+	if c.Format != "text" && c.Format != "json" {
+		wrong("log.format", "%q is unknown; use text or json", c.Format)
+	}
+}
+
+// checkReachable holds a server's name against the grammar, and against what other servers can find.
+func checkReachable(wrong report, path, text string) {
+	if name, err := id.ParseServerName(text); err != nil {
+		wrong(path, "%v", err)
+	} else if reason := unreachable(name); reason != "" {
+		wrong(path, "no server could find %q: %s", name, reason)
+	}
+}
+
+func checkAddresses(wrong report, path string, addresses []string) {
+	for _, address := range addresses {
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			wrong(path, "%q is not an address with a port, such as 127.0.0.1:8008 or :8448", address)
+		} else if _, err := net.LookupPort("tcp", port); err != nil {
+			wrong(path, "%q has no port from 0 to 65535 behind the last colon", address)
+		}
+	}
+}
+
+func checkPrefixes(wrong report, path string, texts []string) {
+	if _, err := readPrefixes(texts); err != nil {
+		wrong(path, "%v", err)
+	}
 }
 
 func optional(s string) []string {
@@ -217,7 +261,7 @@ func optional(s string) []string {
 	return []string{s}
 }
 
-func checkCertificate(wrong func(path, format string, args ...any), section, certificate, key string) {
+func checkCertificate(wrong report, section, certificate, key string) {
 	switch {
 	case certificate == "" && key == "":
 	case certificate == "":
@@ -231,7 +275,7 @@ func checkCertificate(wrong func(path, format string, args ...any), section, cer
 }
 
 // checkCertificateError says why a certificate and its key can't be used.
-func checkCertificateError(wrong func(path, format string, args ...any), section, certificate, key string, err error) {
+func checkCertificateError(wrong report, section, certificate, key string, err error) {
 	_, file := errors.AsType[*fs.PathError](err)
 	switch {
 	case err == nil:
