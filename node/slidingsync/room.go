@@ -226,30 +226,9 @@ type stateDelta struct {
 
 // state puts in the state, the name, the picture and the heroes. own, if there is one, is an event that is told in any case.
 func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) error {
-	wanted, missed, members, newcomers, err := d.changes()
-	if err == nil {
-		err = d.added(wanted)
-	}
+	wanted, err := a.stateToTell(ctx, d)
 	if err != nil {
 		return err
-	}
-	if d.required.lazy() {
-		if len(newcomers) > 0 {
-			came, err := a.reader.MembersCame(ctx, a.id, a.known.upto)
-			if err != nil {
-				return err
-			}
-			if !came {
-				members = append(members, newcomers...)
-			}
-		}
-		if err := a.lazyLoad(d, wanted, members); err != nil {
-			return err
-		}
-	}
-	a.next.required = d.required
-	if !missed && len(d.known)+len(d.required) <= maxKeptRequired {
-		a.next.required = d.required.withAll(d.known) // it has this too, if it is wanted again
 	}
 	told := make(map[id.EventID]bool, len(wanted)+1)
 	for _, event := range wanted {
@@ -258,29 +237,15 @@ func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) 
 	if own != nil {
 		told[*own] = true
 	}
-	name, err := d.final.Event("m.room.name", "")
+	looks, err := d.looks(a.heroes)
 	if err != nil {
 		return err
-	}
-	avatar, err := d.final.Event("m.room.avatar", "")
-	if err != nil {
-		return err
-	}
-	var heroes []id.EventID
-	for _, hero := range a.heroes {
-		member, err := d.final.Event(memberType, string(hero))
-		if err != nil {
-			return err
-		}
-		if member != "" {
-			heroes = append(heroes, member)
-		}
 	}
 	if len(told) > clientsync.MaxStateRows {
 		a.room.Rest = a.reader.Rest(a.id, slices.Collect(maps.Keys(told)))
 		clear(told)
 	}
-	rows, err := a.read(ctx, told, append(heroes, name, avatar))
+	rows, err := a.read(ctx, told, append(looks.heroes, looks.name, looks.avatar))
 	if err != nil {
 		return err
 	}
@@ -297,18 +262,73 @@ func (a *roomAnswer) state(ctx context.Context, d *stateDelta, own *id.EventID) 
 		}
 		return 1
 	})
-	if a.room.Name, err = d.text("m.room.name", name, byID[name], "name"); err != nil {
+	if a.room.Name, err = d.text("m.room.name", looks.name, byID[looks.name], "name"); err != nil {
 		return err
 	}
-	if a.room.Avatar, err = d.text("m.room.avatar", avatar, byID[avatar], "url"); err != nil {
+	if a.room.Avatar, err = d.text("m.room.avatar", looks.avatar, byID[looks.avatar], "url"); err != nil {
 		return err
 	}
-	for _, member := range heroes {
+	for _, member := range looks.heroes {
 		if row, there := byID[member]; there {
 			a.room.Heroes = append(a.room.Heroes, heroOf(row))
 		}
 	}
 	return nil
+}
+
+// stateToTell is what of the state the client is to be brought. It notes what the client has of the state from then on.
+func (a *roomAnswer) stateToTell(ctx context.Context, d *stateDelta) (map[roomstate.Key]id.EventID, error) {
+	wanted, missed, members, newcomers, err := d.changes()
+	if err == nil {
+		err = d.added(wanted)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.required.lazy() {
+		if len(newcomers) > 0 {
+			came, err := a.reader.MembersCame(ctx, a.id, a.known.upto)
+			if err != nil {
+				return nil, err
+			}
+			if !came {
+				members = append(members, newcomers...)
+			}
+		}
+		if err := a.lazyLoad(d, wanted, members); err != nil {
+			return nil, err
+		}
+	}
+	a.next.required = d.required
+	if !missed && len(d.known)+len(d.required) <= maxKeptRequired {
+		a.next.required = d.required.withAll(d.known) // it has this too, if it is wanted again
+	}
+	return wanted, nil
+}
+
+// looks are the events that say what a room looks like in a list; "" is none.
+type looks struct {
+	name, avatar id.EventID
+	heroes       []id.EventID // the members among them that there are
+}
+
+func (d *stateDelta) looks(heroes []id.UserID) (l looks, err error) {
+	if l.name, err = d.final.Event("m.room.name", ""); err != nil {
+		return l, err
+	}
+	if l.avatar, err = d.final.Event("m.room.avatar", ""); err != nil {
+		return l, err
+	}
+	for _, hero := range heroes {
+		member, err := d.final.Event(memberType, string(hero))
+		if err != nil {
+			return l, err
+		}
+		if member != "" {
+			l.heroes = append(l.heroes, member)
+		}
+	}
+	return l, nil
 }
 
 // read reads the events of two lists, each once; "" is none.
