@@ -107,5 +107,16 @@ func (e *Event) Membership() string { return e.membership }
 // unsigned. event_id is in it in room versions 1 and 2 only.
 func (e *Event) JSON() []byte { return e.json }
 
+// Outline is a copy of the event without what takes much memory: [Event.JSON], [Event.Content], [Event.PrevEvents] and [Event.AuthEvents] of it are
+// empty. It is for who goes through many events, and gets those again that it has to look into.
+func (e *Event) Outline() *Event {
+	outline := *e
+	outline.json, outline.content, outline.hashes, outline.signatures, outline.prev, outline.auth = nil, nil, nil, nil, nil, nil
+	return &outline
+}
+
+// IsOutline tells whether the event is what [Event.Outline] gave.
+func (e *Event) IsOutline() bool { return e.json == nil }
+
 // Size is the size that the limit of [MaxSize] is about, in bytes.
 func (e *Event) Size() int { return len(e.json) }

@@ -55,6 +55,10 @@ const (
 	// maxSourceBatch is how many events are asked of the Source at a time: more would be one huge database query.
 	maxSourceBatch = 1000
 
+	// maxRead is how many bytes of events a step keeps of what state resolution reads, which may be all that the store has of a room. What is beyond
+	// it is read again when it is asked for again.
+	maxRead = 16 << 20
+
 	// maxWalk bounds the walk back over soft-failed and rejected events when forward extremities are replaced. Past it an extremity
 	// may stay that is an ancestor of another, which is harmless: it is merged by our next event.
 	maxWalk = 100

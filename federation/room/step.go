@@ -26,21 +26,23 @@ type step struct {
 	src    Source
 	result Result
 
-	batch   map[id.EventID]*Committed // decided in this step
-	order   []*Committed              // the same, prev events first; nil where a placed event replaced its outlier
-	read    map[id.EventID]Stored     // asked of the source in this step; without an event: not there
-	above   map[id.EventID]bool       // known to be referenced (or not) by an accepted event
-	given   map[id.EventID]given      // states before events, told by another server
-	outside map[id.EventID]bool       // a server from outside the room brought them, of others; nil: none
-	sends   []sending
-	relays  []Send // events of others that are passed on to newcomers
-	forward forward
-	current roomstate.Map
-	stale   bool // current isn't resolved yet from forward
-	partial *PartialState
-	members map[id.EventID]Member // complete only: what the membership events of the state say, which aren't kept
-	joined  joinedIn              // the answer of joinedNow before
-	part    bool                  // the input is Outliers
+	batch    map[id.EventID]*Committed // decided in this step
+	order    []*Committed              // the same, prev events first; nil where a placed event replaced its outlier
+	read     map[id.EventID]Stored     // asked of the source in this step; without an event: not there
+	size     int                       // of the events that read has of the source, in bytes
+	rejected map[id.EventID]bool       // those rejected of what state resolution read; nil: none
+	above    map[id.EventID]bool       // known to be referenced (or not) by an accepted event
+	given    map[id.EventID]given      // states before events, told by another server
+	outside  map[id.EventID]bool       // a server from outside the room brought them, of others; nil: none
+	sends    []sending
+	relays   []Send // events of others that are passed on to newcomers
+	forward  forward
+	current  roomstate.Map
+	stale    bool // current isn't resolved yet from forward
+	partial  *PartialState
+	members  map[id.EventID]Member // complete only: what the membership events of the state say, which aren't kept
+	joined   joinedIn              // the answer of joinedNow before
+	part     bool                  // the input is Outliers
 	// replaying: events are judged again, so nothing is unsure. Those left got their places after the one that is judged: as when that came, they
 	// have none meanwhile.
 	replaying bool
@@ -139,6 +141,7 @@ func (s *step) load(ids []id.EventID) error {
 		}
 		for e, stored := range found {
 			s.read[e] = stored
+			s.size += stored.Event.Size()
 		}
 	}
 	return nil
@@ -166,29 +169,34 @@ func (s *step) placed(e id.EventID) (bool, error) {
 	return ok && !stored.Outlier, err
 }
 
-// Events is what state resolution reads.
+// Events is what state resolution reads. It keeps what it needs itself: of more than maxRead the step keeps nothing.
 func (s *step) Events(ids []id.EventID) (map[id.EventID]*event.Event, error) {
-	if err := s.load(ids); err != nil {
-		return nil, err
-	}
-	found := make(map[id.EventID]*event.Event, len(ids))
-	for _, e := range ids {
-		stored, ok, err := s.stored(e)
-		if err != nil {
+	if s.size < maxRead {
+		if err := s.load(ids); err != nil {
 			return nil, err
 		}
-		if ok {
-			found[e] = stored.Event
+	}
+	known, err := s.glance(ids)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[id.EventID]*event.Event, len(known))
+	for e, stored := range known {
+		found[e] = stored.Event
+		if stored.Status != Rejected {
+			delete(s.rejected, e)
+			continue
 		}
+		if s.rejected == nil {
+			s.rejected = make(map[id.EventID]bool)
+		}
+		s.rejected[e] = true
 	}
 	return found, nil
 }
 
 // Rejected is for state resolution: a rejected event never authorises another one.
-func (s *step) Rejected(e id.EventID) bool {
-	stored, ok, err := s.stored(e) // read before: Events gave it
-	return err == nil && ok && stored.Status == Rejected
-}
+func (s *step) Rejected(e id.EventID) bool { return s.rejected[e] }
 
 // Memo is for state resolution: the power levels parsed last.
 func (s *step) Memo() *authrules.Memo { return s.m.cache.levels }

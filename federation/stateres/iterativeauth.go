@@ -15,13 +15,13 @@ import (
 type checkedState struct {
 	r       *resolution
 	initial func(roomstate.Key) (id.EventID, error) // "": none
-	applied map[roomstate.Key]*event.Event
-	auth    []*event.Event // auth events of the event under check, without rejected ones
+	applied map[roomstate.Key]int                   // the numbers of events
+	auth    []*event.Event                          // auth events of the event under check, without rejected ones
 }
 
 // newCheckedState begins with the unconflicted state map.
 func newCheckedState(r *resolution) *checkedState {
-	return &checkedState{r: r, initial: r.conflict.unconflicted, applied: map[roomstate.Key]*event.Event{}}
+	return &checkedState{r: r, initial: r.conflict.unconflicted, applied: map[roomstate.Key]int{}}
 }
 
 // iterativeAuthChecks applies, in their order, those of the events that the authorisation rules allow.
@@ -33,12 +33,14 @@ func (s *checkedState) iterativeAuthChecks(events []int) error {
 	}
 	state := s.r.memo.Over(s)
 	for _, v := range events {
-		e := s.r.pool.vertices[v].event
+		e, err := s.r.pool.whole(v)
+		if err != nil {
+			return err
+		}
 		key, ok := keyOf(e)
 		if !ok {
 			continue
 		}
-		var err error
 		if s.auth, err = s.r.authEvents(s.auth[:0], v, s.r.pool.rejected); err != nil {
 			return err
 		}
@@ -46,7 +48,7 @@ func (s *checkedState) iterativeAuthChecks(events []int) error {
 		var rejection *authrules.Rejection
 		switch {
 		case err == nil:
-			s.applied[key] = e
+			s.applied[key] = v
 		case !errors.As(err, &rejection):
 			return err
 		}
@@ -59,7 +61,10 @@ func (s *checkedState) prefetch(events []int) error {
 	list := make([]int, 0, 8*len(events))
 	for _, v := range events {
 		list = append(list, s.r.pool.auth(v)...)
-		e := s.r.pool.vertices[v].event
+		e, err := s.r.pool.whole(v)
+		if err != nil {
+			return err
+		}
 		key, ok := keyOf(e)
 		if !ok {
 			continue
@@ -80,20 +85,26 @@ func (s *checkedState) prefetch(events []int) error {
 // StateEvent returns the event from the state or, if the state has none, from the auth events of the event under check.
 func (s *checkedState) StateEvent(typ, stateKey string) (*event.Event, error) {
 	key := roomstate.Key{Type: typ, StateKey: stateKey}
-	found := s.applied[key]
-	if found == nil {
-		value, err := s.initial(key)
-		if err == nil && value != "" {
-			found, err = s.r.pool.event(value)
-		}
-		if err != nil {
-			return nil, err
-		}
+	found, err := s.value(key)
+	if err != nil {
+		return nil, err
 	}
 	if found != nil && !s.r.pool.rejected(found.ID()) {
 		return found, nil
 	}
 	return withKey(s.auth, key), nil
+}
+
+// value is the event that the state has for a key; nil: none.
+func (s *checkedState) value(key roomstate.Key) (*event.Event, error) {
+	if v, ok := s.applied[key]; ok {
+		return s.r.pool.whole(v)
+	}
+	value, err := s.initial(key)
+	if err != nil || value == "" {
+		return nil, err
+	}
+	return s.r.pool.event(value)
 }
 
 // authEvents appends to list the known auth events of an event that are state events, leaving out those that skip tells. Where the room ID
@@ -104,20 +115,22 @@ func (r *resolution) authEvents(list []*event.Event, v int, skip func(id.EventID
 	if err != nil {
 		return nil, err
 	}
-	add := func(a *event.Event) {
-		if a != nil && a.IsState() && !skip(a.ID()) {
-			list = append(list, a)
+	if create, ok := e.RoomID().CreateEvent(); ok && r.rules.RoomIDIsCreateEvent && !e.Is(typeCreate, "") {
+		number := r.pool.number(create)
+		if err := r.pool.load([]int{number}); err != nil {
+			return nil, err
 		}
+		auth = append(auth[:len(auth):len(auth)], number)
 	}
 	for _, a := range auth {
-		add(r.pool.vertices[a].event)
-	}
-	if create, ok := e.RoomID().CreateEvent(); ok && r.rules.RoomIDIsCreateEvent && !e.Is(typeCreate, "") {
-		a, err := r.pool.event(create)
+		if e := r.pool.vertices[a].event; e == nil || !e.IsState() || skip(e.ID()) {
+			continue
+		}
+		whole, err := r.pool.whole(a)
 		if err != nil {
 			return nil, err
 		}
-		add(a)
+		list = append(list, whole)
 	}
 	return list, nil
 }

@@ -11,6 +11,11 @@ const (
 	// scanned, which needs less memory.
 	maxCiting = 100_000
 
-	// batch is how many events are asked for at a time where it is likely that not all are needed.
+	// keptWhole is how many bytes of events one resolution keeps whole, and about how many more of those that it looks into one after the other.
+	// Of an event beyond it some hundred bytes are in memory.
+	keptWhole = 16 << 20
+
+	// batch is how many events are asked for at a time at most: not all may be needed, and it takes 16 MiB if each is as large as
+	// can be.
 	batch = 256
 )

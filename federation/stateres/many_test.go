@@ -3,6 +3,7 @@ package stateres
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"hanse/federation/id"
@@ -40,6 +41,45 @@ func allocated(t *testing.T, w *world, states []roomstate.Map, src Source) uint6
 		t.Fatalf("%d events in the resolution, %v", resolved.Len(), err)
 	}
 	return after.TotalAlloc - before.TotalAlloc
+}
+
+// Who changes their name again and again, each time with as much as an event may hold, makes an auth chain of it. Not all of that is in memory
+// at once, and the result is the same.
+func TestLargeAuthChainsAreNotKeptInMemory(t *testing.T) {
+	for _, version := range []roomversion.Version{roomversion.V11, roomversion.V12} {
+		rules, _ := roomversion.Lookup(version)
+		w := newWorld(t, rules)
+		fork := w.crowd(10)
+		tip, large := fork, map[string]any{"membership": "join", "displayname": strings.Repeat("x", 60_000)}
+		size := 0
+		for range 2 * keptWhole / 60_000 {
+			tip = w.branch(tip, step{sender: "@alice:a", typ: typeMember, stateKey: "@alice:a", content: large})
+			size += w.events[tip].Size()
+		}
+		other := w.branch(fork, step{sender: "@alice:a", typ: typeMember, stateKey: "@alice:a", content: map[string]any{"membership": "join"}})
+		r, err := newResolution(rules, w.states([]id.EventID{tip, other}), w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.resolve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := r.pool.held
+		for _, v := range r.pool.vertices {
+			if v.event != nil {
+				whole += len(v.event.JSON())
+			}
+		}
+		if whole > 2*keptWhole || r.pool.walked < 2*keptWhole/60_000 {
+			t.Errorf("version %s: %d of %d bytes are in memory, of %d events", version, whole, size, r.pool.walked)
+		}
+		r, _ = newResolution(rules, w.states([]id.EventID{tip, other}), w)
+		r.pool.keep = 2 * size
+		if want, err := r.resolve(); err != nil || !got.Equal(want) {
+			t.Errorf("version %s: resolved to\n%s\n\nwant\n%s\n%v", version, w.describe(got), w.describe(want), err)
+		}
+	}
 }
 
 // A room whose auth chains are longer than the bound is resolved all the same, alike whatever the order of its states.

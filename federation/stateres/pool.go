@@ -1,6 +1,8 @@
 package stateres
 
 import (
+	"fmt"
+
 	"hanse/federation/event"
 	"hanse/federation/id"
 )
@@ -14,6 +16,11 @@ type pool struct {
 	walked   int // how many of them are in the graph
 	bound    int // of walked, but for those that are as far away as the last of it
 	rejected func(id.EventID) bool
+
+	keep   int                  // how many bytes of events are kept whole, see whole
+	kept   int                  // how many are, of vertices
+	bodies map[int]*event.Event // whole ones of those that aren't, by number; what was read last
+	held   int                  // how many bytes are, of bodies
 }
 
 // usual is how many events there is room for at the beginning.
@@ -22,7 +29,7 @@ const usual = 24
 // vertex is an event of the pool.
 type vertex struct {
 	id    id.EventID
-	event *event.Event // nil: not asked for yet, or not there
+	event *event.Event // nil: not asked for yet, or not there. Its content may be missing, see whole
 	asked bool
 	auth  []int // the event's auth events, see pool.auth
 	// What the steps note:
@@ -38,7 +45,7 @@ type vertex struct {
 }
 
 func newPool(src Source) *pool {
-	p := &pool{src: src, bound: maxChain, numbers: make(map[id.EventID]int, usual), rejected: func(id.EventID) bool { return false }}
+	p := &pool{src: src, bound: maxChain, keep: keptWhole, numbers: make(map[id.EventID]int, usual), rejected: func(id.EventID) bool { return false }}
 	p.vertices = make([]vertex, 0, usual)
 	if r, ok := src.(Rejections); ok {
 		p.rejected = r.Rejected
@@ -78,21 +85,70 @@ func (p *pool) load(list []int) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	found, err := p.src.Events(missing)
-	if err != nil {
-		return err
-	}
-	for i, v := range numbers {
-		p.vertices[v].event = found[missing[i]]
+	for from := 0; from < len(missing); from += batch {
+		part := missing[from:min(from+batch, len(missing))]
+		found, err := p.src.Events(part)
+		if err != nil {
+			return err
+		}
+		for i, e := range part {
+			if e := found[e]; e != nil {
+				p.keepWhole(numbers[from+i], e)
+			}
+		}
 	}
 	return nil
+}
+
+// keepWhole notes an event that was read. Of too much only the outline is kept.
+func (p *pool) keepWhole(v int, e *event.Event) {
+	p.vertices[v].event = e
+	if p.kept += e.Size(); p.kept <= p.keep {
+		return
+	}
+	p.kept -= e.Size()
+	p.auth(v)
+	p.vertices[v].event = e.Outline()
+	p.hold(v, e)
+}
+
+// hold keeps a whole event until others need the place.
+func (p *pool) hold(v int, e *event.Event) {
+	if p.held += e.Size(); p.held > p.keep || p.bodies == nil {
+		p.bodies, p.held = map[int]*event.Event{}, e.Size()
+	}
+	p.bodies[v] = e
+}
+
+// whole is an event with its content, nil if it isn't there or wasn't asked for. Of auth chains that are large, as those of who changes their name
+// twenty thousand times by events of 64 KiB, what is needed of each event but the content is in memory, and the content is asked for again.
+func (p *pool) whole(v int) (*event.Event, error) {
+	e := p.vertices[v].event
+	if e == nil || !e.IsOutline() {
+		return e, nil
+	}
+	if body := p.bodies[v]; body != nil {
+		return body, nil
+	}
+	found, err := p.src.Events([]id.EventID{e.ID()})
+	if err != nil {
+		return nil, err
+	}
+	body := found[e.ID()]
+	if body == nil {
+		return nil, fmt.Errorf("the source has given the event %s, and has it no more", e.ID())
+	}
+	p.hold(v, body)
+	return body, nil
 }
 
 // event returns one event, nil if the source does not have it.
 func (p *pool) event(e id.EventID) (*event.Event, error) {
 	v := p.number(e)
-	err := p.load([]int{v})
-	return p.vertices[v].event, err
+	if err := p.load([]int{v}); err != nil {
+		return nil, err
+	}
+	return p.whole(v)
 }
 
 // auth are the auth events of an event that is there, whether they are or not.

@@ -76,12 +76,19 @@ func compareOnce(t *testing.T, r *rand.Rand, w *world) int {
 		}{lossy, cited},
 	} {
 		r.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })
-		got, err := Resolve(w.rules, states, src)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !got.Equal(want) {
-			t.Fatalf("source %s, %d lost events: resolved to\n%s\n\nwant\n%s", name, len(lost), w.describe(got), w.describe(want))
+		for _, keep := range []int{keptWhole, r.IntN(8000)} {
+			run, err := newResolution(w.rules, distinct(states), src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run.pool.keep = keep
+			got, err := run.resolve()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !got.Equal(want) {
+				t.Fatalf("source %s, %d lost events, %d bytes kept: resolved to\n%s\n\nwant\n%s", name, len(lost), keep, w.describe(got), w.describe(want))
+			}
 		}
 	}
 	return 1

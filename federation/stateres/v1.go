@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha1"
 	"errors"
+	"math"
 	"slices"
 
 	"hanse/federation/authrules"
@@ -18,6 +19,7 @@ import (
 //
 // spec:rooms/v1#state-resolution
 func (r *resolution) resolveV1() (roomstate.Map, error) {
+	r.pool.keep = math.MaxInt // no auth chain is read
 	if err := r.pool.load(r.conflict.conflicted()); err != nil {
 		return roomstate.Map{}, err
 	}

@@ -35,15 +35,9 @@ func (r *resolution) resolveV2(v21 bool) (roomstate.Map, error) {
 			remaining = append(remaining, v)
 		}
 	}
-	power := state.applied[powerKey]
-	if power == nil {
-		value, err := state.initial(powerKey)
-		if err == nil && value != "" {
-			power, err = r.pool.event(value)
-		}
-		if err != nil {
-			return roomstate.Map{}, err
-		}
+	power, err := state.value(powerKey)
+	if err != nil {
+		return roomstate.Map{}, err
 	}
 	if remaining, err = r.mainlineOrdering(remaining, power); err != nil {
 		return roomstate.Map{}, err
@@ -54,18 +48,18 @@ func (r *resolution) resolveV2(v21 bool) (roomstate.Map, error) {
 	}
 	// 5. What is unconflicted stays.
 	resolved, err := r.conflict.result(func(key roomstate.Key) id.EventID {
-		if e := state.applied[key]; e != nil {
-			return e.ID()
+		if v, ok := state.applied[key]; ok {
+			return r.pool.vertices[v].id
 		}
 		return ""
 	}, r.pool.number)
 	if err != nil {
 		return roomstate.Map{}, err
 	}
-	for key, e := range state.applied { // what the auth difference has for keys that are in no state
+	for key, v := range state.applied { // what the auth difference has for keys that are in no state
 		there, err := resolved.Event(key.Type, key.StateKey)
 		if err == nil && there == "" {
-			resolved, err = resolved.Set(key.Type, key.StateKey, e.ID())
+			resolved, err = resolved.Set(key.Type, key.StateKey, r.pool.vertices[v].id)
 		}
 		if err != nil {
 			return roomstate.Map{}, err
