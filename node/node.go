@@ -117,7 +117,7 @@ func folderError(folder string, err error) error {
 }
 
 func openStore(ctx context.Context, config Config, log *slog.Logger) (*store.Store, error) {
-	options := store.Options{ServerName: id.ServerName(config.ServerName), Log: log, Leap: true}
+	options := store.Options{ServerName: id.ServerName(config.ServerName), Log: log, Leap: true, Noted: reachedBefore(reachedFile(config.DataDir))}
 	if config.Database.URL == "" {
 		path := filepath.Join(config.DataDir, "hanse.db")
 		s, err := store.Open(ctx, sqlite.Open(path), options)

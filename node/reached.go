@@ -23,19 +23,27 @@ type reached struct {
 const notePause = time.Minute
 
 func newReached(folder string, s *store.Store) *reached {
-	return &reached{path: filepath.Join(folder, "position"), store: s}
+	return &reached{path: reachedFile(folder), store: s}
+}
+
+func reachedFile(folder string) string { return filepath.Join(folder, "position") }
+
+// reachedBefore is the position that the file notes; 0: none.
+func reachedBefore(file string) store.Position {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	position, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return store.Position(position)
 }
 
 // older tells whether the database had come to the position that is noted, or is an older copy. It tells so until run has noted another: a
 // start may end before it has drawn the consequences.
-func (r *reached) older() bool {
-	text, err := os.ReadFile(r.path)
-	if err != nil {
-		return false
-	}
-	position, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	return err == nil && r.store.Lost(store.Position(position))
-}
+func (r *reached) older() bool { return r.store.Lost(reachedBefore(r.path)) }
 
 // run notes it now and then until ctx ends, and then once more. A note that fails is made with the next one; of a disk that takes none the
 // database tells.

@@ -26,45 +26,51 @@ const (
 	positionsPerMilli = 32
 	// maxLeaps is how many leaps are remembered, the longest of all starts.
 	maxLeaps = 100
+	// leapEpoch is what time is counted from, in ms since 1970, where the clock doesn't suffice, and leapLeast what is leapt then at least: a
+	// minute's positions, as the newest may have been noted a minute ago. lastPosition is the last that JSON has as a number.
+	leapEpoch    = 1767225600000
+	leapLeast    = 60_000 * positionsPerMilli
+	lastPosition = 1<<53 - 1
 )
 
-// leap has positions go on at what the clock says. Without it, as where nothing can be written, all goes on where it was.
-func (s *Store) leap(ctx context.Context, now time.Time) error {
+// leap has positions go on at what the clock says. Where they are beyond that, as the clock was a year ahead once, they go on as much later as
+// the clock is than leapEpoch, and from then on with the clock. Without a leap, as where nothing can be written, all goes on where it was.
+func (s *Store) leap(ctx context.Context, now time.Time, noted Position) error {
 	tx, err := s.commit.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit there is nothing left to roll back
-	to := Position(now.UnixMilli() * positionsPerMilli)
-	var from Position
+	var from, ahead Position
 	if err := tx.QueryRowContext(ctx, "SELECT position FROM counters").Scan(&from); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	var stored string
-	err = tx.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'leaps'").Scan(&stored)
-	if errors.Is(err, sql.ErrNoRows) {
-		stored, err = "[]", nil
-	}
 	var leaps []leap
-	if err == nil {
-		err = exactjson.Unmarshal([]byte(stored), &leaps)
-	}
-	if err != nil {
+	if err := errors.Join(readMeta(ctx, tx, "leaps", &leaps), readMeta(ctx, tx, "ahead", &ahead)); err != nil {
 		return fmt.Errorf("store: the leaps of positions: %w", err)
 	}
 	s.leaps = leaps
-	if to <= from+1 {
-		return nil // the clock was ahead once
+	clock := Position(now.UnixMilli()) * positionsPerMilli
+	to := clock + ahead
+	switch noted = min(noted, lastPosition); {
+	case noted > from:
+		to = max(to, noted+leapLeast)
+	case to > from+1:
+	case from-to < leapLeast:
+		return nil // much was written just before
+	default:
+		s.log.Warn("the clock of this machine was ahead once, or is behind now: see that it is right", "clock", now,
+			"last_start", time.UnixMilli(int64((from-ahead)/positionsPerMilli)))
+		to = from + max(clock-leapEpoch*positionsPerMilli, leapLeast)
+	}
+	ahead = to - clock
+	if to > lastPosition {
+		return nil // nearly: no clock goes there, but again and again
 	}
 	leaps = bounded(append(leaps, leap{from, to}))
-	encoded, err := json.Marshal(leaps)
-	if err != nil {
-		return fmt.Errorf("store: the leaps of positions: %w", err)
-	}
 	_, err = tx.ExecContext(ctx, "UPDATE counters SET position = $1", int64(to))
 	if err == nil {
-		_, err = tx.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('leaps', $1)
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(encoded))
+		err = errors.Join(writeMeta(ctx, tx, "leaps", leaps), writeMeta(ctx, tx, "ahead", ahead))
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -74,6 +80,28 @@ func (s *Store) leap(ctx context.Context, now time.Time) error {
 	}
 	s.leaps = leaps
 	return nil
+}
+
+// readMeta reads a value that writeMeta has written; it leaves alone what was never written.
+func readMeta(ctx context.Context, tx *sql.Tx, name string, value any) error {
+	var stored string
+	err := tx.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(&stored)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		err = exactjson.Unmarshal([]byte(stored), value)
+	}
+	return err
+}
+
+func writeMeta(ctx context.Context, tx *sql.Tx, name string, value any) error {
+	encoded, err := json.Marshal(value)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+			name, string(encoded))
+	}
+	return err
 }
 
 // bounded drops the shortest leaps where there are too many: a database that was put back leaps over hours, one that is started again and

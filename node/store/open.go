@@ -40,7 +40,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.state = newStateCache(s.read, stateCacheBytes)
 	s.gapless = newGenerations[id.RoomID, struct{}](roomCache, nil)
 	s.outbox = newOutbox(s)
-	if err := s.start(ctx, opts.Leap); err != nil {
+	if err := s.start(ctx, opts); err != nil {
 		s.Close() //nolint:errcheck // the first error counts
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 }
 
 // start makes the database ready and reads what is kept in memory.
-func (s *Store) start(ctx context.Context, leap bool) error {
+func (s *Store) start(ctx context.Context, opts Options) error {
 	if err := migrate(ctx, s.commit.db, s.dialect, s.log); err != nil {
 		return err
 	}
@@ -61,8 +61,8 @@ func (s *Store) start(ctx context.Context, leap bool) error {
 	if err := s.read.row(ctx, "SELECT position FROM counters", nil, &s.found); err != nil {
 		return err
 	}
-	if leap {
-		if err := s.leap(ctx, time.Now()); err != nil {
+	if opts.Leap {
+		if err := s.leap(ctx, time.Now(), opts.Noted); err != nil {
 			s.log.Warn("positions go on where they were; if the database was put back from a backup, stop, see that it can be written, and start again", "error", err)
 		}
 	}

@@ -354,10 +354,11 @@ func (s *Store) DevicesRefused(ctx context.Context, user id.UserID, now time.Tim
 	})
 }
 
-// StaleDevices are users whose device list is to be fetched now, after a user, at most limit.
+// StaleDevices are users whose device list is to be fetched now, after a user, at most limit; those too that are to be fetched at a time
+// which only a clock that was ahead can have said.
 func (s *Store) StaleDevices(ctx context.Context, now time.Time, after id.UserID, limit int) ([]id.UserID, error) {
-	return readAll[id.UserID](ctx, s, `SELECT user_id FROM remote_device_lists WHERE stale = 1 AND user_id > $1 AND again <= $2
-		ORDER BY user_id LIMIT $3`, string(after), now.UnixMilli(), limit)
+	return readAll[id.UserID](ctx, s, `SELECT user_id FROM remote_device_lists WHERE stale = 1 AND user_id > $1 AND (again <= $2 OR again > $3)
+		ORDER BY user_id LIMIT $4`, string(after), now.UnixMilli(), now.Add(refusedMax).UnixMilli(), limit)
 }
 
 // RemoteDevices reads the lists of those users that are known and true: nothing was missed, and the user has shared a

@@ -34,6 +34,9 @@ type Options struct {
 	// Leap has positions go on, at this start, at a number made of the clock, so that a database that was put back from an older copy of
 	// itself gives out nothing twice.
 	Leap bool
+	// Noted is a position that this database, or a later copy of it, has come to, as somebody has noted it elsewhere a minute ago or less
+	// before its end; 0: nobody has. A leap goes beyond it.
+	Noted Position
 	// Log gets the store's few messages; nil means silence.
 	Log *slog.Logger
 }

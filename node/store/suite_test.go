@@ -162,8 +162,9 @@ func onEach(what string, body func(db *fixture)) bool {
 type fixture struct {
 	*store.Store
 	dialect store.Dialect
-	log     *slog.Logger // nil: silence
-	leap    bool         // at each start
+	log     *slog.Logger   // nil: silence
+	leap    bool           // at each start
+	reached store.Position // noted elsewhere
 	cancel  context.CancelFunc
 	ended   chan error
 }
@@ -171,7 +172,7 @@ type fixture struct {
 func (f *fixture) start() {
 	GinkgoHelper()
 	var err error
-	f.Store, err = store.Open(context.Background(), f.dialect, store.Options{ServerName: self, Log: f.log, Leap: f.leap})
+	f.Store, err = store.Open(context.Background(), f.dialect, store.Options{ServerName: self, Log: f.log, Leap: f.leap, Noted: f.reached})
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel, f.ended = cancel, make(chan error, 1)
