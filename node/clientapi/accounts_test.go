@@ -70,6 +70,46 @@ var _ = Describe("registration", func() {
 		refused(p.post("/register", obj{"password": strings.Repeat("x", 600), "auth": obj{"type": "m.login.dummy"}}), 400, "M_WEAK_PASSWORD")
 	})
 
+	It("goes on by a session: with auth alone, and again for who didn't get the answer", func() {
+		w := newWorld(nil)
+		p := w.nobody()
+		begin := func(form obj) string {
+			GinkgoHelper()
+			ask := p.post("/register", form)
+			Expect(ask.status).To(Equal(401), ask.raw)
+			return ask.text("session")
+		}
+		dummy := func(session string) obj { return obj{"type": "m.login.dummy", "session": session} }
+
+		// Element for Android sends the rest once only.
+		session := begin(obj{"username": "alice", "password": "x", "device_id": "PHONE", "initial_device_display_name": "her phone"})
+		done := fine(p.post("/register", obj{"auth": dummy(session)}))
+		Expect(done.body).To(And(HaveKeyWithValue("user_id", "@alice:hanse.test"), HaveKeyWithValue("device_id", "PHONE")))
+		alice := &person{w: w, id: done.text("user_id"), token: done.text("access_token")}
+		Expect(fine(alice.get("/devices/PHONE")).body).To(HaveKeyWithValue("display_name", "her phone"))
+
+		for _, again := range []obj{{"auth": dummy(session)}, {"username": "Alice", "password": "x", "auth": dummy(session)}} {
+			repeated := fine(p.post("/register", again))
+			Expect(repeated.body).To(HaveKeyWithValue("user_id", alice.id))
+			alice.token = repeated.text("access_token") // the device's token before is no longer good
+		}
+		refused(p.post("/register", obj{"username": "bob", "password": "x", "auth": dummy(session)}), 400, "M_USER_IN_USE")
+		refused(p.post("/register", obj{"username": "alice", "password": "y", "auth": dummy(session)}), 400, "M_USER_IN_USE")
+		fine(alice.post("/account/password", obj{"new_password": "z", "auth": obj{"type": "m.login.password", "user": "alice", "password": "x"}}))
+		refused(p.post("/register", obj{"auth": dummy(session)}), 400, "M_USER_IN_USE")
+
+		session = begin(obj{"password": "x"})
+		form := obj{"password": "x", "auth": dummy(session)}
+		nameless := fine(p.post("/register", form)).text("user_id")
+		Expect(fine(p.post("/register", form)).text("user_id")).To(Equal(nameless))
+
+		session = begin(obj{"username": "dora", "password": "x", "inhibit_login": true})
+		Expect(fine(p.post("/register", obj{"auth": dummy(session)})).body).To(And(HaveKeyWithValue("user_id", "@dora:hanse.test"), Not(HaveKey("access_token"))))
+
+		session = begin(obj{"username": "erik", "password": "x", "device_id": strings.Repeat("x", maxKeptRegistration)})
+		refused(p.post("/register", obj{"auth": dummy(session)}), 400, "M_MISSING_PARAM") // too long to be kept
+	})
+
 	It("by tokens of the configuration", func() {
 		w := newWorld(func(c *Config) { c.Registration = Registration{Tokens: []string{"open sesame"}} })
 		p := w.nobody()

@@ -71,7 +71,7 @@ func (a *API) registrationRoutes() []route {
 	}
 }
 
-// registerRequest is the body of /register. Every request repeats it; auth is what changes.
+// registerRequest is the body of /register. Requests after the first repeat it, or have auth alone, as deployed clients do.
 type registerRequest struct {
 	Auth         json.RawMessage `json:"auth"`
 	Username     string          `json:"username"`
@@ -104,9 +104,15 @@ func (a *API) register(r *request) (any, error) {
 	if flows == nil {
 		return nil, a.config.Registration.closed()
 	}
+	begun, err := a.resumeRegistration(r, &req)
+	if err != nil {
+		return nil, err
+	}
+	if begun.registered != "" {
+		return a.registerAgain(r, begun.registered, req)
+	}
 	// What can be refused is refused before the client goes through the stages.
 	var guest id.UserID
-	var err error
 	switch {
 	case req.GuestToken != "":
 		guest, err = a.upgrading(r, req)
@@ -121,6 +127,7 @@ func (a *API) register(r *request) (any, error) {
 		return nil, err
 	}
 	if ask != nil {
+		a.keepRegistration(ask, req)
 		return *ask, nil
 	}
 	if req.Password == "" {
@@ -135,11 +142,68 @@ func (a *API) register(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.uia.close(session.id)
+	a.uia.change(session.id, func(s *uiaSession) { s.registered = user })
+	return a.registeredAnswer(r, user, req)
+}
+
+func (a *API) registeredAnswer(r *request, user id.UserID, req registerRequest) (any, error) {
 	if req.InhibitLogin {
 		return map[string]any{"user_id": user, "home_server": a.config.Self}, nil
 	}
 	return a.logIn(r, user, req.DeviceID, req.DeviceName, req.Refresh)
+}
+
+// resumeRegistration finds the session that a request goes on with, if any. A request that has nothing but auth, as Element for Android
+// sends it, is what the session was begun with.
+func (a *API) resumeRegistration(r *request, req *registerRequest) (uiaSession, error) {
+	auth, _, err := parseAuth(req.Auth)
+	if err != nil {
+		return uiaSession{}, err
+	}
+	begun, ok := a.uia.find(auth.Session)
+	if !ok || begun.purpose != purposeOf(r) {
+		return uiaSession{}, nil
+	}
+	if begun.registration != nil && req.Username == "" && req.Password == "" {
+		kept := *begun.registration
+		kept.Auth = req.Auth
+		*req = kept
+	}
+	return begun, nil
+}
+
+// maxKeptRegistration bounds the bytes of a request to /register that a session keeps.
+const maxKeptRegistration = 2048
+
+// keepRegistration keeps the first request of a session for those after it. One that is long is not kept: clients repeat it or not, but
+// nobody fills the memory.
+func (a *API) keepRegistration(ask *answer, req registerRequest) {
+	req.Auth = nil
+	if req.Password == "" || len(req.Username)+len(req.Password)+len(req.DeviceID)+len(req.DeviceName)+len(req.GuestToken) > maxKeptRegistration {
+		return
+	}
+	if form, ok := ask.body.(map[string]any); ok {
+		session, _ := form["session"].(string)
+		a.uia.change(session, func(s *uiaSession) {
+			if s.registration == nil {
+				s.registration = &req
+			}
+		})
+	}
+}
+
+// registerAgain answers a client that didn't get the answer to its registration, and so asks again by the same session: whom it has
+// registered is logged in, if the password is still that user's. To others the name is taken.
+func (a *API) registerAgain(r *request, user id.UserID, req registerRequest) (any, error) {
+	if req.Username == "" || a.loginUser(req.Username) == user {
+		if right, err := a.checkPassword(r.Context(), claimedByID(user), req.Password); right || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			return a.registeredAnswer(r, user, req)
+		}
+	}
+	return nil, badRequest("M_USER_IN_USE", "this session has registered %s, by another password", user)
 }
 
 // spec:client-server-api#get_matrixclientv3registeravailable

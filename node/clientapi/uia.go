@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/id"
 )
 
 // The stages of interactive authentication that this server knows.
@@ -44,7 +45,7 @@ type uiaFlow struct {
 }
 
 // uiaSession is what an authentication has got to. It is for one operation of one user; the caller repeats the
-// request's body each time, so nothing of it is kept.
+// request's body each time, so nothing of it is kept but a registration's.
 type uiaSession struct {
 	id        string
 	purpose   uiaPurpose
@@ -52,6 +53,9 @@ type uiaSession struct {
 	completed []string
 	email     string // the sid of the confirmed e-mail address, once that stage is completed
 	order     uint64 // greater: made later
+
+	registration *registerRequest // what the client has sent to /register, without auth; nil: nothing worth keeping
+	registered   id.UserID        // whom that has made; "": nobody yet
 }
 
 // uiaPurpose is the hash of what a session is for: it can't be carried to another endpoint, device or account.
@@ -116,19 +120,24 @@ func (s *uiaSessions) find(key string) (uiaSession, bool) {
 
 // complete notes a completed stage.
 func (s *uiaSessions) complete(key, stage string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if session, ok := s.sessions[key]; ok && !slices.Contains(session.completed, stage) {
-		session.completed = append(session.completed, stage)
-	}
+	s.change(key, func(session *uiaSession) {
+		if !slices.Contains(session.completed, stage) {
+			session.completed = append(session.completed, stage)
+		}
+	})
 }
 
 // prove notes by which confirmed e-mail address its stage is completed.
 func (s *uiaSessions) prove(key, sid string) {
+	s.change(key, func(session *uiaSession) { session.email = sid })
+}
+
+// change does something to an open session.
+func (s *uiaSessions) change(key string, do func(*uiaSession)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if session, ok := s.sessions[key]; ok {
-		session.email = sid
+		do(session)
 	}
 }
 
