@@ -20,10 +20,36 @@ type lane struct {
 	slots   chan struct{} // holds a value for each request being worked on
 	most    int64         // requests that may wait
 	waiting atomic.Int64
+	each    *places.Places[string] // bounds the slots of one user or address; nil: nothing does
 }
 
 func newLane(slots, most int) *lane {
 	return &lane{slots: make(chan struct{}, slots), most: int64(most)}
+}
+
+// sharedLane is a lane of which one user or address has so many slots at most.
+func sharedLane(slots, most, each int) *lane {
+	l := newLane(slots, most)
+	l.each = places.New[string](each, slots+most)
+	return l
+}
+
+// enterFor waits until fewer requests of the same one are worked on than may be: who asks too much at once waits for themselves, and keeps
+// nobody else out. leave must follow unless there is an error.
+func (l *lane) enterFor(ctx context.Context, who string) (leave func(), err error) {
+	if l.each == nil || who == "" {
+		return func() {}, nil
+	}
+	if leave, ok := l.each.Try(who); ok {
+		return sync.OnceFunc(leave), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ownPatience)
+	defer cancel()
+	leave, err = l.each.Take(ctx, who)
+	if err != nil {
+		return nil, &limitedError{after: busyRetry}
+	}
+	return sync.OnceFunc(leave), nil
 }
 
 // full tells whether nobody more may wait.
@@ -59,6 +85,7 @@ type lanes struct {
 	sends    *lane // waits for the room and the disk most of its time
 	large    *lane // answers made of whole rooms: memory and processors
 	ordinary *lane
+	asking   *lane // may wait for other servers, for seconds
 	logins   *lane // they wait for passwords to be hashed
 	remote   *lane // may wait for other servers, for minutes
 	waiting  *lane // /sync and the like, for news: a connection and little more
@@ -69,11 +96,12 @@ type lanes struct {
 }
 
 func newLanes() lanes {
-	processors := runtime.GOMAXPROCS(0)
+	large := max(4, 2*runtime.GOMAXPROCS(0))
 	return lanes{
-		sends: newLane(maxSends, maxQueue), large: newLane(max(4, 2*processors), maxQueue), ordinary: newLane(maxOrdinary, maxQueue),
+		sends: sharedLane(maxSends, maxQueue, maxSends/2), large: sharedLane(large, maxQueue, large/2),
+		ordinary: sharedLane(maxOrdinary, maxQueue, maxOrdinary/4), asking: sharedLane(maxAsking, maxQueue, maxAskingEach),
 		logins: newLane(maxLogins, 0),
-		remote: newLane(maxRemote, 0), waiting: newLane(maxSyncs, 0),
+		remote: sharedLane(maxRemote, 0, maxRemoteEach), waiting: sharedLane(maxSyncs, 0, maxSyncsEach),
 		uploads: newLane(maxUploads, maxUploads), files: newLane(maxFiles, maxFiles),
 		unread: places.NewUnread[string](maxUnread),
 	}
@@ -125,8 +153,29 @@ func (a *API) lane(r *request, route route) *lane {
 	case strings.HasSuffix(route.path, "/members"), strings.HasSuffix(route.path, "/joined_members"), route.path == "/rooms/{roomId}/state",
 		strings.HasSuffix(route.path, "/initialSync"), route.path == "/search":
 		return a.lanes.large
+	case asksOthers(route.path):
+		return a.lanes.asking
 	}
 	return a.lanes.ordinary
+}
+
+// asksOthers tells whether what is asked may have this server ask others: it then takes as long as they like.
+func asksOthers(path string) bool {
+	switch path {
+	case "/keys/query", "/keys/claim", "/profile/{userId}", "/profile/{userId}/{keyName}", "/directory/room/{roomAlias}", "/publicRooms",
+		"/rooms/{roomId}/messages", "/rooms/{roomId}/context/{eventId}", "/rooms/{roomId}/timestamp_to_event", "/rooms/{roomId}/leave",
+		"/rooms/{roomId}/hierarchy", "/appservice/{appserviceId}/ping":
+		return true
+	}
+	return strings.HasSuffix(path, "/{roomIdOrAlias}") || strings.HasPrefix(path, "/thirdparty/")
+}
+
+// sharer is who shares a lane's slots with others; "" is nobody in particular: an application service without limits.
+func (a *API) sharer(r *request) string {
+	if r.service != nil && !r.service.Limited(r.user) {
+		return ""
+	}
+	return a.who(r)
 }
 
 // readAhead reads the body before the request takes a place in its lane: clients that send slowly keep nobody out. The

@@ -147,3 +147,46 @@ func TestBodiesAreBoundedTogether(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whoever asks for as much at once as they like, of what takes as long as others like, keeps nobody else out: neither from that nor from the rest.
+func TestNobodyTakesAllPlaces(t *testing.T) {
+	type question struct {
+		path, query string
+		class       limitClass
+		count       int
+	}
+	for _, slow := range []question{
+		{"/keys/query", "", ordinary, 1000}, {"/profile/{userId}", "", ordinary, 1000}, {"/rooms/{roomId}/event/{eventId}", "", ordinary, 1000},
+		{"/rooms/{roomId}/state", "", ordinary, 1000}, {"/join/{roomIdOrAlias}", "", joins, 1000}, {"/rooms/{roomId}/send/{eventType}/{txnId}", "", sendsEvent, 1000},
+		{"/sync", "?since=s1&timeout=30000", ordinary, maxSyncs},
+	} {
+		t.Run(slow.path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &API{lanes: newLanes(), bodies: newHeldBodies(), limiter: newLimiter(RateLimits{Off: true}), log: slog.New(slog.DiscardHandler)}
+				answers := make(chan struct{})
+				ask := func(from string, q question, serve func(*request) (any, error)) int {
+					answer := httptest.NewRecorder()
+					r := &request{Request: httptest.NewRequestWithContext(t.Context(), "GET", "/"+q.query, nil), writer: answer, api: a}
+					r.RemoteAddr = from
+					return a.serve(answer, r, methods{"GET": route{path: q.path, auth: withoutUser, class: q.class, serve: serve}})
+				}
+				for range slow.count {
+					go ask("192.0.2.1:1", slow, func(*request) (any, error) { <-answers; return nil, nil })
+				}
+				synctest.Wait()
+				quick := func(*request) (any, error) { return nil, nil }
+				for _, q := range []question{slow, {path: "/account/whoami"}} {
+					if status := ask("192.0.2.2:1", q, quick); status != http.StatusOK {
+						t.Errorf("another one's %s is answered with %d", q.path, status)
+					}
+				}
+				late := make(chan int, 1)
+				go func() { late <- ask("192.0.2.1:1", slow, quick) }()
+				close(answers)
+				if status := <-late; status != http.StatusOK {
+					t.Errorf("once it has answers, its next is answered with %d", status)
+				}
+			})
+		})
+	}
+}

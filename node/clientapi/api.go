@@ -241,6 +241,11 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		defer release()
 	}
 	lane := a.lane(r, route)
+	leave, err := lane.enterFor(r.Context(), a.sharer(r))
+	if err != nil {
+		return a.writeError(w, r, err)
+	}
+	defer leave()
 	if err := lane.enter(r.Context()); err != nil {
 		return a.writeError(w, r, err)
 	}
@@ -256,6 +261,7 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 	if len(r.laters) > 0 {
 		return a.writeLater(w, r, body, lane)
 	}
+	leave() // what isn't read is bounded otherwise
 	if special, ok := body.(answer); ok {
 		return a.write(w, r, lane, special.status, special.body)
 	}

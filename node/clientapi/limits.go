@@ -35,16 +35,25 @@ const (
 	maxSends = 256
 	// maxOrdinary is how many other requests are: most take a millisecond, some wait for a disk or another server.
 	maxOrdinary = 256
+	// maxAsking is how many of those are that may wait for other servers, beside them, and maxAskingEach how many of one user or address:
+	// a server that doesn't answer holds each up to a minute.
+	maxAsking     = 512
+	maxAskingEach = 32
+	// ownPatience is how long a request waits for others of the same user or address.
+	ownPatience = 20 * time.Second
 	// maxLogins is how many logins and registrations are under way at once. Nearly all of them wait for a password's hash, for a
 	// second at most (node/users), and cost what any that waits does.
 	maxLogins = maxQueue
 	// largeBody is from how many bytes on a body is work for the processors: no single event has as many.
 	largeBody = 256 << 10
 	// maxRemote is how many joins and the like are under way at once: each may wait minutes for other servers and take
-	// in a room.
-	maxRemote = 200
-	// maxSyncs is how many clients may wait in /sync: each is a connection and two goroutines, some 30 KiB.
-	maxSyncs = 20_000
+	// in a room. maxRemoteEach is how many of them are one user's.
+	maxRemote     = 200
+	maxRemoteEach = 20
+	// maxSyncs is how many clients may wait in /sync: each is a connection and two goroutines, some 30 KiB. maxSyncsEach is how many of them are
+	// one user's, with some tens of clients.
+	maxSyncs     = 20_000
+	maxSyncsEach = 100
 	// maxUploads and maxFiles are how many files are on their way in and out at once: a connection and some 100 KiB each.
 	// maxUploadsEach and maxFilesEach are how many of those are one user's, as each may take its time.
 	maxUploads     = 400

@@ -15,7 +15,7 @@ func (a *API) Loads() iter.Seq2[string, func() LaneLoad] {
 			name string
 			lane *lane
 		}{
-			{"sends", a.lanes.sends}, {"large", a.lanes.large}, {"ordinary", a.lanes.ordinary}, {"logins", a.lanes.logins}, {"remote", a.lanes.remote},
+			{"sends", a.lanes.sends}, {"large", a.lanes.large}, {"ordinary", a.lanes.ordinary}, {"asking", a.lanes.asking}, {"logins", a.lanes.logins}, {"remote", a.lanes.remote},
 			{"waiting", a.lanes.waiting}, {"uploads", a.lanes.uploads}, {"files", a.lanes.files},
 		} {
 			load := func() LaneLoad {

@@ -18,8 +18,8 @@ func (a *API) profileRoutes() []route {
 	return []route{
 		{http.MethodGet, "/profile/{userId}", stable, maybeUser, ordinary, a.getProfile},
 		{http.MethodGet, "/profile/{userId}/{keyName}", stable, maybeUser, ordinary, a.getProfileField},
-		{http.MethodPut, "/profile/{userId}/{keyName}", stable, withUser, ordinary, a.setProfileField},
-		{http.MethodDelete, "/profile/{userId}/{keyName}", stable, withUser, ordinary, a.deleteProfileField},
+		{http.MethodPut, "/profile/{userId}/{keyName}", stable, withUser, sendsEvent, a.setProfileField}, // one into each of the user's rooms
+		{http.MethodDelete, "/profile/{userId}/{keyName}", stable, withUser, sendsEvent, a.deleteProfileField},
 	}
 }
 
