@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
-	"os"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
 	"hanse/conformance"
 	"hanse/conformance/suite"
 	"hanse/federation/id"
+	"hanse/testnet/adapter"
 )
 
 func conformanceCommand() *cobra.Command {
@@ -41,7 +42,13 @@ func conformanceRunCommand() *cobra.Command {
 			default:
 				return unable(fmt.Errorf("--names %q: it is dns or literals", names))
 			}
+			if o.Processes < 1 {
+				return unable(fmt.Errorf("--processes %d: at least one process makes the run", o.Processes))
+			}
 			if server != "" || deployed.ClientURL != "" {
+				if base, err := url.Parse(deployed.ClientURL); err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+					return unable(fmt.Errorf("--client-url %q: give the URL of the client-server API of the server, such as https://matrix.example.org", deployed.ClientURL))
+				}
 				if deployed.Name, err = id.ParseServerName(server); err != nil {
 					return unable(fmt.Errorf("--server %q: %w", server, err))
 				}
@@ -57,7 +64,7 @@ func conformanceRunCommand() *cobra.Command {
 				return unable(fmt.Errorf("either --adapter or --server with --client-url says what is tested"))
 			}
 			if o.Adapter != "" {
-				if _, err := os.Stat(o.Adapter); err != nil {
+				if err := adapter.Check(o.Adapter); err != nil {
 					return unable(fmt.Errorf("--adapter: %w", err))
 				}
 			}

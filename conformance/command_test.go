@@ -104,6 +104,11 @@ func (o outcome) says(t *testing.T, code int, words ...string) {
 	}
 }
 
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
 // TestBadAdapters: each gets one clear message and exit code 2, and leaves nothing running.
 func TestBadAdapters(t *testing.T) {
 	bin := program(t)
@@ -112,7 +117,7 @@ func TestBadAdapters(t *testing.T) {
 		lines    []string
 		words    []string
 	}{
-		"never ready":    {"3s", []string{"echo I am busy", "sleep 1000 & NOTE", "wait"}, []string{"was not ready after 3s", "I am busy"}},
+		"never ready":    {"3s", []string{"echo I am busy", "sleep 1000 & NOTE", "wait"}, []string{"was not ready after 3s", "versions must answer 200, and the last outcome was: dial tcp", "connection refused", "I am busy"}},
 		"dies":           {"2m", []string{"echo no database", "exit 3"}, []string{"ended at its start", "exit status 3", "no database"}},
 		"leaves a child": {"2m", []string{"sleep 1000 & NOTE", "exit 0"}, []string{"ended at its start"}},
 		"prints garbage": {"2m", []string{`head -c 20000 /dev/urandom`, `printf '\033[2J\000\377'`, "exit 1"}, []string{"ended at its start", "exit status 1"}},
@@ -123,6 +128,10 @@ func TestBadAdapters(t *testing.T) {
 			file, pids := script(t, c.lines...)
 			o := run(t, bin, "--adapter", file, "--ready-timeout", c.patience)
 			o.says(t, 2, c.words...)
+			_, rest, _ := strings.Cut(o.stderr, "its log is ")
+			if log, _, _ := strings.Cut(rest, ".log"); !exists(log + ".log") {
+				t.Errorf("the log that it names is not there: %s", o.stderr)
+			}
 			if strings.ContainsAny(o.stderr, "\x00\x1b") {
 				t.Errorf("what the server printed reaches the terminal as it is: %q", o.stderr)
 			}
@@ -135,7 +144,15 @@ func TestBadAdapters(t *testing.T) {
 		if err := os.WriteFile(file, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		run(t, bin, "--adapter", file).says(t, 2, "permission denied")
+		run(t, bin, "--adapter", file).says(t, 2, "is not executable: chmod +x "+file)
+		run(t, bin, "--adapter", filepath.Dir(file)).says(t, 2, "is a folder")
+		if err := os.WriteFile(file, []byte("#!/nowhere/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		run(t, bin, "--adapter", file).says(t, 2, "does its first line name an interpreter that is there")
 	})
 }
 
@@ -158,7 +175,7 @@ func TestAMortalServer(t *testing.T) {
 		`case $line in *createRoom*) [ -e "$DATA_DIR/died" ] || { touch "$DATA_DIR/died"; kill -9 0; } ;; esac`, "done")
 	o := run(t, bin, "--adapter", file, "--focus", "Messages go", "--room-version", "10", "--room-version", "11")
 	o.says(t, 1, "1 test failed")
-	if !strings.Contains(o.stdout, "(The server has ended.)") || !strings.Contains(o.stdout, "1 passed, 1 failed") {
+	if !strings.Contains(o.stdout, "(The server has ended.)") || !strings.Contains(o.stdout, "the server under test has ended by itself (signal: killed)") || !strings.Contains(o.stdout, "1 passed, 1 failed") {
 		t.Error(o.stdout)
 	}
 	gone(t, pids)
@@ -184,7 +201,8 @@ func TestBadURLs(t *testing.T) {
 		return run(t, bin, append([]string{"--server", "example.org", "--client-url", url, "--pause", "1ms"}, more...)...)
 	}
 	ask("http://127.0.0.1:1").says(t, 2, "is no client-server API of a homeserver")
-	ask("example.org").says(t, 2, "is no client-server API of a homeserver")
+	ask("example.org").says(t, 2, "--client-url", "give the URL of the client-server API")
+	ask("").says(t, 2, "--client-url")
 	ask(serve(t, map[string]string{versions: "<html>hello</html>"})).says(t, 2, "is no client-server API of a homeserver")
 	ask(serve(t, map[string]string{versions: `{"versions":[]}`})).says(t, 2, "names no version")
 	closed := serve(t, map[string]string{versions: `{"versions":["v1.11"]}`})
@@ -211,7 +229,10 @@ func TestBadRequests(t *testing.T) {
 		"an unknown version":   {[]string{"--adapter", hanse, "--room-version", "99"}, "the suite knows the versions 1, 2"},
 		"no such file":         {[]string{"--adapter", hanse, "--expected", "/nowhere"}, "the expected failures"},
 		"unknown names":        {[]string{"--adapter", hanse, "--names", "hosts"}, "dns or literals"},
-		"nothing matches":      {[]string{"--list", "--focus", "no such test"}, "nothing matches"},
+		"a list of nothing":    {[]string{"--list", "--focus", "no such test"}, "nothing matches"},
+		"nothing matches":      {[]string{"--adapter", hanse, "--label", "s2s:jions"}, "nothing matches"},
+		"no process":           {[]string{"--adapter", hanse, "--processes", "0"}, "at least one process"},
+		"a report nowhere":     {[]string{"--adapter", hanse, "--junit", "/nowhere/report.xml"}, "--junit: open /nowhere/report.xml"},
 		"no authorities":       {[]string{"--server", "example.org", "--client-url", "http://127.0.0.1:1", "--ca", "command_test.go"}, "no certificate"},
 	} {
 		t.Run(name, func(t *testing.T) { run(t, bin, c.arguments...).says(t, 2, c.words) })
@@ -319,6 +340,8 @@ func TestInterrupt(t *testing.T) {
 	file, pids := script(t, `exec "$HANSE_BIN" testnet node`)
 	cmd := exec.CommandContext(t.Context(), bin, "conformance", "run", "--adapter", file)
 	cmd.Env = append(os.Environ(), "HANSE_BIN="+bin)
+	var report bytes.Buffer
+	cmd.Stdout = &report
 	progress, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -341,8 +364,8 @@ func TestInterrupt(t *testing.T) {
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 2 {
 		t.Errorf("%v\n%s", err, rest)
 	}
-	if !strings.Contains(string(rest), "stopped after") {
-		t.Errorf("%s", rest)
+	if !strings.Contains(string(rest), "stopped after") || !strings.Contains(report.String(), "passed, 0 failed, 0 expected") {
+		t.Errorf("%s%s", &report, rest)
 	}
 	gone(t, pids)
 }
@@ -399,6 +422,13 @@ func TestProcesses(t *testing.T) {
 	}
 	if report.Totals.Passed < 10 || len(names) != report.Totals.Passed || len(report.Tests) != report.Totals.Passed {
 		t.Errorf("%d tests, %d names: %+v", len(report.Tests), len(names), report.Totals)
+	}
+	gone(t, pids)
+
+	one := run(t, bin, "--adapter", file, "--focus", "Keys publishes", "--processes", "2")
+	one.says(t, 0) // though one of them has nothing to do
+	if !strings.Contains(one.stdout, "1 passed, 0 failed") {
+		t.Error(one.stdout)
 	}
 	gone(t, pids)
 

@@ -55,7 +55,7 @@ func TestConformance(t *testing.T) {
 		}
 	}
 	cfg.Mine = part.mine
-	err = suite.Open(t.Context(), cfg)
+	err = suite.Open(cfg)
 	if errors.Is(err, suite.ErrNoLoopback) {
 		t.Skip(err)
 	}
@@ -63,6 +63,9 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer suite.Close()
+	if err := suite.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	ginkgo.RunSpecs(t, "Conformance", specs, reporter)
 }
 

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,12 +13,15 @@ import (
 	"hanse/testnet/peer"
 )
 
-// preview is the suite's tests, without running one.
+// preview is the suite's tests, without running one. Afterwards the suite can't be run: what Ginkgo keeps of it lacks the outermost nodes.
 func preview(filter string, focus []string) types.SpecReports {
 	specs, reporter := ginkgo.GinkgoConfiguration()
 	specs.LabelFilter, specs.FocusStrings, specs.RandomSeed = filter, focus, 1 // one order
 	return ginkgo.PreviewSpecs("Conformance", specs, reporter).SpecReports.WithLeafNodeType(types.NodeTypeIt)
 }
+
+// errNothingMatches says that a run would have no test.
+var errNothingMatches = errors.New("nothing matches the labels, the focus and the room versions; --list prints the tests with their labels")
 
 // List prints the tests that a run with these options has, with their labels.
 func List(o Options) error {
@@ -36,7 +40,7 @@ func List(o Options) error {
 		}
 	}
 	if n == 0 {
-		return fmt.Errorf("nothing matches the labels, the focus and the room versions")
+		return errNothingMatches
 	}
 	_, err = fmt.Fprintf(o.Out, "%d tests\n", n)
 	return err

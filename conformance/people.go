@@ -20,7 +20,7 @@ func (r Report) forPeople(out io.Writer) error {
 	r.short(w, ExpectedFailure, "Expected failures:")
 	r.short(w, NewlyPassing, "Passing, though they were expected to fail; take them off the list:")
 	if len(r.Unmet) > 0 {
-		fmt.Fprintf(w, "\nExpected failures that are about no test of this run:\n  %s\n", strings.Join(r.Unmet, "\n  "))
+		fmt.Fprintf(w, "\nExpected failures that are about no test of the suite:\n  %s\n", strings.Join(r.Unmet, "\n  "))
 	}
 	r.table(w)
 	fmt.Fprintf(w, "\n%d passed, %d failed, %d expected to fail, %d not applicable; %.1f s, seed %d, Matrix %s\n",

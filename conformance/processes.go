@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,7 +50,9 @@ func (o Options) runShares(ctx context.Context) (Report, error) {
 	}
 	defer os.RemoveAll(folder)
 	fmt.Fprintf(o.Progress, "Starting %s in %d processes … Seed %d.\n", o.subject(), o.Processes, o.Seed)
-	reports, failures := make([]Report, o.Processes), make([]error, o.Processes)
+	all, stop := context.WithCancelCause(ctx) // one that can't be done stops the others
+	defer stop(nil)
+	reports := make([]Report, o.Processes)
 	var progress sync.Mutex
 	var running sync.WaitGroup
 	for i := range o.Processes {
@@ -60,24 +63,38 @@ func (o Options) runShares(ctx context.Context) (Report, error) {
 			if o.Folder != "" {
 				arguments = append(arguments, "--dir="+filepath.Join(o.Folder, fmt.Sprintf("share%d", i+1)))
 			}
-			failures[i] = runShare(ctx, program, arguments, func(line string) {
+			err := runShare(all, program, arguments, func(line string) {
 				progress.Lock()
 				defer progress.Unlock()
 				fmt.Fprintln(o.Progress, line)
 			})
-			if failures[i] == nil {
-				reports[i], failures[i] = readReport(file)
+			report, unread := readReport(file)
+			switch {
+			case unread == nil: // what went wrong is in it
+				reports[i] = report
+			case err != nil:
+				stop(err)
+			default:
+				stop(unread)
 			}
 		})
 	}
 	running.Wait()
-	if err := errors.Join(failures...); err != nil {
-		return Report{}, err
+	cause := context.Cause(all)
+	if reports = slices.DeleteFunc(reports, func(r Report) bool { return len(r.Tests) == 0 }); len(reports) == 0 {
+		return Report{}, cause
 	}
-	return merge(reports), nil
+	whole := merge(reports)
+	switch {
+	case ctx.Err() != nil:
+		whole.stopped()
+	case cause != nil:
+		whole.Trouble = cause.Error()
+	}
+	return whole, nil
 }
 
-// runShare runs one process to its end. Its tests' failures are in its report.
+// runShare runs one process to its end. Its tests' failures are in its report; its error is for one without a report.
 func runShare(ctx context.Context, program string, arguments []string, tell func(line string)) error {
 	cmd := exec.CommandContext(ctx, program, arguments...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends its server itself
@@ -98,10 +115,10 @@ func runShare(ctx context.Context, program string, arguments []string, tell func
 		}
 	}
 	err = cmd.Wait()
-	if err != nil && cmd.ProcessState.ExitCode() != 1 {
+	if len(said) > 0 {
 		return errors.New(strings.Join(said, "\n"))
 	}
-	return nil
+	return err
 }
 
 func readReport(file string) (Report, error) {
@@ -113,20 +130,14 @@ func readReport(file string) (Report, error) {
 	return report, json.Unmarshal(text, &report)
 }
 
-// merge makes one report of those of a run's processes.
+// merge makes one report of those of a run's processes, of which there is at least one.
 func merge(reports []Report) Report {
 	whole := reports[0]
-	unmet := map[string]int{}
-	whole.Tests, whole.Totals, whole.Unmet = nil, Totals{}, nil
+	whole.Tests, whole.Totals = nil, Totals{}
 	for _, report := range reports {
 		for _, test := range report.Tests {
 			whole.Totals.count(test.Outcome)
 			whole.Tests = append(whole.Tests, test)
-		}
-		for _, line := range report.Unmet {
-			if unmet[line]++; unmet[line] == len(reports) {
-				whole.Unmet = append(whole.Unmet, line)
-			}
 		}
 		whole.Seconds = max(whole.Seconds, report.Seconds)
 		if report.Trouble != "" {

@@ -2,11 +2,14 @@ package conformance
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 
 	"hanse/conformance/expected"
@@ -32,7 +35,7 @@ type Report struct {
 	Seconds float64   `json:"seconds"`
 	Totals  Totals    `json:"totals"`
 	Tests   []Test    `json:"tests"`
-	// Unmet are the lines of the file of expected failures that are about no test that was run.
+	// Unmet are the lines of the file of expected failures that are about no test of the suite, chosen or not.
 	Unmet []string `json:"unmet,omitempty"`
 	// Trouble is what went wrong outside the tests.
 	Trouble string `json:"trouble,omitempty"`
@@ -75,7 +78,7 @@ type Failure struct {
 	Log       string            `json:"log,omitempty"`       // of the server, of that moment
 }
 
-func makeReport(o Options, run results, known expected.List) Report {
+func makeReport(o Options, run ginkgo.Report, known expected.List) Report {
 	report := Report{
 		Subject: o.subject(), Spec: spec.Version(), Seed: o.Seed, Began: run.StartTime, Seconds: run.RunTime.Seconds(), Tests: []Test{},
 		Trouble: strings.Join(run.SpecialSuiteFailureReasons, "; "),
@@ -89,6 +92,9 @@ func makeReport(o Options, run results, known expected.List) Report {
 		}
 		if one.State == types.SpecStateAborted {
 			report.Trouble = one.Failure.Message
+		}
+		if e := known.Find(one.FullText()); e != nil {
+			e.Met++
 		}
 		test, ok := makeTest(one, known)
 		if !ok {
@@ -104,6 +110,9 @@ func makeReport(o Options, run results, known expected.List) Report {
 	}
 	return report
 }
+
+// stopped says that the run was stopped, and the report is of the tests until then.
+func (r *Report) stopped() { r.Trouble = fmt.Sprintf("stopped after %d tests", len(r.Tests)) }
 
 func (t *Totals) count(outcome string) {
 	switch outcome {
@@ -121,10 +130,10 @@ func (t *Totals) count(outcome string) {
 	}
 }
 
-// chosen tells whether a test belongs to this process's run.
+// chosen tells whether a test belongs to this process's run. One in which the run was stopped tells nothing of the server.
 func chosen(one types.SpecReport) bool {
 	passedOver := one.State == types.SpecStateSkipped && (one.Failure.Message == "" || one.Failure.Message == suite.Elsewhere)
-	return !passedOver && one.State != types.SpecStatePending
+	return !passedOver && !one.State.Is(types.SpecStatePending|types.SpecStateInterrupted)
 }
 
 // makeTest tells what came of a test; ok is false where it wasn't chosen.
@@ -153,9 +162,6 @@ func makeTest(one types.SpecReport, known expected.List) (test Test, ok bool) {
 			test.Outcome, test.Why = NewlyPassing, e.Why
 		}
 	}
-	if e != nil {
-		e.Met++
-	}
 	return test, true
 }
 
@@ -163,6 +169,9 @@ func makeFailure(one types.SpecReport) *Failure {
 	failure := &Failure{Message: one.Failure.Message, Exchanges: map[string]string{}}
 	if one.Failure.ForwardedPanic != "" {
 		failure.Message += ": " + one.Failure.ForwardedPanic
+	}
+	for _, more := range one.AdditionalFailures { // what failed when the test was over: the server has ended, of which the rest may come
+		failure.Message = firstLine(more.Failure.Message) + "\n" + failure.Message
 	}
 	where := one.Failure.Location
 	failure.Where = fmt.Sprintf("%s:%d", where.FileName[strings.LastIndex(where.FileName, "/conformance/")+1:], where.LineNumber)
@@ -177,6 +186,27 @@ func makeFailure(one types.SpecReport) *Failure {
 		}
 	}
 	return failure
+}
+
+// canWrite tells whether the files of the report can be written, before the minutes that a run takes.
+func (o Options) canWrite() error {
+	for flag, file := range map[string]string{"--json": o.JSON, "--junit": o.JUnit} {
+		if file == "" || file == "-" && flag == "--json" {
+			continue
+		}
+		_, before := os.Stat(file)
+		opened, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err == nil {
+			err = opened.Close()
+		}
+		if err == nil && errors.Is(before, fs.ErrNotExist) {
+			err = os.Remove(file) // an empty report is none
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
+	}
+	return nil
 }
 
 // write writes the report in every form that was asked for.

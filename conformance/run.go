@@ -77,6 +77,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := o.canWrite(); err != nil {
+		return err
+	}
 	if o.Seed == 0 {
 		o.Seed = time.Now().Unix()
 	}
@@ -90,12 +93,17 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(report.Tests) == 0 && ctx.Err() == nil && o.Share == "" {
+		return errNothingMatches
+	}
 	if err := o.write(report); err != nil {
 		return err
 	}
 	switch {
-	case report.Totals.Passed+report.Totals.Failed+report.Totals.ExpectedFailures == 0:
-		return errors.New("no test was run: nothing matches the labels, the focus and the room versions")
+	case ctx.Err() != nil:
+		return errors.New(report.Trouble)
+	case report.Totals == (Totals{NotApplicable: len(report.Tests)}) && report.Trouble == "" && o.Share == "":
+		return errors.New("no test was run: none of those that were chosen is applicable to this server")
 	case report.Totals.Failed > 0:
 		return &FailedError{Failed: report.Totals.Failed}
 	case report.Trouble != "":
@@ -110,23 +118,29 @@ func (o Options) runHere(ctx context.Context, filter string, known expected.List
 		if o.Folder, err = os.MkdirTemp("", "hanse-conformance-"); err != nil {
 			return report, err
 		}
-		defer os.RemoveAll(o.Folder)
+		defer func() {
+			if err == nil || ctx.Err() != nil { // the log of a server that doesn't start is told by its name, and is kept
+				_ = os.RemoveAll(o.Folder)
+			}
+		}()
 	} else if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return report, err
 	} else if o.Folder, err = filepath.Abs(o.Folder); err != nil {
 		return report, err
 	}
-	fmt.Fprintf(o.Progress, "Starting %s …\n", o.subject())
-	if err := suite.Open(ctx, o.Config); err != nil {
+	if err := suite.Open(o.Config); err != nil {
 		return report, err
 	}
 	defer suite.Close()
-	fmt.Fprintf(o.Progress, "It is ready. Seed %d.\n", o.Seed)
-	run := o.runSpecs(filter)
-	if ctx.Err() != nil {
-		return report, fmt.Errorf("stopped after %d tests: %w", run.ran(), ctx.Err())
+	run, err := o.runSpecs(filter)
+	if err != nil {
+		return report, err
 	}
-	return makeReport(o, run, known), nil
+	report = makeReport(o, run, known)
+	if ctx.Err() != nil {
+		report.stopped()
+	}
+	return report, nil
 }
 
 func (o Options) subject() string {
@@ -141,7 +155,7 @@ func (o Options) filter() (string, error) {
 	parts := []string{}
 	if o.Labels != "" {
 		if _, err := types.ParseLabelFilter(o.Labels); err != nil {
-			return "", fmt.Errorf("--label %q: %s", o.Labels, strings.TrimSpace(firstLine(err.Error())))
+			return "", fmt.Errorf("--label %q is no filter of labels: it is written like %q", o.Labels, "s2s:joins && !rooms:v1")
 		}
 		parts = append(parts, "("+o.Labels+")")
 	}
@@ -171,21 +185,13 @@ func firstLine(text string) string {
 	return line
 }
 
-// results are a run as Ginkgo tells it.
-type results struct{ ginkgo.Report }
-
-func (r results) ran() int {
-	return r.SpecReports.WithLeafNodeType(types.NodeTypeIt).CountWithState(types.SpecStatePassed | types.SpecStateFailureStates)
-}
-
 type noTest struct{}
 
 // Fail is told by RunSpecs; the report says the same.
 func (noTest) Fail() {}
 
-// runSpecs hands the suite to Ginkgo.
-func (o Options) runSpecs(filter string) results {
-	var run results
+// runSpecs hands the suite to Ginkgo. The server is started when there is a test to make: its error is that it can't be.
+func (o Options) runSpecs(filter string) (run ginkgo.Report, err error) {
 	specs, reporter := ginkgo.GinkgoConfiguration()
 	specs.LabelFilter, specs.FocusStrings, specs.RandomSeed = filter, o.Focus, o.Seed
 	specs.Timeout = 0
@@ -193,11 +199,18 @@ func (o Options) runSpecs(filter string) results {
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	formatter.ColorableStdOut = io.Discard // the report is ours
 	progress := &progress{out: o.Progress}
+	ginkgo.BeforeSuite(func(ctx ginkgo.SpecContext) {
+		fmt.Fprintf(o.Progress, "Starting %s …\n", o.subject())
+		if err = suite.Start(ctx); err != nil {
+			ginkgo.Fail(err.Error())
+		}
+		fmt.Fprintf(o.Progress, "It is ready. Seed %d.\n", o.Seed)
+	})
 	ginkgo.ReportAfterEach(func(spec ginkgo.SpecReport) { progress.spec(spec) })
-	ginkgo.ReportAfterSuite("the report", func(report ginkgo.Report) { run.Report = report })
+	ginkgo.ReportAfterSuite("the report", func(report ginkgo.Report) { run = report })
 	ginkgo.RunSpecs(noTest{}, "Conformance", specs, reporter)
 	progress.end()
-	return run
+	return run, err
 }
 
 // progress shows a line for each part of the suite, with a sign for each test.

@@ -180,7 +180,7 @@ func TestPass(t *testing.T) {
 		cfg.Patience = time.Minute // on a loaded machine
 	}
 	gomega.RegisterFailHandler(ginkgo.Fail)
-	err := suite.Open(t.Context(), cfg)
+	err := suite.Open(cfg)
 	if errors.Is(err, suite.ErrNoLoopback) {
 		t.Skip(err)
 	}
@@ -188,6 +188,9 @@ func TestPass(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer suite.Close()
+	if err := suite.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	specs, reporter := ginkgo.GinkgoConfiguration()
 	for test := range tests {
 		specs.FocusStrings = append(specs.FocusStrings, "^Mutants "+regexp.QuoteMeta(test)+"$") // Ginkgo puts the suite before the text

@@ -35,14 +35,18 @@ type Deployed struct {
 const politePause = 250 * time.Millisecond
 
 // openDeployed makes the world around a server that runs already.
-func openDeployed(ctx context.Context) error {
+func openDeployed() {
 	d := config.Deployed
 	if d.Pause == 0 {
 		d.Pause = politePause
 	}
 	home = d.Name
 	sut = &server{name: d.Name, clientURL: strings.TrimRight(d.ClientURL, "/")}
-	u := sut.visitor()
+}
+
+// startDeployed finds the server that runs already, and makes alice somebody there.
+func startDeployed(ctx context.Context) error {
+	d, u := config.Deployed, sut.visitor()
 	var versions struct {
 		Versions []string `json:"versions"`
 	}

@@ -69,7 +69,7 @@ type Front interface {
 	Begin(test string)
 }
 
-// The world of the suite: made by Open, used by all, ended by Close.
+// The world of the suite: made by Open and Start, used by all, ended by Close.
 var (
 	config  Config
 	home    = id.ServerName("one.test") // the name of the server under test
@@ -98,9 +98,9 @@ type server struct {
 	users     int
 }
 
-// Open makes the world, starts the server under test, and makes a user there. What it can't do is said for people.
-// After an error nothing is left running.
-func Open(ctx context.Context, cfg Config) (err error) {
+// Open makes the world but for the server under test, and names that: Ginkgo may build the tests then. What it can't do is
+// said for people. After an error nothing is left running.
+func Open(cfg Config) (err error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = DefaultPatience
 	}
@@ -117,7 +117,8 @@ func Open(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	if cfg.Deployed != nil {
-		return openDeployed(ctx)
+		openDeployed()
+		return nil
 	}
 	if places, err = fabric.Places(3); err != nil {
 		return err
@@ -139,6 +140,15 @@ func Open(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	home = sut.name
+	return nil
+}
+
+// Start starts the server under test, or finds the deployed one, and makes a user there. What it can't do is said for people;
+// Close ends the world then too.
+func Start(ctx context.Context) (err error) {
+	if config.Deployed != nil {
+		return startDeployed(ctx)
+	}
 	if err := sut.launch(ctx); err != nil {
 		return err
 	}
@@ -150,7 +160,7 @@ func Open(ctx context.Context, cfg Config) (err error) {
 // ErrNoLoopback says that this machine can't hold the servers of a run.
 var ErrNoLoopback = errors.New("the adapter contract needs loopback addresses of its own for each server (127.0.0.0/8), which this machine doesn't have")
 
-// Close ends the world: every process that Open started is gone.
+// Close ends the world: every process that Start started is gone.
 func Close() {
 	for len(closers) > 0 {
 		last := closers[len(closers)-1]
@@ -432,11 +442,15 @@ var _ = AfterEach(func(ctx SpecContext) {
 	if deaths++; deaths > mostDeaths {
 		AbortSuite(fmt.Sprintf("the server under test has ended by itself more than %d times", mostDeaths))
 	}
+	how := "exit status 0"
+	if err := sut.process.Err(); err != nil {
+		how = err.Error()
+	}
 	last := adapter.LogTail(LogFile(), logBefore, mostLog)
 	if err := revive(ctx); err != nil {
-		AbortSuite("the server under test has ended and can't be started anew: " + err.Error())
+		AbortSuite("the server under test has ended by itself (" + how + ") and can't be started anew: " + err.Error())
 	}
-	Fail("the server under test has ended; its log ends with:\n" + last)
+	Fail("the server under test has ended by itself (" + how + ")\nits log ends with:\n" + last)
 })
 
 // revive starts the server under test anew: as it was, or, where what ended it waits for it in its data, without them.

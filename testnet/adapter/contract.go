@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -73,7 +74,21 @@ func (o Orders) FederationAddr() string {
 	return netip.AddrPortFrom(o.BindAddr, FederationPort).String()
 }
 
-// Command is how an adapter is started by these orders; its log is server.log beside the data folder.
+// Check tells whether a file can be an adapter; if not, how to mend that.
+func Check(executable string) error {
+	info, err := os.Stat(executable)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%s is a folder: an adapter is an executable file (doc/adapter.md)", executable)
+	case runtime.GOOS != "windows" && info.Mode()&0o111 == 0:
+		return fmt.Errorf("%s is not executable: chmod +x %[1]s", executable)
+	}
+	return nil
+}
+
+// Command is how an adapter is started by these orders; its log is beside the data folder, with “.log” at its name's end.
 func (o Orders) Command(executable string, args ...string) (Command, error) {
 	executable, err := filepath.Abs(executable)
 	if err != nil {

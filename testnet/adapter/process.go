@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -81,6 +84,9 @@ func Start(ctx context.Context, command Command) (*Process, error) {
 		}
 	}
 	if err := p.cmd.Start(); err != nil {
+		if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, fs.ErrNotExist) && Check(command.Args[0]) == nil {
+			err = fmt.Errorf("%w: does its first line name an interpreter that is there, as #!/bin/sh does?", err)
+		}
 		return nil, fmt.Errorf("%s: start: %w", command.Name, err)
 	}
 	go func() {
@@ -100,19 +106,29 @@ func (p *Process) ready(ctx context.Context) error {
 	defer cancel()
 	client := resty.New().SetTimeout(2 * time.Second)
 	defer client.GetClient().CloseIdleConnections()
+	question := p.command.ClientURL + "/_matrix/client/versions"
+	said := "nothing" // to the last question that was answered or refused
 	for {
-		response, err := client.R().SetContext(ctx).Get(p.command.ClientURL + "/_matrix/client/versions")
-		if err == nil && response.StatusCode() == http.StatusOK {
+		response, err := client.R().SetContext(ctx).Get(question)
+		switch {
+		case err == nil && response.StatusCode() == http.StatusOK:
 			return nil
+		case err == nil:
+			said = response.Status()
+		case ctx.Err() == nil:
+			said = err.Error()
+			if failure, ok := errors.AsType[*url.Error](err); ok {
+				said = failure.Err.Error()
+			}
 		}
 		select {
 		case <-p.ended:
 			return fmt.Errorf("ended at its start (%v)", p.waitErr)
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
+				return fmt.Errorf("stopped while it started: %w", ctx.Err())
 			}
-			return fmt.Errorf("was not ready after %s", p.command.ReadyTimeout)
+			return fmt.Errorf("was not ready after %s: GET %s must answer 200, and the last outcome was: %s", p.command.ReadyTimeout, question, said)
 		case <-time.After(probeInterval):
 		}
 	}
@@ -158,6 +174,9 @@ func (p *Process) Order(line string) error {
 
 // Ended is closed when the server is gone.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Err is how the server ended: nil where with exit status 0. It may be asked once Ended is closed.
+func (p *Process) Err() error { return p.waitErr }
 
 // PID is the process's number.
 func (p *Process) PID() int { return p.cmd.Process.Pid }

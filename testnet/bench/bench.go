@@ -181,7 +181,7 @@ func (o Options) candidates() ([]candidate, error) {
 		found = append(found, candidate{name: "hanse", program: o.Program, args: []string{"testnet", "node"}})
 	}
 	for _, file := range o.Adapters {
-		if _, err := os.Stat(file); err != nil {
+		if err := adapter.Check(file); err != nil {
 			return nil, fmt.Errorf("--adapter: %w", err)
 		}
 		name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
