@@ -34,7 +34,7 @@ var _ = Describe("Server ACLs", Label("s2s:acl"), func() {
 			e := url.PathEscape(string(m.create()))
 			answer, err := m.peer.Do(ctx, sut.name, request(m, url.PathEscape(string(m.ID)), url.PathEscape(string(m.user)), e))
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusForbidden), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusForbidden), "%s", answer.String())
 			Expect(answer.Code()).To(Equal("M_FORBIDDEN"))
 		},
 		Entry("make_join", get(func(room, user, _ string) string { return "v1/make_join/" + room + "/" + user + "?ver=10" })),

@@ -27,7 +27,7 @@ func askBy(ctx context.Context, p *peer.Peer, method, path string, body, answer 
 	got, err := p.Do(ctx, sut.name, r)
 	Expect(err).NotTo(HaveOccurred())
 	if got.Status == http.StatusOK && answer != nil {
-		Expect(json.Unmarshal(got.Body, answer)).To(Succeed(), got.String())
+		Expect(json.Unmarshal(got.Body, answer)).To(Succeed(), "%s", got.String())
 	}
 	return got.Status
 }

@@ -139,9 +139,9 @@ var _ = Describe("The client-server API", Label("c2s"), func() {
 			}
 			err := u.Call(ctx, method, path, nil, nil, nil)
 			refusal, ok := err.(*user.Error)
-			Expect(ok).To(BeTrue(), errorText(err))
-			Expect(refusal.Status).To(Equal(wantStatus), refusal.Error())
-			Expect(refusal.Code).To(Equal(wantCode), refusal.Error())
+			Expect(ok).To(BeTrue(), "%s", errorText(err))
+			Expect(refusal.Status).To(Equal(wantStatus), "%s", refusal.Error())
+			Expect(refusal.Code).To(Equal(wantCode), "%s", refusal.Error())
 			Expect(refusal.Message).NotTo(BeEmpty())
 		},
 		Entry("no token", http.MethodGet, "/_matrix/client/v3/sync", "", http.StatusUnauthorized, "M_MISSING_TOKEN"),
@@ -165,6 +165,6 @@ var _ = Describe("The client-server API", Label("c2s"), func() {
 			m := meet(ctx, mainVersion)
 			path := "/_matrix/client/v3/rooms/" + url.PathEscape(string(m.ID)) + "/send/m.room.message/float"
 			err := alice.Call(ctx, http.MethodPut, path, nil, json.RawMessage(`{"msgtype":"m.text","body":"x","n":1.5}`), nil)
-			Expect(status(err)).To(Equal(http.StatusBadRequest), errorText(err))
+			Expect(status(err)).To(Equal(http.StatusBadRequest), "%s", errorText(err))
 		})
 })

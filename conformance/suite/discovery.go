@@ -192,7 +192,7 @@ var _ = Describe("Discovery", Label("s2s:discovery"), func() {
 	It("answers with an error for a server that does not exist",
 		says(discoverySection, "6. If … no SRV records were found, an IP address is resolved using CNAME, AAAA and A records."), func(ctx SpecContext) {
 			_, err := profileOf(ctx, "@bob:does-not-exist.test")
-			Expect(status(err)).To(BeNumerically(">=", 400), errorText(err))
+			Expect(status(err)).To(BeNumerically(">=", 400), "%s", errorText(err))
 		})
 
 	Describe("by well-known", Serial, Label(labelNames), func() {

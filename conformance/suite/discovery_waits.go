@@ -122,7 +122,7 @@ var _ = Describe("Discovery: well-known, slow and kept", Label("s2s:discovery"),
 		})
 		found(ctx, p, p.Name)
 		_, err := profileOf(ctx, id.UserID("@nobody:"+name))
-		Expect(status(err)).To(Equal(http.StatusNotFound), errorText(err))
+		Expect(status(err)).To(Equal(http.StatusNotFound), "%s", errorText(err))
 		Expect(p.Requests("profile")).To(HaveLen(2))
 		Expect(asked.Load()).To(BeEquivalentTo(1))
 	}

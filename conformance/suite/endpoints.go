@@ -22,7 +22,7 @@ var _ = Describe("Further endpoints", Label("s2s:queries"), func() {
 		says("server-server-api#get_matrixfederationv1queryquerytype", "Performs a single query request on the receiving homeserver. The query string arguments are dependent on which type of query is being made."), func(ctx SpecContext) {
 			answer, err := newPeer().Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/federation/v1/query/org.example.nothing?x=y"})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(And(BeNumerically(">=", 400), BeNumerically("<", 500)), answer.String())
+			Expect(answer.Status).To(And(BeNumerically(">=", 400), BeNumerically("<", 500)), "%s", answer.String())
 			Expect(answer.Code()).NotTo(BeEmpty())
 		})
 

@@ -182,8 +182,8 @@ var _ = Describe("Checks on receipt: dropped", Label("s2s:events"), func() {
 			r.Body = []byte(body)
 			answer, err := p.Do(ctx, sut.name, r)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(BeNumerically(">=", 400), answer.String())
-			Expect(answer.Status).To(BeNumerically("<", 500), answer.String())
+			Expect(answer.Status).To(BeNumerically(">=", 400), "%s", answer.String())
+			Expect(answer.Status).To(BeNumerically("<", 500), "%s", answer.String())
 			Expect(answer.Code()).NotTo(BeEmpty())
 		},
 		Entry("a list", `[]`),

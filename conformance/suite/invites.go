@@ -140,7 +140,7 @@ var _ = Describe("Invites", Label("s2s:invites"), func() {
 				URI: "/_matrix/federation/v1/invite/" + url.PathEscape(string(m.ID)) + "/" + url.PathEscape(string(invite.ID())),
 			})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 			var pair []json.RawMessage
 			Expect(json.Unmarshal(answer.Body, &pair)).To(Succeed())
 			Expect(pair).To(HaveLen(2))
@@ -275,7 +275,7 @@ var _ = Describe("Invites", Label("s2s:invites"), func() {
 				URI: "/_matrix/federation/v2/invite/" + url.PathEscape(string(m.ID)) + "/" + url.PathEscape(string(e.ID())),
 			})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusBadRequest), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusBadRequest), "%s", answer.String())
 			Expect(answer.Code()).To(Equal("M_INCOMPATIBLE_ROOM_VERSION"))
 		})
 

@@ -215,7 +215,7 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 			Expect(err).NotTo(HaveOccurred())
 			p.On("make_join", peer.Lie(func(answer map[string]any) { answer["room_version"] = "org.example.unheard-of" }))
 			_, err = alice.Join(ctx, string(room.ID), string(p.Name))
-			Expect(status(err)).To(BeNumerically(">=", 400), errorText(err))
+			Expect(status(err)).To(BeNumerically(">=", 400), "%s", errorText(err))
 			Expect(p.Requests("send_join")).To(BeEmpty())
 		})
 
@@ -253,7 +253,7 @@ var _ = Describe("Joins", Label("s2s:joins"), func() {
 			Expect(err).NotTo(HaveOccurred())
 			p.On("send_join", peer.Lie(func(answer map[string]any) { lie(room, answer) }))
 			_, err = alice.Join(ctx, string(room.ID), string(p.Name))
-			Expect(status(err)).To(BeNumerically(">=", 400), errorText(err))
+			Expect(status(err)).To(BeNumerically(">=", 400), "%s", errorText(err))
 			var rooms struct {
 				Joined []string `json:"joined_rooms"`
 			}

@@ -62,7 +62,7 @@ func ownKeys(ctx context.Context, p *peer.Peer) keyDocument {
 	GinkgoHelper()
 	answer, err := p.Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/key/v2/server", Authorization: []string{}})
 	Expect(err).NotTo(HaveOccurred())
-	Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+	Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 	Expect(answer.Header.Get("Content-Type")).To(HavePrefix("application/json"))
 	return readKeys(answer.Body)
 }
@@ -73,7 +73,7 @@ func ask(ctx context.Context, p *peer.Peer, r peer.ByHand) []keyDocument {
 	r.Authorization = []string{}
 	answer, err := p.Do(ctx, sut.name, r)
 	Expect(err).NotTo(HaveOccurred())
-	Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+	Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 	var body struct {
 		ServerKeys []json.RawMessage `json:"server_keys"`
 	}

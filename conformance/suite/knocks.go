@@ -89,7 +89,7 @@ var _ = Describe("Knocks", Label("s2s:knocks"), func() {
 			roomID, versions := prepare(ctx, p)
 			answer, err := p.Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/federation/v1/make_knock/" + url.PathEscape(string(roomID)) + "/" + url.PathEscape(string(p.User("bob"))) + "?" + versions})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(want), answer.String())
+			Expect(answer.Status).To(Equal(want), "%s", answer.String())
 			Expect(answer.Code()).To(Equal(code))
 		},
 		Entry("where nobody may knock", func(ctx context.Context, _ *peer.Peer) (id.RoomID, string) {
@@ -178,7 +178,7 @@ var _ = Describe("Leaves", Label("s2s:leaves"), func() {
 			raw, eventID := m.Forge(e, asIs, forgery)
 			answer, err := m.peer.Do(ctx, sut.name, peer.ByHand{Method: http.MethodPut, Body: raw, URI: "/_matrix/federation/v2/send_leave/" + url.PathEscape(string(m.ID)) + "/" + url.PathEscape(string(eventID))})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(And(BeNumerically(">=", 400), BeNumerically("<", 500)), answer.String())
+			Expect(answer.Status).To(And(BeNumerically(">=", 400), BeNumerically("<", 500)), "%s", answer.String())
 			Expect(membership(ctx, m.ID, m.user)()).To(Equal("join"))
 		},
 		Entry("with a bad signature", func(m meeting) event.Draft {

@@ -64,7 +64,7 @@ var _ = Describe("Media", Label("s2s:media"), func() {
 			mediaID := uploaded(ctx, "a note")
 			answer, err := newPeer().Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/federation/v1/media/download/" + url.PathEscape(mediaID)})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 			kind, parameters, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(kind).To(Equal("multipart/mixed"))
@@ -87,11 +87,11 @@ var _ = Describe("Media", Label("s2s:media"), func() {
 			for _, endpoint := range []string{"download/nothing", "thumbnail/nothing?width=10&height=10"} {
 				answer, err := p.Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/federation/v1/media/" + endpoint})
 				Expect(err).NotTo(HaveOccurred())
-				Expect(answer.Status).To(Equal(http.StatusNotFound), answer.String())
+				Expect(answer.Status).To(Equal(http.StatusNotFound), "%s", answer.String())
 			}
 			answer, err := p.Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/federation/v1/media/download/" + uploaded(ctx, "secret"), Authorization: []string{}})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusUnauthorized), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusUnauthorized), "%s", answer.String())
 		})
 
 	It("of other servers is fetched for users here",

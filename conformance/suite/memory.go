@@ -117,12 +117,12 @@ var _ = Describe("Memory", Label("s2s:life"), Serial, func() {
 		},
 		Entry("a profile", "profile", `{"displayname":"`, func(ctx context.Context, p *peer.Peer) {
 			_, err := profileOf(ctx, p.User("bob"))
-			Expect(status(err)).To(BeNumerically(">=", 400), errorText(err))
+			Expect(status(err)).To(BeNumerically(">=", 400), "%s", errorText(err))
 		}),
 		Entry("a server's keys", "server", `{"server_name":"`, func(ctx context.Context, p *peer.Peer) {
 			answer, err := p.Do(ctx, sut.name, profileRequest())
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusUnauthorized), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusUnauthorized), "%s", answer.String())
 		}),
 	)
 })

@@ -303,9 +303,9 @@ var _ = Describe("Missing events: asked for", Label("s2s:missing-events", "s2s:h
 			stranger := newPeer()
 			answer, err := stranger.Do(ctx, sut.name, historyRequest(endpoint, m.ID, said[0]))
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(BeElementOf(http.StatusForbidden, http.StatusNotFound), answer.String())
+			Expect(answer.Status).To(BeElementOf(http.StatusForbidden, http.StatusNotFound), "%s", answer.String())
 			if endpoint != "event" {
-				Expect(answer.Status).To(Equal(http.StatusForbidden), answer.String())
+				Expect(answer.Status).To(Equal(http.StatusForbidden), "%s", answer.String())
 				Expect(answer.Code()).To(Equal("M_FORBIDDEN"))
 			}
 			Expect(string(answer.Body)).NotTo(ContainSubstring("said 0"))

@@ -25,12 +25,12 @@ var _ = Describe("OpenID", Label("s2s:openid"), func() {
 			Expect(token.Server).To(Equal(string(home)))
 			answer, err := p.Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/federation/v1/openid/userinfo?access_token=" + url.QueryEscape(token.Token), Authorization: []string{}})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 			Expect(answer.Body).To(MatchJSON(`{"sub":"` + alice.ID + `"}`))
 			for _, wrong := range []string{"nonsense", alice.Token} {
 				answer, err = p.Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/federation/v1/openid/userinfo?access_token=" + url.QueryEscape(wrong), Authorization: []string{}})
 				Expect(err).NotTo(HaveOccurred())
-				Expect(answer.Status).To(Equal(http.StatusUnauthorized), answer.String())
+				Expect(answer.Status).To(Equal(http.StatusUnauthorized), "%s", answer.String())
 			}
 		})
 
@@ -38,6 +38,6 @@ var _ = Describe("OpenID", Label("s2s:openid"), func() {
 		says("client-server-api#post_matrixclientv3useruseridopenidrequest_token", "userId: The user to request an OpenID token for. Should be the user who is authenticated for the request."), func(ctx SpecContext) {
 			carol := sut.newUser(ctx)
 			err := alice.Call(ctx, http.MethodPost, "/_matrix/client/v3/user/"+url.PathEscape(carol.ID)+"/openid/request_token", nil, map[string]any{}, nil)
-			Expect(status(err)).To(Equal(http.StatusForbidden), errorText(err))
+			Expect(status(err)).To(Equal(http.StatusForbidden), "%s", errorText(err))
 		})
 })

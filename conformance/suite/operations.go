@@ -131,9 +131,9 @@ var _ = Describe("Answers of the server-server API", Label("s2s:definitions"), f
 				s := scene{meeting: m, said: m.fromAlice(ctx, "see here").ID()}
 				answer, err := s.peer.Do(ctx, sut.name, o.make(ctx, s))
 				Expect(err).NotTo(HaveOccurred())
-				Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+				Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 				Expect(answer.Header.Get("Content-Type")).To(HavePrefix("application/json"))
-				Expect(spec.CheckAnswer(o.method, o.path, http.StatusOK, answer.Body)).To(Succeed(), answer.String())
+				Expect(spec.CheckAnswer(o.method, o.path, http.StatusOK, answer.Body)).To(Succeed(), "%s", answer.String())
 			})
 	}
 
@@ -145,7 +145,7 @@ var _ = Describe("Answers of the server-server API", Label("s2s:definitions"), f
 			r.Authorization = []string{}
 			answer, err := s.peer.Do(ctx, sut.name, r)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusUnauthorized), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusUnauthorized), "%s", answer.String())
 		}, signedOperations())
 
 	It("take JSON without a Content-Type",
@@ -155,7 +155,7 @@ var _ = Describe("Answers of the server-server API", Label("s2s:definitions"), f
 			r.Header = http.Header{"Content-Type": []string{"text/plain"}}
 			answer, err := p.Do(ctx, sut.name, r)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 		})
 })
 
@@ -202,6 +202,6 @@ var _ = Describe("History by time", Label("s2s:history"), func() {
 			m := meet(ctx, mainVersion)
 			answer, err := newPeer().Do(ctx, sut.name, peer.ByHand{Method: http.MethodGet, URI: "/_matrix/federation/v1/timestamp_to_event/" + url.PathEscape(string(m.ID)) + "?dir=f&ts=0"})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(BeElementOf(http.StatusForbidden, http.StatusNotFound), answer.String())
+			Expect(answer.Status).To(BeElementOf(http.StatusForbidden, http.StatusNotFound), "%s", answer.String())
 		})
 })

@@ -94,7 +94,7 @@ var _ = Describe("Policy servers", Label("s2s:policy-servers"), func() {
 			p := police(ctx)
 			p.peer.On("policy_sign", peer.Fail(http.StatusBadRequest, "M_FORBIDDEN"))
 			_, err := alice.Say(ctx, string(p.ID), "spam")
-			Expect(status(err)).To(BeElementOf(http.StatusBadRequest, http.StatusForbidden), errorText(err))
+			Expect(status(err)).To(BeElementOf(http.StatusBadRequest, http.StatusForbidden), "%s", errorText(err))
 			Expect(errorText(err)).To(ContainSubstring("M_FORBIDDEN"))
 			Expect(timelineBodies(ctx, p.ID)).NotTo(ContainElement("spam"))
 		})

@@ -37,7 +37,7 @@ var _ = Describe("Request signing", Label("s2s:request-signing"), func() {
 			r.Authorization = []string{change(header)}
 			answer, err := p.Do(ctx, sut.name, r)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 		},
 		Entry("as usual", func(h string) string { return h }),
 		Entry("without the destination, as older servers send", func(h string) string {
@@ -64,7 +64,7 @@ var _ = Describe("Request signing", Label("s2s:request-signing"), func() {
 			p := asker()
 			answer, err := p.Do(ctx, sut.name, forge(p))
 			Expect(err).NotTo(HaveOccurred())
-			Expect(append(others, http.StatusUnauthorized)).To(ContainElement(answer.Status), answer.String())
+			Expect(append(others, http.StatusUnauthorized)).To(ContainElement(answer.Status), "%s", answer.String())
 			Expect(answer.Code()).NotTo(BeEmpty(), "an error without an errcode: %s", answer)
 		},
 		Entry("no signature", Label(LabelDeployed), func(*peer.Peer) peer.ByHand {
@@ -147,7 +147,7 @@ var _ = Describe("Request signing", Label("s2s:request-signing"), func() {
 			r.Authorization = []string{a.String()}
 			answer, err := p.Do(ctx, sut.name, r)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusUnauthorized), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusUnauthorized), "%s", answer.String())
 		},
 		Entry("another server", id.ServerName("two.test")),
 		Entry("the server's name with a port", id.ServerName(home.Host()+":8449")),
@@ -165,7 +165,7 @@ var _ = Describe("Request signing", Label("s2s:request-signing"), func() {
 			r.Authorization = []string{a.String()}
 			answer, err := p.Do(ctx, sut.name, r)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusUnauthorized), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusUnauthorized), "%s", answer.String())
 		})
 
 	It("refuses a key document that is not signed by its own key",
@@ -176,7 +176,7 @@ var _ = Describe("Request signing", Label("s2s:request-signing"), func() {
 			}))
 			answer, err := p.Do(ctx, sut.name, profileRequest())
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusUnauthorized), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusUnauthorized), "%s", answer.String())
 		})
 
 	It("takes a new key once the server publishes it",
@@ -184,7 +184,7 @@ var _ = Describe("Request signing", Label("s2s:request-signing"), func() {
 			p := newPeer()
 			answer, err := p.Do(ctx, sut.name, profileRequest())
 			Expect(err).NotTo(HaveOccurred())
-			Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+			Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 			p.RotateKey(peer.NewKey("ed25519:second"))
 			Eventually(func() int {
 				answer, err := p.Do(ctx, sut.name, profileRequest())

@@ -63,7 +63,7 @@ var _ = Describe("Restricted rooms", Label("s2s:joins"), func() {
 						PDUs []json.RawMessage `json:"pdus"`
 					}
 					Expect(json.Unmarshal(answer.Body, &given)).To(Succeed())
-					Expect(given.PDUs).To(HaveLen(1), answer.String())
+					Expect(given.PDUs).To(HaveLen(1), "%s", answer.String())
 					kept, err := event.Parse(m.Rules, given.PDUs[0])
 					Expect(err).NotTo(HaveOccurred())
 					Expect(kept.SignaturesOf(p.Name)).To(Equal(join.SignaturesOf(p.Name)), "the join that is kept lacks the signature that lets others believe it")
@@ -104,7 +104,7 @@ var _ = Describe("Restricted rooms", Label("s2s:joins"), func() {
 				room := restrict(ctx, p, mainVersion, "restricted")
 				p.On("make_join", peer.Fail(http.StatusBadRequest, code))
 				_, err := alice.Join(ctx, string(room.ID), string(p.Name))
-				Expect(status(err)).To(BeNumerically(">=", 400), errorText(err))
+				Expect(status(err)).To(BeNumerically(">=", 400), "%s", errorText(err))
 				Expect(p.Requests("send_join")).To(HaveLen(1), "the one for the other room")
 				Expect(joinedRooms(ctx, alice)).NotTo(ContainElement(string(room.ID)))
 			})
@@ -116,7 +116,7 @@ var _ = Describe("Restricted rooms", Label("s2s:joins"), func() {
 			room := restrict(ctx, p, mainVersion, "restricted")
 			p.On(endpoint, peer.Lie(func(answer map[string]any) { lie(p, answer) }))
 			_, err := alice.Join(ctx, string(room.ID), string(p.Name))
-			Expect(status(err)).To(BeNumerically(">=", 400), errorText(err))
+			Expect(status(err)).To(BeNumerically(">=", 400), "%s", errorText(err))
 			Expect(joinedRooms(ctx, alice)).NotTo(ContainElement(string(room.ID)))
 		},
 		Entry("the join does not come back", "send_join", func(_ *peer.Peer, answer map[string]any) { delete(answer, "event") }),

@@ -45,7 +45,7 @@ var _ = Describe("History visibility", Label("s2s:history", "s2s:visibility"), f
 						answer, err := p.Do(ctx, sut.name, historyRequest(endpoint, roomID, from))
 						Expect(err).NotTo(HaveOccurred())
 						if slices.Contains(seen, text) {
-							Expect(answer.Status).To(Equal(http.StatusOK), answer.String())
+							Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
 							Expect(string(answer.Body)).To(ContainSubstring(text))
 						} else {
 							Expect(string(answer.Body)).NotTo(ContainSubstring(text))
