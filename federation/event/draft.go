@@ -107,6 +107,9 @@ func (d Draft) object(rules *roomversion.Rules, origin id.ServerName) ([]byte, e
 	if !utf8.ValidString(d.Type) || d.StateKey != nil && !utf8.ValidString(*d.StateKey) {
 		return nil, wrong("", "has a type or a state_key that is not valid UTF-8")
 	}
+	if len(d.Type) > MaxKeyLength || d.StateKey != nil && len(*d.StateKey) > MaxKeyLength {
+		return nil, wrong("", "has a type or a state_key of more than 255 bytes")
+	}
 	// Room for what is added to it: hash, signature.
 	dst := append(make([]byte, 0, 640+len(content)+48*(len(d.AuthEvents)+len(d.PrevEvents))), '{')
 	key := func(key string) { dst = canonicaljson.AppendKey(dst, []byte(key)) }

@@ -9,7 +9,8 @@ const (
 	// spec:client-server-api#size-limits
 	MaxSize = 65536
 
-	// MaxKeyLength is the greatest length of type and state_key in bytes. sender, room_id and
+	// MaxKeyLength is the greatest length of type and state_key in bytes; of those of others in characters, where the room version
+	// has KeysInCharacters. sender, room_id and
 	// event_id are held to the same number by package id.
 	//
 	// spec:client-server-api#size-limits

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
@@ -216,8 +217,8 @@ func areSignatures(value []byte) bool {
 // readHead reads the members that are strings and numbers.
 func (e *Event) readHead(f *fields) error {
 	var ok bool
-	if e.typ, ok = keyText(f.typ, ""); !ok {
-		return wrong("type", "is not a string of at most 255 bytes")
+	if e.typ, ok = e.keyText(f.typ, ""); !ok {
+		return wrong("type", "is not a string, or too long")
 	}
 	sender, ok := canonicaljson.String(f.sender)
 	if !ok {
@@ -228,8 +229,8 @@ func (e *Event) readHead(f *fields) error {
 		return wrong("sender", err.Error())
 	}
 	if e.isState = f.stateKey != nil; e.isState {
-		if e.stateKey, ok = keyText(f.stateKey, sender); !ok {
-			return wrong("state_key", "is not a string of at most 255 bytes")
+		if e.stateKey, ok = e.keyText(f.stateKey, sender); !ok {
+			return wrong("state_key", "is not a string, or too long")
 		}
 	}
 	if e.ts, ok = canonicaljson.Int(f.originServerTS); !ok {
@@ -245,7 +246,7 @@ func (e *Event) readHead(f *fields) error {
 }
 
 // keyText decodes type or state_key. same is a text it may be equal to, to share memory.
-func keyText(value []byte, same string) (string, bool) {
+func (e *Event) keyText(value []byte, same string) (string, bool) {
 	if len(value) >= 2 && string(value[1:len(value)-1]) == same {
 		return same, canonicaljson.IsString(value)
 	}
@@ -253,7 +254,8 @@ func keyText(value []byte, same string) (string, bool) {
 		return known, true
 	}
 	text, ok := canonicaljson.String(value)
-	return text, ok && len(text) <= MaxKeyLength
+	fits := len(text) <= MaxKeyLength || e.rules.KeysInCharacters && utf8.RuneCountInString(text) <= MaxKeyLength
+	return text, ok && fits
 }
 
 // readContent reads what accessors give of the content.

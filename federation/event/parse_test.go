@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -254,6 +255,36 @@ func TestSize(t *testing.T) {
 }
 
 // A member whose name only looks like unsigned stays.
+// TestKeyLength: who counts bytes in the rooms up to version 10 lacks events that Synapse and Dendrite have.
+func TestKeyLength(t *testing.T) {
+	for _, rules := range roomversion.All() {
+		inCharacters := !slices.Contains([]roomversion.Version{roomversion.V11, roomversion.V12}, rules.Version)
+		for _, field := range []string{"type", "state_key"} {
+			for _, c := range []struct {
+				text   string
+				accept bool
+			}{
+				{strings.Repeat("x", 255), true},
+				{strings.Repeat("x", 256), false},
+				{strings.Repeat("💥", 63) + "xxx", true},
+				{strings.Repeat("💥", 64), inCharacters},
+				{strings.Repeat("💥", 255), inCharacters},
+				{strings.Repeat("💥", 256), false},
+			} {
+				members := valid(rules)
+				members[field] = strconv.Quote(c.text)
+				e, err := Parse(rules, text(members))
+				if (err == nil) != c.accept {
+					t.Errorf("version %s, %s of %d bytes: %v", rules.Version, field, len(c.text), err)
+				}
+				if err == nil {
+					checkEvent(t, e)
+				}
+			}
+		}
+	}
+}
+
 func TestUnsignedInside(t *testing.T) {
 	rules := rulesOf(t, roomversion.V10)
 	members := valid(rules)

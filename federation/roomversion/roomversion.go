@@ -81,6 +81,9 @@ type Rules struct {
 	StrictCanonicalJSON bool
 	// MaxDepth is the greatest depth of an event.
 	MaxDepth int64
+	// KeysInCharacters: type and state_key of events of others are held to 255 characters, not bytes, as Synapse and Dendrite do
+	// for the rooms that have such events: who dropped them there would be in another room than everybody else.
+	KeysInCharacters bool
 	// EnforceKeyValidity: a signing key must be valid at the event's origin_server_ts.
 	EnforceKeyValidity bool
 	// Redaction says what survives the redaction of an event.

@@ -20,6 +20,7 @@ StateResolutionV2    . x x x x x x x x x  x  .
 StateResolutionV21   . . . . . . . . . .  .  x
 StrictCanonicalJSON  . . . . . x x x x x  x  x
 SmallDepth           . . . . . x x x x x  x  x
+KeysInCharacters     x x x x x x x x x x  .  .
 EnforceKeyValidity   . . . . x x x x x x  x  x
 AliasesAuthRule      x x x x x . . . . .  .  .
 RedactionAuthRule    x x . . . . . . . .  .  .
@@ -56,6 +57,7 @@ func factsOf(r *Rules) map[string]bool {
 		"StateResolutionV21":   r.StateResolution == StateResolutionV21,
 		"StrictCanonicalJSON":  r.StrictCanonicalJSON,
 		"SmallDepth":           r.MaxDepth == 1<<53-1,
+		"KeysInCharacters":     r.KeysInCharacters,
 		"EnforceKeyValidity":   r.EnforceKeyValidity,
 		"AliasesAuthRule":      r.AliasesAuthRule,
 		"RedactionAuthRule":    r.RedactionAuthRule,

@@ -18,6 +18,7 @@ func v1() *Rules {
 		CreateInAuthEvents:   true,
 		StateResolution:      StateResolutionV1,
 		MaxDepth:             maxInt63,
+		KeysInCharacters:     true,
 		Redaction:            Redaction{Origin: true, Membership: true, PrevState: true, Aliases: true},
 		AliasesAuthRule:      true,
 		RedactionAuthRule:    true,
@@ -108,6 +109,7 @@ func v10() *Rules {
 func v11() *Rules {
 	r := v10()
 	r.Version = V11
+	r.KeysInCharacters = false
 	r.ImplicitCreator = true
 	r.RedactsInContent = true
 	r.Redaction = Redaction{
