@@ -53,12 +53,14 @@ func (r *Rooms) askHistory(ctx context.Context, roomID id.RoomID, missing []id.E
 		return err
 	}
 	delete(joined, r.self)
-	servers := byUsers(joined)
+	servers := r.hung.last(byUsers(joined))
 	servers = servers[:min(len(servers), backfillServers)]
 	last := fmt.Errorf("no other server is in the room")
 	for i, server := range servers {
 		asking, end := share(ctx, i < len(servers)-1)
+		began := time.Now()
 		raws, err := r.cfg.Client.Backfill(asking, server, roomID, r.limits.Backfill, missing)
+		r.hung.asked(asking, server, began, err)
 		end()
 		if err != nil {
 			last = err

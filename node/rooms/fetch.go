@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup" // a few events at a time from one server
 
@@ -61,9 +62,10 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 	var best *room.Provide
 	fewest := math.MaxInt // events that the best answer lacks
 	refusals := 0
-	for i, server := range f.From {
-		asking, end := share(ctx, i < len(f.From)-1)
-		provide, lacks, err := r.fetchFrom(asking, server, roomID, rules, f)
+	for i, server := range r.hung.last(f.From) {
+		others := i < len(f.From)-1
+		asking, end := share(ctx, others)
+		provide, lacks, err := r.fetchFrom(asking, server, others, roomID, rules, f)
 		end()
 		if err == nil {
 			provide.Fetch, provide.From = f, server
@@ -77,8 +79,8 @@ func (r *Rooms) fetchAny(ctx context.Context, roomID id.RoomID, rules *roomversi
 		}
 		r.log.Debug("a fetch failed", "what", f.Kind, "room", roomID, "server", server, "error", err)
 		errs = append(errs, err)
-		// Who told nothing refuses if the events came from it, which is asked first: others may not have heard of them.
-		if _, nothing := errors.AsType[tellsNothingError](err); refuses(err) || nothing && i == 0 {
+		// Who told nothing refuses if the events came from it, which is named first: others may not have heard of them.
+		if _, nothing := errors.AsType[tellsNothingError](err); refuses(err) || nothing && server == f.From[0] {
 			refusals++
 		}
 		if ctx.Err() != nil {
@@ -108,17 +110,19 @@ func refuses(err error) bool {
 	return ok && remote.Matrix != nil && (remote.Matrix.Code == federation.CodeForbidden || remote.Matrix.Code == federation.CodeNotFound)
 }
 
-func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (provide room.Provide, lacks int, err error) {
+// fetchFrom asks one server; others tells whether another one can be asked.
+func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, others bool, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (
+	provide room.Provide, lacks int, err error) {
 	ctx = keys.GivenBy(ctx, server)
 	switch f.Kind {
 	case room.FetchMissing:
-		var raws []json.RawMessage
-		raws, err = r.cfg.Client.MissingEvents(ctx, server, federation.MissingEventsRequest{
+		raws, err := r.missingFrom(ctx, server, others, federation.MissingEventsRequest{
 			RoomID: roomID, LatestEvents: f.Latest, EarliestEvents: f.Earliest, MinDepth: f.MinDepth, Limit: f.Limit,
 		})
 		provide, err = r.usable(ctx, rules, roomID, raws, err)
 		r.noteOwn(ctx, provide.Events)
 		provide.Events = r.policed(ctx, roomID, provide.Events)
+		return provide, 0, err
 	case room.FetchAuth:
 		provide, err = r.fetchAuth(ctx, server, roomID, rules, f)
 	case room.FetchState:
@@ -127,6 +131,19 @@ func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, roomID id.R
 		err = fmt.Errorf("rooms: unknown fetch %v", f.Kind)
 	}
 	return provide, 0, err
+}
+
+// missingFrom asks one server for missing events. New ones of the room wait for the answer.
+func (r *Rooms) missingFrom(ctx context.Context, server id.ServerName, others bool, req federation.MissingEventsRequest) ([]json.RawMessage, error) {
+	if others {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, missingTime)
+		defer cancel()
+	}
+	began := time.Now()
+	raws, err := r.cfg.Client.MissingEvents(ctx, server, req)
+	r.hung.asked(ctx, server, began, err)
+	return raws, err
 }
 
 // usable verifies an answer that is a list of events: one without a single good event is no answer.
@@ -198,7 +215,9 @@ func (r *Rooms) fetchState(ctx context.Context, server id.ServerName, roomID id.
 
 // stateIDs asks for the state before an event and its auth chain, and tells which of these events, and of that one, aren't stored.
 func (r *Rooms) stateIDs(ctx context.Context, server id.ServerName, roomID id.RoomID, at id.EventID) (ids federation.StateIDsResponse, missing []id.EventID, err error) {
+	began := time.Now()
 	ids, err = r.cfg.Client.StateIDs(ctx, server, roomID, at)
+	r.hung.asked(ctx, server, began, err)
 	if err != nil {
 		return ids, nil, err
 	}

@@ -92,6 +92,7 @@ type Rooms struct {
 	wholes  chan struct{}      // a slot a server that is asked for the whole state of a room
 	bound   chan struct{}      // a slot a notice of an identity server that is worked on
 	acls    aclCache
+	hung    hung
 	created atomic.Int64 // the newest create event's time
 
 	resets, merged, recovered atomic.Int64 // see Stats
