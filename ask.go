@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -19,6 +20,16 @@ type asking struct {
 	file    string
 	dataDir string
 	json    bool
+}
+
+// arguments takes from least to most arguments; mistaken is what to do for who gives others.
+func arguments(least, most int, mistaken string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return errors.New(mistaken)
+		}
+		return nil
+	}
 }
 
 func (a *asking) flags(cmd *cobra.Command) {
@@ -85,7 +96,7 @@ func explainCommand() *cobra.Command {
 			"resolution before it; which servers took it, and why others have not. Of an event that isn't here it says what\n" +
 			"is known: what it waits for, or why it was refused lately.",
 		Example: "  hanse explain '$ZHu2…'\n  hanse explain '$ZHu2…' --user @bob:example.org --config hanse.yaml",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1, "give one event ID, in quotes, as in hanse explain '$ZHu2…'"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd, &a, "/explain", url.Values{"event": args, "user": {user}}, admin.Text.Explanation)
 		},
@@ -96,20 +107,20 @@ func explainCommand() *cobra.Command {
 }
 
 func peersCommand() *cobra.Command {
-	return listing("peers [SERVER_NAME]", "How it stands with other servers: reachable or not and why, what waits, what is refused",
+	return listing("peers [SERVER_NAME]", "give one server, as in hanse peers matrix.org, or none for all", "How it stands with other servers: reachable or not and why, what waits, what is refused",
 		"/peers", "name", admin.Text.Peers, admin.Text.Peer)
 }
 
 func roomsCommand() *cobra.Command {
-	return listing("rooms [ROOM_ID]", "How it stands with rooms: members, extremities, gaps, what waits, state resets",
+	return listing("rooms [ROOM_ID]", "give one room ID, in quotes, as in hanse rooms '!ZHu2…', or none for all", "How it stands with rooms: members, extremities, gaps, what waits, state resets",
 		"/rooms", "id", admin.Text.Rooms, admin.Text.Room)
 }
 
 // listing is a command that asks for all of something or, if one is named, for that.
-func listing[All, One any](use, short, path, name string, all func(admin.Text, All), one func(admin.Text, One)) *cobra.Command {
+func listing[All, One any](use, mistaken, short, path, name string, all func(admin.Text, All), one func(admin.Text, One)) *cobra.Command {
 	var a asking
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.MaximumNArgs(1),
+		Use: use, Short: short, Args: arguments(0, 1, mistaken),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return ask(cmd, &a, path, url.Values{name: args}, one)

@@ -16,7 +16,7 @@ func doctorCommand() *cobra.Command {
 			"Of your own server, which is examined without a name, also its settings, data folder, database, disk and ports.\n\n" +
 			"The exit code is 0 if nothing is wrong (there may be warnings), 1 if something is, 2 if nothing could be examined.",
 		Example: "  hanse doctor matrix.org\n  hanse doctor --config hanse.yaml",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1, "give one name, as in hanse doctor matrix.org, or none for the server of the configuration"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config, err := a.config()
 			if err != nil {

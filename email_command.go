@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -17,12 +16,7 @@ func testEmailCommand() *cobra.Command {
 		Use: "test ADDRESS", Short: "Send a mail to try the settings of email", Example: "  hanse email test you@example.org --config hanse.yaml",
 		Long: "Send a mail to an address by the mail server of the settings, as the server would, and say what went wrong if it did.\n" +
 			"The server needn't run.",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return errors.New("give one address, as in hanse email test you@example.org")
-			}
-			return nil
-		},
+		Args: arguments(1, 1, "give one address, as in hanse email test you@example.org"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config, err := a.config()
 			if err != nil {

@@ -22,7 +22,7 @@ func usersCommand() *cobra.Command {
 		Example: "  hanse users\n  hanse users alice\n  hanse users add bob\n  hanse users lock @eve:example.org",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return fmt.Errorf("give one user, or one of the commands below: %q is none of them; see hanse users --help", args[0])
+				return fmt.Errorf("give one user, or a command: %q is none of them; see hanse users --help", args[0])
 			}
 			return nil
 		},
@@ -53,12 +53,7 @@ func userCommand(name, short, example string, run func(cmd *cobra.Command, a *as
 	var a asking
 	cmd := &cobra.Command{
 		Use: name + " USER", Short: short, Example: "  hanse users " + name + " " + example,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return errors.New("give one user, as in hanse users " + name + " " + example)
-			}
-			return nil
-		},
+		Args: arguments(1, 1, "give one user, as in hanse users "+name+" "+example),
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, &a, args[0]) },
 	}
 	a.flags(cmd)

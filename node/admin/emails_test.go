@@ -28,7 +28,7 @@ func TestUsersGetEmails(t *testing.T) {
 	for _, c := range []struct{ user, do, address, want string }{
 		{"alice", "add-email", "alice", "not an e-mail address"},
 		{"alice", "remove-email", "bob@example.org", "doesn't have this e-mail address"},
-		{"nobody", "add-email", "n@example.org", "no such user"},
+		{"nobody", "add-email", "n@example.org", "there is no account @nobody:"},
 	} {
 		if _, err := change(c.user, c.do, c.address); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)

@@ -99,7 +99,7 @@ func (a *Admin) user(ctx context.Context, user id.UserID) (any, error) {
 	case err != nil:
 		return nil, err
 	case !there:
-		return nil, &problem{http.StatusNotFound, "there is no account " + string(user) + " on this server; `hanse users` lists all"}
+		return nil, noAccount(user)
 	}
 	answer := shownUser(account)
 	emails, err := a.Store.Emails(ctx, user)
@@ -116,8 +116,12 @@ func (a *Admin) user(ctx context.Context, user id.UserID) (any, error) {
 	return answer, err
 }
 
-// changeUser makes an account, gives one a new password, locks, unlocks, suspends or unsuspends it, gives or takes an e-mail address, or ends it for good, administrators'
-// too: who asks here is above them. It answers with the user.
+func noAccount(user id.UserID) error {
+	return &problem{http.StatusNotFound, "there is no account " + string(user) + " on this server; `hanse users` lists all"}
+}
+
+// changeUser makes an account, gives one a new password, locks, unlocks, suspends or unsuspends it, gives or takes an e-mail
+// address, or ends it for good, administrators' too: who asks here is above them. It answers with the user.
 func (a *Admin) changeUser(ctx context.Context, q *http.Request) (any, error) {
 	if q.FormValue("do") == "add" {
 		return a.addUser(ctx, q)
@@ -125,6 +129,15 @@ func (a *Admin) changeUser(ctx context.Context, q *http.Request) (any, error) {
 	user, err := a.userID(q.FormValue("id"))
 	if err != nil {
 		return nil, err
+	}
+	account, there, err := a.Store.User(ctx, user)
+	switch {
+	case err != nil:
+		return nil, err
+	case !there:
+		return nil, noAccount(user)
+	case account.Deactivated && q.FormValue("do") != "deactivate":
+		return nil, &problem{http.StatusConflict, "the account " + string(user) + " is deactivated, for good"}
 	}
 	switch q.FormValue("do") {
 	case "password":
@@ -180,9 +193,6 @@ func (a *Admin) ours(name string) error {
 
 // setPassword gives a user a new password and logs out all devices, unless they are to be kept.
 func (a *Admin) setPassword(ctx context.Context, user id.UserID, q *http.Request) error {
-	if _, err := a.Users.Administrator(ctx, user); err != nil { // there is no such account
-		return err
-	}
 	keep := q.FormValue("keep_devices") == "true"
 	if err := a.Users.SetPassword(ctx, user, q.FormValue("password")); err != nil {
 		return err
@@ -201,9 +211,6 @@ func (a *Admin) setPassword(ctx context.Context, user id.UserID, q *http.Request
 func (a *Admin) deactivate(ctx context.Context, user id.UserID, erase bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leavingTime)
 	defer cancel()
-	if _, err := a.user(ctx, user); err != nil { // there is no such account
-		return err
-	}
 	if err := a.Users.Deactivate(ctx, user, erase); err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func TestUsersAreListedLockedAndSuspended(t *testing.T) {
 		t.Error(err)
 	}
 	for want, query := range map[string]url.Values{
-		"no such user": {"id": {"@nobody:" + string(w.name)}, "do": {"lock"}}, "unsuspend": {"id": {w.alice.ID}, "do": {"praise"}},
+		"there is no account": {"id": {"@nobody:" + string(w.name)}, "do": {"lock"}}, "unsuspend": {"id": {w.alice.ID}, "do": {"praise"}},
 		"@nonsense": {"id": {"@nonsense"}, "do": {"lock"}},
 	} {
 		if err := w.ask.Post(t.Context(), "/users", query, &admin.User{}); err == nil || !strings.Contains(err.Error(), want) {
@@ -125,7 +125,8 @@ func TestUsersAreMadeAndGetNewPasswords(t *testing.T) {
 		"both are needed":              {"do": {"add"}, "id": {"carol"}},
 		"would be a user of other.org": {"do": {"add"}, "id": {"@carol:other.org"}, "password": {"x"}},
 		"the password is empty":        {"do": {"password"}, "id": {"bob"}},
-		"no such user on this server":  {"do": {"password"}, "id": {"carol"}, "password": {"x"}},
+		"there is no account @carol:":  {"do": {"password"}, "id": {"carol"}, "password": {"x"}},
+		"there is no account @dora:":   {"do": {"lock"}, "id": {"dora"}},
 		"unsuspend or deactivate":      {"id": {"bob"}},
 	} {
 		if _, err := post(form); err == nil || !strings.Contains(err.Error(), want) {
@@ -222,6 +223,9 @@ func TestUsersAreDeactivated(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := deactivate("alice", "true"); err != nil {
+		t.Error(err)
+	}
+	if err := w.ask.Post(t.Context(), "/users", url.Values{"do": {"lock"}, "id": {"alice"}}, &admin.User{}); err == nil || !strings.Contains(err.Error(), "is deactivated") {
 		t.Error(err)
 	}
 	if _, err := deactivate("nobody", "false"); err == nil || !strings.Contains(err.Error(), "there is no account @nobody:") {
