@@ -58,7 +58,7 @@ const questionTime = 2 * time.Minute
 func New(cfg Config) http.Handler {
 	a := &Admin{Config: cfg, started: time.Now()}
 	mux := http.NewServeMux()
-	mux.Handle("GET /explain", answer(a, func(ctx context.Context, q *http.Request) (any, error) {
+	mux.Handle("GET /explain", answer(func(ctx context.Context, q *http.Request) (any, error) {
 		event, err := id.ParseEventID(q.FormValue("event"))
 		if err != nil {
 			return nil, &problem{http.StatusBadRequest, "event: " + err.Error()}
@@ -71,7 +71,7 @@ func New(cfg Config) http.Handler {
 		}
 		return a.Explain(ctx, event, user)
 	}))
-	mux.Handle("GET /peers", answer(a, func(ctx context.Context, q *http.Request) (any, error) {
+	mux.Handle("GET /peers", answer(func(ctx context.Context, q *http.Request) (any, error) {
 		if text := q.FormValue("name"); text != "" {
 			name, err := id.ParseServerName(text)
 			if err != nil {
@@ -81,7 +81,7 @@ func New(cfg Config) http.Handler {
 		}
 		return a.Peers(ctx)
 	}))
-	mux.Handle("GET /rooms", answer(a, func(ctx context.Context, q *http.Request) (any, error) {
+	mux.Handle("GET /rooms", answer(func(ctx context.Context, q *http.Request) (any, error) {
 		if text := q.FormValue("id"); text != "" {
 			room, err := id.ParseRoomID(text)
 			if err != nil {
@@ -91,17 +91,17 @@ func New(cfg Config) http.Handler {
 		}
 		return a.RoomList(ctx)
 	}))
-	mux.Handle("GET /services", answer(a, func(ctx context.Context, _ *http.Request) (any, error) {
+	mux.Handle("GET /services", answer(func(ctx context.Context, _ *http.Request) (any, error) {
 		return a.Services.Status(ctx)
 	}))
-	mux.Handle("GET /users", answer(a, a.users))
-	mux.Handle("POST /users", answer(a, a.changeUser))
-	mux.Handle("GET /reports", answer(a, a.reports))
-	mux.Handle("POST /reports", answer(a, a.deleteReports))
-	mux.Handle("GET /trace", answer(a, func(_ context.Context, q *http.Request) (any, error) {
+	mux.Handle("GET /users", answer(a.users))
+	mux.Handle("POST /users", answer(a.changeUser))
+	mux.Handle("GET /reports", answer(a.reports))
+	mux.Handle("POST /reports", answer(a.deleteReports))
+	mux.Handle("GET /trace", answer(func(_ context.Context, q *http.Request) (any, error) {
 		return a.trace(q.FormValue("event")), nil
 	}))
-	mux.Handle("POST /trace", answer(a, func(_ context.Context, q *http.Request) (any, error) {
+	mux.Handle("POST /trace", answer(func(_ context.Context, q *http.Request) (any, error) {
 		on, err := time.ParseDuration(q.FormValue("for"))
 		if err != nil || on < 0 || on > telemetry.MaxTracing {
 			return nil, &problem{http.StatusBadRequest, "for: give a time from 0s to 24h, such as 10m"}
@@ -122,7 +122,7 @@ type problem struct {
 func (p *problem) Error() string { return p.text }
 
 // answer makes an endpoint of a question.
-func answer(a *Admin, ask func(context.Context, *http.Request) (any, error)) http.Handler {
+func answer(ask func(context.Context, *http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		ctx, cancel := context.WithTimeout(q.Context(), questionTime)
 		defer cancel()

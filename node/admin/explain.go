@@ -142,7 +142,7 @@ func (a *Admin) explainStored(ctx context.Context, x *Explanation, row store.Eve
 			return err
 		}
 	}
-	return a.explainSending(ctx, x, row, came)
+	return a.explainSending(ctx, x, row)
 }
 
 // original is the event as it was received, whether or not it is redacted.

@@ -20,7 +20,7 @@ type Sent struct {
 }
 
 // explainSending tells to which servers an event went, or why not.
-func (a *Admin) explainSending(ctx context.Context, x *Explanation, row store.EventRow, came store.Arrival) error {
+func (a *Admin) explainSending(ctx context.Context, x *Explanation, row store.EventRow) error {
 	shipments, err := a.Store.Shipments(ctx, row.Event.ID())
 	if err != nil {
 		return err

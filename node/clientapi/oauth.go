@@ -48,10 +48,10 @@ func (a *API) authMetadata(*request) (any, error) {
 }
 
 // oauthAnswer makes the answer of an error of OAuth 2.0, which has a form of its own; others are the caller's.
-func oauthAnswer(body any, err error) (any, error) {
+func oauthAnswer(err error) (any, error) {
 	var refused *oauth.Error
 	if !errors.As(err, &refused) {
-		return body, err
+		return nil, err
 	}
 	status := http.StatusBadRequest
 	switch refused.Code {
@@ -99,11 +99,11 @@ func (r *request) oauthBody() ([]byte, error) {
 func (a *API) registerClient(r *request) (any, error) {
 	raw, err := r.oauthBody()
 	if err != nil {
-		return oauthAnswer(nil, err)
+		return oauthAnswer(err)
 	}
 	client, err := oauth.ReadClient(raw)
 	if err != nil {
-		return oauthAnswer(nil, err)
+		return oauthAnswer(err)
 	}
 	clientID, stored, err := client.Stored()
 	if err != nil {
@@ -113,7 +113,7 @@ func (a *API) registerClient(r *request) (any, error) {
 		if errors.Is(err, users.ErrFull) {
 			err = oauth.Refuse(oauth.TemporarilyUnavailable, "too many clients are logged in here")
 		}
-		return oauthAnswer(nil, err)
+		return oauthAnswer(err)
 	}
 	return answer{status: http.StatusCreated, body: struct {
 		ClientID string `json:"client_id"`
@@ -157,7 +157,7 @@ func (a *API) oauthToken(r *request) (any, error) {
 		err = oauth.Refuse(oauth.InvalidGrant, "the code or token is not good, or not any more")
 	}
 	if err != nil {
-		return oauthAnswer(nil, err)
+		return oauthAnswer(err)
 	}
 	return map[string]any{
 		"access_token": login.AccessToken, "token_type": "Bearer", "expires_in": int64(login.Life.Seconds()), "refresh_token": login.RefreshToken,
@@ -209,18 +209,18 @@ func (a *API) grantTokens(r *request) (users.OAuthLogin, error) {
 func (a *API) authorizeDevice(r *request) (any, error) {
 	form, err := r.form()
 	if err != nil {
-		return oauthAnswer(nil, err)
+		return oauthAnswer(err)
 	}
 	client, err := a.askingClient(r, form)
 	if err != nil {
-		return oauthAnswer(nil, err)
+		return oauthAnswer(err)
 	}
 	if !client.May(oauth.GrantDevice) {
-		return oauthAnswer(nil, oauth.Refuse(oauth.UnauthorizedClient, "the client didn't register for the grant %s", oauth.GrantDevice))
+		return oauthAnswer(oauth.Refuse(oauth.UnauthorizedClient, "the client didn't register for the grant %s", oauth.GrantDevice))
 	}
 	device, scope, err := oauth.ReadScope(form.Get("scope"))
 	if err != nil {
-		return oauthAnswer(nil, err)
+		return oauthAnswer(err)
 	}
 	asked := users.OAuthRequest{Client: form.Get("client_id"), Device: device, Scope: scope}
 	err = users.ErrUserCodeTaken
@@ -242,7 +242,7 @@ func (a *API) authorizeDevice(r *request) (any, error) {
 			}, nil
 		}
 	}
-	return oauthAnswer(nil, err)
+	return oauthAnswer(err)
 }
 
 // pollDevice gives a client tokens once a person has let it in.
@@ -288,12 +288,12 @@ func (p *polls) tooSoon(code string) bool {
 func (a *API) revokeToken(r *request) (any, error) {
 	form, err := r.form()
 	if err != nil {
-		return oauthAnswer(nil, err)
+		return oauthAnswer(err)
 	}
 	token := form.Get("token")
 	switch {
 	case token == "":
-		return oauthAnswer(nil, oauth.Refuse(oauth.InvalidRequest, "token is missing"))
+		return oauthAnswer(oauth.Refuse(oauth.InvalidRequest, "token is missing"))
 	case len(token) > maxTokenBytes:
 		return nil, nil // it is none of ours
 	}

@@ -138,7 +138,7 @@ func (s *Syncer) DeviceLists(ctx context.Context, user id.UserID, since, upto st
 			}
 		}
 	}
-	if err := s.ownMoves(ctx, facts, user, since, changed, candidates); err != nil {
+	if err := s.ownMoves(ctx, facts, since, changed, candidates); err != nil {
 		return DeviceLists{}, err
 	}
 	return s.deviceLists(ctx, user, changed, candidates)
@@ -146,7 +146,7 @@ func (s *Syncer) DeviceLists(ctx context.Context, user id.UserID, since, upto st
 
 // ownMoves adds the members of rooms that the user came to or left. Who came is one of the room's members, told to their
 // own devices as by Synapse.
-func (s *Syncer) ownMoves(ctx context.Context, facts userFacts, user id.UserID, since store.Position, changed, candidates map[id.UserID]bool) error {
+func (s *Syncer) ownMoves(ctx context.Context, facts userFacts, since store.Position, changed, candidates map[id.UserID]bool) error {
 	for _, m := range facts.memberships {
 		if m.Since <= since || m.OutOfRoom {
 			continue

@@ -33,11 +33,11 @@ func (p pattern) matches(text string, left *steps) bool {
 		return ok && at == len(text)
 	}
 	for _, middle := range p[1 : len(p)-1] {
-		if _, at, ok = find(text, at, middle, left, anywhere); !ok {
+		if at, ok = find(text, at, middle, left, anywhere); !ok {
 			return false
 		}
 	}
-	_, _, ok = find(text, at, last, left, func(_, end int) bool { return end == len(text) })
+	_, ok = find(text, at, last, left, func(_, end int) bool { return end == len(text) })
 	return ok
 }
 
@@ -47,17 +47,17 @@ func (p pattern) within(text string, left *steps) bool {
 	begins := func(start, _ int) bool { return boundary(text, start, false) }
 	ends := func(_, end int) bool { return boundary(text, end, true) }
 	if len(p) == 1 {
-		_, _, ok := find(text, 0, p[0], left, func(start, end int) bool { return begins(start, end) && ends(start, end) })
+		_, ok := find(text, 0, p[0], left, func(start, end int) bool { return begins(start, end) && ends(start, end) })
 		return ok
 	}
-	_, at, ok := find(text, 0, p[0], left, begins)
+	at, ok := find(text, 0, p[0], left, begins)
 	for _, middle := range p[1 : len(p)-1] {
 		if ok {
-			_, at, ok = find(text, at, middle, left, anywhere)
+			at, ok = find(text, at, middle, left, anywhere)
 		}
 	}
 	if ok {
-		_, _, ok = find(text, at, p[len(p)-1], left, ends)
+		_, ok = find(text, at, p[len(p)-1], left, ends)
 	}
 	return ok
 }
@@ -71,23 +71,23 @@ func (l literal) within(text string, left *steps) bool {
 
 func anywhere(_, _ int) bool { return true }
 
-// find is the first place at or after from where a segment stands and that suits.
-func find(text string, from int, segment string, left *steps, suits func(start, end int) bool) (start, end int, ok bool) {
+// find is where the first segment at or after from ends that suits.
+func find(text string, from int, segment string, left *steps, suits func(start, end int) bool) (end int, ok bool) {
 	if segment != "" && !strings.Contains(segment, "?") {
-		start = scan(text, from, segment, left, suits)
-		return start, start + len(segment), start >= 0
+		start := scan(text, from, segment, left, suits)
+		return start + len(segment), start >= 0
 	}
-	for start = from; start <= len(text); {
+	for start := from; start <= len(text); {
 		if !left.spend(1 + len(segment)) {
-			return 0, 0, false
+			return 0, false
 		}
 		if end, ok := segmentAt(text, start, segment); ok && suits(start, end) {
-			return start, end, true
+			return end, true
 		}
 		_, size := utf8.DecodeRuneInString(text[start:])
 		start += max(size, 1)
 	}
-	return 0, 0, false
+	return 0, false
 }
 
 // scan is find for a segment without wildcards that is not empty; -1: nowhere.
