@@ -49,12 +49,14 @@ type cache struct {
 }
 
 func newCache() cache {
-	return cache{
-		events:   newRecent[id.EventID, Stored](cachedEvents),
-		after:    newRecent[id.EventID, roomstate.Map](cachedStates),
-		resolved: newRecent[string, roomstate.Map](cachedResolutions),
-		levels:   authrules.NewMemo(nil),
-	}
+	c := cache{events: newRecent[id.EventID, Stored](cachedEvents), levels: authrules.NewMemo(nil)}
+	c.forgetStates()
+	return c
+}
+
+func (c *cache) forgetStates() {
+	c.after = newRecent[id.EventID, roomstate.Map](cachedStates)
+	c.resolved = newRecent[string, roomstate.Map](cachedResolutions)
 }
 
 // check applies the authorisation rules to e in a state.

@@ -28,6 +28,7 @@ type memory struct {
 	partial  *room.PartialState
 	err      error // what reads give
 	reads    int   // events asked for
+	reopens  bool  // each second step has the machine read its state anew
 }
 
 func newMemory() *memory {

@@ -11,6 +11,7 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 var start = time.UnixMilli(1_700_000_000_000)
@@ -51,6 +52,9 @@ func step(t testing.TB, m *room.Machine, store *memory, in room.Input) room.Resu
 		t.Fatalf("%T: %v", in, err)
 	}
 	store.apply(result.Commit)
+	if store.reopens = !store.reopens; store.reopens {
+		m.Reopen(wholestate.Stored(m.Current()))
+	}
 	return result
 }
 

@@ -124,6 +124,17 @@ func (m *Machine) Rules() *roomversion.Rules { return m.rules }
 // Current is the current state: the resolution of the states after all forward extremities.
 func (m *Machine) Current() roomstate.Map { return m.current }
 
+// Reopen has the machine go on with the current state as it is stored, in place of the one that it has: what it has made or was given itself, of
+// a room that was joined all of the state, stays in memory otherwise. It doesn't, and gives false, if that isn't the current state.
+func (m *Machine) Reopen(stored roomstate.Map) bool {
+	if !m.current.Equal(stored) {
+		return false
+	}
+	m.current = stored
+	m.cache.forgetStates()
+	return true
+}
+
 // Forward are the forward extremities in order of their IDs. Each that isn't merged makes the next resolution larger: when there are more
 // than MaxPrevEvents, it is time to say something, as deployed servers do by a dummy event.
 func (m *Machine) Forward() []id.EventID { return m.forward.ids() }

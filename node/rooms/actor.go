@@ -60,6 +60,8 @@ type actor struct {
 	mergeAfter time.Time   // owned by the actor: until then its extremities are left alone
 	merging    atomic.Bool // a goroutine of bound runs
 
+	changed int // how many entries of the state have changed since it was read; owned by the actor
+
 	resets, merges atomic.Int64 // since it was loaded; see Live
 }
 
@@ -281,6 +283,7 @@ func (a *actor) committed(err error) {
 			a.r.start(func(ctx context.Context) { a.r.tryGuestsLeave(ctx, a.room) })
 		}
 		a.bound(b.commit)
+		a.reopen(len(b.commit.Changes))
 	}
 	for _, w := range b.waiting {
 		switch {
@@ -297,6 +300,18 @@ func (a *actor) committed(err error) {
 	if len(b.commit.Send) > 0 && a.r.cfg.Sender != nil {
 		runtime.Gosched() // who was answered goes on before what is sent to others begins
 		a.wakeSender(b.commit)
+	}
+}
+
+// reopen has the machine read its state again, if many changes of it are in memory after a commit of some. What was decided meanwhile may
+// not be stored yet: then the next commit does.
+func (a *actor) reopen(changes int) {
+	if a.changed += changes; a.changed < a.r.limits.Changes || a.machine == nil {
+		return
+	}
+	stored, err := a.r.store.CurrentState(context.Background(), a.room)
+	if err == nil && a.machine.Reopen(stored) {
+		a.changed = 0
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/federation/roomstate"
 	"hanse/node/store"
 )
 
@@ -27,4 +28,15 @@ func (r *Rooms) Overfill(ctx context.Context, roomID id.RoomID) error {
 		}
 		return nil
 	})
+}
+
+// InMemory is how many nodes of its state a room's machine holds in memory.
+func (r *Rooms) InMemory(ctx context.Context, roomID id.RoomID) (nodes int, err error) {
+	err = r.look(ctx, roomID, func(m *room.Machine, _ room.Source) error {
+		for range m.Current().Nodes(func(roomstate.Hash) bool { return false }) {
+			nodes++
+		}
+		return nil
+	})
+	return nodes, err
 }

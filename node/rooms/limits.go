@@ -18,6 +18,9 @@ type Limits struct {
 	// Recent is how many of its latest events a room keeps at hand so that steps need not read what was just written
 	// (default 128).
 	Recent int
+	// Changes is how many changes of its state a room holds in memory, each up to some kilobytes, before it reads the state from the store
+	// again (default 1000).
+	Changes int
 	// Fetches is how many fetches run at a time over all rooms (default 32): each holds a connection to another
 	// server and an answer of up to some megabytes.
 	Fetches int
@@ -67,6 +70,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Loaded, 2000)
 	def(&l.Idle, 10*time.Minute)
 	def(&l.Recent, 128)
+	def(&l.Changes, 1000)
 	def(&l.Fetches, 32)
 	def(&l.FetchTime, 2*time.Minute)
 	def(&l.Handshake, 5*time.Minute)

@@ -23,6 +23,7 @@ type server struct {
 	users   []id.UserID   // the first is the steward, whom nobody throws out; the others are citizens
 	acked   map[id.EventID]bool
 	dropped map[id.EventID]bool // acknowledged, then given up with a verdict
+	reopens bool                // after each second step its machine reads the state anew
 	leave   id.EventID          // by which it left the room the last time
 	saved   *backup             // nil: none
 }
@@ -80,6 +81,9 @@ func (s *server) step(in room.Input) (room.Result, bool, error) {
 	}
 	mended := s.store.mended
 	s.store.apply(result.Commit)
+	if s.reopens = !s.reopens; s.reopens {
+		s.m.Reopen(wholestate.Stored(s.m.Current()))
+	}
 	s.n.report.Mended += s.store.mended - mended
 	s.n.told.stepped(s, in, result)
 	s.note(in, result)

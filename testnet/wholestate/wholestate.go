@@ -54,6 +54,33 @@ func ByType(m roomstate.Map, typ string) iter.Seq2[string, id.EventID] {
 	}
 }
 
+// Stored returns m as a store has it: node by node, read as it is asked.
+func Stored(m roomstate.Map) roomstate.Map {
+	nodes := stored{}
+	for n, data := range roomstate.Build(All(m)).Nodes(func(roomstate.Hash) bool { return false }) {
+		nodes[n.Hash()] = must(roomstate.Decode(n.Hash(), data))
+	}
+	return must(roomstate.Open(m.Hash(), nodes))
+}
+
+// stored implements roomstate.Loader.
+type stored map[roomstate.Hash]roomstate.Node
+
+func (s stored) Node(h roomstate.Hash) (roomstate.Node, error) {
+	n, ok := s[h]
+	if !ok {
+		return n, roomstate.Missing(h)
+	}
+	return n, nil
+}
+
+func (s stored) Nodes(hashes []roomstate.Hash, into []roomstate.Node, _ bool) error {
+	for i, h := range hashes {
+		into[i] = must(s.Node(h))
+	}
+	return nil
+}
+
 // Diff iterates over what must change to get from m to other.
 func Diff(m, other roomstate.Map) iter.Seq[roomstate.Change] {
 	return func(yield func(roomstate.Change) bool) {
