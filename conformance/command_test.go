@@ -162,7 +162,7 @@ func TestADeafServer(t *testing.T) {
 	file, pids := script(t, "trap '' TERM INT", `"$HANSE_BIN" testnet node & NOTE`, "while :; do sleep 1000; done")
 	o := run(t, bin, "--adapter", file, "--focus", "SIGTERM ends", "--patience", "5s")
 	o.says(t, 1, "1 test failed")
-	if !strings.Contains(o.stdout, "did not end within 5s and was killed") {
+	if !strings.Contains(o.stdout, "did not end within 5s and was killed") || strings.Contains(o.stdout, "errors.errorString{") {
 		t.Error(o.stdout)
 	}
 	gone(t, pids)

@@ -407,7 +407,10 @@ func (c *chaos) agree() {
 			}
 		}).WithTimeout(agreeWithin).WithPolling(300 * time.Millisecond).Should(Succeed())
 		if out != nil {
-			c.t.Logf("%s: for all others nobody of %s is in %s of version %s, and it has somebody in it: not compared", c.round, out.orders.ServerName, r.ID, r.version)
+			Eventually(func() error { return c.rightly(r, out) }).WithTimeout(patience).Should(Succeed(),
+				"%s: for all others nobody of %s is in %s of version %s, and it has somebody in it", c.round, out.orders.ServerName, r.ID, r.version)
+			c.t.Logf("%s: for all others nobody of %s is in %s of version %s, which is right by what they had when its events came: not compared",
+				c.round, out.orders.ServerName, r.ID, r.version)
 			c.rooms = slices.DeleteFunc(slices.Clone(c.rooms), func(other *chaosRoom) bool { return other == r })
 			continue
 		}
@@ -521,7 +524,8 @@ func (r *chaosRoom) latest(n int) []string {
 }
 
 // out is a server that has somebody in a room, of which nobody is in it for any other server though all have spoken; nil if there is none. So it
-// stays: a join that the others soft-failed, as the rules had changed when it came, is followed by nothing that they would take.
+// stays: a join that the others soft-failed, as the rules had changed when it came, is followed by nothing that they would take. That this is it
+// is to be proven: see rightly.
 func (c *chaos) out(r *chaosRoom) *server {
 	for _, s := range c.servers {
 		if p, err := c.inside(r, s); p == nil || err != nil || r.mute[s] {

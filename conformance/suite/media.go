@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -33,7 +32,7 @@ func clientRequest(ctx context.Context, u *user.User, method, path, contentType,
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, 8<<20))
 	Expect(err).NotTo(HaveOccurred())
-	calls.note(fmt.Sprintf("%s asked %s %s\n  got  %d %.300s", u.ID, method, path, response.StatusCode, answer))
+	calls.note("%s asked %s %s\n  got  %d %s", u.ID, method, path, response.StatusCode, peer.Brief(answer))
 	return response.StatusCode, response.Header, string(answer)
 }
 

@@ -17,6 +17,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/format"
 
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
@@ -113,6 +114,10 @@ func Open(cfg Config) (err error) {
 	SetDefaultEventuallyTimeout(cfg.Patience)
 	SetDefaultEventuallyPollingInterval(5 * time.Millisecond)
 	SetDefaultConsistentlyDuration(restraint)
+	format.RegisterCustomFormatter(func(value any) (string, bool) { // an error is told by what it says, not by what it is made of too
+		_, is := value.(error)
+		return "", is
+	})
 	if ca, err = fabric.LoadOrCreateCA(cfg.Folder); err != nil {
 		return err
 	}
@@ -262,10 +267,13 @@ func (s *server) register(ctx context.Context) (*user.User, error) {
 // visitor is somebody without an account whose calls are noted.
 func (s *server) visitor() *user.User {
 	u := user.New(s.clientURL)
-	u.Trace = calls.note
-	if config.Deployed != nil {
-		u.Trace = func(line string) {
-			calls.note(line)
+	u.Trace = func(method, path string, sent, answer []byte, err error) {
+		outcome := "200 " + peer.Brief(answer)
+		if err != nil {
+			outcome = err.Error()
+		}
+		calls.note("%s asked %s %s %s\n  got  %s", u.ID, method, path, peer.Brief(sent), outcome)
+		if config.Deployed != nil {
 			time.Sleep(config.Deployed.Pause) // the rate is polite: the next call waits
 		}
 	}
@@ -354,14 +362,14 @@ type journal struct {
 	lines []string // guarded by mu
 }
 
-func (j *journal) note(line string) {
+func (j *journal) note(format string, values ...any) {
 	const most = 40
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.lines) == most {
 		j.lines = append(j.lines[:0], j.lines[1:]...)
 	}
-	j.lines = append(j.lines, time.Now().Format("15:04:05.000 ")+line)
+	j.lines = append(j.lines, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, values...))
 }
 
 func (j *journal) take() []string {

@@ -63,14 +63,19 @@ func (p *Peer) Do(ctx context.Context, to id.ServerName, r ByHand) (ByHandAnswer
 		r.Authorization = []string{authorization.String()}
 	}
 	request.Header["Authorization"] = r.Authorization
+	sent := fmt.Sprintf("sent   %s %s %s", r.Method, r.URI, Brief(r.Body))
+	for _, header := range r.Authorization {
+		sent += "\n  Authorization: " + header
+	}
 	response, err := p.http.Do(request)
 	if err != nil {
+		p.note("%s\n  got  no answer: %v", sent, err)
 		return ByHandAnswer{}, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	answer := ByHandAnswer{Status: response.StatusCode, Header: response.Header, Body: body}
-	p.note("sent   %s %s %.300s\n  Authorization: %q\n  got  %.300s", r.Method, r.URI, r.Body, r.Authorization, answer.String())
+	p.note("%s\n  got  %d %s", sent, answer.Status, Brief(answer.Body))
 	return answer, err
 }
 

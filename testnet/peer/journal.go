@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"slices"
@@ -25,11 +26,22 @@ func (p *Peer) Journal() []string {
 	return slices.Clone(p.journal)
 }
 
+// Brief is a body for people, in the report of a failure: the beginning of a long one, and how long it is.
+func Brief(body []byte) string { return brief(body[:min(maxBrief, len(body))], len(body)) }
+
+func brief(begin []byte, size int) string {
+	if len(begin) == size {
+		return string(begin)
+	}
+	return fmt.Sprintf("%s … (of %d bytes)", bytes.ToValidUTF8(begin, nil), size)
+}
+
 // watched remembers the beginning of what is answered.
 type watched struct {
 	http.ResponseWriter
 	status int
-	begin  []byte
+	size   int
+	begin  []byte // as much as is shown
 }
 
 // WriteHeader remembers the status.
@@ -43,14 +55,15 @@ func (w *watched) Write(data []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	if room := 300 - len(w.begin); room > 0 {
+	w.size += len(data)
+	if room := maxBrief - len(w.begin); room > 0 {
 		w.begin = append(w.begin, data[:min(room, len(data))]...)
 	}
 	return w.ResponseWriter.Write(data)
 }
 
 // String is the answer for people.
-func (w *watched) String() string { return fmt.Sprintf("%d %s", w.status, w.begin) }
+func (w *watched) String() string { return fmt.Sprintf("%d %s", w.status, brief(w.begin, w.size)) }
 
 // Unwrap is for [http.ResponseController].
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -11,4 +11,6 @@ const (
 	maxMissing = 100
 	// maxJournal is how many exchanges the journal keeps: those of the last test.
 	maxJournal = 40
+	// maxBrief is how many bytes of what was sent or got the journal shows.
+	maxBrief = 1000
 )

@@ -22,7 +22,7 @@ func (p *Peer) Transaction(ctx context.Context, to id.ServerName, pdus ...json.R
 	results, err := p.Client.SendTransaction(ctx, to, p.NextTxn(), federation.Transaction{
 		Origin: p.Name, OriginServerTS: time.Now().UnixMilli(), PDUs: pdus,
 	})
-	p.note("sent   a transaction to %s: %.900s\n  got  %v %v", to, pdus, results, err)
+	p.note("sent   a transaction to %s: %s\n  got  %v %v", to, Brief(fmt.Appendf(nil, "%s", pdus)), results, err)
 	return results, err
 }
 
@@ -167,7 +167,7 @@ func (r *Room) Invite(ctx context.Context, sender, user id.UserID) (*event.Event
 	raw, err := r.peer.Client.Invite(ctx, user.Server(), federation.InviteRequest{
 		RoomID: r.ID, EventID: e.ID(), RoomVersion: r.Rules.Version, Event: e.JSON(), InviteRoomState: r.InviteState(),
 	})
-	r.peer.note("sent   an invite to %s: %s\n  got  %.300s %v", user.Server(), e.JSON(), raw, err)
+	r.peer.note("sent   an invite to %s: %s\n  got  %s %v", user.Server(), e.JSON(), Brief(raw), err)
 	if err != nil {
 		return e, err
 	}

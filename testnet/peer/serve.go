@@ -227,7 +227,7 @@ func (p *Peer) endpoint(name string, signed bool, answer func(w http.ResponseWri
 		p.mu.Unlock()
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, request))
 		answered := &watched{ResponseWriter: w}
-		defer func() { p.note("got    %s %s %.300s\n  said %s", r.Method, r.RequestURI, body, answered) }()
+		defer func() { p.note("got    %s %s %s\n  said %s", r.Method, r.RequestURI, Brief(body), answered) }()
 		if hook != nil {
 			hook(answered, r, honest)
 			return

@@ -28,8 +28,8 @@ type User struct {
 	DeviceID string
 	URL      string // the client-server API of the user's homeserver
 
-	// Trace is told of each call and its outcome, in a line for people, if set. It is called from many goroutines.
-	Trace func(line string)
+	// Trace is told of each call, with its query in the path, and its outcome, if set. It is called from many goroutines.
+	Trace func(method, path string, sent, answer []byte, err error)
 
 	client *resty.Client
 	next   string // where the next Sync goes on; owned by the one who calls Sync
@@ -69,8 +69,14 @@ func (u *User) Close() { u.client.GetClient().CloseIdleConnections() }
 func (u *User) Call(ctx context.Context, method, path string, query url.Values, body, result any) error {
 	answer, err := u.call(ctx, method, path, query, body)
 	if u.Trace != nil {
-		sent, _ := json.Marshal(body) // for people: what can't be shown is not
-		u.Trace(fmt.Sprintf("%s asked %s %s?%s %.300s\n  got  %.300s %v", u.ID, method, path, query.Encode(), sent, answer, err))
+		var sent []byte
+		if body != nil {
+			sent, _ = json.Marshal(body) // for people: what can't be shown is not
+		}
+		if len(query) > 0 {
+			path += "?" + query.Encode()
+		}
+		u.Trace(method, path, sent, answer, err)
 	}
 	if err != nil || result == nil {
 		return err
