@@ -157,7 +157,7 @@ func TestAllowedRedirects(t *testing.T) {
 		"":                                    false,
 		"https://example.com/b\nhttps://evil": false,
 	} {
-		if c.Allows(redirect) != allowed {
+		if c.allows(redirect) != allowed {
 			t.Errorf("%q: %v", redirect, !allowed)
 		}
 	}

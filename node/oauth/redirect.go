@@ -95,9 +95,9 @@ func checkRedirect(text, home string, native bool) error {
 	return nil
 }
 
-// Allows tells whether users may be sent back to that URI: it is one of those registered, to the letter, except for the port of the
+// allows tells whether users may be sent back to that URI: it is one of those registered, to the letter, except for the port of the
 // user's own machine.
-func (c Client) Allows(redirect string) bool {
+func (c Client) allows(redirect string) bool {
 	if slices.Contains(c.RedirectURIs, redirect) {
 		return true
 	}

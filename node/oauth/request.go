@@ -47,7 +47,7 @@ func ReadRequest(query url.Values, issuer string, find func(clientID string) (Cl
 		return r, err
 	case !ok:
 		return r, Refuse(InvalidClient, "this server doesn't know the client, or not any more; let it begin anew")
-	case !client.Allows(r.Redirect):
+	case !client.allows(r.Redirect):
 		return r, Refuse(InvalidRequest, "the client didn't register the address to which it wants to send you back")
 	}
 	r.Client = client

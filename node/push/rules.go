@@ -1,5 +1,6 @@
-// Package push is the push rules: what a user wants to be notified of, and how. It reads and changes them, and tells what
-// they make of an event. Counting what is unread is node/clientsync's part.
+// Package push is the push rules, which say what a user wants to be notified of, and how, and the pushers, which tell the
+// push gateways of users' apps. It reads and changes the rules, and says what they make of an event. Counting what is unread
+// is node/clientsync's part.
 package push
 
 import (

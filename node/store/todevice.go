@@ -12,8 +12,8 @@ import (
 	"hanse/federation/id"
 )
 
-// AllDevices stands for all of a user's devices in [ToDevice.Device].
-const AllDevices = "*"
+// allDevices stands for all of a user's devices in [ToDevice.Device].
+const allDevices = "*"
 
 // ToDevice is a message to one device of this server's, or to all of a user's, as the device gets it: sender, type, content.
 type ToDevice struct {
@@ -127,7 +127,7 @@ func (s *Store) deliver(t *writeTx, d ToDeviceRequest, devices map[id.UserID][]s
 	size, strange := 0, 0 // bytes: of all, and of those of strangers
 	for _, m := range d.Messages {
 		names := []string{m.Device}
-		if m.Device == AllDevices {
+		if m.Device == allDevices {
 			names = devices[m.User]
 		} else if _, there := slices.BinarySearch(devices[m.User], m.Device); !there {
 			continue

@@ -1,5 +1,5 @@
-// Package users is the accounts of this server: passwords, devices and their access tokens, profiles, account data,
-// filters, and the search in the directory of users.
+// Package users is the accounts of this server: passwords, devices and their access tokens, what OAuth 2.0 clients were
+// allowed, e-mail addresses, profiles, account data, filters, and the search in the directory of users.
 //
 // It is not about the users of other servers, and it knows nothing of rooms beyond what the store says about
 // memberships: that a new display name reaches the rooms is the caller's part.

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// MaxBytes is where a word is cut: longer ones are no words of a language.
-const MaxBytes = 64
+// maxBytes is where a word is cut: longer ones are no words of a language.
+const maxBytes = 64
 
 // Split gives the words of a text, in lower case: letters, digits and marks in a row. The scripts that don't put blanks
 // between words give one for each character. A long word is cut.
@@ -29,7 +29,7 @@ func Split(text string) []string {
 			end()
 			words = append(words, string(r))
 		default:
-			if r = unicode.ToLower(r); word.Len()+utf8.RuneLen(r) <= MaxBytes {
+			if r = unicode.ToLower(r); word.Len()+utf8.RuneLen(r) <= maxBytes {
 				word.WriteRune(r)
 			}
 		}

@@ -16,7 +16,7 @@ func TestWords(t *testing.T) {
 		"Straße ÉTÉ 42":         {"straße", "été", "42"},
 		"東京tower":               {"東", "京", "tower"},
 		"bad\xff\x00bytes":      {"bad", "bytes"},
-		strings.Repeat("a", 90): {strings.Repeat("a", MaxBytes)},
+		strings.Repeat("a", 90): {strings.Repeat("a", maxBytes)},
 	} {
 		if got := Split(text); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, not %q", text, got, want)
@@ -31,7 +31,7 @@ func FuzzWords(f *testing.F) {
 	f.Add("The quick, brown FOX 東京")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, word := range Split(text) {
-			if word == "" || len(word) > MaxBytes || !utf8.ValidString(word) {
+			if word == "" || len(word) > maxBytes || !utf8.ValidString(word) {
 				t.Errorf("%q: the word %q", text, word)
 			}
 			if again := Split(word); len(again) != 1 || again[0] != word {
