@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 
@@ -14,19 +15,21 @@ import (
 	"hanse/federation"
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
 	"hanse/node/rooms"
 	"hanse/node/store/sqlite"
 	"hanse/testnet/wholestate"
 )
 
 // loseState restarts the server, and takes all nodes of states from its database but the root of a room's current state, so that the room
-// can be loaded and little else of its state be read: what was read before is forgotten. give puts them back.
-func (h *host) loseState(roomID id.RoomID) (give func()) {
+// can be loaded and little else of its state be read, but what is kept: what was read before is forgotten. give puts them back.
+func (h *host) loseState(roomID id.RoomID, kept ...roomstate.Key) (give func()) {
 	GinkgoHelper()
 	root := h.state(roomID).Hash()
 	h.restart()
-	for _, typ := range []string{"m.room.policy", "m.room.server_acl"} { // which are looked at before the room's turn
-		wholestate.Get(h.state(roomID), typ, "")
+	for _, key := range append(kept, roomstate.Key{Type: "m.room.policy"}, roomstate.Key{Type: "m.room.server_acl"}) { // which are looked at before the room's turn
+		wholestate.Get(h.state(roomID), key.Type, key.StateKey)
 	}
 	write, read, err := sqlite.OpenUnsynced(filepath.Join(h.dir, "hanse.db")).Connect(context.Background())
 	Expect(err).NotTo(HaveOccurred())
@@ -65,7 +68,6 @@ var _ = Describe("A state that can't be read", func() {
 		roomID = one.create(rooms.CreateRequest{InitialState: state})
 		two.join(bob, roomID, "one.test")
 		agree(roomID, one, two)
-		give = one.loseState(roomID)
 	})
 
 	// fails checks an error of one: a fault of this server, not a refusal of who asked.
@@ -78,6 +80,7 @@ var _ = Describe("A state that can't be read", func() {
 	}
 
 	It("refuses nobody and loses nothing: what needs it fails, and works once it can be read", func() {
+		give = one.loseState(roomID)
 		before, _, err := one.store.Room(ctx, roomID)
 		Expect(err).NotTo(HaveOccurred())
 
@@ -115,4 +118,43 @@ var _ = Describe("A state that can't be read", func() {
 		three.join(carol, roomID, "one.test")
 		agree(roomID, one, two, three)
 	})
+
+	DescribeTable("doesn't keep out who was let in before and comes again once it can be read", func(omitMembers bool, kept ...string) {
+		made, err := three.client.MakeJoin(ctx, "one.test", roomID, carol, []roomversion.Version{"10", "11", "12"})
+		Expect(err).NotTo(HaveOccurred())
+		rules, _ := roomversion.Lookup(made.RoomVersion)
+		draft, err := event.ParseDraft(rules, made.Event)
+		Expect(err).NotTo(HaveOccurred())
+		joined, err := draft.Sign(rules, three.name, three.key.Current)
+		Expect(err).NotTo(HaveOccurred())
+		var keys []roomstate.Key
+		for _, typ := range kept {
+			keys = append(keys, roomstate.Key{Type: typ})
+		}
+		if len(kept) > 0 {
+			keys = append(keys, roomstate.Key{Type: "m.room.member", StateKey: string(carol)}, roomstate.Key{Type: "m.room.member", StateKey: string(alice)})
+		}
+		before := one.state(roomID)
+		want := len(maps.Collect(wholestate.All(before)))
+		give = one.loseState(roomID, keys...)
+		for range 2 {
+			_, err = three.client.SendJoin(ctx, "one.test", roomID, joined.ID(), joined.JSON(), omitMembers)
+			fails(err)
+		}
+		Expect(one.has(joined.ID())).To(Equal(len(kept) > 0), "it is taken in where its rules can be read, and only the answer fails")
+		give()
+		answer, err := three.client.SendJoin(ctx, "one.test", roomID, joined.ID(), joined.JSON(), omitMembers)
+		Expect(err).NotTo(HaveOccurred())
+		if !omitMembers {
+			Expect(answer.State).To(HaveLen(want))
+		}
+		Expect(one.membership(roomID, carol)).To(Equal("join"))
+		three.join(carol, roomID, "one.test")
+		agree(roomID, one, two, three)
+	},
+		Entry("with nothing readable", false),
+		Entry("with nothing readable, without members", true),
+		Entry("with what says who may come", false, "m.room.create", "m.room.power_levels", "m.room.join_rules"),
+		Entry("with what says who may come, without members", true, "m.room.create", "m.room.power_levels", "m.room.join_rules"),
+	)
 })
