@@ -36,10 +36,28 @@ type chat struct {
 
 func newChat(tb testing.TB, members int) *chat {
 	tb.Helper()
+	c := openChat(tb, filepath.Join(tb.TempDir(), "hanse.db"))
+	for i := range members {
+		c.users = append(c.users, id.UserID(fmt.Sprintf("@user%d:hanse.test", i)))
+	}
+	var err error
+	if c.room, err = c.rooms.Create(context.Background(), rooms.CreateRequest{Creator: c.users[0], Preset: "public_chat"}); err != nil {
+		tb.Fatal(err)
+	}
+	for _, user := range c.users[1:] {
+		if err := c.rooms.Join(context.Background(), rooms.JoinRequest{User: user, Room: c.room}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return c
+}
+
+// openChat starts a server on a database, until the test's end.
+func openChat(tb testing.TB, path string) *chat {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	storing, stopStore := context.WithCancel(context.Background())
 	var works, stores sync.WaitGroup
-	path := filepath.Join(tb.TempDir(), "hanse.db")
 	s, err := store.Open(ctx, sqlite.Open(path), store.Options{ServerName: "hanse.test"})
 	if err != nil {
 		tb.Fatal(err)
@@ -68,17 +86,6 @@ func newChat(tb testing.TB, members int) *chat {
 		stores.Wait()
 		_ = s.Close()
 	})
-	for i := range members {
-		c.users = append(c.users, id.UserID(fmt.Sprintf("@user%d:hanse.test", i)))
-	}
-	if c.room, err = c.rooms.Create(ctx, rooms.CreateRequest{Creator: c.users[0], Preset: "public_chat"}); err != nil {
-		tb.Fatal(err)
-	}
-	for _, user := range c.users[1:] {
-		if err := c.rooms.Join(ctx, rooms.JoinRequest{User: user, Room: c.room}); err != nil {
-			tb.Fatal(err)
-		}
-	}
 	return c
 }
 
