@@ -30,6 +30,7 @@ const owner = id.UserID("@alice:hanse.test")
 // house is a server without its APIs.
 type house struct {
 	*Syncer
+	path  string // of the database
 	chat  *rooms.Rooms
 	rooms []id.RoomID // the owner's, the oldest first
 }
@@ -37,10 +38,27 @@ type house struct {
 // newHouse makes one with some rooms.
 func newHouse(tb testing.TB, size int) *house {
 	tb.Helper()
+	h := openHouse(tb, filepath.Join(tb.TempDir(), "hanse.db"))
+	if err := h.store.AddDevice(tb.Context(), store.Device{User: owner, ID: "A", Created: time.Now()}); err != nil {
+		tb.Fatal(err)
+	}
+	for range size {
+		room, err := h.chat.Create(tb.Context(), rooms.CreateRequest{Creator: owner, Preset: "public_chat"})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		h.rooms = append(h.rooms, room)
+	}
+	return h
+}
+
+// openHouse starts one on a database, until the test's end.
+func openHouse(tb testing.TB, path string) *house {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	storing, stopStore := context.WithCancel(context.Background())
 	var works, stores sync.WaitGroup
-	s, err := store.Open(ctx, sqlite.Open(filepath.Join(tb.TempDir(), "hanse.db")), store.Options{ServerName: "hanse.test"})
+	s, err := store.Open(ctx, sqlite.Open(path), store.Options{ServerName: "hanse.test"})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -64,28 +82,16 @@ func newHouse(tb testing.TB, size int) *house {
 		stores.Wait()
 		_ = s.Close()
 	})
-	if err := s.AddDevice(ctx, store.Device{User: owner, ID: "A", Created: time.Now()}); err != nil {
-		tb.Fatal(err)
-	}
-	h := &house{chat: chat}
-	for range size {
-		room, err := chat.Create(ctx, rooms.CreateRequest{Creator: owner, Preset: "public_chat"})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		h.rooms = append(h.rooms, room)
-	}
 	places := stream.New(s, momentary, nil)
 	works.Go(func() { _ = places.Run(ctx) })
-	h.Syncer = New("hanse.test", s, places, momentary, clientsync.New(s, places, chat, momentary))
-	return h
+	return &house{New("hanse.test", s, places, momentary, clientsync.New(s, places, chat, momentary)), path, chat, nil}
 }
 
 // restarted is the same with a memory that begins now.
 func (h *house) restarted(tb testing.TB) *house {
 	tb.Helper()
 	places := stream.New(h.store, h.ephemeral, nil)
-	return &house{New("hanse.test", h.store, places, h.ephemeral, clientsync.New(h.store, places, h.chat, h.ephemeral)), h.chat, h.rooms}
+	return &house{New("hanse.test", h.store, places, h.ephemeral, clientsync.New(h.store, places, h.chat, h.ephemeral)), h.path, h.chat, h.rooms}
 }
 
 // do sends an event of the owner's; of no state key, a message.
