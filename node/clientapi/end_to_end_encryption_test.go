@@ -3,6 +3,8 @@ package clientapi
 import (
 	"fmt"
 	"maps"
+	"reflect"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -137,5 +139,27 @@ var _ = Describe("end-to-end encryption", func() {
 		wrong := alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, session)
 		refused(wrong, 403, "M_WRONG_ROOM_KEYS_VERSION")
 		Expect(wrong.text("current_version")).To(Equal(newer))
+	})
+
+	It("gives back a large backup without having all of it in memory", func() {
+		w := newWorld(nil)
+		alice := w.register("alice")
+		version := fine(alice.post("/room_keys/version", obj{"algorithm": "a", "auth_data": obj{}})).text("version")
+		sessions := func(n int) obj {
+			all := obj{}
+			for i := range n {
+				all[fmt.Sprint("s", i)] = obj{"first_message_index": float64(i), "forwarded_count": 0.0, "is_verified": false, "session_data": obj{"ciphertext": strings.Repeat("x", 1000)}}
+			}
+			return obj{"sessions": all}
+		}
+		rooms := obj{"!a:x": sessions(1), "!b:x": sessions(150), "!c:\"x": sessions(2)}
+		fine(alice.get("/room_keys/keys?version="+version), "rooms")
+		fine(alice.put("/room_keys/keys?version="+version, obj{"rooms": rooms}))
+		whole := fine(alice.get("/room_keys/keys?version=" + version))
+		Expect(reflect.DeepEqual(whole.body, obj{"rooms": rooms})).To(BeTrue())
+		Expect(whole.header.Get("Content-Length")).To(BeEmpty(), "it was written before all of it was there")
+		Expect(fine(alice.get("/room_keys/keys/" + esc("!b:x") + "?version=" + version)).body["sessions"]).To(HaveLen(150))
+		Expect(fine(alice.get("/room_keys/keys/" + esc("!z:x") + "?version=" + version)).body).To(Equal(sessions(0)))
+		refused(alice.get("/room_keys/keys/"+esc("!z:x")+"/s?version="+version), 404, "M_NOT_FOUND")
 	})
 })

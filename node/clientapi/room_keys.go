@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"hanse/federation/canonicaljson"
 	"hanse/node/e2ee"
 )
 
@@ -141,28 +142,53 @@ func (a *API) backedUp(r *request) (any, error) {
 		return nil, err
 	}
 	room, session := r.PathValue("roomId"), r.PathValue("sessionId")
-	keys, err := a.config.Encryption.BackedUp(r.Context(), r.user, version, room, session)
+	if session != "" {
+		return a.config.Encryption.BackedUp(r.Context(), r.user, version, room, session)
+	}
+	b, err := a.config.Encryption.Backup(r.Context(), r.user, version)
 	if err != nil {
 		return nil, err
 	}
-	rooms := map[string]roomBackup{}
-	for _, k := range keys {
-		if rooms[k.Room].Sessions == nil {
-			rooms[k.Room] = roomBackup{Sessions: map[string]json.RawMessage{}}
+	// There may be more of them than memory.
+	if room != "" {
+		return map[string]any{"sessions": r.later('{', b.Count, func(add addLater) error {
+			return a.config.Encryption.EachBackedUp(r.Context(), r.user, b, room, func(k e2ee.BackedUp) error {
+				return add(func(dst []byte) ([]byte, error) { return appendMember(dst, k.Session, k.Data), nil })
+			})
+		})}, nil
+	}
+	return map[string]any{"rooms": r.later('{', b.Count, func(add addLater) error {
+		var last *e2ee.BackedUp // of which it isn't known yet whether it is the last one of its room
+		begins := true
+		told := func(ends bool) error {
+			return add(func(dst []byte) ([]byte, error) {
+				if begins {
+					dst = append(canonicaljson.AppendString(dst, last.Room), `:{"sessions":{`...)
+				}
+				if dst = appendMember(dst, last.Session, last.Data); ends {
+					dst = append(dst, "}}"...)
+				}
+				begins = ends
+				return dst, nil
+			})
 		}
-		rooms[k.Room].Sessions[k.Session] = k.Data
-	}
-	switch {
-	case session != "" && len(keys) == 0:
-		return nil, notFound("there is no backup of this key")
-	case session != "":
-		return keys[0].Data, nil
-	case room != "" && len(keys) == 0:
-		return roomBackup{Sessions: map[string]json.RawMessage{}}, nil
-	case room != "":
-		return rooms[room], nil
-	}
-	return map[string]any{"rooms": rooms}, nil
+		err := a.config.Encryption.EachBackedUp(r.Context(), r.user, b, "", func(k e2ee.BackedUp) error {
+			defer func() { last = &k }()
+			if last == nil {
+				return nil
+			}
+			return told(k.Room != last.Room)
+		})
+		if err != nil || last == nil {
+			return err
+		}
+		return told(true)
+	})}, nil
+}
+
+// appendMember appends a member of a JSON object.
+func appendMember(dst []byte, name string, value json.RawMessage) []byte {
+	return append(append(canonicaljson.AppendString(dst, name), ':'), value...)
 }
 
 // deleteBackedUp deletes one key, a room's or all, as the path says.

@@ -27,7 +27,7 @@ func (e *E2EE) NewBackup(ctx context.Context, user id.UserID, algorithm string, 
 		return "", federation.TooLarge("algorithm or auth_data is too long")
 	}
 	version, err := e.store.NewKeyBackup(ctx, user, algorithm, auth)
-	return strconv.FormatInt(version, 10), err
+	return strconv.FormatInt(version, 10), backupError(err)
 }
 
 // Backup reads a version, "" for the newest; M_NOT_FOUND without it.
@@ -65,16 +65,20 @@ func (e *E2EE) UpdateBackup(ctx context.Context, user id.UserID, version, algori
 	case !given(auth) || len(auth) > maxKeyBytes:
 		return federation.InvalidParam("auth_data is missing or too long")
 	}
-	return gone(e.store.UpdateKeyBackup(ctx, user, b.Version, auth))
+	return backupError(e.store.UpdateKeyBackup(ctx, user, b.Version, auth))
 }
 
 // given tells whether there is auth_data or session_data. What it is lies between the user's clients: the specification has
 // an object, but Synapse keeps whatever they send.
 func given(data json.RawMessage) bool { return len(data) > 0 && string(data) != "null" }
 
-func gone(err error) error {
-	if errors.Is(err, store.ErrNotFound) {
+// backupError is an error of the store as clients get it.
+func backupError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return federation.NotFound("there is no such key backup")
+	case errors.Is(err, store.ErrFull):
+		return federation.TooLarge("your key backups are as large as they may be; delete those that you don't use")
 	}
 	return err
 }
@@ -87,16 +91,26 @@ func (e *E2EE) DeleteBackup(ctx context.Context, user id.UserID, version string)
 	if err != nil {
 		return err
 	}
-	return gone(e.store.DeleteKeyBackup(ctx, user, number))
+	return backupError(e.store.DeleteKeyBackup(ctx, user, number))
 }
 
-// BackedUp reads keys of a version; room and session "" mean all.
-func (e *E2EE) BackedUp(ctx context.Context, user id.UserID, version, room, session string) ([]BackedUp, error) {
+// BackedUp reads a key of a version; M_NOT_FOUND if it isn't there.
+func (e *E2EE) BackedUp(ctx context.Context, user id.UserID, version, room, session string) (json.RawMessage, error) {
 	b, err := e.Backup(ctx, user, version)
 	if err != nil {
 		return nil, err
 	}
-	return e.store.BackedUp(ctx, user, b.Version, room, session)
+	data, found, err := e.store.BackedUp(ctx, user, b.Version, room, session)
+	if err == nil && !found {
+		err = federation.NotFound("there is no backup of this key")
+	}
+	return data, err
+}
+
+// EachBackedUp gives use the keys of a backup, of one room unless that is "", in the order of their rooms: some of them in memory at a time, until it
+// returns an error.
+func (e *E2EE) EachBackedUp(ctx context.Context, user id.UserID, b Backup, room string, use func(BackedUp) error) error {
+	return e.store.EachBackedUp(ctx, user, b.Version, room, use)
 }
 
 // BackUp stores keys in the newest version and returns it; M_WRONG_ROOM_KEYS_VERSION for an older one, M_NOT_FOUND for one that isn't there.
@@ -125,7 +139,7 @@ func (e *E2EE) BackUp(ctx context.Context, user id.UserID, version string, keys 
 			return Backup{}, federation.BadJSON("the backup of a key has first_message_index, forwarded_count, is_verified and session_data")
 		}
 	}
-	if err := gone(e.store.BackUp(ctx, user, number, keys, better)); err != nil {
+	if err := backupError(e.store.BackUp(ctx, user, number, keys, better)); err != nil {
 		return Backup{}, err
 	}
 	return e.Backup(ctx, user, version)
@@ -137,7 +151,7 @@ func (e *E2EE) DeleteBackedUp(ctx context.Context, user id.UserID, version, room
 	if err != nil {
 		return b, err
 	}
-	if err := gone(e.store.DeleteBackedUp(ctx, user, b.Version, room, session)); err != nil {
+	if err := backupError(e.store.DeleteBackedUp(ctx, user, b.Version, room, session)); err != nil {
 		return b, err
 	}
 	return e.Backup(ctx, user, version)

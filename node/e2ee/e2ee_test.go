@@ -287,7 +287,7 @@ var _ = Describe("key backups", func() {
 		Expect(err).NotTo(HaveOccurred())
 		_, err = e.BackUp(ctx, alice, version, key(0))
 		Expect(err).To(MatchError(ContainSubstring("newest")))
-		Expect(e.BackedUp(ctx, alice, version, "!r:x", "")).To(HaveLen(1))
+		Expect(e.BackedUp(ctx, alice, version, "!r:x", "s")).To(MatchJSON(key(1)[0].Data))
 		Expect(e.DeleteBackup(ctx, alice, version)).To(Succeed())
 		_, err = e.Backup(ctx, alice, version)
 		Expect(err).To(HaveOccurred())

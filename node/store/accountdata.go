@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"hanse/federation/id"
 )
@@ -44,17 +45,24 @@ func (s *Store) SetAccountData(ctx context.Context, user id.UserID, r id.RoomID,
 
 // UpdateAccountData reads, changes and writes an entry in one transaction: concurrent changes of a tag list don't undo
 // one another. old is nil when there is none; nil as new content deletes; an error from change ends it and is returned.
-// change may be called more than once and runs in the writer's goroutine: it only computes.
+// change may be called more than once and runs in the writer's goroutine: it only computes. [ErrFull] if the user has as much as there may be.
 func (s *Store) UpdateAccountData(ctx context.Context, user id.UserID, r id.RoomID, typ string, change func(old json.RawMessage) (json.RawMessage, error)) (Position, error) {
 	var at Position
 	err := s.commit.write(ctx, func(t *writeTx) error {
 		var old []byte
-		_, err := t.found("SELECT content FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3 AND deleted = 0",
-			[]any{string(user), string(r), []byte(typ)}, &old)
+		var gone bool
+		there, err := t.found("SELECT content, deleted FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3",
+			[]any{string(user), string(r), []byte(typ)}, &old, &gone)
 		if err != nil {
 			return err
 		}
+		if gone {
+			old = nil
+		}
 		content, err := change(old)
+		if err == nil {
+			err = t.roomForAccountData(user, there, len(content)-len(old), len(content))
+		}
 		if err != nil {
 			return err
 		}
@@ -71,4 +79,26 @@ func (s *Store) UpdateAccountData(ctx context.Context, user id.UserID, r id.Room
 		return err
 	})
 	return at, err
+}
+
+// roomForAccountData is nil if a user may have an entry of so many bytes, which are more by some than those of the one that it replaces.
+func (t *writeTx) roomForAccountData(user id.UserID, replaces bool, more, size int) error {
+	var entries, weight int64
+	switch {
+	case !replaces:
+		if _, err := t.found("SELECT COUNT(*) FROM account_data WHERE user_id = $1", []any{string(user)}, &entries); err != nil {
+			return err
+		}
+	case more <= 0:
+		return nil
+	}
+	if size > smallAccountData {
+		if _, err := t.found("SELECT COALESCE(SUM(LENGTH(content)), 0) FROM account_data WHERE user_id = $1", []any{string(user)}, &weight); err != nil {
+			return err
+		}
+	}
+	if entries >= maxAccountData || size > smallAccountData && weight+int64(more) > maxAccountDataWeight {
+		return fmt.Errorf("account data: %w", ErrFull)
+	}
+	return nil
 }

@@ -538,3 +538,53 @@ var _ = onEach("What must not be dropped for a server", func(db *fixture) {
 		Expect(waiting[len(waiting)-1]).To(Equal(`"b19999"`))
 	})
 })
+
+var _ = onEach("backups of room keys", func(s *fixture) {
+	keys := func(room string, n int) []store.BackedUp {
+		all := make([]store.BackedUp, n)
+		for i := range all {
+			all[i] = store.BackedUp{Room: room, Session: fmt.Sprintf("s%03d", i), Data: json.RawMessage(`{"is":"a key"}`)}
+		}
+		return all
+	}
+	always := func(json.RawMessage, json.RawMessage) bool { return true }
+
+	It("know how many keys they have, and give them in their order", func(ctx context.Context) {
+		version := must(s.NewKeyBackup(ctx, alice, "a", json.RawMessage(`{}`)))
+		count := func() int {
+			backup, _, err := s.KeyBackup(ctx, alice, version)
+			Expect(err).NotTo(HaveOccurred())
+			return backup.Count
+		}
+		Expect(s.BackUp(ctx, alice, version, keys("!b", 250), always)).To(Succeed())
+		Expect(s.BackUp(ctx, alice, version, keys("!a", 3), always)).To(Succeed())
+		Expect(s.BackUp(ctx, alice, version, keys("!a", 5), always)).To(Succeed())
+		Expect(count()).To(Equal(255))
+		var all, ofRoom []store.BackedUp
+		Expect(s.EachBackedUp(ctx, alice, version, "", func(k store.BackedUp) error { all = append(all, k); return nil })).To(Succeed())
+		Expect(all).To(Equal(append(keys("!a", 5), keys("!b", 250)...)))
+		Expect(s.EachBackedUp(ctx, alice, version, "!b", func(k store.BackedUp) error { ofRoom = append(ofRoom, k); return nil })).To(Succeed())
+		Expect(ofRoom).To(Equal(keys("!b", 250)))
+		Expect(s.DeleteBackedUp(ctx, alice, version, "!a", "s001")).To(Succeed())
+		Expect(s.DeleteBackedUp(ctx, alice, version, "!b", "")).To(Succeed())
+		Expect(count()).To(Equal(4))
+		Expect(s.DeleteBackedUp(ctx, alice, version, "", "")).To(Succeed())
+		Expect(count()).To(BeZero())
+	})
+
+	It("are bounded, in number and in bytes", func(ctx context.Context) {
+		version := must(s.NewKeyBackup(ctx, alice, "a", json.RawMessage(`{}`)))
+		Expect(s.BackUp(ctx, alice, version, keys("!a", 10), always)).To(Succeed())
+		Expect(s.HaveKeyBackups(ctx, alice, 0, store.MaxKeyBackupWeight-200)).To(Succeed())
+		Expect(s.BackUp(ctx, alice, version, keys("!b", 10), always)).To(MatchError(store.ErrFull))
+		Expect(s.BackUp(ctx, alice, version, keys("!a", 10), always)).To(Succeed(), "they are no more")
+		Expect(s.BackUp(ctx, bob, must(s.NewKeyBackup(ctx, bob, "a", json.RawMessage(`{}`))), keys("!b", 10), always)).To(Succeed())
+		newer := must(s.NewKeyBackup(ctx, alice, "a", json.RawMessage(`{}`)))
+		Expect(s.BackUp(ctx, alice, newer, keys("!b", 10), always)).To(MatchError(store.ErrFull), "all versions count")
+		Expect(s.DeleteKeyBackup(ctx, alice, version)).To(Succeed())
+		Expect(s.BackUp(ctx, alice, newer, keys("!b", 10), always)).To(Succeed())
+		Expect(s.HaveKeyBackups(ctx, alice, store.MaxKeyBackups-1, 0)).To(Succeed())
+		_, err := s.NewKeyBackup(ctx, alice, "a", json.RawMessage(`{}`))
+		Expect(err).To(MatchError(store.ErrFull))
+	})
+})

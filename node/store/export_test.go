@@ -114,3 +114,37 @@ func (s *Store) WritingStatements() (texts []string) {
 	})
 	return texts
 }
+
+// The bounds of backups of keys.
+const (
+	MaxKeyBackups      = maxKeyBackups
+	MaxKeyBackupWeight = maxKeyBackupWeight
+)
+
+// HaveKeyBackups makes as many more versions of a user's backup as are said, and has the newest weigh as much more as is said.
+func (s *Store) HaveKeyBackups(ctx context.Context, user id.UserID, more int, weight int64) error {
+	return s.commit.write(ctx, func(t *writeTx) error {
+		for range more {
+			if _, err := t.exec(`INSERT INTO key_backups (user_id, version, algorithm, auth_data, etag, deleted)
+				SELECT user_id, MAX(version) + 1, algorithm, auth_data, 0, 0 FROM key_backups WHERE user_id = $1 AND version =
+				(SELECT MAX(version) FROM key_backups WHERE user_id = $1) GROUP BY user_id, algorithm, auth_data`, string(user)); err != nil {
+				return err
+			}
+		}
+		_, err := t.exec("UPDATE key_backups SET weight = weight + $1 WHERE user_id = $2 AND version = (SELECT MAX(version) FROM key_backups WHERE user_id = $2)", weight, string(user))
+		return err
+	})
+}
+
+// The bounds of account data and filters.
+const (
+	MaxAccountData       = maxAccountData
+	MaxAccountDataWeight = maxAccountDataWeight
+	MaxFilters           = maxFilters
+)
+
+// HaveAccountData gives a user so many entries of account data.
+func (s *Store) HaveAccountData(ctx context.Context, user id.UserID, entries int) error {
+	return s.exec(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+		INSERT INTO account_data (user_id, room_id, type, content, deleted, position) SELECT $2, '!' || i, $3, $3, 0, i FROM n`, entries, string(user), []byte("{}"))
+}

@@ -9,7 +9,7 @@ import (
 	"hanse/federation/id"
 )
 
-// SaveFilter stores a user's filter and returns its ID; the same filter gets the same ID.
+// SaveFilter stores a user's filter and returns its ID; the same filter gets the same ID. Of too many the oldest go: clients make one again that is gone.
 func (s *Store) SaveFilter(ctx context.Context, user id.UserID, filter json.RawMessage) (string, error) {
 	hash := sha256.Sum256(filter)
 	var number int64
@@ -21,6 +21,11 @@ func (s *Store) SaveFilter(ctx context.Context, user id.UserID, filter json.RawM
 		number = int64(t.next())
 		_, err = t.exec("INSERT INTO filters (user_id, filter_id, hash, filter) VALUES ($1, $2, $3, $4)",
 			string(user), number, hash[:], []byte(filter))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec("DELETE FROM filters WHERE user_id = $1 AND filter_id <= (SELECT filter_id FROM filters WHERE user_id = $1 ORDER BY filter_id DESC LIMIT 1 OFFSET $2)",
+			string(user), maxFilters)
 		return err
 	})
 	return strconv.FormatInt(number, 10), err

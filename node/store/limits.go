@@ -106,6 +106,17 @@ const (
 	// did so often: it may not know yet that we share a room, or not know the user any more. Clients' questions go out at once.
 	refusedFirst = time.Minute
 	refusedMax   = 24 * time.Hour
+	// maxAccountData is how many entries of account data a user has at most: some for each of thousands of rooms, one for each user who got a notice. maxAccountDataWeight is how many
+	// bytes they have together, where one of more than smallAccountData is set. maxFilters is how many filters a user has: a client makes one or two.
+	maxAccountData       = 100_000
+	maxAccountDataWeight = 32 << 20
+	smallAccountData     = 1 << 10
+	maxFilters           = 500
+	// maxKeyBackups is how many backups of room keys a user has at most, of which a client makes one when the recovery key is lost;
+	// maxKeyBackupWeight how many bytes their keys have together: a million keys. keyBackupPage is how many of them are read at a time.
+	maxKeyBackups      = 1000
+	maxKeyBackupWeight = 1 << 30
+	keyBackupPage      = 100
 	// deliveredMessages and deliveredBytes bound what one request or EDU becomes for all devices together.
 	deliveredMessages = 20_000
 	deliveredBytes    = 32 << 20

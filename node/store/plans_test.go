@@ -35,6 +35,7 @@ func noteStatements(s *store.Store, d store.Dialect) {
 // wholesale are the statements that may go through a whole table, or all members of a room and the like: a part of the text, and why.
 var wholesale = map[string]string{
 	"FROM counters":                                             "one row",
+	"WITH RECURSIVE n(i)":                                       "a test's",
 	"FROM client_txn_batches":                                   "a row for some 100,000 events of two weeks",
 	"FROM search_state":                                         "one row",
 	"UPDATE counters":                                           "one row",

@@ -3,11 +3,13 @@ package users
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
+	"hanse/node/store"
 )
 
 // AccountData is one entry of a user's account data, global if room is ""; M_NOT_FOUND if there is none.
@@ -29,6 +31,14 @@ func (u *Users) SetAccountData(ctx context.Context, user id.UserID, room id.Room
 		return err
 	}
 	_, err = u.store.SetAccountData(ctx, user, room, typ, content)
+	return accountDataError(err)
+}
+
+// accountDataError is an error of the store as clients get it.
+func accountDataError(err error) error {
+	if errors.Is(err, store.ErrFull) {
+		return federation.NewError(http.StatusRequestEntityTooLarge, federation.CodeTooLarge, "you have as much account data as you may have")
+	}
 	return err
 }
 
@@ -45,7 +55,7 @@ func (u *Users) UpdateAccountData(ctx context.Context, user id.UserID, room id.R
 		}
 		return checkAccountData(typ, changed)
 	})
-	return err
+	return accountDataError(err)
 }
 
 func checkAccountData(typ string, content json.RawMessage) (json.RawMessage, error) {
