@@ -92,7 +92,12 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, log *slog.Logger) error
 		log.Info("the database's schema is being brought up to date", "from", have, "to", len(steps))
 	}
 	for _, step := range steps[have:] {
+		end := func() {}
+		if upgrade {
+			end = sayUnderWay(log, step.version)
+		}
 		have, err := step.apply(ctx, db, d)
+		end()
 		if err != nil {
 			return fmt.Errorf("store: migration to schema version %d: %w", step.version, err)
 		}
@@ -107,6 +112,25 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, log *slog.Logger) error
 		log.Info("the database's schema is up to date", "took", time.Since(began))
 	}
 	return nil
+}
+
+// sayUnderWay has the log say each sayPause that a step is being made, until end is called.
+func sayUnderWay(log *slog.Logger, version int) (end func()) {
+	began, done := time.Now(), make(chan struct{})
+	go func() {
+		tick := time.NewTicker(sayPause)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				log.Info("a step of it is under way: there is much in the database; who ends the process now has it begin this step anew",
+					"version", version, "for", time.Since(began).Round(time.Second))
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // checkTables refuses a database that is to be brought up to date and has not what its schema version promises: builds from
