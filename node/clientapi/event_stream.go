@@ -73,34 +73,42 @@ func (a *API) listen(r *request) (any, error) {
 		return nil, err
 	}
 	l := listened{now: time.Now(), since: req.Since}
+	if err := a.hear(r, &l, answer); err != nil {
+		return nil, err
+	}
+	formatter := syncFormatter{request: req}
+	l.beside = append(l.beside, formatter.accountData(answer.AccountData).Events...)
+	return l.form(answer.Next), formatter.err
+}
+
+// hear puts what is new in rooms, and who is there, into one list.
+func (a *API) hear(r *request, l *listened, answer *clientsync.Answer) error {
 	for room, joined := range answer.Joined {
 		if err := l.rest(r, joined.Rest); err != nil {
-			return nil, err
+			return err
 		}
 		l.joined(room, joined)
 	}
 	for _, left := range answer.Left {
 		if err := l.rest(r, left.Rest); err != nil {
-			return nil, err
+			return err
 		}
 		l.rows(left.State, left.Timeline.Events)
 	}
 	for room, shown := range answer.Invited {
-		if err := a.told(r, &l, room, shown, nil); err != nil {
-			return nil, err
+		if err := a.told(r, l, room, shown, nil); err != nil {
+			return err
 		}
 	}
 	for room, shown := range answer.Knocked {
-		if err := a.told(r, &l, room, nil, shown); err != nil {
-			return nil, err
+		if err := a.told(r, l, room, nil, shown); err != nil {
+			return err
 		}
 	}
 	for _, p := range answer.Presence {
 		l.beside = append(l.beside, presenceEvent(p))
 	}
-	formatter := syncFormatter{request: req}
-	l.beside = append(l.beside, formatter.accountData(answer.AccountData).Events...)
-	return l.form(answer.Next), formatter.err
+	return nil
 }
 
 // news waits for what is new to the user, or for the account to be locked.

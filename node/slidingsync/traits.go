@@ -35,14 +35,11 @@ type traitEvents struct {
 // check finds out the traits of rooms that need it, as they are at a position. The events of all are read at once. The caller holds
 // the mu of what they are in.
 func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*listed, now store.Position) error {
-	changed := map[id.RoomID]traitEvents{}
-	var ids []id.EventID
-	var unchecked []*listed
+	changed := map[*listed]traitEvents{}
 	for _, l := range rooms {
 		if l.checked != 0 {
 			continue
 		}
-		unchecked = append(unchecked, l)
 		m := l.membership
 		if m.OutOfRoom {
 			l.traits, l.checked = strippedTraits(m.Stripped), now
@@ -67,15 +64,23 @@ func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*liste
 			l.traits, l.checked = known.traits, now
 			continue
 		}
-		changed[m.RoomID] = traitEvents{from: from, at: now}
-		for _, eventID := range from {
+		changed[l] = traitEvents{from: from, at: now}
+	}
+	return s.readTraits(ctx, r, changed, now)
+}
+
+// readTraits reads the events of rooms whose traits are not known.
+func (s *Syncer) readTraits(ctx context.Context, r *clientsync.Reader, rooms map[*listed]traitEvents, now store.Position) error {
+	if len(rooms) == 0 {
+		return nil
+	}
+	var ids []id.EventID
+	for _, read := range rooms {
+		for _, eventID := range read.from {
 			if eventID != "" {
 				ids = append(ids, eventID)
 			}
 		}
-	}
-	if len(changed) == 0 {
-		return nil
 	}
 	rows, err := r.Events(ctx, ids)
 	if err != nil {
@@ -85,11 +90,7 @@ func (s *Syncer) check(ctx context.Context, r *clientsync.Reader, rooms []*liste
 	for _, row := range rows {
 		events[row.Event.ID()] = row.Event
 	}
-	for _, l := range unchecked {
-		read, there := changed[l.membership.RoomID]
-		if !there {
-			continue
-		}
+	for l, read := range rooms {
 		for i, key := range traitKeys {
 			if e := events[read.from[i]]; e != nil {
 				read.traits.see(key.Type, e.Content())
