@@ -81,6 +81,11 @@ func (s *server) step(in room.Input) (room.Result, bool, error) {
 	}
 	mended := s.store.mended
 	s.store.apply(result.Commit)
+	if s.n.cfg.stored != nil {
+		if err := s.n.cfg.stored(s, result.Commit); err != nil {
+			return result, true, s.n.failAt(s, "what is stored isn't what was decided", "%s: %T: %v", s.name, in, err)
+		}
+	}
 	if s.reopens = !s.reopens; s.reopens {
 		s.m.Reopen(wholestate.Stored(s.m.Current()))
 	}

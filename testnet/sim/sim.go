@@ -37,6 +37,7 @@ type Config struct {
 	Faults  Faults
 	steps   []stepOf                         // what happens; nil: by the seed
 	holds   func(*network) error             // one more invariant, of a test; nil: none
+	stored  func(*server, room.Commit) error // one more check of what a server stores, of a test; nil: none
 	record  int                              // the number of the server whose scenario is told, from 1 on; 0: none
 	Trace   func(format string, args ...any) // told of everything that happens; nil: nobody is
 
