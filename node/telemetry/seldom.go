@@ -7,13 +7,20 @@ import (
 	"time"
 )
 
-// seldomPause is how often the log has the same message of a common cause.
-const seldomPause = time.Minute
+const (
+	// seldomPause is how often the log has the same message of a common cause.
+	seldomPause = time.Minute
+	// mostProblems and mostNews are how many lines it has within seldomPause of the same warning or error, and of the same news: more than
+	// that tell nobody anything, and who has others' requests logged, with a stack of calls each, must not fill the disk.
+	mostProblems = 20
+	mostNews     = 300
+)
 
 // Seldom is a log handler that hands on the warnings and errors of a common cause, by which every request fails, once a minute
-// and message; of tells whether an error has that cause. All else is handed on as it comes.
+// and message; of tells whether an error has that cause. All else is handed on as it comes, within bounds: mostProblems, mostNews. The next
+// line says how many were left out.
 func Seldom(next slog.Handler, of func(error) bool) slog.Handler {
-	return &seldom{next, of, &said{last: map[string]time.Time{}}}
+	return &seldom{next, of, &said{lately: map[string]*lines{}}}
 }
 
 type seldom struct {
@@ -22,34 +29,61 @@ type seldom struct {
 	said *said
 }
 
-// said is when the messages were last handed on. Safe for concurrent use.
+// said is what was handed on. Safe for concurrent use.
 type said struct {
-	mu   sync.Mutex
-	last map[string]time.Time // guarded by mu; messages are constants, so they are few
+	mu     sync.Mutex
+	lately map[string]*lines // guarded by mu; by message: these are constants, so they are few
 }
 
-// lately tells whether a message was handed on within seldomPause; else it is now.
-func (s *said) lately(message string, now time.Time) bool {
+// lines are those of a message.
+type lines struct {
+	since   time.Time // of the first within seldomPause
+	count   int       // that were handed on since then
+	leftOut int       // that were not, since the last that was
+}
+
+// next tells whether a line is handed on, of which there may be so many, and how many before it were left out.
+func (s *said) next(message string, most int, now time.Time) (leftOut int, hand bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last, known := s.last[message]; known && now.Sub(last) < seldomPause {
-		return true
+	l := s.lately[message]
+	if l == nil {
+		l = &lines{}
+		s.lately[message] = l
 	}
-	s.last[message] = now
-	return false
+	if now.Sub(l.since) >= seldomPause {
+		l.since, l.count = now, 0
+	}
+	if l.count >= most {
+		l.leftOut++
+		return 0, false
+	}
+	l.count++
+	leftOut, l.leftOut = l.leftOut, 0
+	return leftOut, true
 }
 
 func (h *seldom) Handle(ctx context.Context, record slog.Record) error {
-	common := false
+	if record.Level < slog.LevelInfo {
+		return h.Handler.Handle(ctx, record)
+	}
+	most := mostNews
 	if record.Level >= slog.LevelWarn {
+		most = mostProblems
 		record.Attrs(func(a slog.Attr) bool {
-			err, isError := a.Value.Any().(error)
-			common = isError && h.of(err)
-			return !common
+			if err, isError := a.Value.Any().(error); isError && h.of(err) {
+				most = 1
+			}
+			return most > 1
 		})
 	}
-	if common && h.said.lately(record.Message, record.Time) {
+	leftOut, hand := h.said.next(record.Message, most, record.Time)
+	if !hand {
 		return nil
+	}
+	if leftOut > 0 {
+		record = record.Clone()
+		record.AddAttrs(slog.Int("left_out", leftOut))
 	}
 	return h.Handler.Handle(ctx, record)
 }

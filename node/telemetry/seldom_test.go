@@ -33,3 +33,32 @@ func TestACommonCauseIsToldOnceAMinuteAndMessage(t *testing.T) {
 		}
 	})
 }
+
+// TestALogIsBounded: whoever has found out how to have something logged doesn't fill the disk.
+func TestALogIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cause := errors.New("no disk")
+		var out strings.Builder
+		log := slog.New(Seldom(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}), func(err error) bool { return errors.Is(err, cause) }))
+		part := log.With("part", "x")
+		for range 10 {
+			for range 1000 {
+				part.Error("it panicked")
+				log.Warn("refused", "error", errors.New("another"))
+				log.Info("somebody came")
+				log.Debug("all")
+			}
+			log.Error("rare")
+			time.Sleep(time.Minute)
+		}
+		log.Warn("refused", "error", cause)
+		for message, want := range map[string]int{`"it panicked"`: 10 * mostProblems, "refused": 10*mostProblems + 1, `"somebody came"`: 10 * mostNews, "all": 10_000, "rare": 10} {
+			if got := strings.Count(out.String(), "msg="+message); got != want {
+				t.Errorf("%s is there %d times, not %d", message, got, want)
+			}
+		}
+		if want := fmt.Sprintf("left_out=%d", 1000-mostProblems); strings.Count(out.String(), "msg=refused error=another "+want) != 9 || !strings.Contains(out.String(), `error="no disk" `+want) {
+			t.Errorf("it isn't told how many were left out:\n%s", &out)
+		}
+	})
+}
