@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,11 +16,13 @@ const (
 	// that tell nobody anything, and who has others' requests logged, with a stack of calls each, must not fill the disk.
 	mostProblems = 20
 	mostNews     = 300
+	// longestValue bounds each value of a line, in bytes: a peer's words may be in it. A stack of calls has room.
+	longestValue = 8 << 10
 )
 
 // Seldom is a log handler that hands on the warnings and errors of a common cause, by which every request fails, once a minute
-// and message; of tells whether an error has that cause. All else is handed on as it comes, within bounds: mostProblems, mostNews. The next
-// line says how many were left out.
+// and message; of tells whether an error has that cause. All else is handed on as it comes, within bounds: mostProblems, mostNews,
+// longestValue. The next line says how many were left out.
 func Seldom(next slog.Handler, of func(error) bool) slog.Handler {
 	return &seldom{next, of, &said{lately: map[string]*lines{}}}
 }
@@ -81,11 +85,29 @@ func (h *seldom) Handle(ctx context.Context, record slog.Record) error {
 	if !hand {
 		return nil
 	}
+	bounded := slog.NewRecord(record.Time, record.Level, record.Message, record.PC)
+	record.Attrs(func(a slog.Attr) bool {
+		bounded.AddAttrs(cut(a))
+		return true
+	})
 	if leftOut > 0 {
-		record = record.Clone()
-		record.AddAttrs(slog.Int("left_out", leftOut))
+		bounded.AddAttrs(slog.Int("left_out", leftOut))
 	}
-	return h.Handler.Handle(ctx, record)
+	return h.Handler.Handle(ctx, bounded)
+}
+
+// cut shortens a text or an error that is too long.
+func cut(a slog.Attr) slog.Attr {
+	text := ""
+	if err, isError := a.Value.Any().(error); isError {
+		text = err.Error()
+	} else if a.Value.Kind() == slog.KindString {
+		text = a.Value.String()
+	}
+	if len(text) <= longestValue {
+		return a
+	}
+	return slog.String(a.Key, fmt.Sprintf("%s… (%d bytes more)", strings.ToValidUTF8(text[:longestValue], ""), len(text)-longestValue))
 }
 
 func (h *seldom) WithAttrs(attrs []slog.Attr) slog.Handler {
