@@ -106,6 +106,8 @@ type API struct {
 	sending  *fileCounter // files on their way in
 	getting  *fileCounter // and out
 	bodies   *heldBodies
+	// unanswered are requests that make events.
+	unanswered unanswered
 }
 
 // New makes the handler.
@@ -143,6 +145,8 @@ func New(config Config) (*API, error) {
 		sending:  newFileCounter(maxUploadsEach),
 		getting:  newFileCounter(maxFilesEach),
 		bodies:   newHeldBodies(),
+
+		unanswered: unanswered{done: map[transaction]chan struct{}{}},
 	}
 	for pattern, methods := range table(a.routes()) {
 		a.mux.Handle(pattern, a.handler(pattern, methods))
@@ -250,6 +254,11 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		return a.writeError(w, r, err)
 	}
 	defer lane.leave()
+	defer func() {
+		if r.answered != nil {
+			r.answered()
+		}
+	}()
 	body, err := route.serve(r)
 	if err != nil {
 		return a.writeError(w, r, err)
@@ -262,6 +271,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		return a.writeLater(w, r, body, lane)
 	}
 	leave() // what isn't read is bounded otherwise
+	if r.answered != nil {
+		return a.writeSent(w, r, body)
+	}
 	if special, ok := body.(answer); ok {
 		return a.write(w, r, lane, special.status, special.body)
 	}

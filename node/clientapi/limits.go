@@ -64,6 +64,10 @@ const (
 	fileStall = 30 * time.Second
 	// largeState is of how many events on an answer with them is the work of a large room, whatever was asked for.
 	largeState = 1000
+	// answerLead is how long before its /sync a device is answered which event its request made; maxAnswerWait is how long /sync waits for
+	// that at most.
+	answerLead    = 2 * time.Millisecond
+	maxAnswerWait = 5 * time.Second
 	// plainAnswer is up to how many bytes of an answer net/http counts by itself: that header then needs no room in the map.
 	plainAnswer = 2048
 	// fileChunk is what is handed on at once of a file that is still coming.

@@ -35,6 +35,8 @@ type request struct {
 
 	read []byte // the body, once read
 
+	answered func() // to be called once the answer is on its way; nil: nobody waits for it
+
 	laters    []*later // of the answer
 	laterMark string   // what the marks of laters begin with; "" if there is none
 }
@@ -163,6 +165,9 @@ func (r *request) send(req rooms.SendRequest) (any, error) {
 	}
 	if delay, err := r.delay(); err != nil || delay > 0 {
 		return r.schedule(req, delay, err)
+	}
+	if req.TxnID != "" {
+		r.answered = r.api.unanswered.begin(transaction{req.Sender, req.Device, req.TxnID})
 	}
 	eventID, err := r.api.config.Rooms.Send(r.Context(), req)
 	if err == nil {

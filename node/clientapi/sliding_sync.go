@@ -68,6 +68,7 @@ func (a *API) slidingSync(r *request) (any, error) {
 		form.Rooms[room] = f.slidingRoom(news)
 	}
 	form.Extensions = f.slidingExtensions(answer)
+	f.waitForOwn()
 	return form, f.err
 }
 

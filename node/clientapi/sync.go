@@ -169,6 +169,7 @@ type syncFormatter struct {
 	now     time.Time
 	fields  [][]string // nil: all
 	err     error      // the first that happened
+	own     []string   // the transactions of the device that made events in it
 
 	rulesTold bool // the push rules are in the account data
 }
@@ -212,6 +213,7 @@ func formatSync(r *request, req clientsync.Request, answer *clientsync.Answer, n
 	for room, stripped := range answer.Knocked {
 		form.Rooms.Knock[room] = map[string]events{"knock_state": raws(stripped)}
 	}
+	f.waitForOwn()
 	return form, f.err
 }
 
@@ -309,7 +311,15 @@ func (f *syncFormatter) formatted(rows []clientsync.Decorated, format func(clien
 	return list
 }
 
+// waitForOwn returns when the device has been answered which events it made, of those that it is told of.
+func (f *syncFormatter) waitForOwn() {
+	f.from.api.unanswered.wait(f.from.Context(), f.from.user, f.from.device, f.own)
+}
+
 func (f *syncFormatter) event(d clientsync.Decorated) (json.RawMessage, error) {
+	if d.TransactionID != "" {
+		f.own = append(f.own, d.TransactionID)
+	}
 	if f.request.Filter.EventFormat == "federation" {
 		return withEventID(d.Event), nil
 	}
