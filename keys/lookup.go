@@ -143,7 +143,7 @@ func (r *Ring) fromStore(ctx context.Context, open []want, got map[id.ServerName
 	stored, err := r.cfg.Store.Keys(ctx, ask)
 	if err != nil {
 		if ctx.Err() == nil {
-			r.log.Warn("signing keys can't be read from the database", "error", err)
+			r.log.Warn("other servers' signing keys can't be read from the database; they are asked for again", "error", err)
 		}
 		return open
 	}
@@ -314,6 +314,6 @@ func (r *Ring) save(ctx context.Context, servers []id.ServerName) {
 	}
 	r.mu.Unlock()
 	if err := r.cfg.Store.SaveKeys(ctx, docs); err != nil && ctx.Err() == nil {
-		r.log.Warn("signing keys can't be stored", "error", err)
+		r.log.Warn("other servers' signing keys can't be stored; they are asked for again after a restart", "error", err)
 	}
 }

@@ -247,7 +247,7 @@ func (s *Sender) later(q *queue, wait time.Duration) {
 // save keeps a back-off over restarts. That it fails costs one early try after the next start.
 func (s *Sender) save(ctx context.Context, q *queue, backoff Backoff) {
 	if err := s.outbox.SaveBackoff(ctx, q.server, backoff); err != nil && ctx.Err() == nil {
-		s.log.Warn("saving a server's back-off failed", "server", q.server, "error", err)
+		s.log.Warn("when a server is to be tried again can't be saved; after a restart it is tried at once", "server", q.server, "error", err)
 	}
 }
 

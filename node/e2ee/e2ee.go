@@ -99,7 +99,7 @@ func (e *E2EE) wake(ctx context.Context, feed *store.Follower) {
 	servers, err := e.store.Destinations(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			e.log.Error("the outbox can't be read", "error", err)
+			e.log.Error("what waits for other servers can't be read; some of it may wait until more is sent to them", "error", err)
 		}
 		return
 	}

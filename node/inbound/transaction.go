@@ -152,7 +152,7 @@ func (i *Inbound) edus(ctx context.Context, origin id.ServerName, edus []federat
 			case federation.EDUDirectToDevice, federation.EDUDeviceListUpdate, federation.EDUSigningKeyUpdate:
 				return fmt.Errorf("inbound: an EDU of type %s: %w", edus[0].Type, err)
 			}
-			i.log.Warn("an EDU was lost", "origin", origin, "type", edus[0].Type, "error", err)
+			i.log.Warn("what another server told for the moment, as who is typing, was lost", "origin", origin, "type", edus[0].Type, "error", err)
 		}
 		edus = edus[n:]
 	}

@@ -130,12 +130,12 @@ func (m *Media) Run(ctx context.Context) error {
 		case <-m.sweep:
 		case now := <-ticker.C:
 			if err := m.store.DeleteExpiredMedia(ctx, now); err != nil && ctx.Err() == nil {
-				m.log.Error("media that was never uploaded can't be removed", "error", err)
+				m.log.Error("media IDs under which nothing was uploaded can't be removed; it is tried again", "error", err)
 			}
 			m.forgetFailures(now)
 		}
 		if err := m.shrink(ctx); err != nil && ctx.Err() == nil {
-			m.log.Error("the cache of other servers' media can't be kept in its bounds", "error", err)
+			m.log.Error("the cache of other servers' media grows beyond its bounds, as what was least used can't be removed; it is tried again", "error", err)
 		}
 	}
 }

@@ -322,7 +322,7 @@ func (p *Pushers) follow(ctx context.Context) {
 	for room := range rooms {
 		joined, err := p.config.Store.LocalJoined(ctx, room)
 		if err != nil && ctx.Err() == nil {
-			p.log.Warn("who is to be notified can't be read", "room", room, "error", err)
+			p.log.Warn("who is to be notified can't be read; everybody is looked after", "room", room, "error", err)
 			lost = true
 		}
 		for _, user := range joined {
@@ -381,6 +381,6 @@ func (p *Pushers) save(ctx context.Context) {
 		return
 	}
 	if err := p.config.Store.Pushed(ctx, list); err != nil && ctx.Err() == nil {
-		p.log.Warn("how far pushers are was not saved", "error", err)
+		p.log.Warn("how far users were notified was not saved; after a restart some may be notified again", "error", err)
 	}
 }

@@ -76,7 +76,7 @@ func (w *worker) round(ctx context.Context) (wait time.Duration) {
 	list, upto, count, err := w.look(ctx, after, told)
 	if err != nil {
 		if ctx.Err() == nil {
-			p.log.Warn("what is to be pushed can't be read", "user", w.user, "error", err)
+			p.log.Warn("what a user is to be notified of can't be read; it is tried again", "user", w.user, "error", err)
 		}
 		return retryRead
 	}
@@ -177,7 +177,7 @@ func (w *worker) try(ctx context.Context, n *Notification, count int) (wait time
 			err = p.loadUser(ctx, w.user)
 		}
 		if err != nil && ctx.Err() == nil {
-			p.log.Warn("a rejected pusher was not removed", "error", err)
+			p.log.Warn("a rejected pusher was not removed; it is when the gateway rejects it again", "app", w.key.appID, "user", w.user, "error", err)
 		}
 	}
 	return 0

@@ -181,7 +181,7 @@ func (a *actor) failed(t *task, err error) {
 	err = fmt.Errorf("rooms: %s: %w", a.room, err)
 	a.abandon(err)
 	if !errors.Is(err, context.Canceled) {
-		a.r.log.Error("a room's step failed; the room is loaded anew", "room", a.room, "error", err)
+		a.r.log.Error("a room could not decide what came, and who sent it was told so; the room is loaded anew", "room", a.room, "error", err)
 	}
 	t.reply(answer{err: err})
 }
@@ -271,7 +271,7 @@ func (a *actor) committed(err error) {
 	a.r.setCommitting(a, false)
 	if err != nil {
 		err = fmt.Errorf("rooms: commit to %s: %w", a.room, err)
-		a.r.log.Error("a room's commit failed; the room is loaded anew", "room", a.room, "error", err)
+		a.r.log.Error("what a room decided could not be stored, and its senders were told so; the room is loaded anew", "room", a.room, "error", err)
 		// The machine, and what was decided on top, know what never happened.
 		a.machine = nil
 		a.abandon(err)

@@ -80,7 +80,7 @@ func (r *Rooms) resumeStaged(ctx context.Context) {
 		if !r.untilRead(ctx, "can't take up a room's undecided events; they wait until the database can be used", func() error {
 			_, err := r.step(ctx, roomID, room.Resume{}, store.CommitOptions{})
 			if err != nil && ctx.Err() == nil && !store.Unavailable(err) {
-				r.log.Warn("a room's undecided events were not taken up", "room", roomID, "error", err)
+				r.log.Warn("a room's undecided events were not taken up; it is tried again at the next start", "room", roomID, "error", err)
 				err = nil
 			}
 			return err
