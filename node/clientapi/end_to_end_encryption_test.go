@@ -8,6 +8,9 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"hanse/federation/id"
+	"hanse/node/users"
 )
 
 // toDevice are the messages to the device in an answer of /sync.
@@ -139,6 +142,26 @@ var _ = Describe("end-to-end encryption", func() {
 		wrong := alice.put("/room_keys/keys/"+esc("!r:x")+"/s?version="+version, session)
 		refused(wrong, 403, "M_WRONG_ROOM_KEYS_VERSION")
 		Expect(wrong.text("current_version")).To(Equal(newer))
+	})
+
+	It("lets nobody fill another's devices", func(ctx SpecContext) {
+		w := newWorld(func(c *Config) { c.RateLimits = RateLimits{Registrations: Limit{PerSecond: 100, Burst: 100}} })
+		alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
+		for i := range 39 {
+			_, err := w.users.Login(ctx, id.UserID(bob.id), users.LoginDevice{ID: fmt.Sprint(i)})
+			Expect(err).NotTo(HaveOccurred())
+		}
+		txn := 0
+		send := func(from, to *person) answered {
+			txn++
+			return from.put(fmt.Sprint("/sendToDevice/m.x/", txn), obj{"messages": obj{to.id: obj{"*": obj{"x": strings.Repeat("x", 60_000)}}}})
+		}
+		for range 6 { // 40 devices get 2.4 MB
+			fine(send(alice, bob))
+		}
+		refused(send(alice, bob), 429, "M_LIMIT_EXCEEDED")
+		fine(send(alice, carol))
+		fine(send(carol, bob))
 	})
 
 	It("gives back a large backup without having all of it in memory", func() {

@@ -135,5 +135,28 @@ func (a *API) sendToDevice(r *request) (any, error) {
 	if req.Messages == nil {
 		return nil, missingParam("messages")
 	}
+	if err := a.limitToDevice(r, req.Messages); err != nil {
+		return nil, err
+	}
 	return nil, a.config.Encryption.Send(r.Context(), r.user, r.txnDevice(), typ, txn, req.Messages)
+}
+
+// limitToDevice holds messages to devices against how many bytes one may send to another, and to all: they wait for as long as their device doesn't
+// take them, and nobody drops them, so that anybody could fill the disk, and another's /sync for days.
+func (a *API) limitToDevice(r *request, messages e2ee.Messages) error {
+	if a.sharer(r) == "" {
+		return nil
+	}
+	weights, err := a.config.Encryption.Weigh(r.Context(), messages)
+	if err != nil {
+		return err
+	}
+	all := 0
+	for recipient, weight := range weights {
+		if err := a.limiter.takeMany(toDevice, string(r.user)+" to "+string(recipient), weight); err != nil {
+			return err
+		}
+		all += weight
+	}
+	return a.limiter.takeMany(toDevices, string(r.user), all)
 }

@@ -54,6 +54,8 @@ const (
 	allMails
 	uploads
 	downloads
+	toDevice  // bytes of messages to devices: of one user to another
+	toDevices // and of one to all
 )
 
 func (l Limit) or(perSecond float64, burst int) Limit {
@@ -99,6 +101,9 @@ func newLimiter(r RateLimits) *limiter {
 			allMails:   r.AllMails.or(0.2, 200),
 			uploads:    r.Uploads.or(2, 50),
 			downloads:  r.Downloads.or(50, 500),
+			// Some hundred times what clients send who share keys with all devices of a room of thousands.
+			toDevice:  {PerSecond: 2 << 10, Burst: 16 << 20},
+			toDevices: {PerSecond: 64 << 10, Burst: 128 << 20},
 		},
 		buckets: make(map[bucketKey]*list.Element),
 		recent:  list.New(),
@@ -131,11 +136,15 @@ func limitedPrefix(addr netip.Addr) string {
 	return addr.String()
 }
 
-func (l *limiter) takeFor(class limitClass, who string) error {
+func (l *limiter) takeFor(class limitClass, who string) error { return l.takeMany(class, who, 1) }
+
+// takeMany takes so many from a bucket; more than are ever in it are as many as that.
+func (l *limiter) takeMany(class limitClass, who string, n int) error {
 	if l.off {
 		return nil
 	}
-	reservation := l.bucket(bucketKey{class, who}).Reserve()
+	bucket := l.bucket(bucketKey{class, who})
+	reservation := bucket.ReserveN(time.Now(), min(n, bucket.Burst()))
 	if wait := reservation.Delay(); wait > 0 {
 		reservation.Cancel()
 		return &limitedError{after: wait.Round(time.Millisecond)}

@@ -14,6 +14,9 @@ import (
 	"hanse/node/store"
 )
 
+// allDevices stands for all of a user's devices.
+const allDevices = "*"
+
 // Messages are contents by user and device, "*" for all of a user's devices.
 type Messages map[id.UserID]map[string]json.RawMessage
 
@@ -71,6 +74,24 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 	}
 	e.config.Wake(servers...)
 	return nil
+}
+
+// Weigh tells how many bytes messages are for each user, each device of ours counted that gets one.
+func (e *E2EE) Weigh(ctx context.Context, messages Messages) (map[id.UserID]int, error) {
+	weights := map[id.UserID]int{}
+	for user, devices := range messages {
+		for device, content := range devices {
+			count := 1
+			if device == allDevices && user.Server() == e.config.Self {
+				var err error
+				if count, err = e.store.DeviceCount(ctx, user); err != nil {
+					return nil, err
+				}
+			}
+			weights[user] += count * len(content)
+		}
+	}
+	return weights, nil
 }
 
 func isObject(raw json.RawMessage) bool {
