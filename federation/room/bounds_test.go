@@ -3,6 +3,7 @@ package room_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"hanse/federation/event"
@@ -64,6 +65,28 @@ func TestWaitingIsBounded(t *testing.T) {
 	step(t, m, store, room.Resume{})
 	if m.Waiting() != 501 || len(store.staged) != 501 {
 		t.Errorf("after a restart: %d waiting, %d staged", m.Waiting(), len(store.staged))
+	}
+}
+
+// Events may be large: a server can't have us keep as many of these as of usual ones.
+func TestWaitingIsBoundedInBytes(t *testing.T) {
+	m, store := founded(t, roomversion.V10)
+	w := others(t, store, roomversion.V10)
+	joined(t, m, store, w, "@bob:b", "@carol:c")
+	on := m.Forward()[0]
+	large := func(sender id.UserID, n int) *event.Event {
+		d := message(sender, strings.Repeat("x", 60_000))
+		d.PrevEvents = hanging(w, sender, on, n).PrevEvents()
+		return w.make(d)
+	}
+	for i := range 300 {
+		step(t, m, store, room.Receive{Origin: "b", Events: []*event.Event{large("@bob:b", i)}})
+	}
+	if m.Waiting() < 100 || m.Waiting() > 150 || len(store.staged) != m.Waiting() {
+		t.Errorf("%d events of 60 kB wait, %d are staged", m.Waiting(), len(store.staged))
+	}
+	if v := step(t, m, store, room.Receive{Origin: "c", Events: []*event.Event{large("@carol:c", 1000)}}).Verdicts[0]; v.Status != room.Waiting {
+		t.Errorf("another server's event: %+v", v)
 	}
 }
 

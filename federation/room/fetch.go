@@ -12,6 +12,7 @@ import (
 type chase struct {
 	chaseKey
 	events  []*waiting // in the order in which they came
+	bytes   int        // of the events
 	fetch   *Fetch     // under way; nil: none
 	rounds  int        // get_missing_events asked
 	jump    bool       // get_missing_events has closed what it could: from now on fetch states

@@ -14,10 +14,13 @@ const (
 	maxForward = 2000
 
 	// maxWaiting bounds the events of a room that wait, so that a peer can't fill our memory with events that hang in the air.
-	// Each is at most 64 KiB; 1,000 usual events are about 1 MB.
+	// 1,000 usual events are about 1 MB.
 	maxWaiting = 1000
 	// maxWaitingOrigin is the part of it that one origin may use: a hostile one leaves room for the others.
 	maxWaitingOrigin = 500
+	// maxWaitingBytes and maxWaitingOriginBytes are the same bounds for what events weigh, each of which may have 64 KiB: an answer to
+	// get_missing_events that is full of the largest ones may wait.
+	maxWaitingBytes, maxWaitingOriginBytes = 16 << 20, 8 << 20
 
 	// maxChases bounds the servers we ask at the same time in one room: each has one fetch going. Others wait their turn.
 	maxChases = 8

@@ -284,7 +284,7 @@ func (s *step) needs(w *waiting) (bool, error) {
 func (s *step) wait(w *waiting, stage bool) {
 	e := w.event.ID()
 	if s.m.waiting.byID[e] == nil {
-		if !s.m.waiting.room(w.chase()) {
+		if !s.m.waiting.room(w) {
 			s.unstage(w)
 			s.verdict(Verdict{EventID: e, Status: Dropped, Reason: "too many events of this room wait already"})
 			return

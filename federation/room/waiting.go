@@ -17,6 +17,7 @@ type waiting struct {
 	itself   bool          // nobody has its prev events any more: ask for the state before it itself
 	backfill bool
 	outside  bool         // see stray.go
+	bytes    int          // what it counts for while it waits
 	asked    bool         // nobody has better copies of its rejected auth events: judge it by what we have
 	prev     []id.EventID // prev events without a place here
 	auth     []id.EventID // unknown auth events, and those rejected for what may be a bad copy
@@ -29,6 +30,7 @@ type waitingEvents struct {
 	byID   map[id.EventID]*waiting
 	on     map[id.EventID][]*waiting // by what they wait for
 	chases map[chaseKey]*chase
+	bytes  int // of the events
 	ticket int64
 	staged []*event.Event // from before the last stop, to be received again
 }
@@ -42,13 +44,14 @@ func newWaiting(staged []*event.Event) waitingEvents {
 
 func (w *waitingEvents) len() int { return len(w.byID) + len(w.staged) }
 
-// room tells whether one more event of that chase may wait.
-func (w *waitingEvents) room(of chaseKey) bool {
-	if len(w.byID) >= maxWaiting {
+// room tells whether one more event of its chase may wait.
+func (w *waitingEvents) room(e *waiting) bool {
+	bytes := len(e.event.JSON())
+	if len(w.byID) >= maxWaiting || w.bytes+bytes > maxWaitingBytes {
 		return false
 	}
-	c := w.chases[of]
-	return c == nil || len(c.events) < maxWaitingOrigin
+	c := w.chases[e.chase()]
+	return c == nil || len(c.events) < maxWaitingOrigin && c.bytes+bytes <= maxWaitingOriginBytes
 }
 
 // add puts an event among the waiting, with what it waits for in its prev and auth.
@@ -59,8 +62,9 @@ func (w *waitingEvents) add(e *waiting) {
 			c = &chase{chaseKey: e.chase()}
 			w.chases[e.chase()] = c
 		}
-		c.events = append(c.events, e)
-		w.byID[e.event.ID()] = e
+		e.bytes = len(e.event.JSON())
+		c.events, c.bytes = append(c.events, e), c.bytes+e.bytes
+		w.byID[e.event.ID()], w.bytes = e, w.bytes+e.bytes
 	}
 	for _, list := range [2][]id.EventID{e.prev, e.auth} {
 		for _, need := range list {
@@ -75,12 +79,15 @@ func (w *waitingEvents) add(e *waiting) {
 func (w *waitingEvents) remove(e *waiting) {
 	delete(w.byID, e.event.ID())
 	w.release(e)
+	w.bytes -= e.bytes
 	if c := w.chases[e.chase()]; c != nil {
+		c.bytes -= e.bytes
 		c.events = slices.DeleteFunc(c.events, func(x *waiting) bool { return x == e })
 		if len(c.events) == 0 && c.fetch == nil && !c.answered {
 			delete(w.chases, e.chase())
 		}
 	}
+	e.bytes = 0
 }
 
 // release has an event wait for nothing.
