@@ -85,9 +85,13 @@ func loadOrMakePlan(dir string, nodes int, roomVersion string) (plan Plan, kept 
 			return plan, false, fmt.Errorf("the testnet in %s has %d nodes, not %d; leave --nodes out or use another --dir", dir, len(plan.Nodes), nodes)
 		}
 		if roomVersion != "" && roomVersion != plan.RoomVersion {
-			return plan, false, fmt.Errorf("the room of the testnet in %s was made with --room-version %q, not %q; use another --dir", dir, plan.RoomVersion, roomVersion)
+			made := "in room version " + plan.RoomVersion
+			if plan.RoomVersion == "" {
+				made = "without --room-version"
+			}
+			return plan, false, fmt.Errorf("the room of the testnet in %s was made %s; leave --room-version out or use another --dir", dir, made)
 		}
-		return plan, true, nil
+		return plan, true, plan.free(dir)
 	case !errors.Is(err, fs.ErrNotExist):
 		return plan, false, err
 	}
@@ -104,6 +108,22 @@ func loadOrMakePlan(dir string, nodes int, roomVersion string) (plan Plan, kept 
 		return plan, false, err
 	}
 	return plan, false, os.WriteFile(planFile(dir), append(data, '\n'), 0o600)
+}
+
+// free tells whether the addresses of a plan's nodes can be listened at. Who answers there in place of a node would be taken for it.
+func (p Plan) free(dir string) error {
+	for _, node := range p.Nodes {
+		for _, address := range []string{node.Place.Client(), node.Place.Federation()} {
+			listener, err := net.Listen("tcp", address)
+			if err == nil {
+				err = listener.Close()
+			}
+			if err != nil {
+				return fmt.Errorf("the testnet in %s is up already, or another program is at %s's address (%w); stop that one, or use another --dir", dir, node.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func makePlan(places []fabric.Place, roomVersion string) Plan {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -278,6 +279,16 @@ func TestPlansAreKept(t *testing.T) {
 	again, kept, err = loadOrMakePlan(dir, 7, "11")
 	if err != nil || !kept || !slices.Equal(plan.Nodes, again.Nodes) || plan.SharedSecret != again.SharedSecret {
 		t.Errorf("kept %v, %v: %+v, not %+v", kept, err, again, plan)
+	}
+	other, err := net.Listen("tcp", plan.Nodes[3].Place.Federation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := loadOrMakePlan(dir, 0, ""); err == nil || !strings.Contains(err.Error(), "is up already, or another program is at node4's address") {
+		t.Errorf("a node's address is in use: %v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
 	}
 	names := map[string]bool{}
 	for _, node := range plan.Nodes {

@@ -118,6 +118,7 @@ type bench struct {
 	world   *world
 	servers []*server
 	floors  *floors
+	failed  bool // figures are void: the logs, which are named with the reasons, are kept
 
 	mu  sync.Mutex // of Progress
 	big *room      // the large room, made once
@@ -154,7 +155,8 @@ func Run(ctx context.Context, options Options) (err error) {
 		return err
 	}
 	if voids := report.voids(); voids > 0 {
-		return fmt.Errorf("%d figures are void", voids)
+		b.failed = true
+		return fmt.Errorf("figures are void: %d", voids)
 	}
 	return nil
 }
@@ -232,9 +234,16 @@ func (b *bench) close() {
 	for _, s := range b.servers {
 		s.down()
 	}
-	if b.Dir == "" {
-		_ = os.RemoveAll(b.dir) // a folder in the system's own place for such folders
+	if b.Dir != "" {
+		return
 	}
+	found, _ := os.ReadDir(b.dir) // a folder in the system's own place for such folders
+	for _, one := range found {
+		if !b.failed || filepath.Ext(one.Name()) != ".log" {
+			_ = os.RemoveAll(filepath.Join(b.dir, one.Name()))
+		}
+	}
+	_ = os.Remove(b.dir) // where it is empty
 }
 
 // server is the bench's server of a number, which is started when it is first asked for.

@@ -80,6 +80,8 @@ var _ = Describe("this build", Ordered, func() {
 var _ = Describe("a server that is no good", func() {
 	DescribeTable("has void figures", func(ctx SpecContext, lie, reason string) {
 		GinkgoT().Setenv(fakeLie, lie)
+		folder := GinkgoT().TempDir()
+		GinkgoT().Setenv("TMPDIR", folder)
 		program, err := os.Executable()
 		Expect(err).NotTo(HaveOccurred())
 		options := tinyOptions("local")
@@ -93,10 +95,14 @@ var _ = Describe("a server that is no good", func() {
 				Expect(f.Void).To(ContainSubstring(reason))
 			}
 		}
+		left, globErr := filepath.Glob(filepath.Join(folder, "hanse-bench-*", "*"))
+		Expect(globErr).NotTo(HaveOccurred())
 		if reason == "" {
 			Expect(err).NotTo(HaveOccurred())
+			Expect(left).To(BeEmpty())
 		} else {
 			Expect(err).To(MatchError(ContainSubstring("figures are void")))
+			Expect(left).To(And(Not(BeEmpty()), HaveEach(HaveSuffix(".log"))), "the logs alone are kept")
 		}
 	},
 		Entry("unless it is honest", "", "", SpecTimeout(5*time.Minute)),
