@@ -54,8 +54,20 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), doctorCommand(), explainCommand(), peersCommand(), roomsCommand(), servicesCommand(), usersCommand(), reportsCommand(), keysCommand(), emailCommand(), traceCommand(), testnetCommand(), conformanceCommand(), configCommand())
+	grouped(root, "A server:", serveCommand(), configCommand(), keysCommand(), emailCommand(), doctorCommand())
+	grouped(root, "What a running server knows and does:", usersCommand(), reportsCommand(), roomsCommand(), peersCommand(), servicesCommand(), explainCommand(), traceCommand())
+	grouped(root, "Trying and testing:", testnetCommand(), conformanceCommand())
+	root.SetHelpCommandGroupID("Trying and testing:")
 	return root
+}
+
+// grouped adds commands under a heading of their own.
+func grouped(root *cobra.Command, heading string, below ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: heading, Title: heading})
+	for _, cmd := range below {
+		cmd.GroupID = heading
+		root.AddCommand(cmd)
+	}
 }
 
 // group is a command that does nothing itself: those below it do.
