@@ -254,6 +254,9 @@ func (s *step) needs(w *waiting) (bool, error) {
 	if _, ok := s.given[w.event.ID()]; !ok {
 		for _, p := range w.event.PrevEvents() {
 			placed, err := s.placed(p)
+			if err == nil && !placed {
+				placed, err = s.begins(p)
+			}
 			if err != nil {
 				return false, err
 			}
@@ -278,6 +281,21 @@ func (s *step) needs(w *waiting) (bool, error) {
 		}
 	}
 	return len(w.prev) == 0 && len(w.auth) == 0, nil
+}
+
+// begins gives the room's create event its place, where an event names it that comes long after: there is no state before it that a server could
+// give. It tells whether e is that.
+func (s *step) begins(e id.EventID) (bool, error) {
+	stored, ok, err := s.stored(e)
+	if err != nil || !ok || s.left[e] || stored.Status != Accepted || stored.Event.Type() != typeCreate || len(stored.Event.PrevEvents()) > 0 {
+		return false, err
+	}
+	c, err := s.judge(stored.Event, true)
+	if err != nil {
+		return false, err
+	}
+	s.verdict(verdictOf(&c))
+	return true, s.commit(c)
 }
 
 // wait has an event wait, if there is room for it.
