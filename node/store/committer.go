@@ -471,25 +471,27 @@ func (c *committer) hanging() (since time.Time, hangs bool) {
 	return *began, true
 }
 
-// watch has the log say, now and then, that a write hangs, until ctx ends: run can't, it waits for it.
-func (c *committer) watch(ctx context.Context) {
+// watch has the log say, now and then, that a write hangs, until run has ended, which can't: it waits for it.
+func (c *committer) watch() {
 	for {
 		select {
-		case <-ctx.Done():
+		case <-c.drained:
 			return
 		case <-c.begun:
 		}
-		for pause := hangsAfter; c.since.Load() != nil; {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(pause):
-			}
-			pause = hangsAfter
-			if since, hangs := c.hanging(); hangs {
-				pause = sayPause
+		var said time.Time
+		for began := c.since.Load(); began != nil; began = c.since.Load() {
+			wait := max(hangsAfter-time.Since(*began), sayPause-time.Since(said))
+			if wait <= 0 {
+				said = time.Now()
 				c.log.Error("the database doesn't answer a write, and nothing is stored or acknowledged until it does: look whether its disk, or its server, hangs",
-					"database", c.dialect.Name, "since", since, "others_waiting", len(c.queue))
+					"database", c.dialect.Name, "since", *began, "others_waiting", len(c.queue))
+				continue
+			}
+			select {
+			case <-c.drained:
+				return
+			case <-time.After(wait):
 			}
 		}
 	}

@@ -138,7 +138,7 @@ func (s *Store) Run(ctx context.Context) error {
 		return nil
 	})
 	loops.Go(func() error {
-		s.commit.watch(writing)
+		s.commit.watch()
 		return nil
 	})
 	loops.Go(func() error {

@@ -178,6 +178,8 @@ func TestCheckOfAWriteThatHangs(t *testing.T) {
 		db := &fixture{dialect: broken.in(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db"))), log: log.logger()}
 		db.start()
 		defer func() { db.stop() }()
+		Expect(db.note(t.Context(), "0")).To(Succeed())
+		time.Sleep(10 * time.Second) // virtual, as all below
 		broken.set(nil, func(query string) error {
 			if query == "COMMIT" {
 				<-answer
@@ -189,19 +191,25 @@ func TestCheckOfAWriteThatHangs(t *testing.T) {
 			go func() { written <- db.note(t.Context(), what) }()
 			synctest.Wait()
 		}
-		time.Sleep(10 * time.Second) // virtual, as all below
+		time.Sleep(10 * time.Second)
 		Expect(db.Check(t.Context())).To(Succeed())
 		Expect(log.String()).To(BeEmpty(), "it may be large")
 		time.Sleep(10 * time.Second)
 		Expect(db.Check(t.Context())).To(MatchError(ContainSubstring("hasn't answered a write since")))
 		Expect(log.String()).To(And(ContainSubstring("doesn't answer a write"), ContainSubstring("others_waiting=1")))
 		time.Sleep(10 * time.Minute)
-		Expect(log.errors()).To(BeNumerically("~", 11, 1), "once a minute")
+		Expect(log.errors()).To(Equal(11), "once a minute")
+		db.cancel()
+		time.Sleep(10 * time.Minute)
+		Expect(log.errors()).To(Equal(21), "who waits for the end is told too")
 		close(answer)
 		Expect(<-written).To(Succeed())
 		Expect(<-written).To(Succeed())
-		Expect(db.Check(t.Context())).To(Succeed())
+		Expect(<-db.ended).To(Succeed())
 		Expect(log.String()).To(ContainSubstring("has answered the write"))
+		db.ended <- nil
+		db.restart()
+		Expect(db.Check(t.Context())).To(Succeed())
 		Expect(db.noted(t.Context())).To(Equal("2"))
 	})
 }
