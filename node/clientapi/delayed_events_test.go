@@ -48,6 +48,28 @@ var _ = Describe("delayed events", func() {
 		Expect(fine(alice.get(in + "/messages?dir=b")).raw).NotTo(ContainSubstring("later"))
 	})
 
+	It("are cancelled by whoever else sets the state meanwhile", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{"preset": "public_chat", "power_level_content_override": obj{"events": obj{"org.example": 0}}})
+		fine(bob.post("/join/"+esc(room), obj{}))
+		in := "/rooms/" + esc(room) + "/state/org.example/"
+		fine(bob.put(in+"other", obj{"by": "bob before"}))
+		own := fine(alice.put(in+"own?org.matrix.msc4140.delay=3600000", obj{"by": "alice, late"})).text("delay_id")
+		other := fine(alice.put(in+"other?org.matrix.msc4140.delay=3600000", obj{"by": "alice, late"})).text("delay_id")
+		fine(alice.put(in+"own", obj{"by": "alice"}))
+		fine(alice.put(in+"other", obj{"by": "alice"}))
+		Expect(fine(alice.get(delayedPath)).body["delayed_events"]).To(HaveLen(2))
+		fine(bob.put(in+"other", obj{"by": "bob"}))
+		Expect(fine(alice.get(delayedPath)).body["delayed_events"]).To(ConsistOf(HaveKeyWithValue("delay_id", own)))
+		refused(alice.post(delayedPath+"/"+other+"/send", obj{}), 404, "M_NOT_FOUND")
+		Expect(alice.state(room, "org.example", "other")).To(Equal(obj{"by": "bob"}))
+		fine(alice.put(in+"other", obj{"by": "alice"}))
+		refused(alice.post(delayedPath+"/"+other+"/send", obj{}), 404, "M_NOT_FOUND")
+		fine(alice.post(delayedPath+"/"+own+"/send", obj{}))
+		Expect(alice.state(room, "org.example", "own")).To(Equal(obj{"by": "alice, late"}))
+	})
+
 	It("are sent by themselves, if they may be", func() {
 		w := newWorld(nil)
 		alice, bob := w.register("alice"), w.register("bob")

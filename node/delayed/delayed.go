@@ -82,7 +82,7 @@ func (e *Events) Schedule(ctx context.Context, req rooms.SendRequest, delay time
 	now := time.Now()
 	event := store.DelayedEvent{
 		ID: rand.Text(), User: req.Sender, Room: req.Room, Type: req.Type, StateKey: req.StateKey, Content: req.Content,
-		Redacts: req.Redacts, TS: req.TS, Delay: delay, RunningSince: now, SendAt: now.Add(delay),
+		Redacts: req.Redacts, TS: req.TS, Delay: delay, RunningSince: now, SendAt: now.Add(delay), Position: e.store.Position(),
 	}
 	delayID, next, err := e.store.AddDelayedEvent(ctx, event, txnOf(req, event.ID), maxEach)
 	if errors.Is(err, store.ErrFull) {
@@ -111,7 +111,37 @@ func txnOf(req rooms.SendRequest, fresh string) []byte {
 
 // Of are a user's events, in the order in which they are sent.
 func (e *Events) Of(ctx context.Context, user id.UserID) ([]store.DelayedEvent, error) {
-	return e.store.DelayedEventsOf(ctx, user)
+	all, err := e.store.DelayedEventsOf(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	scheduled := all[:0]
+	for _, event := range all {
+		switch gone, err := e.superseded(ctx, event); {
+		case err != nil:
+			return nil, err
+		case !gone:
+			scheduled = append(scheduled, event)
+		}
+	}
+	return scheduled, nil
+}
+
+// superseded tells whether somebody else has set the state since then: that counts as cancelled.
+func (e *Events) superseded(ctx context.Context, event store.DelayedEvent) (bool, error) {
+	if event.StateKey == nil {
+		return false, nil
+	}
+	state, err := e.store.CurrentState(ctx, event.Room)
+	if err != nil {
+		return false, err
+	}
+	current, err := state.Event(event.Type, *event.StateKey)
+	if err != nil || current == "" {
+		return false, err
+	}
+	row, _, err := e.store.Event(ctx, current)
+	return err == nil && row.Position > event.Position && row.Event.Sender() != event.User, err
 }
 
 // Restart begins an event's delay anew; M_NOT_FOUND if it was sent or cancelled.
@@ -142,6 +172,12 @@ func (e *Events) inTurn(ctx context.Context, delayID string, do func(store.Delay
 	turn.Lock()
 	defer turn.Unlock()
 	event, found, err := e.store.DelayedEvent(ctx, delayID)
+	if err == nil && found {
+		var gone bool
+		if gone, err = e.superseded(ctx, event); gone {
+			found, err = false, e.store.DeleteDelayedEvent(ctx, delayID)
+		}
+	}
 	if err == nil && !found {
 		err = federation.NotFound("there is no such delayed event (any more)")
 	}

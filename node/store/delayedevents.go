@@ -25,9 +25,10 @@ type DelayedEvent struct {
 	Delay        time.Duration
 	RunningSince time.Time
 	SendAt       time.Time // RunningSince and Delay, or later where it could not be sent
+	Position     Position  // the newest when it was scheduled
 }
 
-const delayedColumns = "delay_id, user_id, room_id, type, state_key, content, redacts, ts, delay, running_since, send_at"
+const delayedColumns = "delay_id, user_id, room_id, type, state_key, content, redacts, ts, delay, running_since, send_at, position"
 
 // eachDelayedEvent reads those of a condition. Not every driver tells bytes that are empty from NULL.
 func (s *Store) eachDelayedEvent(ctx context.Context, which string, args ...any) ([]DelayedEvent, error) {
@@ -39,7 +40,7 @@ func (s *Store) eachDelayedEvent(ctx context.Context, which string, args ...any)
 		var delay int64
 		var isState bool
 		err := rows.Scan(&e.ID, &e.User, &e.Room, &e.Type, &stateKey, &e.Content, &e.Redacts, &e.TS, &delay, timeColumn{&e.RunningSince},
-			timeColumn{&e.SendAt}, &isState)
+			timeColumn{&e.SendAt}, &e.Position, &isState)
 		e.Delay = time.Duration(delay) * time.Millisecond
 		if isState {
 			key := string(stateKey)
@@ -71,9 +72,9 @@ func (s *Store) AddDelayedEvent(ctx context.Context, e DelayedEvent, txn []byte,
 		if e.StateKey != nil {
 			stateKey = []byte(*e.StateKey)
 		}
-		_, err = t.exec("INSERT INTO delayed_events (txn, "+delayedColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+		_, err = t.exec("INSERT INTO delayed_events (txn, "+delayedColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 			txn, e.ID, string(e.User), string(e.Room), []byte(e.Type), stateKey, []byte(e.Content), string(e.Redacts), e.TS,
-			e.Delay.Milliseconds(), e.RunningSince.UnixMilli(), e.SendAt.UnixMilli())
+			e.Delay.Milliseconds(), e.RunningSince.UnixMilli(), e.SendAt.UnixMilli(), int64(e.Position))
 		return err
 	})
 	return delayID, next, err
