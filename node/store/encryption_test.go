@@ -360,6 +360,9 @@ var _ = onEach("Messages to devices", func(db *fixture) {
 		large := request("large", "*", fmt.Sprintf("%q", make([]byte, 17<<20)))
 		Expect(db.SaveToDevice(ctx, request("a", "*", "1"), large, request("b", "TWO", "2"))).To(Equal([]int{1}))
 		Expect(has(ctx, "TWO")).To(Equal([]string{"1", "2"}))
+		ours, theirs := request("ours", "*", fmt.Sprintf("%q", make([]byte, 3<<20/4))), request("theirs", "*", fmt.Sprintf("%q", make([]byte, 3<<20/4)))
+		theirs.Messages[0].Sender = bob
+		Expect(db.SaveToDevice(ctx, ours, theirs, request("c", "TWO", "3"))).To(Equal([]int{1}), "a transaction has a hundred of another server")
 	})
 
 	It("wait for a device up to a bound: a flood takes the place of its own, neither that of other servers nor that of users of ours", func(ctx SpecContext) {

@@ -117,9 +117,11 @@ const (
 	maxKeyBackups      = 1000
 	maxKeyBackupWeight = 1 << 30
 	keyBackupPage      = 100
-	// deliveredMessages and deliveredBytes bound what one request or EDU becomes for all devices together.
+	// deliveredMessages and deliveredBytes bound what one request or EDU becomes for all devices together; deliveredByOthers what an EDU of another server
+	// does, of which a transaction has a hundred: all of a large one for 60 devices.
 	deliveredMessages = 20_000
 	deliveredBytes    = 32 << 20
+	deliveredByOthers = 4 << 20
 	// waitingWeight bounds, for each device, what those messages weigh, in bytes, that wait for it and are of users of other servers: some 15,000 keys
 	// of rooms, those of a busy season. waitingStrangers bounds those of servers that share no room with its user, and what one of their EDUs
 	// becomes. waitingUsers is of how many users it is kept in memory.

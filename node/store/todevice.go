@@ -139,7 +139,11 @@ func (s *Store) deliver(t *writeTx, d ToDeviceRequest, devices map[id.UserID][]s
 			}
 		}
 		size += weight
-		if len(all)+len(names) > deliveredMessages || size > deliveredBytes {
+		most := deliveredBytes
+		if m.Sender != "" {
+			most = deliveredByOthers
+		}
+		if len(all)+len(names) > deliveredMessages || size > most {
 			return ErrTooManyMessages
 		}
 		for _, name := range names {
