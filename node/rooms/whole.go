@@ -155,8 +155,7 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 		return
 	}
 	began := time.Now()
-	strict := true
-	unsigned := make(map[id.EventID]json.RawMessage)
+	w := whole{r: r, partial: p, strict: true, unsigned: make(map[id.EventID]json.RawMessage)}
 	round := 0
 	for pause := wholePause; ; pause = min(2*pause, wholePauseMost) {
 		round++
@@ -169,34 +168,12 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			r.log.Error("can't read which servers have the members of a room", "room", p.RoomID, "error", err)
 		}
 		servers = inRound(servers, round)
-		unfit, refused := 0, 0
-		for _, server := range servers {
-			w := &whole{r: r, server: server, partial: p, strict: strict, unsigned: unsigned, keys: time.Since(began) < keysTime}
-			err := w.get(ctx)
-			switch {
-			case err == nil:
-				r.log.Info("a room that was joined without its members has them", "room", p.RoomID, "server", server, "took", time.Since(began))
-				return
-			case errors.Is(err, errWhole) || ctx.Err() != nil:
-				return
-			}
-			if _, ok := errors.AsType[*unfitState](err); ok {
-				unfit++
-			}
-			if failed, ok := errors.AsType[*client.Error](err); ok && (failed.Unreachable() || failed.Status >= 500) {
-				r.mu.Lock()
-				g.out[server] = time.Now()
-				r.mu.Unlock()
-			} else if ok {
-				refused++
-			}
-			r.log.Info("a server did not give the members of a room", "room", p.RoomID, "server", server, "error", err)
-			if errors.Is(err, errKeys) {
-				break // the others' copies are no better
-			}
+		unfit, refused, over := w.askEach(ctx, g, servers, began)
+		if over {
+			return
 		}
-		if strict && unfit > 0 && (unfit == len(servers) || round >= strictRounds) {
-			strict = false // nobody's is better: at once
+		if w.strict && unfit > 0 && (unfit == len(servers) || round >= strictRounds) {
+			w.strict = false // nobody's is better: at once
 			continue
 		}
 		if (round > 1 && refused == len(servers) || round >= lostRounds) && r.standIn(ctx, p) {
@@ -209,6 +186,39 @@ func (r *Rooms) makeWhole(ctx context.Context, roomID id.RoomID, g *gettingWhole
 			return
 		}
 	}
+}
+
+// askEach asks servers one after the other. It tells how many gave a state that won't do, how many refused, and whether it is over: the
+// state is there, or nobody needs it any more.
+func (w *whole) askEach(ctx context.Context, g *gettingWhole, servers []id.ServerName, began time.Time) (unfit, refused int, over bool) {
+	r, roomID := w.r, w.partial.RoomID
+	for _, server := range servers {
+		with := *w
+		with.server, with.keys = server, time.Since(began) < keysTime
+		err := with.get(ctx)
+		switch {
+		case err == nil:
+			r.log.Info("a room that was joined without its members has them", "room", roomID, "server", server, "took", time.Since(began))
+			return unfit, refused, true
+		case errors.Is(err, errWhole) || ctx.Err() != nil:
+			return unfit, refused, true
+		}
+		if _, ok := errors.AsType[*unfitState](err); ok {
+			unfit++
+		}
+		if failed, ok := errors.AsType[*client.Error](err); ok && (failed.Unreachable() || failed.Status >= 500) {
+			r.mu.Lock()
+			g.out[server] = time.Now()
+			r.mu.Unlock()
+		} else if ok {
+			refused++
+		}
+		r.log.Info("a server did not give the members of a room", "room", roomID, "server", server, "error", err)
+		if errors.Is(err, errKeys) {
+			break // the others' copies are no better
+		}
+	}
+	return unfit, refused, false
 }
 
 // standIn has a room that was left before its state was whole, and joined again, do without the state before the first join: see
