@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
@@ -84,7 +86,11 @@ var _ = onEach("The committer", func(db *fixture) {
 		db.cancel()
 		Expect(<-db.ended).To(Succeed())
 		db.ended <- nil // for stop
-		Expect(db.CreateUser(ctx, store.User{ID: dora, Created: time.Now()})).To(MatchError(store.ErrClosed))
+		err = db.CreateUser(ctx, store.User{ID: dora, Created: time.Now()})
+		Expect(err).To(MatchError(store.ErrClosed))
+		told, ok := errors.AsType[*federation.Error](err)
+		Expect(ok).To(BeTrue(), "who asked comes again")
+		Expect(told.Status).To(Equal(http.StatusServiceUnavailable))
 	})
 
 	It("stops when another process writes to its database", func(ctx SpecContext) {

@@ -23,8 +23,8 @@ var (
 	// ErrOtherWriter says that another process has written to the database. Nothing is written any more: what this one
 	// holds in memory is out of date.
 	ErrOtherWriter = errors.New("another process writes to this database: stop one of the two, then start the other again")
-	// ErrClosed says that the store takes no more writes.
-	ErrClosed = errors.New("store is closed")
+	// ErrClosed says that the store takes no more writes. Who asked, a client or a server, is told to try again later.
+	ErrClosed error = closedError{}
 
 	errNoWrites = errors.New("the database takes no writes; the log says why")
 	errNoReads  = errors.New("the database can't be read; the log says why")
@@ -59,6 +59,16 @@ func (e *UnfinishedSchemaError) Error() string {
 }
 
 func (e *UnfinishedSchemaError) Unwrap() error { return e.cause }
+
+type closedError struct{}
+
+func (closedError) Error() string { return "the store is closed" }
+
+func (closedError) Unwrap() error {
+	told := federation.NewError(http.StatusServiceUnavailable, federation.CodeUnknown, "this server stops; try again later")
+	told.RetryAfterMS = unavailableFor.Milliseconds()
+	return told
+}
 
 // unavailable is a failure of the database itself, whatever was asked of it: it is gone, or its disk is full, read-only or
 // broken. The log has said so once; who asked, a client or a server, is told to try again later.
