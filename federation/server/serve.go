@@ -58,6 +58,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, name string, e endpo
 // handle takes a request through what all endpoints have in common, and calls the endpoint.
 func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error) {
 	if e.open {
+		w.Header().Set("Access-Control-Allow-Origin", "*") // for pages that look whether a server federates
 		return a.handleOpen(w, q, e)
 	}
 	authorizations, err := a.authorizations(q.Request) // before the body: it costs nothing
