@@ -97,7 +97,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	n.registerServiceStats()
 	n.registerMediaStats()
 	n.registerSpace()
-	servers, err := n.servers(file, ring, aliases)
+	servers, err := n.servers(file, ring, aliases, clients.From)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (n *Node) clients(aliases *directory.Directory) (*clientapi.API, error) {
 }
 
 // servers is the server-server API.
-func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.Directory) (http.Handler, error) {
+func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.Directory, from func(*http.Request) string) (http.Handler, error) {
 	in, err := inbound.New(inbound.Config{
 		Self: n.name, Rooms: n.rooms, Store: n.store, Verifier: ring, Directory: aliases, Profiles: n.users, Log: n.log,
 		EDUs: map[string]inbound.EDUHandler{
@@ -189,7 +189,7 @@ func (n *Node) servers(file *keys.KeyFile, ring *keys.Ring, aliases *directory.D
 			n.encryption.Retry(origin)
 			n.rooms.Retry(origin)
 		},
-		Version: federation.ServerVersion{Name: "Hanse", Version: Version()}, Refused: n.watchRequest, Load: &n.load,
+		Version: federation.ServerVersion{Name: "Hanse", Version: Version()}, Refused: n.watchRequest, Load: &n.load, From: from,
 	}), nil
 }
 

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -24,16 +27,19 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (bod
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(a.limit.BodyTime)) // not every ResponseWriter can, in tests
-	held := int64(0)
-	give := func() { a.load.Bodies.Add(-held) }
+	held, sender := int64(0), a.sender(r)
+	give := func() { a.bodies.add(sender, -held) }
 	from := http.MaxBytesReader(w, r.Body, limit)
 	// With room for one more reading, without which the buffer would be made anew, twice as large, to find that nothing follows.
 	buffer := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), 64<<10)+bytes.MinRead))
 	for {
 		n, err := io.CopyN(buffer, from, 64<<10)
 		held += n
-		if a.load.Bodies.Add(n) > a.limit.BodyMemory {
+		if !a.bodies.add(sender, n) {
 			give()
+			if r.ProtoMajor == 1 { // the answer doesn't wait for the rest of the body
+				w.Header().Set("Connection", "close")
+			}
 			return nil, nil, federation.LimitExceeded(a.limit.RetryAfter)
 		}
 		if err == io.EOF {
@@ -55,6 +61,39 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (bod
 		return nil, nil, wrongBody(body, "it is not a JSON object")
 	}
 	return body, give, nil
+}
+
+// sender is where a request comes from, whoever it says to be of.
+func (a *api) sender(r *http.Request) string {
+	if a.From != nil {
+		return a.From(r)
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// heldBodies counts the bytes of bodies, of all and by where they come from. Once half of what may be is held, an address with an eighth of it gets
+// no more: nobody has proven yet to be anybody, and one who sends large bodies slowly would keep all others out. Safe for concurrent use.
+type heldBodies struct {
+	most int64         // immutable
+	all  *atomic.Int64 // written with mu held
+
+	mu   sync.Mutex
+	each map[string]int64 // guarded by mu; of those who hold any
+}
+
+// add counts so many more, or, if negative, fewer; false if that is too many.
+func (b *heldBodies) add(from string, n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all, of := b.all.Add(n), b.each[from]+n
+	if b.each[from] = of; of == 0 {
+		delete(b.each, from)
+	}
+	return all <= b.most/2 || all <= b.most && of <= b.most/8
 }
 
 // wrongBody tells a body that is no JSON at all from one that is not as it should be.

@@ -19,7 +19,7 @@ type Limits struct {
 	// Unproven bounds the requests under check of servers that never showed a good signature. Default 200: each may
 	// wait for keys that don't come.
 	Unproven int
-	// BodyMemory bounds the bytes of request bodies held at once. Default 256 MiB.
+	// BodyMemory bounds the bytes of request bodies held at once, and, once half of that is, an eighth of it those of one address. Default 256 MiB.
 	BodyMemory int64
 	// BodyTime bounds how long reading one body may take. Default 60 s: the largest at 2 Mbit/s.
 	BodyTime time.Duration

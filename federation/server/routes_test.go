@@ -219,6 +219,36 @@ var _ = Describe("bodies", func() {
 		}
 	})
 
+	It("of one address keep nobody else's out, whoever they say to be of", func() {
+		load := &server.Load{}
+		w.config.Limits, w.config.Load = server.Limits{BodyMemory: 1 << 20, BodyTime: time.Hour}, load
+		w.config.From = func(r *http.Request) string { return r.Header.Get("X-Test-From") }
+		w.start()
+		refused := make(chan struct{}, 16)
+		for range 16 {
+			reader, writer := io.Pipe()
+			DeferCleanup(writer.Close)
+			go func() {
+				_, _ = writer.Write([]byte(`{"a":"` + strings.Repeat("x", 64<<10))) // and no more
+			}()
+			go func() {
+				defer GinkgoRecover()
+				request, err := http.NewRequest("PUT", w.url+uri, reader)
+				Expect(err).NotTo(HaveOccurred())
+				request.Header.Set("Authorization", w.sign(0, "PUT", uri, `{}`).String())
+				request.Header.Set("X-Test-From", "a stranger")
+				if answer, err := http.DefaultClient.Do(request); err == nil {
+					_ = answer.Body.Close()
+					refused <- struct{}{}
+				}
+			}()
+		}
+		Eventually(func() bool { return len(refused) > 0 || load.Bodies.Load() == 1<<20 }).Should(BeTrue())
+		for range 5 {
+			Expect(w.call("PUT", uri, `{"pdus":[]}`).status).To(Equal(200))
+		}
+	})
+
 	It("that don't come are given up", func() {
 		w.config.Limits = server.Limits{BodyTime: 50 * time.Millisecond}
 		w.start()

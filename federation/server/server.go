@@ -30,6 +30,9 @@ type Config struct {
 	Version  federation.ServerVersion // the answer of /version
 	Limits   Limits                   // zero values: the defaults
 	Log      *slog.Logger             // nil: silent
+	// From tells where a request comes from, which bounds what somebody can have us hold before they have proven who they are. It may be called
+	// concurrently; nil: the other end of the connection.
+	From func(*http.Request) string
 	// OnRequest is told of every request whose signature is good, before it is handled: the origin is up. It must be
 	// quick and may be called concurrently. It may be nil.
 	OnRequest func(origin id.ServerName)
@@ -58,6 +61,7 @@ type api struct {
 	log   *slog.Logger
 
 	gate     *gate
+	bodies   *heldBodies
 	admitted *admission
 	lists    *places.Places[id.ServerName] // of answers with lists of events
 	states   *places.Places[id.ServerName]
@@ -78,6 +82,7 @@ func New(cfg Config) http.Handler {
 	if a.load = cfg.Load; a.load == nil {
 		a.load = &Load{}
 	}
+	a.bodies = &heldBodies{most: a.limit.BodyMemory, all: &a.load.Bodies, each: map[string]int64{}}
 	a.gate, a.admitted = newGate(a.limit, &a.load.Unproven), newAdmission(a.limit)
 	a.lists, a.states = places.New[id.ServerName](listsPerOrigin, lists), places.New[id.ServerName](statesPerOrigin, states)
 	for path, endpoints := range a.routes() {

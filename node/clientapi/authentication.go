@@ -61,6 +61,9 @@ func (a *API) address(r *http.Request) netip.Addr {
 	return addr
 }
 
+// From is where a request comes from, as it counts for limits: an address or, for IPv6, its /64.
+func (a *API) From(r *http.Request) string { return limitedPrefix(a.address(r)) }
+
 // TrustsProxy tells whether the X-Forwarded-For of an address is believed.
 func (a *API) TrustsProxy(addr netip.Addr) bool {
 	for _, p := range a.config.TrustedProxies {
