@@ -1,6 +1,9 @@
 package clientsync
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // Cache is a bounded map: it keeps what was used most recently, in two generations; when the young one is full, the old
 // one is dropped. Safe for concurrent use.
@@ -38,6 +41,18 @@ func (c *Cache[K, V]) GetOrAdd(key K, fresh func() V) V {
 		c.add(key, value)
 	}
 	return value
+}
+
+// All are the entries there are now, in any order.
+func (c *Cache[K, V]) All() map[K]V {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := maps.Clone(c.old)
+	if all == nil {
+		all = map[K]V{}
+	}
+	maps.Copy(all, c.young)
+	return all
 }
 
 // find is Get; mu is held.

@@ -65,6 +65,11 @@ const (
 	saveUnreadAfter = 500
 	maxSaving       = 8
 	savingPause     = 250 * time.Millisecond
+	// saveAllPart is of which part of so many events the count is saved when the server stops: of more than 20. saveAllBatch is how many are saved
+	// at a time, saveAllTime for how long.
+	saveAllPart  = 25
+	saveAllBatch = 1000
+	saveAllTime  = 5 * time.Second
 	// maxNotificationScan is how many events are looked at for one page of notifications, notificationChunk how many of a
 	// room are read at a time.
 	maxNotificationScan = 5000

@@ -295,20 +295,26 @@ func (s *Syncer) offerUnread(u *unreadRoom, room id.RoomID) {
 	if u.since < s.saveAfter || len(s.saving) == cap(s.saving) { // there will be another time
 		return
 	}
-	save := store.Unread{User: u.judge.user, Room: room, Upto: u.upto, Rules: u.judge.at, Content: encodeUnread(u.events)}
 	select {
-	case s.saving <- save:
+	case s.saving <- u.saved(room):
 		u.since = 0
 	default: // somebody else was faster
 	}
 }
 
+// saved is what is to be saved. The caller holds mu; judge is there.
+func (u *unreadRoom) saved(room id.RoomID) store.Unread {
+	return store.Unread{User: u.judge.user, Room: room, Upto: u.upto, Rules: u.judge.at, Content: encodeUnread(u.events)}
+}
+
 // Run saves what was counted, until ctx ends: a few at a time with pauses, as in a busy room the counts of all who are in it are due
-// at once, and what users send would wait behind them.
+// at once, and what users send would wait behind them. At the end it saves what it took some work to count: after the next start the first
+// message that notifies many users would have all of it counted anew. The store must run longer.
 func (s *Syncer) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			s.saveAll(context.WithoutCancel(ctx))
 			return nil
 		case first := <-s.saving:
 			batch := []store.Unread{first}
@@ -323,9 +329,33 @@ func (s *Syncer) Run(ctx context.Context) error {
 			_ = s.store.SaveUnread(ctx, batch) // what isn't saved is counted anew
 			select {
 			case <-ctx.Done():
-				return nil
 			case <-time.After(savingPause):
 			}
+		}
+	}
+}
+
+// saveAll saves what took some work to count, as far as there is time.
+func (s *Syncer) saveAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, saveAllTime)
+	defer cancel()
+	var all []store.Unread
+	for len(s.saving) > 0 {
+		all = append(all, <-s.saving)
+	}
+	for key, u := range s.unreads.All() {
+		if !u.mu.TryLock() {
+			continue
+		}
+		if u.judge != nil && u.since > s.saveAfter/saveAllPart {
+			all = append(all, u.saved(key.room))
+			u.since = 0
+		}
+		u.mu.Unlock()
+	}
+	for batch := range slices.Chunk(all, saveAllBatch) {
+		if s.store.SaveUnread(ctx, batch) != nil {
+			return
 		}
 	}
 }

@@ -191,6 +191,9 @@ func TestCountsAreWhatHappened(t *testing.T) {
 			}
 			account(l, ignoredUsersType, map[string]any{"ignored_users": map[id.UserID]any{l.ignored: struct{}{}}})
 		case what == 19:
+			if random.IntN(2) == 0 {
+				c.stop(t)
+			}
 			c.restart(t)
 		}
 		asked := users[c.users[random.IntN(len(c.users))]]
@@ -216,6 +219,38 @@ func anyOf(random *rand.Rand, all []*said) *said {
 func firstOf(all []*said, thread string) *said {
 	i := slices.IndexFunc(all, func(e *said) bool { return e.thread == thread && !e.gone })
 	return all[i]
+}
+
+// stop has the syncer save what it does when the server stops.
+func (c *chat) stop(tb testing.TB) {
+	ended, end := context.WithCancel(context.Background())
+	end()
+	if err := c.syncer.Run(ended); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// TestCountsOutliveAStop: what took some work to count isn't counted anew after a start.
+func TestCountsOutliveAStop(t *testing.T) {
+	c := newChat(t, 3)
+	for range 30 {
+		c.say(t, "hello")
+	}
+	want := c.sync(t, Request{User: c.users[1], Initial: true}).Joined[c.room].Unread
+	c.stop(t)
+	c.restart(t)
+	c.say(t, "once more")
+	got := c.sync(t, Request{User: c.users[1], Initial: true}).Joined[c.room].Unread
+	if want[MainThread].Notifications != 30 || got[MainThread].Notifications != 31 {
+		t.Errorf("%v, then %v", want, got)
+	}
+	u, _ := c.syncer.unreads.Get(unreadKey{c.users[1], c.room})
+	if u.since != 1 {
+		t.Errorf("%d events were looked at after the start", u.since)
+	}
+	if _, saved, err := c.store.Unread(context.Background(), c.users[2], c.room); saved || err != nil {
+		t.Errorf("what nobody asked for is saved: %v", err)
+	}
 }
 
 // restart has everything in memory forgotten, as a process does that is killed.
