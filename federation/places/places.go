@@ -35,7 +35,7 @@ func (p *Places[Who]) Take(ctx context.Context, who Who) (release func(), err er
 	// Its own first: what one of them has too much of waits for itself, in none of the places of all.
 	if err = take(ctx, o.taken); err == nil {
 		if err = take(ctx, p.all); err == nil {
-			return func() { <-p.all; <-o.taken; p.leave(who) }, nil
+			return p.release(who, o), nil
 		}
 		<-o.taken
 	}
@@ -45,10 +45,23 @@ func (p *Places[Who]) Take(ctx context.Context, who Who) (release func(), err er
 
 // Try takes a place as Take does, if there is one now.
 func (p *Places[Who]) Try(who Who) (release func(), taken bool) {
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	release, err := p.Take(ended, who)
-	return release, err == nil
+	o := p.arrive(who)
+	select {
+	case o.taken <- struct{}{}:
+		select {
+		case p.all <- struct{}{}:
+			return p.release(who, o), true
+		default:
+			<-o.taken
+		}
+	default:
+	}
+	p.leave(who)
+	return nil, false
+}
+
+func (p *Places[Who]) release(who Who, o *own) func() {
+	return func() { <-p.all; <-o.taken; p.leave(who) }
 }
 
 // Writer is the writer of the answer to who has a place, which others have while it isn't read. Of the places of each it stays one.
@@ -64,11 +77,6 @@ func (p *Places[Who]) Owners() int {
 }
 
 func take(ctx context.Context, taken chan struct{}) error {
-	select {
-	case taken <- struct{}{}:
-		return nil
-	default:
-	}
 	select {
 	case taken <- struct{}{}:
 		return nil

@@ -51,6 +51,20 @@ func TestPlaces(t *testing.T) {
 		for _, release := range []func(){second, third, fourth} {
 			release()
 		}
+		tried := func(server id.ServerName) func() {
+			release, _ := p.Try(server)
+			return release
+		}
+		first, second, third = tried("a.example"), tried("a.example"), tried("b.example")
+		if first == nil || second == nil || third == nil {
+			t.Fatal("there is no place where none is taken")
+		}
+		if tried("a.example") != nil || tried("c.example") != nil {
+			t.Error("more are taken than there are places")
+		}
+		for _, release := range []func(){first, second, third} {
+			release()
+		}
 		if p.Owners() != 0 || len(p.all) != 0 {
 			t.Errorf("%d servers and %d places are counted at the end", p.Owners(), len(p.all))
 		}
