@@ -41,6 +41,7 @@ type reply struct {
 	Verified              string
 	Go                    string // an address for a browser
 	User, Token, Device   string
+	Key                   string // a recovery key
 }
 
 // newEncrypting starts a client for the user's device; with a password it makes cross-signing keys too.
@@ -209,6 +210,21 @@ var _ = Describe("an encrypted conversation by sliding sync of users of Hanse an
 			clients[0].compare(ctx, clients[1])
 		}, SpecTimeout(3*time.Minute))
 	}
+})
+
+var _ = Describe("keys of messages that are kept at Hanse", func() {
+	It("let a new device read what was said before it was there, and sign itself", func(ctx SpecContext) {
+		c := together(ctx, direction{&hanse, &peer}, sealed())
+		alice, bob := newEncrypting(ctx, c.alice, password), newEncrypting(ctx, c.bob, password)
+		alice.reach(ctx, c.room, bob)
+		bob.reach(ctx, c.room, alice)
+		bob.say(ctx, c.room, "before", alice)
+		key := alice.order(ctx, map[string]string{"do": "keep"}).Key
+		alice.order(ctx, map[string]string{"do": "kept"})
+		fresh := newEncrypting(ctx, newDevice(ctx, hanse, c.alice), "")
+		fresh.order(ctx, map[string]string{"do": "recover", "key": key})
+		Eventually(fresh.reads(c.room)).WithTimeout(patience).Should(ContainElement("before"))
+	}, SpecTimeout(3*time.Minute))
 })
 
 var _ = Describe("an encrypted conversation of users of Hanse and "+peerTitle, func() {

@@ -4,6 +4,8 @@
 //	→ {"do":"start","url":…,"user":…,"token":…,"device":…,"password":…,"sliding":"yes"}  sliding: by Simplified Sliding Sync, not /sync
 //	→ {"do":"send","room":…,"body":…}
 //	→ {"do":"verify","user":…,"device":…}      verifies a device by comparing emoji, which both sides take for equal
+//	→ {"do":"keep"} {"do":"kept"}              has the server keep the keys of messages, which a recovery key opens, and waits until it has them
+//	→ {"do":"recover","key":…}                 on another device: cross-signing and the keys that were kept, with the recovery key
 //	→ {"do":"authorize","url":…}               begins to log in by OAuth 2.0 with an account that is made there
 //	→ {"do":"arrive","at":…}                   goes on where the browser was sent back to
 //	→ {"do":"link","url":…} {"do":"linked"}    the same by a code that a person types
@@ -12,7 +14,7 @@
 //	→ {"do":"register","url":…,"name":…,"password":…,"address":…} {"do":"registered"}  an account with an e-mail address
 //	→ {"do":"forgot","url":…,"address":…} {"do":"choose","password":…}  a new password
 //	→ {"do":"login","url":…,"address":…,"password":…}
-//	← {"done":…,"go":…,"user":…,"token":…,"device":…} or {"failed":…,"why":…}  once for each order, in their order; go: an address for a browser
+//	← {"done":…,"go":…,"user":…,"token":…,"device":…,"key":…} or {"failed":…,"why":…}  once for each order, in their order; go: an address for a browser
 //	← {"message":…,"room":…,"sender":…,"sealed":…}  a message that was read; sealed: it came encrypted
 //	← {"verified":…}                           the user that was verified with
 import { createInterface } from "node:readline";
@@ -28,7 +30,7 @@ const sdk = await import("matrix-js-sdk");
 const { SlidingSync } = await import("matrix-js-sdk/lib/sliding-sync.js");
 const { OAuth2 } = await import("matrix-js-sdk/lib/oauth/index.js");
 const { InteractiveAuth } = await import("matrix-js-sdk/lib/interactive-auth.js");
-const { CryptoEvent, VerificationPhase, VerificationRequestEvent, VerifierEvent } = await import("matrix-js-sdk/lib/crypto-api/index.js");
+const { CryptoEvent, VerificationPhase, VerificationRequestEvent, VerifierEvent, decodeRecoveryKey } = await import("matrix-js-sdk/lib/crypto-api/index.js");
 
 const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 const callback = "https://app.example.org/callback";
@@ -37,6 +39,7 @@ let oauth, tokens, waiting; // of a log-in by OAuth 2.0
 let replacing; // cross-signing keys
 let registration, account; // with an e-mail address
 let challenge; // of an e-mail address
+let recovery, kept; // of the keys of messages
 
 // read tells of a message once it is readable. The library may decrypt it without saying so, after the server was out.
 async function read(event) {
@@ -93,6 +96,7 @@ const orders = {
 	async start({ url, user, token, device, password, sliding }) {
 		client = sdk.createClient({
 			baseUrl: url, userId: user, accessToken: token, deviceId: device, oauthClientId: oauth?.context.clientId, refreshToken: tokens?.refresh_token,
+			cryptoCallbacks: { getSecretStorageKey: async ({ keys }) => [Object.keys(keys)[0], recovery] },
 		});
 		await client.initRustCrypto({ useIndexedDB: false });
 		client.on(sdk.RoomEvent.Timeline, read);
@@ -115,6 +119,27 @@ const orders = {
 	async verify({ user, device }) {
 		await client.getCrypto().getUserDeviceInfo([user], true);
 		confirm(await client.getCrypto().requestDeviceVerification(user, device));
+	},
+	async keep() {
+		const crypto = client.getCrypto();
+		const key = await crypto.createRecoveryKeyFromPassphrase();
+		recovery = key.privateKey;
+		kept = new Promise((done) => client.on(CryptoEvent.KeyBackupSessionsRemaining, (count) => count === 0 && done()));
+		await crypto.bootstrapSecretStorage({ createSecretStorageKey: async () => key, setupNewSecretStorage: true, setupNewKeyBackup: true });
+		return { key: key.encodedPrivateKey };
+	},
+	async kept() {
+		await kept;
+	},
+	async recover({ key }) {
+		const crypto = client.getCrypto();
+		recovery = decodeRecoveryKey(key);
+		await crypto.userHasCrossSigningKeys(undefined, true);
+		await crypto.bootstrapCrossSigning({});
+		await crypto.loadSessionBackupPrivateKeyFromSecretStorage();
+		await crypto.restoreKeyBackup();
+		const { crossSigningVerified } = await crypto.getDeviceVerificationStatus(client.getUserId(), client.getDeviceId());
+		if (!crossSigningVerified) throw new Error("the device isn't signed by its user");
 	},
 
 	async authorize({ url }) {
