@@ -55,7 +55,7 @@ func inUse() *federation.Error {
 // spec:appendices#mapping-from-other-character-sets
 func (u *Users) newUserID(username string) (id.UserID, error) {
 	invalid := federation.NewError(http.StatusBadRequest, "M_INVALID_USERNAME",
-		"a user name has the letters a to z, digits and the characters . _ = - / + only, doesn't begin with _, and is not too long")
+		"a user name has the letters a to z, digits and the characters . _ = - / + only, doesn't begin with _, and with the server's name has at most 255 characters")
 	localpart := username
 	if strings.HasPrefix(username, "@") {
 		whole, err := id.ParseUserID(username)
