@@ -22,8 +22,8 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o hanse .
 
 # One package at a time: several of them start servers, which share the processors. Nothing is late that takes long on a slow machine.
-test:
-	$(GO) test -p 1 -timeout 30m ./...
+test: build
+	HANSE_BIN=$(CURDIR)/hanse $(GO) test -p 1 -timeout 30m ./...
 
 # The race detector needs a C compiler. The suites that are left out start hanse as a process, which it doesn't look into.
 race:

@@ -8,12 +8,17 @@ import (
 	"regexp"
 	"sync"
 	"testing"
+
+	"hanse/testnet/adapter"
 )
 
 var programs string // the folder of what is built for the tests
 
 // built is this repository's hanse, built once for all tests of the package.
 var built = sync.OnceValues(func() (file string, err error) {
+	if err := adapter.ReadSources(); err != nil {
+		return "", err
+	}
 	file = filepath.Join(programs, "hanse")
 	output, err := exec.Command("go", "build", "-ldflags=-dumpdep", "-o", file, "hanse").CombinedOutput()
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,24 +22,19 @@ import (
 	"hanse/testnet/user"
 )
 
+var programs string // the folder of what is built for the tests
+
 // program builds hanse once for all tests of the package.
-var program = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "hanse-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(folder, "hanse")
-	if output, err := exec.Command("go", "build", "-o", path, "hanse").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, output)
-	}
-	return path, nil
-})
+var program = sync.OnceValues(func() (string, error) { return adapter.Hanse(programs) })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	var err error
+	if programs, err = os.MkdirTemp("", "hanse-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(programs) // it is in the system's folder for what is temporary
 	os.Exit(code)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -127,12 +126,8 @@ var _ = AfterEach(func() {
 // program is this repository's hanse: HANSE_BIN, or built into a folder.
 func program(folder string) string {
 	GinkgoHelper()
-	file := os.Getenv("HANSE_BIN")
-	if file == "" {
-		file = filepath.Join(folder, "bin", "hanse")
-		output, err := exec.Command("go", "build", "-o", file, "hanse").CombinedOutput()
-		Expect(err).NotTo(HaveOccurred(), string(output))
-	}
+	file, err := adapter.Hanse(filepath.Join(folder, "bin"))
+	Expect(err).NotTo(HaveOccurred())
 	return file
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/onsi/gomega"
 
 	"hanse/conformance/suite"
+	"hanse/testnet/adapter"
 )
 
 // sampled is each how many-th mutant `make test` takes; HANSE_MUTANTS=all takes all (`make mutants`), another value is a
@@ -58,9 +59,9 @@ func TestMutants(t *testing.T) {
 	}
 	chosen = choose(t, chosen)
 	folder := t.TempDir()
-	program := filepath.Join(folder, "hanse")
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "hanse").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
+	program, err := adapter.Hanse(folder)
+	if err != nil {
+		t.Fatal(err)
 	}
 	begun, caught := time.Now(), 0
 	for i, pass := range passes(chosen) {

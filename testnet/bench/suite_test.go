@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +12,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"hanse/testnet/adapter"
 )
 
 // TestMain is a homeserver that lies where the test that started it says so, and otherwise the tests.
@@ -53,9 +54,9 @@ func measured(ctx context.Context, options Options) (Result, error) {
 var _ = Describe("this build", Ordered, func() {
 	var program string
 	BeforeAll(func() {
-		program = filepath.Join(GinkgoT().TempDir(), "hanse")
-		output, err := exec.Command("go", "build", "-o", program, "hanse").CombinedOutput()
-		Expect(err).NotTo(HaveOccurred(), string(output))
+		var err error
+		program, err = adapter.Hanse(GinkgoT().TempDir())
+		Expect(err).NotTo(HaveOccurred())
 	})
 	for _, scenario := range Scenarios() {
 		It("is measured in "+scenario.Name, func(ctx SpecContext) {

@@ -9,5 +9,5 @@
 //	go test -timeout 30m ./testnet/hostile -overload 1m   # overload for a minute, and times held against their marks
 //	go test -timeout 30m ./testnet/hostile -soak 10m      # mixed load with restarts of peers
 //
-// HANSE_BIN names a hanse that was built already; without it the suite builds one.
+// HANSE_BIN names a hanse that was built already, as `make build` does; without it the suite builds one.
 package hostile

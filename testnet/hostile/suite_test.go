@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -76,13 +75,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		stop()
 		<-ended
 	})
-	if binary = os.Getenv("HANSE_BIN"); binary == "" {
-		binary = filepath.Join(folder, "hanse")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "hanse")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		output, err := build.CombinedOutput()
-		Expect(err).NotTo(HaveOccurred(), string(output))
-	}
+	binary, err = adapter.Hanse(folder)
+	Expect(err).NotTo(HaveOccurred())
 }, NodeTimeout(4*time.Minute))
 
 // node is the node under attack, a process of its own.

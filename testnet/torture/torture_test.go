@@ -6,12 +6,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"hanse/testnet/adapter"
 )
 
 // The environment sets how long the campaign is and repeats one: `make torture`.
@@ -37,9 +38,9 @@ func number(t *testing.T, variable string, standard uint64) uint64 {
 }
 
 func TestKilledServersLoseNothing(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "hanse")
-	if output, err := exec.Command("go", "build", "-o", program, "hanse").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
+	program, err := adapter.Hanse(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Run("mail", func(t *testing.T) { waitingMail(t, program) })
 	t.Run("SQLite", func(t *testing.T) { run(t, program, nil) })
