@@ -91,6 +91,7 @@ type lanes struct {
 	waiting  *lane // /sync and the like, for news: a connection and little more
 	uploads  *lane // files on their way in: a connection, and the disk
 	files    *lane // files on their way out: they may wait for other servers
+	previews *lane // those files that are made of web pages; they have places in files, too
 
 	unread *places.Unread[string] // answers whose places others have, by whose they are and what they hold, in bytes
 }
@@ -102,7 +103,7 @@ func newLanes() lanes {
 		ordinary: sharedLane(maxOrdinary, maxQueue, maxOrdinary/4), asking: sharedLane(maxAsking, maxQueue, maxAskingEach),
 		logins: newLane(maxLogins, 0),
 		remote: sharedLane(maxRemote, 0, maxRemoteEach), waiting: sharedLane(maxSyncs, 0, maxSyncsEach),
-		uploads: newLane(maxUploads, maxUploads), files: newLane(maxFiles, maxFiles),
+		uploads: newLane(maxUploads, maxUploads), files: newLane(maxFiles, maxFiles), previews: sharedLane(maxFiles, 0, maxPreviewsEach),
 		unread: places.NewUnread[string](maxUnread),
 	}
 }

@@ -60,6 +60,8 @@ const (
 	maxUploadsEach = 10
 	maxFiles       = 2000
 	maxFilesEach   = 100
+	// maxPreviewsEach is how many previews of web pages are made at once for one user, of the ten that there are for all: each may take half a minute.
+	maxPreviewsEach = 3
 	// fileStall is how long a file that is on its way may stand still.
 	fileStall = 30 * time.Second
 	// largeState is of how many events on an answer with them is the work of a large room, whatever was asked for.

@@ -52,6 +52,11 @@ func (a *API) previewURL(r *request) (any, error) {
 			return nil, invalidParam("ts must be a whole number")
 		}
 	}
+	leave, err := a.lanes.previews.enterFor(r.Context(), a.sharer(r))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return a.config.Media.Preview(r.Context(), address, r.Header.Get("Accept-Language"))
 }
 

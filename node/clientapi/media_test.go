@@ -5,14 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -340,6 +344,36 @@ var _ = Describe("media", func() {
 		refused(alice.get("/_matrix/client/v1/media/preview_url?url=https://example.org/"), 404, "M_UNRECOGNIZED")
 		refused(alice.get("/_matrix/client/v1/media/preview_url"), 400, "M_MISSING_PARAM")
 		refused(alice.get("/_matrix/client/v1/media/preview_url?url=x&ts=now"), 400, "M_INVALID_PARAM")
+	})
+
+	It("has previews of pages for others, too, while one user's take their time", func() {
+		var slow, most atomic.Int64
+		ended := make(chan struct{})
+		w := newMediaWorld(nil, func(c *media.Config, _ *Config) {
+			c.Dial = func(_ context.Context, _, address string) (net.Conn, error) {
+				if strings.HasPrefix(address, "slow") {
+					now := slow.Add(1)
+					defer slow.Add(-1)
+					for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
+					}
+					<-ended
+				}
+				return nil, errors.New("nobody is there")
+			}
+		})
+		alice, bob := w.register("alice"), w.register("bob")
+		var asking sync.WaitGroup
+		for i := range 12 {
+			asking.Go(func() {
+				defer GinkgoRecover()
+				alice.get(fmt.Sprintf("/_matrix/client/v1/media/preview_url?url=https://slow%d.test/", i))
+			})
+		}
+		Eventually(most.Load).Should(BeEquivalentTo(maxPreviewsEach))
+		refused(bob.get("/_matrix/client/v1/media/preview_url?url=https://quick.test/"), 502, "M_UNKNOWN")
+		Expect(most.Load()).To(BeEquivalentTo(maxPreviewsEach))
+		close(ended)
+		asking.Wait()
 	})
 
 	It("is not sent by one user in all places", func() {
