@@ -107,19 +107,36 @@ func (s *session) say(ctx context.Context, args []string) error {
 	}
 	s.scenario.step(from, began, "%s says %q, %s", s.scenario.users[from].ID, text, eventID)
 	missing := false
+	type arrival struct {
+		node  int
+		has   bool
+		after time.Duration
+	}
+	arrivals, asked := make(chan arrival), 0
 	for i, node := range s.network.plan.Nodes {
 		switch {
 		case i == from:
 		case s.network.processes[i] == nil:
 			missing = true
 			s.report.step(node.Name, "has it not: it doesn't run")
-		case s.arrives(ctx, i, eventID, began):
-			s.report.step(node.Name, "has it (%s)", milliseconds(time.Since(began)))
 		default:
-			missing = true
-			s.report.step(node.Name, "has it NOT after %s", arrivalPatience)
-			s.network.explainOn(ctx, s.report, i, eventID)
+			asked++
+			go func() {
+				has := s.arrives(ctx, i, eventID, began)
+				arrivals <- arrival{i, has, time.Since(began)}
+			}()
 		}
+	}
+	for range asked {
+		a := <-arrivals
+		name := s.network.plan.Nodes[a.node].Name
+		if a.has {
+			s.report.step(name, "has it (%s)", milliseconds(a.after))
+			continue
+		}
+		missing = true
+		s.report.step(name, "has it NOT after %s", arrivalPatience)
+		s.network.explainOn(ctx, s.report, a.node, eventID)
 	}
 	if missing {
 		s.network.explainOn(ctx, s.report, from, eventID)
