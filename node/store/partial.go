@@ -137,6 +137,9 @@ func (w *roomWrite) writePartial(t *writeTx) error {
 		if err := w.announceMissed(t); err != nil {
 			return err
 		}
+		if err := w.doubtDevices(t); err != nil {
+			return err
+		}
 		if err := t.insert(insertWholeRoom, w.ref.number, int64(w.position)); err != nil {
 			return err
 		}
@@ -172,6 +175,22 @@ func (w *roomWrite) writePartial(t *writeTx) error {
 		}
 		err := t.insert(insertUnsure, w.ref.number, int64(t.next()), string(e.Event.ID()), flag(e.Backfilled), flag(e.Below), flag(e.Given), leftOut)
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doubtDevices has the device lists of users fetched again who were out of a room, as its whole state shows, while they were taken to be in
+// it: their servers may not have told of changes then. Clients are told if a list is another.
+func (w *roomWrite) doubtDevices(t *writeTx) error {
+	for _, e := range w.commit.Events {
+		membership := e.Event.Membership()
+		if !w.shownAnew(e) || membership != "leave" && membership != "ban" {
+			continue
+		}
+		user, _ := e.Event.StateKey()
+		if _, err := t.exec("UPDATE remote_device_lists SET stale = 1 WHERE user_id = $1", user); err != nil {
 			return err
 		}
 	}

@@ -670,3 +670,72 @@ func TestOurDevicesAreToldInARoomWithoutItsMembers(t *testing.T) {
 		told("later", there, untold, kicked)
 	})
 }
+
+// Of somebody who was wrongly taken to have been in the room all the time, the devices are asked for again when that is known: their server
+// didn't tell of changes of them while they were out.
+func TestDevicesOfWhoWasOutUnseenAreAskedForAgain(t *testing.T) {
+	for _, what := range []string{"comes again", "comes to another room"} {
+		t.Run(what, func(t *testing.T) {
+			inEntering(t, func(t *testing.T, x *entering) {
+				elsie, fred := x.first.User("elsie"), x.first.User("fred")
+				x.power(map[id.UserID]int{x.derek: 50, fred: 100})
+				freds := x.put(member(fred, fred, "join"))
+				x.put(member(fred, fred, "leave"))
+				asked := x.devicesOf(x.first)
+				x.begin()
+				x.tell(x.put(member(elsie, elsie, "join")))
+				// Fred, who has left, bans derek, so that derek's kick of elsie is taken to be wrong.
+				ban := x.putRejected(member(fred, x.derek, "ban"), freds.ID())
+				kick := x.put(member(x.derek, elsie, "leave"))
+				x.tell(ban, kick)
+				x.sees(kick, false)
+				if !asked(elsie) || asked(elsie) {
+					t.Error("the devices of who is taken to be in the room are not kept")
+				}
+				switch what {
+				case "comes again":
+					x.tell(x.put(member(elsie, elsie, "join")))
+				default:
+					other := must[string](t)(x.alice.CreateRoom(t.Context(), map[string]any{"preset": "public_chat"}))
+					must[peer.Joined](t)(x.first.Join(t.Context(), x.self(), id.RoomID(other), elsie))
+					time.Sleep(5 * time.Second)
+				}
+				asked(elsie) // who is back
+				lazy := &reader{x: x, user: x.alice, lazy: true}
+				lazy.sync(0)
+				x.first.On("user_devices", peer.Answer(200, fmt.Sprintf(`{"user_id":%q,"stream_id":3,"devices":[{"device_id":"NEW","keys":{}}]}`, elsie)))
+				x.finish()
+				x.sees(kick, true)
+				time.Sleep(10 * time.Minute)
+				if a, _, _ := lazy.sync(0); !slices.Contains(a.DeviceLists.Changed, elsie) {
+					t.Errorf("alice isn't told that elsie's devices are others: %v", a.DeviceLists)
+				}
+			})
+		})
+	}
+}
+
+// A server that takes the question for the state and never answers doesn't keep the room without its members: others are asked, and in time.
+func TestAServerThatHangsDoesNotKeepTheMembers(t *testing.T) {
+	for _, endpoint := range []string{"state_ids", "state"} {
+		t.Run(endpoint, func(t *testing.T) {
+			inEntering(t, func(t *testing.T, x *entering) {
+				second := x.server("p2.test")
+				for i := range 120 { // so many that they are asked for together, by /state
+					u := x.first.User(fmt.Sprint("member", i))
+					x.put(member(u, u, "join"))
+				}
+				must[peer.Joined](t)(second.Join(t.Context(), x.first.Name, x.room.ID, second.User("elsie")))
+				x.first.On(endpoint, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
+				must[string](t)(x.alice.Join(t.Context(), string(x.room.ID), string(x.first.Name)))
+				began := time.Now()
+				eager := &reader{x: x, user: x.alice}
+				for shown := false; !shown; { // a server that is slow in a large room has three minutes
+					if _, _, shown = eager.sync(time.Minute); time.Since(began) > 5*time.Minute {
+						t.Fatal("the members don't come")
+					}
+				}
+			})
+		})
+	}
+}
