@@ -26,10 +26,18 @@ type asking struct {
 func arguments(least, most int, mistaken string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return errors.New(mistaken)
+			return exitError{errors.New(mistaken), 2}
 		}
 		return nil
 	}
+}
+
+// noArguments is for a command that takes flags at most.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return exitError{fmt.Errorf("%s takes no arguments, but was given %q; see %[1]s --help", cmd.CommandPath(), args[0]), 2}
 }
 
 func (a *asking) flags(cmd *cobra.Command) {
@@ -137,7 +145,7 @@ func servicesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "services",
 		Short: "How it stands with application services: whether they take what they are sent, and how far behind they are",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd, &a, "/services", nil, admin.Text.Services)
 		},
@@ -155,7 +163,7 @@ func traceCommand() *cobra.Command {
 		Long: "Switch traces on for a time, or off with --for 0s; without --for, tell whether they are on. While they are on,\n" +
 			"`hanse explain` shows an event's way with the time at each station. The last 2048 events are kept.",
 		Example: "  hanse trace --for 10m\n  hanse explain '$ZHu2…'",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {

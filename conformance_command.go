@@ -32,7 +32,7 @@ func conformanceRunCommand() *cobra.Command {
 			"  hanse conformance run --adapter ./my-server.sh --label 's2s:joins' --room-version 11 --room-version 12\n" +
 			"  hanse conformance run --adapter ./my-server.sh --expected known-failures.txt --junit report.xml\n" +
 			"  hanse conformance run --server example.org --client-url https://matrix.example.org --token \"$TOKEN\"",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			o.Out, o.Progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			switch names {
@@ -101,7 +101,7 @@ func conformanceCoverageCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "coverage",
 		Short: "Print which section and operation of the specification is tested by what, and which by nothing",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return conformance.Coverage(cmd.OutOrStdout())
 		},

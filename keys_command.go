@@ -39,7 +39,7 @@ func keyCommand(name string, get func(node.Config) (*keys.KeyFile, error)) *cobr
 	var a asking
 	cmd := &cobra.Command{
 		Use:  name,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := a.config()
 			if err != nil {

@@ -53,6 +53,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{err, 2} }) // as what has no answer: 1 is one
 	root.CompletionOptions.HiddenDefaultCmd = true
 	grouped(root, "A server:", serveCommand(), configCommand(), keysCommand(), emailCommand(), doctorCommand())
 	grouped(root, "What a running server knows and does:", usersCommand(), reportsCommand(), roomsCommand(), peersCommand(), servicesCommand(), explainCommand(), traceCommand())
@@ -74,7 +75,12 @@ func grouped(root *cobra.Command, heading string, below ...*cobra.Command) {
 func group(name, short string, below ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name, Short: short, DisableFlagsInUseLine: true,
-		Args: cobra.NoArgs, // a word that is no command is a mistake, not a question for help
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(cmd, args); err != nil { // a word that is no command is a mistake, not a question for help
+				return exitError{err, 2}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(below...)
@@ -90,7 +96,7 @@ func serveCommand() *cobra.Command {
 		Long: "Run a homeserver. Settings come from the file given with --config, then from the environment\n" +
 			"(HANSE_SERVER_NAME, ...), then from flags; `hanse config example` explains each.",
 		Example: "  hanse serve --server-name example.org\n  hanse serve --config hanse.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 	}
 	settings := node.Settings()
 	values := make([]string, len(settings))
@@ -194,7 +200,7 @@ func configCommand() *cobra.Command {
 	return group("config", "What can be configured", &cobra.Command{
 		Use:   "example",
 		Short: "Print a configuration file with every setting and its meaning",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := io.WriteString(cmd.OutOrStdout(), node.ExampleConfig())
 			return err
@@ -227,7 +233,7 @@ func testnetCommand() *cobra.Command {
 			"They find each other through the testnet's DNS server and trust its certificate authority. A user on each\n" +
 			"node joins one room, by alias and by invite; all talk, and every node must end with the same room.",
 		Example: "  hanse testnet up\n  hanse testnet up --nodes 5 --room-version 11 --dir ./my-testnet",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			noStopInBackground()
 			options.Out, options.In = cmd.OutOrStdout(), cmd.InOrStdin()
@@ -246,7 +252,7 @@ func testnetCommand() *cobra.Command {
 	oneNode := &cobra.Command{
 		Use:   "node",
 		Short: "Run one node by the adapter contract (orders in the environment; see doc/adapter.md)",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := testnet.NodeConfig(os.Getenv)
 			if err != nil {
@@ -260,7 +266,7 @@ func testnetCommand() *cobra.Command {
 		Use:    "member",
 		Short:  "One node of a testnet, which takes orders on its standard input: hanse testnet up starts it",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := readConfig(memberFile)
 			if err != nil {
@@ -284,7 +290,7 @@ func benchCommand() *cobra.Command {
 			"the same events. A figure whose events were wrong, missing, doubled or out of order is void: the exit code is 1.",
 		Example: "  hanse testnet bench\n  hanse testnet bench --quick --scenario inbound --scenario sync\n" +
 			"  hanse testnet bench --adapter conformance/adapters/synapse.sh",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			options.Out, options.Progress = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if list {

@@ -44,7 +44,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		"email.host is not set":                      {"email", "test", "alice@example.org"},
 		"give one address, as in hanse email test":   {"email", "test"},
 		"give the numbers of reports":                {"reports", "delete"},
-		`unknown command "remove"`:                   {"reports", "remove", "7"},
+		`but was given "remove"; see hanse reports`:  {"reports", "remove", "7"},
 		"no such file or directory; the first start": {"keys", "--data-dir", folder},
 		"signing key file: open":                     {"keys", "rotate", "--data-dir", folder},
 		"which server?":                              {"doctor"},
@@ -61,6 +61,24 @@ func TestMistakesAreExplained(t *testing.T) {
 	}
 	if _, err := run(t, "trace", "--data-dir", folder, "--for", "1m"); !errors.Is(err, admin.ErrNoNode) {
 		t.Error(err)
+	}
+}
+
+// TestExitCodeOfMistakes: where 1 is an answer (a test failed, the doctor found a problem), a mistyped line must not give it.
+func TestExitCodeOfMistakes(t *testing.T) {
+	for want, args := range map[string][]string{
+		`hanse conformance run takes no arguments, but was given "my-server.sh"`: {"conformance", "run", "my-server.sh"},
+		`hanse testnet up takes no arguments, but was given "extra"`:             {"testnet", "up", "extra"},
+		`unknown command "rnu" for "hanse conformance"`:                          {"conformance", "rnu"},
+		"unknown flag: --adaptor":                                                {"conformance", "run", "--adaptor", "my-server.sh"},
+		"unknown flag: --conf":                                                   {"doctor", "--conf", "hanse.yaml"},
+		"give one name, as in":                                                   {"doctor", "example.org", "example.com"},
+		"a testnet has 1 to 50 nodes":                                            {"testnet", "up", "--nodes", "51"},
+	} {
+		_, err := run(t, args...)
+		if exit, ok := errors.AsType[exitError](err); !ok || exit.code != 2 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v (%T)", args, err, err)
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ func reportsCommand() *cobra.Command {
 		Long: "List what users of the running node reported to its administrators: when, who, which room, event or user, and why;\n" +
 			"of an event also who sent it, and the beginning of what it says, unless it is encrypted or redacted.",
 		Example: "  hanse reports\n  hanse reports --limit 1000 --json\n  hanse reports delete 4711",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd, &a, "/reports", url.Values{"limit": {strconv.Itoa(limit)}}, func(t admin.Text, list []admin.Report) { t.Reports(list, limit) })
 		},
