@@ -37,6 +37,9 @@ func (s Step) String() string {
 	return fmt.Sprintf("%s: %s: %s", s.Number, s.Action, s.Result)
 }
 
+// ErrNoAddress is the error of a step that found no address because there is none: the DNS servers have said so.
+var ErrNoAddress = errors.New("there is none")
+
 // answers is what the steps ask. An error means that there was no answer; an empty list is an answer.
 type answers interface {
 	wellKnown(ctx context.Context, host string) (WellKnown, error)
@@ -186,7 +189,7 @@ func (w *walk) byServices(ctx context.Context, number string, services []Service
 func (w *walk) addresses(ctx context.Context, number, host string) ([]netip.Addr, error) {
 	addrs, err := w.ask.addresses(ctx, host)
 	if err == nil && len(addrs) == 0 {
-		err = errors.New("there is none")
+		err = ErrNoAddress
 	}
 	if err != nil {
 		err = fmt.Errorf("the address of %s: %w", host, err)

@@ -213,6 +213,7 @@ func (x *examination) discover() (found []resolver.Target, nothing bool) {
 	ctx, cancel := context.WithTimeout(x.ctx, 3*x.Timeout)
 	defer cancel()
 	targets, steps, err := x.resolver.Explain(ctx, x.name)
+	told := false                 // whether a finding says already why nothing is found
 	services := map[string]bool{} // the steps in which there are SRV records
 	for _, step := range steps {
 		where := "discovery step " + step.Number
@@ -224,7 +225,13 @@ func (x *examination) discover() (found []resolver.Target, nothing bool) {
 		case step.Number == "3":
 			// wellKnownServer has told more.
 		case step.Err != nil && !strings.Contains(step.Action, "SRV"):
-			x.wrong("DNS", where, step.Action+": "+step.Err.Error(), "add an A or AAAA record, or mend the record that leads there")
+			mend := "add an A or AAAA record, or mend the record that leads there"
+			if !errors.Is(step.Err, resolver.ErrNoAddress) {
+				mend = "that is no answer, not even that there is no address: where other names are found from here, the DNS servers of its zone are down or its DNSSEC signatures are not good " +
+					"(dnsviz.net shows both); where none is, mend or replace the DNS server that is asked from here"
+			}
+			x.wrong("DNS", where, step.Err.Error(), mend)
+			told = told || errors.Is(err, step.Err)
 		case step.Err != nil:
 			x.warn("DNS", where, step.Action+": "+step.Err.Error(), "the DNS servers of the zone must answer, if only that there is no such record")
 		case strings.Contains(step.Action, "_matrix._tcp") && step.Result != "none":
@@ -238,6 +245,9 @@ func (x *examination) discover() (found []resolver.Target, nothing bool) {
 			x.alias(ctx, where, host)
 		}
 		services[step.Number] = services[step.Number] || strings.Contains(step.Action, "SRV") && step.Result != "none"
+	}
+	if told {
+		return nil, false
 	}
 	if err != nil {
 		mend := "mend the step above that failed"

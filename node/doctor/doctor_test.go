@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
 	"golang.org/x/crypto/ed25519"
 
 	"hanse/federation"
@@ -55,8 +56,9 @@ type setup struct {
 
 // proxy is what may be wrong with one.
 type proxy struct {
-	decodes, drops bool  // escapes in the path, and the Authorization header
-	limit          int64 // of bodies, in bytes; 0: none
+	decodes, drops bool   // escapes in the path, and the Authorization header
+	keeps          string // a prefix of paths for which it answers itself, with a page; "": none
+	limit          int64  // of bodies, in bytes; 0: none
 }
 
 // spoil gives what the server sees of a request. It returns false where the proxy answers itself.
@@ -67,6 +69,10 @@ func (p proxy) spoil(w http.ResponseWriter, q *http.Request) (uri string, passes
 	}
 	if p.drops {
 		q.Header.Del("Authorization")
+	}
+	if p.keeps != "" && strings.HasPrefix(uri, p.keeps) {
+		http.Error(w, "<html>not found", http.StatusNotFound)
+		return uri, false
 	}
 	if p.limit > 0 && q.ContentLength > p.limit {
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
@@ -264,6 +270,12 @@ func TestEachKindOfWrong(t *testing.T) {
 		"no keys": {func(*world) setup {
 			return setup{answer: map[string]func(http.ResponseWriter){published: text(404, "")}}
 		}, "keys", "server: 404", "forward /_matrix/key/"},
+		"another path": {func(*world) setup { // as where the proxy adds a slash
+			return setup{answer: map[string]func(http.ResponseWriter){published: text(404, `{"errcode":"M_UNRECOGNIZED","error":"no such path"}`)}}
+		}, "keys", "a path that it doesn't know", "not even a slash"},
+		"no version beside good keys": {func(*world) setup {
+			return setup{answer: map[string]func(http.ResponseWriter){version: text(404, "<html>")}}
+		}, "HTTP", "404 to GET /_matrix/federation/v1/version", "forward all of /_matrix/"},
 		"broken keys": {func(*world) setup {
 			return setup{answer: map[string]func(http.ResponseWriter){published: text(200, `{}`)}}
 		}, "keys", "not good", "signed by each"},
@@ -297,6 +309,9 @@ func TestProxies(t *testing.T) {
 		"drops the header of ours":        {proxy: proxy{drops: true}, own: true, says: "the Authorization header of requests doesn't get through", mend: "must forward it"},
 		"takes small bodies only":         {proxy: proxy{limit: 1 << 20}, says: "413", mend: "client_max_body_size"},
 		"takes small bodies only of ours": {proxy: proxy{limit: 1 << 20}, own: true, says: "413", mend: "client_max_body_size"},
+		"forwards version 1 only":         {proxy: proxy{keeps: "/_matrix/federation/v2/"}, says: "GET /_matrix/federation/v2/invite/", mend: "forward all of /_matrix/"},
+		"forwards version 1 only of ours": {proxy: proxy{keeps: "/_matrix/federation/v2/"}, own: true, says: "GET /_matrix/federation/v2/invite/", mend: "forward all of /_matrix/"},
+		"forwards two paths of ours":      {proxy: proxy{keeps: "/_matrix/federation/v1/event"}, own: true, says: "404, not in the words of a Matrix server", mend: "forward all of /_matrix/"},
 		"is good":                         {nothingWrong: true},
 		"is good to ours":                 {own: true, nothingWrong: true},
 	} {
@@ -368,6 +383,10 @@ func TestWellKnown(t *testing.T) {
 		{"a URL in it", says(200, "application/json", `{"m.server":"https://x.test"}`), "m.server", `{"m.server": "host:port"}`},
 		{"an error", says(500, "text/html", ""), "500", "404"},
 		{"text", says(200, "text/plain", `{"m.server":"host.test:1"}`), "Content-Type is text/plain", "application/json"},
+		{"redirects in a circle", func(rw http.ResponseWriter, q *http.Request) {
+			to := map[string]string{"/.well-known/matrix/server": "/here", "/here": "/.well-known/matrix/server"}
+			http.Redirect(rw, q, to[q.URL.Path], http.StatusFound)
+		}, "in a circle, back to https://patient.test/.well-known/matrix/server", "by plain http"},
 		{"a redirect to http", func(rw http.ResponseWriter, q *http.Request) {
 			http.Redirect(rw, q, "http://patient.test/", http.StatusFound)
 		}, "not https", "by https"},
@@ -551,6 +570,25 @@ func TestWhatIsWrongBeforeTheServer(t *testing.T) {
 		found(t, report, text, "DNS", "no DNS server can be reached from here", "correct federation.dns_server, "+w.dns)
 		if strings.Count(text, "→") != 1 {
 			t.Errorf("one thing is wrong:\n%s", text)
+		}
+	})
+	t.Run("a DNS server without an answer", func(t *testing.T) {
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		failing := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(rw dns.ResponseWriter, q *dns.Msg) {
+			_ = rw.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeServerFailure))
+		})}
+		ended := make(chan error, 1)
+		go func() { ended <- failing.ActivateAndServe() }()
+		w := newWorld(t)
+		t.Cleanup(func() { _ = packets.Close(); <-ended })
+		w.dns = packets.LocalAddr().String()
+		report, text := w.examine(name, doctor.Options{})
+		found(t, report, text, "DNS", "it answers SERVFAIL", "the DNS servers of its zone are down or its DNSSEC signatures are not good")
+		if strings.Count(text, "XX") != 1 || strings.Contains(text, "\ufffd") || strings.Contains(text, "add an A") {
+			t.Errorf("that is one thing, and it is not known that there is no address:\n%s", text)
 		}
 	})
 	t.Run("no address", func(t *testing.T) {

@@ -18,6 +18,8 @@ import (
 const (
 	// plainEvent and escapedEvent are IDs of events that there are not, in a path. Event IDs of old rooms have slashes in them, and
 	// signatures cover the path as it was sent.
+	// ofVersion2 is a path of version 2 of the API, which some proxies forget: it is not a page to be got, but that is for the homeserver to say.
+	ofVersion2               = "/_matrix/federation/v2/invite/%21doctor/%24doctor"
 	plainEvent, escapedEvent = "/_matrix/federation/v1/event/%24doctor", "/_matrix/federation/v1/event/%24doctor%2F%21%3Adoctor"
 	// largeTransaction is the size of a transaction that may well come: half as many events as it may have, of the largest size;
 	// in bytes.
@@ -31,22 +33,39 @@ const asForward = "the reverse proxy must forward path and query as they came (n
 // passage finds out what a proxy on the way does to requests that a browser would not make. It closes the connection.
 func (x *examination) passage(conn *bufferedTLS, target resolver.Target, where string) {
 	defer conn.Close()
+	unsigned, ok := x.forwarded(conn, target, where)
+	if !ok {
+		return
+	}
 	if len(x.Key.Private) > 0 {
-		if !x.signed(conn, target, where) {
-			return
-		}
-	} else if !x.unsigned(conn, target, where) {
+		ok = x.signed(conn, target, where, unsigned)
+	} else {
+		ok = x.unsigned(conn, target, where, unsigned)
+	}
+	if !ok {
 		return
 	}
 	x.large(conn, target, where)
 }
 
-// unsigned asks for events without a signature: where the path of the plain one is known, that of the other is, too.
-func (x *examination) unsigned(conn *bufferedTLS, target resolver.Target, where string) (goOn bool) {
-	plain, ok := x.get(conn, target, plainEvent, "")
-	if !ok {
-		return false
+// forwarded asks for a path of each version of the API, for there are proxies that forward a list of paths. It returns the answer to
+// plainEvent.
+func (x *examination) forwarded(conn *bufferedTLS, target resolver.Target, where string) (plain webAnswer, ok bool) {
+	for _, path := range [...]string{ofVersion2, plainEvent} {
+		if plain, ok = x.get(conn, target, path, ""); !ok {
+			return plain, false
+		}
+		if errcode, _ := said(plain); errcode == "" && plain.status != http.StatusMethodNotAllowed { // which some homeservers say without a word
+			x.wrong("proxy", where, fmt.Sprintf("GET %s doesn't get through: %d, %s", path, plain.status, told(plain)),
+				"the reverse proxy must forward all of /_matrix/ to the homeserver, not only some paths of it")
+			return plain, false
+		}
 	}
+	return plain, true
+}
+
+// unsigned asks for an event without a signature, as plain was: where the path of the plain one is known, that of the other is, too.
+func (x *examination) unsigned(conn *bufferedTLS, target resolver.Target, where string, plain webAnswer) (goOn bool) {
 	escaped, ok := x.get(conn, target, escapedEvent, "")
 	if ok && plain.status == http.StatusUnauthorized && escaped.status != http.StatusUnauthorized {
 		x.wrong("proxy", where, fmt.Sprintf("paths with %%2F in them don't get through: it answers %d where it should ask for a signature", escaped.status), asForward)
@@ -54,8 +73,8 @@ func (x *examination) unsigned(conn *bufferedTLS, target resolver.Target, where 
 	return ok
 }
 
-// signed asks our own server, as ourselves.
-func (x *examination) signed(conn *bufferedTLS, target resolver.Target, where string) (goOn bool) {
+// signed asks our own server, as ourselves; unsigned is what it says to others.
+func (x *examination) signed(conn *bufferedTLS, target resolver.Target, where string, unsigned webAnswer) (goOn bool) {
 	ask := func(path string) (webAnswer, bool) {
 		authorization, err := federation.SignRequest(x.Key, http.MethodGet, path, x.name, x.name, nil)
 		if err != nil {
@@ -65,10 +84,6 @@ func (x *examination) signed(conn *bufferedTLS, target resolver.Target, where st
 		return x.get(conn, target, path, authorization.String())
 	}
 	plain, ok := ask(plainEvent)
-	if !ok {
-		return false
-	}
-	unsigned, ok := x.get(conn, target, plainEvent, "")
 	if !ok {
 		return false
 	}
@@ -92,16 +107,25 @@ func (x *examination) signed(conn *bufferedTLS, target resolver.Target, where st
 	return true
 }
 
-// told is the error in an answer.
-func told(answer webAnswer) string {
-	var said struct {
+// said is the error in a homeserver's answer; errcode is "" in what others say.
+func said(answer webAnswer) (errcode, text string) {
+	var body struct {
 		Errcode string `json:"errcode"`
 		Error   string `json:"error"`
 	}
-	if exactjson.Unmarshal(answer.body, &said) != nil || said.Errcode == "" {
+	if exactjson.Unmarshal(answer.body, &body) != nil {
+		return "", ""
+	}
+	return body.Errcode, body.Error
+}
+
+// told is the error in an answer, for people.
+func told(answer webAnswer) string {
+	errcode, text := said(answer)
+	if errcode == "" {
 		return "not in the words of a Matrix server (Server: " + header(answer.header, "Server") + ")"
 	}
-	return said.Errcode + " " + said.Error
+	return errcode + " " + text
 }
 
 // large announces a large transaction.

@@ -51,10 +51,13 @@ func (x *examination) examineTarget(target resolver.Target) bool {
 		return false
 	}
 	x.clock(where, version.header)
-	if !x.version(where, version) {
+	known := x.version(where, version)
+	before := len(x.Findings)
+	document, ok := x.get(secure, target, "/_matrix/key/v2/server", "")
+	if !known && (!ok || document.status != http.StatusOK) {
+		x.Findings = x.Findings[:before] // nothing of a Matrix server is there: that is said
 		return false
 	}
-	document, ok := x.get(secure, target, "/_matrix/key/v2/server", "")
 	if !ok || !x.keyDocument(where, document) {
 		return false
 	}
@@ -243,7 +246,7 @@ func (x *examination) version(where string, answer webAnswer) bool {
 	err := exactjson.Unmarshal(answer.body, &said)
 	switch {
 	case answer.status != http.StatusOK && err != nil:
-		x.wrong("HTTP", where, fmt.Sprintf("something answers %d that is no Matrix server (Server: %s)", answer.status, header(answer.header, "Server")),
+		x.wrong("HTTP", where, fmt.Sprintf("something answers %d to GET /_matrix/federation/v1/version that is no Matrix server (Server: %s)", answer.status, header(answer.header, "Server")),
 			"the reverse proxy must forward all of /_matrix/ to the homeserver, with the path and the Host header as they came")
 		return false
 	case answer.status == http.StatusNotFound:
@@ -265,6 +268,10 @@ func (x *examination) version(where string, answer webAnswer) bool {
 //
 // spec:server-server-api#publishing-keys
 func (x *examination) keyDocument(where string, answer webAnswer) bool {
+	if errcode, _ := said(answer); errcode == "M_UNRECOGNIZED" {
+		x.wrong("keys", where, fmt.Sprintf("GET /_matrix/key/v2/server: %d: a homeserver gets the request, but as one for a path that it doesn't know", answer.status), asForward)
+		return false
+	}
 	if answer.status != http.StatusOK {
 		x.wrong("keys", where, fmt.Sprintf("GET /_matrix/key/v2/server: %d", answer.status), "the reverse proxy must forward /_matrix/key/ as well as /_matrix/federation/")
 		return false

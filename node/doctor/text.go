@@ -44,6 +44,7 @@ func counted(n int, what string) string {
 
 // clean takes control characters out: what others answered must not reach the terminal as orders.
 func clean(text string) string {
+	text = strings.ReplaceAll(text, "\n", "; ") // between errors that were joined
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return '�'

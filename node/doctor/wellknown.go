@@ -44,12 +44,16 @@ func (x *examination) web(address string) (webAnswer, error) {
 			DisableKeepAlives: true, MaxResponseHeaderBytes: maxBody,
 		},
 		CheckRedirect: func(request *http.Request, via []*http.Request) error {
-			answer.redirects = append(answer.redirects, request.URL.Redacted())
+			to := request.URL.Redacted()
+			if to == via[0].URL.Redacted() || slices.Contains(answer.redirects, to) {
+				return errors.New("the redirects lead in a circle, back to " + to)
+			}
+			answer.redirects = append(answer.redirects, to)
 			if len(via) > maxRedirects {
 				return fmt.Errorf("more than %d redirects", maxRedirects)
 			}
 			if request.URL.Scheme != "https" {
-				return errors.New("it redirects to " + request.URL.Redacted() + ", which is not https")
+				return errors.New("it redirects to " + to + ", which is not https")
 			}
 			return nil
 		},
@@ -79,7 +83,7 @@ func (x *examination) wellKnownServer() id.ServerName {
 	where := "https://" + x.name.Host() + "/.well-known/matrix/server"
 	answer, err := x.web(where)
 	const area = "well-known"
-	for _, to := range slices.Compact(answer.redirects) {
+	for _, to := range answer.redirects {
 		x.note(area, where, "redirects to %s", to)
 	}
 	switch {
@@ -87,7 +91,7 @@ func (x *examination) wellKnownServer() id.ServerName {
 		x.warn(area, where, "it is there, but nobody believes it: "+err.Error(), "the web server of "+x.name.Host()+" needs a valid certificate for that name, or other servers ignore the delegation and try port 8448")
 		return ""
 	case err != nil && strings.Contains(err.Error(), "redirect"):
-		x.wrong(area, where, err.Error(), "answer it by https without a loop of redirects")
+		x.wrong(area, where, err.Error(), "answer it by https, without redirects that lead in a circle (where a proxy asks the web server by plain http, that one must not redirect to https)")
 		return ""
 	case err != nil:
 		x.note(area, where, "no web server answers (%v), so there is no delegation: others try the SRV record, then port 8448", err)
