@@ -149,8 +149,18 @@ func requestsOf(e *event.Event) []Request {
 	reqs := make([]Request, len(signers))
 	message := e.SignedBytes()
 	for i, server := range signers {
-		reqs[i] = Request{Server: server, Message: message, Signatures: e.SignaturesOf(server),
-			At: time.UnixMilli(e.OriginServerTS()), EnforceValidity: e.Rules().EnforceKeyValidity}
+		reqs[i] = eventRequest(e, message, server)
 	}
 	return reqs
+}
+
+// EventRequest is the check whether a server has signed an event, by the rules of the event's room version.
+func EventRequest(e *event.Event, server id.ServerName) Request {
+	return eventRequest(e, e.SignedBytes(), server)
+}
+
+func eventRequest(e *event.Event, message []byte, server id.ServerName) Request {
+	// All times before 1970 are alike, as no key has expired by then; one of them is Go's zero time, which would make the event a request.
+	at := time.UnixMilli(max(e.OriginServerTS(), 0))
+	return Request{Server: server, Message: message, Signatures: e.SignaturesOf(server), At: at, EnforceValidity: e.Rules().EnforceKeyValidity}
 }

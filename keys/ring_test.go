@@ -501,6 +501,29 @@ func TestVerifyEvents(t *testing.T) {
 	}
 }
 
+// The year 1 is Go's zero time, which is how requests are told from events: an event that says to be of then is an event all the same. Its
+// server's old key is good for it, as for one of a millisecond before or after, and its server doesn't get the places of those who ask us something.
+func TestAnEventOfTheYearOneIsNoRequest(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		rules, _ := roomversion.Lookup(roomversion.V11)
+		old := signingKey("old", 7)
+		w.peers["a.test"].old = map[id.KeyID]OldVerifyKey{old.ID: {Key: old.Public(), ExpiredTS: time.Now().UnixMilli()}}
+		for _, ts := range []int64{time.Time{}.UnixMilli() - 1, time.Time{}.UnixMilli(), time.Time{}.UnixMilli() + 1} {
+			e, err := event.Draft{RoomID: "!room:a.test", Type: "m.room.message", Sender: "@u:a.test", Depth: 2, OriginServerTS: ts}.Sign(rules, "a.test", old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.ring.VerifyEvents(t.Context(), []*event.Event{e})[0]; err != nil {
+				t.Errorf("an event of %d: %v", ts, err)
+			}
+			wants := wantsOf(requestsOf(e), time.Now())
+			if wants[0].itAsks() || !wants[0].hasEvents() {
+				t.Errorf("an event of %d counts as a request by its server", ts)
+			}
+		}
+	})
+}
+
 func BenchmarkVerify(b *testing.B) {
 	w := newWorld()
 	reqs := make([]Request, 1000)

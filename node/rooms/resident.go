@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"hanse/federation"
 	"hanse/federation/canonicaljson"
@@ -315,10 +314,7 @@ func (r *Rooms) membershipEvent(rules *roomversion.Rules, roomID id.RoomID, even
 
 // signedBy checks one server's signature on an event.
 func (r *Rooms) signedBy(ctx context.Context, e *event.Event, server id.ServerName) error {
-	return r.cfg.Ring.Verify(ctx, []keys.Request{{
-		Server: server, Message: e.SignedBytes(), Signatures: e.Signatures()[server],
-		At: time.UnixMilli(e.OriginServerTS()), EnforceValidity: e.Rules().EnforceKeyValidity,
-	}})[0]
+	return r.cfg.Ring.Verify(ctx, []keys.Request{keys.EventRequest(e, server)})[0]
 }
 
 // invalidEvent says what is wrong with an event that can't be read. The specification has no code for one that isn't even
