@@ -90,6 +90,43 @@ func TestWaitingIsBoundedInBytes(t *testing.T) {
 	}
 }
 
+// Nor by redacted copies, which weigh little, that whole ones follow. Who gives a whole copy first of what another server gave redacted isn't
+// held to that one's bounds.
+func TestWholeCopiesOfWaitingAreBounded(t *testing.T) {
+	m, store := founded(t, roomversion.V10)
+	w := others(t, store, roomversion.V10)
+	joined(t, m, store, w, "@bob:b", "@carol:c")
+	on := m.Forward()[0]
+	above := func(sender id.UserID, n int) (lost, large *event.Event) {
+		d := message(sender, fmt.Sprint("lost ", n))
+		d.PrevEvents = []id.EventID{on}
+		lost = w.make(d)
+		d = message(sender, strings.Repeat("x", 60_000))
+		d.PrevEvents = []id.EventID{lost.ID()}
+		return lost, w.make(d)
+	}
+	receive := func(origin id.ServerName, e *event.Event) room.Status {
+		return step(t, m, store, room.Receive{Origin: origin, Events: []*event.Event{e}}).Verdicts[0].Status
+	}
+	lost, carols := above("@carol:c", 1000)
+	receive("b", carols.Redacted())
+	for i := range 300 {
+		_, large := above("@bob:b", i)
+		receive("b", large.Redacted())
+		receive("b", large)
+	}
+	if _, large := above("@bob:b", 300); receive("b", large) != room.Dropped {
+		t.Errorf("%d events wait, and one more of 60 kB", m.Waiting())
+	}
+	if status := receive("c", carols); status != room.Waiting {
+		t.Errorf("another server's whole copy: %v", status)
+	}
+	receive("c", lost)
+	if e := store.events[carols.ID()]; e.Event == nil || e.Status != room.Accepted || !e.Event.ContentHashMatches() {
+		t.Errorf("it became %+v", e)
+	}
+}
+
 // A server that always has one more event below the last one, or a state that isn't one, is given up after a bounded number of requests,
 // and what it made wait goes.
 func TestFetchesAreBounded(t *testing.T) {

@@ -110,12 +110,15 @@ func (s *step) known(e *event.Event, how arrival) (bool, error) {
 		return true, nil
 	}
 	if w := s.m.waiting.byID[e.ID()]; w != nil {
-		if mends(e, w.event) {
-			w.event = e
-		}
+		fits := !mends(e, w.event) || s.m.waiting.makeWhole(w, e)
 		if how.stage {
 			s.stage(w) // now it was acknowledged
 			w.outside = w.outside && s.fromOutside(e, how.origin)
+		}
+		if !fits { // it waits with what else came from who gave the whole one, if at all
+			s.m.waiting.remove(w)
+			w.event, w.origin, w.backfill = e, how.origin, w.backfill && how.backfill
+			return true, s.settle(w, false)
 		}
 		s.verdict(Verdict{EventID: e.ID(), Status: Waiting, Duplicate: true})
 		return true, nil

@@ -75,6 +75,16 @@ func (w *waitingEvents) add(e *waiting) {
 	}
 }
 
+// makeWhole has a whole copy take the place of one that waits redacted, if its chase has room for what it weighs more.
+func (w *waitingEvents) makeWhole(e *waiting, whole *event.Event) bool {
+	c, more := w.chases[e.chase()], len(whole.JSON())-e.bytes
+	if w.bytes+more > maxWaitingBytes || c.bytes+more > maxWaitingOriginBytes {
+		return false
+	}
+	e.event, e.bytes, c.bytes, w.bytes = whole, e.bytes+more, c.bytes+more, w.bytes+more
+	return true
+}
+
 // remove takes an event out that is decided or dropped.
 func (w *waitingEvents) remove(e *waiting) {
 	delete(w.byID, e.event.ID())
