@@ -15,8 +15,9 @@ type giverKey struct{}
 
 // GivenBy says who gave us the events whose signatures are checked with the context. Where neither their server nor a
 // notary tells its keys, this server is asked for them: it has checked the same signatures. It needn't be trusted, as only
-// documents count that their server has signed with a key which we know to be its own. So events of a server that only
-// others can reach, for longer than its keys were said to be valid, don't get lost, nor does the state that they are part of.
+// documents count that their server has signed with a key which it had in use by the newest document that we know. So events
+// of a server that only others can reach, for longer than its keys were said to be valid, don't get lost, nor does the state
+// that they are part of.
 func GivenBy(ctx context.Context, server id.ServerName) context.Context {
 	return context.WithValue(ctx, giverKey{}, server)
 }
@@ -61,22 +62,20 @@ func (r *Ring) fromGiver(ctx context.Context, open []want, got map[id.ServerName
 	r.await(ctx, waits, open, got)
 }
 
-// knownToSign tells whether a document is signed with a key that it lists as valid and that we know, from before, as one of
-// its server's.
+// knownToSign tells whether a document is signed with a key that it lists as valid and that the newest one we know of its server does too.
+// Keys that only older ones list were given up, perhaps since they were stolen.
 func (r *Ring) knownToSign(doc ServerKeys) bool {
 	r.mu.Lock()
-	var docs []ServerKeys
-	if e := r.servers[doc.ServerName]; e != nil {
-		docs = e.docs
+	var newest ServerKeys
+	if e := r.servers[doc.ServerName]; e != nil && len(e.docs) > 0 {
+		newest = e.docs[0]
 	}
 	r.mu.Unlock()
 	known := doc
 	known.VerifyKeys = map[id.KeyID]ed25519.PublicKey{}
-	for _, old := range docs {
-		for keyID, public := range old.VerifyKeys {
-			if listed := doc.VerifyKeys[keyID]; listed != nil && listed.Equal(public) {
-				known.VerifyKeys[keyID] = public
-			}
+	for keyID, public := range newest.VerifyKeys {
+		if listed := doc.VerifyKeys[keyID]; listed != nil && listed.Equal(public) {
+			known.VerifyKeys[keyID] = public
 		}
 	}
 	return signedBy(doc.Raw, doc.ServerName, []ServerKeys{known}, time.UnixMilli(doc.ValidUntilTS))

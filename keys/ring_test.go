@@ -416,6 +416,29 @@ func TestWhoGaveTheEventsHasTheKeys(t *testing.T) {
 			})
 		})
 	}
+	// A key that its server has given up, perhaps since it was stolen, vouches for nothing, though an older document is kept for another key in it.
+	for name, still := range map[string]map[id.KeyID]OldVerifyKey{
+		"a key given up, listed as old": {"ed25519:1": {Key: signingKey("1", 1).Public(), ExpiredTS: 1}},
+		"a key given up, not listed":    nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, plain, func(t *testing.T, w *world) {
+				a := w.peers["a.test"]
+				a.keys = []SigningKey{signingKey("1", 1), signingKey("other", 2)}
+				w.expect(t, "event of before", request("a.test", a.keys[0]).at(time.Now()), good)
+				time.Sleep(time.Minute)
+				a.keys, a.old = []SigningKey{signingKey("3", 3)}, still
+				w.expect(t, "event, good", request("a.test", a.keys[0]).at(time.Now()), good)
+				a.down = true
+				time.Sleep(25 * time.Hour)
+				thief := &peer{keys: []SigningKey{signingKey("1", 1), signingKey("2", 66)}, valid: 48 * time.Hour}
+				w.peers["n.test"].notary["a.test"] = thief.document("a.test")
+				if err := given(w, request("a.test", thief.keys[1]).at(time.Now())); err == nil {
+					t.Error("believed")
+				}
+			})
+		})
+	}
 	in(t, plain, func(t *testing.T, w *world) {
 		w.peers["a.test"].down = true
 		w.peers["n.test"].notary["a.test"] = w.peers["a.test"].document("a.test")
