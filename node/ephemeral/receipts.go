@@ -3,9 +3,12 @@ package ephemeral
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"slices"
 	"time"
 
+	"hanse/federation"
 	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
@@ -64,7 +67,7 @@ func (e *Ephemeral) retell(ctx context.Context) error {
 }
 
 // SetFullyRead moves a user's read marker to an event of the room; it doesn't go back. M_FORBIDDEN if the user is not
-// joined.
+// joined, M_TOO_LARGE if they have as much account data as there may be.
 //
 // spec:client-server-api/modules/read_markers#server-behaviour
 func (e *Ephemeral) SetFullyRead(ctx context.Context, room id.RoomID, user id.UserID, event id.EventID) error {
@@ -89,6 +92,9 @@ func (e *Ephemeral) SetFullyRead(ctx context.Context, room id.RoomID, user id.Us
 		return err
 	}
 	_, err = e.config.Store.SetAccountData(ctx, user, room, FullyRead, content)
+	if errors.Is(err, store.ErrFull) {
+		return federation.NewError(http.StatusRequestEntityTooLarge, federation.CodeTooLarge, "you have as much account data as you may have: there is no place for the read marker")
+	}
 	return err
 }
 

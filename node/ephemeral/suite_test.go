@@ -426,6 +426,16 @@ var _ = Describe("receipts", func() {
 		Expect(w.sent).To(BeEmpty())
 	})
 
+	It("tell who has as much account data as there may be that there is no place for the read marker", func(ctx context.Context) {
+		w := newWorld(nil)
+		for _, typ := range []string{"a", "b", "c", "d"} { // 1 KiB is left
+			_, err := w.store.SetAccountData(ctx, alice, "", typ, json.RawMessage(`{"a":"`+strings.Repeat("x", 8<<20-264)+`"}`))
+			Expect(err).NotTo(HaveOccurred())
+		}
+		w.events[0] = id.EventID("$" + strings.Repeat("x", 2000)) // weighed as others are that aren't small
+		Expect(w.SetFullyRead(ctx, w.room, alice, w.events[0])).To(MatchError(ContainSubstring("M_TOO_LARGE")))
+	})
+
 	It("come in for the origin's own users who are in the room", func() {
 		w := newWorld(nil)
 		receipt := func(origin id.ServerName, room id.RoomID, user id.UserID, event any) {
