@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -73,27 +71,6 @@ func (a *api) sender(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
-}
-
-// heldBodies counts the bytes of bodies, of all and by where they come from. Once half of what may be is held, an address with an eighth of it gets
-// no more: nobody has proven yet to be anybody, and one who sends large bodies slowly would keep all others out. Safe for concurrent use.
-type heldBodies struct {
-	most int64         // immutable
-	all  *atomic.Int64 // written with mu held
-
-	mu   sync.Mutex
-	each map[string]int64 // guarded by mu; of those who hold any
-}
-
-// add counts so many more, or, if negative, fewer; false if that is too many.
-func (b *heldBodies) add(from string, n int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	all, of := b.all.Add(n), b.each[from]+n
-	if b.each[from] = of; of == 0 {
-		delete(b.each, from)
-	}
-	return all <= b.most/2 || all <= b.most && of <= b.most/8
 }
 
 // wrongBody tells a body that is no JSON at all from one that is not as it should be.

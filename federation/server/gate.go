@@ -11,41 +11,41 @@ import (
 // may take a fetch of keys, so servers that never showed a good signature have a bound of their own: requests in
 // invented names, of servers that don't answer, then keep nobody out whose keys are known.
 type gate struct {
-	perOrigin, unproven int
+	perOrigin int
+	strangers *shares // requests of others that are being checked
 
 	mu      sync.Mutex
 	origins map[id.ServerName]int  // requests under way; guarded by mu
 	proven  map[id.ServerName]bool // servers that showed a good signature; guarded by mu
-	waiting *atomic.Int64          // requests of others being checked; written with mu held
 }
 
 func newGate(limits Limits, waiting *atomic.Int64) *gate {
 	return &gate{
-		perOrigin: limits.PerOrigin, unproven: limits.Unproven, waiting: waiting,
+		perOrigin: limits.PerOrigin, strangers: newShares(int64(limits.Unproven), waiting),
 		origins: make(map[id.ServerName]int), proven: make(map[id.ServerName]bool),
 	}
 }
 
-// arrive lets a request be checked that says it is of origin; checked must follow if ok.
-func (g *gate) arrive(origin id.ServerName) (proven, ok bool) {
+// arrive lets a request be checked that says it is of origin, and comes from there; checked must follow if ok.
+func (g *gate) arrive(origin id.ServerName, from string) (proven, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.proven[origin] {
 		return true, true
 	}
-	if g.waiting.Load() >= int64(g.unproven) {
+	if !g.strangers.add(from, 1) {
+		g.strangers.add(from, -1)
 		return false, false
 	}
-	g.waiting.Add(1)
 	return false, true
 }
 
 // checked tells how a check went; proven is what arrive said.
-func (g *gate) checked(origin id.ServerName, proven, good bool) {
+func (g *gate) checked(origin id.ServerName, from string, proven, good bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !proven {
-		g.waiting.Add(-1)
+		g.strangers.add(from, -1)
 	}
 	if good {
 		if len(g.proven) >= maxProven {

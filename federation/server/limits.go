@@ -17,7 +17,7 @@ type Limits struct {
 	// processor, at least 256: enough that all are busy while others wait for the disk, and that a write to it is shared.
 	Transactions int
 	// Unproven bounds the requests under check of servers that never showed a good signature. Default 200: each may
-	// wait for keys that don't come.
+	// wait for keys that don't come. Once half of them are taken, one address has an eighth.
 	Unproven int
 	// BodyMemory bounds the bytes of request bodies held at once, and, once half of that is, an eighth of it those of one address. Default 256 MiB.
 	BodyMemory int64

@@ -322,7 +322,8 @@ var _ = Describe("handlers", func() {
 		keysCome := make(chan struct{})
 		waiting := new(atomic.Int64)
 		w.config.Verifier = slow{w.config.Verifier.(ring), keysCome, waiting}
-		w.config.Limits = server.Limits{Unproven: 2}
+		w.config.Limits = server.Limits{Unproven: 4}
+		w.config.From = func(r *http.Request) string { return r.URL.Query().Get("from") }
 		w.start()
 		Expect(w.call("PUT", uri, `{}`).status).To(Equal(200)) // now it is known
 		stranger := w.sign(0, "PUT", uri, `{}`)
@@ -337,7 +338,16 @@ var _ = Describe("handlers", func() {
 		}
 		stranger.Origin = "z.example"
 		Eventually(waiting.Load).Should(BeEquivalentTo(2))
-		Expect(w.do("PUT", uri, `{}`, stranger.String()).status).To(Equal(429))
+		Expect(w.do("PUT", uri, `{}`, stranger.String()).status).To(Equal(429), "half are taken, by others from there")
+		header := stranger.String()
+		for i, from := range []string{"b", "c"} {
+			calls.Go(func() {
+				defer GinkgoRecover()
+				Expect(w.do("PUT", uri+"?from="+from, `{}`, header).status).To(Equal(401))
+			})
+			Eventually(waiting.Load).Should(BeEquivalentTo(3 + i))
+		}
+		Expect(w.do("PUT", uri+"?from=d", `{}`, header).status).To(Equal(429), "all are taken")
 		Expect(w.call("PUT", uri, `{}`).status).To(Equal(200))
 		close(keysCome)
 		calls.Wait()

@@ -70,7 +70,8 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 	if e.queued && a.admitted.hopeless(q.ctx(), origin, a.admitted.weigh(q.ContentLength)) {
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)
 	}
-	proven, ok := a.gate.arrive(origin)
+	from := a.sender(q.Request)
+	proven, ok := a.gate.arrive(origin, from)
 	if !ok {
 		return nil, federation.LimitExceeded(a.limit.RetryAfter)
 	}
@@ -79,7 +80,7 @@ func (a *api) handle(w http.ResponseWriter, q *request, e endpoint) (any, error)
 		defer release()
 		err = a.authenticate(q, authorizations)
 	}
-	a.gate.checked(origin, proven, err == nil)
+	a.gate.checked(origin, from, proven, err == nil)
 	if err != nil {
 		return nil, err
 	}

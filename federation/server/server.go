@@ -61,7 +61,7 @@ type api struct {
 	log   *slog.Logger
 
 	gate     *gate
-	bodies   *heldBodies
+	bodies   *shares // the bytes of those that are held
 	admitted *admission
 	lists    *places.Places[id.ServerName] // of answers with lists of events
 	states   *places.Places[id.ServerName]
@@ -82,7 +82,7 @@ func New(cfg Config) http.Handler {
 	if a.load = cfg.Load; a.load == nil {
 		a.load = &Load{}
 	}
-	a.bodies = &heldBodies{most: a.limit.BodyMemory, all: &a.load.Bodies, each: map[string]int64{}}
+	a.bodies = newShares(a.limit.BodyMemory, &a.load.Bodies)
 	a.gate, a.admitted = newGate(a.limit, &a.load.Unproven), newAdmission(a.limit)
 	a.lists, a.states = places.New[id.ServerName](listsPerOrigin, lists), places.New[id.ServerName](statesPerOrigin, states)
 	for path, endpoints := range a.routes() {
