@@ -23,6 +23,9 @@ type Dialect struct {
 	// Lock locks a table ("%s") for the rest of a transaction against all other writers, and waits for those under way: a
 	// process that was killed may leave a transaction that its database server still ends. Empty where there are none.
 	Lock string
+	// Upgrading and Upgraded are statements for the writer's connection before and after an upgrade, which sorts what is in large
+	// tables: it must not need memory for all of that. Empty where it needs none.
+	Upgrading, Upgraded []string
 	// Unnumbered says that "?" may stand for a parameter, and is read faster than "$1" where there are hundreds.
 	Unnumbered bool
 	// Classify tells what kind of failure a driver's error is.

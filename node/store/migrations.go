@@ -90,6 +90,9 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, log *slog.Logger) error
 	began, upgrade := time.Now(), have > 0 && have < len(steps)
 	if upgrade {
 		log.Info("the database's schema is being brought up to date", "from", have, "to", len(steps))
+		if err := run(ctx, db, d.Upgrading); err != nil {
+			return err
+		}
 	}
 	for _, step := range steps[have:] {
 		end := func() {}
@@ -110,6 +113,16 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, log *slog.Logger) error
 	}
 	if upgrade {
 		log.Info("the database's schema is up to date", "took", time.Since(began))
+		return run(ctx, db, d.Upgraded)
+	}
+	return nil
+}
+
+func run(ctx context.Context, db *sql.DB, statements []string) error {
+	for _, statement := range statements {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("store: %w, in: %s", err, statement)
+		}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,7 @@ func Open(path string) store.Dialect { return open(path, "FULL") }
 func OpenUnsynced(path string) store.Dialect { return open(path, "OFF") }
 
 func open(path, synchronous string) store.Dialect {
+	folder, _ := filepath.Abs(filepath.Dir(path))  // where that fails, connect does
 	p := &place{longEnough: synchronous != "FULL"} // else nobody waits for the disk
 	return store.Dialect{
 		Name: "SQLite",
@@ -61,9 +63,15 @@ func open(path, synchronous string) store.Dialect {
 		Text:       "TEXT",
 		TableEnd:   "WITHOUT ROWID",
 		Unnumbered: true,
+		Upgrading:  []string{"PRAGMA temp_store_directory = " + quoted(folder), "PRAGMA temp_store = FILE"},
+		Upgraded:   []string{"PRAGMA temp_store = MEMORY", "PRAGMA temp_store_directory = ''"},
 		Classify:   classify,
 	}
 }
+
+// quoted is a text in a statement. An upgrade's temporary files are beside the database: there can be written, and is room, where /tmp may
+// be in memory, or not there at all. The setting is of all the process, so that it holds for an upgrade only.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 func connect(ctx context.Context, path, synchronous string, p *place) (write, read *sql.DB, err error) {
 	if path, err = filepath.Abs(path); err != nil {
