@@ -288,6 +288,8 @@ type LogConfig struct {
 const (
 	// shutdownTimeout is how long requests that are under way may take to end after the order to stop.
 	shutdownTimeout = 10 * time.Second
+	// stopTimeout is how long all else may take to end after them, which the database may hold up. Container managers give thirty seconds for both.
+	stopTimeout = 15 * time.Second
 	// headerTimeout is how long a client may take to send the head of a request.
 	headerTimeout = 20 * time.Second
 	// bodyTimeout is how long a client may take to send a whole request.

@@ -169,9 +169,23 @@ func (n *Node) Run(ctx context.Context) error {
 	err := serveAll(serving, n.endpoints)
 	n.telemetry.SetReady(false)
 	n.log.Info("hanse stops", "server_name", n.name)
-	err = errors.Join(err, parts.stop(), committer.stop(), n.store.Close(), n.lock.Close())
+	err = errors.Join(err, ended(func() error {
+		return errors.Join(parts.stop(), committer.stop(), n.store.Close(), n.lock.Close())
+	}))
 	n.client.Close()
 	return err
+}
+
+// ended waits for end, but not for ever: then the process is to end as if it were killed, which every transaction is made for.
+func ended(end func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- end() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(stopTimeout):
+		return fmt.Errorf("stopped after %s in the middle of what was under way, as the database, or its disk, doesn't answer; nothing that was acknowledged is lost", stopTimeout)
+	}
 }
 
 // addresses lists where the node listens, for the log.

@@ -3,9 +3,12 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -26,4 +29,20 @@ func TestAStopIsNoFault(t *testing.T) {
 			t.Fatalf("stopped after %s: %v\n%s", after, err, log.String())
 		}
 	}
+}
+
+// TestAStopEnds: a database that answers no more doesn't hold up the stop for ever; one that is slow is waited for.
+func TestAStopEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := errors.New("slow")
+		if err := ended(func() error { time.Sleep(stopTimeout - time.Second); return slow }); !errors.Is(err, slow) {
+			t.Errorf("one that is slow: %v", err)
+		}
+		began, answer := time.Now(), make(chan struct{})
+		err := ended(func() error { <-answer; return nil })
+		if took := time.Since(began); took != stopTimeout || err == nil || !strings.Contains(err.Error(), "nothing that was acknowledged is lost") {
+			t.Errorf("one that hangs: %v after %s", err, took)
+		}
+		close(answer)
+	})
 }
