@@ -38,11 +38,6 @@ const (
 	//
 	// spec:rooms/v6#canonical-json
 	Strict
-
-	// Transform is the transformation the appendix describes, for JSON that somebody else
-	// wrote and we are about to publish: a number whose value is an integer in the range is
-	// written as that integer ("-0" as "0", "1e10" as "10000000000"), others are errors.
-	Transform
 )
 
 // Error says where a text is not JSON that has a canonical form.

@@ -2,7 +2,6 @@ package canonicaljson
 
 import (
 	"bytes"
-	"math"
 	"strconv"
 )
 
@@ -25,7 +24,7 @@ func number(token []byte, mode Mode) (canonical []byte, reason string) {
 		return token[1:], ""
 	}
 	switch {
-	case mode != Lenient && !inRange(token):
+	case mode == Strict && !inRange(token):
 		return nil, "an integer outside ±(2^53−1)"
 	case len(bytes.TrimPrefix(token, []byte("-"))) > maxDigits:
 		return nil, "an integer with too many digits"
@@ -38,15 +37,10 @@ func fraction(token []byte, mode Mode) (canonical []byte, reason string) {
 		return nil, "a number with a fraction or an exponent"
 	}
 	f, err := strconv.ParseFloat(string(token), 64)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, "a number that is too great"
-	case mode == Lenient:
-		return appendFloat(nil, f), ""
-	case f != math.Trunc(f) || math.Abs(f) > maxInteger:
-		return nil, "a number that is not an integer in ±(2^53−1)"
 	}
-	return strconv.AppendInt(nil, int64(f), 10), ""
+	return appendFloat(nil, f), ""
 }
 
 // appendFloat writes f as Python does: the shortest digits that give f again, with an

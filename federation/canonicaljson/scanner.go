@@ -174,7 +174,7 @@ func (s *scanner) canonicalNumber() bool {
 	switch {
 	case len(digits) == 0, digits[0] == '0' && (len(digits) > 1 || negative):
 		return false
-	case s.mode == Lenient && len(digits) > maxDigits, s.mode != Lenient && !inRange(s.src[start:s.i]):
+	case s.mode == Lenient && len(digits) > maxDigits, s.mode == Strict && !inRange(s.src[start:s.i]):
 		return false
 	}
 	// What follows an integer tells whether it was the beginning of a fraction or exponent.
