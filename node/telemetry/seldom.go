@@ -96,14 +96,12 @@ func (h *seldom) Handle(ctx context.Context, record slog.Record) error {
 	return h.Handler.Handle(ctx, bounded)
 }
 
-// cut shortens a text or an error that is too long.
+// cut shortens a value that is too long as text: a text, an error, an ID, a list of them.
 func cut(a slog.Attr) slog.Attr {
-	text := ""
-	if err, isError := a.Value.Any().(error); isError {
-		text = err.Error()
-	} else if a.Value.Kind() == slog.KindString {
-		text = a.Value.String()
+	if kind := a.Value.Kind(); kind != slog.KindString && kind != slog.KindAny {
+		return a
 	}
+	text := a.Value.String()
 	if len(text) <= longestValue {
 		return a
 	}
