@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -57,5 +58,23 @@ var _ = Describe("mutual rooms", func() {
 		for _, bad := range []string{"nonsense", esc(alice.id), esc(bob.id) + "&from=nonsense"} {
 			refused(ask("?user_id="+bad), 400, "M_INVALID_PARAM")
 		}
+		Expect(fine(alice.get("/_matrix/client/versions")).body["unstable_features"]).To(HaveKeyWithValue("uk.half-shot.msc2666.query_mutual_rooms", true))
+		former := "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms?user_id=" + esc(bob.id)
+		Expect(fine(alice.get(former)).body).To(Equal(obj{"joined": []any{shared}, "count": 1.0}))
+		Expect(fine(alice.get(former + "&batch_token=" + esc(shared))).body["joined"]).To(BeEmpty())
+	})
+
+	It("come in pages, whose tokens have the names of the specification and of MSC2666", func() {
+		var shared []id.RoomID
+		for i := range maxMutualRooms + 1 {
+			shared = append(shared, id.RoomID(fmt.Sprintf("!%04d:here.test", i)))
+		}
+		first, err := mutualRoomsPage(shared, "")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(first.Joined).To(Equal(shared[:maxMutualRooms]))
+		Expect(marshal(first)).To(And(ContainSubstring(`"next_batch":"!0499:here.test"`), ContainSubstring(`"next_batch_token":"!0499:here.test"`)))
+		last, err := mutualRoomsPage(shared, string(first.NextBatchToken))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(last).To(Equal(&mutualRoomsAnswer{Joined: shared[maxMutualRooms:], Count: len(shared)}))
 	})
 })

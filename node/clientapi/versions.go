@@ -22,7 +22,7 @@ func (a *API) versionsRoutes() []route {
 
 // spec:client-server-api#get_matrixclientversions
 func (a *API) versions(*request) (any, error) {
-	features := map[string]bool{relTypesFeature: true, stateAfterFeature: true}
+	features := map[string]bool{relTypesFeature: true, stateAfterFeature: true, mutualRoomsFeature: true}
 	if a.config.SlidingSync != nil {
 		features[slidingSyncFeature] = true
 	}
