@@ -9,6 +9,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // memory is a store: what node/store keeps of a room, in maps.
@@ -155,6 +156,25 @@ func (m *memory) keepPartial(c room.Commit) {
 	if c.Whole {
 		m.partial = nil
 	}
+}
+
+// reopen has a machine go on with the states as they are stored, after each second step.
+func (m *memory) reopen(machine *room.Machine) {
+	if m.reopens = !m.reopens; m.reopens {
+		machine.Reopen(wholestate.Stored(machine.Current()), m.given)
+	}
+}
+
+// given is the state before an event if another server gave it while the state isn't whole.
+func (m *memory) given(e id.EventID) (roomstate.Map, bool, error) {
+	if m.partial != nil {
+		for _, u := range m.partial.Unsure {
+			if u.Event == e && u.Given {
+				return wholestate.Stored(u.Before), true, m.err
+			}
+		}
+	}
+	return roomstate.Map{}, false, m.err
 }
 
 // partialState is a copy for a machine.

@@ -39,6 +39,24 @@ type PartialState struct {
 	// Unsure are the events that have got their place since, in the order in which they got it, Join first: they are judged again
 	// when the state is whole. At most maxUnsure.
 	Unsure []Unsure
+
+	reopened int // how many of Unsure have the state given as it is stored, the first ones
+}
+
+// reopen has the states given be those that are stored, as far as they are.
+func (p *PartialState) reopen(before func(id.EventID) (roomstate.Map, bool, error)) bool {
+	for ; p.reopened < len(p.Unsure); p.reopened++ {
+		u := &p.Unsure[p.reopened]
+		if !u.Given {
+			continue
+		}
+		stored, ok, err := before(u.Event)
+		if err != nil || !ok || !stored.Equal(u.Before) {
+			return false
+		}
+		u.Before = stored
+	}
+	return true
 }
 
 // Unsure is an event that was judged while the state wasn't whole.

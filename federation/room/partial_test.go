@@ -42,6 +42,7 @@ func (j *joining) step(in room.Input) room.Result {
 		j.t.Fatalf("partial %v: %T: %v", j.partial, in, err)
 	}
 	j.store.apply(result.Commit)
+	j.store.reopen(j.m)
 	for _, c := range result.Commit.Events {
 		if !c.Outlier && !c.Again {
 			j.placed = append(j.placed, c.Event)
@@ -289,6 +290,74 @@ func partialJoin(t *testing.T, v roomversion.Version, seed uint64) int {
 	}
 	same(t, whole, part)
 	return part.again
+}
+
+// States that other servers give while the state isn't whole, all members each, don't stay in memory once they are stored.
+func TestStatesGivenAreReadFromTheStore(t *testing.T) {
+	var l *life
+	var join *event.Event
+	for seed, ok := uint64(1), false; !ok; seed++ {
+		l, join, ok = lived(t, roomversion.V11, rand.New(rand.NewPCG(seed, 7)))
+	}
+	w := l.w
+	few := w.without(w.before[join.ID()], "@alice:a")
+	part := &joining{t: t, w: w, m: room.New("a", w.rules), store: newMemory(), partial: true, rand: rand.New(rand.NewPCG(1, 8))}
+	part.step(room.Adopt{Event: join, State: w.stateEvents(few), AuthChain: w.wholeState(few, join.ID()), Partial: true, Servers: []id.ServerName{"b", "w", "a"}})
+	var step func(room.Input)
+	step = func(in room.Input) {
+		result, err := part.m.Step(start, in, part.store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part.store.apply(result.Commit)
+		for _, f := range result.Fetch {
+			answer := w.provide(f)
+			if f.Kind == room.FetchMissing { // so that the state is asked for
+				answer.Events = nil
+			}
+			step(answer)
+		}
+	}
+	last, members := join, 0
+	for range 3 {
+		for range 20 {
+			members++
+			d, err := w.draft(id.UserID(fmt.Sprintf("@new%d:b", members)), "join", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.PrevEvents = []id.EventID{last.ID()}
+			last = w.make(d)
+		}
+		step(room.Receive{Origin: "w", Events: []*event.Event{last}})
+	}
+	inMemory := func() (given, nodes int) {
+		for _, u := range part.m.Partial().Unsure {
+			if u.Given && u.Event != join.ID() {
+				given++
+				for range u.Before.Nodes(func(roomstate.Hash) bool { return false }) {
+					nodes++
+				}
+			}
+		}
+		return given, nodes
+	}
+	current := wholestate.Stored(part.m.Current())
+	notYet := func(id.EventID) (roomstate.Map, bool, error) { return roomstate.Map{}, false, nil }
+	part.m = room.Load("a", part.store.snapshot())
+	given, before := inMemory()
+	if part.m.Reopen(current, notYet) {
+		t.Error("states that aren't stored were read")
+	}
+	if _, nodes := inMemory(); given == 0 || before <= given || nodes != before {
+		t.Fatalf("%d states given with %d nodes, then %d", given, before, nodes)
+	}
+	if !part.m.Reopen(current, part.store.given) {
+		t.Error("states that are stored weren't read")
+	}
+	if _, nodes := inMemory(); nodes != given {
+		t.Errorf("%d nodes of %d states are in memory", nodes, given)
+	}
 }
 
 // complete hands in the whole state, parts of it before, wrong ones first.

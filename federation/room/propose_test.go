@@ -11,7 +11,6 @@ import (
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
-	"hanse/testnet/wholestate"
 )
 
 var start = time.UnixMilli(1_700_000_000_000)
@@ -52,9 +51,7 @@ func step(t testing.TB, m *room.Machine, store *memory, in room.Input) room.Resu
 		t.Fatalf("%T: %v", in, err)
 	}
 	store.apply(result.Commit)
-	if store.reopens = !store.reopens; store.reopens {
-		m.Reopen(wholestate.Stored(m.Current()))
-	}
+	store.reopen(m)
 	return result
 }
 

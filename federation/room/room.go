@@ -124,15 +124,16 @@ func (m *Machine) Rules() *roomversion.Rules { return m.rules }
 // Current is the current state: the resolution of the states after all forward extremities.
 func (m *Machine) Current() roomstate.Map { return m.current }
 
-// Reopen has the machine go on with the current state as it is stored, in place of the one that it has: what it has made or was given itself, of
-// a room that was joined all of the state, stays in memory otherwise. It doesn't, and gives false, if that isn't the current state.
-func (m *Machine) Reopen(stored roomstate.Map) bool {
+// Reopen has the machine go on with states as they are stored, in place of those that it has: what it has made or was given itself, of a room
+// that was joined all of the state, stays in memory otherwise. stored is the current state; before gives the state before a stored event, false
+// if it has none. It gives false if some states aren't stored yet, which stay as they are.
+func (m *Machine) Reopen(stored roomstate.Map, before func(id.EventID) (roomstate.Map, bool, error)) bool {
 	if !m.current.Equal(stored) {
 		return false
 	}
 	m.current = stored
 	m.cache.forgetStates()
-	return true
+	return m.partial == nil || m.partial.reopen(before)
 }
 
 // Forward are the forward extremities in order of their IDs. Each that isn't merged makes the next resolution larger: when there are more

@@ -12,6 +12,7 @@ import (
 
 	"hanse/federation/id"
 	"hanse/federation/room"
+	"hanse/federation/roomstate"
 	"hanse/node/store"
 )
 
@@ -60,7 +61,7 @@ type actor struct {
 	mergeAfter time.Time   // owned by the actor: until then its extremities are left alone
 	merging    atomic.Bool // a goroutine of bound runs
 
-	changed int // how many entries of the state have changed since it was read; owned by the actor
+	made int // how many entries of states were made since they were read; owned by the actor
 
 	resets, merges atomic.Int64 // since it was loaded; see Live
 }
@@ -283,7 +284,6 @@ func (a *actor) committed(err error) {
 			a.r.start(func(ctx context.Context) { a.r.tryGuestsLeave(ctx, a.room) })
 		}
 		a.bound(b.commit)
-		a.reopen(len(b.commit.Changes))
 	}
 	for _, w := range b.waiting {
 		switch {
@@ -296,6 +296,7 @@ func (a *actor) committed(err error) {
 	if err != nil {
 		return
 	}
+	a.reopen(b.commit)
 	a.spare = b.emptied()
 	if len(b.commit.Send) > 0 && a.r.cfg.Sender != nil {
 		runtime.Gosched() // who was answered goes on before what is sent to others begins
@@ -303,15 +304,23 @@ func (a *actor) committed(err error) {
 	}
 }
 
-// reopen has the machine read its state again, if many changes of it are in memory after a commit of some. What was decided meanwhile may
-// not be stored yet: then the next commit does.
-func (a *actor) reopen(changes int) {
-	if a.changed += changes; a.changed < a.r.limits.Changes || a.machine == nil {
+// reopen has the machine read its states again, if many entries of them are in memory after a commit of some: what changed of the current one,
+// and whole ones that other servers gave. What was decided meanwhile may not be stored yet: then the next commit does.
+func (a *actor) reopen(c room.Commit) {
+	a.made += len(c.Changes)
+	for i := range c.Events {
+		if c.Events[i].Given {
+			a.made += c.Events[i].Before.Len()
+		}
+	}
+	if a.made < a.r.limits.Changes || a.machine == nil {
 		return
 	}
-	stored, err := a.r.store.CurrentState(context.Background(), a.room)
-	if err == nil && a.machine.Reopen(stored) {
-		a.changed = 0
+	ctx := context.Background()
+	stored, err := a.r.store.CurrentState(ctx, a.room)
+	before := func(e id.EventID) (roomstate.Map, bool, error) { return a.r.store.StateBefore(ctx, e) }
+	if err == nil && a.machine.Reopen(stored, before) {
+		a.made = 0
 	}
 }
 

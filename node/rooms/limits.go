@@ -18,8 +18,8 @@ type Limits struct {
 	// Recent is how many of its latest events a room keeps at hand so that steps need not read what was just written
 	// (default 128).
 	Recent int
-	// Changes is how many changes of its state a room holds in memory, each up to some kilobytes, before it reads the state from the store
-	// again (default 1000).
+	// Changes is how many changes of its state, and entries of states that other servers gave, a room holds in memory, each up to some kilobytes,
+	// before it reads its states from the store again (default 1000).
 	Changes int
 	// Fetches is how many fetches run at a time over all rooms (default 32): each holds a connection to another
 	// server and an answer of up to some megabytes.

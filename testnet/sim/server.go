@@ -87,7 +87,7 @@ func (s *server) step(in room.Input) (room.Result, bool, error) {
 		}
 	}
 	if s.reopens = !s.reopens; s.reopens {
-		s.m.Reopen(wholestate.Stored(s.m.Current()))
+		s.m.Reopen(wholestate.Stored(s.m.Current()), s.store.given)
 	}
 	s.n.report.Mended += s.store.mended - mended
 	s.n.told.stepped(s, in, result)

@@ -9,6 +9,7 @@ import (
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
 	"hanse/federation/roomversion"
+	"hanse/testnet/wholestate"
 )
 
 // store is what a server keeps: it outlives crashes. A room.Source.
@@ -151,6 +152,18 @@ func (s *store) keepPartial(c room.Commit) {
 	if c.Whole {
 		s.partial = nil
 	}
+}
+
+// given is the state before an event if another server gave it while the state isn't whole.
+func (s *store) given(e id.EventID) (roomstate.Map, bool, error) {
+	if s.partial != nil {
+		for _, u := range s.partial.Unsure {
+			if u.Event == e && u.Given {
+				return wholestate.Stored(u.Before), true, nil
+			}
+		}
+	}
+	return roomstate.Map{}, false, nil
 }
 
 // partialState is a copy for a machine.
