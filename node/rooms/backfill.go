@@ -53,8 +53,8 @@ func (r *Rooms) askHistory(ctx context.Context, roomID id.RoomID, missing []id.E
 		return err
 	}
 	delete(joined, r.self)
-	servers := r.hung.last(byUsers(joined))
-	servers = servers[:min(len(servers), backfillServers)]
+	servers := byUsers(joined)
+	servers = r.hung.last(servers[:min(len(servers), backfillServers)]) // who hangs is asked too: it may be the only one that has them
 	last := fmt.Errorf("no other server is in the room")
 	for i, server := range servers {
 		asking, end := share(ctx, i < len(servers)-1)
