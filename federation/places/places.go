@@ -69,6 +69,16 @@ func (p *Places[Who]) Writer(w http.ResponseWriter, pace Pace, who Who) *Writer 
 	return p.unread.Writer(w, pace, who, 1, p.all)
 }
 
+// Of is how many places one of them has or waits for.
+func (p *Places[Who]) Of(who Who) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o := p.owners[who]; o != nil {
+		return o.users
+	}
+	return 0
+}
+
 // Owners is how many have places or wait for one.
 func (p *Places[Who]) Owners() int {
 	p.mu.Lock()

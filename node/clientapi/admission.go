@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -21,6 +22,8 @@ type lane struct {
 	most    int64         // requests that may wait
 	waiting atomic.Int64
 	each    *places.Places[string] // bounds the slots of one user or address; nil: nothing does
+
+	patient, floods int // how many of one may be there that the next waits long, and at all
 }
 
 func newLane(slots, most int) *lane {
@@ -30,7 +33,8 @@ func newLane(slots, most int) *lane {
 // sharedLane is a lane of which one user or address has so many slots at most.
 func sharedLane(slots, most, each int) *lane {
 	l := newLane(slots, most)
-	l.each = places.New[string](each, slots+most)
+	l.each = places.New[string](each, math.MaxInt32) // how many there are together is for slots and most
+	l.patient, l.floods = each+patientEach, each+patientEach+most
 	return l
 }
 
@@ -43,7 +47,14 @@ func (l *lane) enterFor(ctx context.Context, who string) (leave func(), err erro
 	if leave, ok := l.each.Try(who); ok {
 		return sync.OnceFunc(leave), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, ownPatience)
+	patience := ownPatience
+	switch there := l.each.Of(who); {
+	case there >= l.floods:
+		return nil, &limitedError{after: busyRetry}
+	case there >= l.patient:
+		patience = maxQueueWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	leave, err = l.each.Take(ctx, who)
 	if err != nil {

@@ -190,3 +190,55 @@ func TestNobodyTakesAllPlaces(t *testing.T) {
 		})
 	}
 }
+
+// Some of those that wait for others of the same user wait long, as a user's clients ask at once what takes seconds; of a flood the rest
+// are told soon, as anybody is whose turn doesn't come, and what is more than may wait at once.
+func TestWhoFloodsIsToldSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := sharedLane(8, 100, 2)
+		for range 2 {
+			leave, err := l.enterFor(t.Context(), "@alice:a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer leave()
+		}
+		started := time.Now()
+		after := map[time.Duration]int{}
+		told := make(chan time.Duration)
+		for range 2 + patientEach + 100 {
+			go func() {
+				_, err := l.enterFor(t.Context(), "@alice:a")
+				var limited *limitedError
+				if !errors.As(err, &limited) {
+					t.Error(err)
+				}
+				told <- time.Since(started)
+			}()
+			synctest.Wait()
+		}
+		for range 2 + patientEach + 100 {
+			after[<-told]++
+		}
+		if after[ownPatience] != patientEach || after[maxQueueWait] != 100 || after[0] != 2 {
+			t.Errorf("how many were told to come again, and when: %v", after)
+		}
+		if leave, err := l.enterFor(t.Context(), "@bob:a"); err != nil {
+			t.Error("another user:", err)
+		} else {
+			leave()
+		}
+	})
+}
+
+// Those who find all slots taken wait in the lane's queue alone, for as long as it has them.
+func TestPartsDoNotQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := sharedLane(1, 1, 1)
+		for i := range 3 { // one more than work and wait
+			if _, err := l.enterFor(t.Context(), strconv.Itoa(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

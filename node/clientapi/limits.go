@@ -39,7 +39,9 @@ const (
 	// a server that doesn't answer holds each up to a minute.
 	maxAsking     = 512
 	maxAskingEach = 32
-	// ownPatience is how long a request waits for others of the same user or address.
+	// patientEach is how many requests of a user or address wait for its others for as long as ownPatience: as many as its clients ask at once.
+	// Those of a flood wait no longer than any.
+	patientEach = 32
 	ownPatience = 20 * time.Second
 	// maxLogins is how many logins and registrations are under way at once. Nearly all of them wait for a password's hash, for a
 	// second at most (node/users), and cost what any that waits does.
