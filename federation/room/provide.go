@@ -242,11 +242,43 @@ func (s *step) provideState(c *chase, f Fetch, in Provide) (helped bool, err err
 			return false, err
 		}
 	}
-	s.given[f.At] = given{state, leftOut}
+	if err := s.take(w.event, given{state, leftOut}); err != nil {
+		return false, err
+	}
 	if err := s.settle(w, false); err != nil {
 		return false, err
 	}
 	return s.kept(f.At)
+}
+
+// take has a state that another server gave be that before e, as far as we don't know it ourselves: together with the states after those of its
+// prev events that are here, as by Synapse. e covers these from then on, so that otherwise any server in the room could take away what they
+// have set, the power levels too, by a state without it. Where our own states aren't whole the one given is, and stands alone.
+func (s *step) take(e *event.Event, told given) error {
+	var known []id.EventID
+	for _, p := range e.PrevEvents() {
+		placed, err := s.placed(p)
+		if err != nil {
+			return err
+		}
+		if placed && s.partial == nil {
+			known = append(known, p)
+		}
+	}
+	if len(known) > 0 {
+		if len(known) == len(e.PrevEvents()) {
+			return nil // the state before it follows from what we have
+		}
+		ours, err := s.stateAfterAll(known)
+		if err != nil {
+			return err
+		}
+		if told.state, err = s.resolve([]roomstate.Map{ours, told.state}); err != nil {
+			return err
+		}
+	}
+	s.given[e.ID()] = told
+	return nil
 }
 
 // kept tells whether an event that was taken in is placed or waits, and was not dropped as one that can't be judged at all.
