@@ -135,6 +135,45 @@ func TestAnInterruptedTestnetLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// writerFunc is a function as a writer.
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestAnInterruptedScenarioLeavesNoFolder: only a failure leaves one, with the logs that tell why.
+func TestAnInterruptedScenarioLeavesNoFolder(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := writerFunc(func(p []byte) (int, error) {
+		if bytes.Contains(p, []byte("DNS server at")) {
+			cancel() // the nodes are about to start
+		}
+		return len(p), nil
+	})
+	if err := Up(ctx, Options{Nodes: 1, Once: true, Program: hanse(t), Out: out}); !errors.Is(err, errInterrupted) {
+		t.Errorf("it was interrupted: %v", err)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
+func TestFoldersThatCanNotBeMade(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dataFolder(file); err == nil || !strings.HasPrefix(err.Error(), "--dir: ") {
+		t.Error(err)
+	}
+	t.Setenv("TMPDIR", file)
+	if _, err := dataFolder(""); err == nil || !strings.Contains(err.Error(), "TMPDIR") || !strings.Contains(err.Error(), "--dir") {
+		t.Error(err)
+	}
+}
+
 // lockedBuffer is a buffer that one goroutine writes and another reads.
 type lockedBuffer struct {
 	mu     sync.Mutex

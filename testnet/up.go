@@ -35,6 +35,9 @@ func (o Options) Validate() error {
 	return nil
 }
 
+// errInterrupted is the end of a testnet that was to run its scenario and was stopped before.
+var errInterrupted = errors.New("interrupted before the scenario was through")
+
 // Up starts a testnet, runs its scenario and, unless once, stays up until ctx ends. Every node has ended when it returns.
 func Up(ctx context.Context, o Options) (err error) {
 	if err := o.Validate(); err != nil {
@@ -47,8 +50,8 @@ func Up(ctx context.Context, o Options) (err error) {
 	}
 	if o.Dir == "" {
 		defer func() {
-			if err == nil { // after a failure the logs are what is needed
-				err = os.RemoveAll(dir)
+			if err == nil || errors.Is(err, errInterrupted) { // after a failure the logs are what is needed
+				err = errors.Join(err, os.RemoveAll(dir))
 			}
 		}()
 	}
@@ -87,7 +90,7 @@ func (o Options) meet(ctx context.Context, network *network, report *report) err
 	if ctx.Err() != nil {
 		report.text("\n")
 		if o.Once {
-			return errors.New("interrupted before the scenario was through")
+			return errInterrupted
 		}
 		return nil
 	}
@@ -112,11 +115,18 @@ It stays up until Ctrl-C. Type help for what can be done to it meanwhile.
 // dataFolder makes the folder for a testnet's data; an empty name stands for a new temporary one.
 func dataFolder(name string) (string, error) {
 	if name == "" {
-		return os.MkdirTemp("", "hanse-testnet-")
+		path, err := os.MkdirTemp("", "hanse-testnet-")
+		if err != nil {
+			err = fmt.Errorf("make a folder for the testnet in %s, the folder for temporary files (TMPDIR): %w; name a folder with --dir", os.TempDir(), err)
+		}
+		return path, err
 	}
 	path, err := filepath.Abs(name)
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = os.MkdirAll(path, 0o700)
 	}
-	return path, os.MkdirAll(path, 0o700)
+	if err != nil {
+		return "", fmt.Errorf("--dir: %w", err)
+	}
+	return path, nil
 }
