@@ -254,7 +254,6 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// A member whose name only looks like unsigned stays.
 // TestKeyLength: who counts bytes in the rooms up to version 10 lacks events that Synapse and Dendrite have.
 func TestKeyLength(t *testing.T) {
 	for _, rules := range roomversion.All() {
@@ -285,6 +284,7 @@ func TestKeyLength(t *testing.T) {
 	}
 }
 
+// A member whose name only looks like unsigned stays.
 func TestUnsignedInside(t *testing.T) {
 	rules := rulesOf(t, roomversion.V10)
 	members := valid(rules)
