@@ -95,8 +95,10 @@ type API struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	limiter *limiter
-	uia     *uiaSessions
-	nonces  *nonces
+	// toDevices has the buckets of pairs of sender and recipient apart: there can be so many that they would push out the others.
+	toDevices *limiter
+	uia       *uiaSessions
+	nonces    *nonces
 	// noticing is held while a room of notices is looked for and made: each user has one.
 	noticing sync.Mutex
 	browsers *browserSessions
@@ -134,17 +136,18 @@ func New(config Config) (*API, error) {
 		return nil, fmt.Errorf("clientapi: unknown room version %q", config.DefaultRoomVersion)
 	}
 	a := &API{
-		config:   config,
-		log:      config.Log,
-		mux:      http.NewServeMux(),
-		limiter:  newLimiter(config.RateLimits),
-		uia:      newUIASessions(),
-		nonces:   newNonces(),
-		browsers: newBrowserSessions(),
-		lanes:    newLanes(),
-		sending:  newFileCounter(maxUploadsEach),
-		getting:  newFileCounter(maxFilesEach),
-		bodies:   newHeldBodies(),
+		config:    config,
+		log:       config.Log,
+		mux:       http.NewServeMux(),
+		limiter:   newLimiter(config.RateLimits),
+		toDevices: newLimiter(config.RateLimits),
+		uia:       newUIASessions(),
+		nonces:    newNonces(),
+		browsers:  newBrowserSessions(),
+		lanes:     newLanes(),
+		sending:   newFileCounter(maxUploadsEach),
+		getting:   newFileCounter(maxFilesEach),
+		bodies:    newHeldBodies(),
 
 		unanswered: unanswered{done: map[transaction]chan struct{}{}},
 	}

@@ -152,11 +152,23 @@ func (a *API) limitToDevice(r *request, messages e2ee.Messages) error {
 		return err
 	}
 	all := 0
-	for recipient, weight := range weights {
-		if err := a.limiter.takeMany(toDevice, string(r.user)+" to "+string(recipient), weight); err != nil {
-			return err
-		}
+	for _, weight := range weights {
 		all += weight
 	}
-	return a.limiter.takeMany(toDevices, string(r.user), all)
+	putBack, err := a.limiter.takeMany(toDevices, string(r.user), all)
+	if err != nil {
+		return err
+	}
+	taken := []func(){putBack}
+	for recipient, weight := range weights {
+		putBack, err := a.toDevices.takeMany(toDevice, string(r.user)+" to "+string(recipient), weight)
+		if err != nil {
+			for _, putBack := range taken { // nothing is sent
+				putBack()
+			}
+			return err
+		}
+		taken = append(taken, putBack)
+	}
+	return nil
 }

@@ -136,20 +136,23 @@ func limitedPrefix(addr netip.Addr) string {
 	return addr.String()
 }
 
-func (l *limiter) takeFor(class limitClass, who string) error { return l.takeMany(class, who, 1) }
+func (l *limiter) takeFor(class limitClass, who string) error {
+	_, err := l.takeMany(class, who, 1)
+	return err
+}
 
-// takeMany takes so many from a bucket; more than are ever in it are as many as that.
-func (l *limiter) takeMany(class limitClass, who string, n int) error {
+// takeMany takes so many from a bucket; more than are ever in it are as many as that. putBack puts them back.
+func (l *limiter) takeMany(class limitClass, who string, n int) (putBack func(), err error) {
 	if l.off {
-		return nil
+		return func() {}, nil
 	}
-	bucket := l.bucket(bucketKey{class, who})
-	reservation := bucket.ReserveN(time.Now(), min(n, bucket.Burst()))
-	if wait := reservation.Delay(); wait > 0 {
-		reservation.Cancel()
-		return &limitedError{after: wait.Round(time.Millisecond)}
+	bucket, now := l.bucket(bucketKey{class, who}), time.Now()
+	reservation := bucket.ReserveN(now, min(n, bucket.Burst()))
+	if wait := reservation.DelayFrom(now); wait > 0 {
+		reservation.CancelAt(now)
+		return nil, &limitedError{after: wait.Round(time.Millisecond)}
 	}
-	return nil
+	return func() { reservation.CancelAt(now) }, nil
 }
 
 // left is the error that takeFor would give, and takes nothing.

@@ -87,3 +87,21 @@ func BenchmarkLimiterTake(b *testing.B) {
 		}
 	}
 }
+
+// TestPutBack: what is refused at one recipient was not taken from the others.
+func TestPutBack(t *testing.T) {
+	l := newLimiter(RateLimits{})
+	for range 3 {
+		putBack, err := l.takeMany(toDevice, "@a:x to @b:x", 16<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		putBack()
+	}
+	if _, err := l.takeMany(toDevice, "@a:x to @b:x", 16<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.takeMany(toDevice, "@a:x to @b:x", 1<<20); err == nil {
+		t.Error("more than there was is taken")
+	}
+}

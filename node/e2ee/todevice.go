@@ -76,6 +76,9 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 	return nil
 }
 
+// messageOverhead is about what a message that waits takes beside its content, in bytes.
+const messageOverhead = 256
+
 // Weigh tells how many bytes messages are for each user, each device of ours counted that gets one.
 func (e *E2EE) Weigh(ctx context.Context, messages Messages) (map[id.UserID]int, error) {
 	weights := map[id.UserID]int{}
@@ -88,7 +91,7 @@ func (e *E2EE) Weigh(ctx context.Context, messages Messages) (map[id.UserID]int,
 					return nil, err
 				}
 			}
-			weights[user] += count * len(content)
+			weights[user] += count * (len(content) + messageOverhead)
 		}
 	}
 	return weights, nil
