@@ -20,10 +20,12 @@ type unanswered struct {
 	done map[transaction]chan struct{} // closed when it is answered
 }
 
-// transaction is what a device calls one of its requests.
+// transaction is what a device calls one of its requests to a room.
 type transaction struct {
-	user        id.UserID
-	device, txn string
+	user   id.UserID
+	device string
+	room   id.RoomID
+	txn    string
 }
 
 // begin notes a request. It is answered a moment after end is called, so that of two answers on two connections the first is read first.
@@ -44,16 +46,16 @@ func (u *unanswered) begin(t transaction) (end func()) {
 	}
 }
 
-// wait returns when what the device calls these transactions is answered, but soon in any case.
-func (u *unanswered) wait(ctx context.Context, user id.UserID, device string, txns []string) {
-	if len(txns) == 0 {
+// wait returns when these are answered, but soon in any case.
+func (u *unanswered) wait(ctx context.Context, own []transaction) {
+	if len(own) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxAnswerWait)
 	defer cancel()
-	for _, txn := range txns {
+	for _, t := range own {
 		u.mu.Lock()
-		done := u.done[transaction{user, device, txn}]
+		done := u.done[t]
 		u.mu.Unlock()
 		if done == nil {
 			continue

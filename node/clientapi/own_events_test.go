@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -79,3 +81,19 @@ var _ = Describe("events of the device itself", func() {
 		})
 	}
 })
+
+// TestTransactionIDsInTwoRooms: a client may give requests to two rooms one transaction ID.
+func TestTransactionIDsInTwoRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := unanswered{done: map[transaction]chan struct{}{}}
+		first, second := transaction{"@a:x", "D", "!first", "m1"}, transaction{"@a:x", "D", "!second", "m1"}
+		answered := u.begin(first)
+		u.begin(second)()
+		began := time.Now()
+		time.AfterFunc(time.Second, answered)
+		u.wait(t.Context(), []transaction{first})
+		if waited := time.Since(began); waited != time.Second+answerLead {
+			t.Errorf("/sync waited %v for the answer to the first", waited)
+		}
+	})
+}

@@ -166,8 +166,8 @@ func (r *request) send(req rooms.SendRequest) (any, error) {
 	if delay, err := r.delay(); err != nil || delay > 0 {
 		return r.schedule(req, delay, err)
 	}
-	if req.TxnID != "" {
-		r.answered = r.api.unanswered.begin(transaction{req.Sender, req.Device, req.TxnID})
+	if req.TxnID != "" && r.device != "" {
+		r.answered = r.api.unanswered.begin(transaction{r.user, r.device, req.Room, req.TxnID})
 	}
 	eventID, err := r.api.config.Rooms.Send(r.Context(), req)
 	if err == nil {

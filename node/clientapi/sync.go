@@ -167,9 +167,9 @@ type syncFormatter struct {
 	from    *request
 	request clientsync.Request
 	now     time.Time
-	fields  [][]string // nil: all
-	err     error      // the first that happened
-	own     []string   // the transactions of the device that made events in it
+	fields  [][]string    // nil: all
+	err     error         // the first that happened
+	own     []transaction // those of the device that made events in it
 
 	rulesTold bool // the push rules are in the account data
 }
@@ -313,12 +313,12 @@ func (f *syncFormatter) formatted(rows []clientsync.Decorated, format func(clien
 
 // waitForOwn returns when the device has been answered which events it made, of those that it is told of.
 func (f *syncFormatter) waitForOwn() {
-	f.from.api.unanswered.wait(f.from.Context(), f.from.user, f.from.device, f.own)
+	f.from.api.unanswered.wait(f.from.Context(), f.own)
 }
 
 func (f *syncFormatter) event(d clientsync.Decorated) (json.RawMessage, error) {
 	if d.TransactionID != "" {
-		f.own = append(f.own, d.TransactionID)
+		f.own = append(f.own, transaction{f.from.user, f.from.device, d.Event.RoomID(), d.TransactionID})
 	}
 	if f.request.Filter.EventFormat == "federation" {
 		return withEventID(d.Event), nil
