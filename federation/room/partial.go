@@ -375,13 +375,13 @@ func (s *step) replay(join *event.Event, state roomstate.Map) error {
 	return nil
 }
 
-// mendAuth judges those of an event's auth events again that are outliers, with the outliers that they stand on, where their verdicts may rest
+// mendOutliers judges those of some events again that are outliers, with the outliers that they stand on, where their verdicts may rest
 // on one by a part of the state: those that are rejected, and, as soon as an event has turned out to be rejected, each of the others once.
-func (s *step) mendAuth(e *event.Event) error {
+func (s *step) mendOutliers(level []id.EventID) error {
 	seen, retried := make(map[id.EventID]bool), 0
 	var events []*event.Event
 	rejected := make(map[id.EventID]bool)
-	for level := authEvents(e); len(level) > 0; {
+	for len(level) > 0 {
 		if err := s.load(level); err != nil {
 			return err
 		}
@@ -491,7 +491,7 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
 	if err != nil {
 		return err
 	}
-	if !ok || stored.Outlier && (s.batch[u.Event] == nil || !s.batch[u.Event].Again) { // see mendAuth
+	if !ok || stored.Outlier && (s.batch[u.Event] == nil || !s.batch[u.Event].Again) { // see mendOutliers
 		return fmt.Errorf("room: the event %s, to be judged again, has no place", u.Event)
 	}
 	if u.Event == join.ID() {
@@ -500,6 +500,9 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
 			return err
 		}
 		return s.commit(Committed{Event: join, Before: state, After: after, Again: true})
+	}
+	if err := s.mendOutliers(slices.Concat(authEvents(stored.Event), u.LeftOut)); err != nil {
+		return err
 	}
 	if u.Given {
 		if s.given[u.Event], err = s.givenAgain(u); err != nil {
@@ -513,9 +516,6 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
 	}
 	if u.Outside {
 		s.foreign(u.Event)
-	}
-	if err := s.mendAuth(stored.Event); err != nil {
-		return err
 	}
 	c, err := s.judge(stored.Event, u.Backfilled)
 	if err != nil {
