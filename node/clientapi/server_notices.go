@@ -133,19 +133,14 @@ func (a *API) makeNoticeRoom(ctx context.Context, user id.UserID) (id.RoomID, er
 	if err != nil {
 		return "", err
 	}
-	err = a.config.Users.UpdateAccountData(ctx, user, room, tagType, func(old json.RawMessage) (json.RawMessage, error) {
-		tags := sets(old, "tags")
-		tags[noticeTag] = json.RawMessage(`{}`)
-		return marshal(map[string]any{"tags": tags})
-	})
-	if err != nil {
+	if err := a.config.Users.KeepAccountData(ctx, user, room, tagType, json.RawMessage(`{"tags":{"`+noticeTag+`":{}}}`)); err != nil {
 		return "", err
 	}
 	content, err := marshal(map[string]any{"room_id": room})
 	if err != nil {
 		return "", err
 	}
-	return room, a.config.Users.SetAccountData(ctx, a.noticeUser(), "", string(user), content)
+	return room, a.config.Users.KeepAccountData(ctx, a.noticeUser(), "", string(user), content)
 }
 
 // mayLeave is nil unless the room is that of the user's notices, to which they are invited: such an invite can't be rejected. Who has

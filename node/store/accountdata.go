@@ -43,10 +43,20 @@ func (s *Store) SetAccountData(ctx context.Context, user id.UserID, r id.RoomID,
 	return s.UpdateAccountData(ctx, user, r, typ, func(json.RawMessage) (json.RawMessage, error) { return content, nil })
 }
 
+// KeepAccountData is SetAccountData for what the server itself keeps there: there is always room for it.
+func (s *Store) KeepAccountData(ctx context.Context, user id.UserID, r id.RoomID, typ string, content json.RawMessage) (Position, error) {
+	return s.updateAccountData(ctx, user, r, typ, false, func(json.RawMessage) (json.RawMessage, error) { return content, nil })
+}
+
 // UpdateAccountData reads, changes and writes an entry in one transaction: concurrent changes of a tag list don't undo
 // one another. old is nil when there is none; nil as new content deletes; an error from change ends it and is returned.
 // change may be called more than once and runs in the writer's goroutine: it only computes. [ErrFull] if the user has as much as there may be.
 func (s *Store) UpdateAccountData(ctx context.Context, user id.UserID, r id.RoomID, typ string, change func(old json.RawMessage) (json.RawMessage, error)) (Position, error) {
+	return s.updateAccountData(ctx, user, r, typ, true, change)
+}
+
+func (s *Store) updateAccountData(ctx context.Context, user id.UserID, r id.RoomID, typ string, bounded bool,
+	change func(old json.RawMessage) (json.RawMessage, error)) (Position, error) {
 	var at Position
 	err := s.commit.write(ctx, func(t *writeTx) error {
 		var old []byte
@@ -60,7 +70,7 @@ func (s *Store) UpdateAccountData(ctx context.Context, user id.UserID, r id.Room
 			old = nil
 		}
 		content, err := change(old)
-		if err == nil {
+		if err == nil && bounded {
 			err = t.roomForAccountData(user, there, len(content)-len(old), len(content))
 		}
 		if err != nil {

@@ -106,7 +106,7 @@ const (
 	// did so often: it may not know yet that we share a room, or not know the user any more. Clients' questions go out at once.
 	refusedFirst = time.Minute
 	refusedMax   = 24 * time.Hour
-	// maxAccountData is how many entries of account data a user has at most: some for each of thousands of rooms, one for each user who got a notice. maxAccountDataWeight is how many
+	// maxAccountData is how many entries of account data a user has at most: some for each of thousands of rooms. maxAccountDataWeight is how many
 	// bytes they have together, where one of more than smallAccountData is set. maxFilters is how many filters a user has: a client makes one or two.
 	maxAccountData       = 100_000
 	maxAccountDataWeight = 32 << 20

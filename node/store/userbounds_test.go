@@ -39,6 +39,8 @@ var _ = onEach("what a user may keep", func(s *fixture) {
 		Expect(set(ctx, alice, "more", 1)).To(MatchError(store.ErrFull))
 		Expect(set(ctx, alice, "last", 2)).To(Succeed())
 		Expect(set(ctx, bob, "more", 1)).To(Succeed())
+		_, err := s.KeepAccountData(ctx, alice, "", "of the server", json.RawMessage(`{}`))
+		Expect(err).NotTo(HaveOccurred())
 	})
 
 	It("are so many filters, the newest", func(ctx context.Context) {

@@ -34,6 +34,16 @@ func (u *Users) SetAccountData(ctx context.Context, user id.UserID, room id.Room
 	return accountDataError(err)
 }
 
+// KeepAccountData is SetAccountData for what the server itself keeps there: there is always room for it.
+func (u *Users) KeepAccountData(ctx context.Context, user id.UserID, room id.RoomID, typ string, content json.RawMessage) error {
+	content, err := checkAccountData(typ, content)
+	if err != nil {
+		return err
+	}
+	_, err = u.store.KeepAccountData(ctx, user, room, typ, content)
+	return err
+}
+
 // accountDataError is an error of the store as clients get it.
 func accountDataError(err error) error {
 	if errors.Is(err, store.ErrFull) {
