@@ -94,12 +94,9 @@ func (a *Admin) userID(text string) (id.UserID, error) {
 }
 
 func (a *Admin) user(ctx context.Context, user id.UserID) (any, error) {
-	account, there, err := a.Store.User(ctx, user)
-	switch {
-	case err != nil:
+	account, err := a.account(ctx, user)
+	if err != nil {
 		return nil, err
-	case !there:
-		return nil, noAccount(user)
 	}
 	answer := shownUser(account)
 	emails, err := a.Store.Emails(ctx, user)
@@ -116,8 +113,13 @@ func (a *Admin) user(ctx context.Context, user id.UserID) (any, error) {
 	return answer, err
 }
 
-func noAccount(user id.UserID) error {
-	return &problem{http.StatusNotFound, "there is no account " + string(user) + " on this server; `hanse users` lists all"}
+// account reads the account of a user; a *problem if there is none.
+func (a *Admin) account(ctx context.Context, user id.UserID) (store.User, error) {
+	account, there, err := a.Store.User(ctx, user)
+	if err == nil && !there {
+		err = &problem{http.StatusNotFound, "there is no account " + string(user) + " on this server; `hanse users` lists all"}
+	}
+	return account, err
 }
 
 // changeUser makes an account, gives one a new password, locks, unlocks, suspends or unsuspends it, gives or takes an e-mail
@@ -130,12 +132,10 @@ func (a *Admin) changeUser(ctx context.Context, q *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	account, there, err := a.Store.User(ctx, user)
+	account, err := a.account(ctx, user)
 	switch {
 	case err != nil:
 		return nil, err
-	case !there:
-		return nil, noAccount(user)
 	case account.Deactivated && q.FormValue("do") != "deactivate":
 		return nil, &problem{http.StatusConflict, "the account " + string(user) + " is deactivated, for good"}
 	}

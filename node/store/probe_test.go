@@ -95,21 +95,27 @@ func TestCheckOfADatabaseThatIsAway(t *testing.T) {
 	})
 }
 
+// seenReader gives the connections that are read by, once the database is open.
+func seenReader(dialect store.Dialect) (_ store.Dialect, reading **sql.DB) {
+	reading = new(*sql.DB)
+	connect := dialect.Connect
+	dialect.Connect = func(ctx context.Context) (write, read *sql.DB, err error) {
+		write, read, err = connect(ctx)
+		*reading = read
+		return write, read, err
+	}
+	return dialect, reading
+}
+
 // TestCheckOfABusyDatabase: where all connections are in use, who asks is answered soon, and not that the database is away.
 func TestCheckOfABusyDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		RegisterTestingT(t)
-		dialect := oneReader(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")))
-		var reading *sql.DB
-		connect := dialect.Connect
-		dialect.Connect = func(ctx context.Context) (write, read *sql.DB, err error) {
-			write, reading, err = connect(ctx)
-			return write, reading, err
-		}
+		dialect, reading := seenReader(oneReader(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db"))))
 		db := &fixture{dialect: dialect}
 		db.start()
 		defer func() { db.stop() }()
-		used, err := reading.Conn(t.Context())
+		used, err := (*reading).Conn(t.Context())
 		Expect(err).NotTo(HaveOccurred())
 		for range 30 {
 			began := time.Now()
@@ -218,17 +224,11 @@ func TestCheckOfAWriteThatHangs(t *testing.T) {
 func TestCheckOfAReadThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		RegisterTestingT(t)
-		dialect := oneReader(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db")))
-		var reading *sql.DB
-		connect := dialect.Connect
-		dialect.Connect = func(ctx context.Context) (write, read *sql.DB, err error) {
-			write, reading, err = connect(ctx)
-			return write, reading, err
-		}
+		dialect, reading := seenReader(oneReader(sqlite.OpenUnsynced(filepath.Join(t.TempDir(), "hanse.db"))))
 		db := &fixture{dialect: dialect}
 		db.start()
 		defer func() { db.stop() }()
-		hung, err := reading.Conn(t.Context())
+		hung, err := (*reading).Conn(t.Context())
 		Expect(err).NotTo(HaveOccurred())
 		for range 90 {
 			time.Sleep(time.Second) // virtual
