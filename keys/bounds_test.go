@@ -13,19 +13,38 @@ import (
 	"hanse/federation/signedjson"
 )
 
-func TestSignaturesTriedAreBounded(t *testing.T) {
+// Servers that know one of the keys take what it has signed, however many names of unknown keys stand before it.
+func TestUnknownKeysDoNotHideAGoodSignature(t *testing.T) {
 	in(t, plain, func(t *testing.T, w *world) {
 		a := w.peers["a.test"]
-		for _, c := range []struct {
-			others int
-			want   Kind
-		}{{maxSignatures - 1, good}, {maxSignatures, NoSuchKey}} {
-			q := request("a.test", a.keys[0])
-			for i := range c.others {
-				q.Signatures[id.KeyID(fmt.Sprintf("ed25519:0%d", i))] = []byte("x") // sorts before the good one
-			}
-			w.expect(t, fmt.Sprint(c.others, " useless signatures"), q, c.want)
+		q := request("a.test", a.keys[0])
+		for i := range 2 * maxDocumentKeys {
+			q.Signatures[id.KeyID(fmt.Sprintf("ed25519:0%d", i))] = []byte("x") // sorts before the good one
 		}
+		w.expect(t, "useless signatures and a good one", q, good)
+		delete(q.Signatures, a.keys[0].ID)
+		w.expect(t, "useless signatures", q.at(time.Now()), NoSuchKey)
+	})
+}
+
+// spec:server-server-api#validating-hashes-and-signatures-on-received-events
+func TestAllSignaturesByKnownKeysCount(t *testing.T) {
+	in(t, plain, func(t *testing.T, w *world) {
+		a := w.peers["a.test"]
+		old := signingKey("0", 7)
+		a.keys = append(a.keys, signingKey("2", 8))
+		a.old = map[id.KeyID]OldVerifyKey{old.ID: {Key: old.Public(), ExpiredTS: time.Now().Add(-time.Hour).UnixMilli()}}
+		with := func(keyID id.KeyID, signature []byte) Request {
+			q := request("a.test", a.keys[0]).at(time.Now())
+			q.Signatures[keyID] = signature
+			return q
+		}
+		second := request("a.test", a.keys[1]).Signatures["ed25519:2"]
+		w.expect(t, "two good ones", with("ed25519:2", second), good)
+		w.expect(t, "a good and a forged one", with("ed25519:2", request("a.test", signingKey("2", 9)).Signatures["ed25519:2"]), BadSignature)
+		w.expect(t, "a good one and one that could not be decoded", with("ed25519:2", nil), BadSignature)
+		w.expect(t, "a forged one by a key that had expired", with(old.ID, second), good)
+		w.expect(t, "a forged one by a key that had not", with(old.ID, second).at(time.Now().Add(-2*time.Hour)), BadSignature)
 	})
 }
 

@@ -17,10 +17,8 @@ type entry struct {
 
 	fetch    *flight   // the fetch from the server under way, nil when there is none
 	answered time.Time // the last fetch that brought a document
-	failures int       // fetches that brought none since
-	failed   time.Time // the last of these
-	atOnce   bool      // it failed at once
-	err      error     // what it ended with
+	own      failures  // fetches that brought none since
+	queries  failures  // questions for other servers' keys that it didn't answer
 
 	notaries      *flight   // the query to notaries under way
 	notariesAgain time.Time // not asked before this time
@@ -131,38 +129,54 @@ func (k ServerKeys) lists(keyID id.KeyID) bool {
 // pause tells how much longer the server isn't to be asked: because it has just answered (then err is nil), or because
 // it doesn't answer. 0: it may be asked now.
 func (e *entry) pause(now time.Time, w want) (wait time.Duration, err error) {
-	if e.failures == 0 {
+	if e.own.count == 0 {
 		return max(0, e.answered.Add(minRefetch).Sub(now)), nil
 	}
-	pause := maxBackoff
-	if e.failures < 16 { // beyond, the shift would tell nothing new
-		pause = min(maxBackoff, firstBackoff<<(e.failures-1))
-	}
+	most := maxBackoff
 	if w.itAsks() {
-		pause = min(pause, requestBackoff)
+		most = requestBackoff
 	}
-	if w.patient && e.atOnce {
-		pause = minRefetch
+	if w.patient && e.own.atOnce {
+		most = minRefetch
 	}
-	again := e.failed.Add(pause)
-	if !now.Before(again) {
-		return 0, nil
-	}
-	return again.Sub(now), fmt.Errorf("not asked again before %s: %w", again.UTC().Format(time.RFC3339), e.err)
-}
-
-// fail notes a fetch, begun at a time, that brought nothing. One that was made before the pause was over doesn't make the next one longer.
-func (e *entry) fail(began, now time.Time, err error) {
-	if wait, _ := e.pause(now, want{}); wait == 0 || e.failures == 0 {
-		e.failures++
-	}
-	e.failed, e.atOnce, e.err = now, now.Sub(began) < minRefetch, err
+	return e.own.pause(now, most)
 }
 
 // succeed notes a fetch that brought a document.
 func (e *entry) succeed(now time.Time, doc ServerKeys) {
-	e.failures, e.err, e.answered = 0, nil, now
+	e.own, e.answered = failures{}, now
 	e.add(doc)
+}
+
+// failures are attempts in a row that brought nothing. The pause after them doubles with each.
+type failures struct {
+	count  int
+	last   time.Time
+	atOnce bool  // the last one failed at once
+	err    error // what it ended with
+}
+
+// pause tells how much longer nothing is to be attempted: of the pause, but at most so long, what is left. 0: it may be.
+func (f *failures) pause(now time.Time, most time.Duration) (wait time.Duration, err error) {
+	if f.count == 0 {
+		return 0, nil
+	}
+	if doublings := f.count - 1; doublings < 16 { // beyond, the shift would tell nothing new
+		most = min(most, firstBackoff<<doublings)
+	}
+	again := f.last.Add(most)
+	if !now.Before(again) {
+		return 0, nil
+	}
+	return again.Sub(now), fmt.Errorf("not asked again before %s: %w", again.UTC().Format(time.RFC3339), f.err)
+}
+
+// add notes one, begun at a time. One that was made before the pause, of at most so long, was over doesn't make the next one longer.
+func (f *failures) add(began, now time.Time, most time.Duration, err error) {
+	if wait, _ := f.pause(now, most); wait == 0 {
+		f.count++
+	}
+	f.last, f.atOnce, f.err = now, now.Sub(began) < minRefetch, err
 }
 
 var errNoFetcher = errors.New("no way to ask other servers")

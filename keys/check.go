@@ -3,7 +3,6 @@ package keys
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -23,22 +22,16 @@ type found struct {
 	err  error        // why there is not more, nil when the server itself has answered
 }
 
-// usable are the key IDs of the request's signatures that can be tried at all, in order.
+// usable are the key IDs of the request's signatures that can be tried at all, in order. There are as many as an event has room for:
+// which of them count is known only with the keys.
 func (q *Request) usable() []id.KeyID {
-	ids := make([]id.KeyID, 0, 2)
-	if len(q.Signatures) == 1 { // as nearly always
-		for keyID := range q.Signatures {
-			if keyID.Algorithm() == signedjson.Algorithm {
-				ids = append(ids, keyID)
-			}
-		}
-		return ids
-	}
-	for _, keyID := range slices.Sorted(maps.Keys(q.Signatures)) {
-		if keyID.Algorithm() == signedjson.Algorithm && len(ids) < maxSignatures {
+	ids := make([]id.KeyID, 0, len(q.Signatures))
+	for keyID := range q.Signatures {
+		if keyID.Algorithm() == signedjson.Algorithm {
 			ids = append(ids, keyID)
 		}
 	}
+	slices.Sort(ids)
 	return ids
 }
 
@@ -83,22 +76,29 @@ func satisfied(docs []ServerKeys, q *Request, now time.Time) bool {
 	return false
 }
 
-// first is the key that the request is tried with first, and its ID; none if it may be used with no key.
-func (q *Request) first(docs []ServerKeys, now time.Time) (id.KeyID, ed25519.PublicKey) {
+// appendTrials appends the signatures of the request by all keys that it may be used with. Those by unknown or expired keys are skipped.
+func (q *Request) appendTrials(trials []trial, docs []ServerKeys, now time.Time) []trial {
 	if q.hopeless(now) {
-		return "", nil
+		return trials
 	}
 	for _, keyID := range q.usable() {
 		if public, _ := find(docs, keyID, q, now); public != nil {
-			return keyID, public
+			trials = append(trials, trial{keyID: keyID, public: public, message: q.Message, signature: q.Signatures[keyID]})
 		}
 	}
-	return "", nil
+	return trials
 }
 
-// verify checks one request with what is known of its server: nil, or an *Error. bad is the key by which its signature
-// was found not to be good already, or "".
-func verify(q *Request, f found, now time.Time, bad id.KeyID) error {
+// verdict is what comes of a request whose signatures were tried, with what is known of its server: nil, or an *Error.
+func verdict(q *Request, tried []trial, f found, now time.Time) error {
+	for i := range tried {
+		if !tried[i].good {
+			return &Error{Server: q.Server, KeyID: tried[i].keyID, Kind: BadSignature}
+		}
+	}
+	if len(tried) > 0 {
+		return nil
+	}
 	ids := q.usable()
 	if len(ids) == 0 {
 		return &Error{Server: q.Server, Kind: NoSuchKey, Err: errors.New("it has not signed")}
@@ -106,26 +106,17 @@ func verify(q *Request, f found, now time.Time, bad id.KeyID) error {
 	if q.hopeless(now) {
 		return &Error{Server: q.Server, KeyID: ids[0], Kind: Expired, Err: errors.New("no key is valid that far ahead")}
 	}
-	verdict := &Error{Server: q.Server, KeyID: ids[0], Kind: NoSuchKey}
-	if f.err != nil {
-		verdict.Kind, verdict.Err = Unreachable, f.err
-	}
+	failure := &Error{Server: q.Server, KeyID: ids[0], Kind: NoSuchKey}
 	for _, keyID := range ids {
-		key, known := find(f.docs, keyID, q, now)
-		switch {
-		case key == nil && known && verdict.Kind != BadSignature:
-			verdict = &Error{Server: q.Server, KeyID: keyID, Kind: Expired}
-			if f.err != nil {
-				verdict.Kind, verdict.Err = Unreachable, f.err // a newer document might list it
-			}
-		case key == nil:
-		case keyID != bad && goodSignature(key, q.Message, q.Signatures[keyID]):
-			return nil
-		default:
-			verdict = &Error{Server: q.Server, KeyID: keyID, Kind: BadSignature}
+		if _, known := find(f.docs, keyID, q, now); known {
+			failure = &Error{Server: q.Server, KeyID: keyID, Kind: Expired}
+			break
 		}
 	}
-	return verdict
+	if f.err != nil { // a newer document might list it
+		failure.Kind, failure.Err = Unreachable, f.err
+	}
+	return failure
 }
 
 // parallel calls do for 0 … n-1 on all cores and returns when all calls have.

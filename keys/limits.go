@@ -10,9 +10,6 @@ const (
 	maxDocumentSize = 64 << 10
 	// maxDocumentKeys bounds the keys of one document, current and old: each is held in memory per server.
 	maxDocumentKeys = 128
-	// maxSignatures bounds the signatures of one server that are tried on one message: honest ones carry one, two
-	// while keys change.
-	maxSignatures = 8
 	// maxNotaryServers bounds the servers in one notary request, in both directions: an answer costs a fetch each.
 	maxNotaryServers = 100
 	// maxNotaryDocuments bounds the documents read of a notary's answer: a few for each server asked for.
@@ -56,7 +53,8 @@ const (
 	maxBackoff   = time.Hour
 	// requestBackoff is the longest pause when the server itself sends us a request: it seems to be up.
 	requestBackoff = 10 * time.Second
-	// notaryPause is how long the notaries aren't asked again for a server of which they had nothing useful.
+	// notaryPause is how long the notaries aren't asked again for a server of which they had nothing useful, and the longest pause of asking
+	// one that doesn't answer.
 	notaryPause = 5 * time.Minute
 	// unlistedPause is the least time between two warnings of events of ours with an unknown key.
 	unlistedPause = time.Hour

@@ -212,11 +212,11 @@ func (r *Ring) ask(ctx context.Context, w want) (_ found, fresh bool) {
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return found{docs: e.docs, err: e.err}, false
+			return found{docs: e.docs, err: e.own.err}, false
 		}
-		if release != nil && (!e.answered.Before(queued) || !e.failed.Before(queued)) { // somebody else asked while we waited for the place
+		if release != nil && (!e.answered.Before(queued) || !e.own.last.Before(queued)) { // somebody else asked while we waited for the place
 			defer r.mu.Unlock()
-			return found{docs: e.docs, err: e.err}, false
+			return found{docs: e.docs, err: e.own.err}, false
 		}
 		wait, err := e.pause(now, w)
 		if wait == 0 && release == nil {
@@ -263,8 +263,8 @@ func (r *Ring) fly(ctx context.Context, server id.ServerName, e *entry, f *fligh
 	case ctx.Err() != nil: // our caller has no time left: that says nothing about the server
 		f.abandoned = true
 	default:
-		e.fail(began, now, err)
-		r.log.Debug("signing keys can't be fetched", "server", server, "failures", e.failures, "error", err)
+		e.own.add(began, now, maxBackoff, err)
+		r.log.Debug("signing keys can't be fetched", "server", server, "failures", e.own.count, "error", err)
 	}
 	return found{docs: e.docs, err: err}, false
 }

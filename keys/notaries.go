@@ -139,12 +139,15 @@ func (r *Ring) takeIn(ctx context.Context, asked id.ServerName, q NotaryRequest,
 	r.save(ctx, changed)
 }
 
-// criteria are the keys that the requests need, with the time at which each has to be valid.
+// criteria are the keys that the requests need, with the time at which each has to be valid: no more than a document may have.
 func (w *want) criteria() map[id.KeyID]Criteria {
 	keys := map[id.KeyID]Criteria{}
 	for _, q := range w.reqs {
 		for _, keyID := range q.usable() {
-			c := keys[keyID]
+			c, asked := keys[keyID]
+			if !asked && len(keys) == maxDocumentKeys {
+				continue
+			}
 			if q.EnforceValidity && !q.At.IsZero() {
 				c.MinimumValidUntilTS = max(c.MinimumValidUntilTS, q.At.UnixMilli())
 			}
@@ -159,7 +162,7 @@ func (w *want) criteria() map[id.KeyID]Criteria {
 func (r *Ring) query(ctx context.Context, asked id.ServerName, q NotaryRequest, test func(ServerKeys) bool) ([]ServerKeys, error) {
 	now := time.Now()
 	r.mu.Lock()
-	_, err := r.entry(asked, now).pause(now, want{})
+	_, err := r.entry(asked, now).queries.pause(now, notaryPause)
 	r.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -172,7 +175,7 @@ func (r *Ring) query(ctx context.Context, asked id.ServerName, q NotaryRequest, 
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	raws, err := r.cfg.Fetcher.NotaryQuery(ctx, asked, q)
-	r.noteNotary(ctx, asked, err)
+	r.noteQuery(ctx, asked, err)
 	if err != nil {
 		return nil, err
 	}
@@ -198,18 +201,19 @@ func (r *Ring) query(ctx context.Context, asked id.ServerName, q NotaryRequest, 
 	return docs, nil
 }
 
-// noteNotary remembers whether the notary has answered, so that one that doesn't isn't waited for each time.
-func (r *Ring) noteNotary(ctx context.Context, notary id.ServerName, err error) {
+// noteQuery remembers whether the asked server has answered, so that one that doesn't isn't waited for each time. That says nothing about its
+// own keys: they may be had all the same.
+func (r *Ring) noteQuery(ctx context.Context, asked id.ServerName, err error) {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return // our caller gave up: that says nothing about the notary
+		return // our caller gave up: that says nothing about the asked server
 	}
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
-		r.entry(notary, now).fail(time.Time{}, now, err)
+	if e := r.entry(asked, now); err != nil {
+		e.queries.add(time.Time{}, now, notaryPause, err)
 	} else {
-		r.entry(notary, now).failures = 0
+		e.queries = failures{}
 	}
 }
 

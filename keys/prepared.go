@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/crypto/ed25519"
 
+	"hanse/federation/id"
 	"hanse/federation/verifykey"
 )
 
@@ -83,6 +84,7 @@ func (p *prepared) evict() {
 
 // trial is one signature that is tried with one key.
 type trial struct {
+	keyID              id.KeyID
 	public             ed25519.PublicKey
 	message, signature []byte
 	good               bool // the verdict

@@ -64,35 +64,28 @@ type Request struct {
 	EnforceValidity bool
 }
 
-// Verify checks all requests and gives one error a request: nil where at least one signature by the server is good,
-// an *Error otherwise. Keys of all servers concerned are looked up together, coalesced with other callers' lookups,
-// and signatures are checked on all cores.
+// Verify checks all requests and gives one error a request: nil where the server has signed with a key that it may use for that, and
+// each such signature of it is good, an *Error otherwise. Keys of all servers concerned are looked up together, coalesced with other
+// callers' lookups, and signatures are checked on all cores.
+//
+// spec:server-server-api#validating-hashes-and-signatures-on-received-events
 func (r *Ring) Verify(ctx context.Context, reqs []Request) []error {
 	now := time.Now()
 	found := r.lookup(ctx, wantsOf(reqs, now), now)
-	// 1. The first key of each request: nearly always the only one, and good.
-	trials, which := make([]trial, 0, len(reqs)), make([]int, 0, len(reqs))
-	tried := make([]id.KeyID, len(reqs))
+	trials := make([]trial, 0, len(reqs))
+	ends := make([]int, len(reqs)) // of each request's trials
 	for i := range reqs {
-		q := &reqs[i]
-		if keyID, public := q.first(found[q.Server].docs, now); public != nil {
-			tried[i] = keyID
-			trials, which = append(trials, trial{public: public, message: q.Message, signature: q.Signatures[keyID]}), append(which, i)
-		}
+		trials = reqs[i].appendTrials(trials, found[reqs[i].Server].docs, now)
+		ends[i] = len(trials)
 	}
 	r.ready.judge(trials)
-	// 2. What is not settled by that, each for itself.
-	settled := make([]bool, len(reqs))
-	for at, i := range which {
-		settled[i] = trials[at].good
-	}
 	errs := make([]error, len(reqs))
+	begin := 0
 	for i := range reqs {
-		if !settled[i] {
-			errs[i] = verify(&reqs[i], found[reqs[i].Server], now, tried[i])
-			if reqs[i].Server == r.cfg.Self && !reqs[i].At.IsZero() {
-				r.noteUnlisted(errs[i])
-			}
+		errs[i] = verdict(&reqs[i], trials[begin:ends[i]], found[reqs[i].Server], now)
+		begin = ends[i]
+		if errs[i] != nil && reqs[i].Server == r.cfg.Self && !reqs[i].At.IsZero() {
+			r.noteUnlisted(errs[i])
 		}
 	}
 	return errs

@@ -328,6 +328,28 @@ func TestNotary(t *testing.T) {
 	})
 }
 
+// A server that doesn't help with others' keys may still be asked for its own.
+func TestAMuteNotarysOwnKeys(t *testing.T) {
+	in(t, withNotary, func(t *testing.T, w *world) {
+		a, n := w.peers["a.test"], w.peers["n.test"]
+		a.down, n.mute = true, true
+		lost := request("a.test", a.keys[0]).at(time.Now())
+		for range 11*60 + 30 {
+			w.expect(t, "event of a server that is down", lost, Unreachable)
+			time.Sleep(time.Minute)
+		}
+		if len(n.queries) < 11 || len(n.queries) > 12*60/5 {
+			t.Errorf("%d queries in half a day to a notary that doesn't answer", len(n.queries))
+		}
+		n.keys = []SigningKey{signingKey("m", 10)}
+		time.Sleep(minRefetch)
+		w.expect(t, "event by the notary's new key", request("n.test", n.keys[0]).at(time.Now()), good)
+		n.mute, n.notary["a.test"] = false, a.document("a.test")
+		time.Sleep(notaryPause)
+		w.expect(t, "event, once it answers", lost, good)
+	})
+}
+
 func TestNotaryHasForgottenKeys(t *testing.T) {
 	in(t, withNotary, func(t *testing.T, w *world) {
 		a, n := w.peers["a.test"], w.peers["n.test"]

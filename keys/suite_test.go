@@ -30,6 +30,7 @@ type peer struct {
 	raw     string                            // answers this instead
 	notary  map[id.ServerName]json.RawMessage // documents it has as a notary
 	cosign  bool                              // signs them
+	mute    bool                              // doesn't answer as a notary
 	fetches int
 	queries []NotaryRequest
 }
@@ -89,6 +90,9 @@ func (n *fakeNet) NotaryQuery(ctx context.Context, name id.ServerName, q NotaryR
 	p, err := n.reach(ctx, name, func(p *peer) { p.queries = append(p.queries, q) })
 	if err != nil {
 		return nil, err
+	}
+	if p.mute {
+		return nil, errDown
 	}
 	var answer []json.RawMessage
 	for server := range q.ServerKeys {

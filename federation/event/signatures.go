@@ -17,7 +17,7 @@ func (e *Event) SignedBytes() []byte {
 }
 
 // Signatures are the event's signatures by server and key, decoded anew for the caller. Names
-// that are no server names, and entries that are not Base64 under a key ID, are left out.
+// that are no server names or key IDs are left out; what is not Base64 is empty.
 func (e *Event) Signatures() map[id.ServerName]map[id.KeyID][]byte {
 	all := make(map[id.ServerName]map[id.KeyID][]byte)
 	for name, keys := range canonicaljson.Members(e.signatures) {

@@ -40,7 +40,7 @@ func (a *api) authorizations(r *http.Request) ([]federation.Authorization, error
 	return list, nil
 }
 
-// authenticate checks the signatures: one good one is enough. The signed destination is always our name, also where an
+// authenticate checks the signatures: all by keys that we know must be good, and one at least. The signed destination is always our name, also where an
 // old server left it out of the header.
 func (a *api) authenticate(q *request, list []federation.Authorization) error {
 	origin := list[0].Origin

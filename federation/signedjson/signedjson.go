@@ -101,9 +101,8 @@ func SignedBytes(object []byte) ([]byte, error) {
 	return withoutSignatures(nil, canonical), nil
 }
 
-// Signatures are the signatures of an object, by entity and key. An entry that is not a key
-// ID with valid Base64 is left out, as an unknown key would be; keys of unknown algorithms
-// are kept.
+// Signatures are the signatures of an object, by entity and key, as [Entity] decodes them.
+// Keys of unknown algorithms are kept.
 func Signatures(object []byte) (map[string]map[id.KeyID][]byte, error) {
 	canonical, err := canonicalObject(object)
 	if err != nil {
@@ -124,7 +123,10 @@ func Signatures(object []byte) (map[string]map[id.KeyID][]byte, error) {
 }
 
 // Entity decodes the signatures of one entity, a canonical object from key IDs to Base64.
-// Entries of another form are left out.
+// What is not Base64 is an empty signature, which no key can have made. What stands under no
+// key ID is left out, as there can be no such key.
+//
+// spec:appendices#checking-for-a-signature 4
 func Entity(keys []byte) map[id.KeyID][]byte {
 	decoded := make(map[id.KeyID][]byte)
 	for key, value := range canonicaljson.Members(keys) {
@@ -132,13 +134,12 @@ func Entity(keys []byte) map[id.KeyID][]byte {
 		if err != nil {
 			continue
 		}
-		text, ok := canonicaljson.String(value)
-		if !ok {
-			continue
+		text, _ := canonicaljson.String(value)
+		signature, err := DecodeBase64(text)
+		if err != nil {
+			signature = nil
 		}
-		if signature, err := DecodeBase64(text); err == nil {
-			decoded[keyID] = signature
-		}
+		decoded[keyID] = signature
 	}
 	return decoded
 }

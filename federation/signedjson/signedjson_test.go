@@ -138,7 +138,12 @@ func TestSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 3 || len(got["a"]) != 2 || string(got["a"]["ed25519:1"]) != "\x00" || string(got["a"]["rsa:x"]) != "\x01" {
+	for _, garbage := range []id.KeyID{"ed25519:2", "ed25519:3"} { // it must not pass for one that isn't there
+		if signature, ok := got["a"][garbage]; !ok || len(signature) > 0 {
+			t.Errorf("%s: %v, %v", garbage, signature, ok)
+		}
+	}
+	if len(got) != 3 || len(got["a"]) != 4 || string(got["a"]["ed25519:1"]) != "\x00" || string(got["a"]["rsa:x"]) != "\x01" {
 		t.Errorf("got %v", got)
 	}
 	if _, ok := got["c"]; !ok {
