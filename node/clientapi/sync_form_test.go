@@ -130,4 +130,27 @@ var _ = Describe("the form of /sync", func() {
 		page := fine(alice.get("/rooms/"+esc(room)+"/messages?dir=b"), "start", "chunk")
 		Expect(page.body["chunk"]).NotTo(ContainElement(HaveKeyWithValue("type", "m.room.message")))
 	})
+
+	// spec:client-server-api/modules/invite_permission#server-behaviour
+	It("leaves out the invites of who takes none, those from before too", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		invites := func(since string) any { return fine(alice.get("/sync" + since)).body["rooms"].(obj)["invite"] }
+		before := alice.slide("", lists(window(9, 0)))
+		room := bob.room(obj{"invite": []string{alice.id}})
+		Expect(invites("")).To(HaveKey(room))
+		at := alice.slide(before.pos(), lists(window(9, 0)))
+		Expect(at.listed("all")).To(Equal([]string{room}))
+		takes := func(content obj) {
+			fine(alice.put("/user/"+esc(alice.id)+"/account_data/m.invite_permission_config", content))
+		}
+		takes(obj{"default_action": "block"})
+		Expect(invites("")).To(BeEmpty())
+		at = alice.slide(at.pos(), lists(window(9, 0)))
+		Expect(at.listed("all")).To(BeEmpty())
+		refused(bob.post("/rooms/"+esc(bob.room(obj{}))+"/invite", obj{"user_id": alice.id}), 403, "M_INVITE_BLOCKED")
+		takes(obj{"default_action": "ask"}) // a value that isn't known
+		Expect(invites("")).To(HaveKey(room))
+		Expect(alice.slide(at.pos(), lists(window(9, 0))).listed("all")).To(Equal([]string{room}))
+	})
 })

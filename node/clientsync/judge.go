@@ -13,12 +13,14 @@ import (
 	"hanse/node/store"
 )
 
-// judge decides what notifies a user. Immutable: when the user's rules change, another one takes its place.
+// judge decides what notifies a user, and what they are not to be shown. Immutable: when the user's rules change, another one takes its place.
 type judge struct {
 	user    id.UserID
 	rules   *push.Rules
 	ignored map[id.UserID]bool
-	at      store.Position // of the newest of the account data that it was made of
+	// blocksInvites says that the user takes no invites.
+	blocksInvites bool
+	at            store.Position // of the newest of the account data that it was made of
 }
 
 // judge makes a user's, or gives the old one if nothing has changed.
@@ -31,12 +33,17 @@ func (s *Syncer) judge(ctx context.Context, user id.UserID, old *judge) (*judge,
 	if err != nil {
 		return nil, err
 	}
-	at := max(rules.Position, ignored.Position)
+	blocks, since, err := s.store.BlocksInvites(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	at := max(rules.Position, ignored.Position, since)
 	if old != nil && old.at == at {
 		return old, nil
 	}
 	return &judge{
-		user: user, rules: push.Compile(user, push.Read(user, rules.Content)), ignored: ignoredUsers(user, ignored.Content), at: at,
+		user: user, rules: push.Compile(user, push.Read(user, rules.Content)), ignored: ignoredUsers(user, ignored.Content),
+		blocksInvites: blocks, at: at,
 	}, nil
 }
 

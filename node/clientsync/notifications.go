@@ -197,7 +197,7 @@ func (s *Syncer) Since(ctx context.Context, user id.UserID, after store.Position
 		}
 	}
 	for _, m := range facts.memberships {
-		if m.Membership != "invite" || m.Position <= after {
+		if m.Membership != "invite" || m.Position <= after || facts.hides(m) {
 			continue
 		}
 		row, found, err := s.store.Event(ctx, m.EventID)
@@ -208,7 +208,7 @@ func (s *Syncer) Since(ctx context.Context, user id.UserID, after store.Position
 		if err != nil {
 			return nil, after, err
 		}
-		if outcome != nil && !facts.ignored[m.Sender] {
+		if outcome != nil {
 			list = append(list, push.Notification{Position: m.Position, Event: row.Event, Outcome: outcome})
 		}
 	}

@@ -32,8 +32,8 @@ func (r *Reader) Memberships() (all []store.Membership, at store.Position) {
 // Joined are the rooms that the user is in; they must not be changed.
 func (r *Reader) Joined() []id.RoomID { return r.b.facts.joined }
 
-// Ignores tells whether the user is not to be shown what another one says.
-func (r *Reader) Ignores(other id.UserID) bool { return r.b.facts.ignored[other] }
+// Hides tells whether a membership is an invite that the user is not to be shown.
+func (r *Reader) Hides(m store.Membership) bool { return r.b.facts.hides(m) }
 
 // Timeline is the newest events of a room that the user is in, at most limit, of those that came after a position; after 0 says
 // that the client begins with them.

@@ -229,7 +229,7 @@ func (b *builder) membership(ctx context.Context, m store.Membership, active map
 		room.Unread, err = b.unread(ctx, b.facts.judge, m, b.now.Position)
 		return err
 	case "invite", "knock":
-		if !changed && !b.request.FullState || m.Membership == "invite" && b.facts.ignored[m.Sender] {
+		if !changed && !b.request.FullState || b.facts.hides(m) {
 			return nil
 		}
 		stripped, err := b.stripped(ctx, m)

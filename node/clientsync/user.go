@@ -79,6 +79,14 @@ func (s *Syncer) memberships(ctx context.Context, user id.UserID, now store.Posi
 	return kept, nil
 }
 
+// hides tells whether a membership is an invite that the user is not to be shown.
+//
+// spec:client-server-api/modules/ignore_users#server-behaviour
+// spec:client-server-api/modules/invite_permission#server-behaviour
+func (f userFacts) hides(m store.Membership) bool {
+	return m.Membership == "invite" && (f.ignored[m.Sender] || f.judge.blocksInvites)
+}
+
 // Ignored are the users whose messages and invites a user is not to be shown.
 //
 // spec:client-server-api/modules/ignore_users#server-behaviour

@@ -167,7 +167,7 @@ func (a *roomAnswer) finish(ctx context.Context, m store.Membership) (news bool,
 func (a *roomAnswer) invited(ctx context.Context) (news bool, err error) {
 	m := a.wanted.membership
 	same := a.shown && a.known.membership == m.Membership
-	if same && m.Position <= a.known.upto || m.Membership == "invite" && a.reader.Ignores(m.Sender) {
+	if same && m.Position <= a.known.upto || a.reader.Hides(*m) {
 		return false, nil
 	}
 	a.room.Initial, a.next.first = !same, true

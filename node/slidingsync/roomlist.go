@@ -21,7 +21,7 @@ type listed struct {
 	direct     bool
 	tags       []string
 	moved      bool // while the order is made
-	hidden     bool // an invite by somebody whom the user ignores
+	hidden     bool // an invite that the user is not to be shown
 
 	traits  traits
 	checked store.Position // up to where traits are right; 0: they are not known
@@ -57,7 +57,7 @@ func out(m store.Membership) bool { return m.Membership == "leave" || m.Membersh
 func (u *userRooms) update(ctx context.Context, s *Syncer, user id.UserID, r *clientsync.Reader, now stream.Token) error {
 	memberships, readAt := r.Memberships()
 	fresh := u.readAt != readAt || u.rooms == nil || !s.stream.Remembers(u.upto) || slices.ContainsFunc(u.invites, func(l *listed) bool {
-		return l.hidden != r.Ignores(l.membership.Sender)
+		return l.hidden != r.Hides(l.membership)
 	})
 	if fresh {
 		if err := u.read(ctx, s, user, memberships, r); err != nil {
@@ -97,7 +97,7 @@ func (u *userRooms) read(ctx context.Context, s *Syncer, user id.UserID, members
 		}
 		u.rooms[m.RoomID] = l
 		if m.Membership == "invite" {
-			l.hidden = r.Ignores(m.Sender)
+			l.hidden = r.Hides(m)
 			u.invites = append(u.invites, l)
 		}
 		switch {

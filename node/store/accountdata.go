@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"hanse/federation/canonicaljson"
 	"hanse/federation/id"
 )
 
@@ -23,6 +24,19 @@ func (s *Store) AccountData(ctx context.Context, user id.UserID, r id.RoomID, ty
 		WHERE user_id = $1 AND room_id = $2 AND type = $3 AND deleted = 0`,
 		[]any{string(user), string(r), []byte(typ)}, &entry.Content, &entry.Position)
 	return entry, found, err
+}
+
+// BlocksInvites tells whether a user takes no invites, and since when that is what they say. Values that aren't known block none.
+//
+// spec:client-server-api#minvite_permission_config
+func (s *Store) BlocksInvites(ctx context.Context, user id.UserID) (blocks bool, at Position, err error) {
+	data, _, err := s.AccountData(ctx, user, "", "m.invite_permission_config")
+	if err != nil {
+		return false, 0, err
+	}
+	action, _ := canonicaljson.Get(data.Content, "default_action")
+	text, _ := canonicaljson.String(action)
+	return text == "block", data.Position, nil
 }
 
 // AccountDataChanges reads a user's entries, global and of all rooms, that were last changed in (after, upto], in order

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"hanse/federation"
-	"hanse/federation/exactjson"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -147,21 +146,12 @@ func (u *Users) AcceptsInvite(ctx context.Context, user, _ id.UserID) error {
 	if err := u.localOrMade(ctx, user); err != nil {
 		return err
 	}
-	data, ok, err := u.store.AccountData(ctx, user, "", invitePermission)
-	if err != nil || !ok {
-		return err
+	blocks, _, err := u.store.BlocksInvites(ctx, user)
+	if err == nil && blocks {
+		err = federation.NewError(403, federation.CodeInviteBlocked, "this user does not take invites")
 	}
-	var config struct {
-		DefaultAction any `json:"default_action"`
-	}
-	if exactjson.Unmarshal(data.Content, &config) == nil && config.DefaultAction == "block" {
-		return federation.NewError(403, federation.CodeInviteBlocked, "this user does not take invites")
-	}
-	return nil
+	return err
 }
-
-// invitePermission is the account data in which users say whether they take invites.
-const invitePermission = "m.invite_permission_config"
 
 // SharedRooms are the rooms to which both users are joined, in the order of their IDs.
 func (u *Users) SharedRooms(ctx context.Context, a, b id.UserID) ([]id.RoomID, error) {
