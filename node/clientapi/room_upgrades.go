@@ -27,11 +27,15 @@ func (a *API) upgradeRoutes() []route {
 func transferred(typ string) bool {
 	switch typ {
 	case "m.room.server_acl", "m.room.encryption", "m.room.name", "m.room.avatar", "m.room.topic",
-		"m.room.guest_access", "m.room.history_visibility", "m.room.join_rules":
+		"m.room.guest_access", "m.room.history_visibility", "m.room.join_rules", spaceChild:
 		return true
 	}
 	return false
 }
+
+// spaceChild is the state that says which rooms are in a space. It isn't recommended to transfer it, but by an upgrade a space isn't to
+// lose its rooms: deployed servers do it.
+const spaceChild = "m.space.child"
 
 // spec:client-server-api#post_matrixclientv3roomsroomidupgrade
 func (a *API) upgradeRoom(r *request) (any, error) {
@@ -129,7 +133,7 @@ func (a *API) replace(ctx context.Context, user id.UserID, room id.RoomID, rules
 	}
 	replacement, err := a.config.Rooms.Create(ctx, create)
 	if err == nil {
-		err = a.moveBans(ctx, user, replacement, state)
+		err = a.repeat(ctx, user, replacement, state)
 	}
 	if err != nil || levels.final == nil {
 		return replacement, err
@@ -146,16 +150,19 @@ type newLevels struct {
 	final json.RawMessage // what holds then, if it is something else: the maker's level as it was
 }
 
-// moveBans repeats the old room's bans. "Membership events should not be transferred", since servers can't speak for others'
-// users; but a ban is the moderators' own word, and a room that lost them by an upgrade would have to be cleared again.
-func (a *API) moveBans(ctx context.Context, user id.UserID, replacement id.RoomID, state []*event.Event) error {
-	var bans []event.Draft
+// repeat says again what the old room says of others: the rooms of a space, but those that were taken out of it, and bans. "Membership
+// events should not be transferred", since servers can't speak for others' users; but a ban is the moderators' own word, and a room that lost
+// them by an upgrade would have to be cleared again.
+func (a *API) repeat(ctx context.Context, user id.UserID, replacement id.RoomID, state []*event.Event) error {
+	var drafts []event.Draft
 	for _, e := range state {
-		if target, isState := e.StateKey(); isState && e.Type() == "m.room.member" && e.Membership() == "ban" {
-			bans = append(bans, event.Draft{Type: e.Type(), StateKey: &target, Sender: user, Content: json.RawMessage(e.Content())})
+		_, inSpace := rawMember(e.Content(), "via")
+		if e.Type() == spaceChild && inSpace || e.Type() == "m.room.member" && e.Membership() == "ban" {
+			about, _ := e.StateKey()
+			drafts = append(drafts, event.Draft{Type: e.Type(), StateKey: &about, Sender: user, Content: json.RawMessage(e.Content())})
 		}
 	}
-	for some := range slices.Chunk(bans, maxBansAtOnce) {
+	for some := range slices.Chunk(drafts, maxBansAtOnce) {
 		if _, err := a.config.Rooms.Propose(ctx, replacement, some...); err != nil {
 			return err
 		}

@@ -276,6 +276,10 @@ var _ = Describe("upgrades", func() {
 			old := alice.room(obj{"room_version": from, "room_alias_name": alias, "name": "Tea", "visibility": "public", "creation_content": obj{"type": "m.space"}})
 			fine(bob.post("/join/"+esc(old), obj{}))
 			fine(alice.post("/rooms/"+esc(old)+"/ban", obj{"user_id": carol.id, "reason": "spam"}))
+			child := obj{"via": []any{"hanse.test"}, "suggested": true}
+			for room, content := range map[string]obj{"!there:far.test": child, "!gone:far.test": {}} {
+				fine(alice.put("/rooms/"+esc(old)+"/state/m.space.child/"+esc(room), content))
+			}
 			refused(bob.post("/rooms/"+esc(old)+"/upgrade", obj{"new_version": to}), 403, "M_FORBIDDEN")
 			last := fine(alice.get("/rooms/" + esc(old) + "/messages?dir=b&limit=1")).body["chunk"].([]any)[0].(obj)["event_id"]
 			fresh := fine(alice.post("/rooms/"+esc(old)+"/upgrade", obj{"new_version": to})).text("replacement_room")
@@ -287,6 +291,8 @@ var _ = Describe("upgrades", func() {
 			}
 			Expect(create).To(And(HaveKeyWithValue("type", "m.space"), HaveKeyWithValue("predecessor", predecessor)))
 			Expect(alice.state(fresh, "m.room.name", "")).To(HaveKeyWithValue("name", "Tea"))
+			Expect(alice.state(fresh, "m.space.child", "!there:far.test")).To(Equal(child))
+			refused(alice.get("/rooms/"+esc(fresh)+"/state/m.space.child/"+esc("!gone:far.test")), 404, "M_NOT_FOUND")
 			if to != "12" {
 				Expect(alice.state(fresh, "m.room.power_levels", "")["users"]).To(HaveKeyWithValue(alice.id, BeNumerically(">=", 100)))
 			}
