@@ -1,6 +1,7 @@
 package media
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -54,8 +55,12 @@ func errTooLargeToShrink(ours bool) *federation.Error {
 	return federation.NewError(status, federation.CodeTooLarge, "this picture is too large for a thumbnail to be made of it")
 }
 
-// diskFailed is what the asker is told when a file can't be written; the operator is told why.
+// diskFailed is what the asker is told when a file can't be written; the operator is told why. Where it is the database that fails, or this
+// server that stops, the error says what is to be told.
 func (m *Media) diskFailed(err error) error {
+	if _, told := errors.AsType[*federation.Error](err); told || errors.Is(err, context.Canceled) {
+		return err
+	}
 	m.log.Error("a file of media can't be stored: check the disk", "folder", m.config.Folder, "error", err)
 	return federation.NewError(http.StatusInsufficientStorage, federation.CodeUnknown, "this server can't store files at the moment")
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"hanse/node/store"
 )
 
 // folder is where the files are. A file is called by a random name, whose first letters are its folders: AB/CD/ABCD…; its
@@ -18,6 +21,7 @@ import (
 type folder struct {
 	top    string
 	create func(path string) (file, error) // os.OpenFile, but in tests of full disks
+	log    *slog.Logger
 }
 
 // file is what is written.
@@ -32,8 +36,8 @@ const (
 )
 
 // openFolder makes the folder if it is not there.
-func openFolder(top string) (*folder, error) {
-	f := &folder{top: top, create: func(path string) (file, error) {
+func openFolder(top string, log *slog.Logger) (*folder, error) {
+	f := &folder{top: top, log: log, create: func(path string) (file, error) {
 		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}}
 	if err := os.MkdirAll(filepath.Join(top, incomingFolder), 0o700); err != nil {
@@ -82,8 +86,8 @@ func (f *folder) place(name string) error {
 // open opens a file, also one that is still being written or about to be moved to its place.
 func (f *folder) open(name string) (*os.File, error) {
 	for _, path := range []string{f.path(name), f.incoming(name)} {
-		if opened, err := os.Open(path); !errors.Is(err, fs.ErrNotExist) {
-			return opened, err
+		if opened, err := os.Open(path); err == nil {
+			return opened, nil
 		}
 	}
 	return os.Open(f.path(name)) // it was moved between the two
@@ -138,7 +142,7 @@ func (w *writing) finish() error {
 }
 
 // keep makes the file last: its bytes are on the disk before record notes it in the database, and it is moved to its place
-// after that. After an error nothing is left.
+// after that. After an error nothing is left, unless nobody knows whether the database has noted it: the next start finds out.
 func (w *writing) keep(record func() error) error {
 	err := w.finish()
 	if err == nil {
@@ -147,11 +151,17 @@ func (w *writing) keep(record func() error) error {
 	if err == nil {
 		err = record()
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrUnanswered):
+		return err
+	case err != nil:
 		w.discard()
 		return err
 	}
-	return w.folder.place(w.name) // if not now, then at the next start
+	if err := w.folder.place(w.name); err != nil {
+		w.folder.log.Error("a file of media can't be moved to its folder: it is used where it is, and moved at the next start", "file", w.name, "error", err)
+	}
+	return nil
 }
 
 // placeAt moves the file to a path of its own, which the database needn't know.

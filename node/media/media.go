@@ -96,7 +96,8 @@ func New(ctx context.Context, config Config) (*Media, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	files, err := openFolder(config.Folder)
+	log := config.Log.With("part", "media")
+	files, err := openFolder(config.Folder, log)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func New(ctx context.Context, config Config) (*Media, error) {
 		return nil, fmt.Errorf("media: after the last stop: %w", err)
 	}
 	m := &Media{
-		config: config, store: config.Store, log: config.Log.With("part", "media"), folder: files,
+		config: config, store: config.Store, log: log, folder: files,
 		slots: make(chan struct{}, maxRunning), sweep: make(chan struct{}, 1), memory: semaphore.NewWeighted(imageMemory),
 		transfers: map[name]*transfer{}, servers: map[id.ServerName]*waitingAt{}, uploads: map[string]*upload{},
 	}

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +17,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation"
 	"hanse/federation/id"
 	"hanse/node/store"
 )
@@ -89,6 +93,55 @@ var _ = Describe("uploads", func() {
 		Expect(used).To(BeZero())
 		w.folder.create = create
 		w.upload(ctx, "", random(200<<10))
+	})
+
+	It("that can't be moved to their folder are there, and are moved at the next start", func(ctx SpecContext) {
+		w := newWorld(nil)
+		const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" // of random names
+		var inTheWay []string
+		for _, first := range letters {
+			for _, second := range letters {
+				inTheWay = append(inTheWay, filepath.Join(w.config.Folder, string(first)+string(second)))
+				Expect(os.WriteFile(inTheWay[len(inTheWay)-1], nil, 0o600)).To(Succeed())
+			}
+		}
+		data := random(1000)
+		q := w.upload(ctx, "", data)
+		_, got, err := w.read(ctx, q)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(bytes.Equal(got, data)).To(BeTrue())
+		w.stop()
+		for _, path := range inTheWay {
+			Expect(os.Remove(path)).To(Succeed())
+		}
+		w.start()
+		row, _, err := w.store.Media(ctx, self, q.ID)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.files()).To(Equal([]string{w.folder.path(row.File)}))
+	})
+
+	It("of which nobody knows whether the database has them are kept until the next start", func(ctx SpecContext) {
+		w := newWorld(nil)
+		for _, noted := range []bool{true, false} {
+			written, err := w.folder.newFile()
+			Expect(err).NotTo(HaveOccurred())
+			Expect(written.keep(func() error { return store.ErrUnanswered })).To(MatchError(store.ErrUnanswered))
+			Expect(w.files()).To(HaveLen(1))
+			Expect(w.folder.recover(ctx, func(context.Context, string) (bool, error) { return noted, nil })).To(Succeed())
+			if noted {
+				Expect(w.files()).To(Equal([]string{w.folder.path(written.name)}))
+				Expect(w.folder.remove(written.name)).To(Succeed())
+			}
+			Expect(w.files()).To(BeEmpty())
+		}
+	})
+
+	It("of a server whose database fails are refused for now, and the disk is not blamed", func(ctx SpecContext) {
+		var log bytes.Buffer
+		w := newWorld(func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+		failed := fmt.Errorf("storing it: %w", federation.NewError(http.StatusServiceUnavailable, federation.CodeUnknown, "this server can't use its database"))
+		Expect(w.refused(failed)).To(refused(503, "M_UNKNOWN"))
+		Expect(log.String()).To(BeEmpty())
 	})
 
 	It("that a crash interrupted are finished or forgotten", func(ctx SpecContext) {

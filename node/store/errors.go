@@ -23,6 +23,9 @@ var (
 	// ErrOtherWriter says that another process has written to the database. Nothing is written any more: what this one
 	// holds in memory is out of date.
 	ErrOtherWriter = errors.New("another process writes to this database: stop one of the two, then start the other again")
+	// ErrUnanswered says that the database went away while it committed, for longer than anybody is kept waiting: what was written may count
+	// or not, as is known once the database is back.
+	ErrUnanswered = errUnanswered
 	// ErrClosed says that the store takes no more writes. Who asked, a client or a server, is told to try again later.
 	ErrClosed error = closedError{}
 
