@@ -66,7 +66,10 @@ func (p *Places[Who]) release(who Who, o *own) func() {
 
 // Writer is the writer of the answer to who has a place, which others have while it isn't read. Of the places of each it stays one.
 func (p *Places[Who]) Writer(w http.ResponseWriter, pace Pace, who Who) *Writer {
-	return p.unread.Writer(w, pace, who, 1, p.all)
+	return p.unread.Writer(w, pace, who, 1, func() func() {
+		<-p.all
+		return func() { p.all <- struct{}{} }
+	})
 }
 
 // Of is how many places one of them has or waits for.

@@ -161,14 +161,13 @@ type Writer struct {
 	lend    func(cut func()) (takeBack func())
 }
 
-// Writer is the writer of an answer to somebody. slots holds a value for each answer that is made or read at a time, one of them this
-// answer's.
-func (u *Unread[Who]) Writer(w http.ResponseWriter, pace Pace, who Who, weight int64, slots chan struct{}) *Writer {
+// Writer is the writer of an answer to somebody. lend gives the place that the answer has to others, until takeBack is called, which waits for it.
+func (u *Unread[Who]) Writer(w http.ResponseWriter, pace Pace, who Who, weight int64, lend func() (takeBack func())) *Writer {
 	paced := Paced(w, pace)
 	paced.lend = func(cut func()) func() {
 		part := u.add(who, weight, cut)
-		<-slots
-		return func() { u.remove(who, part); slots <- struct{}{} }
+		takeBack := lend()
+		return func() { u.remove(who, part); takeBack() }
 	}
 	return paced
 }

@@ -45,7 +45,7 @@ func (l *lane) enterFor(ctx context.Context, who string) (leave func(), err erro
 		return func() {}, nil
 	}
 	if leave, ok := l.each.Try(who); ok {
-		return sync.OnceFunc(leave), nil
+		return leave, nil
 	}
 	patience := ownPatience
 	switch there := l.each.Of(who); {
@@ -60,7 +60,7 @@ func (l *lane) enterFor(ctx context.Context, who string) (leave func(), err erro
 	if err != nil {
 		return nil, &limitedError{after: busyRetry}
 	}
-	return sync.OnceFunc(leave), nil
+	return leave, nil
 }
 
 // full tells whether nobody more may wait.
@@ -91,6 +91,48 @@ func (l *lane) enter(ctx context.Context) error {
 
 func (l *lane) leave() { <-l.slots }
 
+// turn is a request's slot in a lane, and its part of what one user or address may have there. Not safe for concurrent use.
+type turn struct {
+	lane     *lane // nil: it was left
+	who      string
+	leaveOwn func()
+}
+
+// take waits for a turn as enterFor and enter do; leave must follow unless there is an error.
+func (l *lane) take(ctx context.Context, who string) (*turn, error) {
+	leaveOwn, err := l.enterFor(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.enter(ctx); err != nil {
+		leaveOwn()
+		return nil, err
+	}
+	return &turn{l, who, leaveOwn}, nil
+}
+
+// leave lets others have it, unless they do already.
+func (t *turn) leave() {
+	if t.lane != nil {
+		t.lane.leave()
+		t.leaveOwn()
+		t.lane = nil
+	}
+}
+
+// lend lets others have it, and then those of the same user or address too, until takeBack is called, which waits for it.
+func (t *turn) lend() (takeBack func()) {
+	l := t.lane
+	t.leave()
+	return func() {
+		if l.each != nil && t.who != "" {
+			t.leaveOwn, _ = l.each.Take(context.Background(), t.who) // whose error is the context's
+		}
+		l.slots <- struct{}{}
+		t.lane = l
+	}
+}
+
 // lanes are the kinds of work. None can take what another needs.
 type lanes struct {
 	sends    *lane // waits for the room and the disk most of its time
@@ -119,9 +161,9 @@ func newLanes() lanes {
 	}
 }
 
-// writer is the writer of an answer of a lane that holds so many bytes of memory.
-func (a *API) writer(w http.ResponseWriter, r *request, l *lane, held int64) *places.Writer {
-	return a.lanes.unread.Writer(w, reading, a.who(r), min(held, maxUnread/8), l.slots)
+// writer is the writer of the answer to a request that has a turn, which holds so many bytes of memory.
+func (a *API) writer(w http.ResponseWriter, r *request, t *turn, held int64) *places.Writer {
+	return a.lanes.unread.Writer(w, reading, a.who(r), min(held, maxUnread/8), t.lend)
 }
 
 // lane is the one of a request.

@@ -74,16 +74,16 @@ var _ = Describe("a large answer to a client that doesn't read it", func() {
 // Users who don't read their large answers keep nobody from theirs, whatever the kind of answer.
 func TestSlowReadersLendTheirPlaces(t *testing.T) {
 	large := strings.Repeat("x", 3*laterPart)
-	for name, write := range map[string]func(a *API, w http.ResponseWriter, r *request){
-		"written at once": func(a *API, w http.ResponseWriter, r *request) {
-			a.write(w, r, a.lanes.large, http.StatusOK, large)
+	for name, write := range map[string]func(a *API, w http.ResponseWriter, r *request, own *turn){
+		"written at once": func(a *API, w http.ResponseWriter, r *request, own *turn) {
+			a.write(w, r, own, http.StatusOK, large)
 		},
-		"written while it is read": func(a *API, w http.ResponseWriter, r *request) {
+		"written while it is read": func(a *API, w http.ResponseWriter, r *request, own *turn) {
 			defer func() { _ = recover() }() // it is broken off
 			list := r.later('[', 0, func(add addLater) error {
 				return add(func(dst []byte) ([]byte, error) { return append(dst, `"`+large+`"`...), nil })
 			})
-			a.writeLater(w, r, list, a.lanes.large)
+			a.writeLater(w, r, list, own)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,13 +91,14 @@ func TestSlowReadersLendTheirPlaces(t *testing.T) {
 				a := &API{lanes: newLanes(), log: slog.New(slog.DiscardHandler)}
 				slots := cap(a.lanes.large.slots)
 				for i := range slots + 200 {
-					if err := a.lanes.large.enter(t.Context()); err != nil {
+					own, err := a.lanes.large.take(t.Context(), "@a:b")
+					if err != nil {
 						t.Fatalf("after %d who don't read: %v", i, err)
 					}
 					go func() {
+						defer own.leave()
 						r := &request{Request: httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), api: a, user: "@a:b"}
-						write(a, &stuckWriter{ResponseRecorder: httptest.NewRecorder()}, r)
-						a.lanes.large.leave()
+						write(a, &stuckWriter{ResponseRecorder: httptest.NewRecorder()}, r, own)
 					}()
 				}
 				time.Sleep(time.Hour)
@@ -114,15 +115,16 @@ func TestWhatIsBesideWhatComesLaterIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &API{lanes: newLanes(), log: slog.New(slog.DiscardHandler)}
 		const beside = 8 << 20
-		if err := a.lanes.large.enter(t.Context()); err != nil {
+		own, err := a.lanes.large.take(t.Context(), "@a:b")
+		if err != nil {
 			t.Fatal(err)
 		}
 		go func() {
-			defer a.lanes.large.leave()
+			defer own.leave()
 			defer func() { _ = recover() }() // it is broken off
 			r := &request{Request: httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), api: a, user: "@a:b"}
 			list := r.later('[', 0, func(addLater) error { return nil })
-			a.writeLater(&stuckWriter{ResponseRecorder: httptest.NewRecorder()}, r, []any{strings.Repeat("x", beside), list}, a.lanes.large)
+			a.writeLater(&stuckWriter{ResponseRecorder: httptest.NewRecorder()}, r, []any{strings.Repeat("x", beside), list}, own)
 		}()
 		time.Sleep(time.Second)
 		if weight := a.lanes.unread.Weight(); weight < heldPerByte*beside {

@@ -247,16 +247,11 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		}
 		defer release()
 	}
-	lane := a.lane(r, route)
-	leave, err := lane.enterFor(r.Context(), a.sharer(r))
+	turn, err := a.lane(r, route).take(r.Context(), a.sharer(r))
 	if err != nil {
 		return a.writeError(w, r, err)
 	}
-	defer leave()
-	if err := lane.enter(r.Context()); err != nil {
-		return a.writeError(w, r, err)
-	}
-	defer lane.leave()
+	defer turn.leave()
 	defer func() {
 		if r.answered != nil {
 			r.answered()
@@ -271,16 +266,16 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		return done.status
 	}
 	if len(r.laters) > 0 {
-		return a.writeLater(w, r, body, lane)
+		return a.writeLater(w, r, body, turn)
 	}
-	leave() // what isn't read is bounded otherwise
 	if r.answered != nil {
+		turn.leave() // a few bytes, but they are on their way only when there is room for them
 		return a.writeSent(w, r, body)
 	}
 	if special, ok := body.(answer); ok {
-		return a.write(w, r, lane, special.status, special.body)
+		return a.write(w, r, turn, special.status, special.body)
 	}
-	return a.write(w, r, lane, http.StatusOK, body)
+	return a.write(w, r, turn, http.StatusOK, body)
 }
 
 // admit authenticates a request and holds it against the rate limits.

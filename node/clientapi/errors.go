@@ -188,9 +188,9 @@ func writeJSON(w http.ResponseWriter, status int, body any) int {
 	return writeEncoded(w, status, body, func(int) *places.Writer { return places.Paced(w, reading) })
 }
 
-// write writes the answer to a request that has a slot in a lane.
-func (a *API) write(w http.ResponseWriter, r *request, l *lane, status int, body any) int {
-	return writeEncoded(w, status, body, func(size int) *places.Writer { return a.writer(w, r, l, heldPerByte*int64(size)) })
+// write writes the answer to a request that has a turn.
+func (a *API) write(w http.ResponseWriter, r *request, t *turn, status int, body any) int {
+	return writeEncoded(w, status, body, func(size int) *places.Writer { return a.writer(w, r, t, heldPerByte*int64(size)) })
 }
 
 // writeEncoded writes a body, by writer if it doesn't fit into what net/http keeps: who doesn't read it would keep a place in a lane.

@@ -78,9 +78,9 @@ func (r *request) laterState(room id.RoomID, state roomstate.Map) *later {
 	})
 }
 
-// writeLater writes an answer with what comes later. An error that comes once the answer has begun breaks it off: the client must not take it
+// writeLater writes an answer with what comes later, in the turn that its request has or, where much does, in one among the large ones. An error that comes once the answer has begun breaks it off: the client must not take it
 // for a whole one.
-func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane) int {
+func (a *API) writeLater(w http.ResponseWriter, r *request, body any, t *turn) int {
 	encoded, err := marshal(body)
 	if err != nil {
 		return a.writeError(w, r, err)
@@ -89,15 +89,14 @@ func (a *API) writeLater(w http.ResponseWriter, r *request, body any, held *lane
 	for _, l := range r.laters {
 		large, all = max(large, l.count), all+l.count
 	}
-	lane := held
-	if large > largeState && held != a.lanes.large {
-		lane = a.lanes.large
-		if err := lane.enter(r.Context()); err != nil {
+	if large > largeState && t.lane != a.lanes.large {
+		t.leave()
+		if t, err = a.lanes.large.take(r.Context(), a.sharer(r)); err != nil {
 			return a.writeError(w, r, err)
 		}
-		defer lane.leave()
+		defer t.leave()
 	}
-	read := a.writer(w, r, lane, heldPerByte*int64(len(encoded))+heldByLater+heldPerEvent*int64(all))
+	read := a.writer(w, r, t, heldPerByte*int64(len(encoded))+heldByLater+heldPerEvent*int64(all))
 	defer read.End()
 	out := &laterWriter{w: read}
 	for more := true; more && err == nil; {

@@ -55,6 +55,12 @@ var _ = Describe("an answer that is written while it is read", func() {
 			return failed
 		})
 	}
+	inTurn := func() *turn {
+		own, err := api.lanes.ordinary.take(context.Background(), "@a:b")
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(own.leave)
+		return own
+	}
 	// many are more than are written at a time.
 	const many = 2 * laterPart / 300
 
@@ -82,7 +88,7 @@ var _ = Describe("an answer that is written while it is read", func() {
 			return nil
 		})
 		body := obj{"chunk": members(count, nil), "names": names, "zero": members(0, nil), "text": strings.Repeat("x", laterPart)}
-		Expect(api.writeLater(answer, r, body, api.lanes.ordinary)).To(Equal(http.StatusOK))
+		Expect(api.writeLater(answer, r, body, inTurn())).To(Equal(http.StatusOK))
 		var got struct {
 			Chunk []struct {
 				ID id.EventID `json:"event_id"`
@@ -104,7 +110,7 @@ var _ = Describe("an answer that is written while it is read", func() {
 	}, Entry("none", 0), Entry("a few", 3), Entry("more than are written at a time", many), Entry("a large state", largeState+1))
 
 	It("may be one list, and is counted where it is small", func() {
-		Expect(api.writeLater(answer, r, members(2, nil), api.lanes.ordinary)).To(Equal(http.StatusOK))
+		Expect(api.writeLater(answer, r, members(2, nil), inTurn())).To(Equal(http.StatusOK))
 		var got []obj
 		Expect(json.Unmarshal(answer.Body.Bytes(), &got)).To(Succeed())
 		Expect(got).To(HaveLen(2))
@@ -113,14 +119,14 @@ var _ = Describe("an answer that is written while it is read", func() {
 
 	It("is an error if none was written, and is broken off if some were", func() {
 		failed := federation.NotFound("nothing is there")
-		Expect(api.writeLater(answer, r, obj{"chunk": members(1, failed)}, api.lanes.ordinary)).To(Equal(http.StatusNotFound))
+		Expect(api.writeLater(answer, r, obj{"chunk": members(1, failed)}, inTurn())).To(Equal(http.StatusNotFound))
 		Expect(answer.Body.String()).To(ContainSubstring("M_NOT_FOUND"))
 
 		var log strings.Builder
 		api.log = slog.New(slog.NewTextHandler(&log, nil))
 		r.laters = nil
 		Expect(func() {
-			api.writeLater(httptest.NewRecorder(), r, obj{"chunk": members(many, failed)}, api.lanes.ordinary)
+			api.writeLater(httptest.NewRecorder(), r, obj{"chunk": members(many, failed)}, inTurn())
 		}).To(PanicWith(http.ErrAbortHandler))
 		Expect(log.String()).To(ContainSubstring("nothing is there"), "nobody else says why")
 	})
@@ -130,8 +136,8 @@ var _ = Describe("an answer that is written while it is read", func() {
 			Expect(api.lanes.large.enter(r.Context())).To(Succeed())
 		}
 		api.lanes.large.most = 0 // nobody may wait
-		Expect(api.writeLater(answer, r, obj{"state": members(largeState+1, nil)}, api.lanes.ordinary)).To(Equal(http.StatusTooManyRequests))
+		Expect(api.writeLater(answer, r, obj{"state": members(largeState+1, nil)}, inTurn())).To(Equal(http.StatusTooManyRequests))
 		r.laters = nil
-		Expect(api.writeLater(httptest.NewRecorder(), r, obj{"state": members(largeState, nil)}, api.lanes.ordinary)).To(Equal(http.StatusOK))
+		Expect(api.writeLater(httptest.NewRecorder(), r, obj{"state": members(largeState, nil)}, inTurn())).To(Equal(http.StatusOK))
 	})
 })

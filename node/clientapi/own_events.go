@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hanse/federation/id"
+	"hanse/federation/places"
 )
 
 // unanswered are the requests of devices that make events and aren't answered yet: a device's /sync tells of an event after the device was
@@ -76,6 +77,7 @@ func (a *API) writeSent(w http.ResponseWriter, r *request, body any) int {
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(encoded))) // as it isn't counted when it goes out at once
 	status := writeJSON(w, http.StatusOK, json.RawMessage(encoded))
+	places.Paced(w, reading).End()
 	_ = http.NewResponseController(w).Flush() // the client is gone: nothing to do
 	return status
 }
