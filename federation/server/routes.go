@@ -60,7 +60,8 @@ func (a *api) routes() map[string]methods {
 	}
 	if a.Handlers.ThirdParty != nil {
 		routes[v1+"/exchange_third_party_invite/{roomID}"] = methods{http.MethodPut: {body: maxEvent, handle: a.exchangeThirdPartyInvite}}
-		routes[v1+"/3pid/onbind"] = methods{http.MethodPut: {open: true, body: maxQuestion, handle: a.onBind}}
+		bound := endpoint{open: true, body: maxQuestion, handle: a.onBind}
+		routes[v1+"/3pid/onbind"] = methods{http.MethodPut: bound, http.MethodPost: bound} // Sydent, the identity server that is deployed, sends POST
 	}
 	if a.Handlers.Events != nil {
 		routes[v1+"/event/{eventID}"] = methods{http.MethodGet: {handle: a.event}}

@@ -55,13 +55,13 @@ func (r *Rooms) Bound(ctx context.Context, notice federation.BoundNotice) error 
 	ctx, cancel := context.WithTimeout(ctx, r.limits.Handshake)
 	defer cancel()
 	for _, invite := range notice.Invites {
-		if err := r.acceptsInvite(ctx, notice.User, invite.Sender); err != nil {
+		info, ok, err := r.store.Room(ctx, invite.RoomID)
+		if err != nil {
 			return err
 		}
-		info, ok, err := r.store.Room(ctx, invite.RoomID)
+		err = r.acceptsInvite(ctx, notice.User, invite.Sender)
 		switch {
 		case err != nil:
-			return err
 		case ok && info.Resident:
 			err = r.inviteThirdParty(ctx, invite)
 		case invite.Sender.Server() == r.self:

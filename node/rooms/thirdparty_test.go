@@ -45,14 +45,19 @@ var _ = Describe("invites of third parties", func() {
 		Expect(err).NotTo(HaveOccurred())
 		return raw
 	}
-	// bind is the identity server's request.
-	bind := func(user id.UserID, token string) int {
+	// bind is the identity server's request: the invites of some senders.
+	method := http.MethodPut
+	bind := func(user id.UserID, token string, senders ...id.UserID) int {
 		GinkgoHelper()
-		body, err := json.Marshal(map[string]any{"medium": "email", "address": "bob@example.org", "mxid": user, "invites": []any{map[string]any{
-			"medium": "email", "address": "bob@example.org", "mxid": user, "room_id": roomID, "sender": alice, "signed": signed(user, token),
-		}}})
+		var invites []any
+		for _, sender := range append(senders, alice) {
+			invites = append(invites, map[string]any{
+				"medium": "email", "address": "bob@example.org", "mxid": user, "room_id": roomID, "sender": sender, "signed": signed(user, token),
+			})
+		}
+		body, err := json.Marshal(map[string]any{"medium": "email", "address": "bob@example.org", "mxid": user, "invites": invites})
 		Expect(err).NotTo(HaveOccurred())
-		q, err := http.NewRequestWithContext(ctx, http.MethodPut, two.http.URL+"/_matrix/federation/v1/3pid/onbind", bytes.NewReader(body))
+		q, err := http.NewRequestWithContext(ctx, method, two.http.URL+"/_matrix/federation/v1/3pid/onbind", bytes.NewReader(body))
 		Expect(err).NotTo(HaveOccurred())
 		answer, err := two.http.Client().Do(q)
 		Expect(err).NotTo(HaveOccurred())
@@ -68,6 +73,18 @@ var _ = Describe("invites of third parties", func() {
 		Expect(string(one.current(roomID, "m.room.member", string(bob)).Content())).To(ContainSubstring(`"display_name":"bo...@example.org"`))
 		two.join(bob, roomID)
 		one.sees(two.say(bob, roomID, "thanks for the mail"))
+	})
+
+	It("are told of by POST too, as deployed identity servers do", func() {
+		method = http.MethodPost
+		DeferCleanup(func() { method = http.MethodPut })
+		Expect(bind(bob, "token")).To(Equal(http.StatusOK))
+		Expect(invite(two)).To(Equal("invite"))
+	})
+
+	It("are made though one of another sender isn't wanted", func() {
+		Expect(bind(bob, "token", "@pest:one.test")).To(Equal(http.StatusOK))
+		Expect(invite(two)).To(Equal("invite"))
 	})
 
 	It("are made in a room that the invited server is in", func() {

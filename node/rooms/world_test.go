@@ -21,6 +21,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"hanse/federation"
 	"hanse/federation/client"
 	"hanse/federation/event"
 	"hanse/federation/id"
@@ -289,12 +290,15 @@ func (p published) Answer(ctx context.Context, q keys.NotaryRequest) ([]json.Raw
 	return p.h.ring.Answer(ctx, q)
 }
 
-// guests takes invites for everybody but those called nobody.
+// guests takes invites for everybody but those called nobody, from everybody but those called pest.
 type guests struct{}
 
-func (guests) AcceptsInvite(_ context.Context, user, _ id.UserID) error {
+func (guests) AcceptsInvite(_ context.Context, user, from id.UserID) error {
 	if user.Localpart() == "nobody" {
 		return errNobody()
+	}
+	if from.Localpart() == "pest" {
+		return federation.NewError(http.StatusForbidden, federation.CodeInviteBlocked, "no invites of yours")
 	}
 	return nil
 }
