@@ -103,6 +103,7 @@ type API struct {
 	noticing sync.Mutex
 	browsers *browserSessions
 	polls    polls
+	meetings meetings
 	resets   resets
 	lanes    lanes
 	sending  *fileCounter // files on their way in

@@ -9,8 +9,8 @@ var corsHeaders = [...]struct {
 }{
 	{"Access-Control-Allow-Origin", []string{"*"}},
 	{"Access-Control-Allow-Methods", []string{"GET, HEAD, POST, PUT, DELETE, OPTIONS"}},
-	{"Access-Control-Allow-Headers", []string{"X-Requested-With, Content-Type, Authorization, Date"}},
-	{"Access-Control-Expose-Headers", []string{"Retry-After"}},
+	{"Access-Control-Allow-Headers", []string{"X-Requested-With, Content-Type, Authorization, Date, If-Match, If-None-Match"}},
+	{"Access-Control-Expose-Headers", []string{"Retry-After, ETag"}},
 	{"X-Content-Type-Options", []string{"nosniff"}},
 	{"Cache-Control", []string{"no-store"}},
 	{"Cross-Origin-Resource-Policy", []string{"cross-origin"}},

@@ -51,6 +51,7 @@ func (a *API) routes() []route {
 		a.realTimeRoutes(),
 		a.loginRoutes(),
 		a.oauthRoutes(),
+		a.rendezvousRoutes(),
 		a.registrationRoutes(),
 		a.sharedSecretRoutes(),
 		a.serverNoticeRoutes(),

@@ -29,5 +29,8 @@ func (a *API) versions(*request) (any, error) {
 	if a.config.Delayed != nil {
 		features[delayedFeature] = true
 	}
+	if a.config.OAuth {
+		features[meetingFeature], features[newerMeetingFeature] = true, true
+	}
 	return map[string]any{"versions": supportedVersions[:], "unstable_features": features}, nil
 }
