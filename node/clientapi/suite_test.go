@@ -59,6 +59,7 @@ type world struct {
 	server *httptest.Server
 	users  *users.Users
 	store  *store.Store
+	gate   *storageGate
 	peers  *peers
 	edus   chan federation.EDU
 }
@@ -140,7 +141,8 @@ func newWorld(change func(*Config)) *world {
 			Expect(f(ctx)).To(Succeed())
 		})
 	}
-	s, err := store.Open(ctx, sqlite.Open(filepath.Join(GinkgoT().TempDir(), "hanse.db")), store.Options{ServerName: self})
+	database := &storageGate{}
+	s, err := store.Open(ctx, database.in(sqlite.Open(filepath.Join(GinkgoT().TempDir(), "hanse.db"))), store.Options{ServerName: self})
 	Expect(err).NotTo(HaveOccurred())
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	storeDone := make(chan struct{})
@@ -152,7 +154,7 @@ func newWorld(change func(*Config)) *world {
 	accounts, err := users.New(users.Config{Self: self, Store: s, Passwords: users.Passwords{MemoryKiB: 64, Passes: 1, Threads: 1}})
 	Expect(err).NotTo(HaveOccurred())
 	run(accounts.Run)
-	w := &world{users: accounts, store: s, edus: make(chan federation.EDU, 100), peers: &peers{
+	w := &world{users: accounts, store: s, gate: database, edus: make(chan federation.EDU, 100), peers: &peers{
 		aliases: map[id.RoomAlias]federation.DirectoryResponse{}, profiles: map[id.UserID]federation.ProfileResponse{},
 		rooms: map[id.ServerName]federation.PublicRoomsResponse{}, spaces: map[id.RoomID]federation.HierarchyResponse{},
 	}}
