@@ -436,11 +436,12 @@ func (s *step) mendOutliers(level []id.EventID) error {
 	return nil
 }
 
-// uncover forgets which of the events that are judged again are below others of them: those may be rejected now. What is below an event
-// that isn't judged again, as one of an earlier stay in the room, stays so.
+// uncover forgets which of the events that are judged again were below others of them when they got their place: those may be rejected now. What
+// is below an event that isn't judged again, as one of an earlier stay in the room, stays so.
 func (s *step) uncover(log []Unsure) error {
 	covered := make(map[id.EventID]bool)
 	for _, u := range log {
+		s.above[u.Event] = u.Below && !covered[u.Event]
 		stored, ok, err := s.stored(u.Event)
 		if err != nil {
 			return err
@@ -451,9 +452,6 @@ func (s *step) uncover(log []Unsure) error {
 		for _, p := range stored.Event.PrevEvents() {
 			covered[p] = true
 		}
-	}
-	for _, u := range log {
-		s.above[u.Event] = u.Below && !covered[u.Event]
 	}
 	return nil
 }
