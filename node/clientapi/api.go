@@ -162,7 +162,7 @@ func New(config Config) (*API, error) {
 // ServeHTTP answers a request; whatever happens, the body is JSON.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setCORS(w.Header(), r.Method)
-	path := r.URL.EscapedPath()
+	path, body := r.URL.EscapedPath(), r.Body
 	switch {
 	case len(r.RequestURI) > maxPathBytes:
 		writeJSON(w, http.StatusRequestURITooLong, &federation.Error{Code: "M_TOO_LARGE", Message: "the request's path is too long"})
@@ -171,6 +171,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, unrecognized(http.StatusNotFound, "no such path"))
 	default:
 		a.mux.ServeHTTP(w, r)
+	}
+	if w.Header().Get("Connection") == "close" {
+		linger(w, body)
 	}
 }
 
@@ -231,9 +234,7 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		w.Header().Set("Allow", m.allow())
 		return a.writeError(w, r, unrecognized(http.StatusMethodNotAllowed, "this path doesn't take %s", r.Method))
 	}
-	if route.class == uploads && r.ProtoMajor == 1 { // a refusal doesn't wait for the rest of the file
-		w.Header().Set("Connection", "close")
-	}
+	r.leavesUnread(route.class == uploads)
 	if err := a.admit(r, route); err != nil {
 		return a.writeError(w, r, err)
 	}
@@ -247,6 +248,7 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 			return a.writeError(w, r, err)
 		}
 		defer release()
+		w.Header().Del("Connection")
 	}
 	turn, err := a.lane(r, route).take(r.Context(), a.sharer(r))
 	if err != nil {

@@ -209,7 +209,7 @@ func writeEncoded(w http.ResponseWriter, status int, body any, writer func(size 
 	}
 	h := w.Header()
 	h["Content-Type"] = jsonType
-	if len(encoded) <= plainAnswer {
+	if len(encoded) <= plainAnswer && h["Connection"] == nil { // else it is sent before the request has ended
 		w.WriteHeader(status)
 		_, _ = w.Write(encoded) // the client is gone: nothing to do
 		return status

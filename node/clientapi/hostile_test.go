@@ -1,8 +1,14 @@
 package clientapi
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -68,6 +74,34 @@ var _ = Describe("every route", func() {
 		}
 		fine(alice.get("/account/whoami"))
 	})
+
+	// As reverse proxies do, the client sends all before it looks for the answer.
+	DescribeTable("answers who sends a long body that it refuses", func(request string, known bool, status int, code string) {
+		const size = 32 << 20 // more than what the sockets hold
+		w := newMediaWorld(nil, nil)
+		token := "nobody's"
+		if known {
+			token = w.register("alice").token
+		}
+		connection, err := net.Dial("tcp", w.server.Listener.Addr().String())
+		Expect(err).NotTo(HaveOccurred())
+		defer connection.Close()
+		Expect(connection.SetDeadline(time.Now().Add(time.Minute))).To(Succeed())
+		_, err = fmt.Fprintf(connection, "%s HTTP/1.1\r\nHost: hanse.test\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", request, token, size)
+		Expect(err).NotTo(HaveOccurred())
+		_, err = connection.Write(make([]byte, size))
+		Expect(err).NotTo(HaveOccurred())
+		response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+		Expect(err).NotTo(HaveOccurred())
+		said, err := io.ReadAll(response.Body)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(response.StatusCode).To(Equal(status), "%s", said)
+		Expect(string(said)).To(ContainSubstring(code))
+	},
+		Entry("a file, without a token that is known", "POST /_matrix/media/v3/upload", false, 401, "M_UNKNOWN_TOKEN"),
+		Entry("JSON, without a token that is known", "PUT /_matrix/client/v3/room_keys/keys?version=1", false, 401, "M_UNKNOWN_TOKEN"),
+		Entry("JSON that is too large", "PUT /_matrix/client/v3/room_keys/keys?version=1", true, 413, "M_TOO_LARGE"),
+	)
 
 	It("wants to know who asks, but for those that are for everybody", func() {
 		w := newWorld(nil)
