@@ -368,6 +368,14 @@ func further() []Mutant {
 	}
 	return append(list,
 		answering("gives those who left what came after", "History visibility what was said after a server's users left is not given to it", "", federationV1+"state/", lets),
+		Mutant{Name: "asks for no invite of a user whose address was invited", Test: "Third-party invites are asked for once an identity server tells that an address is a user's", Sends: func(x *Exchange) {
+			x.Dropped = strings.Contains(x.URI, "exchange_third_party_invite")
+		}},
+		Mutant{Name: "has power levels that are texts", Test: "Power levels are no texts in a new room, and clients can't make them so, in room version 9", Answer: func(x *Exchange) {
+			if x.is(http.MethodGet, clientV3+"rooms/") && strings.Contains(x.URI, "/state/m.room.power_levels") {
+				x.answer(func(f map[string]any) { f["ban"] = "50" })
+			}
+		}},
 		answering("exchanges no invites by address", "Third-party invites are exchanged for invites a right one", "", federationV1+"exchange_third_party_invite/", status(http.StatusForbidden, "M_FORBIDDEN")),
 		answering("gives whole pictures as thumbnails", "Further endpoints a thumbnail is given to other servers", "", federationV1+"media/thumbnail/", status(http.StatusNotFound, "M_NOT_FOUND")),
 		answering("answers queries of unknown types", "Further endpoints a query of an unknown type is refused", "", federationV1+"query/", lets),

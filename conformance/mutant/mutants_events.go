@@ -69,6 +69,13 @@ func receipts() []Mutant {
 	} {
 		shows("takes events with "+kind, format+kind)
 	}
+	const all = "Checks on receipt: dropped of the signatures of an event's server those by keys that are known and not expired must all be good, and no others "
+	for _, kind := range []string{"a forged one by a second key", "one that is no Base64 by a second key"} {
+		shows("takes events with a good signature and "+kind, all+kind)
+	}
+	for _, kind := range []string{"a forged one by an unknown key", "a forged one by an expired key", "one by an unknown algorithm"} {
+		hides("drops events with a good signature and "+kind, all+kind)
+	}
 	const rejected = "Checks on receipt: rejected "
 	shows("takes events that rest on rejected ones", rejected+"an event that rests on a rejected one is rejected")
 	shows("takes events of banned users", rejected+"a banned user's events are rejected")
@@ -84,6 +91,7 @@ func receipts() []Mutant {
 	hides("drops events whose content hash is wrong", "Checks on receipt: redacted an event whose content hash is wrong is redacted")
 	hides("drops events that come late", "Messages takes an event that is sent long after it was made")
 	hides("loses what comes after a gap", "Missing events: a gap is filled from the server that sent what comes after it in room version 10")
+	list = append(list, answering("refuses full transactions", "Checks on receipt: dropped takes a transaction of 50 PDUs and 100 EDUs", http.MethodPut, federationV1+"send/", status(http.StatusBadRequest, "M_BAD_JSON")))
 	for _, kind := range []string{"a list", "pdus that are a text", "51 PDUs", "101 EDUs"} {
 		list = append(list, answering("takes as a transaction "+kind, "Checks on receipt: dropped what is no transaction is refused "+kind, http.MethodPut, federationV1+"send/", lets))
 	}
@@ -366,6 +374,11 @@ func devices() []Mutant {
 		}},
 		{Name: "does not ask for other servers' devices", Test: "Devices and their keys another server's devices are asked for, and a change of them is seen", Sends: func(x *Exchange) {
 			x.Dropped = strings.Contains(x.URI, "/user/")
+		}},
+		{Name: "does not tell whose devices need no keys any more", Test: "Devices and their keys a user with whom no encrypted room is shared any more is told of as one who left", Answer: func(x *Exchange) {
+			if x.is(http.MethodGet, clientV3+"sync") {
+				x.answer(func(f map[string]any) { delete(f, "device_lists") })
+			}
 		}},
 		{Name: "shows messages to devices twice", Test: come, Answer: func(x *Exchange) {
 			if x.is(http.MethodGet, clientV3+"sync") {

@@ -58,6 +58,7 @@ type deviceSync struct {
 	} `json:"to_device"`
 	DeviceLists struct {
 		Changed []string `json:"changed"`
+		Left    []string `json:"left"`
 	} `json:"device_lists"`
 }
 
@@ -183,6 +184,20 @@ var _ = Describe("Devices and their keys", Label("s2s:devices"), func() {
 			})).To(Succeed())
 			Eventually(theirKeys(ctx, carol, m.user)).Should(ContainSubstring(key))
 			Eventually(func() []string { return syncDevices(ctx, carol, before).DeviceLists.Changed }).Should(ContainElement(string(m.user)))
+		})
+
+	It("a user with whom no encrypted room is shared any more is told of as one who left",
+		says("client-server-api#e2e-extensions-to-sync", "left: List of users with whom we do not share any encrypted rooms anymore since the previous sync response."), func(ctx SpecContext) {
+			carol, m := newcomer(ctx)
+			encrypted, err := carol.SetState(ctx, string(m.ID), "m.room.encryption", "", map[string]any{"algorithm": "m.megolm.v1.aes-sha2"})
+			Expect(err).NotTo(HaveOccurred())
+			m.arrives(id.EventID(encrypted))
+			before := syncDevices(ctx, carol, "").NextBatch
+			Expect(syncDevices(ctx, carol, before).DeviceLists.Left).NotTo(ContainElement(string(m.user)))
+			leave, err := m.Put(peer.StateDraft(m.user, "m.room.member", string(m.user), map[string]any{"membership": "leave"}))
+			Expect(err).NotTo(HaveOccurred())
+			m.delivered(ctx, leave.JSON())
+			Eventually(func() []string { return syncDevices(ctx, carol, before).DeviceLists.Left }).Should(ContainElement(string(m.user)))
 		})
 
 	It("a change of devices of another server's user than the sender's is not believed",

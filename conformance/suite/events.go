@@ -1,16 +1,21 @@
 package suite
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"hanse/conformance/literal"
+	"hanse/federation"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/roomversion"
@@ -59,6 +64,18 @@ func (m meeting) invisible(ctx SpecContext, ids ...id.EventID) {
 
 func asIs(map[string]any) {}
 
+// forgedSignature has the form of a signature.
+var forgedSignature = base64.RawStdEncoding.EncodeToString(make([]byte, ed25519.SignatureSize))
+
+// withSignature is an event with one more signature of its server.
+func withSignature(canonical json.RawMessage, server id.ServerName, keyID id.KeyID, signature string) json.RawMessage {
+	GinkgoHelper()
+	all, _ := canonicaljson.Get(canonical, "signatures")
+	of, _ := canonicaljson.Get(all, string(server))
+	of = canonicaljson.SetMember(nil, of, string(keyID), encode(signature))
+	return canonicaljson.SetMember(nil, canonical, "signatures", canonicaljson.SetMember(nil, all, string(server), of))
+}
+
 var _ = Describe("Checks on receipt: dropped", Label("s2s:events"), func() {
 	DescribeTable("an event without a good signature is dropped, the rest of its transaction handled",
 		says(checksSection, "2. Passes signature checks, otherwise it is dropped."), func(ctx SpecContext, forge func(m meeting) (json.RawMessage, id.EventID)) {
@@ -94,6 +111,31 @@ var _ = Describe("Checks on receipt: dropped", Label("s2s:events"), func() {
 			Expect(err).NotTo(HaveOccurred())
 			return raw, id.EventID(changed.ID) // the ID covers the field
 		}),
+	)
+
+	DescribeTable("of the signatures of an event's server those by keys that are known and not expired must all be good, and no others",
+		says("server-server-api#validating-hashes-and-signatures-on-received-events", "Any unknown keys are ignored. … Additionally, any keys that are known to have expired prior to the event's origin_server_ts are ignored. … If all signatures from known unexpired keys from the originating server(s) are found to be valid"), func(ctx SpecContext, taken bool, keyID id.KeyID, signature string) {
+			p := newPeer()
+			p.AddOldKey(peer.NewKey("ed25519:second"), time.Now().Add(24*time.Hour))
+			p.AddOldKey(peer.NewKey("ed25519:expired"), yesterday())
+			m := visit(ctx, p, roomOfAlice(ctx, mainVersion, nil))
+			raw, eventID := m.forged(asIs, peer.Forgery{})
+			raw = withSignature(raw, p.Name, keyID, signature)
+			good, err := m.Put(peer.MessageDraft(m.user, "the rest"))
+			Expect(err).NotTo(HaveOccurred())
+			m.delivered(ctx, raw, good.JSON())
+			Eventually(timeline(ctx, alice, m.ID)).Should(ContainElement(good.ID()))
+			if taken {
+				Eventually(timeline(ctx, alice, m.ID)).Should(ContainElement(eventID))
+			} else {
+				m.invisible(ctx, eventID)
+			}
+		},
+		Entry("a forged one by a second key", false, id.KeyID("ed25519:second"), forgedSignature),
+		Entry("one that is no Base64 by a second key", false, id.KeyID("ed25519:second"), "§"),
+		Entry("a forged one by an unknown key", true, id.KeyID("ed25519:unknown"), forgedSignature),
+		Entry("a forged one by an expired key", true, id.KeyID("ed25519:expired"), forgedSignature),
+		Entry("one by an unknown algorithm", true, id.KeyID("rsa:second"), forgedSignature),
 	)
 
 	DescribeTable("an event that does not have its room version's format is dropped, the rest of its transaction handled",
@@ -191,6 +233,37 @@ var _ = Describe("Checks on receipt: dropped", Label("s2s:events"), func() {
 		Entry("51 PDUs", `{"origin":"x.test","origin_server_ts":1,"pdus":[`+strings.Repeat(`{},`, 50)+`{}]}`),
 		Entry("101 EDUs", `{"origin":"x.test","origin_server_ts":1,"pdus":[],"edus":[`+strings.Repeat(`{"edu_type":"x","content":{}},`, 100)+`{"edu_type":"x","content":{}}]}`),
 	)
+
+	It("takes a transaction of 50 PDUs and 100 EDUs",
+		says("server-server-api#transactions", "Transactions are limited in size; they can have at most 50 PDUs and 100 EDUs."), func(ctx SpecContext) {
+			carol, m := newcomer(ctx)
+			var pdus []json.RawMessage
+			var last id.EventID
+			for i := range 50 {
+				e, err := m.Put(peer.MessageDraft(m.user, fmt.Sprint("message ", i)))
+				Expect(err).NotTo(HaveOccurred())
+				pdus, last = append(pdus, e.JSON()), e.ID()
+			}
+			var list []federation.EDU
+			for i := range 100 {
+				list = append(list, federation.EDU{Type: "m.direct_to_device", Content: encode(map[string]any{
+					"sender": m.user, "type": "org.example.note", "message_id": fmt.Sprint(i),
+					"messages": map[string]any{carol.ID: map[string]any{carol.DeviceID: map[string]any{"number": i}}},
+				})})
+			}
+			r := m.peer.SendRequest()
+			r.Body = encode(federation.Transaction{Origin: m.peer.Name, OriginServerTS: time.Now().UnixMilli(), PDUs: pdus, EDUs: list})
+			answer, err := m.peer.Do(ctx, sut.name, r)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
+			Eventually(timeline(ctx, carol, m.ID)).Should(ContainElement(last))
+			count, since := 0, ""
+			Eventually(func() int {
+				got := syncDevices(ctx, carol, since)
+				count, since = count+len(got.ToDevice.Events), got.NextBatch
+				return count
+			}).Should(Equal(100))
+		})
 
 	It("handles a transaction once",
 		follows("server-server-api#put_matrixfederationv1sendtxnid", "a server that got no answer sends the transaction again under its ID: it was handled, so it is answered as before"), func(ctx SpecContext) {

@@ -3,6 +3,7 @@ package suite
 import (
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 
@@ -10,6 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"hanse/conformance/literal"
+	"hanse/testnet/peer"
 )
 
 var _ = Describe("Third-party invites", Label("s2s:invites", "s2s:third-party"), func() {
@@ -56,4 +58,44 @@ var _ = Describe("Third-party invites", Label("s2s:invites", "s2s:third-party"),
 		Entry("for another user", false, func(signed map[string]any) { signed["mxid"] = "@other:elsewhere.test" }, false),
 		Entry("with an unknown token", false, func(signed map[string]any) { signed["token"] = "token2" }, false),
 	)
+
+	It("are asked for once an identity server tells that an address is a user's",
+		says("server-server-api#cases-where-an-association-doesnt-exist-for-a-third-party-identifier", "However, if the invited homeserver isn't in the room the invite came from, it will need to request the inviting homeserver to auth the event at the /exchange_third_party_invite endpoint."),
+		says("server-server-api#put_matrixfederationv13pidonbind", "Used by identity servers to notify the homeserver that one of its users has bound a third-party identifier successfully, including any pending room invites the identity server has been made aware of."),
+		func(ctx SpecContext) {
+			p := newPeer()
+			room, err := p.CreateRoom(mainVersion, p.User("bob"), peer.RoomOptions{})
+			Expect(err).NotTo(HaveOccurred())
+			p.On("exchange_third_party_invite", peer.Answer(http.StatusOK, `{}`))
+			invite := map[string]any{
+				"medium": "email", "address": "alice@example.org", "mxid": alice.ID, "room_id": room.ID, "sender": p.User("bob"),
+				"signed": map[string]any{"mxid": alice.ID, "token": "token1", "signatures": map[string]any{"id.test": map[string]any{"ed25519:0": forgedSignature}}},
+			}
+			answer, err := p.Do(ctx, sut.name, peer.ByHand{Method: http.MethodPut, URI: "/_matrix/federation/v1/3pid/onbind", Authorization: []string{},
+				Body: encode(map[string]any{"medium": "email", "address": "alice@example.org", "mxid": alice.ID, "invites": []any{invite}})})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(answer.Status).To(Equal(http.StatusOK), "%s", answer.String())
+			Eventually(func() []peer.Request { return p.Requests("exchange_third_party_invite") }).Should(HaveLen(1))
+			request := p.Requests("exchange_third_party_invite")[0]
+			Expect(request.AuthErr).NotTo(HaveOccurred())
+			var asked struct {
+				Type     string `json:"type"`
+				RoomID   string `json:"room_id"`
+				Sender   string `json:"sender"`
+				StateKey string `json:"state_key"`
+				Content  struct {
+					Membership string `json:"membership"`
+					ThirdParty struct {
+						Signed map[string]any `json:"signed"`
+					} `json:"third_party_invite"`
+				} `json:"content"`
+			}
+			Expect(json.Unmarshal(request.Body, &asked)).To(Succeed())
+			Expect(asked.Type).To(Equal("m.room.member"))
+			Expect(asked.RoomID).To(BeEquivalentTo(room.ID))
+			Expect(asked.Sender).To(BeEquivalentTo(p.User("bob")))
+			Expect(asked.StateKey).To(Equal(alice.ID))
+			Expect(asked.Content.Membership).To(Equal("invite"))
+			Expect(asked.Content.ThirdParty.Signed).To(HaveKeyWithValue("token", "token1"))
+		})
 })
