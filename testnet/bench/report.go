@@ -195,6 +195,9 @@ func (f Figure) text() string {
 	} else if f.Floor > 0 {
 		text += fmt.Sprintf(" (%.2f ×)", f.Value/f.Floor)
 	}
+	if f.Order != "" && f.More {
+		text += ", out of order"
+	}
 	return text
 }
 
@@ -224,17 +227,21 @@ func thousands(n int64) string {
 	return text
 }
 
-// reasons says why figures are void.
+// reasons says why figures are void, and what was out of order.
 func (r *report) reasons(to io.Writer) {
 	said := map[string]bool{}
 	for _, s := range r.result.Servers {
 		for _, f := range s.Figures {
-			key := s.Name + f.Scenario + f.Void
-			if f.Void == "" || said[key] {
+			what, reason := "void", f.Void
+			if f.Void == "" {
+				what, reason = "out of order", f.Order
+			}
+			key := s.Name + f.Scenario + reason
+			if reason == "" || said[key] {
 				continue
 			}
 			said[key] = true
-			fmt.Fprintf(to, "\nvoid: %s, %s, %s: %s\n", s.Name, f.Scenario, f.Name, f.Void)
+			fmt.Fprintf(to, "\n%s: %s, %s, %s: %s\n", what, s.Name, f.Scenario, f.Name, reason)
 		}
 	}
 }

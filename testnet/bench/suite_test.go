@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +15,11 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"golang.org/x/crypto/ed25519"
+
+	"hanse/federation/signedjson"
 	"hanse/testnet/adapter"
+	"hanse/testnet/user"
 )
 
 // TestMain is a homeserver that lies where the test that started it says so, and otherwise the tests.
@@ -140,10 +146,12 @@ var _ = It("shows servers side by side, with floors and what is void", func() {
 	r.add("hanse", []Figure{
 		{Scenario: "local", Name: "sends", Value: 3000, Unit: "events/s", More: true, Floor: 6000, FloorOf: "the database"},
 		{Scenario: "start", Name: "ready", Value: 0.1, Unit: "s"},
+		{Scenario: "inbound", Name: "ten servers", Value: 8000, Unit: "events/s", More: true},
 	})
 	r.add("other", []Figure{
 		{Scenario: "start", Name: "ready", Value: 1, Unit: "s"},
 		{Scenario: "local", Name: "sends", Value: 4000, Unit: "events/s", More: true, Void: "an event came twice"},
+		{Scenario: "inbound", Name: "ten servers", Value: 400, Unit: "events/s", More: true, Order: "b came before a"},
 	})
 	var out bytes.Buffer
 	Expect(r.write(&out, false)).To(Succeed())
@@ -159,7 +167,42 @@ var _ = It("shows servers side by side, with floors and what is void", func() {
 	}
 	Expect(fields(2)).To(Equal([]string{"scenario", "figure", "hanse", "other", "hanse : other", "floor"}))
 	Expect(fields(3)).To(Equal([]string{"start", "ready", "100 ms", "1 s", "10 ×", "–"}))
-	Expect(fields(4)).To(Equal([]string{"local", "sends", "3,000 events/s (50 %)", "void", "–", "6,000 events/s: the database"}))
+	Expect(fields(4)).To(Equal([]string{"inbound", "ten servers", "8,000 events/s", "400 events/s, out of order", "20 ×", "–"}))
+	Expect(out.String()).To(ContainSubstring("out of order: other, inbound, ten servers: b came before a"))
+	Expect(fields(5)).To(Equal([]string{"local", "sends", "3,000 events/s (50 %)", "void", "–", "6,000 events/s: the database"}))
 	Expect(out.String()).To(ContainSubstring("void: other, local, sends: an event came twice"))
 	Expect(r.voids()).To(Equal(1))
+})
+
+var _ = It("tells another order from events that are missing, changed, twice or strange", func() {
+	owner := &server{name: "own.test", key: signedjson.Key{ID: "ed25519:own", Private: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}}
+	r, err := newRoom(owner, "room")
+	Expect(err).NotTo(HaveOccurred())
+	chain, err := r.talk(owner, 3, strconv.Itoa)
+	Expect(err).NotTo(HaveOccurred())
+	shown := func(places ...int) []user.Event {
+		history := []user.Event{{ID: "$earlier", Type: "m.room.message"}}
+		for _, place := range places {
+			e := user.Event{ID: "$strange", Type: "m.room.message"}
+			if place < len(chain) {
+				Expect(json.Unmarshal(chain[place].JSON(), &e)).To(Succeed())
+				e.ID = string(chain[place].ID())
+			}
+			history = append(history, e)
+		}
+		return history
+	}
+	const strange = 3
+	Expect(isChain(r.id, shown(0, 1, 2), chain)).To(Succeed())
+	order := anotherOrder("")
+	Expect(errors.As(isChain(r.id, shown(1, 0, 2), chain), &order)).To(BeTrue())
+	Expect(order.Error()).To(ContainSubstring("event 0 of 3"))
+	for _, wrong := range [][]int{{0, 1}, {1, 0}, {0, 1, 1, 2}, {0, 1, strange, 2}, {1, 0, 2, strange}} {
+		err := isChain(r.id, shown(wrong...), chain)
+		Expect(err).To(HaveOccurred())
+		Expect(errors.As(err, &order)).To(BeFalse(), "%v", wrong)
+	}
+	changed := shown(1, 0, 2)
+	changed[1].Sender = "@other:own.test"
+	Expect(isChain(r.id, changed, chain)).To(MatchError(ContainSubstring("not what was sent")))
 })

@@ -26,6 +26,8 @@ type Figure struct {
 	FloorOf string  `json:"floor_of,omitempty"`
 	// Void says why the figure doesn't count; "" if it does.
 	Void string `json:"void,omitempty"`
+	// Order says where events were shown in another order than they stand in, though all and whole; "" if they weren't.
+	Order string `json:"order,omitempty"`
 }
 
 // trial is one scenario on one server.
@@ -91,10 +93,17 @@ func (t *trial) again(ctx context.Context) error {
 	return err
 }
 
-// part is a part of a scenario: what is wrong in it makes its own figures void, and the next part goes on.
+// part is a part of a scenario: what is wrong in it makes its own figures void, but for another order, and the next part
+// goes on.
 func (t *trial) part(name string, run func() error) {
 	first := len(t.figures)
-	if err := run(); err != nil {
+	err := run()
+	if order := anotherOrder(""); errors.As(err, &order) {
+		t.say("%s: %s: out of order: %v", t.target.label(), name, err)
+		for i := range t.figures[first:] {
+			t.figures[first+i].Order = err.Error()
+		}
+	} else if err != nil {
 		t.void(first, name, err)
 	}
 }
