@@ -16,8 +16,9 @@ type cache[V any] struct {
 // item is what is known under a name. All fields are guarded by cache.mu.
 type item[V any] struct {
 	answer[V]
-	known    bool // answer is set
-	failures int  // failed look-ups in a row
+	known    bool      // answer is set
+	told     time.Time // when value came
+	failures int       // failed look-ups in a row
 	until    time.Time
 	asked    time.Time
 	flight   *flight // a look-up under way
@@ -28,6 +29,7 @@ type answer[V any] struct {
 	value V
 	err   error
 	keep  time.Duration // how long it counts
+	old   bool          // the look-up failed: value is the one before
 }
 
 type flight struct {
@@ -37,9 +39,18 @@ type flight struct {
 
 // previous is what a look-up may want to know of the one before.
 type previous[V any] struct {
-	value    V // the last answer that was no failure, or the zero value
-	asked    time.Time
-	failures int // failures since
+	value    V         // the last answer that was no failure, or the zero value
+	told     time.Time // when that came; zero: there was none
+	failures int       // failures since
+}
+
+// instead is what counts after a failed look-up: what was told before, unless that was too long ago, or else the failure until it
+// is time to retry.
+func (p previous[V]) instead(err error, retry time.Duration) answer[V] {
+	if left := staleMax - time.Since(p.told); !p.told.IsZero() && left > 0 {
+		return answer[V]{value: p.value, keep: min(staleTTL, left), old: true}
+	}
+	return answer[V]{err: err, keep: retry}
 }
 
 func newCache[V any]() *cache[V] { return &cache[V]{items: map[string]*item[V]{}} }
@@ -57,7 +68,7 @@ func (c *cache[V]) get(ctx context.Context, name string, lookup func(context.Con
 		if f == nil {
 			f = &flight{done: make(chan struct{})}
 			it.flight = f
-			before := previous[V]{value: it.value, asked: it.asked, failures: it.failures}
+			before := previous[V]{value: it.value, told: it.told, failures: it.failures}
 			c.mu.Unlock()
 			a := lookup(ctx, before)
 			return c.put(ctx, it, f, a)
@@ -122,15 +133,15 @@ func (c *cache[V]) put(ctx context.Context, it *item[V], f *flight, a answer[V])
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it.flight = nil
-	if a.err != nil && ctx.Err() != nil {
+	if (a.err != nil || a.old) && ctx.Err() != nil {
 		f.abandoned = true
 	} else {
 		it.err, it.known, it.asked = a.err, true, time.Now()
 		it.until = it.asked.Add(a.keep)
-		if a.err != nil {
+		if a.err != nil || a.old {
 			it.failures++
 		} else {
-			it.value, it.failures = a.value, 0
+			it.value, it.told, it.failures = a.value, it.asked, 0
 		}
 	}
 	close(f.done)

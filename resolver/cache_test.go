@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -88,6 +89,73 @@ func TestServicesWithoutAnswerAreAskedForEverMoreSeldom(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 	})
+}
+
+// flaky is a network whose DNS servers answer now and then.
+type flaky struct {
+	Network
+	down  bool
+	asked int
+}
+
+func (f *flaky) Services(context.Context, string) ([]Service, time.Duration, error) {
+	f.asked++
+	if f.down {
+		return nil, 0, errors.New("no answer")
+	}
+	return []Service{{Host: "b.test", Port: 443}}, time.Minute, nil
+}
+
+func (f *flaky) Addresses(context.Context, string) ([]netip.Addr, time.Duration, error) {
+	f.asked++
+	if f.down {
+		return nil, 0, errors.New("no answer")
+	}
+	return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, time.Minute, nil
+}
+
+// Without DNS servers other servers are where they were, rather than at port 8448 of their name, or nowhere.
+func TestWhatWasToldCountsOnWhileNobodyAnswers(t *testing.T) {
+	for name, ask := range map[string]func(context.Context, asker) (int, error){
+		"services": func(ctx context.Context, a asker) (int, error) {
+			list, err := a.services(ctx, "_matrix-fed._tcp.a.test")
+			return len(list), err
+		},
+		"addresses": func(ctx context.Context, a asker) (int, error) {
+			list, err := a.addresses(ctx, "b.test")
+			return len(list), err
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			network := &flaky{}
+			a := asker{New(Config{Network: network})}
+			expect := func(when string, want int) {
+				t.Helper()
+				if n, err := ask(t.Context(), a); n != want || (err == nil) != (want > 0) {
+					t.Errorf("%s, %s: %d, %v", name, when, n, err)
+				}
+			}
+			expect("at first", 1)
+			network.down = true
+			for range 47 {
+				time.Sleep(time.Hour)
+				expect("while nobody answers", 1)
+				expect("while nobody answers", 1)
+			}
+			if network.asked != 48 {
+				t.Errorf("%s: asked for %d times", name, network.asked)
+			}
+			time.Sleep(2 * time.Hour)
+			expect("two days later", 0)
+			network.down = false
+			time.Sleep(absentTTL)
+			expect("once they answer", 1)
+			network.down = true
+			a.r.services.forget("_matrix-fed._tcp.a.test")
+			a.r.addresses.forget("b.test")
+			expect("once nobody was found there", 0)
+		})
+	}
 }
 
 func TestCacheCoalesces(t *testing.T) {

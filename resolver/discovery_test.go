@@ -184,16 +184,23 @@ var _ = Describe("server discovery over a real network", func() {
 			Expect(resolved(ctx, r, "a.test")[0]).To(HavePrefix("127.0.0.1:8 "))
 		})
 		It("counts on while the host doesn't answer, but not against its word", func(ctx SpecContext) {
-			before := previous[WellKnown]{value: WellKnown{Server: "old.test", fetched: time.Now().Add(-25 * time.Hour)}}
+			before := previous[WellKnown]{value: WellKnown{Server: "old.test"}, told: time.Now().Add(-25 * time.Hour)}
 			l.closed = true
 			got := r.lookupWellKnown(ctx, "a.test", before)
 			Expect(got.value.Server).To(BeEquivalentTo("old.test"))
 			Expect(got.err).NotTo(HaveOccurred())
-			before.value.fetched = time.Now().Add(-49 * time.Hour)
+			before.told = time.Now().Add(-49 * time.Hour)
 			Expect(r.lookupWellKnown(ctx, "a.test", before).err).To(HaveOccurred(), "too old")
-			before.value.fetched = time.Now()
+			before.told = time.Now()
 			l.closed = false
 			Expect(r.lookupWellKnown(ctx, "a.test", before).err).To(MatchError(ContainSubstring("404")))
+		})
+		It("counts on while the host says that it can't answer now", func(ctx SpecContext) {
+			before := previous[WellKnown]{value: WellKnown{Server: "old.test"}, told: time.Now().Add(-25 * time.Hour)}
+			for status, counts := range map[int]bool{429: true, 500: true, 502: true, 503: true, 400: false, 403: false, 404: false, 410: false} {
+				l.web.handle("a.test", func(out http.ResponseWriter, _ *http.Request) { out.WriteHeader(status) })
+				Expect(r.lookupWellKnown(ctx, "a.test", before).err == nil).To(Equal(counts), "%d", status)
+			}
 		})
 		It("backs off", func(ctx SpecContext) {
 			var keeps []time.Duration

@@ -37,28 +37,29 @@ func (a asker) wellKnown(ctx context.Context, host string) (WellKnown, error) {
 func (a asker) services(ctx context.Context, name string) ([]Service, error) {
 	return a.r.services.get(ctx, name, func(ctx context.Context, before previous[[]Service]) answer[[]Service] {
 		services, ttl, err := a.r.network.Services(ctx, name)
-		keep := bounded(ttl, len(services) > 0, err)
 		if err != nil { // the steps go on as if there were none; where SRV records are never answered, each question costs seconds
-			keep = min(failedTTL<<min(before.failures, 8), absentTTL)
+			return before.instead(err, min(failedTTL<<min(before.failures, 8), absentTTL))
 		}
-		return answer[[]Service]{value: services, err: err, keep: keep}
+		return answer[[]Service]{value: services, keep: bounded(ttl, len(services) > 0)}
 	})
 }
 
 func (a asker) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	return a.r.addresses.get(ctx, host, func(ctx context.Context, _ previous[[]netip.Addr]) answer[[]netip.Addr] {
+	if literal, err := netip.ParseAddr(host); err == nil { // in an SRV record: wrong there, but deployed servers call it
+		return []netip.Addr{literal}, nil
+	}
+	return a.r.addresses.get(ctx, host, func(ctx context.Context, before previous[[]netip.Addr]) answer[[]netip.Addr] {
 		addrs, ttl, err := a.r.network.Addresses(ctx, host)
-		addrs = addrs[:min(len(addrs), maxAddresses)]
-		return answer[[]netip.Addr]{value: addrs, err: err, keep: bounded(ttl, len(addrs) > 0, err)}
+		if err != nil {
+			return before.instead(err, failedTTL)
+		}
+		return answer[[]netip.Addr]{value: addrs[:min(len(addrs), maxAddresses)], keep: bounded(ttl, len(addrs) > 0)}
 	})
 }
 
 // bounded is how long a DNS answer counts.
-func bounded(ttl time.Duration, some bool, err error) time.Duration {
-	switch {
-	case err != nil:
-		return failedTTL
-	case !some:
+func bounded(ttl time.Duration, some bool) time.Duration {
+	if !some {
 		return absentTTL
 	}
 	return min(max(ttl, minTTL), maxTTL)

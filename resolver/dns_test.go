@@ -126,6 +126,11 @@ var _ = Describe("DNS", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(services).To(Equal([]Service{{}}))
 	})
+	It("takes an address for the name of a service's host", func(ctx SpecContext) {
+		r, _, _ := newLab("_matrix-fed._tcp.a.test. 60 IN SRV 1 1 99 127.0.0.1.")
+		Expect(resolved(ctx, r, "a.test")).To(Equal([]string{"127.0.0.1:99 a.test a.test 4"}))
+	})
+
 	It("is asked by address, with or without the port", func() {
 		for given, want := range map[string]string{"192.0.2.53": "192.0.2.53:53", "192.0.2.53:5353": "192.0.2.53:5353", "2001:db8::53": "[2001:db8::53]:53", "[2001:db8::53]": "[2001:db8::53]:53"} {
 			servers, err := RealNetwork(given).(dnsNetwork).servers()
@@ -146,10 +151,9 @@ var _ = Describe("DNS", func() {
 		}
 	})
 	It("bounds lifetimes", func() {
-		Expect(bounded(0, true, nil)).To(Equal(minTTL))
-		Expect(bounded(24*time.Hour, true, nil)).To(Equal(maxTTL))
-		Expect(bounded(time.Hour, false, nil)).To(Equal(absentTTL))
-		Expect(bounded(time.Hour, false, context.Canceled)).To(Equal(failedTTL))
+		Expect(bounded(0, true)).To(Equal(minTTL))
+		Expect(bounded(24*time.Hour, true)).To(Equal(maxTTL))
+		Expect(bounded(time.Hour, false)).To(Equal(absentTTL))
 	})
 	It("caches what it was told", func(ctx SpecContext) {
 		r := New(Config{DNSServer: z.addr, Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})

@@ -29,6 +29,10 @@ const (
 	// spec:server-server-api#resolving-server-names
 	wellKnownDefault = 24 * time.Hour
 	wellKnownMax     = 48 * time.Hour
+	// staleMax is how old an answer of any kind may be that counts on while there is none, as web servers and DNS servers are down for
+	// hours; staleTTL is how long it does until they are asked again, which may take some seconds.
+	staleMax = wellKnownMax
+	staleTTL = 5 * time.Minute
 	// wellKnownMin bounds them from below: busy servers ask for the same name many times a second.
 	wellKnownMin = 5 * time.Minute
 	// firstRetry is how long the first failure of well-known counts; it doubles with each further one up to

@@ -21,8 +21,7 @@ import (
 //
 // spec:server-server-api#resolving-server-names
 type WellKnown struct {
-	Server  id.ServerName
-	fetched time.Time
+	Server id.ServerName
 }
 
 // ParseWellKnown reads the body of the answer. Other members than m.server are nobody's business here.
@@ -70,8 +69,8 @@ func (r *Resolver) webClient(roots *x509.CertPool) *http.Client {
 }
 
 // lookupWellKnown asks a host for its delegation. An answer counts for as long as its headers say, within bounds; a
-// failure for a short time that doubles. While an earlier answer is not older than the longest lifetime, it goes on
-// to count if the host doesn't answer at all.
+// failure for a short time that doubles. If the host can't be asked, or says that it can't answer now, an earlier answer
+// goes on to count.
 func (r *Resolver) lookupWellKnown(ctx context.Context, host string, before previous[WellKnown]) answer[WellKnown] {
 	ctx, cancel := context.WithTimeout(ctx, wellKnownTimeout)
 	defer cancel()
@@ -83,11 +82,10 @@ func (r *Resolver) lookupWellKnown(ctx context.Context, host string, before prev
 	if before.failures < 10 {
 		retry = min(lastRetry, firstRetry<<before.failures)
 	}
-	var status statusError
-	if age := time.Since(before.value.fetched); before.value.Server != "" && age < wellKnownMax && !errors.As(err, &status) {
-		return answer[WellKnown]{value: before.value, keep: min(wellKnownMin, wellKnownMax-age)}
+	if status, ok := errors.AsType[statusError](err); ok && status < 500 && status != http.StatusTooManyRequests {
+		return answer[WellKnown]{err: err, keep: retry} // it has no delegation any more
 	}
-	return answer[WellKnown]{err: err, keep: retry}
+	return before.instead(err, retry)
 }
 
 // statusError is an answer other than 200.
@@ -126,8 +124,7 @@ func (r *Resolver) fetchWellKnown(ctx context.Context, host string) (WellKnown, 
 	if err != nil {
 		return WellKnown{}, 0, err
 	}
-	known.fetched = time.Now()
-	return known, lifetime(resp.Header, known.fetched), nil
+	return known, lifetime(resp.Header, time.Now()), nil
 }
 
 // lifetime is how long an answer with these headers counts.
