@@ -39,9 +39,11 @@ func sameServer(a, b id.EventID) bool {
 // before the redaction: the sender has the redact level, or is of the same server as the target's sender. In room
 // versions 1 and 2 the servers are those of the event IDs, as in the authorisation rule.
 //
+// The event that creates the room never is, as by Synapse: up to version 10 it would lose the room's version, without which nobody can join.
+//
 // spec:rooms/v12#handling-redactions
 func MayRedact(redaction, target *event.Event, state State) (bool, error) {
-	if redaction.RoomID() != target.RoomID() {
+	if redaction.RoomID() != target.RoomID() || target.Is(typeCreate, "") {
 		return false, nil
 	}
 	if redaction.Rules().RedactionAuthRule {

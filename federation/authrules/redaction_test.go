@@ -51,6 +51,7 @@ func TestMayRedact(t *testing.T) {
 			{"of another server", user, message(user2), false},
 			{"of another server, with the level", mod, message(user2), true},
 			{"of another server, by a creator", creator, message(user), rules.PrivilegedCreators},
+			{"that creates the room", creator, w.create, false},
 			{"in another room", user, other.event(user, "m.room.message", nil, `{}`, nil), false},
 		} {
 			if got, err := MayRedact(redaction(c.by), c.target, w); got != c.want || err != nil {
