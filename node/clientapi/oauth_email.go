@@ -45,7 +45,7 @@ func (a *API) forgottenPage(v *visit, client *shownClient) (any, error) {
 	if err != nil || sid == "" {
 		return p, err
 	}
-	p = page{template: "renew", Title: "A new password", Client: client, SID: sid}
+	p = page{template: "renew", Title: "A new password", Client: client, SID: sid, Typed: v.sent.Get("email")}
 	if v.pressed("renew") == "" {
 		return p, nil
 	}

@@ -95,8 +95,7 @@ func (a *API) page(show func(*visit) (any, error)) func(*request) (any, error) {
 				return nil, err
 			}
 			if !v.browser.sentByUs(r.Request, v.sent.Get("token")) {
-				return a.writePage(v, page{status: http.StatusForbidden, template: "message", Title: "This page is too old",
-					Detail: "Go back to your client and begin anew. Cookies must be allowed for this page."})
+				return a.writePage(v, page{status: http.StatusForbidden, template: "stale", Title: "This page is too old", Other: v.address(v.URL.Query())})
 			}
 			if v.sent.Get("do") == "leave" {
 				a.browsers.close(v.browser.secret)

@@ -453,6 +453,9 @@ var _ = Describe("the OAuth 2.0 API", func() {
 			refusal := alice.at(address, form)
 			Expect(refusal.status).To(Equal(403), name)
 			Expect(refusal.text).To(ContainSubstring("too old"))
+			// Who was merely slow goes on from there: the client, which began all this, needn't be asked again.
+			again := alice.at(html.UnescapeString(regexp.MustCompile(`href="([^"]*)">Try again`).FindStringSubmatch(refusal.text)[1]), nil)
+			Expect(again.text).To(ContainSubstring("Let this client in?"))
 		}
 		for _, site := range []string{"cross-site", "same-site", "none"} {
 			alice.site = site

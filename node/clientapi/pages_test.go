@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"text/template/parse"
@@ -59,6 +60,25 @@ func TestPagesHaveValuesWhereTheyMayBe(t *testing.T) {
 		walk(tree.Root)
 		if strings.Contains(text.String(), "<script") || strings.Contains(text.String(), "style=") || strings.Contains(text.String(), "onclick") {
 			t.Errorf("%s: the pages' policy lets no such thing in", name)
+		}
+	}
+}
+
+// Programs that keep passwords look for the name in a form beside it, and not in a hidden one's value.
+func TestPagesSayWhosePasswordIsAskedFor(t *testing.T) {
+	named := regexp.MustCompile(`<input ([^>]*)autocomplete="username"`)
+	for _, name := range []string{"login", "create", "renew", "add", "password", "deactivate", "reset"} {
+		out, err := render(name, page{User: "@alice:hanse.test", Typed: "alice@hanse.test"})
+		if err != nil || !strings.Contains(string(out), `type="password"`) {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		for _, form := range strings.Split(string(out), "</form>") {
+			if !strings.Contains(form, `type="password"`) {
+				continue
+			}
+			if field := named.FindStringSubmatch(form); field == nil || strings.Contains(field[1], `type="hidden"`) {
+				t.Errorf("%s: it isn't said whose password this is:\n%s", name, form)
+			}
 		}
 	}
 }
