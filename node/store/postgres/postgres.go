@@ -58,22 +58,34 @@ func connect(ctx context.Context, url string) (write, read *sql.DB, err error) {
 	config.DialFunc = dial()
 	config.StatementCacheCapacity = statements
 	config.RuntimeParams["application_name"] = "hanse"
-	writing := config.Copy()
-	// An acknowledged write is on disk, whatever the server's default is.
-	writing.RuntimeParams["synchronous_commit"] = "on"
-	write = stdlib.OpenDB(*writing)
+	write = stdlib.OpenDB(*config, first(writing))
 	write.SetMaxOpenConns(1)
 	if err := check(ctx, write); err != nil {
 		write.Close() //nolint:errcheck // the first error counts
 		return nil, nil, err
 	}
-	reading := config.Copy()
-	reading.RuntimeParams["default_transaction_read_only"] = "on"
-	read = stdlib.OpenDB(*reading)
+	read = stdlib.OpenDB(*config, first(reading))
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	read.SetConnMaxIdleTime(idle)
 	return write, read, nil
+}
+
+// What connections are told first, when it is settled that the server is one that the URL asks for (target_session_attrs): one that takes
+// writes isn't known by a connection that takes none. An acknowledged write is on disk, whatever the server's default is. The time that it
+// gives statements and transactions, as many are set up for people and reports, would break off each try of an upgrade of a large database.
+const (
+	writing = `SET synchronous_commit = on; SELECT set_config(name, '0', false) FROM pg_settings
+		WHERE name IN ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout')`
+	reading = "SET default_transaction_read_only = on"
+)
+
+// first has each connection run statements before it is used.
+func first(statements string) stdlib.OptionOpenDB {
+	return stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, statements)
+		return err
+	})
 }
 
 // check refuses databases that would lose or mangle text.
@@ -94,8 +106,8 @@ func classify(err error) store.ErrorClass {
 		switch {
 		case pg.Code == "23505":
 			return store.DuplicateError
-		case pg.Code == "40001", pg.Code == "40P01", pg.Code == "55P03":
-			return store.RetryError
+		case pg.Code == "40001", pg.Code == "40P01", pg.Code == "55P03", pg.Code == "57014":
+			return store.RetryError // serialization, deadlock, a lock that somebody else has, cancelled by an operator
 		case strings.HasPrefix(pg.Code, "08"), strings.HasPrefix(pg.Code, "57P"), pg.Code == "53300":
 			return store.ConnectionError // gone, shutting down, starting up, too many connections
 		case strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "58"), pg.Code == "25006":
