@@ -1,6 +1,7 @@
 package rooms_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
@@ -106,6 +107,19 @@ var _ = Describe("a resident server", func() {
 			a.without("auth_chain", "m.room.join_rules")
 		}),
 	)
+
+	It("may answer an invite with what is no canonical JSON: the inviting user is told so", func() {
+		two.tamper(func(path string, body []byte) []byte {
+			if strings.Contains(path, "/invite/") {
+				return bytes.Replace(body, []byte(`{"event":{`), []byte(`{"event":{"odd":1.5,`), 1)
+			}
+			return body
+		})
+		err := one.rooms.Invite(ctx, rooms.MembershipRequest{Room: roomID, Sender: one.user("alice"), Target: bob})
+		Expect(err).To(MatchError(ContainSubstring("two.test")))
+		Expect(code(err)).To(Equal(federation.CodeBadJSON))
+		Expect(one.membership(roomID, bob)).To(BeEmpty())
+	})
 
 	It("may let in who isn't allowed to be there: they are told so", func() {
 		onSendJoin(func(a answer) {

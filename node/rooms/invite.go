@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hanse/federation"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/client"
 	"hanse/federation/event"
 	"hanse/federation/exactjson"
@@ -82,7 +83,11 @@ func (r *Rooms) inviteOnce(ctx context.Context, roomID id.RoomID, draft event.Dr
 	}
 	signed, err := r.coSigned(ctx, ours.Event, server, raw)
 	if err != nil {
-		return "", false, federation.NewError(502, federation.CodeUnknown, fmt.Sprintf("the invited user's server %s answered wrongly: %v", server, err))
+		wrong := federation.NewError(502, federation.CodeUnknown, fmt.Sprintf("the invited user's server %s answered wrongly: %v", server, err))
+		if _, ok := errors.AsType[*canonicaljson.Error](err); ok { // as by Synapse
+			wrong = federation.BadJSON(wrong.Message)
+		}
+		return "", false, wrong
 	}
 	if signed, err = r.recommended(ctx, roomID, signed); err != nil { // should the other server have left out what it got
 		return "", false, err
