@@ -5,7 +5,8 @@ import "time"
 // Timeouts bound how long a call may take, each phase for itself, so that an error tells whether a server can't be
 // reached or is slow. The zero value of each means the default. A call's context bounds it as a whole.
 type Timeouts struct {
-	// Connect bounds connecting to one address: TCP and TLS. Default 10 s: three lost SYNs are seven seconds.
+	// Connect bounds connecting to one address: TCP and TLS. Default 10 s: three lost SYNs are seven seconds. Where a server has many
+	// addresses, each has its part of Connecting at most.
 	Connect time.Duration
 	// Connecting bounds connecting to all addresses of a server together. Default 30 s.
 	Connecting time.Duration
@@ -74,7 +75,7 @@ const (
 	// minProgress is how many bytes an answer's body must bring in each Stall: one that brings a byte now and then holds up what it is
 	// for as much as one that stands still. The slowest modem brings three times as much.
 	minProgress = 16 << 10
-	// maxTargets bounds how many addresses of a server are tried in one call: Connecting allows no more anyway.
+	// maxTargets bounds how many addresses of a server are tried in one call: each has nearly four seconds then, as Connecting is.
 	maxTargets = 8
 	// maxHeader bounds an answer's header, in bytes.
 	maxHeader = 64 << 10

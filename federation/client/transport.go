@@ -91,11 +91,15 @@ func (t *transport) dialTLS(ctx context.Context, network, _ string) (net.Conn, e
 	ctx, cancel := context.WithTimeout(ctx, t.timeouts.Connecting)
 	defer cancel()
 	fail := &dialError{stage: StageConnect}
-	for i, target := range attempt.targets {
-		if i == maxTargets || ctx.Err() != nil {
+	targets := attempt.targets[:min(len(attempt.targets), maxTargets)]
+	end, _ := ctx.Deadline()
+	for i, target := range targets {
+		if ctx.Err() != nil {
 			break
 		}
-		conn, stage, err := t.dialTarget(ctx, network, target)
+		// The first ones, of a host that is down, must not take the time of the one that stands in for it.
+		share := time.Until(end) / time.Duration(len(targets)-i)
+		conn, stage, err := t.dialTarget(ctx, network, target, min(t.timeouts.Connect, share))
 		if err == nil {
 			return conn, nil
 		}
@@ -108,9 +112,9 @@ func (t *transport) dialTLS(ctx context.Context, network, _ string) (net.Conn, e
 	return nil, fail
 }
 
-// dialTarget connects to one address and checks its certificate.
-func (t *transport) dialTarget(ctx context.Context, network string, target resolver.Target) (net.Conn, Stage, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, t.timeouts.Connect, errConnect{t.timeouts.Connect})
+// dialTarget connects to one address within a time, and checks its certificate.
+func (t *transport) dialTarget(ctx context.Context, network string, target resolver.Target, within time.Duration) (net.Conn, Stage, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, errConnect{within.Round(100 * time.Millisecond)})
 	defer cancel()
 	conn, err := t.dial(ctx, network, target.Addr.String())
 	if err != nil {
