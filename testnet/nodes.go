@@ -112,6 +112,17 @@ func (n *network) prepare(node PlanNode) (adapter.Command, error) {
 func (n *network) nodeDir(node PlanNode) string { return filepath.Join(n.dir, node.Name) }
 func (n *network) logFile(node PlanNode) string { return filepath.Join(n.nodeDir(node), "hanse.log") }
 
+// seeLog says where a node's log is, and, where nothing can be written beside it, why the log may say nothing.
+func (n *network) seeLog(node PlanNode) string {
+	text := "its log is " + n.logFile(node)
+	probe := filepath.Join(n.nodeDir(node), "probe")
+	if err := fabric.WriteFile(probe, make([]byte, 4096), 0o600); err != nil {
+		return fmt.Sprintf("%s, if it could be written: %v", text, err)
+	}
+	_ = os.Remove(probe) // it is in a folder of a testnet's own
+	return text
+}
+
 // config is a node's configuration file: what anybody could write for a server of their own.
 func (n *network) config(node PlanNode) string {
 	dir := n.nodeDir(node)

@@ -107,7 +107,7 @@ func loadOrMakePlan(dir string, nodes int, roomVersion string) (plan Plan, kept 
 	if err != nil {
 		return plan, false, err
 	}
-	return plan, false, os.WriteFile(planFile(dir), append(data, '\n'), 0o600)
+	return plan, false, fabric.WriteFile(planFile(dir), append(data, '\n'), 0o600)
 }
 
 // free tells whether the addresses of a plan's nodes can be listened at. Who answers there in place of a node would be taken for it.

@@ -72,7 +72,7 @@ func (s *scenario) close() {
 // failed says which node, which step, which request, and where the log is.
 func (s *scenario) failed(i int, step string, err error) error {
 	node := s.network.plan.Nodes[i]
-	return fmt.Errorf("%s (%s): %s: %w; its log is %s", node.Name, node.ServerName, step, err, s.network.logFile(node))
+	return fmt.Errorf("%s (%s): %s: %w; %s", node.Name, node.ServerName, step, err, s.network.seeLog(node))
 }
 
 func (s *scenario) step(i int, began time.Time, format string, args ...any) {

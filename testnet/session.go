@@ -77,7 +77,7 @@ func (s *session) run(ctx context.Context, in io.Reader) {
 			if s.network.processes[e.node] == e.process {
 				s.network.processes[e.node] = nil
 				node := s.network.plan.Nodes[e.node]
-				s.report.step(node.Name, "ENDED by itself; its log is %s; `start %s` starts it again", s.network.logFile(node), node.Name)
+				s.report.step(node.Name, "ENDED by itself; %s; `start %s` starts it again", s.network.seeLog(node), node.Name)
 			}
 		case line, ok := <-lines:
 			if !ok {
@@ -250,7 +250,7 @@ func (s *session) obeyed(i int, line string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s does not take the order to cut or mend links; its log is %s", node.Name, s.network.logFile(node))
+	return fmt.Errorf("%s does not take the order to cut or mend links; %s", node.Name, s.network.seeLog(node))
 }
 
 // unreachable are the addresses that a node can't reach as links are cut.

@@ -82,7 +82,10 @@ func LoadOrCreateCA(folder string) (*CA, error) {
 		if err != nil {
 			return nil, err
 		}
-		return ca, errors.Join(os.WriteFile(keyPath, ca.keyPEM, 0o600), os.WriteFile(certPath, ca.certPEM, 0o644))
+		if err := WriteFile(keyPath, ca.keyPEM, 0o600); err != nil {
+			return nil, err
+		}
+		return ca, WriteFile(certPath, ca.certPEM, 0o644)
 	}
 	if err != nil {
 		return nil, err
@@ -92,6 +95,19 @@ func LoadOrCreateCA(folder string) (*CA, error) {
 		return nil, err
 	}
 	return ParseCA(certPEM, keyPEM)
+}
+
+// WriteFile writes a file as a whole or not at all, as on a full disk.
+func WriteFile(path string, content []byte, mode fs.FileMode) error {
+	next := path + ".new"
+	err := os.WriteFile(next, content, mode)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		_ = os.Remove(next) // it may not be there
+	}
+	return err
 }
 
 // CertificatePEM is the authority's own certificate: what the nodes of a testnet are told to trust.
