@@ -59,7 +59,8 @@ type Config struct {
 
 // DatabaseConfig says where everything is stored.
 type DatabaseConfig struct {
-	// A PostgreSQL database, as postgres://user:password@host/name. Default: SQLite, in hanse.db in data_dir.
+	// A PostgreSQL database, as postgres://user:password@host/name; of several servers with a failover
+	// postgres://user:password@one,two/name?target_session_attrs=read-write. Default: SQLite, in hanse.db in data_dir.
 	URL string `yaml:"url" example:"postgres://hanse:secret@localhost/hanse"`
 }
 

@@ -125,6 +125,12 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	if err := (Config{ServerName: "example.org"}).Validate(); err != nil {
 		t.Errorf("a name alone: %v", err)
 	}
+	for _, servers := range []string{"one", "one:5432,two", "one,two:5432", "one:5432,two:5433"} {
+		database := DatabaseConfig{URL: "postgres://hanse@" + servers + "/hanse?target_session_attrs=read-write"}
+		if err := (Config{ServerName: "example.org", Database: database}).Validate(); err != nil {
+			t.Errorf("a database at %s: %v", servers, err)
+		}
+	}
 	for public, good := range map[string]bool{"": false, "http://matrix.example.org": false, "https://matrix.example.org": true, "http://127.0.0.1:8008": true} {
 		config := Config{ServerName: "example.org", Client: ClientConfig{PublicURL: public}, OAuth: OAuthConfig{Enabled: true}}
 		if err := config.Validate(); (err == nil) != good || !good && !strings.Contains(err.Error(), "oauth.enabled: needs") {

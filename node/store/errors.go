@@ -20,9 +20,10 @@ var (
 	ErrClientTxnUsed = errors.New("client transaction ID already used")
 	// ErrFull says that there are as many of something as there may be, of a user or in all.
 	ErrFull = errors.New("there may be no more")
-	// ErrOtherWriter says that another process has written to the database. Nothing is written any more: what this one
-	// holds in memory is out of date.
-	ErrOtherWriter = errors.New("another process writes to this database: stop one of the two, then start the other again")
+	// ErrOtherWriter says that another process has written to the database, or that an older copy of it stands in its place. Nothing is
+	// written any more: what this one holds in memory is out of date.
+	ErrOtherWriter = errors.New("another process writes to this database, or it isn't as it was left, as after a failover to a server that " +
+		"had not all of it: stop the other process, if there is one, and start this one again")
 	// ErrUnanswered says that the database went away while it committed, for longer than anybody is kept waiting: what was written may count
 	// or not, as is known once the database is back.
 	ErrUnanswered = errUnanswered
