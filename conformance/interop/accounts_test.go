@@ -86,6 +86,36 @@ var _ = Describe("a user of Hanse who logs in by OAuth 2.0", func() {
 	}, SpecTimeout(5*time.Minute))
 })
 
+var _ = Describe("a new device of a user of Hanse", func() {
+	It("is logged in by a QR code that it or an old one shows, and is signed by the user", func(ctx SpecContext) {
+		const secretWord = "a word of the user's own"
+		person, old := newBrowser(), stranger()
+		person.open(ctx, old.order(ctx, map[string]string{"do": "authorize"}).Go)
+		person.press(ctx, "Create the account", map[string]string{"user": "qr", "password": secretWord, "again": secretWord})
+		person.press(ctx, "Allow", nil)
+		old.takes(old.order(ctx, map[string]string{"do": "arrive", "at": person.at.String()}))
+		old.begin(ctx, secretWord, "")
+		for _, oldShows := range []bool{true, false} {
+			fresh := stranger()
+			shows, scans := fresh, old
+			if oldShows {
+				shows, scans = old, fresh
+			}
+			scans.order(ctx, map[string]string{"do": "scan", "code": shows.order(ctx, map[string]string{"do": "show"}).Code})
+			person.open(ctx, old.order(ctx, map[string]string{"do": "seen"}).Go)
+			person.press(ctx, "Allow", nil)
+			fresh.takes(fresh.order(ctx, map[string]string{"do": "met"}))
+			old.order(ctx, map[string]string{"do": "shared"})
+			Expect(fresh.user.ID).To(Equal(old.user.ID))
+			fresh.begin(ctx, "", "")
+			Eventually(func() any { // by itself and by the user
+				answer := post(ctx, old.user, "keys/query", map[string]any{"device_keys": map[string]any{old.user.ID: []string{}}})
+				return deep(answer, "device_keys", old.user.ID, fresh.user.DeviceID, "signatures", old.user.ID)
+			}).WithTimeout(patience).Should(HaveLen(2))
+		}
+	}, SpecTimeout(5*time.Minute))
+})
+
 var _ = Describe("a user of Hanse with an e-mail address", func() {
 	It("registers with it, gets a new password by it, and logs in with it", func(ctx SpecContext) {
 		const address = "somebody@mail.test"

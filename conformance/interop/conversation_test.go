@@ -42,6 +42,7 @@ type reply struct {
 	Go                    string // an address for a browser
 	User, Token, Device   string
 	Key                   string // a recovery key
+	Code                  string // in a QR code
 }
 
 // newEncrypting starts a client for the user's device; with a password it makes cross-signing keys too.

@@ -9,12 +9,15 @@
 //	→ {"do":"authorize","url":…}               begins to log in by OAuth 2.0 with an account that is made there
 //	→ {"do":"arrive","at":…}                   goes on where the browser was sent back to
 //	→ {"do":"link","url":…} {"do":"linked"}    the same by a code that a person types
+//	→ {"do":"show"} {"do":"scan","code":…}     the same by a QR code: a new device or one that is logged in shows it, another scans it
+//	→ {"do":"seen"} {"do":"shared"}            on the device that is logged in: the page that lets the new one in; then that has the secrets
+//	→ {"do":"met"}                             on the new one, which then signs itself when it starts
 //	→ {"do":"reset"} {"do":"replace"}          has new cross-signing keys, once the account page has allowed it
 //	→ {"do":"leave"}                           logs out
 //	→ {"do":"register","url":…,"name":…,"password":…,"address":…} {"do":"registered"}  an account with an e-mail address
 //	→ {"do":"forgot","url":…,"address":…} {"do":"choose","password":…}  a new password
 //	→ {"do":"login","url":…,"address":…,"password":…}
-//	← {"done":…,"go":…,"user":…,"token":…,"device":…,"key":…} or {"failed":…,"why":…}  once for each order, in their order; go: an address for a browser
+//	← {"done":…,"go":…,"user":…,"token":…,"device":…,"key":…,"code":…} or {"failed":…,"why":…}  once for each order, in their order; go: an address for a browser
 //	← {"message":…,"room":…,"sender":…,"sealed":…}  a message that was read; sealed: it came encrypted
 //	← {"verified":…}                           the user that was verified with
 import { createInterface } from "node:readline";
@@ -29,6 +32,8 @@ Promise.withResolvers ??= function () {
 const sdk = await import("matrix-js-sdk");
 const { SlidingSync } = await import("matrix-js-sdk/lib/sliding-sync.js");
 const { OAuth2 } = await import("matrix-js-sdk/lib/oauth/index.js");
+const meeting = await import("matrix-js-sdk/lib/rendezvous/index.js");
+const { QrCodeData, initAsync } = await import("@matrix-org/matrix-sdk-crypto-wasm");
 const { InteractiveAuth } = await import("matrix-js-sdk/lib/interactive-auth.js");
 const { CryptoEvent, VerificationPhase, VerificationRequestEvent, VerifierEvent, decodeRecoveryKey } = await import("matrix-js-sdk/lib/crypto-api/index.js");
 
@@ -36,6 +41,7 @@ const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 const callback = "https://app.example.org/callback";
 let client;
 let oauth, tokens, waiting; // of a log-in by OAuth 2.0
+let flow, page, sharing, secrets; // of a log-in by a QR code
 let replacing; // cross-signing keys
 let registration, account; // with an e-mail address
 let challenge; // of an e-mail address
@@ -84,6 +90,22 @@ async function introduce(url) {
 	oauth = new OAuth2(metadata, { clientId });
 }
 
+// meet leads a log-in by a QR code on either device, until a person must let the new one in.
+async function meet(url) {
+	let login;
+	if (flow.isNewDevice) {
+		await introduce(url);
+		login = { metadata: oauth.metadata, ...oauth.context };
+	}
+	await flow.negotiateProtocols();
+	const { verificationUri } = await flow.deviceAuthorizationGrant(login);
+	if (!flow.isNewDevice) return verificationUri;
+	tokens = await flow.completeLoginOnNewDevice(login);
+	secrets = (await flow.shareSecrets()).secrets;
+}
+
+const unmet = (why) => console.log("the devices didn't meet: " + why);
+
 // enter is who the tokens are for. The access token is one that has ended, as if the client had been off for long.
 async function enter(url) {
 	const next = await oauth.performRefreshTokenGrant(tokens.refresh_token);
@@ -99,6 +121,7 @@ const orders = {
 			cryptoCallbacks: { getSecretStorageKey: async ({ keys }) => [Object.keys(keys)[0], recovery] },
 		});
 		await client.initRustCrypto({ useIndexedDB: false });
+		if (secrets) await client.getCrypto().importSecretsBundle(secrets); // before the device's keys are uploaded, which it then signs
 		client.on(sdk.RoomEvent.Timeline, read);
 		client.on(sdk.MatrixEventEvent.Decrypted, read);
 		client.on(CryptoEvent.VerificationRequestReceived, confirm);
@@ -162,6 +185,34 @@ const orders = {
 	async linked({ url }) {
 		tokens = await waiting;
 		if (!tokens.refresh_token) throw new Error(JSON.stringify(tokens));
+		return enter(url);
+	},
+	async show({ url }) {
+		const never = new AbortController().signal;
+		flow = await (client ? meeting.linkNewDeviceByGeneratingQR(client, unmet, never) : meeting.signInByGeneratingQR(sdk.createClient({ baseUrl: url }), unmet, never));
+		page = meet(url);
+		page.catch(unmet);
+		return { code: Buffer.from(flow.code).toString("base64") };
+	},
+	async scan({ url, code }) {
+		await initAsync();
+		const scanned = QrCodeData.fromBytes(Buffer.from(code, "base64"));
+		const session = new meeting.MSC4108RendezvousSession({ url: scanned.rendezvousUrl, onFailure: unmet });
+		flow = new meeting.MSC4108SignInWithQR(new meeting.MSC4108SecureChannel(session, scanned.publicKey, unmet), true, client, unmet);
+		page = meet(url);
+		page.catch(unmet);
+	},
+	async seen() {
+		const go = await page;
+		sharing = flow.shareSecrets();
+		sharing.catch(unmet);
+		return { go };
+	},
+	async shared() {
+		await sharing;
+	},
+	async met({ url }) {
+		await page;
 		return enter(url);
 	},
 	reset() {
