@@ -41,9 +41,23 @@ func New(version string) *Telemetry {
 		Name: "hanse_build_info", Help: "1; the label is the version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	t.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, t.requests)
+	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "hanse_ready", Help: "1: the server can do its work; 0: /ready and the log say why not."}, t.ready)
+	t.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, ready, t.requests)
 	return t
 }
+
+// ready is what /ready says, as a number.
+func (t *Telemetry) ready() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	if t.unready(ctx) != nil {
+		return 0
+	}
+	return 1
+}
+
+// readyTimeout bounds what a look at the metrics waits for that.
+const readyTimeout = time.Second
 
 // SetReady tells whether the node runs: from when its listeners answer until it is told to stop.
 func (t *Telemetry) SetReady(ready bool) { t.running.Store(ready) }

@@ -42,6 +42,9 @@ func TestReadinessFollowsTheNode(t *testing.T) {
 		if status, text := get(t, node.Handler(), "/ready"); status != c.status || text != c.text {
 			t.Errorf("running=%v, %v: %d %q", c.running, c.broken, status, text)
 		}
+		if _, metrics := get(t, node.Handler(), "/metrics"); strings.Contains(metrics, "\nhanse_ready 1\n") != (c.status == http.StatusOK) {
+			t.Errorf("running=%v, %v, but the metric hanse_ready says something else", c.running, c.broken)
+		}
 		if status, _ := get(t, node.Handler(), "/health"); status != http.StatusOK {
 			t.Errorf("alive, but /health says %d", status)
 		}
