@@ -316,11 +316,11 @@ func (c *committer) once(ops []*operation) (err error) {
 		}
 		t.forget()
 	}()
-	if _, err := t.run(c.dialect.Begin); err != nil {
+	if err := t.later(c.dialect.Begin, nil); err != nil {
 		return err
 	}
 	if err := c.fill(ops); err != nil {
-		if _, rollback := t.run("ROLLBACK"); rollback != nil {
+		if rollback := t.rollback(c.dialect.Begin); rollback != nil {
 			c.disconnect() // a transaction must not stay open
 		}
 		return err
@@ -368,7 +368,7 @@ func (c *committer) finalize() error {
 		return nil
 	}
 	if c.dialect.Classify(err) != ConnectionError {
-		if _, rollback := t.run("ROLLBACK"); rollback != nil {
+		if rollback := t.rollback(c.dialect.Begin); rollback != nil {
 			c.disconnect()
 		}
 		return err
@@ -432,7 +432,7 @@ func (c *committer) connect() error {
 	}
 	c.tx.conn, c.tx.stmts = conn, map[string]*sql.Stmt{}
 	if c.tx.byText == nil {
-		c.tx.byText, c.tx.unnumbered = map[*insertion]*pendingRows{}, c.dialect.Unnumbered
+		c.tx.byText, c.tx.unnumbered, c.tx.together = map[*insertion]*pendingRows{}, c.dialect.Unnumbered, c.dialect.Together
 		c.tx.ids, c.tx.txns = map[id.EventID]Position{}, map[txnKey]struct{}{}
 	}
 	if err := c.counters(ctx); err != nil {

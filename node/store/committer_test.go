@@ -48,6 +48,31 @@ var _ = onEach("The committer", func(db *fixture) {
 		Expect(must(db.Users(ctx, "", 1000))).To(HaveLen(n - n/10 + 1))
 	})
 
+	It("goes to a server twice for a transaction, however many rows of however many tables it has", func(ctx SpecContext) {
+		if db.dialect.Together == nil {
+			Skip("its statements go nowhere")
+		}
+		db.stop()
+		together := db.dialect.Together
+		var ways [][]string
+		db.dialect.Together = func(ctx context.Context, conn any, statements []store.Statement) (int64, error) {
+			var texts []string
+			for _, s := range statements {
+				texts = append(texts, s.Text)
+			}
+			ways = append(ways, texts)
+			return together(ctx, conn, statements)
+		}
+		db.start()
+		a := must(create(db.Store, roomversion.V11))
+		ways = nil // nothing is written meanwhile: what is behind the commits isn't run
+		must(a.propose(store.CommitOptions{}, message(alice, "one"), message(alice, "two"), message(alice, "three")))
+		Expect(ways).To(HaveLen(2))
+		Expect(ways[0][0]).To(Equal(db.dialect.Begin))
+		Expect(len(ways[0])).To(BeNumerically(">", 3))
+		Expect(ways[1]).To(Equal([]string{"COMMIT"}))
+	})
+
 	It("gives positions in commit order, which readers see at once", func(ctx SpecContext) {
 		var wait sync.WaitGroup
 		for i := range 8 {

@@ -15,6 +15,10 @@ type Dialect struct {
 	// Check tells, when a transaction has begun, whether what would be written is where it will be looked for at the next start:
 	// a file can be taken away under its writer. Nobody else writes meanwhile. Nil where that can't be.
 	Check func() error
+	// Together runs statements on a connection, as [sql.Conn.Raw] gives it, on which they were prepared, and tells how many rows the last one
+	// touched; an error of one ends them. For a database to which each statement would take a way of its own, and back. Nil: they are run
+	// one by one.
+	Together func(ctx context.Context, conn any, statements []Statement) (touched int64, err error)
 	// Begin starts the writer's transaction; nobody else writes.
 	Begin string
 	// Integer, Bytes and Text are the words for a 64-bit integer, a byte string and a text that is compared
@@ -30,6 +34,12 @@ type Dialect struct {
 	Unnumbered bool
 	// Classify tells what kind of failure a driver's error is.
 	Classify func(error) ErrorClass
+}
+
+// Statement is one that writes, and its values.
+type Statement struct {
+	Text string
+	Args []any
 }
 
 func (d *Dialect) check() error {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -63,6 +64,30 @@ func (f *faults) in(dialect store.Dialect) store.Dialect {
 		faulty := sql.OpenDB(&faultyConnector{f, write})
 		faulty.SetMaxOpenConns(1)
 		return faulty, read, nil
+	}
+	if together := dialect.Together; together != nil {
+		dialect.Together = func(ctx context.Context, conn any, statements []store.Statement) (touched int64, err error) {
+			c := conn.(*faultyConn)
+			var failure error
+			for i, s := range statements {
+				if failure = f.before(s.Text); failure == nil {
+					continue
+				}
+				f.mu.Lock()
+				if statements = statements[:i]; f.unheard {
+					statements = statements[:i+1]
+				}
+				f.mu.Unlock()
+				break
+			}
+			if len(statements) > 0 {
+				err = c.conn.Raw(func(conn any) (err error) {
+					touched, err = together(ctx, conn, statements)
+					return err
+				})
+			}
+			return touched, cmp.Or(failure, err)
+		}
 	}
 	dialect.Classify = func(err error) store.ErrorClass {
 		if f, ok := errors.AsType[fault](err); ok {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"hanse/federation/id"
@@ -12,11 +13,14 @@ import (
 
 // writeTx is the committer's transaction, shared by the operations of a group. Owned by the committer.
 //
-// Rows of insert are gathered and written together; exec, row and each write them first, so an operation sees what it
+// Rows of insert are gathered and written together; exec, found and each write them first, so an operation sees what it
 // and the ones before it wrote. Statements keep their texts and are prepared once a connection.
 type writeTx struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt // the connection's, kept over transactions
+
+	together func(context.Context, any, []Statement) (int64, error) // Dialect.Together
+	queued   []Statement                                            // run together with the next one whose outcome is asked for
 
 	position Position // the newest given out
 	history  Position // the oldest given out, ≤ 0
@@ -167,7 +171,7 @@ func (t *writeTx) writeRemoval(r *pendingRemoval) error {
 		for size > len(values) {
 			size /= 2
 		}
-		if _, err := t.run(r.text(size), values[:size]...); err != nil {
+		if err := t.later(r.text(size), values[:size]); err != nil {
 			return err
 		}
 	}
@@ -183,7 +187,7 @@ func (t *writeTx) write(p *pendingRows) error {
 		for size > rows {
 			size /= 2
 		}
-		if _, err := t.run(p.statement(size), args[:size*p.columns]...); err != nil {
+		if err := t.later(p.statement(size), args[:size*p.columns]); err != nil {
 			return err
 		}
 		args, rows = args[size*p.columns:], rows-size
@@ -222,9 +226,11 @@ func (t *writeTx) forget() {
 		clear(r.values)
 		r.values = r.values[:0]
 	}
+	clear(t.queued)
 	clear(t.ids)
 	clear(t.txns)
 	clear(t.after)
+	t.queued = t.queued[:0]
 	t.after, t.notices, t.tail, t.collapsed = t.after[:0], nil, nil, false
 }
 
@@ -246,6 +252,10 @@ func (t *writeTx) run(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if t.together != nil {
+		t.queued = append(t.queued, Statement{query, args})
+		return t.send()
+	}
 	result, err := stmt.ExecContext(context.Background(), args...)
 	if err != nil {
 		return 0, fmt.Errorf("store: writing: %w", err)
@@ -255,6 +265,52 @@ func (t *writeTx) run(query string, args ...any) (int64, error) {
 		return 0, fmt.Errorf("store: writing: %w", err)
 	}
 	return n, nil
+}
+
+// later is run for a statement of whose outcome nobody asks but whether it fails: that may be told by the next one, or the one after. args
+// are copied.
+func (t *writeTx) later(query string, args []any) error {
+	if t.together == nil {
+		_, err := t.run(query, args...)
+		return err
+	}
+	if _, err := t.prepare(query); err != nil {
+		return err
+	}
+	t.queued = append(t.queued, Statement{query, slices.Clone(args)})
+	if len(t.queued) < queuedStatements {
+		return nil
+	}
+	_, err := t.send()
+	return err
+}
+
+// send runs what is queued, and tells how many rows the last statement touched.
+func (t *writeTx) send() (touched int64, err error) {
+	if len(t.queued) == 0 {
+		return 0, nil
+	}
+	err = t.conn.Raw(func(conn any) error {
+		touched, err = t.together(context.Background(), conn, t.queued)
+		return err
+	})
+	clear(t.queued)
+	t.queued = t.queued[:0]
+	if err != nil {
+		return 0, fmt.Errorf("store: writing: %w", err)
+	}
+	return touched, nil
+}
+
+// rollback ends the transaction without an effect.
+func (t *writeTx) rollback(begin string) error {
+	begun := len(t.queued) == 0 || t.queued[0].Text != begin
+	clear(t.queued)
+	if t.queued = t.queued[:0]; !begun {
+		return nil
+	}
+	_, err := t.run("ROLLBACK")
+	return err
 }
 
 // exec, change and create are those of writeTx, in the writer's next transaction.
@@ -299,12 +355,20 @@ func (t *writeTx) create(what, query string, args ...any) error {
 	return err
 }
 
+// reading prepares a statement that reads, after all gathered rows were written.
+func (t *writeTx) reading(query string) (*sql.Stmt, error) {
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	if _, err := t.send(); err != nil {
+		return nil, err
+	}
+	return t.prepare(query)
+}
+
 // each calls scan for every row, after all gathered rows were written. scan must not use the transaction.
 func (t *writeTx) each(query string, args []any, scan func(rows *sql.Rows) error) error {
-	if err := t.flush(); err != nil {
-		return err
-	}
-	stmt, err := t.prepare(query)
+	stmt, err := t.reading(query)
 	if err != nil {
 		return err
 	}
@@ -326,10 +390,7 @@ func (t *writeTx) each(query string, args []any, scan func(rows *sql.Rows) error
 
 // found reads one row, if there is one.
 func (t *writeTx) found(query string, args []any, dest ...any) (bool, error) {
-	if err := t.flush(); err != nil {
-		return false, err
-	}
-	stmt, err := t.prepare(query)
+	stmt, err := t.reading(query)
 	if err != nil {
 		return false, err
 	}

@@ -35,8 +35,9 @@ const (
 // names. It must exist; its tables are made.
 func Open(url string) store.Dialect {
 	return store.Dialect{
-		Name:    "PostgreSQL",
-		Connect: func(ctx context.Context) (*sql.DB, *sql.DB, error) { return connect(ctx, url) },
+		Name:     "PostgreSQL",
+		Connect:  func(ctx context.Context) (*sql.DB, *sql.DB, error) { return connect(ctx, url) },
+		Together: together,
 		// The only writer needs no stronger isolation.
 		Begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
 		Lock:     "LOCK TABLE %s IN EXCLUSIVE MODE",

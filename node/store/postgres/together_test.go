@@ -1,0 +1,43 @@
+package postgres
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// TestValuesAreEncodedAsTheDriverDoes: what is encoded here is what the driver would send, NULL and what is empty too.
+func TestValuesAreEncodedAsTheDriverDoes(t *testing.T) {
+	type name string
+	types := pgtype.NewMap()
+	e := encoder{types: types, bytes: []byte{}}
+	args := []any{"", "täxt", int64(-1), int64(1) << 40, []byte(nil), []byte{}, []byte{0, 1}, json.RawMessage(nil), json.RawMessage("{}"), nil, name("@alice"), 7, 3 * time.Nanosecond}
+	oids := []uint32{
+		pgtype.TextOID, pgtype.TextOID, pgtype.Int8OID, pgtype.Int8OID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID, pgtype.ByteaOID,
+		pgtype.Int8OID, pgtype.TextOID, pgtype.Int8OID, pgtype.Int8OID,
+	}
+	for range 2 { // the encoder is used again
+		values, err := e.values(oids, args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, arg := range args {
+			want, err := types.Encode(oids[i], pgtype.BinaryFormatCode, arg, []byte{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(values[i], want) || (values[i] == nil) != (want == nil) {
+				t.Errorf("%#v is %q, want %q", arg, values[i], want)
+			}
+		}
+	}
+	if _, err := e.values(oids[:1], args[:2]); err == nil {
+		t.Error("a value too many is passed over")
+	}
+	if _, err := e.values([]uint32{pgtype.Int8OID}, []any{"seven"}); err == nil {
+		t.Error("a text is taken for a number")
+	}
+}
