@@ -1,6 +1,7 @@
 package room
 
 import (
+	"maps"
 	"slices"
 
 	"hanse/federation/event"
@@ -8,8 +9,8 @@ import (
 	"hanse/federation/roomversion"
 )
 
-// forward is the set of forward extremities: accepted events that no accepted event has as an ancestor, as far as we know. A value:
-// its methods return changed copies.
+// forward is the set of forward extremities: accepted events that no accepted event has as an ancestor, as far as we know, but for those that
+// keep has left. A value: its methods return changed copies.
 type forward struct {
 	list  []id.EventID // sorted; never changed in place
 	depth int64        // the greatest depth among them
@@ -28,10 +29,10 @@ func (f forward) has(e id.EventID) bool {
 	return ok
 }
 
-func (f forward) without(gone map[id.EventID]bool) forward {
+func (f forward) without(gone func(id.EventID) bool) forward {
 	list := make([]id.EventID, 0, len(f.list)+1)
 	for _, e := range f.list {
-		if !gone[e] {
+		if !gone(e) {
 			list = append(list, e)
 		}
 	}
@@ -46,14 +47,18 @@ func (f forward) with(e id.EventID) forward {
 	return forward{list: slices.Insert(slices.Clone(f.list), at, e), depth: f.depth}
 }
 
-// extend makes the accepted event e an extremity, unless an accepted event above it is known, and removes those below it. One that was
-// refused removes those below it where an accepted event stands on it: that has them as ancestors. So does history.
-func (s *step) extend(e *event.Event, status Status, history bool) error {
+// extend makes an accepted event an extremity, unless an accepted event above it is known, and removes those below it. One that was refused
+// removes those below it where an accepted event stands on it: that has them as ancestors. So does history.
+func (s *step) extend(c *Committed) error {
+	if c.Given {
+		s.m.arrivals.given(c.Event)
+	}
+	e := c.Event
 	above, err := s.isBelow(e)
-	if above = above || history; err != nil || status != Accepted && !above {
+	if above = above || c.Backfilled; err != nil || c.Status != Accepted && !above {
 		return err
 	}
-	below, err := s.below(e, status)
+	below, err := s.below(c)
 	if err != nil {
 		return err
 	}
@@ -62,17 +67,28 @@ func (s *step) extend(e *event.Event, status Status, history bool) error {
 			return err
 		}
 	}
-	next := s.forward.without(below)
+	next := s.forward.without(func(x id.EventID) bool { return below[x] != notBelow })
 	if !above && s.strays(e, next) {
 		return nil
 	}
 	if !above {
 		next = next.with(e.ID())
 	}
+	if next, err = s.keep(next, func(x id.EventID) bool {
+		if above {
+			return below[x] != notBelow && s.m.arrivals.beforeNaming(x, e.ID())
+		}
+		return below[x] == byWord && s.m.arrivals.beforeLast(x)
+	}); err != nil {
+		return err
+	}
 	if len(next.list) > len(s.forward.list) {
 		if crowded, err := s.crowded(e.Sender().Server(), next.list); crowded || err != nil {
 			return err
 		}
+	}
+	if !above {
+		s.m.arrivals.came(e.ID(), next)
 	}
 	switch {
 	case slices.Equal(next.list, s.forward.list):
@@ -86,6 +102,75 @@ func (s *step) extend(e *event.Event, status Status, history bool) error {
 	}
 	s.forward, s.stale = next, true
 	return nil
+}
+
+// keep gives the extremities that are to follow, and with them those doubtful ones of now without which the room would have another state: those
+// that are below another event by the word of a server alone, which gave the state there, and were here before that. Otherwise any server in the
+// room could take away what others have set, the power levels too, by an event that names something hidden beside theirs. What is kept so is
+// merged by an event of ours, and so the state before that is the same for all.
+func (s *step) keep(next forward, doubtful func(id.EventID) bool) (forward, error) {
+	more := next
+	for _, e := range s.forward.list {
+		if doubtful(e) {
+			more = more.with(e)
+		}
+	}
+	if len(more.list) == len(next.list) {
+		return next, nil
+	}
+	with, err := s.stateAfterAll(more.list)
+	if err != nil {
+		return next, err
+	}
+	without, err := s.stateAfterAll(next.list)
+	if err != nil || with.Equal(without) {
+		return next, err
+	}
+	return more, nil
+}
+
+// arrivals tells what came first since the machine was loaded: extremities, or events before which another server gave the state. What came after
+// such an event, and is below it, may be old: merged, it would bring back the state of then.
+type arrivals struct {
+	count       int
+	last        int                // the last event whose state was given
+	named       map[id.EventID]int // prev events of such events: the last one that names them
+	extremities map[id.EventID]int
+}
+
+// given notes an event before which another server gave the state.
+func (a *arrivals) given(e *event.Event) {
+	a.count++
+	a.last = a.count
+	if a.named == nil || len(a.named) > maxNamed {
+		a.named = make(map[id.EventID]int)
+	}
+	for _, p := range e.PrevEvents() {
+		a.named[p] = a.count
+	}
+}
+
+// came notes one of some extremities.
+func (a *arrivals) came(e id.EventID, of forward) {
+	if a.extremities == nil {
+		a.extremities = make(map[id.EventID]int)
+	}
+	a.count++
+	a.extremities[e] = a.count
+	if len(a.extremities) > len(of.list) {
+		maps.DeleteFunc(a.extremities, func(x id.EventID, _ int) bool { return !of.has(x) })
+	}
+}
+
+// beforeLast tells whether an extremity may have been here before any event whose state was given.
+func (a *arrivals) beforeLast(extremity id.EventID) bool { return a.extremities[extremity] <= a.last }
+
+// beforeNaming tells whether it may have been here before those that name an event.
+func (a *arrivals) beforeNaming(extremity, named id.EventID) bool {
+	if by, ok := a.named[named]; ok {
+		return a.extremities[extremity] <= by
+	}
+	return a.beforeLast(extremity)
 }
 
 // crowded tells whether more than maxForward of the extremities are of users of one server. An event of theirs that would be one more becomes
@@ -123,17 +208,34 @@ func (s *step) isBelow(e *event.Event) (bool, error) {
 	return s.isReferenced(e.ID())
 }
 
-// below are the events directly below e, and directly below the soft-failed and rejected ones there: those aren't extremities
-// themselves, so an extremity under them is an ancestor of e all the same. What isn't there yet is noted: it will be none when it comes.
-func (s *step) below(e *event.Event, status Status) (map[id.EventID]bool, error) {
-	found := make(map[id.EventID]bool, len(e.PrevEvents()))
-	for queue := []Stored{{Event: e, Status: status}}; len(queue) > 0 && len(found) < maxWalk; queue = queue[1:] {
+// beneath says how an event is below another one.
+type beneath int
+
+const (
+	notBelow beneath = iota
+	byState          // the state after the other one is made of that after it
+	byWord           // by the word of a server, which gave a state in between
+)
+
+// below are the events directly below one, and directly below the soft-failed and rejected ones there: those aren't extremities
+// themselves, so an extremity under them is an ancestor of the event all the same. What isn't there yet is noted: it will be none when it comes.
+func (s *step) below(c *Committed) (map[id.EventID]beneath, error) {
+	type above struct {
+		Stored
+		how beneath
+	}
+	found := make(map[id.EventID]beneath, len(c.Event.PrevEvents()))
+	for queue := []above{{c.Stored(), byState}}; len(queue) > 0 && len(found) < maxWalk; queue = queue[1:] {
 		child := queue[0]
+		if child.Given {
+			child.how = byWord
+		}
 		for _, p := range child.Event.PrevEvents() {
-			if found[p] {
+			if found[p] == byState || found[p] == child.how {
 				continue
 			}
-			found[p], s.above[p] = true, true
+			first := found[p] == notBelow
+			found[p], s.above[p] = child.how, true
 			delete(s.m.strays, p)
 			if s.forward.has(p) {
 				continue // accepted
@@ -143,8 +245,8 @@ func (s *step) below(e *event.Event, status Status) (map[id.EventID]bool, error)
 			case err != nil:
 				return nil, err
 			case ok && !stored.Outlier && stored.Status != Accepted:
-				queue = append(queue, stored)
-			case (!ok || stored.Outlier) && child.Status != Accepted:
+				queue = append(queue, above{stored, child.how})
+			case (!ok || stored.Outlier) && child.Status != Accepted && first:
 				s.result.Commit.Lacking = append(s.result.Commit.Lacking, Lack{Event: p, Child: child.Event.ID(), Depth: child.Event.Depth()})
 			}
 		}
@@ -155,7 +257,7 @@ func (s *step) below(e *event.Event, status Status) (map[id.EventID]bool, error)
 // spare takes extremities that are above e, and below it at the same time, out of a set. Where servers choose IDs that is possible: what is
 // between was skipped by a given state. Taken away, such an extremity would be covered by nothing, since e is none. One that can't be told
 // to be another's descendant within the bound is spared too: should it be an ancestor, it is merged by our next event.
-func (s *step) spare(set map[id.EventID]bool, e id.EventID) error {
+func (s *step) spare(set map[id.EventID]beneath, e id.EventID) error {
 	for top := range set {
 		if !s.forward.has(top) {
 			continue

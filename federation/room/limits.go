@@ -69,6 +69,9 @@ const (
 	// maxStrays bounds the events that a server from outside has brought, nobody has vouched for, and are kept in mind to be vouched for: 100 kB.
 	maxStrays = 1000
 
+	// maxNamed bounds what is kept in mind of what events name whose states were given: 100 kB.
+	maxNamed = 1000
+
 	// maxUnsure bounds the events that are judged while the state isn't whole. They are judged again in one step, of about a second
 	// at this number; what comes beyond it is dropped, and asked for when the state is whole.
 	maxUnsure = 20_000

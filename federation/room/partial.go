@@ -497,7 +497,7 @@ func (s *step) again(u Unsure, join *event.Event, state roomstate.Map) error {
 		if err != nil {
 			return err
 		}
-		return s.commit(Committed{Event: join, Before: state, After: after, Again: true})
+		return s.commit(Committed{Event: join, Before: state, After: after, Given: true, Again: true})
 	}
 	if err := s.mendOutliers(slices.Concat(authEvents(stored.Event), u.LeftOut)); err != nil {
 		return err

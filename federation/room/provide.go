@@ -254,8 +254,9 @@ func (s *step) provideState(c *chase, f Fetch, in Provide) (helped bool, err err
 // take has a state that another server gave be that before e, unless it follows from what we have: where all of e's prev events are here and our
 // own states are whole. Otherwise any server in the room could take away what those have set, the power levels too, by a state without it.
 //
-// Of prev events of which some are here the state given stands alone. Together with theirs it would be another for honest servers: resolving
-// one state with what was made of that and others doesn't always give the latter again, which the simulation found in versions 1, 6 and 7.
+// Of prev events of which some are here the state given stands alone, and those stay extremities: see extend. Together with theirs it would be
+// another for honest servers: resolving one state with what was made of that and others doesn't always give the latter again, which the simulation
+// found in versions 1, 6 and 7.
 func (s *step) take(e *event.Event, told given) error {
 	missing := s.partial != nil
 	for _, p := range e.PrevEvents() {

@@ -159,7 +159,7 @@ type Member struct {
 
 // Stored is the event as a [Source] gives it.
 func (c *Committed) Stored() Stored {
-	return Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier, Deep: c.Deep}
+	return Stored{Event: c.Event, Status: c.Status, Outlier: c.Outlier, Deep: c.Deep, Given: c.Given}
 }
 
 // StateChange is a change of the current state. Old or New is "" for absent.

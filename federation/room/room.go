@@ -59,6 +59,7 @@ type Stored struct {
 	Status  Status // Accepted, SoftFailed or Rejected
 	Outlier bool   // known without its place in the room's graph: no state before or after it
 	Deep    bool   // see [Committed]
+	Given   bool   // see [Committed]; of accepted events it may be left out
 }
 
 // Snapshot is what the store knows of a room. [Load] makes the machine from it.
@@ -80,6 +81,7 @@ type Machine struct {
 	roomID   id.RoomID // "" before the first event
 	rules    *roomversion.Rules
 	forward  forward
+	arrivals arrivals
 	current  roomstate.Map
 	servers  servers
 	resident bool

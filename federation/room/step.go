@@ -348,7 +348,7 @@ func (s *step) commit(c Committed) error {
 	if c.Outlier {
 		return nil
 	}
-	return s.extend(c.Event, c.Status, c.Backfilled)
+	return s.extend(kept)
 }
 
 // finish makes the Commit and hands the step's state to the machine.

@@ -21,7 +21,7 @@ const memberType = "m.room.member"
 type verdict struct {
 	Rule, Spec, Reason string // of the rejection
 	Text               string // room.Committed.Reason
-	Deep               bool   `json:",omitempty"`
+	Deep, Given        bool   `json:",omitempty"`
 }
 
 // Commit writes what a room's machine decided, in one transaction: events, states, extremities, memberships, staged
@@ -139,7 +139,7 @@ func (w *roomWrite) writeEvent(t *writeTx, e room.Committed, place Position) err
 	}
 	row := &storedEvent{
 		event: e.Event, room: w.ref, position: place, status: e.Status, rejection: e.Rejection, reason: e.Reason,
-		deep: e.Deep, backfilled: e.Backfilled,
+		deep: e.Deep, given: e.Given && e.Status != room.Accepted, backfilled: e.Backfilled,
 	}
 	if !e.Outlier {
 		row.states = eventStates{true, e.Before.Hash(), e.After.Hash()}
@@ -449,7 +449,7 @@ func (w *roomWrite) remember() {
 }
 
 func encodeVerdict(e room.Committed) []byte {
-	v := verdict{Text: e.Reason, Deep: e.Deep}
+	v := verdict{Text: e.Reason, Deep: e.Deep, Given: e.Given}
 	if r := e.Rejection; r != nil {
 		v.Rule, v.Spec, v.Reason = r.Rule, r.Spec, r.Reason
 	}
@@ -460,16 +460,18 @@ func encodeVerdict(e room.Committed) []byte {
 	return b
 }
 
-func decodeVerdict(b []byte) (r *authrules.Rejection, reason string, deep bool, err error) {
+// decodeVerdict fills in why an event was not accepted.
+func (e *storedEvent) decodeVerdict(b []byte) error {
 	if b == nil {
-		return nil, "", false, nil
+		return nil
 	}
 	var v verdict
 	if err := exactjson.Unmarshal(b, &v); err != nil {
-		return nil, "", false, fmt.Errorf("store: a stored verdict: %w", err)
+		return fmt.Errorf("store: a stored verdict: %w", err)
 	}
 	if v.Rule != "" {
-		r = &authrules.Rejection{Rule: v.Rule, Spec: v.Spec, Reason: v.Reason}
+		e.rejection = &authrules.Rejection{Rule: v.Rule, Spec: v.Spec, Reason: v.Reason}
 	}
-	return r, v.Text, v.Deep, nil
+	e.reason, e.deep, e.given = v.Text, v.Deep, v.Given
+	return nil
 }

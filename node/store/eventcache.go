@@ -20,6 +20,7 @@ type storedEvent struct {
 	rejection  *authrules.Rejection
 	reason     string
 	deep       bool
+	given      bool // of what isn't accepted: another server gave the state before it
 	backfilled bool
 	redactedBy id.EventID
 	txnDevice  string

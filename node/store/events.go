@@ -91,7 +91,7 @@ func (s *Store) loaded(ctx context.Context, r *eventRow) (*storedEvent, error) {
 	if e.event, err = event.Load(e.room.rules, r.eventID, r.json); err != nil {
 		return nil, fmt.Errorf("the stored event %s: %w", r.eventID, err)
 	}
-	if e.rejection, e.reason, e.deep, err = decodeVerdict(r.verdict); err != nil {
+	if err := e.decodeVerdict(r.verdict); err != nil {
 		return nil, err
 	}
 	if e.states, err = decodeStates(r.before, r.after); err != nil {
@@ -217,7 +217,7 @@ func (s source) Events(ids []id.EventID) (map[id.EventID]room.Stored, error) {
 	}
 	out := make(map[id.EventID]room.Stored, len(rows))
 	for e, row := range rows {
-		out[e] = room.Stored{Event: row.event, Status: row.status, Outlier: row.outlier(), Deep: row.deep}
+		out[e] = room.Stored{Event: row.event, Status: row.status, Outlier: row.outlier(), Deep: row.deep, Given: row.given}
 	}
 	return out, nil
 }

@@ -222,7 +222,7 @@ var _ = onEach("History", func(db *fixture) {
 	It("has gaps below what is refused where an accepted event stands on it", func(ctx SpecContext) {
 		a, events := chain(4)
 		refused := committed(a, events[2], true, false)
-		refused.Events[0].Status, refused.Events[0].Deep = room.SoftFailed, true
+		refused.Events[0].Status, refused.Events[0].Deep, refused.Events[0].Given = room.SoftFailed, true, true
 		must(db.Commit(ctx, refused, store.CommitOptions{}))
 		Expect(must(db.BackwardExtremities(ctx, a.id(), 10))).To(BeEmpty())
 
@@ -231,7 +231,8 @@ var _ = onEach("History", func(db *fixture) {
 		must(db.Commit(ctx, above, store.CommitOptions{}))
 		db.restart()
 		src := db.Source(ctx, a.rules)
-		Expect(must(src.Events(eventIDs(events[2:3])))[events[2].ID()].Deep).To(BeTrue())
+		stored := must(src.Events(eventIDs(events[2:3])))[events[2].ID()]
+		Expect([]bool{stored.Deep, stored.Given}).To(Equal([]bool{true, true}))
 		Expect(must(db.BackwardExtremities(ctx, a.id(), 10))).To(Equal([]store.Gap{
 			{Missing: events[1].ID(), Child: events[2].ID(), Depth: events[2].Depth()},
 		}))

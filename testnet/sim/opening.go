@@ -150,6 +150,10 @@ func (s *server) fork(n *network) *server {
 func (s *store) clone() *store {
 	c := *s
 	c.events, c.lacking, c.judged, c.servers = maps.Clone(s.events), maps.Clone(s.lacking), maps.Clone(s.judged), maps.Clone(s.servers)
+	c.been, c.redactions = maps.Clone(s.been), maps.Clone(s.redactions)
+	for e, by := range c.redactions {
+		c.redactions[e] = slices.Clip(by)
+	}
 	c.order, c.staged = slices.Clone(s.order), slices.Clone(s.staged)
 	c.children, c.outbox = maps.Clone(s.children), maps.Clone(s.outbox)
 	for e, children := range c.children {

@@ -179,21 +179,35 @@ func (s *server) kept(in room.Input, r room.Result) error {
 			return s.n.failAt(s, "an event below an accepted one is a forward extremity", "%s at %s, below %s", e, s.name, top)
 		}
 	}
+	for _, e := range s.store.forward {
+		s.store.been[e] = true
+	}
 	return nil
 }
 
-// standing is an accepted event that has another one as an ancestor, by the events that have their place here; "" for none.
+// standing is an accepted event by which another one should be no forward extremity; "" for none: one that names it and was an extremity itself,
+// with the state that follows from what it names, or, of a new one, any that has it as an ancestor by the events that were here before it.
 func (s *server) standing(e id.EventID) id.EventID {
+	for _, child := range s.store.children[e] {
+		if c := s.store.events[child]; c.Status == room.Accepted && s.store.been[child] && !c.Given {
+			return child
+		}
+	}
+	if s.store.been[e] {
+		return ""
+	}
+	before := s.store.order[:slices.Index(s.store.order, e)]
 	seen := map[id.EventID]bool{}
 	for queue := []id.EventID{e}; len(queue) > 0; queue = queue[1:] {
 		for _, child := range s.store.children[queue[0]] {
+			if seen[child] || !slices.Contains(before, child) {
+				continue
+			}
 			if s.store.events[child].Status == room.Accepted {
 				return child
 			}
-			if !seen[child] {
-				seen[child] = true
-				queue = append(queue, child)
-			}
+			seen[child] = true
+			queue = append(queue, child)
 		}
 	}
 	return ""

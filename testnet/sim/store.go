@@ -14,30 +14,33 @@ import (
 
 // store is what a server keeps: it outlives crashes. A room.Source.
 type store struct {
-	roomID   id.RoomID
-	rules    *roomversion.Rules
-	events   map[id.EventID]room.Committed
-	order    []id.EventID                // placed events, in the order in which they came
-	children map[id.EventID][]id.EventID // placed events, by what they name as prev events
-	lacking  map[id.EventID]bool         // what wasn't there below refused events, see [room.Lack]
-	judged   map[id.EventID]int          // events that were judged again, by the whole state they were so by, from 1
-	wholes   int                         // whole states so far
-	staged   []*event.Event
-	forward  []id.EventID
-	depth    int64
-	current  roomstate.Map
-	servers  map[id.ServerName]int
-	resident bool
-	outbox   map[id.ServerName][]*event.Event
-	partial  *room.PartialState // nil: the state is whole
-	mended   int                // rejected events that another copy made valid
+	roomID     id.RoomID
+	rules      *roomversion.Rules
+	events     map[id.EventID]room.Committed
+	order      []id.EventID                // placed events, in the order in which they came
+	children   map[id.EventID][]id.EventID // placed events, by what they name as prev events
+	redactions map[id.EventID][]id.EventID // of placed events, by what they redact
+	lacking    map[id.EventID]bool         // what wasn't there below refused events, see [room.Lack]
+	judged     map[id.EventID]int          // events that were judged again, by the whole state they were so by, from 1
+	wholes     int                         // whole states so far
+	staged     []*event.Event
+	forward    []id.EventID
+	been       map[id.EventID]bool // what was a forward extremity after a step
+	depth      int64
+	current    roomstate.Map
+	servers    map[id.ServerName]int
+	resident   bool
+	outbox     map[id.ServerName][]*event.Event
+	partial    *room.PartialState // nil: the state is whole
+	mended     int                // rejected events that another copy made valid
 }
 
 func newStore(rules *roomversion.Rules) *store {
 	return &store{
 		rules: rules, events: make(map[id.EventID]room.Committed), children: make(map[id.EventID][]id.EventID),
 		lacking: make(map[id.EventID]bool), judged: make(map[id.EventID]int),
-		servers: make(map[id.ServerName]int), outbox: make(map[id.ServerName][]*event.Event),
+		servers: make(map[id.ServerName]int), outbox: make(map[id.ServerName][]*event.Event), been: make(map[id.EventID]bool),
+		redactions: make(map[id.EventID][]id.EventID),
 	}
 }
 
@@ -100,6 +103,9 @@ func (s *store) apply(c room.Commit) {
 		}
 		if !known || old.Outlier {
 			s.order = append(s.order, name)
+			if target, ok := e.Event.Redacts(); ok {
+				s.redactions[target] = append(s.redactions[target], name)
+			}
 			for _, p := range e.Event.PrevEvents() {
 				s.children[p] = append(s.children[p], name)
 			}

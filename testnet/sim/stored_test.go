@@ -110,7 +110,7 @@ func told(e room.Stored) string {
 	if e.Event == nil {
 		return "unknown"
 	}
-	return fmt.Sprint(e.Status, e.Outlier, e.Deep, e.Event.ContentHashMatches())
+	return fmt.Sprint(e.Status, e.Outlier, e.Deep, e.Given && e.Status != room.Accepted, e.Event.ContentHashMatches())
 }
 
 func snapshotText(s room.Snapshot) string {
