@@ -5,11 +5,14 @@ import (
 	"maps"
 	"slices"
 
+	"hanse/federation/authrules"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/dag"
 	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomstate"
+	"hanse/federation/roomversion"
 	"hanse/testnet/wholestate"
 )
 
@@ -41,7 +44,7 @@ func (s *server) answer(f room.Fetch) (room.Provide, bool) {
 		for _, e := range in.Events {
 			in.State.AuthChain = append(in.State.AuthChain, e.ID())
 		}
-		in.Events = append(in.Events, at.Event)
+		in.Events = append(in.Events, s.shown(at.Event))
 		return in, true
 	}
 	return in, false
@@ -61,7 +64,7 @@ func (s *server) missing(latest, earliest []id.EventID, limit int) []*event.Even
 				continue
 			}
 			seen[p] = true
-			found = append(found, c.Event)
+			found = append(found, s.shown(c.Event))
 			queue = append(queue, p)
 		}
 	}
@@ -77,14 +80,48 @@ func (s *server) authChain(of []id.EventID) []*event.Event {
 	if create, ok := s.store.roomID.CreateEvent(); ok {
 		chain[create] = s.store.events[create].Event
 	}
+	for e, whole := range chain {
+		chain[e] = s.shown(whole)
+	}
 	return sorted(slices.Collect(maps.Values(chain)))
+}
+
+// shown is an event as others are given it: redacted, where a redaction that the server has accepted says so.
+//
+// In room version 8 a join that was authorised by a user isn't valid any more once it is redacted, and servers differ: that isn't for us to mend.
+//
+// spec:rooms/v9#redactions
+func (s *server) shown(e *event.Event) *event.Event {
+	if _, authorised := canonicaljson.Get(e.Content(), "join_authorised_via_users_server"); authorised && s.n.rules.Version == roomversion.V8 {
+		return e
+	}
+	for _, by := range s.store.redactions[e.ID()] {
+		c := s.store.events[by]
+		if may, err := authrules.MayRedact(c.Event, e, before{s.store, c.Before}); err == nil && may && c.Status == room.Accepted {
+			s.n.report.Redacted++
+			return e.Redacted()
+		}
+	}
+	return e
+}
+
+// before is the state before an event, for authrules.
+type before struct {
+	store *store
+	state roomstate.Map
+}
+
+// StateEvent is for authrules.
+func (b before) StateEvent(typ, stateKey string) (*event.Event, error) {
+	e, _ := wholestate.Get(b.state, typ, stateKey)
+	return b.store.events[e].Event, nil
 }
 
 func (s *server) some(ids []id.EventID) []*event.Event {
 	var list []*event.Event
 	for _, e := range ids {
 		if c, ok := s.store.events[e]; ok {
-			list = append(list, c.Event)
+			list = append(list, s.shown(c.Event))
 		}
 	}
 	return sorted(list)

@@ -74,6 +74,7 @@ type Report struct {
 	Restores                                                            int // of old backups, or of nothing
 	Wide                                                                int // events that name up to twenty prev events
 	Behind, Outlasted                                                   int // joins by servers that hadn't heard of the leave; of which nothing came
+	Redacted                                                            int // copies given of events that were redacted
 	Lies, Mended                                                        int // redacted copies given; rejected events that became valid by a whole copy
 	PartialJoins, Completed, Rejudged                                   int // states that were whole later; verdicts that this changed
 	Displaced                                                           int // events of rooms left in partial state and joined again

@@ -195,13 +195,32 @@ func (n *network) anything(s *server, user id.UserID) event.Draft {
 	case 10, 11:
 		return n.levels(s, user, target)
 	case 12:
-		if n.rules.RedactionAuthRule && len(s.store.order) > 0 {
-			d := draft(user, "m.room.redaction", nil, map[string]any{})
-			d.Redacts = s.store.order[n.rand.IntN(len(s.store.order))]
-			return d
+		if len(s.store.order) > 0 {
+			return n.redaction(s, user, s.store.order[n.rand.IntN(len(s.store.order))])
 		}
 	}
 	return draft(user, "m.room.message", nil, map[string]any{"body": word, "msgtype": "m.text"})
+}
+
+// redaction is one of any event, or of what holds the room together.
+func (n *network) redaction(s *server, user id.UserID, target id.EventID) event.Draft {
+	var held []id.EventID
+	for key, e := range wholestate.All(s.store.current) {
+		if key.Type != "m.room.topic" {
+			held = append(held, e)
+		}
+	}
+	if n.rand.IntN(2) == 0 && len(held) > 0 {
+		slices.Sort(held)
+		target = held[n.rand.IntN(len(held))]
+	}
+	content := map[string]any{}
+	if n.rules.RedactsInContent {
+		content["redacts"] = target
+	}
+	d := draft(user, "m.room.redaction", nil, content)
+	d.Redacts = target
+	return d
 }
 
 // levels is a change of one level.
