@@ -221,7 +221,7 @@ func asksOthers(path string) bool {
 		"/rooms/{roomId}/hierarchy", "/appservice/{appserviceId}/ping":
 		return true
 	}
-	return strings.HasSuffix(path, "/{roomIdOrAlias}") || strings.HasPrefix(path, "/thirdparty/")
+	return strings.Contains(path, "/{roomIdOrAlias}") || strings.HasPrefix(path, "/thirdparty/")
 }
 
 // sharer is who shares a lane's slots with others; "" is nobody in particular: an application service without limits.

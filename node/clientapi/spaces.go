@@ -15,6 +15,7 @@ func (a *API) spaceRoutes() []route {
 		{http.MethodGet, "/room_summary/{roomIdOrAlias}", v1, maybeUser, ordinary, a.roomSummary},
 		// As mautrix-go and clients from before Matrix 1.15 call it; Synapse answers it too.
 		{http.MethodGet, "/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}", unversioned, maybeUser, ordinary, a.roomSummary},
+		{http.MethodGet, "/_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary", unversioned, maybeUser, ordinary, a.roomSummary},
 	}
 }
 

@@ -50,7 +50,9 @@ var _ = Describe("spaces and previews", func() {
 		Expect(fine(summary(alice, "#open:hanse.test")).body).To(HaveKeyWithValue("membership", "join"))
 		Expect(fine(summary(nobody, open)).body).NotTo(HaveKey("membership"))
 		Expect(fine(summary(nobody, "!far:far.test")).body).To(HaveKeyWithValue("name", "far"))
-		Expect(fine(nobody.get("/_matrix/client/unstable/im.nheko.summary/summary/" + esc(open))).body).To(Equal(fine(summary(nobody, open)).body))
+		for _, older := range []string{"summary/" + esc(open), "rooms/" + esc(open) + "/summary"} {
+			Expect(fine(nobody.get("/_matrix/client/unstable/im.nheko.summary/" + older)).body).To(Equal(fine(summary(nobody, open)).body))
+		}
 		refused(summary(nobody, closed), 404, "M_NOT_FOUND")
 		refused(summary(bob, closed), 404, "M_NOT_FOUND")
 		refused(summary(bob, "!nowhere:far.test"), 404, "M_NOT_FOUND")
