@@ -113,11 +113,13 @@ const (
 	maxPolls = 10_000
 	// meetingLife is how long two devices may take for a login by a QR code, its person's password on the consent page included. Of the meetings
 	// of one address, which may be that of a whole office, there are maxMeetingsEach, of all together maxMeetings. maxMeetingBytes bounds a message
-	// as Synapse does: secrets of cross-signing and the backup have a thousand.
+	// as Synapse does: secrets of cross-signing and the backup have a thousand. A client that has lost an answer asks again at once: maxMeetingSent
+	// answers are remembered.
 	meetingLife     = 5 * time.Minute
 	maxMeetingsEach = 50
 	maxMeetings     = 2000
 	maxMeetingBytes = 4 << 10
+	maxMeetingSent  = 4
 	// resetLife is how long it holds that a user lets a client replace the keys of cross-signing: the client asks again at once.
 	resetLife = 10 * time.Minute
 	// userCodeTries is how often a random code for a person to type may be another's: of a million million, it happens once.

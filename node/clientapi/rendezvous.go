@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,7 @@ func (a *API) rendezvousRoutes() []route {
 		{http.MethodPost, newerMeetingPath, unversioned, withoutUser, logsIn, a.makeNewerMeeting},
 		{http.MethodGet, newerMeetingPath + one, unversioned, withoutUser, ordinary, a.readNewerMeeting},
 		{http.MethodPut, newerMeetingPath + one, unversioned, withoutUser, ordinary, a.writeNewerMeeting},
+		{http.MethodPut, newerMeetingPath + one + "/{txnId}", unversioned, withoutUser, ordinary, a.writeNewerMeeting}, // as matrix-rust-sdk will
 		{http.MethodDelete, newerMeetingPath + one, unversioned, withoutUser, ordinary, a.endNewerMeeting},
 	}
 }
@@ -52,7 +54,11 @@ type meeting struct {
 	data    string
 	token   string // of data: another one for each message, also where the text is the same
 	changed time.Time
+
+	sent []sentMessage // the newest that had a transaction ID
 }
+
+type sentMessage struct{ txnID, token string }
 
 func (m *meeting) set(data string, now time.Time) {
 	m.data, m.token, m.changed = data, rand.Text(), now
@@ -303,17 +309,30 @@ func (a *API) writeNewerMeeting(r *request) (any, error) {
 	if form.SequenceToken == nil {
 		return nil, missingParam("sequence_token")
 	}
+	txnID, err := r.txnID() // "" in the older form
+	if err != nil {
+		return nil, err
+	}
+	var token string
 	m, err := a.meetings.change(r.PathValue("sessionId"), func(m *meeting) error {
+		before := slices.IndexFunc(m.sent, func(sent sentMessage) bool { return sent.txnID == txnID })
+		if before >= 0 { // it was written, and its answer lost
+			token = m.sent[before].token
+			return nil
+		}
 		if m.token != *form.SequenceToken {
 			return &federation.Error{Status: http.StatusConflict, Code: "IO_ELEMENT_MSC4388_CONCURRENT_WRITE", Message: "there is another message meanwhile"}
 		}
 		m.set(*form.Data, time.Now())
+		if token = m.token; txnID != "" {
+			m.sent = append(m.sent[max(0, len(m.sent)+1-maxMeetingSent):], sentMessage{txnID, token})
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"sequence_token": m.token, "expires_in_ms": untilExpiry(m)}, nil
+	return map[string]any{"sequence_token": token, "expires_in_ms": untilExpiry(m)}, nil
 }
 
 func (a *API) endNewerMeeting(r *request) (any, error) {

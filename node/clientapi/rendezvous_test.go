@@ -170,6 +170,16 @@ var _ = Describe("the meeting place for logins by QR code", func() {
 			Expect(fine(nobody.get(address)).body).To(HaveKeyWithValue("data", "hello"))
 			Expect(ask("GET", address, "", "Sec-Fetch-Mode", "navigate").status).To(Equal(403))
 
+			first := fine(nobody.put(address+"/t1", obj{"data": "one", "sequence_token": next})).text("sequence_token")
+			second := fine(nobody.put(address+"/t2", obj{"data": "two", "sequence_token": first})).text("sequence_token")
+			Expect(fine(nobody.put(address+"/t1", obj{"data": "one", "sequence_token": next})).text("sequence_token")).To(Equal(first), "its answer was lost")
+			Expect(fine(nobody.get(address)).body).To(And(HaveKeyWithValue("data", "two"), HaveKeyWithValue("sequence_token", second)))
+			refused(nobody.put(address+"/t3", obj{"data": "late", "sequence_token": first}), 409, "IO_ELEMENT_MSC4388_CONCURRENT_WRITE")
+			for i := range 2 * maxMeetingSent {
+				second = fine(nobody.put(fmt.Sprint(address, "/more", i), obj{"data": "", "sequence_token": second})).text("sequence_token")
+			}
+			refused(nobody.put(address+"/t1", obj{"data": "one", "sequence_token": next}), 409, "IO_ELEMENT_MSC4388_CONCURRENT_WRITE")
+
 			fine(nobody.del(address, nil))
 			refused(nobody.get(address), 404, "M_NOT_FOUND")
 			refused(nobody.del(address, nil), 404, "M_NOT_FOUND")
