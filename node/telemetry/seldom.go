@@ -16,12 +16,16 @@ const (
 	// that tell nobody anything, and who has others' requests logged, with a stack of calls each, must not fill the disk.
 	mostProblems = 20
 	mostNews     = 300
+	// mostOfOne is how many of those are of one room or server, so that a loud one doesn't hide what is wrong with another.
+	mostOfOne = 5
 	// longestValue bounds each value of a line, in bytes: a peer's words may be in it. A stack of calls has room.
 	longestValue = 8 << 10
+	// longestWho bounds what is remembered of a room's or server's name, in bytes: such names are no longer.
+	longestWho = 255
 )
 
 // Seldom is a log handler that hands on the warnings and errors of a common cause, by which every request fails, once a minute
-// and message; of tells whether an error has that cause. All else is handed on as it comes, within bounds: mostProblems, mostNews,
+// and message; of tells whether an error has that cause. All else is handed on as it comes, within bounds: mostProblems, mostOfOne, mostNews,
 // longestValue. The next line says how many were left out.
 func Seldom(next slog.Handler, of func(error) bool) slog.Handler {
 	return &seldom{next, of, &said{lately: map[string]*lines{}}}
@@ -41,13 +45,15 @@ type said struct {
 
 // lines are those of a message.
 type lines struct {
-	since   time.Time // of the first within seldomPause
-	count   int       // that were handed on since then
-	leftOut int       // that were not, since the last that was
+	since   time.Time      // of the first within seldomPause
+	count   int            // that were handed on since then
+	leftOut int            // that were not, since the last that was
+	of      map[string]int // by room or server: of those handed on
 }
 
-// next tells whether a line is handed on, of which there may be so many, and how many before it were left out.
-func (s *said) next(message string, most int, now time.Time) (leftOut int, hand bool) {
+// next tells whether a line is handed on, of which there may be so many, and how many before it were left out. who is the room or server
+// that it is a problem of; "": of none.
+func (s *said) next(message, who string, most int, now time.Time) (leftOut int, hand bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lately[message]
@@ -56,13 +62,19 @@ func (s *said) next(message string, most int, now time.Time) (leftOut int, hand 
 		s.lately[message] = l
 	}
 	if now.Sub(l.since) >= seldomPause {
-		l.since, l.count = now, 0
+		l.since, l.count, l.of = now, 0, nil
 	}
-	if l.count >= most {
+	if l.count >= most || who != "" && l.of[who] >= mostOfOne {
 		l.leftOut++
 		return 0, false
 	}
 	l.count++
+	if who != "" {
+		if l.of == nil {
+			l.of = map[string]int{}
+		}
+		l.of[who]++
+	}
 	leftOut, l.leftOut = l.leftOut, 0
 	return leftOut, true
 }
@@ -71,9 +83,9 @@ func (h *seldom) Handle(ctx context.Context, record slog.Record) error {
 	if record.Level < slog.LevelInfo {
 		return h.Handler.Handle(ctx, record)
 	}
-	most := mostNews
+	most, who := mostNews, ""
 	if record.Level >= slog.LevelWarn {
-		most = mostProblems
+		most, who = mostProblems, about(record)
 		record.Attrs(func(a slog.Attr) bool {
 			if err, isError := a.Value.Any().(error); isError && h.of(err) {
 				most = 1
@@ -81,7 +93,7 @@ func (h *seldom) Handle(ctx context.Context, record slog.Record) error {
 			return most > 1
 		})
 	}
-	leftOut, hand := h.said.next(record.Message, most, record.Time)
+	leftOut, hand := h.said.next(record.Message, who, most, record.Time)
 	if !hand {
 		return nil
 	}
@@ -94,6 +106,17 @@ func (h *seldom) Handle(ctx context.Context, record slog.Record) error {
 		bounded.AddAttrs(slog.Int("left_out", leftOut))
 	}
 	return h.Handler.Handle(ctx, bounded)
+}
+
+// about is the room, or else the server, that a line is about; "": it names none.
+func about(record slog.Record) (who string) {
+	record.Attrs(func(a slog.Attr) bool {
+		if a.Key == "room" || a.Key == "server" && who == "" {
+			who = a.Value.String()
+		}
+		return a.Key != "room"
+	})
+	return who[:min(len(who), longestWho)]
 }
 
 // cut shortens a value that is too long as text: a text, an error, an ID, a list of them.

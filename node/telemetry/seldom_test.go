@@ -63,6 +63,29 @@ func TestALogIsBounded(t *testing.T) {
 	})
 }
 
+// TestALoudRoomHidesNoOther: each room, and each server, has a part of the lines of a message.
+func TestALoudRoomHidesNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type roomID string // as IDs are
+		var out strings.Builder
+		log := slog.New(Seldom(slog.NewTextHandler(&out, nil), func(error) bool { return false })).With("part", "rooms")
+		for range 2 {
+			for range 1000 {
+				log.Warn("lost", "server", "loud.example", "room", roomID("!loud"))
+				log.Warn("refused", "server", "loud.example")
+			}
+			log.Warn("lost", "server", "loud.example", "room", roomID("!quiet"))
+			log.Warn("refused", "server", "quiet.example")
+			time.Sleep(time.Minute)
+		}
+		for text, want := range map[string]int{"!loud": 2 * mostOfOne, "!quiet": 2, "msg=refused part=rooms server=loud": 2 * mostOfOne, "server=quiet": 2} {
+			if got := strings.Count(out.String(), text); got != want {
+				t.Errorf("%s is there %d times, not %d", text, got, want)
+			}
+		}
+	})
+}
+
 func TestALogsLinesAreBounded(t *testing.T) {
 	var out strings.Builder
 	log := slog.New(Seldom(slog.NewTextHandler(&out, nil), func(error) bool { return false }))
