@@ -21,6 +21,23 @@ func (a answered) toDevice() []any {
 }
 
 var _ = Describe("end-to-end encryption", func() {
+	// spec:client-server-api#post_matrixclientv3login
+	It("lets no device have the name of a cross-signing key", func() {
+		w := newWorld(nil)
+		alice := w.register("alice")
+		const key = "nqOvzeuGWT/sRx3h7+MHoInYj3Uk2LD/unI9kDYcHwk"
+		fine(alice.post("/keys/device_signing/upload", obj{"master_key": obj{
+			"user_id": alice.id, "usage": []string{"master"}, "keys": obj{"ed25519:" + key: key},
+		}}))
+		login := func(device string) answered {
+			body := passwordOf("alice")
+			body["device_id"] = device
+			return w.nobody().post("/login", body)
+		}
+		refused(login(key), 403, "M_FORBIDDEN")
+		fine(login(key + "2"))
+	})
+
 	It("hands messages to a device out in order, a hundred at a time, until they are acknowledged", func() {
 		w := newWorld(nil)
 		alice, bob := w.register("alice"), w.register("bob")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"hanse/federation/exactjson"
@@ -45,6 +46,12 @@ type KeySignature struct {
 func (s *Store) CrossSigningKeys(ctx context.Context, users []id.UserID) ([]CrossSigningKey, error) {
 	return readList(ctx, s, "SELECT user_id, usage, keys FROM cross_signing_keys WHERE user_id IN (%s)", nil, users,
 		func(k *CrossSigningKey) []any { return []any{&k.User, &k.Usage, &k.Keys} })
+}
+
+// IsCrossSigningKey tells whether one of a user's cross-signing keys has that name.
+func (s *Store) IsCrossSigningKey(ctx context.Context, user id.UserID, name string) (bool, error) {
+	all, err := s.CrossSigningKeys(ctx, []id.UserID{user})
+	return slices.ContainsFunc(all, func(k CrossSigningKey) bool { return publicKey(k.Keys) == name }), err
 }
 
 // SaveCrossSigningKeys stores keys of a user of ours, each in place of the earlier one of its usage, whose signatures of the

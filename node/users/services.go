@@ -91,7 +91,7 @@ func (u *Users) SetDevice(ctx context.Context, user id.UserID, device string, na
 	case len(device) == 0 || len(device) > maxDeviceIDBytes || !utf8.ValidString(device) || strings.ContainsRune(device, 0):
 		return false, federation.InvalidParam("the device ID is too long or not valid UTF-8")
 	}
-	if err := u.roomForDevice(ctx, user); err != nil {
+	if err := u.mayAdd(ctx, user, device); err != nil {
 		return false, err
 	}
 	now := time.Now()
