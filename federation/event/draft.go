@@ -60,7 +60,14 @@ func (d Draft) Sign(rules *roomversion.Rules, server id.ServerName, key signedjs
 	if err != nil {
 		return nil, err
 	}
-	return parseCanonical(rules, signed, &reference)
+	e, err := parseCanonical(rules, signed, &reference)
+	if err == nil {
+		err = e.CheckReferences()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // opaqueBytes is how much of a hash makes an event ID of room versions 1 and 2: enough that

@@ -85,11 +85,12 @@ func (e *Event) Depth() int64 { return e.depth }
 // epoch. It may be negative.
 func (e *Event) OriginServerTS() int64 { return e.ts }
 
-// PrevEvents are the events before this one in the room's graph, at most [MaxPrevEvents], as
-// they stand in the event.
+// PrevEvents are the events before this one in the room's graph, in a new event
+// at most [MaxPrevEvents], as they stand in it.
 func (e *Event) PrevEvents() []id.EventID { return e.prev }
 
-// AuthEvents are the events that allow this one, as its sender says, at most [MaxAuthEvents].
+// AuthEvents are the events that allow this one, as its sender says, in a new event at most
+// [MaxAuthEvents].
 func (e *Event) AuthEvents() []id.EventID { return e.auth }
 
 // Content is the event's content, a canonical JSON object.

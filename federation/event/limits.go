@@ -16,7 +16,7 @@ const (
 	// spec:client-server-api#size-limits
 	MaxKeyLength = 255
 
-	// MaxPrevEvents and MaxAuthEvents are the greatest lengths of the lists in an event.
+	// MaxPrevEvents and MaxAuthEvents are the greatest lengths of the lists in a new event. Old ones have as many as fit into MaxSize.
 	//
 	// spec:rooms/v4#event-format
 	MaxPrevEvents = 20

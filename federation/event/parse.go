@@ -20,6 +20,18 @@ import (
 //
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1
 func Parse(rules *roomversion.Rules, raw []byte) (*Event, error) {
+	e, err := parseOld(rules, raw)
+	if err == nil {
+		err = e.CheckReferences()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// parseOld is [Parse] without the limits of the lists of prev and auth events.
+func parseOld(rules *roomversion.Rules, raw []byte) (*Event, error) {
 	if len(raw) > maxRaw {
 		return nil, wrong("", fmt.Sprintf("has %d bytes before it is read, %d are allowed", len(raw), maxRaw))
 	}
@@ -38,6 +50,18 @@ func Parse(rules *roomversion.Rules, raw []byte) (*Event, error) {
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1 and 3
 func Received(rules *roomversion.Rules, raw []byte) (*Event, error) {
 	e, err := Parse(rules, raw)
+	if err != nil || e.ContentHashMatches() {
+		return e, err
+	}
+	return e.Redacted(), nil
+}
+
+// ReceivedOld is [Received] of an event of a room's past, as it comes in histories and states: servers took events with any number of
+// prev and auth events before there were limits, and what was taken then counts on.
+//
+// spec:server-server-api#get_matrixfederationv1backfillroomid
+func ReceivedOld(rules *roomversion.Rules, raw []byte) (*Event, error) {
+	e, err := parseOld(rules, raw)
 	if err != nil || e.ContentHashMatches() {
 		return e, err
 	}

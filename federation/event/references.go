@@ -12,16 +12,29 @@ import (
 // readReferences reads prev_events and auth_events into one slice.
 func readReferences(rules *roomversion.Rules, f *fields) (prev, auth []id.EventID, err error) {
 	ids := make([]id.EventID, 0, 8)
-	ids, err = appendReferences(ids, rules, "prev_events", f.prevEvents, MaxPrevEvents)
+	ids, err = appendReferences(ids, rules, "prev_events", f.prevEvents)
 	if err != nil {
 		return nil, nil, err
 	}
 	n := len(ids)
-	ids, err = appendReferences(ids, rules, "auth_events", f.authEvents, MaxAuthEvents)
+	ids, err = appendReferences(ids, rules, "auth_events", f.authEvents)
 	if err != nil {
 		return nil, nil, err
 	}
 	return ids[:n:n], ids[n:len(ids):len(ids)], nil
+}
+
+// CheckReferences tells whether the event names no more prev and auth events than new ones may.
+//
+// spec:rooms/v4#event-format
+func (e *Event) CheckReferences() error {
+	switch {
+	case len(e.prev) > MaxPrevEvents:
+		return wrong("prev_events", fmt.Sprintf("has more than %d entries", MaxPrevEvents))
+	case len(e.auth) > MaxAuthEvents:
+		return wrong("auth_events", fmt.Sprintf("has more than %d entries", MaxAuthEvents))
+	}
+	return nil
 }
 
 // Glance reads the auth events and the depth of events, and nothing else: all that the auth chain of a large state takes. Members cite the
@@ -43,7 +56,7 @@ func (g *Glance) Read(rules *roomversion.Rules, canonical []byte) (auth []id.Eve
 				auth = g.auth
 				continue
 			}
-			if auth, err = appendReferences(nil, rules, "auth_events", value, MaxAuthEvents); err != nil {
+			if auth, err = appendReferences(nil, rules, "auth_events", value); err != nil {
 				return nil, 0, err
 			}
 			g.rules, g.list, g.auth = rules, append(g.list[:0], value...), auth[:len(auth):len(auth)]
@@ -60,15 +73,11 @@ func (g *Glance) Read(rules *roomversion.Rules, canonical []byte) (auth []id.Eve
 // appendReferences reads a list of event IDs; in room versions 1 and 2, of pairs of an ID and
 // an object of hashes. Nobody uses the hashes, and some servers leave them out; but deployed
 // servers drop an event in which one is not a string.
-func appendReferences(ids []id.EventID, rules *roomversion.Rules, field string, list []byte, limit int) ([]id.EventID, error) {
+func appendReferences(ids []id.EventID, rules *roomversion.Rules, field string, list []byte) ([]id.EventID, error) {
 	if !canonicaljson.IsArray(list) {
 		return nil, wrong(field, "is not an array")
 	}
-	before := len(ids)
 	for value := range canonicaljson.Elements(list) {
-		if len(ids)-before == limit {
-			return nil, wrong(field, fmt.Sprintf("has more than %d entries", limit))
-		}
 		if rules.ReferencesWithHashes {
 			first, hashes, ok := pair(value)
 			if value = first; !ok || !areHashes(hashes) {

@@ -119,7 +119,7 @@ func (r *Rooms) fetchFrom(ctx context.Context, server id.ServerName, others bool
 		raws, err := r.missingFrom(ctx, server, others, federation.MissingEventsRequest{
 			RoomID: roomID, LatestEvents: f.Latest, EarliestEvents: f.Earliest, MinDepth: f.MinDepth, Limit: f.Limit,
 		})
-		provide, err = r.usable(ctx, rules, roomID, raws, err)
+		provide, err = r.usable(ctx, roomID, recent(parseAll(rules, raws)), err)
 		r.noteOwn(ctx, provide.Events)
 		provide.Events = r.policed(ctx, roomID, provide.Events)
 		return provide, 0, err
@@ -147,26 +147,37 @@ func (r *Rooms) missingFrom(ctx context.Context, server id.ServerName, others bo
 }
 
 // usable verifies an answer that is a list of events: one without a single good event is no answer.
-func (r *Rooms) usable(ctx context.Context, rules *roomversion.Rules, roomID id.RoomID, raws []json.RawMessage, err error) (room.Provide, error) {
+func (r *Rooms) usable(ctx context.Context, roomID id.RoomID, given []*event.Event, err error) (room.Provide, error) {
 	if err != nil {
 		return room.Provide{}, err
 	}
-	given := parseAll(rules, raws)
 	events, _ := r.verifiedLists(ctx, roomID, given, nil)
 	switch {
 	case len(events) > 0:
 		return room.Provide{Events: events}, nil
 	case slices.ContainsFunc(given, func(e *event.Event) bool { return e != nil && e.RoomID() == roomID }):
-		return room.Provide{}, fmt.Errorf("none of the %d events it gave is usable", len(raws))
+		return room.Provide{}, fmt.Errorf("none of the %d events it gave is usable", len(given))
 	default:
-		return room.Provide{}, tellsNothingError{len(raws)}
+		return room.Provide{}, tellsNothingError{len(given)}
 	}
+}
+
+// recent takes out what must not be new, as what comes between new events and those that we have is.
+//
+// spec:server-server-api#get_matrixfederationv1backfillroomid
+func recent(events []*event.Event) []*event.Event {
+	for i, e := range events {
+		if e != nil && e.CheckReferences() != nil {
+			events[i] = nil
+		}
+	}
+	return events
 }
 
 // fetchAuth asks for the auth chain of an event, and for the missing ones themselves where that is refused.
 func (r *Rooms) fetchAuth(ctx context.Context, server id.ServerName, roomID id.RoomID, rules *roomversion.Rules, f room.Fetch) (room.Provide, error) {
 	raws, err := r.cfg.Client.EventAuth(ctx, server, roomID, f.At)
-	provide, err := r.usable(ctx, rules, roomID, raws, err)
+	provide, err := r.usable(ctx, roomID, parseAll(rules, raws), err)
 	if err == nil || ctx.Err() != nil {
 		return provide, err
 	}

@@ -3,7 +3,9 @@ package rooms_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -12,8 +14,10 @@ import (
 	. "github.com/onsi/gomega"
 
 	"hanse/federation"
+	"hanse/federation/canonicaljson"
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/signedjson"
 	"hanse/node/rooms"
 )
 
@@ -107,6 +111,38 @@ var _ = Describe("a resident server", func() {
 			a.without("auth_chain", "m.room.join_rules")
 		}),
 	)
+
+	It("may give a state of before there were limits, with events that have many prev events", func() {
+		one.set("@alice:one.test", roomID, "m.room.topic", "", `{"topic":"now"}`)
+		now := one.current(roomID, "m.room.topic", "")
+		var fields map[string]any
+		Expect(json.Unmarshal(now.JSON(), &fields)).To(Succeed())
+		delete(fields, "signatures")
+		delete(fields, "hashes")
+		var many []string
+		for i := range 25 {
+			many = append(many, fmt.Sprintf("$%043d", i))
+		}
+		fields["prev_events"], fields["content"] = many, map[string]any{"topic": "then"}
+		unsigned, err := canonicaljson.Marshal(fields)
+		Expect(err).NotTo(HaveOccurred())
+		hash := sha256.Sum256(unsigned)
+		fields["hashes"], fields["signatures"] = map[string]any{"sha256": signedjson.EncodeBase64(hash[:])}, map[string]any{}
+		raw, err := canonicaljson.Marshal(fields)
+		Expect(err).NotTo(HaveOccurred())
+		then, err := event.Load(now.Rules(), "$then", raw)
+		Expect(err).NotTo(HaveOccurred())
+		then, err = then.CoSign(one.name, signedjson.Key(one.key.Current))
+		Expect(err).NotTo(HaveOccurred())
+		onSendJoin(func(a answer) {
+			a.without("state", "m.room.topic")
+			a.set("state", append(a.list("state"), then.JSON()))
+		})
+		Expect(join()).To(Succeed())
+		Expect(two.current(roomID, "m.room.topic", "")).To(HaveField("Content()", ContainSubstring("then")))
+		two.restart()
+		Expect(two.current(roomID, "m.room.topic", "")).To(HaveField("PrevEvents()", HaveLen(25)))
+	})
 
 	It("may answer an invite with what is no canonical JSON: the inviting user is told so", func() {
 		two.tamper(func(path string, body []byte) []byte {

@@ -57,7 +57,7 @@ func parsed(rules *roomversion.Rules, raw json.RawMessage) (e *event.Event) {
 			e = nil
 		}
 	}()
-	e, err := event.Received(rules, raw)
+	e, err := event.ReceivedOld(rules, raw)
 	if err != nil {
 		return nil
 	}
