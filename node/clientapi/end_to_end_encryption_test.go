@@ -181,6 +181,23 @@ var _ = Describe("end-to-end encryption", func() {
 		fine(send(carol, bob))
 	})
 
+	It("counts nothing of messages that aren't sent, and keeps nothing of whom they are for", func() {
+		w := newWorld(func(c *Config) { c.RateLimits = RateLimits{Registrations: Limit{PerSecond: 100, Burst: 100}} })
+		alice, bob := w.register("alice"), w.register("bob")
+		txn := 0
+		send := func(to, device string, content any) answered {
+			txn++
+			return alice.put(fmt.Sprint("/sendToDevice/m.x/", txn), obj{"messages": obj{to: obj{device: content}}})
+		}
+		for range 10 {
+			refused(send(bob.id, "D", strings.Repeat("x", 1_900_000)), 400, "M_BAD_JSON")
+		}
+		fine(send(bob.id, "D", obj{}))
+		before := len(w.api.toDevices.buckets)
+		refused(send(strings.Repeat("x", 1<<20), "*", obj{}), 400, "M_INVALID_PARAM")
+		Expect(len(w.api.toDevices.buckets)).To(Equal(before)) // all of them would be printed
+	})
+
 	It("gives back a large backup without having all of it in memory", func() {
 		w := newWorld(nil)
 		alice := w.register("alice")

@@ -135,40 +135,49 @@ func (a *API) sendToDevice(r *request) (any, error) {
 	if req.Messages == nil {
 		return nil, missingParam("messages")
 	}
-	if err := a.limitToDevice(r, req.Messages); err != nil {
+	putBack, err := a.limitToDevice(r, req.Messages)
+	if err != nil {
 		return nil, err
 	}
-	return nil, a.config.Encryption.Send(r.Context(), r.user, r.txnDevice(), typ, txn, req.Messages)
+	if err := a.config.Encryption.Send(r.Context(), r.user, r.txnDevice(), typ, txn, req.Messages); err != nil {
+		putBack()
+		return nil, err
+	}
+	return nil, nil
 }
 
 // limitToDevice holds messages to devices against how many bytes one may send to another, and to all: they wait for as long as their device doesn't
-// take them, and nobody drops them, so that anybody could fill the disk, and another's /sync for days.
-func (a *API) limitToDevice(r *request, messages e2ee.Messages) error {
+// take them, and nobody drops them, so that anybody could fill the disk, and another's /sync for days. putBack is for who doesn't send them after all.
+func (a *API) limitToDevice(r *request, messages e2ee.Messages) (putBack func(), err error) {
 	if a.sharer(r) == "" {
-		return nil
+		return func() {}, nil
 	}
 	weights, err := a.config.Encryption.Weigh(r.Context(), messages)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all := 0
 	for _, weight := range weights {
 		all += weight
 	}
-	putBack, err := a.limiter.takeMany(toDevices, string(r.user), all)
-	if err != nil {
-		return err
-	}
-	taken := []func(){putBack}
-	for recipient, weight := range weights {
-		putBack, err := a.toDevices.takeMany(toDevice, string(r.user)+" to "+string(recipient), weight)
-		if err != nil {
-			for _, putBack := range taken { // nothing is sent
-				putBack()
-			}
-			return err
+	var taken []func()
+	putBack = func() {
+		for _, put := range taken {
+			put()
 		}
-		taken = append(taken, putBack)
 	}
-	return nil
+	put, err := a.limiter.takeMany(toDevices, string(r.user), all)
+	if err != nil {
+		return nil, err
+	}
+	taken = append(taken, put)
+	for recipient, weight := range weights {
+		put, err := a.toDevices.takeMany(toDevice, string(r.user)+" to "+string(recipient), weight)
+		if err != nil {
+			putBack()
+			return nil, err
+		}
+		taken = append(taken, put)
+	}
+	return putBack, nil
 }

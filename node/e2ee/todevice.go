@@ -17,6 +17,8 @@ import (
 // allDevices stands for all of a user's devices.
 const allDevices = "*"
 
+var errNoUser = federation.InvalidParam("messages are not all for users")
+
 // Messages are contents by user and device, "*" for all of a user's devices.
 type Messages map[id.UserID]map[string]json.RawMessage
 
@@ -28,7 +30,7 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 	for text, devices := range messages {
 		user, err := id.ParseUserID(string(text))
 		if err != nil {
-			return federation.InvalidParam("messages are not all for users")
+			return errNoUser
 		}
 		for _, content := range devices {
 			if !isObject(content) {
@@ -81,15 +83,25 @@ const messageOverhead = 256
 
 // Weigh tells how many bytes messages are for each user, each device of ours counted that gets one.
 func (e *E2EE) Weigh(ctx context.Context, messages Messages) (map[id.UserID]int, error) {
+	var all []id.UserID // those of ours with messages for all of their devices
+	for user, devices := range messages {
+		if _, err := id.ParseUserID(string(user)); err != nil {
+			return nil, errNoUser
+		}
+		if _, told := devices[allDevices]; told && user.Server() == e.config.Self {
+			all = append(all, user)
+		}
+	}
+	counts, err := e.store.DeviceCounts(ctx, all...)
+	if err != nil {
+		return nil, err
+	}
 	weights := map[id.UserID]int{}
 	for user, devices := range messages {
 		for device, content := range devices {
 			count := 1
 			if device == allDevices && user.Server() == e.config.Self {
-				var err error
-				if count, err = e.store.DeviceCount(ctx, user); err != nil {
-					return nil, err
-				}
+				count = counts[user]
 			}
 			weights[user] += count * (len(content) + messageOverhead)
 		}

@@ -73,6 +73,7 @@ var _ = onEach("Accounts", func(db *fixture) {
 		Expect(db.DeleteOtherDevices(ctx, alice, "B")).To(Succeed())
 		Expect(must(db.Devices(ctx, alice))).To(HaveLen(1))
 		Expect(must(db.DeviceCount(ctx, alice))).To(Equal(1))
+		Expect(must(db.DeviceCounts(ctx, alice, bob))).To(Equal(map[id.UserID]int{alice: 1}))
 		_, found, err = db.Access(ctx, two)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found).To(BeFalse())

@@ -129,9 +129,13 @@ func (s *Store) Devices(ctx context.Context, user id.UserID) ([]Device, error) {
 
 // DeviceCount is how many devices a user has.
 func (s *Store) DeviceCount(ctx context.Context, user id.UserID) (int, error) {
-	var count int
-	err := s.read.row(ctx, "SELECT COUNT(*) FROM devices WHERE user_id = $1", []any{string(user)}, &count)
-	return count, err
+	counts, err := s.DeviceCounts(ctx, user)
+	return counts[user], err
+}
+
+// DeviceCounts is how many devices users have, of those who have any.
+func (s *Store) DeviceCounts(ctx context.Context, users ...id.UserID) (map[id.UserID]int, error) {
+	return mapOf[id.UserID, int](ctx, s, "SELECT user_id, COUNT(*) FROM devices WHERE user_id IN (%s) GROUP BY user_id", nil, users)
 }
 
 // RenameDevice sets a device's display name and tells clients and other servers; [ErrNotFound] if there is no such device.
