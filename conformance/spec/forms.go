@@ -42,7 +42,7 @@ var commonErrors = map[int][]string{
 
 // Check holds an answer in JSON against the definition of its operation. A request that is not defined is taken as it is.
 func (f *Forms) Check(method, path string, status int, body []byte) error {
-	operation, ok := find(f.forms.Operations, method, path)
+	operation, ok := f.Operation(method, path)
 	if !ok {
 		return nil
 	}
@@ -114,4 +114,20 @@ func (f *Forms) checkEvents(value any, at string) error {
 		}
 	}
 	return nil
+}
+
+// Operations are the operations of the client-server API.
+func (f *Forms) Operations() []Operation { return f.forms.Operations }
+
+// Operation finds the operation that a request is.
+func (f *Forms) Operation(method, path string) (Operation, bool) {
+	return find(f.forms.Operations, method, path)
+}
+
+// Named is the schema that a schema with a Ref refers to, or itself.
+func (f *Forms) Named(s *Schema) *Schema {
+	for s != nil && s.Ref != "" {
+		s = f.forms.Schemas[s.Ref]
+	}
+	return s
 }

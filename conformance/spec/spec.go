@@ -33,6 +33,25 @@ type Operation struct {
 	Answer *Schema  `json:"answer,omitempty"` // of the JSON that comes with 200; nil where that is no JSON
 	// Refusals are the error codes by status that the definition names; none where it leaves them open. Only in Forms.
 	Refusals map[string][]string `json:"refusals,omitempty"`
+	Token    Token               `json:"token,omitempty"`   // whether an access token is wanted; only in Forms
+	Query    []Parameter         `json:"query,omitempty"`   // only in Forms
+	Request  *Schema             `json:"request,omitempty"` // of the JSON that is sent; nil where there is none; only in Forms
+}
+
+// Token says whether an operation wants an access token.
+type Token string
+
+const (
+	NoToken   Token = ""
+	MayToken  Token = "may"
+	MustToken Token = "must"
+)
+
+// Parameter is a parameter in a query.
+type Parameter struct {
+	Name     string  `json:"name"`
+	Required bool    `json:"required,omitempty"`
+	Form     *Schema `json:"form,omitempty"`
 }
 
 type pinned struct {

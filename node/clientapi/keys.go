@@ -47,6 +47,9 @@ func (a *API) queryKeys(r *request) (any, error) {
 	if err := r.decode(&req); err != nil {
 		return nil, err
 	}
+	if req.DeviceKeys == nil {
+		return nil, missingParam("device_keys")
+	}
 	return a.config.Encryption.Query(r.Context(), r.user, req.DeviceKeys, milliseconds(req.Timeout))
 }
 
@@ -63,6 +66,9 @@ func (a *API) claimKeys(r *request) (any, error) {
 	}
 	if err := r.decode(&req); err != nil {
 		return nil, err
+	}
+	if req.OneTimeKeys == nil {
+		return nil, missingParam("one_time_keys")
 	}
 	return a.config.Encryption.Claim(r.Context(), req.OneTimeKeys, milliseconds(req.Timeout))
 }

@@ -84,6 +84,7 @@ func (p *person) ask(method, path string, body io.Reader, header ...string) (*ht
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
 	Expect(err).NotTo(HaveOccurred())
+	noteAnswer(method, r.URL.EscapedPath(), response.StatusCode)
 	return response, string(data)
 }
 

@@ -213,7 +213,7 @@ func newWorld(change func(*Config)) *world {
 	return w
 }
 
-// answered is an answer, decoded. Whatever was asked, it must be a JSON object with the CORS headers.
+// answered is an answer, decoded. Whatever was asked, it must be JSON with the CORS headers.
 type answered struct {
 	status int
 	header http.Header
@@ -294,11 +294,17 @@ func (p *person) do(method, path string, body any) answered {
 	defer response.Body.Close()
 	raw, err := io.ReadAll(response.Body)
 	Expect(err).NotTo(HaveOccurred())
+	noteAnswer(method, r.URL.EscapedPath(), response.StatusCode)
 	a := answered{status: response.StatusCode, header: response.Header, raw: strings.ReplaceAll(method+" "+path, "%", "%%") + ": " + response.Status + " " + string(raw)}
 	Expect(response.Header.Get("Access-Control-Allow-Origin")).To(Equal("*"), a.raw)
 	if method != "OPTIONS" && method != "HEAD" {
 		Expect(response.Header.Get("Content-Type")).To(Equal("application/json"), a.raw)
-		Expect(json.Unmarshal(raw, &a.body)).To(Succeed(), a.raw)
+		if bytes.HasPrefix(raw, []byte("[")) {
+			var list []any // of which there is only the form to see
+			Expect(json.Unmarshal(raw, &list)).To(Succeed(), a.raw)
+		} else {
+			Expect(json.Unmarshal(raw, &a.body)).To(Succeed(), a.raw)
+		}
 		if !p.anyForm && !slices.ContainsFunc(onPurpose, func(part string) bool { return strings.Contains(path, part) }) {
 			Expect(definitions().Check(method, r.URL.EscapedPath(), a.status, raw)).To(Succeed(), a.raw)
 		}
@@ -326,6 +332,52 @@ var definitions = sync.OnceValue(func() *spec.Forms {
 		panic(err)
 	}
 	return all
+})
+
+// noteAnswer notes that an operation has succeeded.
+func noteAnswer(method, path string, status int) {
+	if o, ok := definitions().Operation(method, path); ok && status == http.StatusOK {
+		succeeded.Store(operation(o), true)
+	}
+}
+
+// succeeded are the operations that have.
+var succeeded sync.Map
+
+// elsewhere are the operations that don't succeed in these tests.
+var elsewhere = map[string]string{
+	"GET /.well-known/matrix/policy_server":                                 "it is not there",
+	"GET /_matrix/client/v3/login/sso/redirect":                             "it is not there",
+	"GET /_matrix/client/v3/login/sso/redirect/{idpId}":                     "it is not there",
+	"POST /_matrix/client/v3/account/3pid":                                  "it always refuses",
+	"POST /_matrix/client/v3/account/3pid/bind":                             "it always refuses",
+	"POST /_matrix/client/v3/account/3pid/msisdn/requestToken":              "it always refuses",
+	"POST /_matrix/client/v3/account/password/msisdn/requestToken":          "it always refuses",
+	"POST /_matrix/client/v3/register/msisdn/requestToken":                  "it always refuses",
+	"GET /_matrix/client/v1/media/preview_url":                              "the tests of node/media fetch pages",
+	"GET /_matrix/media/v3/preview_url":                                     "the tests of node/media fetch pages",
+	"GET /_matrix/client/v3/thirdparty/location":                            "the tests of node/appservice have bridges",
+	"GET /_matrix/client/v3/thirdparty/location/{protocol}":                 "the tests of node/appservice have bridges",
+	"GET /_matrix/client/v3/thirdparty/protocol/{protocol}":                 "the tests of node/appservice have bridges",
+	"GET /_matrix/client/v3/thirdparty/user":                                "the tests of node/appservice have bridges",
+	"GET /_matrix/client/v3/thirdparty/user/{protocol}":                     "the tests of node/appservice have bridges",
+	"POST /_matrix/client/v1/appservice/{appserviceId}/ping":                "the tests of node/appservice have bridges",
+	"PUT /_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}": "the tests of node/appservice have bridges",
+}
+
+// Where all specs run, each operation of the client-server API must succeed in one of them, so that its answer was held against its definition.
+var _ = ReportAfterSuite("every operation succeeds somewhere", func(report Report) {
+	if report.PreRunStats.SpecsThatWillRun < report.PreRunStats.TotalSpecs {
+		return
+	}
+	var wrong []string
+	for _, o := range definitions().Operations() {
+		_, good := succeeded.Load(operation(o))
+		if _, known := elsewhere[operation(o)]; good == known {
+			wrong = append(wrong, operation(o))
+		}
+	}
+	Expect(wrong).To(BeEmpty(), "these have not succeeded, or are listed though they have")
 })
 
 // refused expects an error of that status and code, with a message for people.
