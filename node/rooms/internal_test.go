@@ -450,3 +450,19 @@ func TestRefuses(t *testing.T) {
 		}
 	}
 }
+
+// What comes between new events and those that we have is held to the limits of new ones, what comes of a room's past is not.
+func TestRecentEventsAreHeldToTheLimits(t *testing.T) {
+	rules, _ := roomversion.Lookup(roomversion.V10)
+	naming := func(n int) json.RawMessage {
+		return json.RawMessage(`{"auth_events":[],"content":{},"depth":1,"hashes":{"sha256":"x"},"origin_server_ts":1,"prev_events":["$a"` +
+			strings.Repeat(`,"$a"`, n-1) + `],"room_id":"!r:domain","sender":"@u:domain","signatures":{},"type":"t"}`)
+	}
+	events := parseAll(rules, []json.RawMessage{naming(event.MaxPrevEvents), naming(event.MaxPrevEvents + 1), json.RawMessage(`{}`)})
+	if events[0] == nil || events[1] == nil || events[2] != nil {
+		t.Fatalf("parsed: %v", events)
+	}
+	if events = recent(events); events[0] == nil || events[1] != nil || events[2] != nil {
+		t.Errorf("recent: %v", events)
+	}
+}
