@@ -133,8 +133,8 @@ const (
 	maxInvites      = 500
 	maxInitialState = 1000
 	maxVia          = 20
-	// maxBansAtOnce is how many bans of a replaced room are written in one step: the room is another's between two.
-	maxBansAtOnce = 50
+	// maxRepeatedAtOnce is how many bans and rooms of a space that is replaced are written in one step: the room is another's between two.
+	maxRepeatedAtOnce = 50
 	// maxDeleteDevices bounds one delete_devices.
 	maxDeleteDevices = 5000
 	// profileParallel is how many rooms learn of a new display name at once.

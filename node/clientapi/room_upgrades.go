@@ -162,7 +162,7 @@ func (a *API) repeat(ctx context.Context, user id.UserID, replacement id.RoomID,
 			drafts = append(drafts, event.Draft{Type: e.Type(), StateKey: &about, Sender: user, Content: json.RawMessage(e.Content())})
 		}
 	}
-	for some := range slices.Chunk(drafts, maxBansAtOnce) {
+	for some := range slices.Chunk(drafts, maxRepeatedAtOnce) {
 		if _, err := a.config.Rooms.Propose(ctx, replacement, some...); err != nil {
 			return err
 		}
