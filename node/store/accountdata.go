@@ -84,8 +84,8 @@ func (s *Store) updateAccountData(ctx context.Context, user id.UserID, r id.Room
 			old = nil
 		}
 		content, err := change(old)
-		if err == nil && bounded {
-			err = t.roomForAccountData(user, there, len(content)-len(old), len(content))
+		if err == nil {
+			err = s.keep(t, user, there, len(content)-len(old), len(content), bounded)
 		}
 		if err != nil {
 			return err
@@ -105,24 +105,27 @@ func (s *Store) updateAccountData(ctx context.Context, user id.UserID, r id.Room
 	return at, err
 }
 
-// roomForAccountData is nil if a user may have an entry of so many bytes, which are more by some than those of the one that it replaces.
-func (t *writeTx) roomForAccountData(user id.UserID, replaces bool, more, size int) error {
-	var entries, weight int64
-	switch {
-	case !replaces:
-		if _, err := t.found("SELECT COUNT(*) FROM account_data WHERE user_id = $1", []any{string(user)}, &entries); err != nil {
+// kept is how many entries of account data a user has, those too that were deleted, and how many bytes these are.
+type kept struct{ entries, weight int64 }
+
+// keep counts an entry of so many bytes, which are more by some than those of the one that it replaces; [ErrFull] if that is too much.
+func (s *Store) keep(t *writeTx, user id.UserID, replaces bool, more, size int, bounded bool) error {
+	has, known := s.kept.users[user]
+	if !known {
+		if _, err := t.found("SELECT COUNT(*), COALESCE(SUM(LENGTH(content)), 0) FROM account_data WHERE user_id = $1", []any{string(user)},
+			&has.entries, &has.weight); err != nil {
 			return err
 		}
-	case more <= 0:
-		return nil
+		s.kept.users[user] = has // nothing of it is of this transaction
 	}
-	if size > smallAccountData {
-		if _, err := t.found("SELECT COALESCE(SUM(LENGTH(content)), 0) FROM account_data WHERE user_id = $1", []any{string(user)}, &weight); err != nil {
-			return err
-		}
-	}
-	if entries >= maxAccountData || size > smallAccountData && weight+int64(more) > maxAccountDataWeight {
+	if bounded && (!replaces && has.entries >= maxAccountData || more > 0 && size > smallAccountData && has.weight+int64(more) > maxAccountDataWeight) {
 		return fmt.Errorf("account data: %w", ErrFull)
 	}
+	has.weight += int64(more)
+	if !replaces {
+		has.entries++
+	}
+	s.kept.change(t)
+	s.kept.users[user] = has
 	return nil
 }

@@ -32,7 +32,7 @@ func Open(ctx context.Context, dialect Dialect, opts Options) (*Store, error) {
 	s.tail = newTail(s)
 	s.unheard = newUnheard(s)
 	s.usedTxns = newUsedTxns(s)
-	s.waiting = newWaiting()
+	s.waiting, s.kept = newWaiting(), newCounted[kept]()
 	s.commit.begin, s.commit.durable, s.commit.settled = s.begin, s.durable, s.settled
 	s.rooms = newRoomIndex(s.read)
 	s.present = newPresent()
@@ -108,6 +108,7 @@ func lock(ctx context.Context, tx *sql.Tx, d Dialect, table string) error {
 // begin is called by the committer at the beginning of each transaction.
 func (s *Store) begin(t *writeTx) error {
 	s.waiting.begin()
+	s.kept.begin()
 	return s.tail.index(t)
 }
 

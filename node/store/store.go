@@ -67,6 +67,7 @@ type Store struct {
 	state    *stateCache
 	outbox   *outbox
 	waiting  *waiting
+	kept     counted[kept] // owned by the committer: what users have of account data
 	// erased are the users who want to be forgotten, with the Position at which they said so: all are in memory, for they are few,
 	// and any event's sender may be one.
 	erased sync.Map

@@ -18,11 +18,18 @@ import (
 // waiting is what messages of other servers' users weigh that wait for devices, of users to whom some came since the start. Owned by
 // the committer.
 type waiting struct {
-	users   map[id.UserID]map[string]lanes
-	unsure  bool // a transaction has changed it and isn't durable yet
-	dropped int  // since the log last said so
+	counted[map[string]lanes]
+	dropped int // since the log last said so
 	said    time.Time
 }
+
+// counted is what was counted of users' rows, so that it isn't counted again each time. Owned by the committer.
+type counted[V any] struct {
+	users  map[id.UserID]V
+	unsure bool // a transaction has changed it and isn't durable yet
+}
+
+func newCounted[V any]() counted[V] { return counted[V]{users: map[id.UserID]V{}} }
 
 // lanes are the weights of what waits for a device: that of servers in a room with its user, and that of strangers.
 type lanes [2]int64
@@ -32,21 +39,21 @@ const weightColumn = "LENGTH(message) + 512"
 
 func weightOf(m ToDevice) int64 { return int64(len(m.Message)) + 512 }
 
-func newWaiting() *waiting { return &waiting{users: map[id.UserID]map[string]lanes{}} }
+func newWaiting() *waiting { return &waiting{counted: newCounted[map[string]lanes]()} }
 
 // begin is called as a transaction begins: if the one before wasn't carried out, nothing that was counted holds.
-func (w *waiting) begin() {
-	if w.unsure || len(w.users) > waitingUsers {
-		clear(w.users)
+func (c *counted[V]) begin() {
+	if c.unsure || len(c.users) > waitingUsers {
+		clear(c.users)
 	}
-	w.unsure = false
+	c.unsure = false
 }
 
 // change has what is counted be forgotten if the transaction isn't carried out.
-func (w *waiting) change(t *writeTx) {
-	if !w.unsure {
-		w.unsure = true
-		t.then(func() { w.unsure = false })
+func (c *counted[V]) change(t *writeTx) {
+	if !c.unsure {
+		c.unsure = true
+		t.then(func() { c.unsure = false })
 	}
 }
 

@@ -141,6 +141,8 @@ func (s *Store) deactivate(ctx context.Context, user id.UserID, erase, onlyGuest
 			if _, err := t.exec("DELETE FROM account_data WHERE user_id = $1", string(user)); err != nil {
 				return err
 			}
+			s.kept.change(t)
+			delete(s.kept.users, user) // it is counted again
 			t.then(func() { s.erased.Store(user, at) })
 		}
 		for _, table := range []string{"access_tokens", "profiles", "status_messages", "delayed_events", "emails"} {
