@@ -62,12 +62,14 @@ var _ = Describe("two servers", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(ok).To(BeTrue())
 		Expect(m.Membership).To(Equal("invite"))
-		Expect(m.Stripped).NotTo(BeEmpty())
+		var inviter bool
 		for _, raw := range m.Stripped {
 			var members map[string]json.RawMessage
 			Expect(json.Unmarshal(raw, &members)).To(Succeed())
 			Expect(members).To(HaveLen(4), "%s", raw)
+			inviter = inviter || string(members["type"]) == `"m.room.member"` && string(members["state_key"]) == `"`+string(alice)+`"`
 		}
+		Expect(inviter).To(BeTrue(), "who invites is named by what comes along: %s", m.Stripped)
 		two.join(bob, roomID) // the inviting server is known
 		agree(roomID, one, two)
 		one.sees(two.say(bob, roomID, "thanks"))

@@ -134,7 +134,7 @@ func (r *Rooms) template(ctx context.Context, roomID id.RoomID, draft event.Draf
 		if made.Refused {
 			return refusal(room.Verdict{Status: room.Rejected, Rejection: made.Rejection, Reason: made.Reason})
 		}
-		state, err = shownState(m, src)
+		state, err = shownState(m, src, draft.Sender)
 		return err
 	})
 	return made, state, err
@@ -147,17 +147,26 @@ var shownTypes = [...]string{
 	typeCreate, typeName, typeAvatar, typeTopic, typeJoinRules, typeCanonicalAlias, typeEncryption,
 }
 
-// shownState is the state that goes to users who are not in the room, as full events.
-func shownState(m *room.Machine, src room.Source) ([]json.RawMessage, error) {
+// shownState is the state that goes to users who are not in the room, as full events. Whom somebody invites gets the
+// inviter's membership too, by which clients name them; inviter is "" for a knock.
+func shownState(m *room.Machine, src room.Source, inviter id.UserID) ([]json.RawMessage, error) {
 	state := stateOf{m.Current(), src}
 	var shown []json.RawMessage
-	for _, typ := range shownTypes {
-		e, err := state.StateEvent(typ, "")
-		if err != nil {
-			return nil, err
-		}
+	add := func(typ, stateKey string) error {
+		e, err := state.StateEvent(typ, stateKey)
 		if e != nil {
 			shown = append(shown, json.RawMessage(e.JSON()))
+		}
+		return err
+	}
+	for _, typ := range shownTypes {
+		if err := add(typ, ""); err != nil {
+			return nil, err
+		}
+	}
+	if inviter != "" {
+		if err := add(typeMember, string(inviter)); err != nil {
+			return nil, err
 		}
 	}
 	return shown, nil

@@ -238,7 +238,7 @@ func (r *Rooms) SendKnock(ctx context.Context, origin id.ServerName, req federat
 	}
 	var shown []json.RawMessage
 	err := r.look(ctx, req.RoomID, func(m *room.Machine, src room.Source) (err error) {
-		shown, err = shownState(m, src)
+		shown, err = shownState(m, src, "")
 		return err
 	})
 	return federation.SendKnockResponse{KnockRoomState: shown}, err
