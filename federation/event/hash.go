@@ -15,14 +15,16 @@ import (
 //
 // spec:server-server-api#calculating-the-content-hash-for-an-event
 func (e *Event) ContentHashMatches() bool {
-	value, _ := canonicaljson.Get(e.hashes, "sha256")
-	text, ok := canonicaljson.String(value)
-	if !ok {
-		return false
-	}
-	given, err := signedjson.DecodeBase64(text)
+	given, err := e.givenContentHash()
 	want := contentHash(e.json)
 	return err == nil && string(given) == string(want[:])
+}
+
+// givenContentHash is what the event says its content hash is.
+func (e *Event) givenContentHash() ([]byte, error) {
+	value, _ := canonicaljson.Get(e.hashes, "sha256")
+	text, _ := canonicaljson.String(value) // as the format demands
+	return signedjson.DecodeBase64(text)
 }
 
 // contentHash is the content hash of a canonical event.

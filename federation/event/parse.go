@@ -50,10 +50,10 @@ func parseOld(rules *roomversion.Rules, raw []byte) (*Event, error) {
 // spec:server-server-api#checks-performed-on-receipt-of-a-pdu 1 and 3
 func Received(rules *roomversion.Rules, raw []byte) (*Event, error) {
 	e, err := Parse(rules, raw)
-	if err != nil || e.ContentHashMatches() {
-		return e, err
+	if err != nil {
+		return nil, err
 	}
-	return e.Redacted(), nil
+	return e.received()
 }
 
 // ReceivedOld is [Received] of an event of a room's past, as it comes in histories and states: servers took events with any number of
@@ -62,10 +62,26 @@ func Received(rules *roomversion.Rules, raw []byte) (*Event, error) {
 // spec:server-server-api#get_matrixfederationv1backfillroomid
 func ReceivedOld(rules *roomversion.Rules, raw []byte) (*Event, error) {
 	e, err := parseOld(rules, raw)
-	if err != nil || e.ContentHashMatches() {
-		return e, err
+	if err != nil {
+		return nil, err
 	}
-	return e.Redacted(), nil
+	return e.received()
+}
+
+// received is the event as it is taken in. Deployed servers drop one whose hash is no Base64; if we did not, we would build on what others
+// never have.
+//
+// spec:appendices#binary-data
+func (e *Event) received() (*Event, error) {
+	given, err := e.givenContentHash()
+	switch want := contentHash(e.json); {
+	case err != nil:
+		return nil, wrong("hashes", "has a sha256 that is no Base64")
+	case string(given) != string(want[:]):
+		return e.Redacted(), nil
+	default:
+		return e, nil
+	}
 }
 
 // parseCanonical makes an event of a canonical object without unsigned, which it keeps. reference is its reference hash if that is

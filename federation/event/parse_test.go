@@ -354,3 +354,19 @@ func TestContentHashOfFieldsBesideTheFormat(t *testing.T) {
 		}
 	}
 }
+
+// Deployed servers drop an event whose content hash is no Base64: who took it in redacted would build on what others never have.
+//
+// spec:appendices#binary-data
+func TestContentHashIsBase64(t *testing.T) {
+	rules, _ := roomversion.Lookup(roomversion.V10)
+	for _, receive := range []func(*roomversion.Rules, []byte) (*Event, error){Received, ReceivedOld} {
+		for hash, taken := range map[string]bool{"": true, "eA": true, "eA==": true, "+-/_": true, "x": false, "eA*": false, "é": false} {
+			e, err := receive(rules, []byte(`{"auth_events":[],"content":{},"depth":1,"hashes":{"sha256":"`+hash+`"},"origin_server_ts":1,"prev_events":[],`+
+				`"room_id":"!r:domain","sender":"@u:domain","signatures":{},"type":"t"}`))
+			if taken != (err == nil) || taken && !e.IsRedacted() {
+				t.Errorf("%q: %v", hash, err)
+			}
+		}
+	}
+}

@@ -12,7 +12,7 @@ func TestBadAuthEventsAfterGoodPrevEvents(t *testing.T) {
 	rules, _ := roomversion.Lookup(roomversion.V10)
 	many := `["` + strings.Repeat(`$a","`, MaxAuthEvents) + `$a"]`
 	for name, auth := range map[string]string{"too many": many, "not a list": `{}`, "not an ID": `["x"]`, "a number": `[1]`} {
-		raw := `{"auth_events":` + auth + `,"content":{},"depth":1,"hashes":{"sha256":"x"},"origin_server_ts":1,"prev_events":["$p","$q"],` +
+		raw := `{"auth_events":` + auth + `,"content":{},"depth":1,"hashes":{"sha256":"eA"},"origin_server_ts":1,"prev_events":["$p","$q"],` +
 			`"room_id":"!r:domain","sender":"@u:domain","signatures":{},"type":"t"}`
 		if _, err := Parse(rules, []byte(raw)); err == nil {
 			t.Errorf("%s: parsed", name)
@@ -28,7 +28,7 @@ func TestOldEventsMayNameMoreEvents(t *testing.T) {
 		prev, auth int
 		recent     bool
 	}{{MaxPrevEvents, MaxAuthEvents, true}, {MaxPrevEvents + 1, 1, false}, {1, MaxAuthEvents + 1, false}, {1000, 1000, false}} {
-		raw := []byte(`{"auth_events":` + list(c.auth) + `,"content":{},"depth":1,"hashes":{"sha256":"x"},"origin_server_ts":1,"prev_events":` +
+		raw := []byte(`{"auth_events":` + list(c.auth) + `,"content":{},"depth":1,"hashes":{"sha256":"eA"},"origin_server_ts":1,"prev_events":` +
 			list(c.prev) + `,"room_id":"!r:domain","sender":"@u:domain","signatures":{},"type":"t"}`)
 		old, err := ReceivedOld(rules, raw)
 		if err != nil || len(old.PrevEvents()) != c.prev || len(old.AuthEvents()) != c.auth || !old.IsRedacted() {
