@@ -92,8 +92,8 @@ func (a *api) answerError(w http.ResponseWriter, r *http.Request, name string, e
 	if e.RetryAfterMS > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt((e.RetryAfterMS+999)/1000, 10))
 	}
-	if e.Status == http.StatusRequestEntityTooLarge || e.Status == http.StatusRequestTimeout {
-		w.Header().Set("Connection", "close") // the rest of the body is still to come
+	if places.LeavesUnread(r) {
+		w.Header().Set("Connection", "close")
 	}
 	encoded, err := json.Marshal(e)
 	if err != nil { // texts and numbers: it can't be

@@ -35,9 +35,6 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (bod
 		held += n
 		if !a.bodies.add(sender, n) {
 			give()
-			if r.ProtoMajor == 1 { // the answer doesn't wait for the rest of the body
-				w.Header().Set("Connection", "close")
-			}
 			return nil, nil, federation.LimitExceeded(a.limit.RetryAfter)
 		}
 		if err == io.EOF {
@@ -53,6 +50,7 @@ func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) (bod
 		}
 	}
 	_ = control.SetReadDeadline(time.Time{}) // as above
+	r.Body = http.NoBody                     // it is read
 	body = bytes.TrimSpace(buffer.Bytes())
 	if len(body) == 0 || body[0] != '{' {
 		give()

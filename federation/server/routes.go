@@ -108,6 +108,12 @@ func (a *api) routes() map[string]methods {
 
 // ServeHTTP finds the endpoint. The path is matched as it was sent, still escaped, so that an ID may hold "%2F".
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body := r.Body
+	defer func() {
+		if w.Header().Get("Connection") == "close" {
+			a.rests.Read(w, body, a.sender(r))
+		}
+	}()
 	escaped := r.URL.EscapedPath()
 	clean := path.Clean(escaped)
 	if strings.HasSuffix(escaped, "/") && clean != "/" {

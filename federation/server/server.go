@@ -66,6 +66,7 @@ type api struct {
 	lists    *places.Places[id.ServerName] // of answers with lists of events
 	states   *places.Places[id.ServerName]
 	large    chan struct{} // a place for each large body that is put in canonical form
+	rests    *places.Rests
 	load     *Load
 }
 
@@ -78,6 +79,7 @@ func New(cfg Config) http.Handler {
 	a := &api{
 		Config: cfg, mux: http.NewServeMux(), limit: cfg.Limits.withDefaults(),
 		log: cfg.Log.With("part", "federation/server"), large: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		rests: places.NewRests(),
 	}
 	if a.load = cfg.Load; a.load == nil {
 		a.load = &Load{}

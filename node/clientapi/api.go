@@ -15,6 +15,7 @@ import (
 
 	"hanse/federation"
 	"hanse/federation/id"
+	"hanse/federation/places"
 	"hanse/federation/roomversion"
 	"hanse/node/appservice"
 	"hanse/node/clientsync"
@@ -109,6 +110,7 @@ type API struct {
 	sending  *fileCounter // files on their way in
 	getting  *fileCounter // and out
 	bodies   *heldBodies
+	rests    *places.Rests
 	// unanswered are requests that make events.
 	unanswered unanswered
 }
@@ -149,6 +151,7 @@ func New(config Config) (*API, error) {
 		sending:   newFileCounter(maxUploadsEach),
 		getting:   newFileCounter(maxFilesEach),
 		bodies:    newHeldBodies(),
+		rests:     places.NewRests(),
 
 		unanswered: unanswered{done: map[transaction]chan struct{}{}},
 	}
@@ -163,6 +166,9 @@ func New(config Config) (*API, error) {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setCORS(w.Header(), r.Method)
 	path, body := r.URL.EscapedPath(), r.Body
+	if places.LeavesUnread(r) { // who has read the body takes it back
+		w.Header().Set("Connection", "close")
+	}
 	switch {
 	case len(r.RequestURI) > maxPathBytes:
 		writeJSON(w, http.StatusRequestURITooLong, &federation.Error{Code: "M_TOO_LARGE", Message: "the request's path is too long"})
@@ -173,7 +179,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.mux.ServeHTTP(w, r)
 	}
 	if w.Header().Get("Connection") == "close" {
-		linger(w, body)
+		a.rests.Read(w, body, a.From(r))
 	}
 }
 
@@ -234,7 +240,9 @@ func (a *API) serve(w http.ResponseWriter, r *request, m methods) int {
 		w.Header().Set("Allow", m.allow())
 		return a.writeError(w, r, unrecognized(http.StatusMethodNotAllowed, "this path doesn't take %s", r.Method))
 	}
-	r.leavesUnread(route.class == uploads)
+	if route.class == uploads && r.ProtoMajor == 1 { // not even a short rest of a file is waited for
+		w.Header().Set("Connection", "close")
+	}
 	if err := a.admit(r, route); err != nil {
 		return a.writeError(w, r, err)
 	}

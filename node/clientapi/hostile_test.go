@@ -100,6 +100,7 @@ var _ = Describe("every route", func() {
 	},
 		Entry("a file, without a token that is known", "POST /_matrix/media/v3/upload", false, 401, "M_UNKNOWN_TOKEN"),
 		Entry("JSON, without a token that is known", "PUT /_matrix/client/v3/room_keys/keys?version=1", false, 401, "M_UNKNOWN_TOKEN"),
+		Entry("JSON for a path that isn't there", "PUT /_matrix/client/v3/nothing", true, 404, "M_UNRECOGNIZED"),
 		Entry("JSON that is too large", "PUT /_matrix/client/v3/room_keys/keys?version=1", true, 413, "M_TOO_LARGE"),
 	)
 
