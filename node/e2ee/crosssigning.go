@@ -3,6 +3,7 @@ package e2ee
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"golang.org/x/crypto/ed25519"
@@ -108,11 +109,6 @@ func (e *E2EE) UploadSigningKeys(ctx context.Context, user id.UserID, upload Sig
 		if err != nil {
 			return err
 		}
-		if _, clash, err := e.store.Device(ctx, user, parsed.keyID.Name()); err != nil {
-			return err
-		} else if clash {
-			return federation.Forbidden("the " + usage + " key is the ID of a device of yours")
-		}
 		switch {
 		case usage == usageMaster:
 			master = canonical
@@ -132,7 +128,11 @@ func (e *E2EE) UploadSigningKeys(ctx context.Context, user id.UserID, upload Sig
 	if len(keys) == 0 {
 		return nil
 	}
-	return e.store.SaveCrossSigningKeys(ctx, user, keys)
+	err = e.store.SaveCrossSigningKeys(ctx, user, keys)
+	if errors.Is(err, store.ErrExists) {
+		return federation.Forbidden("one of the keys is the ID of a device of yours")
+	}
+	return err
 }
 
 // crossSigning reads cross-signing keys by user and usage.

@@ -5,7 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"slices"
+	"fmt"
 	"strings"
 
 	"hanse/federation/exactjson"
@@ -48,15 +48,9 @@ func (s *Store) CrossSigningKeys(ctx context.Context, users []id.UserID) ([]Cros
 		func(k *CrossSigningKey) []any { return []any{&k.User, &k.Usage, &k.Keys} })
 }
 
-// IsCrossSigningKey tells whether one of a user's cross-signing keys has that name.
-func (s *Store) IsCrossSigningKey(ctx context.Context, user id.UserID, name string) (bool, error) {
-	all, err := s.CrossSigningKeys(ctx, []id.UserID{user})
-	return slices.ContainsFunc(all, func(k CrossSigningKey) bool { return publicKey(k.Keys) == name }), err
-}
-
 // SaveCrossSigningKeys stores keys of a user of ours, each in place of the earlier one of its usage, whose signatures of the
 // user's other keys go with it. Other servers are told; of another user-signing key, which nobody else gets, only the user's
-// own clients are.
+// own clients are. [ErrExists] if a device of the user has the name of one.
 func (s *Store) SaveCrossSigningKeys(ctx context.Context, user id.UserID, keys []CrossSigningKey) error {
 	servers, err := s.ServersSharing(ctx, user)
 	if err != nil {
@@ -65,6 +59,13 @@ func (s *Store) SaveCrossSigningKeys(ctx context.Context, user id.UserID, keys [
 	return s.commit.write(ctx, func(t *writeTx) error {
 		u := deviceUpdate{servers: servers}
 		for _, k := range keys {
+			var one int64
+			switch clash, err := t.found("SELECT 1 FROM devices WHERE user_id = $1 AND device_id = $2", []any{string(user), []byte(publicKey(k.Keys))}, &one); {
+			case err != nil:
+				return err
+			case clash:
+				return fmt.Errorf("a device of %s with the name of the %s key: %w", user, k.Usage, ErrExists)
+			}
 			fresh, err := t.crossSigningKey(user, k)
 			if err != nil {
 				return err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -40,6 +41,7 @@ type Access struct {
 
 // Login stores a device (made, or known: then an empty display name leaves the old one) and its token, in place of the
 // device's older tokens. Clients and other servers are told of a new device or name. It is none of the OAuth 2.0 API any more.
+// [ErrExists] if a cross-signing key of the user has the name of a new device.
 func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
 	servers, err := s.ServersSharing(ctx, d.User)
 	if err != nil {
@@ -82,6 +84,9 @@ func (s *Store) setDevice(t *writeTx, d Device, servers []id.ServerName) error {
 	var old []byte
 	known, err := t.found("SELECT display_name FROM devices WHERE user_id = $1 AND device_id = $2",
 		[]any{string(d.User), []byte(d.ID)}, &old)
+	if err == nil && !known {
+		err = t.noCrossSigningKey(d)
+	}
 	if err != nil {
 		return err
 	}
@@ -97,6 +102,20 @@ func (s *Store) setDevice(t *writeTx, d Device, servers []id.ServerName) error {
 		return err
 	}
 	return s.changed(t, d.User, deviceUpdate{devices: []string{d.ID}, servers: servers, visible: true})
+}
+
+// noCrossSigningKey is [ErrExists] if a cross-signing key of its user has the name of a device: clients would not know the two apart.
+//
+// spec:client-server-api/modules/end_to_end_encryption#key-and-signature-security
+func (t *writeTx) noCrossSigningKey(d Device) error {
+	return t.each("SELECT keys FROM cross_signing_keys WHERE user_id = $1", []any{string(d.User)}, func(rows *sql.Rows) error {
+		var keys []byte
+		err := rows.Scan(&keys)
+		if err == nil && publicKey(keys) == d.ID {
+			err = fmt.Errorf("a cross-signing key of %s with the name of the device %s: %w", d.User, d.ID, ErrExists)
+		}
+		return err
+	})
 }
 
 // Access tells what a token stands for; false when it is not known (any more).

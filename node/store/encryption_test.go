@@ -307,6 +307,21 @@ var _ = onEach("Changes of our users' devices", func(db *fixture) {
 		Expect(db.changes(ctx, bob, start)).To(ConsistOf(alice))
 	})
 
+	// spec:client-server-api/modules/end_to_end_encryption#key-and-signature-security
+	It("never have the name of a device", func(ctx SpecContext) {
+		db.withBob()
+		db.loggedIn(ctx, alice, "ONE", "TWO")
+		key := func(name string) []store.CrossSigningKey {
+			return []store.CrossSigningKey{{User: alice, Usage: "master", Keys: json.RawMessage(`{"keys":{"ed25519:` + name + `":"` + name + `"}}`)}}
+		}
+		Expect(db.SaveCrossSigningKeys(ctx, alice, key("TWO"))).To(MatchError(store.ErrExists))
+		Expect(db.SaveCrossSigningKeys(ctx, alice, key("THREE"))).To(Succeed())
+		Expect(db.AddDevice(ctx, store.Device{User: alice, ID: "THREE"})).To(MatchError(store.ErrExists))
+		Expect(db.Login(ctx, store.Device{User: alice, ID: "THREE"}, store.HashToken("t"))).To(MatchError(store.ErrExists))
+		db.loggedIn(ctx, alice, "ONE", "FOUR")
+		db.loggedIn(ctx, bob, "THREE")
+	})
+
 	It("of trust in others are for the own devices", func(ctx SpecContext) {
 		db.withBob()
 		db.loggedIn(ctx, alice, "ONE")

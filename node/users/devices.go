@@ -73,7 +73,7 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 		return Login{}, err
 	}
 	if !known {
-		if err := u.mayAdd(ctx, user, d.ID); err != nil {
+		if err := u.roomForDevice(ctx, user); err != nil {
 			return Login{}, err
 		}
 	}
@@ -89,26 +89,25 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 	case errors.Is(err, store.ErrNotFound):
 		return Login{}, federation.NewError(http.StatusForbidden, "M_USER_DEACTIVATED", "this account has been deactivated")
 	case err != nil:
-		return Login{}, err
+		return Login{}, notAKey(err)
 	}
 	u.tokens.forgetDevice(user, d.ID)
 	return Login{User: user, Device: d.ID, AccessToken: token}, nil
 }
 
-// mayAdd is nil if an account may have one more device, of that ID. It can't be the name of a cross-signing key, from which clients would not
-// know it apart.
-//
-// spec:client-server-api/modules/end_to_end_encryption#key-and-signature-security
-func (u *Users) mayAdd(ctx context.Context, user id.UserID, device string) error {
-	switch devices, err := u.store.DeviceCount(ctx, user); {
-	case err != nil:
-		return err
-	case devices >= maxDevices:
-		return federation.Forbidden("this account has too many devices; log some of them out")
+// roomForDevice is nil if an account may have one more device.
+func (u *Users) roomForDevice(ctx context.Context, user id.UserID) error {
+	devices, err := u.store.DeviceCount(ctx, user)
+	if err == nil && devices >= maxDevices {
+		err = federation.Forbidden("this account has too many devices; log some of them out")
 	}
-	clash, err := u.store.IsCrossSigningKey(ctx, user, device)
-	if err == nil && clash {
-		err = federation.Forbidden("a cross-signing key of yours has the name of this device; choose another device ID")
+	return err
+}
+
+// notAKey tells of a new device whose name a cross-signing key of its user has.
+func notAKey(err error) error {
+	if errors.Is(err, store.ErrExists) {
+		return federation.Forbidden("a cross-signing key of yours has the name of this device; choose another device ID")
 	}
 	return err
 }

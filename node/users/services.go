@@ -91,7 +91,7 @@ func (u *Users) SetDevice(ctx context.Context, user id.UserID, device string, na
 	case len(device) == 0 || len(device) > maxDeviceIDBytes || !utf8.ValidString(device) || strings.ContainsRune(device, 0):
 		return false, federation.InvalidParam("the device ID is too long or not valid UTF-8")
 	}
-	if err := u.mayAdd(ctx, user, device); err != nil {
+	if err := u.roomForDevice(ctx, user); err != nil {
 		return false, err
 	}
 	now := time.Now()
@@ -99,7 +99,7 @@ func (u *Users) SetDevice(ctx context.Context, user id.UserID, device string, na
 	if name != nil {
 		d.DisplayName = clip(*name, maxDeviceNameBytes)
 	}
-	return true, u.store.AddDevice(ctx, d)
+	return true, notAKey(u.store.AddDevice(ctx, d))
 }
 
 // DeviceService is the application service that has made a device, or logged in to it last; "" if none has.
