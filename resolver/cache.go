@@ -159,20 +159,28 @@ func (c *cache[V]) peek(name string) (V, bool) {
 	return none, false
 }
 
-// forget makes the next get look up again, though not at once after a failure.
+// forget makes the next get look up again, though not at once after a failure. What was told counts on if nobody answers then.
 func (c *cache[V]) forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it := c.items[name]
 	switch {
 	case it == nil:
-	case it.err != nil:
+	case it.failures > 0:
 		if again := it.asked.Add(forgottenRetry); again.Before(it.until) {
 			it.until = again
 		}
-	case it.flight == nil:
-		delete(c.items, name)
 	default:
 		it.until = time.Time{}
+	}
+}
+
+// drop is forget, and what was told doesn't count on.
+func (c *cache[V]) drop(name string) {
+	c.forget(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if it := c.items[name]; it != nil {
+		it.told = time.Time{}
 	}
 }

@@ -153,8 +153,36 @@ func TestWhatWasToldCountsOnWhileNobodyAnswers(t *testing.T) {
 			network.down = true
 			a.r.services.forget("_matrix-fed._tcp.a.test")
 			a.r.addresses.forget("b.test")
-			expect("once nobody was found there", 0)
+			asked := network.asked
+			for range 3 {
+				expect("once nobody was found there", 1)
+				a.r.services.forget("_matrix-fed._tcp.a.test")
+				a.r.addresses.forget("b.test")
+			}
+			if network.asked != asked+1 {
+				t.Errorf("%s: asked for %d times at once", name, network.asked-asked)
+			}
+			time.Sleep(forgottenRetry)
+			expect("once nobody was found there", 1)
+			if network.asked != asked+2 {
+				t.Errorf("%s: not asked for again", name)
+			}
 		})
+	}
+}
+
+func TestWhatIsDroppedDoesNotCountOn(t *testing.T) {
+	c := newCache[int]()
+	for name, drop := range map[string]func(string){"forgotten": c.forget, "dropped": c.drop} {
+		get := func(a answer[int]) (before previous[int]) {
+			_, _ = c.get(t.Context(), name, func(_ context.Context, b previous[int]) answer[int] { before = b; return a })
+			return before
+		}
+		get(answer[int]{value: 7, keep: time.Hour})
+		drop(name)
+		if before := get(answer[int]{err: errors.New("no")}); before.told.IsZero() != (name == "dropped") {
+			t.Errorf("%s: %+v", name, before)
+		}
 	}
 }
 

@@ -110,13 +110,14 @@ func (r *Resolver) Explain(ctx context.Context, server id.ServerName) ([]Target,
 	return targets[:min(len(targets), maxTargets)], w.steps, nil
 }
 
-// Forget drops what is cached of a server, for when none of its targets answers.
+// Forget has a server be looked for anew, for when none of its targets answers. Its addresses and SRV records count on if DNS servers don't
+// answer then, as nothing better is known; a delegation by well-known doesn't, as who takes one back is found by the steps after it.
 func (r *Resolver) Forget(server id.ServerName) {
 	hosts := []string{server.Host()}
 	if known, ok := r.wellKnown.peek(server.Host()); ok {
 		hosts = append(hosts, known.Server.Host())
 	}
-	r.wellKnown.forget(server.Host())
+	r.wellKnown.drop(server.Host())
 	for _, host := range hosts {
 		for _, service := range [...]string{serviceFed, serviceOld} {
 			list, _ := r.services.peek(service + host)
