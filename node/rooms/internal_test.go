@@ -455,7 +455,7 @@ func TestRefuses(t *testing.T) {
 func TestRecentEventsAreHeldToTheLimits(t *testing.T) {
 	rules, _ := roomversion.Lookup(roomversion.V10)
 	naming := func(n int) json.RawMessage {
-		return json.RawMessage(`{"auth_events":[],"content":{},"depth":1,"hashes":{"sha256":"x"},"origin_server_ts":1,"prev_events":["$a"` +
+		return json.RawMessage(`{"auth_events":[],"content":{},"depth":1,"hashes":{"sha256":"eA"},"origin_server_ts":1,"prev_events":["$a"` +
 			strings.Repeat(`,"$a"`, n-1) + `],"room_id":"!r:domain","sender":"@u:domain","signatures":{},"type":"t"}`)
 	}
 	events := parseAll(rules, []json.RawMessage{naming(event.MaxPrevEvents), naming(event.MaxPrevEvents + 1), json.RawMessage(`{}`)})
