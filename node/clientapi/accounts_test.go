@@ -87,6 +87,8 @@ var _ = Describe("registration", func() {
 		Expect(done.body).To(And(HaveKeyWithValue("user_id", "@alice:hanse.test"), HaveKeyWithValue("device_id", "PHONE")))
 		alice := &person{w: w, id: done.text("user_id"), token: done.text("access_token")}
 		Expect(fine(alice.get("/devices/PHONE")).body).To(HaveKeyWithValue("display_name", "her phone"))
+		kept, _ := w.api.uia.find(session)
+		Expect(kept.registration.Password).To(BeEmpty(), "the password is kept though it is not needed any more")
 
 		for _, again := range []obj{{"auth": dummy(session)}, {"username": "Alice", "password": "x", "auth": dummy(session)}} {
 			repeated := fine(p.post("/register", again))

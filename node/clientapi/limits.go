@@ -98,9 +98,10 @@ const (
 	// maxReasonBytes bounds the reason of a leave, kick, ban or redaction: it goes into an event.
 	maxReasonBytes = 4096
 	// maxUIASessions and uiaSessionLife bound the interactive authentication sessions in memory: a user needs a
-	// few minutes; when the table is full the oldest goes.
+	// few minutes; when the table is full the oldest goes. uiaSweepEvery is how often those that have expired are dropped.
 	maxUIASessions = 10_000
 	uiaSessionLife = 15 * time.Minute
+	uiaSweepEvery  = time.Minute
 	// maxBrowserSessions and browserSessionLife bound the logins of browsers on the pages of the OAuth 2.0 API: somebody logs in, lets a client
 	// in or manages the account, and is done.
 	maxBrowserSessions = 10_000

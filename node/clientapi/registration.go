@@ -109,7 +109,7 @@ func (a *API) register(r *request) (any, error) {
 		return nil, err
 	}
 	if begun.registered != "" {
-		return a.registerAgain(r, begun.registered, req)
+		return a.registerAgain(r, begun, req)
 	}
 	// What can be refused is refused before the client goes through the stages.
 	var guest id.UserID
@@ -142,7 +142,7 @@ func (a *API) register(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.uia.change(session.id, func(s *uiaSession) { s.registered = user })
+	a.closeRegistration(r, session.id, user)
 	return a.registeredAnswer(r, user, req)
 }
 
@@ -192,18 +192,42 @@ func (a *API) keepRegistration(ask *answer, req registerRequest) {
 	}
 }
 
+// closeRegistration notes whom a session has registered, for a client that doesn't get the answer. What is secret of the request goes.
+func (a *API) closeRegistration(r *request, session string, user id.UserID) {
+	account, _, _ := a.config.Users.AccountState(r.Context(), user) // nothing where it can't be read: who asks again must say the password
+	a.uia.change(session, func(s *uiaSession) {
+		s.registered, s.account = user, account
+		if s.registration != nil {
+			kept := *s.registration
+			kept.Password, kept.GuestToken = "", ""
+			s.registration = &kept
+		}
+	})
+}
+
 // registerAgain answers a client that didn't get the answer to its registration, and so asks again by the same session: whom it has
 // registered is logged in, if the password is still that user's. To others the name is taken.
-func (a *API) registerAgain(r *request, user id.UserID, req registerRequest) (any, error) {
+func (a *API) registerAgain(r *request, begun uiaSession, req registerRequest) (any, error) {
+	user := begun.registered
 	if req.Username == "" || a.loginUser(req.Username) == user {
-		if right, err := a.checkPassword(r.Context(), claimedByID(user), req.Password); right || err != nil {
-			if err != nil {
-				return nil, err
-			}
+		right, err := a.registeredBy(r, begun, req.Password)
+		if err != nil {
+			return nil, err
+		}
+		if right {
 			return a.registeredAnswer(r, user, req)
 		}
 	}
 	return nil, badRequest("M_USER_IN_USE", "this session has registered %s, by another password", user)
+}
+
+// registeredBy tells whether the password of whom a session has registered is the given one; "" is the one of the request that was kept.
+func (a *API) registeredBy(r *request, begun uiaSession, password string) (bool, error) {
+	if password == "" && begun.registration != nil {
+		account, usable, err := a.config.Users.AccountState(r.Context(), begun.registered)
+		return usable && account == begun.account, err
+	}
+	return a.checkPassword(r.Context(), claimedByID(begun.registered), password)
 }
 
 // spec:client-server-api#get_matrixclientv3registeravailable

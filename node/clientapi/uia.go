@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -54,8 +55,9 @@ type uiaSession struct {
 	email     string // the sid of the confirmed e-mail address, once that stage is completed
 	order     uint64 // greater: made later
 
-	registration *registerRequest // what the client has sent to /register, without auth; nil: nothing worth keeping
-	registered   id.UserID        // whom that has made; "": nobody yet
+	registration *registerRequest  // what the client has sent to /register, without auth, and without secrets once it is done; nil: nothing worth keeping
+	registered   id.UserID         // whom that has made; "": nobody yet
+	account      [sha256.Size]byte // the account as it was made: see users.AccountState
 }
 
 // uiaPurpose is the hash of what a session is for: it can't be carried to another endpoint, device or account.
@@ -70,6 +72,7 @@ type uiaSessions struct {
 	mu       sync.Mutex
 	sessions map[string]*uiaSession // guarded by mu
 	next     uint64                 // guarded by mu
+	sweeping bool                   // guarded by mu: sweep will be called
 }
 
 func newUIASessions() *uiaSessions { return &uiaSessions{sessions: make(map[string]*uiaSession)} }
@@ -84,17 +87,35 @@ func (s *uiaSessions) open(purpose uiaPurpose) uiaSession {
 	s.next++
 	session := &uiaSession{id: rand.Text(), purpose: purpose, expires: time.Now().Add(uiaSessionLife), order: s.next}
 	s.sessions[session.id] = session
+	if !s.sweeping {
+		s.sweepLater()
+	}
 	return *session
+}
+
+// sweepLater sees to it that what has expired is dropped though nobody comes: a registration has a password. The caller holds mu.
+func (s *uiaSessions) sweepLater() {
+	if s.sweeping = len(s.sessions) > 0; s.sweeping {
+		time.AfterFunc(uiaSweepEvery, s.sweep)
+	}
+}
+
+func (s *uiaSessions) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropExpired()
+	s.sweepLater()
+}
+
+// dropExpired drops what has expired. The caller holds mu.
+func (s *uiaSessions) dropExpired() {
+	now := time.Now()
+	maps.DeleteFunc(s.sessions, func(_ string, session *uiaSession) bool { return now.After(session.expires) })
 }
 
 // makeRoom drops what has expired, and a tenth of the oldest if that does not help. The caller holds mu.
 func (s *uiaSessions) makeRoom() {
-	now := time.Now()
-	for key, session := range s.sessions {
-		if now.After(session.expires) {
-			delete(s.sessions, key)
-		}
-	}
+	s.dropExpired()
 	if len(s.sessions) < maxUIASessions {
 		return
 	}

@@ -23,6 +23,13 @@ func TestUIASessions(t *testing.T) {
 		if _, ok := s.find(session.id); ok {
 			t.Error("a session outlives its time")
 		}
+		time.Sleep(uiaSweepEvery)
+		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.sessions) > 0 || s.sweeping {
+			t.Errorf("%d sessions are kept that have expired, with what they know", len(s.sessions))
+		}
 	})
 }
 
