@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"hanse/federation"
+	"hanse/federation/event"
 	"hanse/federation/id"
 	"hanse/federation/room"
 	"hanse/federation/roomversion"
@@ -71,6 +73,37 @@ var _ = onEach("The committer", func(db *fixture) {
 		Expect(ways[0][0]).To(Equal(db.dialect.Begin))
 		Expect(len(ways[0])).To(BeNumerically(">", 3))
 		Expect(ways[1]).To(Equal([]string{"COMMIT"}))
+	})
+
+	It("has no more in memory than a part of what a large transaction writes, beside what was given", func(ctx SpecContext) {
+		if db.dialect.Together == nil {
+			Skip("its statements go nowhere")
+		}
+		db.stop()
+		together := db.dialect.Together
+		most, all := 0, 0
+		db.dialect.Together = func(ctx context.Context, conn any, statements []store.Statement) (int64, error) {
+			bytes := 0
+			for _, s := range statements {
+				for _, arg := range s.Args {
+					if content, ok := arg.([]byte); ok {
+						bytes += len(content)
+					}
+				}
+			}
+			most, all = max(most, bytes), all+bytes
+			return together(ctx, conn, statements)
+		}
+		db.start()
+		a := must(create(db.Store, roomversion.V11))
+		var said []event.Draft
+		for range 130 {
+			said = append(said, message(alice, strings.Repeat("x", 60_000)))
+		}
+		most, all = 0, 0
+		must(a.propose(store.CommitOptions{}, said...))
+		Expect(all).To(BeNumerically(">", 130*60_000))
+		Expect(most).To(BeNumerically("<", 6<<20))
 	})
 
 	It("gives positions in commit order, which readers see at once", func(ctx SpecContext) {

@@ -15,8 +15,10 @@ const (
 	patienceMax = 5 * time.Millisecond
 	// insertRows bounds one INSERT: beyond some dozens of rows, the cost of a statement no longer shows.
 	insertRows = 64
-	// queuedStatements is how many statements are run together at most: of the largest ones some MB of values.
+	// queuedStatements and queuedBytes bound what is run together. The driver makes one message of it, so that it is in memory twice; the last
+	// statement may be as large as insertRows of the largest events.
 	queuedStatements = 32
+	queuedBytes      = 1 << 20
 	// listLength bounds one IN (…) list. Longer lists are read in parts.
 	listLength = 256
 	// retryFor is how long a transaction is tried again while the database asks for it or is away. Waiters get an

@@ -21,6 +21,7 @@ type writeTx struct {
 
 	together func(context.Context, any, []Statement) (int64, error) // Dialect.Together
 	queued   []Statement                                            // run together with the next one whose outcome is asked for
+	weight   int                                                    // of their byte strings and texts
 
 	position Position // the newest given out
 	history  Position // the oldest given out, ≤ 0
@@ -226,11 +227,10 @@ func (t *writeTx) forget() {
 		clear(r.values)
 		r.values = r.values[:0]
 	}
-	clear(t.queued)
+	t.unqueue()
 	clear(t.ids)
 	clear(t.txns)
 	clear(t.after)
-	t.queued = t.queued[:0]
 	t.after, t.notices, t.tail, t.collapsed = t.after[:0], nil, nil, false
 }
 
@@ -278,11 +278,25 @@ func (t *writeTx) later(query string, args []any) error {
 		return err
 	}
 	t.queued = append(t.queued, Statement{query, slices.Clone(args)})
-	if len(t.queued) < queuedStatements {
+	for _, arg := range args {
+		switch v := arg.(type) {
+		case []byte:
+			t.weight += len(v)
+		case string:
+			t.weight += len(v)
+		}
+	}
+	if len(t.queued) < queuedStatements && t.weight < queuedBytes {
 		return nil
 	}
 	_, err := t.send()
 	return err
+}
+
+// unqueue drops what is queued.
+func (t *writeTx) unqueue() {
+	clear(t.queued)
+	t.queued, t.weight = t.queued[:0], 0
 }
 
 // send runs what is queued, and tells how many rows the last statement touched.
@@ -294,8 +308,7 @@ func (t *writeTx) send() (touched int64, err error) {
 		touched, err = t.together(context.Background(), conn, t.queued)
 		return err
 	})
-	clear(t.queued)
-	t.queued = t.queued[:0]
+	t.unqueue()
 	if err != nil {
 		return 0, fmt.Errorf("store: writing: %w", err)
 	}
@@ -305,8 +318,7 @@ func (t *writeTx) send() (touched int64, err error) {
 // rollback ends the transaction without an effect.
 func (t *writeTx) rollback(begin string) error {
 	begun := len(t.queued) == 0 || t.queued[0].Text != begin
-	clear(t.queued)
-	if t.queued = t.queued[:0]; !begun {
+	if t.unqueue(); !begun {
 		return nil
 	}
 	_, err := t.run("ROLLBACK")

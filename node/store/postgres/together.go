@@ -48,10 +48,10 @@ type encoder struct {
 // values are those of a statement, until it is called again.
 func (e *encoder) values(types []uint32, args []any) ([][]byte, error) {
 	e.list, e.bytes = e.list[:0], e.bytes[:0]
+	if len(args) != len(types) {
+		return nil, fmt.Errorf("a statement of %d values was given %d", len(types), len(args))
+	}
 	for i, arg := range args {
-		if i == len(types) {
-			return nil, fmt.Errorf("a statement of %d values was given %d", len(types), len(args))
-		}
 		value, err := e.value(types[i], arg)
 		if err != nil {
 			return nil, err

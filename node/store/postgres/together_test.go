@@ -36,8 +36,10 @@ func TestValuesAreEncodedAsTheDriverDoes(t *testing.T) {
 			}
 		}
 	}
-	if _, err := e.values(oids[:1], args[:2]); err == nil {
-		t.Error("a value too many is passed over")
+	for given := range 3 {
+		if _, err := e.values(oids[:1], args[:given]); (err == nil) != (given == 1) {
+			t.Errorf("a statement of one value was given %d: %v", given, err)
+		}
 	}
 	if _, err := e.values([]uint32{pgtype.Int8OID}, []any{"seven"}); err == nil {
 		t.Error("a text is taken for a number")
