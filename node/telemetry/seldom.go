@@ -116,7 +116,7 @@ func about(record slog.Record) (who string) {
 		}
 		return a.Key != "room"
 	})
-	return who[:min(len(who), longestWho)]
+	return strings.Clone(who[:min(len(who), longestWho)]) // the rest isn't kept with it
 }
 
 // cut shortens a value that is too long as text: a text, an error, an ID, a list of them.
