@@ -80,9 +80,9 @@ func (h profiles) Profile(ctx context.Context, _ id.ServerName, q federation.Pro
 	if err != nil || q.Field == "" {
 		return fields, err
 	}
-	value, ok := fields[q.Field]
-	if !ok {
-		return nil, federation.NotFound("this profile has no such field")
+	one := federation.ProfileResponse{} // without the field where it isn't set; an error says that there is no such user
+	if value, ok := fields[q.Field]; ok {
+		one[q.Field] = value
 	}
-	return federation.ProfileResponse{q.Field: value}, nil
+	return one, nil
 }
