@@ -12,11 +12,15 @@ import (
 
 // CheckAuthEvents applies the rules on the list of auth events: auth holds the events that e names in auth_events,
 // in any order (they all have to be known: fetching missing ones comes first), and rejected tells which event IDs
-// were rejected before. It returns nil or a *Rejection.
+// were rejected before. It returns nil or a *Rejection. Where e names more than [event.MaxAuthEvents], auth isn't looked at.
 //
 // spec:rooms/v12#authorisation-rules 3
 func CheckAuthEvents(e *event.Event, auth []*event.Event, rejected func(id.EventID) bool) error {
 	rules := e.Rules()
+	// Events of before there was a limit of the list may name any number. No selection has as many.
+	if n := len(e.AuthEvents()); n > event.MaxAuthEvents {
+		return reject(e, "auth_events.not_selected", "not all of its %d auth events belong there", n)
+	}
 	if e.Type() == typeCreate {
 		return nil // rule 1 has decided before
 	}

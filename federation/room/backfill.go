@@ -23,10 +23,10 @@ func (s *step) backfill(in Backfill) error {
 // history leaves out what isn't below accepted events that we have: a server could otherwise have us take something new for something old,
 // and never show it.
 func (s *step) history(events []*event.Event) ([]*event.Event, error) {
-	if err := s.prefetch(events); err != nil {
+	sorted := s.nearest(dag.SortTopologically(events))
+	if err := s.prefetch(sorted); err != nil {
 		return nil, err
 	}
-	sorted := dag.SortTopologically(events)
 	below := make(map[id.EventID]bool)
 	list := make([]*event.Event, 0, len(sorted))
 	for _, e := range slices.Backward(sorted) {
@@ -52,4 +52,18 @@ func (s *step) history(events []*event.Event) ([]*event.Event, error) {
 	}
 	slices.Reverse(list)
 	return list, nil
+}
+
+// nearest leaves out the oldest events of a page that names too many.
+func (s *step) nearest(sorted []*event.Event) []*event.Event {
+	named := 0
+	for i, e := range slices.Backward(sorted) {
+		if named += len(e.PrevEvents()) + len(authEvents(e)); named > maxNamedByPage {
+			for _, left := range sorted[:i+1] {
+				s.verdict(Verdict{EventID: left.ID(), Status: Dropped, Reason: "the events that came with it name too many others"})
+			}
+			return sorted[i+1:]
+		}
+	}
+	return sorted
 }

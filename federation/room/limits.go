@@ -42,6 +42,9 @@ const (
 	// maxBackfillFetches bounds the states fetched for one Backfill: history that forks a lot below what we have is read in
 	// several goes.
 	maxBackfillFetches = 10
+	// maxNamedByPage bounds the prev and auth events that those of one Backfill name, of which each is looked up. Old events may have some 1,400
+	// of them, so the page is read in several goes too. A page of 100 events that are as new ones may be names 3,100.
+	maxNamedByPage = 4000
 
 	// maxState is the greatest state taken from another server; the largest rooms known have some 300,000 members.
 	maxState = 1_000_000

@@ -465,7 +465,7 @@ func (s *step) checkAuthEvents(c *Committed) error {
 		}
 		state = append(state, stored.Event)
 	}
-	listed := state[:len(c.Event.AuthEvents())]
+	listed := state[:min(len(state), len(c.Event.AuthEvents()))]
 	if err := authrules.CheckAuthEvents(c.Event, listed, func(e id.EventID) bool { return slices.Contains(rejected, e) }); err != nil {
 		return err
 	}
@@ -473,9 +473,12 @@ func (s *step) checkAuthEvents(c *Committed) error {
 }
 
 // authEvents are the auth events of e, and where the room's ID is the create event's, that one too, as the last: no event names it,
-// each rests on it.
+// each rests on it. There are none of an event that names so many that it is rejected whatever they are.
 func authEvents(e *event.Event) []id.EventID {
 	list := e.AuthEvents()
+	if len(list) > event.MaxAuthEvents {
+		return nil
+	}
 	if !e.Rules().RoomIDIsCreateEvent || e.Type() == typeCreate {
 		return list
 	}
