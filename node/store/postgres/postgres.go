@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,16 +50,10 @@ func Open(url string) store.Dialect {
 }
 
 func connect(ctx context.Context, url string) (write, read *sql.DB, err error) {
-	config, err := pgx.ParseConfig(url)
+	config, err := configure(url)
 	if err != nil {
-		return nil, nil, err // pgx leaves the password out
+		return nil, nil, err
 	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-	}
-	config.DialFunc = dial()
-	config.StatementCacheCapacity = statements
-	config.RuntimeParams["application_name"] = "hanse"
 	write = stdlib.OpenDB(*config, first(writing))
 	write.SetMaxOpenConns(1)
 	if err := check(ctx, write); err != nil {
@@ -70,6 +65,28 @@ func connect(ctx context.Context, url string) (write, read *sql.DB, err error) {
 	read.SetMaxIdleConns(readers)
 	read.SetConnMaxIdleTime(idle)
 	return write, read, nil
+}
+
+// configure reads a URL. Of several servers the primary is used if the URL doesn't say which: a reader at a standby, for as long as the
+// primary took no connection, wouldn't see what was written.
+func configure(url string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, err // pgx leaves the password out
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	several := slices.ContainsFunc(config.Fallbacks, func(other *pgconn.FallbackConfig) bool { // which are there for TLS, too
+		return other.Host != config.Host || other.Port != config.Port
+	})
+	if several && config.ValidateConnect == nil {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	}
+	config.DialFunc = dial()
+	config.StatementCacheCapacity = statements
+	config.RuntimeParams["application_name"] = "hanse"
+	return config, nil
 }
 
 // What connections are told first, when it is settled that the server is one that the URL asks for (target_session_attrs): one that takes

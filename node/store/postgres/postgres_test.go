@@ -71,6 +71,26 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// TestReadersAreWhereTheWriterIs: of several servers none is used that may lag, though the URL doesn't say so.
+func TestReadersAreWhereTheWriterIs(t *testing.T) {
+	for url, chooses := range map[string]bool{
+		"postgres://hanse@one/hanse":                        false, // whatever it is
+		"postgres://hanse@one/hanse?sslmode=prefer":         false,
+		"postgres://hanse@one,two/hanse":                    true,
+		"postgres://hanse@one:5432,one:5433/hanse":          true,
+		"host=one,two dbname=hanse":                         true,
+		"host=one,two target_session_attrs=prefer-standby":  true,
+		"host=one,two target_session_attrs=read-write":      true,
+		"postgres://one/hanse?target_session_attrs=primary": true,
+		"postgres://one,two/hanse?target_session_attrs=any": true, // as if nothing were said
+	} {
+		config, err := configure(url)
+		if err != nil || (config.ValidateConnect != nil) != chooses {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 func TestErrorClasses(t *testing.T) {
 	for code, want := range map[string]store.ErrorClass{
 		"23505": store.DuplicateError, "40001": store.RetryError, "40P01": store.RetryError, "55P03": store.RetryError, "57014": store.RetryError,
