@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -281,6 +282,8 @@ func (t *writeTx) later(query string, args []any) error {
 	for _, arg := range args {
 		switch v := arg.(type) {
 		case []byte:
+			t.weight += len(v)
+		case json.RawMessage:
 			t.weight += len(v)
 		case string:
 			t.weight += len(v)
