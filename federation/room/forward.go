@@ -88,7 +88,7 @@ func (s *step) extend(c *Committed) error {
 		}
 	}
 	if !above {
-		s.m.arrivals.came(e.ID(), next)
+		s.m.arrivals.came(e.ID(), s.forward, next)
 	}
 	switch {
 	case slices.Equal(next.list, s.forward.list):
@@ -150,15 +150,23 @@ func (a *arrivals) given(e *event.Event) {
 	}
 }
 
-// came notes one of some extremities.
-func (a *arrivals) came(e id.EventID, of forward) {
+// came notes an event that has become an extremity, in the place of those of before that aren't any more, and so counts as here since they were:
+// otherwise anything said in the room would take from them that they were here first.
+func (a *arrivals) came(e id.EventID, before, now forward) {
+	a.count++
+	came := a.count
+	for _, x := range before.list {
+		if !now.has(x) {
+			came = min(came, a.extremities[x])
+			delete(a.extremities, x)
+		}
+	}
 	if a.extremities == nil {
 		a.extremities = make(map[id.EventID]int)
 	}
-	a.count++
-	a.extremities[e] = a.count
-	if len(a.extremities) > len(of.list) {
-		maps.DeleteFunc(a.extremities, func(x id.EventID, _ int) bool { return !of.has(x) })
+	a.extremities[e] = came
+	if len(a.extremities) > len(now.list) {
+		maps.DeleteFunc(a.extremities, func(x id.EventID, _ int) bool { return !now.has(x) })
 	}
 }
 
