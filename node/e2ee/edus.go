@@ -55,7 +55,9 @@ func (e *E2EE) HandleEDUs(ctx context.Context, origin id.ServerName, edus []fede
 	return failed
 }
 
-// about is the user that an EDU is about, if its server may speak of that user.
+// about is the user that an EDU is about, if its server may speak of that user. Clients don't hear of historical IDs outside of events.
+//
+// spec:appendices#historical-user-ids
 func about(origin id.ServerName, content json.RawMessage) (id.UserID, bool) {
 	var edu struct {
 		UserID id.UserID `json:"user_id"`
@@ -64,7 +66,7 @@ func about(origin id.ServerName, content json.RawMessage) (id.UserID, bool) {
 		return "", false
 	}
 	user, err := id.ParseUserID(string(edu.UserID))
-	return user, err == nil && user.Server() == origin
+	return user, err == nil && user.Server() == origin && user.Compliant()
 }
 
 func (e *E2EE) receiveUpdate(ctx context.Context, user id.UserID, edu federation.EDU) error {

@@ -343,6 +343,20 @@ var _ = Describe("device lists of other servers", func() {
 		Expect(others.times("devices")).To(Equal(1))
 	})
 
+	// spec:appendices#historical-user-ids
+	It("are not told of where the user's ID is none that clients should see outside of events", func() {
+		for _, user := range []id.UserID{zoe, "@zoë:far.test", "@:far.test"} {
+			e, s := scripted(GinkgoTB(), &script{}, user)
+			start := s.Position()
+			update := fmt.Sprintf(`{"user_id":%q,"device_id":"NEW","stream_id":6,"keys":{}}`, user)
+			Expect(e.HandleEDU(ctx, far, edu(federation.EDUDeviceListUpdate, update))).To(Succeed())
+			Expect(e.HandleEDU(ctx, far, edu(federation.EDUSigningKeyUpdate, update))).To(Succeed())
+			changes, err := s.DeviceChanges(ctx, alice, start, s.Position())
+			Expect(err).NotTo(HaveOccurred())
+			Expect(len(changes) > 0).To(Equal(user == zoe), "%s: %v", user, changes)
+		}
+	})
+
 	It("are not waited for where their server was out a moment ago; keys are claimed all the same", func() {
 		down := errors.New("connection refused")
 		others := &script{
