@@ -16,6 +16,7 @@ import (
 	"hanse/federation"
 	"hanse/federation/event"
 	"hanse/federation/id"
+	"hanse/federation/room"
 	"hanse/node/rooms"
 	"hanse/node/store"
 )
@@ -210,6 +211,35 @@ var _ = Describe("history", func() {
 		slices.Reverse(want)
 		Expect(bodies(scroll(three, carol, roomID, 1000))).To(Equal(want))
 	})
+
+	DescribeTable("is asked for below events that stand on many which nobody has", func(limit int) {
+		roomID := one.create(rooms.CreateRequest{})
+		want := []string{"before"}
+		one.say(alice, roomID, "before")
+		two.join(bob, roomID, one.name)
+		var last id.EventID
+		for i := range 10 {
+			last = two.say(bob, roomID, fmt.Sprint(i))
+			want = append(want, fmt.Sprint(i))
+		}
+		row, _, err := two.store.Event(ctx, last)
+		Expect(err).NotTo(HaveOccurred())
+		lost := make([]room.Lack, 30)
+		for i := range lost {
+			lost[i] = room.Lack{Event: id.EventID(fmt.Sprintf("$%043d", i)), Child: last, Depth: row.Event.Depth()}
+		}
+		now, _, err := two.store.LoadRoom(ctx, roomID)
+		Expect(err).NotTo(HaveOccurred())
+		_, err = two.store.Commit(ctx, room.Commit{
+			RoomID: roomID, Rules: now.Rules, Forward: now.Forward, Depth: now.Depth, Current: now.Current, Resident: true, Lacking: lost,
+		}, store.CommitOptions{})
+		Expect(err).NotTo(HaveOccurred())
+		slices.Reverse(want)
+		Expect(bodies(scroll(two, bob, roomID, limit))).To(Equal(want))
+	},
+		Entry("in short pages", 5),
+		Entry("in long ones", 1000),
+	)
 
 	It("is redacted for servers that were not there when only members may see it", func() {
 		roomID := one.create(rooms.CreateRequest{InitialState: []rooms.StateEvent{

@@ -110,7 +110,10 @@ type walk struct {
 	limit  int  // how many events are wanted
 	scan   int  // how many may be read for them
 	remote bool // other servers may be asked
-	asked  int  // how often they gave something
+	asked  int  // how often they were
+
+	gaveUp   bool  // they had nothing for a hole
+	unfilled int64 // the depth of the events above that one
 
 	events []store.EventRow
 	bytes  int  // of events
@@ -258,30 +261,28 @@ func (w *walk) fill(ctx context.Context, rows []store.EventRow, short bool) (fil
 	if w.at.byPosition() && w.to.byPosition() {
 		return false, noHole, nil
 	}
-	gaps, err := w.r.store.BackwardExtremities(ctx, w.room, maxGaps)
-	if err != nil || len(gaps) == 0 {
-		return false, noHole, err
-	}
-	lowest := noHole
+	lowest, highest := noHole, w.at.at.Depth
 	if !short {
 		lowest = rows[len(rows)-1].Event.Depth()
 	}
-	var missing []id.EventID
-	highest := noHole
-	for _, gap := range gaps {
-		if gap.Depth >= lowest && gap.Depth <= w.at.at.Depth {
-			missing, highest = append(missing, gap.Missing), max(highest, gap.Depth)
-		}
+	if w.gaveUp {
+		highest = min(highest, w.unfilled-1)
 	}
-	if len(missing) == 0 {
-		return false, noHole, nil
+	gaps, err := w.r.store.BackwardExtremitiesBetween(ctx, w.room, lowest, highest, maxGaps)
+	if err != nil || len(gaps) == 0 {
+		return false, noHole, err
 	}
 	if w.asked >= maxRemoteAsks {
-		return false, highest, nil
+		return false, gaps[0].Depth, nil
 	}
 	w.asked++
+	missing := make([]id.EventID, len(gaps))
+	for i, gap := range gaps {
+		missing[i] = gap.Missing
+	}
 	if filled, err = w.r.backfill(ctx, w.room, missing); !filled {
-		w.remote = false // nobody has it: what is below is shown
+		// Nobody has it: what is below is shown, down to the next hole. No client waits for more in vain.
+		w.gaveUp, w.unfilled, w.asked = true, gaps[len(gaps)-1].Depth, maxRemoteAsks
 	}
 	return filled, noHole, err
 }

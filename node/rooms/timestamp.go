@@ -126,13 +126,13 @@ func (d *dating) search(ctx context.Context) (found dated, hole bool, err error)
 	}
 	lowest, highest := int64(math.MinInt64), int64(math.MaxInt64)
 	if len(below) > 0 {
-		lowest = below[0].Event.Depth()
+		lowest = below[0].Event.Depth() + 1
 	}
 	if len(above) > 0 {
 		highest = above[0].Event.Depth()
 	}
-	gaps, err := d.r.store.BackwardExtremities(ctx, d.req.RoomID, maxGaps)
-	return found, slices.ContainsFunc(gaps, func(g store.Gap) bool { return g.Depth > lowest && g.Depth <= highest }), err
+	gaps, err := d.r.store.BackwardExtremitiesBetween(ctx, d.req.RoomID, lowest, highest, 1)
+	return found, len(gaps) > 0, err
 }
 
 // closest is the one of some events, in the direction asked for, that answers the question best: of those of one time the first in that direction.

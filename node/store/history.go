@@ -13,12 +13,18 @@ import (
 
 // BackwardExtremities lists what a room's history lacks, deepest first: where backfilling goes on.
 func (s *Store) BackwardExtremities(ctx context.Context, r id.RoomID, limit int) ([]Gap, error) {
+	return s.BackwardExtremitiesBetween(ctx, r, math.MinInt64, math.MaxInt64, limit)
+}
+
+// BackwardExtremitiesBetween lists those below events of these depths.
+func (s *Store) BackwardExtremitiesBetween(ctx context.Context, r id.RoomID, lowest, highest int64, limit int) ([]Gap, error) {
 	ref, err := s.rooms.find(ctx, r)
 	if err != nil || ref == nil {
 		return nil, err
 	}
-	return readRows(ctx, s, "SELECT missing, child, depth FROM gaps WHERE room = $1 ORDER BY depth DESC, missing, child LIMIT $2",
-		[]any{ref.number, limit}, func(g *Gap) []any { return []any{&g.Missing, &g.Child, &g.Depth} })
+	return readRows(ctx, s, `SELECT missing, child, depth FROM gaps WHERE room = $1 AND depth BETWEEN $2 AND $3
+		ORDER BY depth DESC, missing, child LIMIT $4`,
+		[]any{ref.number, lowest, highest, limit}, func(g *Gap) []any { return []any{&g.Missing, &g.Child, &g.Depth} })
 }
 
 // knownGaps tells which of the events are missing so far.
