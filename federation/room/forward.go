@@ -88,7 +88,7 @@ func (s *step) extend(c *Committed) error {
 		}
 	}
 	if !above {
-		s.m.arrivals.came(e.ID(), s.forward, next)
+		s.m.arrivals.came(e, s.forward, next)
 	}
 	switch {
 	case slices.Equal(next.list, s.forward.list):
@@ -151,8 +151,9 @@ func (a *arrivals) given(e *event.Event) {
 }
 
 // came notes an event that has become an extremity, in the place of those of before that aren't any more, and so counts as here since they were:
-// otherwise anything said in the room would take from them that they were here first.
-func (a *arrivals) came(e id.EventID, before, now forward) {
+// otherwise anything said in the room would take from them that they were here first. One beside an event whose state was given, below which
+// both name the same, came no later than that.
+func (a *arrivals) came(e *event.Event, before, now forward) {
 	a.count++
 	came := a.count
 	for _, x := range before.list {
@@ -161,10 +162,15 @@ func (a *arrivals) came(e id.EventID, before, now forward) {
 			delete(a.extremities, x)
 		}
 	}
+	for _, p := range e.PrevEvents() {
+		if by, ok := a.named[p]; ok {
+			came = min(came, by)
+		}
+	}
 	if a.extremities == nil {
 		a.extremities = make(map[id.EventID]int)
 	}
-	a.extremities[e] = came
+	a.extremities[e.ID()] = came
 	if len(a.extremities) > len(now.list) {
 		maps.DeleteFunc(a.extremities, func(x id.EventID, _ int) bool { return !now.has(x) })
 	}
