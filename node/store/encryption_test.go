@@ -605,4 +605,15 @@ var _ = onEach("backups of room keys", func(s *fixture) {
 		_, err := s.NewKeyBackup(ctx, alice, "a", json.RawMessage(`{}`))
 		Expect(err).To(MatchError(store.ErrFull))
 	})
+
+	It("leave nothing behind but their number", func(ctx context.Context) {
+		for version := int64(1); version < 5; version++ {
+			Expect(s.NewKeyBackup(ctx, alice, "a", json.RawMessage(`{}`))).To(Equal(version))
+			Expect(s.DeleteKeyBackup(ctx, alice, version)).To(Succeed())
+			Expect(s.DeleteKeyBackup(ctx, alice, 1)).To(Succeed(), "it was deleted before")
+			Expect(s.DeleteKeyBackup(ctx, alice, version+1)).To(MatchError(store.ErrNotFound))
+			Expect(s.DeleteKeyBackup(ctx, alice, 0)).To(MatchError(store.ErrNotFound))
+			Expect(s.KeyBackupRows(ctx, alice)).To(Equal(1))
+		}
+	})
 })

@@ -121,6 +121,12 @@ const (
 	MaxKeyBackupWeight = maxKeyBackupWeight
 )
 
+// KeyBackupRows is how many rows there are of a user's versions, deleted or not.
+func (s *Store) KeyBackupRows(ctx context.Context, user id.UserID) (n int, err error) {
+	_, err = s.read.found(ctx, "SELECT COUNT(*) FROM key_backups WHERE user_id = $1", []any{string(user)}, &n)
+	return n, err
+}
+
 // HaveKeyBackups makes as many more versions of a user's backup as are said, and has the newest weigh as much more as is said.
 func (s *Store) HaveKeyBackups(ctx context.Context, user id.UserID, more int, weight int64) error {
 	return s.commit.write(ctx, func(t *writeTx) error {

@@ -23,7 +23,8 @@ type BackedUp struct {
 	Data          json.RawMessage
 }
 
-// NewKeyBackup makes a version, which is the user's newest; [ErrFull] if there are as many as there may be.
+// NewKeyBackup makes a version, which is the user's newest; [ErrFull] if there are as many as there may be. Rows of versions that were deleted only
+// keep their numbers from being used again, which the newest row does: the others go.
 func (s *Store) NewKeyBackup(ctx context.Context, user id.UserID, algorithm string, authData json.RawMessage) (int64, error) {
 	var version int64
 	err := s.commit.write(ctx, func(t *writeTx) error {
@@ -34,6 +35,9 @@ func (s *Store) NewKeyBackup(ctx context.Context, user id.UserID, algorithm stri
 		}
 		if there >= maxKeyBackups {
 			return fmt.Errorf("backups of keys: %w", ErrFull)
+		}
+		if _, err := t.exec("DELETE FROM key_backups WHERE user_id = $1 AND deleted = 1", string(user)); err != nil {
+			return err
 		}
 		version++
 		_, err := t.exec(`INSERT INTO key_backups (user_id, version, algorithm, auth_data, etag, deleted) VALUES ($1, $2, $3, $4, 0, 0)`,
@@ -66,7 +70,15 @@ func (s *Store) UpdateKeyBackup(ctx context.Context, user id.UserID, version int
 // [ErrNotFound] if there has never been one.
 func (s *Store) DeleteKeyBackup(ctx context.Context, user id.UserID, version int64) error {
 	return s.commit.write(ctx, func(t *writeTx) error {
-		err := t.change(fmt.Sprint("the backup ", version), "UPDATE key_backups SET deleted = 1, auth_data = $1, key_count = 0, weight = 0 WHERE user_id = $2 AND version = $3",
+		var newest int64
+		_, err := t.found("SELECT COALESCE(MAX(version), 0) FROM key_backups WHERE user_id = $1", []any{string(user)}, &newest)
+		if err != nil {
+			return err
+		}
+		if version < 1 || version > newest {
+			return fmt.Errorf("the backup %d: %w", version, ErrNotFound)
+		}
+		_, err = t.exec("UPDATE key_backups SET deleted = 1, auth_data = $1, key_count = 0, weight = 0 WHERE user_id = $2 AND version = $3",
 			[]byte{}, string(user), version)
 		if err != nil {
 			return err
