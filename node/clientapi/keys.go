@@ -141,6 +141,10 @@ func (a *API) sendToDevice(r *request) (any, error) {
 	if req.Messages == nil {
 		return nil, missingParam("messages")
 	}
+	again, err := a.config.Encryption.Sent(r.Context(), r.user, r.txnDevice(), typ, txn)
+	if err != nil || again {
+		return nil, err
+	}
 	putBack, err := a.limitToDevice(r, req.Messages)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package e2ee
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -49,7 +50,7 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 		}
 		remote[user.Server()][user] = devices
 	}
-	request := store.ToDeviceRequest{Seen: store.SeenHash("client", string(sender), device, typ, txn)}
+	request := store.ToDeviceRequest{Seen: sentBy(sender, device, typ, txn)}
 	var err error
 	if request.Messages, err = forDevices(sender, typ, local); err != nil {
 		return err
@@ -76,6 +77,16 @@ func (e *E2EE) Send(ctx context.Context, sender id.UserID, device, typ, txn stri
 	}
 	e.config.Wake(servers...)
 	return nil
+}
+
+// Sent tells whether Send has done a request of a user of ours already.
+func (e *E2EE) Sent(ctx context.Context, sender id.UserID, device, typ, txn string) (bool, error) {
+	return e.store.SeenToDevice(ctx, sentBy(sender, device, typ, txn))
+}
+
+// sentBy names a request of a user of ours.
+func sentBy(sender id.UserID, device, typ, txn string) [sha256.Size]byte {
+	return store.SeenHash("client", string(sender), device, typ, txn)
 }
 
 // messageOverhead is about what a message that waits takes beside its content, in bytes.

@@ -81,6 +81,11 @@ func (s *Store) SaveToDevice(ctx context.Context, requests ...ToDeviceRequest) (
 	return refused, err
 }
 
+// SeenToDevice tells whether a request was taken already.
+func (s *Store) SeenToDevice(ctx context.Context, seen [sha256.Size]byte) (bool, error) {
+	return s.read.found(ctx, "SELECT 1 FROM to_device_seen WHERE hash = $1", []any{seen[:]}, new(int))
+}
+
 // seen finds which requests were taken before.
 func (t *writeTx) seen(requests []ToDeviceRequest) (map[[sha256.Size]byte]bool, error) {
 	seen := map[[sha256.Size]byte]bool{}
