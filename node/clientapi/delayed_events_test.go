@@ -1,6 +1,8 @@
 package clientapi
 
 import (
+	"fmt"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 )
@@ -68,6 +70,24 @@ var _ = Describe("delayed events", func() {
 		refused(alice.post(delayedPath+"/"+other+"/send", obj{}), 404, "M_NOT_FOUND")
 		fine(alice.post(delayedPath+"/"+own+"/send", obj{}))
 		Expect(alice.state(room, "org.example", "own")).To(Equal(obj{"by": "alice, late"}))
+	})
+
+	It("have room for others when somebody else has set their state", func() {
+		w := newWorld(nil)
+		alice, bob := w.register("alice"), w.register("bob")
+		room := alice.room(obj{"preset": "public_chat", "power_level_content_override": obj{"events": obj{"org.example": 0}}})
+		fine(bob.post("/join/"+esc(room), obj{}))
+		in := "/rooms/" + esc(room) + "/state/org.example/"
+		later := func(key string) answered {
+			return alice.put(in+key+"?org.matrix.msc4140.delay=3600000", obj{"by": "alice"})
+		}
+		for i := range 100 {
+			fine(later(fmt.Sprint(i)))
+		}
+		refused(later("one more"), 429, "M_LIMIT_EXCEEDED")
+		fine(bob.put(in+"7", obj{"by": "bob"}))
+		fine(later("one more"))
+		refused(later("two more"), 429, "M_LIMIT_EXCEEDED")
 	})
 
 	It("are sent by themselves, if they may be", func() {

@@ -84,7 +84,14 @@ func (e *Events) Schedule(ctx context.Context, req rooms.SendRequest, delay time
 		ID: rand.Text(), User: req.Sender, Room: req.Room, Type: req.Type, StateKey: req.StateKey, Content: req.Content,
 		Redacts: req.Redacts, TS: req.TS, Delay: delay, RunningSince: now, SendAt: now.Add(delay), Position: e.store.Position(),
 	}
-	delayID, next, err := e.store.AddDelayedEvent(ctx, event, txnOf(req, event.ID), maxEach)
+	txn := txnOf(req, event.ID)
+	delayID, next, err := e.store.AddDelayedEvent(ctx, event, txn, maxEach)
+	if errors.Is(err, store.ErrFull) {
+		if err := e.dropSuperseded(ctx, req.Sender); err != nil {
+			return "", err
+		}
+		delayID, next, err = e.store.AddDelayedEvent(ctx, event, txn, maxEach)
+	}
 	if errors.Is(err, store.ErrFull) {
 		return "", federation.LimitExceeded(max(time.Until(next), time.Second))
 	}
@@ -111,20 +118,42 @@ func txnOf(req rooms.SendRequest, fresh string) []byte {
 
 // Of are a user's events, in the order in which they are sent.
 func (e *Events) Of(ctx context.Context, user id.UserID) ([]store.DelayedEvent, error) {
+	scheduled, _, err := e.sorted(ctx, user)
+	return scheduled, err
+}
+
+// sorted are a user's events, those that are sent and those that count as cancelled.
+func (e *Events) sorted(ctx context.Context, user id.UserID) (scheduled, superseded []store.DelayedEvent, err error) {
 	all, err := e.store.DelayedEventsOf(ctx, user)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	scheduled := all[:0]
 	for _, event := range all {
 		switch gone, err := e.superseded(ctx, event); {
 		case err != nil:
-			return nil, err
-		case !gone:
+			return nil, nil, err
+		case gone:
+			superseded = append(superseded, event)
+		default:
 			scheduled = append(scheduled, event)
 		}
 	}
-	return scheduled, nil
+	return scheduled, superseded, nil
+}
+
+// dropSuperseded forgets a user's events that count as cancelled, so that there is room for others.
+func (e *Events) dropSuperseded(ctx context.Context, user id.UserID) error {
+	_, superseded, err := e.sorted(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, event := range superseded {
+		err := e.inTurn(ctx, event.ID, func(store.DelayedEvent) error { return nil }) // that forgets it
+		if refusal, ok := errors.AsType[*federation.Error](err); err != nil && (!ok || refusal.Code != federation.CodeNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // superseded tells whether somebody else has set the state since then: that counts as cancelled.
