@@ -1,5 +1,5 @@
-// Package telemetry is what an operator's tools read of a node: its metrics registry, health and readiness, profiles, the
-// journal of refusals and the traces of events. It is not where anything is measured: each package counts its own.
+// Package telemetry is what an operator's tools read of a node: its metrics registry, health and readiness, profiles, the journal of refusals, the
+// traces of events, and the log, within the bounds of [Seldom]. It is not where anything is measured: each package counts its own.
 package telemetry
 
 import (
