@@ -70,22 +70,22 @@ func (a *API) stateEvent(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	format := r.URL.Query().Get("format")
+	if !slices.Contains([]string{"", "content", "event"}, format) {
+		return nil, invalidParam("format must be content or event")
+	}
 	e, err := a.config.Rooms.StateEvent(r.Context(), r.user, room, r.PathValue("eventType"), r.PathValue("stateKey"))
 	if err != nil {
 		return nil, err
 	}
-	switch format := r.URL.Query().Get("format"); format {
-	case "", "content":
+	if format != "event" {
 		return json.RawMessage(e.Content()), nil
-	case "event":
-		row, err := a.config.Sync.Row(r.Context(), e)
-		if err != nil {
-			return nil, err
-		}
-		return r.one(row)
-	default:
-		return nil, invalidParam("format must be content or event")
 	}
+	row, err := a.config.Sync.Row(r.Context(), e)
+	if err != nil {
+		return nil, err
+	}
+	return r.one(row)
 }
 
 // spec:client-server-api#get_matrixclientv3roomsroomidmembers

@@ -346,23 +346,14 @@ var succeeded sync.Map
 
 // elsewhere are the operations that don't succeed in these tests.
 var elsewhere = map[string]string{
-	"GET /.well-known/matrix/policy_server":                                 "it is not there",
-	"GET /_matrix/client/v3/login/sso/redirect":                             "it is not there",
-	"GET /_matrix/client/v3/login/sso/redirect/{idpId}":                     "it is not there",
-	"POST /_matrix/client/v3/account/3pid":                                  "it always refuses",
-	"POST /_matrix/client/v3/account/3pid/bind":                             "it always refuses",
-	"POST /_matrix/client/v3/account/3pid/msisdn/requestToken":              "it always refuses",
-	"POST /_matrix/client/v3/account/password/msisdn/requestToken":          "it always refuses",
-	"POST /_matrix/client/v3/register/msisdn/requestToken":                  "it always refuses",
-	"GET /_matrix/client/v1/media/preview_url":                              "the tests of node/media fetch pages",
-	"GET /_matrix/media/v3/preview_url":                                     "the tests of node/media fetch pages",
-	"GET /_matrix/client/v3/thirdparty/location":                            "the tests of node/appservice have bridges",
-	"GET /_matrix/client/v3/thirdparty/location/{protocol}":                 "the tests of node/appservice have bridges",
-	"GET /_matrix/client/v3/thirdparty/protocol/{protocol}":                 "the tests of node/appservice have bridges",
-	"GET /_matrix/client/v3/thirdparty/user":                                "the tests of node/appservice have bridges",
-	"GET /_matrix/client/v3/thirdparty/user/{protocol}":                     "the tests of node/appservice have bridges",
-	"POST /_matrix/client/v1/appservice/{appserviceId}/ping":                "the tests of node/appservice have bridges",
-	"PUT /_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}": "the tests of node/appservice have bridges",
+	"GET /.well-known/matrix/policy_server":                        "it is not there",
+	"GET /_matrix/client/v3/login/sso/redirect":                    "it is not there",
+	"GET /_matrix/client/v3/login/sso/redirect/{idpId}":            "it is not there",
+	"POST /_matrix/client/v3/account/3pid":                         "it always refuses",
+	"POST /_matrix/client/v3/account/3pid/bind":                    "it always refuses",
+	"POST /_matrix/client/v3/account/3pid/msisdn/requestToken":     "it always refuses",
+	"POST /_matrix/client/v3/account/password/msisdn/requestToken": "it always refuses",
+	"POST /_matrix/client/v3/register/msisdn/requestToken":         "it always refuses",
 }
 
 // Where all specs run, each operation of the client-server API must succeed in one of them, so that its answer was held against its definition.
