@@ -214,8 +214,12 @@ var _ = Describe("history", func() {
 
 	DescribeTable("is asked for below events that stand on many which nobody has", func(limit int) {
 		roomID := one.create(rooms.CreateRequest{})
-		want := []string{"before"}
+		want := []string{"before", "first", "between"}
 		one.say(alice, roomID, "before")
+		two.join(bob, roomID, one.name)
+		one.sees(two.say(bob, roomID, "first"))
+		Expect(two.rooms.Leave(ctx, bob, roomID, "")).To(Succeed())
+		one.say(alice, roomID, "between")
 		two.join(bob, roomID, one.name)
 		var last id.EventID
 		for i := range 10 {

@@ -280,11 +280,12 @@ func (w *walk) fill(ctx context.Context, rows []store.EventRow, short bool) (fil
 	for i, gap := range gaps {
 		missing[i] = gap.Missing
 	}
-	if filled, err = w.r.backfill(ctx, w.room, missing); !filled {
-		// Nobody has it: what is below is shown, down to the next hole. No client waits for more in vain.
-		w.gaveUp, w.unfilled, w.asked = true, gaps[len(gaps)-1].Depth, maxRemoteAsks
+	if filled, err = w.r.backfill(ctx, w.room, missing); filled || err != nil {
+		return filled, noHole, err
 	}
-	return filled, noHole, err
+	// Nobody has it: what is below is shown, down to the next hole. No client waits for more in vain.
+	w.gaveUp, w.unfilled, w.asked = true, gaps[len(gaps)-1].Depth, maxRemoteAsks
+	return w.fill(ctx, rows, short)
 }
 
 // Context returns an event with up to limit events around it, half before and half after.
