@@ -175,12 +175,12 @@ func (a *Admin) addUser(ctx context.Context, q *http.Request) (any, error) {
 		return nil, err
 	}
 	admin := q.FormValue("admin") == "true"
-	user, err := a.Users.Register(ctx, users.Registration{Username: name, Password: password, Admin: admin})
+	account, err := a.Users.Register(ctx, users.Registration{Username: name, Password: password, Admin: admin})
 	if err != nil {
 		return nil, plainly(err)
 	}
-	a.Log.Info("an operator made an account", "user", user, "admin", admin)
-	return a.user(ctx, user)
+	a.Log.Info("an operator made an account", "user", account.User, "admin", admin)
+	return a.user(ctx, account.User)
 }
 
 // ours is the error for a new user's name that is a user ID of another server.

@@ -162,13 +162,11 @@ func (a *API) registerForService(r *request, req registerRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.config.Users.RegisterFor(r.Context(), user); err != nil {
+	login, err := a.config.Users.RegisterFor(r.Context(), user, a.firstDevice(r, req))
+	if err != nil {
 		return nil, err
 	}
-	if req.InhibitLogin {
-		return map[string]any{"user_id": user, "home_server": a.config.Self}, nil
-	}
-	return a.logIn(r, user, req.DeviceID, req.DeviceName, req.Refresh)
+	return a.loginAnswer(login), nil
 }
 
 // mayName is nil if an alias may be made or deleted by who asks, as far as application services have it.

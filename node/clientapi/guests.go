@@ -55,11 +55,12 @@ func (a *API) registerGuest(r *request) (any, error) {
 	if err := r.decodeOptional(&req); err != nil {
 		return nil, err
 	}
-	user, err := a.config.Users.Register(r.Context(), users.Registration{Guest: true})
+	device := a.loginDevice(r, "", req.DeviceName, req.Refresh)
+	login, err := a.config.Users.Register(r.Context(), users.Registration{Guest: true, Login: &device})
 	if err != nil {
 		return nil, err
 	}
-	return a.logIn(r, user, "", req.DeviceName, req.Refresh)
+	return a.loginAnswer(login), nil
 }
 
 // upgrading finds the guest who asks by a registration to become a user, in which they name themselves.

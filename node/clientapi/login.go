@@ -112,7 +112,7 @@ func (a *API) login(r *request) (any, error) {
 	case "m.login.password":
 		user, err = a.byPassword(r.Context(), req)
 	case "m.login.token":
-		user, err = a.byToken(r.Context(), req)
+		return a.logInByToken(r, req)
 	case serviceLogin:
 		user, err = a.byService(r, req)
 	default:
@@ -121,7 +121,7 @@ func (a *API) login(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.logIn(r, user, req.DeviceID, req.DeviceName, req.Refresh)
+	return a.logIn(r, user, a.loginDevice(r, req.DeviceID, req.DeviceName, req.Refresh))
 }
 
 // byPassword tells who logs in with a password.
@@ -141,30 +141,35 @@ func (a *API) byPassword(ctx context.Context, req loginRequest) (id.UserID, erro
 	return who.user, err
 }
 
-// byToken tells who logs in with a token that another of their clients asked for.
+// logInByToken logs in with a token that another of the user's clients asked for.
 //
 // spec:client-server-api#post_matrixclientv1loginget_token
-func (a *API) byToken(ctx context.Context, req loginRequest) (id.UserID, error) {
+func (a *API) logInByToken(r *request, req loginRequest) (any, error) {
 	if req.Token == nil {
-		return "", missingParam("token")
+		return nil, missingParam("token")
 	}
-	user, good, err := a.config.Users.UseLoginToken(ctx, *req.Token)
-	if err == nil && !good {
+	login, err := a.config.Users.LogInByToken(r.Context(), *req.Token, a.loginDevice(r, req.DeviceID, req.DeviceName, req.Refresh))
+	if errors.Is(err, users.ErrUnknownToken) {
 		err = forbidden("this login token is not good, or not any more")
 	}
-	return user, err
+	if err != nil {
+		return nil, err
+	}
+	return a.loginAnswer(login), nil
 }
 
-// logIn makes a device, with an access token that ends if the client can refresh it. It is the application service's that asks.
-func (a *API) logIn(r *request, user id.UserID, device, name string, refreshes bool) (any, error) {
-	d := users.LoginDevice{ID: device, Name: name, Address: a.address(r.Request).String(), Agent: r.UserAgent()}
+// loginDevice is the device of who asks. It is the application service's that asks.
+func (a *API) loginDevice(r *request, device, name string, refreshes bool) users.LoginDevice {
+	d := users.LoginDevice{ID: device, Name: name, Address: a.address(r.Request).String(), Agent: r.UserAgent(), Refreshes: refreshes}
 	if r.service != nil {
 		d.Service = r.service.ID
 	}
+	return d
+}
+
+// logIn makes a device, with an access token that ends if the client can refresh it.
+func (a *API) logIn(r *request, user id.UserID, d users.LoginDevice) (any, error) {
 	login, err := a.config.Users.Login(r.Context(), user, d)
-	if err == nil && refreshes {
-		login, err = a.config.Users.Refreshable(r.Context(), login)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +201,11 @@ func (a *API) checkPassword(ctx context.Context, who claim, password string) (bo
 	return a.config.Users.CheckPassword(ctx, who.user, password, left, count)
 }
 
+// loginAnswer tells of a login, or of a new account alone.
 func (a *API) loginAnswer(l users.Login) any {
+	if l.AccessToken == "" {
+		return map[string]any{"user_id": l.User, "home_server": a.config.Self}
+	}
 	body := map[string]any{
 		"user_id": l.User, "access_token": l.AccessToken, "device_id": l.Device, "home_server": a.config.Self,
 	}

@@ -52,7 +52,7 @@ var _ = Describe("guessing an account's password", func() {
 		w := newWorld(nil)
 		alice, err := w.users.Register(ctx, users.Registration{Username: "alice", Password: "a secret"})
 		Expect(err).NotTo(HaveOccurred())
-		Expect(w.users.AddEmail(ctx, alice, "alice@example.org")).To(Succeed())
+		Expect(w.users.AddEmail(ctx, alice.User, "alice@example.org")).To(Succeed())
 		config := w.config
 		config.RateLimits = RateLimits{Logins: Limit{PerSecond: 0.0001, Burst: 2}}
 		api, err = New(config)

@@ -336,10 +336,10 @@ func (a *API) createOnPage(v *visit, registration pageRegistration, sid string) 
 	if registration.token && !a.config.Registration.validToken(v.sent.Get("registration")) {
 		return "", "This registration token is not valid.", nil
 	}
-	user, err = a.config.Users.Register(v.Context(), users.Registration{
+	account, err := a.config.Users.Register(v.Context(), users.Registration{
 		Username: strings.TrimSpace(v.sent.Get("user")), Password: password, EmailSession: sid,
 	})
-	return user, sentence(&err), err
+	return account.User, sentence(&err), err
 }
 
 // sentence makes an error that is the person's a sentence, and takes it away.

@@ -55,9 +55,9 @@ var _ = Describe("tokens", func() {
 	It("that have ended log the client out softly, and can still be refreshed", func(ctx context.Context) {
 		alice := w.register("alice")
 		ended := login(obj{"refresh_token": true, "device_id": "D"})
-		Expect(w.store.SetRefreshable(ctx, "@alice:hanse.test", "D", store.Refreshable{
+		Expect(w.store.Login(ctx, store.Device{User: "@alice:hanse.test", ID: "D"}, store.HashToken(ended.text("access_token")), store.Refreshing(store.Refreshable{
 			Access: store.HashToken(ended.text("access_token")), Refresh: store.HashToken("refresh"), Expires: time.UnixMilli(1),
-		})).To(Succeed())
+		}))).To(Succeed())
 		gone := (&person{w: w, token: ended.text("access_token")}).get("/account/whoami")
 		refused(gone, 401, "M_UNKNOWN_TOKEN")
 		Expect(gone.body).To(HaveKeyWithValue("soft_logout", true))

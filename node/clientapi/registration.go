@@ -133,24 +133,27 @@ func (a *API) register(r *request) (any, error) {
 	if req.Password == "" {
 		return nil, missingParam("password")
 	}
-	user := guest
+	account := users.Registration{Username: req.Username, Password: req.Password, EmailSession: session.email, Login: a.firstDevice(r, req)}
+	var login users.Login
 	if guest != "" {
-		err = a.config.Users.Upgrade(r.Context(), guest, req.Password, session.email)
+		login, err = a.config.Users.Upgrade(r.Context(), guest, account)
 	} else {
-		user, err = a.config.Users.Register(r.Context(), users.Registration{Username: req.Username, Password: req.Password, EmailSession: session.email})
+		login, err = a.config.Users.Register(r.Context(), account)
 	}
 	if err != nil {
 		return nil, err
 	}
-	a.closeRegistration(r, session.id, user)
-	return a.registeredAnswer(r, user, req)
+	a.closeRegistration(r, session.id, login.User)
+	return a.loginAnswer(login), nil
 }
 
-func (a *API) registeredAnswer(r *request, user id.UserID, req registerRequest) (any, error) {
+// firstDevice is the device that a registration asks for; nil if it asks for none.
+func (a *API) firstDevice(r *request, req registerRequest) *users.LoginDevice {
 	if req.InhibitLogin {
-		return map[string]any{"user_id": user, "home_server": a.config.Self}, nil
+		return nil
 	}
-	return a.logIn(r, user, req.DeviceID, req.DeviceName, req.Refresh)
+	device := a.loginDevice(r, req.DeviceID, req.DeviceName, req.Refresh)
+	return &device
 }
 
 // resumeRegistration finds the session that a request goes on with, if any. A request that has nothing but auth, as Element for Android
@@ -214,8 +217,11 @@ func (a *API) registerAgain(r *request, begun uiaSession, req registerRequest) (
 		if err != nil {
 			return nil, err
 		}
+		if device := a.firstDevice(r, req); right && device != nil {
+			return a.logIn(r, user, *device)
+		}
 		if right {
-			return a.registeredAnswer(r, user, req)
+			return a.loginAnswer(users.Login{User: user}), nil
 		}
 	}
 	return nil, badRequest("M_USER_IN_USE", "this session has registered %s, by another password", user)

@@ -110,16 +110,12 @@ func (a *API) registerBySecret(r *request) (any, error) {
 	if err != nil || !hmac.Equal(given, mac.Sum(nil)) {
 		return nil, &federation.Error{Status: http.StatusForbidden, Code: "M_UNKNOWN", Message: "HMAC incorrect"}
 	}
-	user, err := a.config.Users.Register(r.Context(), users.Registration{
-		Username: strings.ToLower(req.Username), Password: req.Password, Admin: req.Admin, DisplayName: req.DisplayName,
-	})
-	if err != nil {
-		return nil, err
+	account := users.Registration{Username: strings.ToLower(req.Username), Password: req.Password, Admin: req.Admin, DisplayName: req.DisplayName}
+	if !req.InhibitLogin {
+		device := a.loginDevice(r, "", "", false)
+		account.Login = &device
 	}
-	if req.InhibitLogin {
-		return map[string]any{"user_id": user, "home_server": a.config.Self}, nil
-	}
-	login, err := a.config.Users.Login(r.Context(), user, users.LoginDevice{Address: a.address(r.Request).String(), Agent: r.UserAgent()})
+	login, err := a.config.Users.Register(r.Context(), account)
 	if err != nil {
 		return nil, err
 	}

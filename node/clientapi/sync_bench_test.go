@@ -86,15 +86,13 @@ func newCrowd(b *testing.B) *crowd {
 		_ = s.Close()
 	})
 	for i := range crowdSize {
-		user, err := accounts.Register(ctx, users.Registration{Username: fmt.Sprint("user", i), Password: "secret of a user"})
-		must(err)
-		login, err := accounts.Login(ctx, user, users.LoginDevice{})
+		login, err := accounts.Register(ctx, users.Registration{Username: fmt.Sprint("user", i), Password: "secret of a user", Login: &users.LoginDevice{}})
 		must(err)
 		c.tokens = append(c.tokens, login.AccessToken)
 		if i == 0 {
-			c.room, err = chat.Create(ctx, rooms.CreateRequest{Creator: user, Preset: "public_chat"})
+			c.room, err = chat.Create(ctx, rooms.CreateRequest{Creator: login.User, Preset: "public_chat"})
 		} else {
-			err = chat.Join(ctx, rooms.JoinRequest{User: user, Room: c.room})
+			err = chat.Join(ctx, rooms.JoinRequest{User: login.User, Room: c.room})
 		}
 		must(err)
 	}

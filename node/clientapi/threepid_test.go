@@ -407,7 +407,7 @@ var _ = Describe("E-mail addresses", func() {
 		w.confirm(box.last(1))
 		alice, err := w.users.Register(context.Background(), registrationOf("alice"))
 		Expect(err).NotTo(HaveOccurred())
-		Expect(w.users.AddEmail(context.Background(), alice, "alice@example.org")).To(Succeed())
+		Expect(w.users.AddEmail(context.Background(), alice.User, "alice@example.org")).To(Succeed())
 		body := obj{"username": guest.text("user_id"), "guest_access_token": guest.text("access_token"), "password": "x", "auth": byMail(nil, credentials)}
 		refused(w.nobody().post("/register", body), 400, "M_THREEPID_IN_USE")
 		Expect(fine((&person{w: w, token: guest.text("access_token")}).get("/account/whoami")).body).To(HaveKeyWithValue("is_guest", true))

@@ -58,9 +58,6 @@ type doubt struct {
 	notices  []Notice
 }
 
-// errUnanswered leaves a doubt: the transaction must not be run again.
-var errUnanswered = errors.New("the database went away while committing, whether it did is unknown")
-
 // operation is one caller's write.
 type operation struct {
 	run   func(*writeTx) error
@@ -282,7 +279,7 @@ func (c *committer) attempt(ops []*operation) error {
 		if class == ConnectionError || class == StorageError {
 			c.disconnect() // a connection may remember that its disk was full or read-only: the next try gets a new one
 		}
-		if class != RetryError && class != ConnectionError || errors.Is(err, errUnanswered) || time.Since(started) > retryFor {
+		if class != RetryError && class != ConnectionError || errors.Is(err, ErrUnanswered) || time.Since(started) > retryFor {
 			c.failing(err)
 			return err
 		}
@@ -384,7 +381,7 @@ func (c *committer) finalize() error {
 		return err
 	}
 	c.doubt.Store(&doubt{want, slices.Clone(t.after), t.notices})
-	return fmt.Errorf("%w: %w", errUnanswered, err)
+	return fmt.Errorf("%w: %w", ErrUnanswered, err)
 }
 
 // counters reads the counters, and has the end of a doubt.

@@ -39,29 +39,6 @@ type Access struct {
 	OAuth       bool      // the device is one of the OAuth 2.0 API
 }
 
-// Login stores a device (made, or known: then an empty display name leaves the old one) and its token, in place of the
-// device's older tokens. Clients and other servers are told of a new device or name. It is none of the OAuth 2.0 API any more.
-// [ErrExists] if a cross-signing key of the user has the name of a new device.
-func (s *Store) Login(ctx context.Context, d Device, token TokenHash) error {
-	servers, err := s.ServersSharing(ctx, d.User)
-	if err != nil {
-		return err
-	}
-	return s.commit.write(ctx, func(t *writeTx) error {
-		if err := s.setDevice(t, d, servers); err != nil {
-			return err
-		}
-		for _, table := range []string{"access_tokens", "oauth_grants"} {
-			if _, err = t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id = $2", string(d.User), []byte(d.ID)); err != nil {
-				return err
-			}
-		}
-		_, err = t.exec("INSERT INTO access_tokens (token_hash, user_id, device_id) VALUES ($1, $2, $3)",
-			token[:], string(d.User), []byte(d.ID))
-		return err
-	})
-}
-
 // AddDevice is Login without a token.
 func (s *Store) AddDevice(ctx context.Context, d Device) error {
 	servers, err := s.ServersSharing(ctx, d.User)

@@ -25,8 +25,8 @@ var (
 	ErrOtherWriter = errors.New("another process writes to this database, or it isn't as it was left, as after a failover to a server that " +
 		"had not all of it: stop the other process, if there is one, and start this one again")
 	// ErrUnanswered says that the database went away while it committed, for longer than anybody is kept waiting: what was written may count
-	// or not, as is known once the database is back.
-	ErrUnanswered = errUnanswered
+	// or not, as is known once the database is back. Until then it is in doubt, and must not be run again.
+	ErrUnanswered = errors.New("the database went away while committing, whether it did is unknown")
 	// ErrClosed says that the store takes no more writes. Who asked, a client or a server, is told to try again later.
 	ErrClosed error = closedError{}
 

@@ -133,20 +133,14 @@ func (s *Store) DecideOAuthCode(ctx context.Context, userCode string, user id.Us
 		WHERE user_code = $4 AND decision = 0 AND expires > $5`, int64(d), string(user), account[:], userCode, now.UnixMilli())
 }
 
-// UseOAuthCode reads a code, and counts one use if it was allowed: who gets Uses 1 is the only one. false if there is none.
-func (s *Store) UseOAuthCode(ctx context.Context, hash TokenHash) (c OAuthCode, found bool, err error) {
-	err = s.commit.write(ctx, func(t *writeTx) error {
-		c = OAuthCode{}
-		var err error
-		found, err = t.found("SELECT "+oauthCodeColumns+" FROM oauth_codes WHERE code_hash = $1", []any{hash[:]}, c.columns()...)
-		if err != nil || !found || c.Decision != OAuthAllowed {
-			return err
-		}
-		c.Uses++
-		_, err = t.exec("UPDATE oauth_codes SET uses = uses + 1 WHERE code_hash = $1", hash[:])
-		return err
-	})
-	return c, found, err
+// OAuthCode reads a code; false if there is none. [ByOAuthCode] uses it.
+func (s *Store) OAuthCode(ctx context.Context, hash TokenHash) (OAuthCode, bool, error) {
+	return readRow(ctx, s, "SELECT "+oauthCodeColumns+" FROM oauth_codes WHERE code_hash = $1", []any{hash[:]}, (*OAuthCode).columns)
+}
+
+// SpendOAuthCode has a code count as used, if it was allowed.
+func (s *Store) SpendOAuthCode(ctx context.Context, hash TokenHash) error {
+	return s.exec(ctx, "UPDATE oauth_codes SET uses = uses + 1 WHERE code_hash = $1 AND decision = $2", hash[:], int64(OAuthAllowed))
 }
 
 // OAuthGrant is a device that is of the OAuth 2.0 API.
@@ -163,35 +157,6 @@ const oauthGrantColumns = "user_id, device_id, client_id, scope, family, code_ha
 
 func (g *OAuthGrant) columns() []any {
 	return []any{&g.User, &g.Device, &g.Client, &g.Scope, hashColumn{&g.Family}, hashColumn{&g.Code}}
-}
-
-// SetOAuthGrant makes a device, whose access token is stored already, one of the OAuth 2.0 API. [ErrNotFound] if the code that
-// it was handed over was used again since, or the device is gone.
-func (s *Store) SetOAuthGrant(ctx context.Context, g OAuthGrant, r Refreshable) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		var one int64
-		found, err := t.found("SELECT 1 FROM oauth_codes WHERE code_hash = $1 AND (uses = 1 OR user_code IS NOT NULL)", []any{g.Code[:]}, &one)
-		if err == nil && !found {
-			err = fmt.Errorf("the code: %w", ErrNotFound)
-		}
-		if err != nil {
-			return err
-		}
-		err = t.change("the access token", "UPDATE access_tokens SET expires = $1 WHERE token_hash = $2", r.Expires.UnixMilli(), r.Access[:])
-		if err != nil {
-			return err
-		}
-		for _, table := range []string{"refresh_tokens", "oauth_grants"} {
-			if _, err := t.exec("DELETE FROM "+table+" WHERE user_id = $1 AND device_id = $2", string(g.User), []byte(g.Device)); err != nil {
-				return err
-			}
-		}
-		if _, err := t.exec("INSERT INTO oauth_grants ("+oauthGrantColumns+") VALUES ($1, $2, $3, $4, $5, $6)",
-			string(g.User), []byte(g.Device), g.Client, []byte(g.Scope), g.Family[:], g.Code[:]); err != nil {
-			return err
-		}
-		return insertRefresh(t, g.User, g.Device, r)
-	})
 }
 
 // OAuthGrant reads the grant of a device; false if it has none.

@@ -22,11 +22,9 @@ var _ = onEach("the OAuth 2.0 API", func(db *fixture) {
 		GinkgoHelper()
 		Expect(db.AddOAuthCode(ctx, store.OAuthCode{Hash: hash(code), Client: client, Device: device, User: alice, Decision: store.OAuthAllowed,
 			Expires: start.Add(time.Minute)}, start, 100)).To(Succeed())
-		_, found, err := db.UseOAuthCode(ctx, hash(code))
-		Expect(found, err).To(BeTrue())
-		Expect(db.Login(ctx, store.Device{User: alice, ID: device}, hash("access of "+device))).To(Succeed())
 		g := store.OAuthGrant{User: alice, Device: device, Client: client, Scope: "all", Family: hash("family of " + device), Code: hash(code)}
-		Expect(db.SetOAuthGrant(ctx, g, store.Refreshable{Access: hash("access of " + device), Refresh: hash("refresh of " + device), Expires: start})).To(Succeed())
+		Expect(db.Login(ctx, store.Device{User: alice, ID: device}, hash("access of "+device), store.ByOAuthCode(g), store.Refreshing(
+			store.Refreshable{Access: hash("access of " + device), Refresh: hash("refresh of " + device), Expires: start}))).To(Succeed())
 		return g
 	}
 
@@ -79,26 +77,30 @@ var _ = onEach("the OAuth 2.0 API", func(db *fixture) {
 			_, found, err := db.OAuthCodeTyped(ctx, fmt.Sprint("FLOOD", i))
 			Expect(found, err).To(Equal(there), "the newest stay")
 		}
+		login := func(device string) error {
+			return db.Login(ctx, store.Device{User: alice, ID: device}, hash(device), store.ByOAuthCode(store.OAuthGrant{User: alice, Device: device, Code: hash("code")}))
+		}
+		Expect(login("D")).To(Succeed())
+		Expect(login("E")).To(MatchError(store.ErrNotFound), "somebody else has it too")
+		_, there, err := db.Device(ctx, alice, "E")
+		Expect(there, err).To(BeFalse())
 		for _, code.Uses = range []int64{1, 2} {
-			got, found, err := db.UseOAuthCode(ctx, hash("code"))
+			got, found, err := db.OAuthCode(ctx, hash("code"))
 			Expect(found, err).To(BeTrue())
 			Expect(got).To(Equal(code))
+			Expect(db.SpendOAuthCode(ctx, hash("code"))).To(Succeed())
 		}
-		g := store.OAuthGrant{User: alice, Device: "D", Code: hash("code")}
-		Expect(db.SetOAuthGrant(ctx, g, store.Refreshable{})).To(MatchError(store.ErrNotFound), "somebody else has it too")
 		Expect(db.AddOAuthCode(ctx, store.OAuthCode{Hash: hash("more"), Expires: start.Add(time.Hour)}, start.Add(2*time.Minute), 1)).To(Succeed())
-		_, found, err := db.UseOAuthCode(ctx, hash("code"))
+		_, found, err := db.OAuthCode(ctx, hash("code"))
 		Expect(found, err).To(BeFalse())
 	})
 
 	It("has a code of a device decided once, before it expires", func(ctx SpecContext) {
 		Expect(db.AddOAuthCode(ctx, store.OAuthCode{Hash: hash("device"), UserCode: "BCDF", Client: "c", Device: "D", Expires: start}, start, 10)).To(Succeed())
 		Expect(db.AddOAuthCode(ctx, store.OAuthCode{Hash: hash("other"), UserCode: "BCDF", Expires: start}, start, 10)).To(MatchError(store.ErrExists))
-		for range 2 { // polls aren't uses
-			c, found, err := db.UseOAuthCode(ctx, hash("device"))
-			Expect(found, err).To(BeTrue())
-			Expect(c.Uses).To(BeZero())
-		}
+		Expect(db.SpendOAuthCode(ctx, hash("device"))).To(Succeed())
+		asked, _, err := db.OAuthCode(ctx, hash("device"))
+		Expect(asked.Uses, err).To(BeZero(), "nobody has allowed it yet")
 		decide := func(user id.UserID, d store.OAuthDecision, at time.Time) error {
 			return db.DecideOAuthCode(ctx, "BCDF", user, hash("password"), d, at)
 		}

@@ -13,19 +13,6 @@ type Refreshable struct {
 	Expires         time.Time // of the access token
 }
 
-// SetRefreshable makes a device's access token, which is stored already, one that ends.
-func (s *Store) SetRefreshable(ctx context.Context, user id.UserID, device string, r Refreshable) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		if _, err := t.exec("DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = $2", string(user), []byte(device)); err != nil {
-			return err
-		}
-		if _, err := t.exec("UPDATE access_tokens SET expires = $1 WHERE token_hash = $2", r.Expires.UnixMilli(), r.Access[:]); err != nil {
-			return err
-		}
-		return insertRefresh(t, user, device, r)
-	})
-}
-
 func insertRefresh(t *writeTx, user id.UserID, device string, r Refreshable) error {
 	_, err := t.exec("INSERT INTO refresh_tokens (token_hash, user_id, device_id, access) VALUES ($1, $2, $3, $4)",
 		r.Refresh[:], string(user), []byte(device), r.Access[:])
@@ -112,17 +99,8 @@ func (s *Store) AddLoginToken(ctx context.Context, token TokenHash, user id.User
 	})
 }
 
-// UseLoginToken spends a token; false if it isn't good (any more).
-func (s *Store) UseLoginToken(ctx context.Context, token TokenHash, now time.Time) (user id.UserID, good bool, err error) {
-	err = s.commit.write(ctx, func(t *writeTx) error {
-		var expires int64
-		found, err := t.found("SELECT user_id, expires FROM login_tokens WHERE token_hash = $1", []any{token[:]}, &user, &expires)
-		if err != nil || !found {
-			return err
-		}
-		good = expires >= now.UnixMilli()
-		_, err = t.exec("DELETE FROM login_tokens WHERE token_hash = $1", token[:])
-		return err
-	})
+// LoginToken tells whose a token is to log in with; false if it isn't good (any more). [ByLoginToken] spends it.
+func (s *Store) LoginToken(ctx context.Context, token TokenHash, now time.Time) (user id.UserID, good bool, err error) {
+	good, err = s.read.found(ctx, "SELECT user_id FROM login_tokens WHERE token_hash = $1 AND expires >= $2", []any{token[:], now.UnixMilli()}, &user)
 	return user, good, err
 }

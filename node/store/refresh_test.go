@@ -32,8 +32,8 @@ var _ = onEach("tokens that end", func(db *fixture) {
 	}
 	BeforeEach(func(ctx SpecContext) {
 		Expect(db.CreateUser(ctx, store.User{ID: alice, Created: time.UnixMilli(1)})).To(Succeed())
-		Expect(db.Login(ctx, store.Device{User: alice, ID: "D", Created: time.UnixMilli(1)}, hash("access 1"))).To(Succeed())
-		Expect(db.SetRefreshable(ctx, alice, "D", tokens("1", time.UnixMilli(1000)))).To(Succeed())
+		Expect(db.Login(ctx, store.Device{User: alice, ID: "D", Created: time.UnixMilli(1)}, hash("access 1"),
+			store.Refreshing(tokens("1", time.UnixMilli(1000))))).To(Succeed())
 	})
 
 	It("are followed by others, and last until those are used", func(ctx SpecContext) {
@@ -63,9 +63,16 @@ var _ = onEach("tokens that end", func(db *fixture) {
 			at    int64
 			good  bool
 		}{{"a", 100, true}, {"a", 100, false}, {"b", 101, false}, {"c", 1, false}} {
-			_, good, err := db.UseLoginToken(ctx, hash(try.token), time.UnixMilli(try.at))
+			_, good, err := db.LoginToken(ctx, hash(try.token), time.UnixMilli(try.at))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(good).To(Equal(try.good), try.token)
+			if good {
+				login := func() error {
+					return db.Login(ctx, store.Device{User: alice, ID: "NEW"}, hash("new"), store.ByLoginToken(hash(try.token)))
+				}
+				Expect(login()).To(Succeed())
+				Expect(login()).To(MatchError(store.ErrNotFound), "it was good for two at once")
+			}
 		}
 	})
 })

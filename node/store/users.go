@@ -41,35 +41,32 @@ func (s *Store) createUser(t *writeTx, u User) error {
 	return err
 }
 
-// CreateUserBySession is CreateUser with the e-mail address that a session has proven; it ends the session. [ErrNotFound] if the session is
+// CreateUserBySession is CreateUser with the e-mail address that a session has proven; it ends the session. sid "": there is none. [ErrNotFound] if the session is
 // no good, [ErrEmailInUse] if the address has become another account's.
 func (s *Store) CreateUserBySession(ctx context.Context, u User, sid string, now time.Time) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		if err := s.createUser(t, u); err != nil {
-			return err
-		}
-		return addEmailBySession(t, u.ID, sid, now)
-	})
+	return s.commit.write(ctx, func(t *writeTx) error { return s.createUserBySession(t, u, sid, now) })
 }
 
-// UpgradeGuest makes a guest an ordinary user with a password, given by its hash; [ErrNotFound] if there is no such guest.
-func (s *Store) UpgradeGuest(ctx context.Context, guest id.UserID, hash string) error {
-	return s.commit.write(ctx, func(t *writeTx) error { return s.upgradeGuest(t, guest, hash) })
+func (s *Store) createUserBySession(t *writeTx, u User, sid string, now time.Time) error {
+	if err := s.createUser(t, u); err != nil || sid == "" {
+		return err
+	}
+	return addEmailBySession(t, u.ID, sid, now)
 }
 
-func (s *Store) upgradeGuest(t *writeTx, guest id.UserID, hash string) error {
-	return s.restrictWithin(t, guest, "UPDATE users SET guest = 0, password_hash = $1 WHERE user_id = $2 AND guest = 1 AND deactivated = 0", hash,
+// UpgradeGuest makes a guest an ordinary user with a password, given by its hash, and with the e-mail address that a session has proven, as
+// [Store.CreateUserBySession] does; sid "": there is none. [ErrNotFound] if there is no such guest.
+func (s *Store) UpgradeGuest(ctx context.Context, guest id.UserID, hash, sid string, now time.Time) error {
+	return s.commit.write(ctx, func(t *writeTx) error { return s.upgradeGuest(t, guest, hash, sid, now) })
+}
+
+func (s *Store) upgradeGuest(t *writeTx, guest id.UserID, hash, sid string, now time.Time) error {
+	err := s.restrictWithin(t, guest, "UPDATE users SET guest = 0, password_hash = $1 WHERE user_id = $2 AND guest = 1 AND deactivated = 0", hash,
 		func(r *Restrictions) { r.Guest = false })
-}
-
-// UpgradeGuestBySession is UpgradeGuest with the e-mail address that a session has proven; see [Store.CreateUserBySession].
-func (s *Store) UpgradeGuestBySession(ctx context.Context, guest id.UserID, hash, sid string, now time.Time) error {
-	return s.commit.write(ctx, func(t *writeTx) error {
-		if err := s.upgradeGuest(t, guest, hash); err != nil {
-			return err
-		}
-		return addEmailBySession(t, guest, sid, now)
-	})
+	if err != nil || sid == "" {
+		return err
+	}
+	return addEmailBySession(t, guest, sid, now)
 }
 
 // User reads an account; false when there is none.

@@ -24,6 +24,8 @@ type Registration struct {
 	Guest       bool   // it may do what guests may
 	// EmailSession gives the account the address that EmailProven has found good for EmailRegisters, and is spent by it; "": none.
 	EmailSession string
+	// Login is the account's first device, with which it is made or not at all; nil: nobody is logged in.
+	Login *LoginDevice
 }
 
 // Available says which user ID a wished-for name would give, or why it can't be had: M_INVALID_USERNAME,
@@ -73,10 +75,10 @@ func (u *Users) newUserID(username string) (id.UserID, error) {
 
 // Register makes an account. Besides what Available refuses: M_WEAK_PASSWORD for a password that can't be hashed, M_FORBIDDEN for a guest
 // when there are maxGuests, M_THREEPID_AUTH_FAILED or M_THREEPID_IN_USE for an EmailSession that is no good any more.
-func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error) {
+func (u *Users) Register(ctx context.Context, r Registration) (Login, error) {
 	if r.Guest && len(u.store.Guests()) >= u.maxGuests { // those who come at once may be a few more
 		u.log.Warn("a guest was refused: there are as many as there may be; who isn't used makes room, the sooner the more there are", "guests", u.maxGuests)
-		return "", federation.Forbidden("this server has as many guests as it takes; register an account, or come back another day")
+		return Login{}, federation.Forbidden("this server has as many guests as it takes; register an account, or come back another day")
 	}
 	made := r.Username == ""
 	if made {
@@ -85,28 +87,24 @@ func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error)
 	// The name is looked up before the password is hashed, which costs far more; CreateUser looks again.
 	user, err := u.Available(ctx, r.Username)
 	if err != nil {
-		return "", err
+		return Login{}, err
 	}
 	hash := ""
 	if r.Password != "" {
 		if hash, err = u.newHash(ctx, r.Password); err != nil {
-			return "", err
+			return Login{}, err
 		}
 	}
 	if err := u.findable(ctx, user, r.DisplayName); err != nil {
-		return "", err
+		return Login{}, err
 	}
 	account := store.User{ID: user, PasswordHash: hash, Admin: r.Admin, Guest: r.Guest, Created: time.Now()}
-	if r.EmailSession == "" {
-		err = u.store.CreateUser(ctx, account)
-	} else {
-		err = emailError(u.store.CreateUserBySession(ctx, account, r.EmailSession, account.Created))
-	}
+	login, err := u.create(ctx, account, r.EmailSession, r.Login)
 	switch {
 	case errors.Is(err, store.ErrExists):
-		return "", inUse()
+		return Login{}, inUse()
 	case err != nil:
-		return "", err
+		return Login{}, emailError(err)
 	}
 	name := r.DisplayName
 	if name == "" && !made {
@@ -121,27 +119,37 @@ func (u *Users) Register(ctx context.Context, r Registration) (id.UserID, error)
 			u.log.Error("a new user's display name could not be stored", "user", user, "error", err)
 		}
 	}
-	return user, nil
+	return login, nil
 }
 
-// Upgrade makes a guest an ordinary user with a password, and with the address of an EmailSession unless that is "". The errors are those of
-// Register; M_FORBIDDEN also if there is no such guest any more.
+// create stores an account, with the address of an e-mail session unless that is "", and with its first device unless that is nil. The errors
+// are the store's.
+func (u *Users) create(ctx context.Context, account store.User, emailSession string, d *LoginDevice) (Login, error) {
+	if d == nil {
+		return Login{User: account.ID}, u.store.CreateUserBySession(ctx, account, emailSession, account.Created)
+	}
+	return u.logIn(ctx, account.ID, *d, tokensFor(*d), store.ByNewAccount(account, emailSession))
+}
+
+// Upgrade makes a guest an ordinary user with a password; of r count Password, EmailSession and Login. The errors are those of Register;
+// M_FORBIDDEN also if there is no such guest any more.
 //
 // spec:client-server-api#guest-access
-func (u *Users) Upgrade(ctx context.Context, guest id.UserID, password, emailSession string) error {
-	hash, err := u.newHash(ctx, password)
+func (u *Users) Upgrade(ctx context.Context, guest id.UserID, r Registration) (Login, error) {
+	hash, err := u.newHash(ctx, r.Password)
 	if err != nil {
-		return err
+		return Login{}, err
 	}
-	if emailSession == "" {
-		err = u.store.UpgradeGuest(ctx, guest, hash)
+	login, now := Login{User: guest}, time.Now()
+	if r.Login == nil {
+		err = u.store.UpgradeGuest(ctx, guest, hash, r.EmailSession, now)
 	} else {
-		err = u.store.UpgradeGuestBySession(ctx, guest, hash, emailSession, time.Now())
+		login, err = u.logIn(ctx, guest, *r.Login, tokensFor(*r.Login), store.ByUpgrade(guest, hash, r.EmailSession, now))
 	}
 	if errors.Is(err, store.ErrNotFound) && !u.Restrictions(guest).Guest {
-		return federation.Forbidden("this is no guest any more")
+		err = federation.Forbidden("this is no guest any more")
 	}
-	return emailError(err)
+	return login, emailError(notAKey(err))
 }
 
 // newHash hashes a password that is to be stored.

@@ -36,13 +36,15 @@ type LoginDevice struct {
 	Address string // where the client is
 	Agent   string // as which it calls itself
 	Service string // the application service that logs in, if it is one
+	// Refreshes says that the client can refresh its access token, which ends then.
+	Refreshes bool
 }
 
-// Login is a fresh login.
+// Login is a fresh login, or a fresh account alone.
 type Login struct {
 	User        id.UserID
 	Device      string
-	AccessToken string
+	AccessToken string // "": nobody was logged in
 	// RefreshToken and Life are set for clients that refresh: the access token ends after Life.
 	RefreshToken string
 	Life         time.Duration
@@ -60,6 +62,23 @@ type Session struct {
 // Login makes or re-uses a device and gives it a new access token, in place of its old ones. The caller has made sure
 // that it is the user. ErrLocked for one who is locked.
 func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login, error) {
+	login, err := u.logIn(ctx, user, d, tokensFor(d))
+	if errors.Is(err, store.ErrNotFound) {
+		err = federation.NewError(http.StatusForbidden, "M_USER_DEACTIVATED", "this account has been deactivated")
+	}
+	return login, notAKey(err)
+}
+
+// tokensFor makes the tokens of a login.
+func tokensFor(d LoginDevice) Login {
+	if d.Refreshes {
+		return Login{AccessToken: newToken(), RefreshToken: newToken(), Life: accessTokenLife}
+	}
+	return Login{AccessToken: newToken()}
+}
+
+// logIn is Login with given tokens, and with the errors of the store. What the login is by, or for, is stored with it or not at all.
+func (u *Users) logIn(ctx context.Context, user id.UserID, d LoginDevice, tokens Login, parts ...store.LoginPart) (Login, error) {
 	switch {
 	case u.Restrictions(user).Locked:
 		return Login{}, ErrLocked
@@ -81,18 +100,18 @@ func (u *Users) Login(ctx context.Context, user id.UserID, d LoginDevice) (Login
 	if !known {
 		name = clip(d.Name, maxDeviceNameBytes)
 	}
-	token := newToken()
+	if tokens.RefreshToken != "" {
+		parts = append(parts, store.Refreshing(refreshable(tokens)))
+	}
 	now := time.Now()
 	device := store.Device{User: user, ID: d.ID, DisplayName: name, Created: now, LastSeen: now, LastSeenIP: d.Address, Service: d.Service,
 		UserAgent: clip(strings.ToValidUTF8(d.Agent, ""), maxAgentBytes)}
-	switch err := u.store.Login(ctx, device, store.HashToken(token)); {
-	case errors.Is(err, store.ErrNotFound):
-		return Login{}, federation.NewError(http.StatusForbidden, "M_USER_DEACTIVATED", "this account has been deactivated")
-	case err != nil:
-		return Login{}, notAKey(err)
+	if err := u.store.Login(ctx, device, store.HashToken(tokens.AccessToken), parts...); err != nil {
+		return Login{}, err
 	}
 	u.tokens.forgetDevice(user, d.ID)
-	return Login{User: user, Device: d.ID, AccessToken: token}, nil
+	tokens.User, tokens.Device = user, d.ID
+	return tokens, nil
 }
 
 // roomForDevice is nil if an account may have one more device.

@@ -1,6 +1,7 @@
 package users
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -124,20 +125,20 @@ type OAuthLogin struct {
 }
 
 // LogInByCode logs a client in with a code. proven is told what was asked for and tells whether it is that client that asks now; the code is
-// spent whatever it says. ErrUnknownToken if the code isn't good (any more); the others above; ErrLocked. When a code that went through a
+// spent if it isn't, and with the login. ErrUnknownToken if the code isn't good (any more); the others above; ErrLocked. When a code that went through a
 // browser is used again, what it was used for ends: somebody has it who shouldn't. A device's code may come again as its answer was lost.
 func (u *Users) LogInByCode(ctx context.Context, code string, proven func(OAuthRequest) bool, d LoginDevice) (OAuthLogin, error) {
 	hash := store.HashToken(code)
-	c, found, err := u.store.UseOAuthCode(ctx, hash)
+	c, found, err := u.store.OAuthCode(ctx, hash)
 	switch {
 	case err != nil:
 		return OAuthLogin{}, err
 	case !found:
 		return OAuthLogin{}, ErrUnknownToken
-	case c.Uses > 1:
+	case c.Uses > 0:
 		return OAuthLogin{}, u.codeUsedAgain(ctx, c)
 	case !proven(OAuthRequest{Client: c.Client, Device: c.Device, Scope: c.Scope, Redirect: c.Redirect, Challenge: c.Challenge}):
-		return OAuthLogin{}, ErrUnknownToken
+		return OAuthLogin{}, cmp.Or(u.store.SpendOAuthCode(ctx, hash), ErrUnknownToken)
 	case time.Now().After(c.Expires):
 		return OAuthLogin{}, ErrExpiredCode
 	case c.Decision == store.OAuthUndecided:
@@ -155,20 +156,15 @@ func (u *Users) LogInByCode(ctx context.Context, code string, proven func(OAuthR
 		return OAuthLogin{}, ErrUnknownToken
 	}
 	d.ID = c.Device
-	login, err := u.Login(ctx, c.User, d)
-	if err != nil {
-		return OAuthLogin{}, err
-	}
 	family := rand.Text()
-	login.RefreshToken, login.Life = newRefreshToken(family), oauthTokenLife
-	err = u.store.SetOAuthGrant(ctx, store.OAuthGrant{
+	tokens := Login{AccessToken: newToken(), RefreshToken: newRefreshToken(family), Life: oauthTokenLife}
+	login, err := u.logIn(ctx, c.User, d, tokens, store.ByOAuthCode(store.OAuthGrant{
 		User: c.User, Device: c.Device, Client: c.Client, Scope: c.Scope, Family: store.HashToken(family), Code: hash,
-	}, refreshable(login))
-	u.tokens.forgetDevice(c.User, c.Device)
-	if errors.Is(err, store.ErrNotFound) { // the code came a second time meanwhile
-		return OAuthLogin{}, errors.Join(ErrUnknownToken, u.Logout(ctx, c.User, c.Device))
+	}))
+	if errors.Is(err, store.ErrNotFound) { // the code came a second time meanwhile, or the account is gone
+		return OAuthLogin{}, u.codeUsedAgain(ctx, c)
 	}
-	return OAuthLogin{Login: login, Scope: c.Scope}, err
+	return OAuthLogin{Login: login, Scope: c.Scope}, notAKey(err)
 }
 
 func (u *Users) codeUsedAgain(ctx context.Context, c store.OAuthCode) error {

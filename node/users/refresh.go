@@ -15,14 +15,6 @@ import (
 // spec:client-server-api#soft-logout
 var ErrExpiredToken = errors.New("users: the access token has expired")
 
-// Refreshable gives a login an access token that ends, and a refresh token.
-//
-// spec:client-server-api#refreshing-access-tokens
-func (u *Users) Refreshable(ctx context.Context, login Login) (Login, error) {
-	login.RefreshToken, login.Life = newToken(), accessTokenLife
-	return login, u.store.SetRefreshable(ctx, login.User, login.Device, refreshable(login))
-}
-
 // Refresh gives new tokens for a refresh token of /login; ErrUnknownToken if it isn't good (any more), ErrLocked if it is of a user who is
 // locked.
 func (u *Users) Refresh(ctx context.Context, token string) (Login, error) {
@@ -58,12 +50,19 @@ func (u *Users) LoginToken(ctx context.Context, user id.UserID) (token string, l
 	return token, loginTokenLife, u.store.AddLoginToken(ctx, store.HashToken(token), user, now, now.Add(loginTokenLife))
 }
 
-// UseLoginToken tells whose login token it is, and spends it; false if it isn't good (any more).
-func (u *Users) UseLoginToken(ctx context.Context, token string) (id.UserID, bool, error) {
-	user, good, err := u.store.UseLoginToken(ctx, store.HashToken(token), time.Now())
-	if err != nil || !good {
-		return "", false, err
+// LogInByToken logs in whose login token it is, and spends it; ErrUnknownToken if it isn't good (any more). Else as Login.
+func (u *Users) LogInByToken(ctx context.Context, token string, d LoginDevice) (Login, error) {
+	hash := store.HashToken(token)
+	user, good, err := u.store.LoginToken(ctx, hash, time.Now())
+	if err != nil {
+		return Login{}, err
 	}
-	account, there, err := u.store.User(ctx, user)
-	return user, there && !account.Deactivated, err
+	if !good {
+		return Login{}, ErrUnknownToken
+	}
+	login, err := u.logIn(ctx, user, d, tokensFor(d), store.ByLoginToken(hash))
+	if errors.Is(err, store.ErrNotFound) { // the account is gone, or the token was used meanwhile
+		err = ErrUnknownToken
+	}
+	return login, notAKey(err)
 }

@@ -39,22 +39,22 @@ func (u *Users) localOrMade(ctx context.Context, user id.UserID) error {
 
 // RegisterFor makes an account for an application service, which has made sure that it may have the user. It has no password. The
 // local part is taken as it is, also one of capitals, and of all that is printable in ASCII: deployed bridges use it so. Errors:
-// M_INVALID_USERNAME, M_USER_IN_USE.
+// M_INVALID_USERNAME, M_USER_IN_USE. d is the account's first device, with which it is made or not at all; nil: nobody is logged in.
 //
 // spec:application-service-api#server-admin-style-permissions
-func (u *Users) RegisterFor(ctx context.Context, user id.UserID) error {
+func (u *Users) RegisterFor(ctx context.Context, user id.UserID, d *LoginDevice) (Login, error) {
 	if user.Server() != u.self || !user.Compliant() {
-		return federation.NewError(http.StatusBadRequest, "M_INVALID_USERNAME", "this can't be the name of a user")
+		return Login{}, federation.NewError(http.StatusBadRequest, "M_INVALID_USERNAME", "this can't be the name of a user")
 	}
 	if err := u.findable(ctx, user, ""); err != nil {
-		return err
+		return Login{}, err
 	}
-	err := u.store.CreateUser(ctx, store.User{ID: user, Created: time.Now()})
+	login, err := u.create(ctx, store.User{ID: user, Created: time.Now()}, "", d)
 	if errors.Is(err, store.ErrExists) {
-		return inUse()
+		return Login{}, inUse()
 	}
 	if err != nil {
-		return err
+		return Login{}, err
 	}
 	name, err := json.Marshal(user.Localpart())
 	if err == nil {
@@ -63,7 +63,7 @@ func (u *Users) RegisterFor(ctx context.Context, user id.UserID) error {
 	if err != nil {
 		u.log.Error("a new user's display name could not be stored", "user", user, "error", err)
 	}
-	return nil
+	return login, nil
 }
 
 // EnsureServiceUser makes the account of an application service itself, unless it is there.
@@ -71,7 +71,8 @@ func (u *Users) EnsureServiceUser(ctx context.Context, user id.UserID) error {
 	if _, there, err := u.store.User(ctx, user); there || err != nil {
 		return err
 	}
-	return u.RegisterFor(ctx, user)
+	_, err := u.RegisterFor(ctx, user, nil)
+	return err
 }
 
 // SetDevice makes a device for a user of an application service's, without an access token, or names one that is there; nil leaves

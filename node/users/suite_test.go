@@ -47,7 +47,7 @@ func register(u *Users, name string) id.UserID {
 	GinkgoHelper()
 	user, err := u.Register(context.Background(), Registration{Username: name, Password: "secret"})
 	Expect(err).NotTo(HaveOccurred())
-	return user
+	return user.User
 }
 
 var _ = Describe("guests", func() {
@@ -58,7 +58,7 @@ var _ = Describe("guests", func() {
 			GinkgoHelper()
 			guest, err := u.Register(ctx, Registration{Guest: true})
 			Expect(err).NotTo(HaveOccurred())
-			return guest
+			return guest.User
 		}
 		full := func() {
 			GinkgoHelper()
@@ -69,7 +69,8 @@ var _ = Describe("guests", func() {
 		first, second := guest(), guest()
 		full()
 		alice := register(u, "alice")
-		Expect(u.Upgrade(ctx, first, "secret", "")).To(Succeed())
+		_, err := u.Upgrade(ctx, first, Registration{Password: "secret"})
+		Expect(err).NotTo(HaveOccurred())
 		third := guest()
 		full()
 		for user, want := range map[id.UserID]bool{second: true, first: false, alice: false, "@nobody:example.org": false} {
@@ -105,7 +106,7 @@ var _ = Describe("passwords", func() {
 		u, _ := newUsers(cheap())
 		silent, err := u.Register(ctx, Registration{Username: "silent"})
 		Expect(err).NotTo(HaveOccurred())
-		for _, user := range []id.UserID{silent, "@nobody:example.org", "@alice:elsewhere.org", ""} {
+		for _, user := range []id.UserID{silent.User, "@nobody:example.org", "@alice:elsewhere.org", ""} {
 			for _, password := range []string{"", "secret", strings.Repeat("x", 10_000)} {
 				Expect(u.CheckPassword(ctx, user, password, always, uncounted)).To(BeFalse())
 			}
