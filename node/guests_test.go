@@ -19,11 +19,11 @@ func TestGuestsEnd(t *testing.T) {
 	}()
 	register := func(r users.Registration) id.UserID {
 		t.Helper()
-		user, err := n.users.Register(t.Context(), r)
+		login, err := n.users.Register(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return user
+		return login.User
 	}
 	alice, guest := register(users.Registration{Username: "alice", Password: "secret"}), register(users.Registration{Guest: true})
 	room, err := n.rooms.Create(t.Context(), rooms.CreateRequest{Creator: alice, Preset: "private_chat", Invite: []id.UserID{guest}}) // which lets guests in
