@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -41,7 +40,7 @@ type Draft struct {
 }
 
 // Sign makes the event: content hash, ID, signature of server. It fails, as [Parse] would, if
-// the event is not valid in the room version or too large; a little less is allowed than to others.
+// the event is not valid in the room version or too large.
 //
 // In room versions 1 and 2 the opaque part of the event ID is a hash of the event, so that
 // the same draft has the same ID.
@@ -58,9 +57,6 @@ func (d Draft) Sign(rules *roomversion.Rules, server id.ServerName, key signedjs
 		object = canonicaljson.SetMember(nil, object, "event_id", canonicaljson.AppendString(nil, eventID))
 	}
 	signed, reference, err := hashAndSign(rules, d.Type, object, server, key)
-	if err == nil && len(signed) > maxSignedSize {
-		err = wrong("", fmt.Sprintf("has %d bytes, %d are allowed", len(signed), maxSignedSize))
-	}
 	if err != nil {
 		return nil, err
 	}

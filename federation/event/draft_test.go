@@ -135,35 +135,6 @@ func TestSignRefuses(t *testing.T) {
 	}
 }
 
-// TestRoomForUnsigned: Synapse, which puts an empty unsigned into events that have none, must find ours within the limit, with signatures that are added too.
-func TestRoomForUnsigned(t *testing.T) {
-	for _, rules := range roomversion.All() {
-		ofSize := func(size int) (*Event, error) {
-			body := func(n int) json.RawMessage { return json.RawMessage(`{"body":"` + strings.Repeat("x", n) + `"}`) }
-			empty := sign(t, rules, Draft{Content: body(0)})
-			return complete(rules, Draft{Content: body(size - empty.Size())}).Sign(rules, "domain", vectorKey(t))
-		}
-		const most = MaxSize - len(`"unsigned":{},`)
-		largest, err := ofSize(most)
-		if err != nil || largest.Size() != most {
-			t.Fatalf("version %s: %v", rules.Version, err)
-		}
-		if e, err := ofSize(most + 1); err == nil {
-			t.Errorf("version %s: signed one of %d bytes", rules.Version, e.Size())
-		}
-		signature := len(`"a.other":{"ed25519:1":"",},`) + 86
-		for size, ok := range map[int]bool{most - signature: true, most - signature + 5: false} {
-			e, err := ofSize(size)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if both, err := e.CoSign("a.other", signedjson.Key{ID: "ed25519:1", Private: vectorKey(t).Private}); (err == nil) != ok {
-				t.Errorf("version %s: %d bytes with two signatures, %v", rules.Version, both.Size(), err)
-			}
-		}
-	}
-}
-
 func TestTemplate(t *testing.T) {
 	for _, rules := range roomversion.All() {
 		stateKey := "@u:domain"

@@ -9,10 +9,6 @@ const (
 	// spec:client-server-api#size-limits
 	MaxSize = 65536
 
-	// maxSignedSize is the greatest size of an event that is signed here. Synapse puts an unsigned into what has none before it measures, refuses
-	// what is larger then, and what stands on it with it.
-	maxSignedSize = MaxSize - len(`"unsigned":{},`)
-
 	// MaxKeyLength is the greatest length of type and state_key in bytes; of those of others in characters, where the room version
 	// has KeysInCharacters. sender, room_id and
 	// event_id are held to the same number by package id.

@@ -103,7 +103,7 @@ func (e *Event) WithSignature(server id.ServerName, key id.KeyID, signature []by
 
 // signedAs is the same event with other signatures.
 func (e *Event) signedAs(signed []byte) (*Event, error) {
-	if len(signed) > maxSignedSize {
+	if len(signed) > MaxSize {
 		return nil, wrong("", "is too large with one more signature")
 	}
 	same, err := Load(e.rules, e.id, signed)

@@ -1,6 +1,10 @@
 package room
 
-import "time"
+import (
+	"time"
+
+	"hanse/federation/event"
+)
 
 // Bounds, each with its reason. What goes over one is dropped with a verdict that says so; the machine stays healthy.
 const (
@@ -8,6 +12,11 @@ const (
 	// servers use 10, and servers that see more than that begin to merge. Those left over are merged by the next events.
 	MaxPrevEvents = 10
 
+	// maxOwnSize is how many bytes an event of ours may have. Synapse puts an unsigned into what has none before it measures, and refuses what
+	// is larger then, and with it what stands on it. Of others what the specification allows is taken.
+	//
+	// spec:client-server-api#size-limits
+	maxOwnSize = event.MaxSize - len(`"unsigned":{},`)
 	// maxForward bounds the forward extremities that are of users of one server. Each costs every resolution of the state, and events of ours
 	// merge what is more than ten, unless nobody of ours may speak. The most that a server is known to have made without meaning harm, a
 	// bridge that spoke too fast, were 1,600 (github.com/matrix-org/synapse/issues/7086).

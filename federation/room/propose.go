@@ -80,6 +80,9 @@ func (s *step) sign(d event.Draft, key signedjson.Key) (Committed, error) {
 		return Committed{}, err
 	}
 	e, err := d.Sign(s.m.rules, s.m.self, key)
+	if err == nil && e.Size() > maxOwnSize {
+		err = fmt.Errorf("it would have %d bytes, %d are allowed", e.Size(), maxOwnSize)
+	}
 	if err != nil {
 		return Committed{Status: Rejected, Reason: fmt.Sprintf("it makes no event: %v", err)}, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,6 +126,28 @@ func TestProposeIsAllOrNothing(t *testing.T) {
 	result := step(t, m, store, room.Propose{Drafts: []event.Draft{message("@alice:a", "1"), message("@alice:a", "2")}, Key: testKey()})
 	if n := len(result.Commit.Events); n != 2 || result.Commit.Events[1].Event.PrevEvents()[0] != result.Commit.Events[0].Event.ID() {
 		t.Errorf("%d events committed", n)
+	}
+}
+
+// TestProposeLeavesRoomForUnsigned: Synapse, which puts an empty unsigned into events that have none, must find ours within the limit.
+func TestProposeLeavesRoomForUnsigned(t *testing.T) {
+	m, store := founded(t, roomversion.V10)
+	ofSize := func(body int) (int, room.Verdict) {
+		t.Helper()
+		result := step(t, m, store, room.Propose{Drafts: []event.Draft{message("@alice:a", strings.Repeat("x", body))}, Key: testKey()})
+		if len(result.Commit.Events) == 1 {
+			return result.Commit.Events[0].Event.Size(), room.Verdict{}
+		}
+		return 0, result.Verdicts[0]
+	}
+	const most = event.MaxSize - len(`"unsigned":{},`)
+	empty, _ := ofSize(100)
+	body := 100 + most - empty
+	if size, refused := ofSize(body); size != most {
+		t.Fatalf("%d bytes: %+v", size, refused)
+	}
+	if size, refused := ofSize(body + 1); refused.Status != room.Rejected {
+		t.Errorf("one of %d bytes was taken", size)
 	}
 }
 

@@ -69,7 +69,8 @@ type profiles struct {
 	self id.ServerName
 }
 
-// Profile answers with the whole profile, or with one field of it.
+// Profile answers with the whole profile, or with one field of it. Without a display name or an avatar it is a profile all the same; another
+// field that isn't set is not found: the specification says both of fields, and this is what Synapse does.
 //
 // spec:server-server-api#get_matrixfederationv1queryprofile
 func (h profiles) Profile(ctx context.Context, _ id.ServerName, q federation.ProfileRequest) (federation.ProfileResponse, error) {
@@ -80,9 +81,12 @@ func (h profiles) Profile(ctx context.Context, _ id.ServerName, q federation.Pro
 	if err != nil || q.Field == "" {
 		return fields, err
 	}
-	one := federation.ProfileResponse{} // without the field where it isn't set; an error says that there is no such user
-	if value, ok := fields[q.Field]; ok {
-		one[q.Field] = value
+	value, set := fields[q.Field]
+	switch {
+	case set:
+		return federation.ProfileResponse{q.Field: value}, nil
+	case q.Field == "displayname" || q.Field == "avatar_url": // which every profile has, be it empty
+		return federation.ProfileResponse{}, nil
 	}
-	return one, nil
+	return nil, federation.NotFound("this profile has no such field")
 }
