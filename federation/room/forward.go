@@ -88,7 +88,7 @@ func (s *step) extend(c *Committed) error {
 		}
 	}
 	if !above {
-		s.m.arrivals.came(e, s.forward, next)
+		s.m.arrivals.came(c, s.forward, next)
 	}
 	switch {
 	case slices.Equal(next.list, s.forward.list):
@@ -152,8 +152,9 @@ func (a *arrivals) given(e *event.Event) {
 
 // came notes an event that has become an extremity, in the place of those of before that aren't any more, and so counts as here since they were:
 // otherwise anything said in the room would take from them that they were here first. One beside an event whose state was given, below which
-// both name the same, came no later than that.
-func (a *arrivals) came(e *event.Event, before, now forward) {
+// both name the same, came no later than that; but such an event itself was not here before it came, nor is what stands on it.
+func (a *arrivals) came(c *Committed, before, now forward) {
+	e := c.Event
 	a.count++
 	came := a.count
 	for _, x := range before.list {
@@ -163,7 +164,7 @@ func (a *arrivals) came(e *event.Event, before, now forward) {
 		}
 	}
 	for _, p := range e.PrevEvents() {
-		if by, ok := a.named[p]; ok {
+		if by, ok := a.named[p]; ok && !c.Given {
 			came = min(came, by)
 		}
 	}

@@ -194,19 +194,19 @@ func (n *network) play() error {
 
 // heal ends all faults, lets everything arrive, and has the stewards of all servers speak until everybody has heard all of them. In a short
 // run they speak only as long as the servers differ; where they agree at once, the first one says something every few runs. Where they
-// differ after two rounds they speak in turn: an event names ten at most, so that many who speak at once may never name what one of them
-// has kept to itself.
+// differ after two rounds they speak in turn, and where they still do, once more: an event names ten at most, so that many who speak at once
+// may never name what one of them has kept to itself, and who is among the first to speak in turn may have more than ten to name then.
 func (n *network) heal() error {
 	n.trace("healed")
 	n.healed, n.parted, n.rand = true, false, seeded(n.cfg.Seed+1)
-	for round := range 4 {
+	for round := range 5 {
 		if err := n.deliverAll(); err != nil {
 			return err
 		}
 		if err := n.completeAll(); err != nil {
 			return err
 		}
-		last := round == 3 || round == 2 && n.calm()
+		last := round == 4 || round >= 2 && n.calm()
 		if n.cfg.Shape == Short && n.calm() {
 			if last = true; round == 0 && n.rand.IntN(4) > 0 {
 				return nil

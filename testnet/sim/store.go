@@ -25,7 +25,7 @@ type store struct {
 	wholes     int                         // whole states so far
 	staged     []*event.Event
 	forward    []id.EventID
-	been       map[id.EventID]bool // what was a forward extremity after a step
+	been       map[id.EventID]bool // what was a forward extremity after a step, since it has its place
 	depth      int64
 	current    roomstate.Map
 	servers    map[id.ServerName]int
@@ -93,6 +93,7 @@ func (s *store) apply(c room.Commit) {
 		}
 		if e.Outlier {
 			if e.Again {
+				delete(s.been, name)
 				is := func(e id.EventID) bool { return e == name }
 				s.order = slices.DeleteFunc(s.order, is)
 				for _, p := range e.Event.PrevEvents() {
